@@ -1,0 +1,1 @@
+"""The vocabulary that the ML backend and the trainer share."""

@@ -1,0 +1,105 @@
+"""Bounding boxes: the one value type of the pipeline.
+
+Pixels of the image as a browser shows it (EXIF orientation applied), corners x1 y1 x2 y2.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Mask = NDArray[Any]
+
+MIN_SIDE_PX = 1.0
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """N bounding boxes of one image.
+
+    xyxy: (N, 4) float32, pixels, x1 y1 x2 y2. scores: (N,) float32, 0..1. labels: (N,) int64, indices into a
+    list of classes or labels that travels beside.
+
+    Raises:
+        ValueError: the three arrays do not agree in length, or xyxy is not (N, 4).
+    """
+
+    xyxy: Floats
+    scores: Floats
+    labels: Ints
+
+    def __post_init__(self) -> None:
+        n = len(self.scores)
+        if self.xyxy.shape != (n, 4) or self.labels.shape != (n,):
+            raise ValueError(
+                f"boxes need xyxy (N, 4), scores (N,), labels (N,); got {self.xyxy.shape}, "
+                f"{self.scores.shape}, {self.labels.shape}"
+            )
+
+    @classmethod
+    def of(cls, xyxy: Any, scores: Any, labels: Any) -> "Boxes":
+        """From anything array-like; an empty list of boxes is (0, 4)."""
+        return cls(
+            np.asarray(xyxy, dtype=np.float32).reshape(-1, 4),
+            np.asarray(scores, dtype=np.float32).reshape(-1),
+            np.asarray(labels, dtype=np.int64).reshape(-1),
+        )
+
+    @classmethod
+    def empty(cls) -> "Boxes":
+        return cls.of([], [], [])
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def select(self, mask: Mask) -> "Boxes":
+        """The boxes that a boolean mask (N,) or an index array picks, in its order."""
+        return Boxes(self.xyxy[mask], self.scores[mask], self.labels[mask])
+
+    def clip(self, width: int, height: int) -> "Boxes":
+        """Clipped to an image of width x height pixels; what is then thinner than a pixel, or not finite, goes."""
+        finite: Mask = np.asarray(np.isfinite(self.xyxy).all(axis=1) & np.isfinite(self.scores))
+        kept = self.select(finite)
+        xyxy = np.clip(kept.xyxy, 0, np.array([width, height, width, height], dtype=np.float32))
+        sides = xyxy[:, 2:] - xyxy[:, :2]
+        return Boxes(xyxy, kept.scores, kept.labels).select((sides >= MIN_SIDE_PX).all(axis=1))
+
+
+def iou_matrix(a: Floats, b: Floats) -> Floats:
+    """Intersection over union of every box of a (N, 4) with every box of b (M, 4): (N, M)."""
+    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
+    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    inter = np.clip(bottom_right - top_left, 0, None).prod(axis=2)
+    area_a = np.clip(a[:, 2:] - a[:, :2], 0, None).prod(axis=1)
+    area_b = np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1)
+    union = area_a[:, None] + area_b[None, :] - inter
+    return np.asarray(np.divide(inter, union, out=np.zeros_like(inter), where=union > 0), dtype=np.float32)
+
+
+def nms(boxes: Boxes, iou_threshold: float) -> Boxes:
+    """Greedy non-maximum suppression within each label; the result is sorted by falling score."""
+    ordered = boxes.select(np.argsort(-boxes.scores, kind="stable"))
+    keep = np.ones(len(ordered), dtype=bool)
+    overlaps = iou_matrix(ordered.xyxy, ordered.xyxy) > iou_threshold
+    for i in range(len(ordered)):
+        if keep[i]:
+            keep[i + 1 :] &= ~(overlaps[i, i + 1 :] & (ordered.labels[i + 1 :] == ordered.labels[i]))
+    return ordered.select(keep)
+
+
+def prediction_score(scores: Floats, threshold: float) -> float:
+    """How sure the model is that nothing needs correcting, 0..1 (higher: surer).
+
+    Every candidate box was one decision: kept with certainty `score`, or left out with certainty `1 - score`.
+    The result is the geometric mean of those certainties, so that images with many boxes and with few compare.
+    1.0 when the model saw no candidate at all.
+
+    scores: (N,) float32, every candidate's score, those below the threshold too.
+    """
+    if not len(scores):
+        return 1.0
+    certainty = np.where(scores >= threshold, scores, 1.0 - scores)
+    return float(np.exp(np.log(np.clip(certainty, 1e-6, 1.0)).mean()))

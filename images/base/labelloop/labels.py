@@ -1,0 +1,126 @@
+"""The label config of a project, and how a model's classes map onto its labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+import numpy as np
+
+from labelloop.boxes import Boxes, nms
+
+SHARED_LABEL_NMS_IOU = 0.65
+
+
+class LabelConfigError(ValueError):
+    """A label config that no bounding box can be drawn with; the message says why and what to write."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """One label, and the model classes that `predicted_values` hands to it."""
+
+    value: str
+    predicted_values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """The first RectangleLabels control of a label config.
+
+    control and to_name are the tags' names, data_key the task's key that holds the image's URL.
+    """
+
+    control: str
+    to_name: str
+    data_key: str
+    labels: tuple[Label, ...]
+
+    @property
+    def names(self) -> list[str]:
+        return [label.value for label in self.labels]
+
+
+def parse_label_config(xml: str) -> LabelConfig:
+    """Reads Label Studio's label config.
+
+    Raises:
+        LabelConfigError: not XML, a document type declaration, no RectangleLabels with labels, or no Image that it names.
+    """
+    if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
+        raise LabelConfigError("the label config declares a document type or an entity; plain tags only")
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError as error:
+        raise LabelConfigError(f"the label config is not well-formed XML: {error}") from error
+    control = next(root.iter("RectangleLabels"), None)
+    if control is None:
+        raise LabelConfigError(
+            'the label config has no <RectangleLabels>; add <RectangleLabels name="label" toName="image"> with its <Label>s'
+        )
+    labels = tuple(_label(tag) for tag in control.iter("Label"))
+    if not labels:
+        raise LabelConfigError(f"<RectangleLabels name={control.get('name')!r}> has no <Label value=\"…\"/>")
+    values = [label.value for label in labels]
+    repeated = sorted({value for value in values if values.count(value) > 1})
+    if repeated:
+        raise LabelConfigError(f"label {repeated[0]!r} stands twice in <RectangleLabels>")
+    to_name = control.get("toName", "")
+    image = next((tag for tag in root.iter("Image") if tag.get("name") == to_name), None)
+    if image is None:
+        raise LabelConfigError(f'<RectangleLabels toName={to_name!r}> names no <Image name={to_name!r} value="$image"/>')
+    return LabelConfig(control.get("name", ""), to_name, image.get("value", "").lstrip("$") or "image", labels)
+
+
+def _label(tag: ElementTree.Element) -> Label:
+    value = (tag.get("alias") or tag.get("value") or "").strip()
+    if not value:
+        raise LabelConfigError("a <Label> has no value")
+    predicted = (name.strip() for name in tag.get("predicted_values", "").split(","))
+    return Label(value, tuple(name for name in predicted if name))
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Which label each model class becomes.
+
+    to_label: per class the index of its label, or None. By `predicted_values` first, then by equal name; both
+    without regard to case. Several classes may share a label.
+    """
+
+    to_label: tuple[int | None, ...]
+    unmapped_classes: tuple[str, ...]
+    unmatched_labels: tuple[str, ...]
+
+    @classmethod
+    def build(cls, classes: Sequence[str], config: LabelConfig) -> "LabelMap":
+        by_name = {label.value.casefold(): index for index, label in enumerate(config.labels)}
+        by_prediction = {
+            predicted.casefold(): index
+            for index, label in enumerate(config.labels)
+            for predicted in label.predicted_values
+        }
+        to_label = tuple(by_prediction.get(c.casefold(), by_name.get(c.casefold())) for c in classes)
+        reached = set(to_label)
+        return cls(
+            to_label,
+            tuple(c for c, index in zip(classes, to_label, strict=True) if index is None),
+            tuple(label.value for index, label in enumerate(config.labels) if index not in reached),
+        )
+
+    @property
+    def knows_any(self) -> bool:
+        """Whether any class of the model becomes a label of the project."""
+        return any(index is not None for index in self.to_label)
+
+    def apply(self, boxes: Boxes) -> Boxes:
+        """Boxes of model classes as boxes of labels; unmapped ones go.
+
+        Where several classes share a label, their boxes compete: one object seen as cat and as dog is one raccoon.
+        """
+        table = np.array([-1 if index is None else index for index in self.to_label], dtype=np.int64)
+        if not len(table) or not len(boxes):
+            return Boxes.empty()
+        labels = table[boxes.labels]
+        mapped = Boxes(boxes.xyxy, boxes.scores, labels).select(labels >= 0)
+        used = [index for index in self.to_label if index is not None]
+        return nms(mapped, SHARED_LABEL_NMS_IOU) if len(set(used)) < len(used) else mapped

@@ -1,0 +1,181 @@
+"""The model registry: immutable versions of a project's model, and the pointer to the one in service.
+
+    <models>/<project id>/champion          one line, the name of the version in service
+    <models>/<project id>/v0007/            config.py, weights.pth, card.json
+
+A version is written under a temporary name, fsynced and renamed, the pointer is replaced atomically: a reader sees
+all of a version or none of it.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from labelloop.files import fsync_dir, write_text
+
+STARTING_VERSION = "v0000"
+_VERSION = re.compile(r"v\d{4,}")
+_TEMPORARY = ".writing-"
+
+
+class RegistryError(RuntimeError):
+    """A version or a pointer that cannot be used; the message names the file and the way out."""
+
+
+class Card(BaseModel):
+    """What is known of a version."""
+
+    model_config = ConfigDict(extra="allow")
+
+    version: str = ""
+    parent: str | None = None
+    round: int | None = None
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    detector: str
+    classes: list[str]
+    weights_sha256: str = ""
+    start_weights: str = ""
+    dataset_fingerprint: str | None = None
+    images: int = 0
+    boxes: int = 0
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    verdict: str = ""
+    reason: str = ""
+    score_thresholds: dict[str, float] = Field(default_factory=dict)
+    seconds: float = 0.0
+    device: str = "cpu"
+    libraries: dict[str, str] = Field(default_factory=dict)
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class ProjectModels:
+    """The versions of one project."""
+
+    path: Path
+
+    @property
+    def _pointer(self) -> Path:
+        return self.path / "champion"
+
+    def folder(self, version: str) -> Path:
+        return self.path / version
+
+    def versions(self) -> list[str]:
+        """Complete versions, oldest first."""
+        if not self.path.is_dir():
+            return []
+        return sorted(
+            (entry.name for entry in self.path.iterdir() if _VERSION.fullmatch(entry.name)), key=lambda name: int(name[1:])
+        )
+
+    def champion(self) -> str | None:
+        """The version in service; None before the first.
+
+        Raises:
+            RegistryError: the pointer names no version.
+        """
+        try:
+            name = self._pointer.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+        except UnicodeDecodeError as error:
+            raise RegistryError(f"{self._pointer} is not text. {self._way_out()}") from error
+        if not _VERSION.fullmatch(name) or not self.folder(name).is_dir():
+            raise RegistryError(f"{self._pointer} names {name[:40]!r}, which is no version here. {self._way_out()}")
+        return name
+
+    def _way_out(self) -> str:
+        return f"Choose one of {', '.join(self.versions()) or 'none'} with `make rollback VERSION=…`."
+
+    def card(self, version: str) -> Card:
+        """Raises RegistryError when the version has no card that can be read."""
+        path = self.folder(version) / "card.json"
+        try:
+            return Card.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise RegistryError(f"{path} cannot be read: {error}. {self._way_out()}") from error
+
+    def of_round(self, round_id: int) -> str | None:
+        """The version that a round wrote, if it came that far."""
+        return next((v for v in reversed(self.versions()) if self.card(v).round == round_id), None)
+
+    def write(self, card: Card, config_text: str, weights: Path) -> str:
+        """Adds a version and returns its name; the champion stays as it is.
+
+        weights: a file that holds a state_dict alone. It is linked where the file system allows, else copied, so it
+        must not be changed afterwards.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._clear_unfinished()
+        existing = self.versions()
+        name = f"v{int(existing[-1][1:]) + 1:04d}" if existing else STARTING_VERSION
+        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.path))
+        temporary.chmod(0o755)
+        _link_or_copy(weights, temporary / "weights.pth")
+        complete = card.model_copy(update={"version": name, "weights_sha256": sha256_file(temporary / "weights.pth")})
+        write_text(temporary / "config.py", config_text)
+        write_text(temporary / "card.json", complete.model_dump_json(indent=2) + "\n")
+        fsync_dir(temporary)
+        temporary.rename(self.folder(name))
+        fsync_dir(self.path)
+        return name
+
+    def _clear_unfinished(self) -> None:
+        for leftover in self.path.glob(f"{_TEMPORARY}*"):
+            shutil.rmtree(leftover)
+
+    def promote(self, version: str) -> None:
+        """Moves the champion pointer.
+
+        Raises:
+            RegistryError: there is no such version.
+        """
+        if version not in self.versions():
+            raise RegistryError(f"{version} is no version of project {self.path.name}. {self._way_out()}")
+        write_text(self._pointer, version + "\n")
+
+    def champion_stamp(self) -> tuple[int, int] | None:
+        """Changes whenever the pointer moves; a stat, no read."""
+        try:
+            stat = self._pointer.stat()
+        except FileNotFoundError:
+            return None
+        return stat.st_ino, stat.st_mtime_ns
+
+
+@dataclass(frozen=True)
+class Registry:
+    """All projects' models below one folder."""
+
+    root: Path
+
+    def project(self, project_id: int) -> ProjectModels:
+        return ProjectModels(self.root / str(project_id))
+
+    def projects(self) -> list[int]:
+        """Ids of the projects that have a folder here."""
+        if not self.root.is_dir():
+            return []
+        return sorted(int(entry.name) for entry in self.root.iterdir() if entry.name.isdigit() and entry.is_dir())
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+    with target.open("rb") as written:
+        os.fsync(written.fileno())

@@ -1,0 +1,105 @@
+"""Every setting of the appliance, typed, from the process environment."""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class MissingSecret(RuntimeError):
+    """A service was started without a secret that it needs."""
+
+
+class Settings(BaseSettings):
+    """Settings by environment name (case-insensitive); see configs/loop.env for what an operator may set.
+
+    Secrets are optional: a service is handed those it needs and no others. Ask for one with `secret`.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
+
+    labelloop_home: Path = Path("/labelloop")
+    labelstudio_url: str = "http://labelstudio:8080"
+    mlbackend_url: str = "http://mlbackend:9090"
+    trainer_url: str = "http://trainer:9191"
+
+    admin_email: str = "admin@labelloop.local"
+    admin_password: SecretStr | None = None
+    api_token: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    backend_password: SecretStr | None = None
+    trainer_password: SecretStr | None = None
+
+    label_config: Path = Path("configs/labels/everyday.xml")
+    project_title: str = "labelloop"
+
+    detector: str = "auto"
+    accelerator: Literal["cpu", "cuda"] = "cpu"
+    threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
+    score_threshold: float = Field(0.3, ge=0.0, le=1.0)
+
+    retrain_every: int = Field(50, ge=0)
+    iterations: int = Field(0, ge=0)
+    holdout_percent: int = Field(20, ge=1, le=90)
+    holdout_min: int = Field(5, ge=1)
+    gate_confidence: float = Field(0.8, ge=0.0, le=1.0)
+    import_every: float = Field(20.0, gt=0.0)
+
+    log_level: str = "INFO"
+
+    @property
+    def configs_dir(self) -> Path:
+        return self.labelloop_home / "configs"
+
+    @property
+    def volumes_dir(self) -> Path:
+        return self.labelloop_home / "volumes"
+
+    @property
+    def images_dir(self) -> Path:
+        return self.volumes_dir / "images"
+
+    @property
+    def labelstudio_dir(self) -> Path:
+        return self.volumes_dir / "labelstudio"
+
+    @property
+    def uploads_dir(self) -> Path:
+        """Where Label Studio keeps images uploaded through its own page: <uploads_dir>/<project id>/<file>."""
+        return self.labelstudio_dir / "media" / "upload"
+
+    @property
+    def models_dir(self) -> Path:
+        return self.volumes_dir / "models"
+
+    @property
+    def rounds_dir(self) -> Path:
+        return self.volumes_dir / "rounds"
+
+    @property
+    def cache_dir(self) -> Path:
+        return self.volumes_dir / "cache"
+
+    @property
+    def label_config_path(self) -> Path:
+        """LABEL_CONFIG, taken from labelloop_home when relative."""
+        return self.labelloop_home / self.label_config
+
+    def secret(self, name: str) -> str:
+        """The value of a secret field.
+
+        Raises:
+            MissingSecret: the environment does not hold it.
+        """
+        value: SecretStr | None = getattr(self, name)
+        if value is None:
+            raise MissingSecret(f"{name.upper()} is not set. `make up` writes it into .env; start the stack through make.")
+        return value.get_secret_value()
+
+
+@cache
+def get_settings() -> Settings:
+    return Settings()
