@@ -29,7 +29,9 @@ def _open(source: Path | bytes, name: str) -> Image.Image:
         image = Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
     except UnidentifiedImageError:
         empty = not source if isinstance(source, bytes) else source.stat().st_size == 0
-        raise ImageError(f"{name}: " + ("the file is empty" if empty else "not an image of a kind we read")) from None
+        raise ImageError(
+            f"{name}: " + ("the file is empty" if empty else "not an image of a kind we read")
+        ) from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
     if image.width * image.height > MAX_PIXELS:

@@ -59,7 +59,7 @@ def parse_label_config(xml: str) -> LabelConfig:
         )
     labels = tuple(_label(tag) for tag in control.iter("Label"))
     if not labels:
-        raise LabelConfigError(f"<RectangleLabels name={control.get('name')!r}> has no <Label value=\"…\"/>")
+        raise LabelConfigError(f'<RectangleLabels name={control.get("name")!r}> has no <Label value="…"/>')
     values = [label.value for label in labels]
     repeated = sorted({value for value in values if values.count(value) > 1})
     if repeated:
@@ -67,8 +67,12 @@ def parse_label_config(xml: str) -> LabelConfig:
     to_name = control.get("toName", "")
     image = next((tag for tag in root.iter("Image") if tag.get("name") == to_name), None)
     if image is None:
-        raise LabelConfigError(f'<RectangleLabels toName={to_name!r}> names no <Image name={to_name!r} value="$image"/>')
-    return LabelConfig(control.get("name", ""), to_name, image.get("value", "").lstrip("$") or "image", labels)
+        raise LabelConfigError(
+            f'<RectangleLabels toName={to_name!r}> names no <Image name={to_name!r} value="$image"/>'
+        )
+    return LabelConfig(
+        control.get("name", ""), to_name, image.get("value", "").lstrip("$") or "image", labels
+    )
 
 
 def _label(tag: ElementTree.Element) -> Label:

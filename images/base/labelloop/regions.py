@@ -38,7 +38,9 @@ def to_results(boxes: Boxes, config: LabelConfig, width: int, height: int) -> li
                 "rectanglelabels": [config.labels[label].value],
             },
         }
-        for (x1, y1, x2, y2), score, label in zip(percent.tolist(), clipped.scores, clipped.labels, strict=True)
+        for (x1, y1, x2, y2), score, label in zip(
+            percent.tolist(), clipped.scores, clipped.labels, strict=True
+        )
     ]
 
 
@@ -64,7 +66,9 @@ def from_results(
         names = value.get("rectanglelabels") or []
         unknown = [label for label in names if label not in known]
         if not names or unknown:
-            problems.append(f"{name}: " + (f"label {unknown[0]!r} is not in the label config" if unknown else "no label"))
+            problems.append(
+                f"{name}: " + (f"label {unknown[0]!r} is not in the label config" if unknown else "no label")
+            )
             continue
         try:
             width, height = size or (int(result["original_width"]), int(result["original_height"]))

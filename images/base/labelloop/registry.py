@@ -78,7 +78,8 @@ class ProjectModels:
         if not self.path.is_dir():
             return []
         return sorted(
-            (entry.name for entry in self.path.iterdir() if _VERSION.fullmatch(entry.name)), key=lambda name: int(name[1:])
+            (entry.name for entry in self.path.iterdir() if _VERSION.fullmatch(entry.name)),
+            key=lambda name: int(name[1:]),
         )
 
     def champion(self) -> str | None:
@@ -94,7 +95,9 @@ class ProjectModels:
         except UnicodeDecodeError as error:
             raise RegistryError(f"{self._pointer} is not text. {self._way_out()}") from error
         if not _VERSION.fullmatch(name) or not self.folder(name).is_dir():
-            raise RegistryError(f"{self._pointer} names {name[:40]!r}, which is no version here. {self._way_out()}")
+            raise RegistryError(
+                f"{self._pointer} names {name[:40]!r}, which is no version here. {self._way_out()}"
+            )
         return name
 
     def _way_out(self) -> str:
@@ -125,7 +128,9 @@ class ProjectModels:
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.path))
         temporary.chmod(0o755)
         _link_or_copy(weights, temporary / "weights.pth")
-        complete = card.model_copy(update={"version": name, "weights_sha256": sha256_file(temporary / "weights.pth")})
+        complete = card.model_copy(
+            update={"version": name, "weights_sha256": sha256_file(temporary / "weights.pth")}
+        )
         write_text(temporary / "config.py", config_text)
         write_text(temporary / "card.json", complete.model_dump_json(indent=2) + "\n")
         fsync_dir(temporary)
@@ -169,7 +174,9 @@ class Registry:
         """Ids of the projects that have a folder here."""
         if not self.root.is_dir():
             return []
-        return sorted(int(entry.name) for entry in self.root.iterdir() if entry.name.isdigit() and entry.is_dir())
+        return sorted(
+            int(entry.name) for entry in self.root.iterdir() if entry.name.isdigit() and entry.is_dir()
+        )
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

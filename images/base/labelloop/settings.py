@@ -96,7 +96,9 @@ class Settings(BaseSettings):
         """
         value: SecretStr | None = getattr(self, name)
         if value is None:
-            raise MissingSecret(f"{name.upper()} is not set. `make up` writes it into .env; start the stack through make.")
+            raise MissingSecret(
+                f"{name.upper()} is not set. `make up` writes it into .env; start the stack through make."
+            )
         return value.get_secret_value()
 
 

@@ -29,7 +29,9 @@ def resolve_task_image(url: object, settings: Settings) -> Path | bytes:
         raise ImageError(f"the task holds no image URL but {url!r}")
     parts = urlsplit(url)
     if parts.scheme in _UNRESOLVED:
-        raise ImageError(f"{url}: Label Studio did not resolve this cloud URL; turn on pre-signed URLs in the storage's settings")
+        raise ImageError(
+            f"{url}: Label Studio did not resolve this cloud URL; turn on pre-signed URLs in the storage's settings"
+        )
     if parts.scheme not in ("", "http", "https"):
         raise ImageError(f"{url}: {parts.scheme}: URLs are not read")
     ours = not parts.netloc or _same_origin(url, settings.labelstudio_url)
@@ -37,10 +39,14 @@ def resolve_task_image(url: object, settings: Settings) -> Path | bytes:
         relative = (parse_qs(parts.query).get("d") or [""])[0]
         return _inside(settings.volumes_dir / relative, settings.images_dir, url)
     if ours and parts.path.startswith(UPLOADS):
-        return _inside(settings.uploads_dir / unquote(parts.path.removeprefix(UPLOADS)), settings.uploads_dir, url)
+        return _inside(
+            settings.uploads_dir / unquote(parts.path.removeprefix(UPLOADS)), settings.uploads_dir, url
+        )
     if ours:
         token = settings.secret("api_token") if settings.api_token else ""
-        return _download(urljoin(settings.labelstudio_url, url), {"Authorization": f"Token {token}"} if token else {})
+        return _download(
+            urljoin(settings.labelstudio_url, url), {"Authorization": f"Token {token}"} if token else {}
+        )
     return _download(url, {})
 
 
@@ -62,7 +68,9 @@ def _inside(path: Path, folder: Path, url: str) -> Path:
 
 def _download(url: str, headers: dict[str, str]) -> bytes:
     try:
-        with requests.get(url, headers=headers, timeout=TIMEOUT_S, stream=True, allow_redirects=not headers) as response:
+        with requests.get(
+            url, headers=headers, timeout=TIMEOUT_S, stream=True, allow_redirects=not headers
+        ) as response:
             response.raise_for_status()
             body = bytearray()
             for chunk in response.iter_content(1 << 16):

@@ -1,0 +1,165 @@
+"""A version of the registry as a detector that takes images and gives bounding boxes."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labelloop.boxes import Boxes
+from labelloop.images import Pixels
+from labelloop.registry import Card, RegistryError
+from labelloop.settings import Settings
+
+if TYPE_CHECKING:
+    from mmcv import Config
+
+MIN_SCORE = 0.01
+MAX_BOXES = 300
+BATCH = 8
+
+
+def mmdet_config(name: str) -> str:
+    """The path of a config that mmdet installs, e.g. "yolox/yolox_nano_8x8_300e_coco.py"; for `_base_` in configs/detectors."""
+    import mmdet
+
+    return str(Path(mmdet.__file__).parent / ".mim" / "configs" / name)
+
+
+def load_detector_config(name: str, settings: Settings) -> "Config":
+    """The mmdet config of configs/detectors/<name>.py.
+
+    Raises:
+        ValueError: there is no such file; the message lists those there are.
+    """
+    from mmcv import Config
+
+    folder = settings.configs_dir / "detectors"
+    path = folder / f"{name}.py"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.py")))
+        raise ValueError(f"DETECTOR={name!r}: there is no {path}; choose auto or one of {known}")
+    return Config.fromfile(str(path))
+
+
+def load_weights(path: Path) -> dict[str, Any]:
+    """The state_dict in a checkpoint, tensors only: nothing in the file is executed.
+
+    Raises:
+        RegistryError: the file cannot be read so.
+    """
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise RegistryError(f"{path} holds no weights that can be read: {error}") from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict):
+        raise RegistryError(f"{path} holds a {type(content).__name__}, not a state_dict")
+    return state
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A loaded model. `predict` is not for several threads at once.
+
+    model: mmdet's detector in eval mode. classes: the names its labels index. card: None for a model outside the registry.
+    """
+
+    model: Any
+    classes: tuple[str, ...]
+    card: Card | None = None
+
+    @classmethod
+    def load(cls, folder: Path, device: str | None = None) -> "Detector":
+        """Loads a version's folder (config.py, weights.pth, card.json); device: by default the GPU if there is one.
+
+        Raises:
+            RegistryError: a file is missing or damaged; the message names it.
+        """
+        from mmcv import Config
+
+        try:
+            card = Card.model_validate_json((folder / "card.json").read_bytes())
+            config = Config.fromfile(str(folder / "config.py"))
+        except Exception as error:
+            raise RegistryError(f"{folder}: the version cannot be read: {error}") from error
+        return cls.build(
+            config, load_weights(folder / "weights.pth"), card.classes, device, card, str(folder)
+        )
+
+    @classmethod
+    def build(
+        cls,
+        config: "Config",
+        weights: dict[str, Any],
+        classes: Sequence[str],
+        device: str | None = None,
+        card: Card | None = None,
+        name: str = "model",
+    ) -> "Detector":
+        """A detector from a config and a state_dict that fits it.
+
+        Raises:
+            RegistryError: the weights do not fit the config.
+        """
+        import torch
+        from mmdet.apis import init_detector
+
+        device = device or ("cuda:0" if torch.cuda.is_available() else "cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = init_detector(deepcopy(config), device=device)
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise RegistryError(f"{name}: the weights do not fit the config: {error}") from error
+        model.CLASSES = tuple(classes)
+        _lower_score_threshold(model)
+        return cls(model, tuple(classes), card)
+
+    @property
+    def version(self) -> str:
+        return self.card.version if self.card else ""
+
+    def predict(self, images: Sequence[Pixels]) -> list[Boxes]:
+        """Boxes of each image, in the images' order.
+
+        images: (height, width, 3) uint8, blue-green-red. Boxes come in pixels of the image, clipped to it, labels
+        index `classes`, scores of at least MIN_SCORE, highest first, at most MAX_BOXES an image.
+        """
+        from mmdet.apis import inference_detector
+
+        found: list[Boxes] = []
+        for batch in _batches(images):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                results = inference_detector(self.model, list(batch))
+            found += [_to_boxes(result, image) for result, image in zip(results, batch, strict=True)]
+        return found
+
+
+def _batches(images: Sequence[Pixels]) -> Iterator[Sequence[Pixels]]:
+    for start in range(0, len(images), BATCH):
+        yield images[start : start + BATCH]
+
+
+def _lower_score_threshold(model: Any) -> None:
+    """Lets everything of MIN_SCORE and above through; which score suffices is decided where boxes are used."""
+    test_cfg = getattr(getattr(model, "bbox_head", None), "test_cfg", None)
+    if test_cfg is not None and "score_thr" in test_cfg:
+        test_cfg.score_thr = MIN_SCORE
+
+
+def _to_boxes(per_class: Sequence[Any], image: Pixels) -> Boxes:
+    """mmdet's result, one (n, 5) array of x1 y1 x2 y2 score a class."""
+    rows = np.concatenate([np.asarray(rows, dtype=np.float32).reshape(-1, 5) for rows in per_class])
+    labels = np.repeat(np.arange(len(per_class)), [len(rows) for rows in per_class])
+    height, width = image.shape[:2]
+    boxes = Boxes.of(rows[:, :4], rows[:, 4], labels).clip(width, height)
+    best = np.argsort(-boxes.scores, kind="stable")[:MAX_BOXES]
+    return boxes.select(best[boxes.scores[best] >= MIN_SCORE])

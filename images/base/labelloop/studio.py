@@ -1,0 +1,170 @@
+"""A client of Label Studio's API: what the provisioner and the trainer ask of it, in their words."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import requests
+
+Row = dict[str, Any]
+
+TIMEOUT_S = (3.0, 60.0)
+PAGE_SIZE = 500
+
+
+class StudioError(RuntimeError):
+    """Label Studio refused a request or could not be reached; the message names the URL, the status and its words.
+
+    status: the HTTP status, 0 when there was no answer.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def where(field: str, operator: str, value: Any, kind: str = "Number") -> Row:
+    """One condition of a data-manager filter, e.g. where("total_annotations", "greater", 0)."""
+    return {"filter": f"filter:tasks:{field}", "operator": operator, "type": kind, "value": value}
+
+
+LABELLED = where("total_annotations", "greater", 0)
+UNLABELLED = where("total_annotations", "equal", 0)
+
+
+def without_prediction_of(version: str) -> Row:
+    return where("predictions_model_versions", "not_contains", [version], "List")
+
+
+class Studio:
+    """Label Studio at `url`, with a legacy API token."""
+
+    def __init__(self, url: str, token: str, timeout: tuple[float, float] = TIMEOUT_S) -> None:
+        self.url = url.rstrip("/")
+        self._timeout = timeout
+        self._session = requests.Session()
+        self._session.headers["Authorization"] = f"Token {token}"
+        self._session.trust_env = False
+
+    def request(self, method: str, path: str, **kwargs: Any) -> Any:
+        """The decoded JSON answer, None when it is empty.
+
+        Raises:
+            StudioError: no answer, or a status of 400 and above.
+        """
+        url = f"{self.url}{path}"
+        kwargs.setdefault("timeout", self._timeout)
+        try:
+            response = self._session.request(method, url, **kwargs)
+        except requests.RequestException as error:
+            raise StudioError(f"{method} {url}: Label Studio does not answer: {error}") from error
+        if response.status_code >= 400:
+            raise StudioError(
+                f"{method} {url}: {response.status_code} {response.text[:500]}", response.status_code
+            )
+        try:
+            return response.json() if response.content else None
+        except ValueError as error:
+            raise StudioError(
+                f"{method} {url}: not JSON: {response.text[:200]}", response.status_code
+            ) from error
+
+    def healthy(self) -> bool:
+        try:
+            return bool(self._session.get(f"{self.url}/health", timeout=3).ok)
+        except requests.RequestException:
+            return False
+
+    def wait(self, seconds: float) -> None:
+        """Returns once Label Studio answers.
+
+        Raises:
+            StudioError: it did not within `seconds`.
+        """
+        deadline = time.monotonic() + seconds
+        while not self.healthy():
+            if time.monotonic() > deadline:
+                raise StudioError(f"{self.url}/health did not answer within {seconds:.0f} s")
+            time.sleep(0.5)
+
+    def projects(self) -> list[Row]:
+        return list(self._pages("/api/projects", "results", {}))
+
+    def project(self, project_id: int) -> Row:
+        return dict(self.request("GET", f"/api/projects/{project_id}"))
+
+    def update_project(self, project_id: int, **fields: Any) -> Row:
+        return dict(self.request("PATCH", f"/api/projects/{project_id}", json=fields))
+
+    def backends(self, project_id: int) -> list[Row]:
+        return list(self.request("GET", "/api/ml", params={"project": project_id}))
+
+    def storages(self, project_id: int) -> list[Row]:
+        """The project's local-files import storages."""
+        return list(self.request("GET", "/api/storages/localfiles", params={"project": project_id}))
+
+    def sync_storage(self, storage_id: int) -> Row:
+        """Makes tasks of the files that have none yet; runs in the request."""
+        return dict(self.request("POST", f"/api/storages/localfiles/{storage_id}/sync", timeout=(3.0, 600.0)))
+
+    def count_tasks(self, project_id: int, *conditions: Row) -> int:
+        """How many tasks meet every condition."""
+        page = self._task_page(project_id, conditions, 1, 1, "task_only")
+        return int(page["total"])
+
+    def iter_tasks(
+        self, project_id: int, *conditions: Row, fields: str = "task_only", page_size: int = PAGE_SIZE
+    ) -> Iterator[Row]:
+        """Tasks that meet every condition, by id, a page at a time; fields="all" brings annotations and predictions."""
+        number, seen = 1, 0
+        while True:
+            page = self._task_page(project_id, conditions, number, page_size, fields)
+            yield from page["tasks"]
+            seen += len(page["tasks"])
+            if not page["tasks"] or seen >= int(page["total"]):
+                return
+            number += 1
+
+    def annotated_tasks(self, project_id: int) -> Iterator[Row]:
+        """Tasks with at least one submitted annotation, with their annotations."""
+        return self.iter_tasks(project_id, LABELLED, fields="all", page_size=100)
+
+    def unpredicted_tasks(self, project_id: int, version: str, limit: int) -> list[Row]:
+        """Up to `limit` unlabelled tasks that have no prediction of `version`."""
+        page = self._task_page(
+            project_id, (UNLABELLED, without_prediction_of(version)), 1, limit, "task_only"
+        )
+        return list(page["tasks"])
+
+    def import_predictions(self, project_id: int, rows: Sequence[Row]) -> int:
+        """Stores predictions ({"task", "result", "score", "model_version"}); returns how many."""
+        answer = self.request("POST", f"/api/projects/{project_id}/import/predictions", json=list(rows))
+        return int(answer["created"])
+
+    def _task_page(
+        self, project_id: int, conditions: Sequence[Row], page: int, page_size: int, fields: str
+    ) -> Row:
+        query = {"filters": {"conjunction": "and", "items": list(conditions)}, "ordering": ["tasks:id"]}
+        params = {
+            "project": project_id,
+            "page": page,
+            "page_size": page_size,
+            "fields": fields,
+            "query": json.dumps(query),
+        }
+        try:
+            return dict(self.request("GET", "/api/tasks", params=params))
+        except StudioError as error:
+            if error.status == 404 and page > 1:
+                return {"tasks": [], "total": 0}
+            raise
+
+    def _pages(self, path: str, key: str, params: Row) -> Iterator[Row]:
+        number = 1
+        while True:
+            answer = self.request("GET", path, params={**params, "page": number, "page_size": 100})
+            yield from answer[key]
+            if not answer.get("next"):
+                return
+            number += 1
