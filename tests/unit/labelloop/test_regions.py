@@ -1,0 +1,91 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelloop.boxes import Boxes
+from labelloop.labels import Label, LabelConfig
+from labelloop.regions import from_results, to_results
+
+CONFIG = LabelConfig("label", "image", "image", (Label("cat"), Label("dog")))
+
+
+def region(**value: object) -> dict[str, object]:
+    return {
+        "id": "r1",
+        "type": "rectanglelabels",
+        "from_name": "label",
+        "to_name": "image",
+        "original_width": 200,
+        "original_height": 100,
+        "value": {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": ["dog"], **value},
+    }
+
+
+@given(
+    st.integers(1, 8000),
+    st.integers(1, 8000),
+    st.lists(st.tuples(*[st.floats(0, 1, width=32)] * 4, st.floats(0, 1, width=32), st.integers(0, 1)), max_size=8),
+)
+def test_boxes_survive_the_way_to_label_studio_and_back(
+    width: int, height: int, rows: list[tuple[float, float, float, float, float, int]]
+) -> None:
+    size = np.array([width, height] * 2)
+    corners = [np.array([min(a, c), min(b, d), max(a, c), max(b, d)]) * size for a, b, c, d, _, _ in rows]
+    boxes = Boxes.of(corners, [row[4] for row in rows], [row[5] for row in rows])
+    results = to_results(boxes, CONFIG, width, height)
+    back, problems = from_results(results, CONFIG, (width, height))
+    wide_enough = boxes.clip(width, height)
+    assert not problems or all("no area" in problem for problem in problems)
+    assert len(results) == len(wide_enough)
+    if len(back) == len(wide_enough):
+        np.testing.assert_allclose(back.xyxy, wide_enough.xyxy, atol=max(width, height) * 1e-5)
+        assert back.labels.tolist() == wide_enough.labels.tolist()
+
+
+def test_a_result_is_what_label_studio_stores() -> None:
+    [result] = to_results(Boxes.of([[20, 20, 80, 60]], [0.75], [1]), CONFIG, width=200, height=100)
+    assert result["from_name"] == "label" and result["to_name"] == "image" and result["type"] == "rectanglelabels"
+    assert result["score"] == 0.75
+    assert (result["original_width"], result["original_height"]) == (200, 100)
+    value = result["value"]
+    assert (value["x"], value["y"], value["width"], value["height"]) == pytest.approx((10, 20, 30, 40))
+    assert value["rectanglelabels"] == ["dog"]
+
+
+def test_a_rotated_rectangle_becomes_its_axis_aligned_hull() -> None:
+    boxes, problems = from_results([region(x=50, y=50, width=20, height=20, rotation=45)], CONFIG)
+    assert not problems
+    half_width, height = 20 * math.cos(math.radians(45)), (40 + 20) * math.sin(math.radians(45))
+    expected = [100 - half_width, 50, 100 + 40 * math.cos(math.radians(45)), 50 + height]
+    assert boxes.xyxy[0].tolist() == pytest.approx([expected[0], expected[1], expected[2], min(expected[3], 100)])
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"rectanglelabels": ["wolf"]}, "label 'wolf' is not in the label config"),
+        ({"rectanglelabels": []}, "no label"),
+        ({"x": None}, "TypeError"),
+        ({"width": 0}, "no area"),
+        ({"x": 120}, "no area"),
+        ({"x": float("nan")}, "no area"),
+    ],
+)
+def test_what_is_no_rectangle_is_named_and_hurts_nothing_else(value: dict[str, object], words: str) -> None:
+    boxes, problems = from_results([region(**value), region()], CONFIG)
+    assert len(boxes) == 1 and boxes.labels.tolist() == [1]
+    assert len(problems) == 1 and "r1" in problems[0] and words in problems[0]
+
+
+def test_regions_of_other_controls_pass_in_silence() -> None:
+    polygon = {"type": "polygonlabels", "from_name": "outline", "value": {"points": [[1, 2]]}}
+    boxes, problems = from_results([polygon, region()], CONFIG)
+    assert len(boxes) == 1 and not problems
+
+
+def test_the_image_s_own_size_beats_the_one_noted_in_the_region() -> None:
+    boxes, _ = from_results([region()], CONFIG, size=(1000, 500))
+    assert boxes.xyxy[0].tolist() == pytest.approx([100, 100, 400, 300])
