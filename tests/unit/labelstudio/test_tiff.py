@@ -41,7 +41,7 @@ def test_a_tiff_goes_out_as_png_from_the_same_url(path: str, query: str) -> None
 def test_everything_else_is_untouched() -> None:
     assert ask(serving(b"jpeg", "image/jpeg"), "d=images/a.jpg")[2] == b"jpeg"
     assert ask(serving(b"no", "text/html", "403 Forbidden"))[0] == "403 Forbidden"
-    assert ask(serving(b"<html>", "text/html"), path="/projects/a.tif")[2] == b"<html>"
+    assert ask(serving(b"<html>", "text/html"), query="", path="/projects/a.tif")[2] == b"<html>"
 
 
 def test_a_damaged_tiff_goes_out_as_it_is() -> None:
