@@ -1,0 +1,55 @@
+"""What the operator reads: headings, one line per thing done, and FAIL lines that say found, needed and the way out."""
+
+from __future__ import annotations
+
+import sys
+
+
+class Failure(Exception):
+    """An operation can't go on. The text says what was found, what was needed, and what to do."""
+
+    def __init__(self, what: str, *, found: str = "", needed: str = "", do: str = "") -> None:
+        facts = ", ".join(part for part in (found and f"found {found}", needed and f"needed {needed}") if part)
+        text = f"{what}: {facts}." if facts else f"{what.rstrip('.')}."
+        super().__init__(f"{text} {do}".rstrip())
+
+
+def heading(text: str) -> None:
+    print(f"\n{text}", flush=True)
+
+
+def line(name: str, text: str) -> None:
+    print(f"  {name:<12} {text}", flush=True)
+
+
+def note(text: str) -> None:
+    print(f"  {text}", flush=True)
+
+
+def fail(error: Failure) -> None:
+    print(f"\nFAIL  {error}", file=sys.stderr, flush=True)
+
+
+class Board:
+    """One line per name, rewritten in place on a terminal; elsewhere a line is printed when its text changes."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+        self._shown: dict[str, str] = {}
+        self._terminal = sys.stdout.isatty()
+        self._drawn = False
+
+    def show(self, texts: dict[str, str], seconds: float) -> None:
+        """Shows each name's text; `seconds` since the start is appended."""
+        if self._terminal:
+            if self._drawn:
+                print(f"\033[{len(self._names)}A", end="")
+            for name in self._names:
+                print(f"\033[2K  {name:<12} {texts.get(name, '')}  {seconds:.0f} s")
+            self._drawn = True
+        else:
+            for name in self._names:
+                if texts.get(name) and texts[name] != self._shown.get(name):
+                    print(f"  {name:<12} {texts[name]}  {seconds:.0f} s")
+        self._shown = dict(texts)
+        sys.stdout.flush()

@@ -1,0 +1,56 @@
+"""Where things are: the checkout that is operated, and the machine-wide cache."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+VOLUMES = ("images", "labelstudio", "models", "rounds", "cache", "backups")
+
+
+@dataclass(frozen=True)
+class Home:
+    """One checkout of the repository and the state in it."""
+
+    root: Path
+
+    @property
+    def env_file(self) -> Path:
+        """Secrets, ports and facts of the host; mode 600."""
+        return self.root / ".env"
+
+    @property
+    def shipped_settings(self) -> Path:
+        return self.root / "configs" / "loop.env"
+
+    @property
+    def local_settings(self) -> Path:
+        return self.root / "configs" / "local.env"
+
+    @property
+    def volumes(self) -> Path:
+        return self.root / "volumes"
+
+    @property
+    def provisioned(self) -> Path:
+        """Written by Label Studio's provisioner when project, storage and backend are connected."""
+        return self.volumes / "labelstudio" / "provisioned.json"
+
+    @property
+    def run(self) -> Path:
+        """The host runtime's pid file, socket and logs."""
+        return self.volumes / "run"
+
+    @property
+    def venvs(self) -> Path:
+        """The host runtime's virtual environments; LABELLOOP_VENVS lets several checkouts share them."""
+        return Path(os.environ.get("LABELLOOP_VENVS") or self.root / ".venv")
+
+
+def machine_cache() -> Path:
+    """What is made once per machine: LABELLOOP_CACHE, or labelloop/ in the user's cache folder."""
+    chosen = os.environ.get("LABELLOOP_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labelloop"

@@ -1,0 +1,57 @@
+"""`make lock`: resolves every requirements.in into a lock with hashes, so that one host environment can hold all of the ML side.
+
+Needs `uv` (LABELLOOP_UV, or on PATH). Locks are resolved in an order: each one accepts the versions of those before it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Optional
+
+from lifecycle.console import Failure, line
+from lifecycle.home import Home
+from lifecycle.shell import run
+
+_COMPILE = ("pip", "compile", "--quiet", "--generate-hashes", "--no-emit-index-url", "--python-version", "3.11",
+            "--python-platform", "x86_64-manylinux_2_28", "--custom-compile-command", "make lock")
+_BASE = "images/base/requirements"
+_ML = ("images/mlbackend/requirements", "images/trainer/requirements")
+_CPU_NEVER_LOADS = ("triton", "nvidia-cusolver")
+
+
+def lock(home: Home, upgrade: bool) -> None:
+    """Writes all locks; versions that still fit stay unless `upgrade`."""
+    uv = os.environ.get("LABELLOOP_UV") or shutil.which("uv")
+    if not uv:
+        raise Failure("the locks", found="no uv on PATH", needed="uv", do="`pip install uv`, or set LABELLOOP_UV to it.")
+    with tempfile.TemporaryDirectory() as scratch:
+        whole = Path(scratch, "base.txt")
+        lock_file = home.root / f"{_BASE}.lock"
+        if lock_file.exists() and not upgrade:
+            whole.write_text(lock_file.read_text() + (home.root / "images/base/cuda.lock").read_text())
+        base = f"{_BASE}.in"
+        _compile(home, uv, base, str(whole), [], upgrade)
+        left_out = [word for name in _CPU_NEVER_LOADS for word in ("--no-emit-package", name)]
+        _compile(home, uv, base, f"{_BASE}.lock", [whole], upgrade, *left_out)
+        _compile(home, uv, "images/base/cuda.in", "images/base/cuda.lock", [whole], upgrade, "--no-deps")
+        for name in ("build", "nvcc"):
+            _compile(home, uv, f"images/base/{name}.in", f"images/base/{name}.lock", [whole], upgrade)
+        for name in ("base", "mlbackend"):
+            _compile(home, uv, f"images/{name}/nodeps.in", f"images/{name}/nodeps.lock", [], upgrade, "--no-deps")
+        before = [whole]
+        for name in (*_ML, "tests/requirements"):
+            _compile(home, uv, f"{name}.in", f"{name}.lock", before, upgrade)
+            before.append(home.root / f"{name}.lock")
+        _compile(home, uv, "images/labelstudio/requirements.in", "images/labelstudio/requirements.lock", [], upgrade)
+
+
+def _compile(home: Home, uv: str, source: str, target: str, constraints: list[Path], upgrade: bool,
+             *options: str, cwd: Optional[Path] = None) -> None:
+    fitting = [word for path in constraints for word in ("--constraint", str(path))]
+    run([uv, *_COMPILE, *options, *fitting, "--no-annotate", *(["--upgrade"] if upgrade else []), source,
+         "--output-file", target], what=f"resolving {source}", cwd=cwd or home.root)
+    if not Path(target).is_absolute():
+        line("lock", target)

@@ -1,0 +1,135 @@
+"""The settings of this checkout: generated once into .env, given on the make command line, or edited by the operator."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import string
+from collections.abc import Callable, Mapping
+from typing import Optional
+
+from lifecycle import env_file, network
+from lifecycle.console import Failure
+from lifecycle.home import Home
+
+UNPRIVILEGED_ID = 10001
+"""Runs the containers when the host's user is root."""
+
+_ENV_HEADER = """\
+# Written by `make up`: secrets, ports and facts of this host. Mode 600, not in git. Change a port by `make up PORT=…` or here;
+# a secret that is already in use is not changed by editing this file alone."""
+_LOCAL_HEADER = """\
+# Your settings of the loop; they win over configs/loop.env, which explains them. `make up NAME=VALUE` writes them here."""
+
+_CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu", "cuda")}
+_NUMBERS = ("PORT", "MLBACKEND_PORT", "TRAINER_PORT", "THREADS")
+_HOST_SETTINGS = (*_CHOICES, *_NUMBERS, "BIND", "SUBNET", "COMPOSE_PROJECT_NAME", "ADMIN_EMAIL", "TORCH_CUDA_ARCH_LIST")
+
+
+def _password() -> str:
+    alphabet = string.ascii_letters + string.digits
+    return "".join(secrets.choice(alphabet) for _ in range(20))
+
+
+_SECRETS: dict[str, Callable[[], str]] = {
+    "ADMIN_PASSWORD": _password,
+    "API_TOKEN": lambda: secrets.token_hex(20),
+    "SECRET_KEY": lambda: secrets.token_urlsafe(48),
+    "BACKEND_PASSWORD": lambda: secrets.token_urlsafe(24),
+    "TRAINER_PASSWORD": lambda: secrets.token_urlsafe(24),
+}
+
+
+def parse_arguments(arguments: list[str]) -> dict[str, str]:
+    """`NAME=VALUE` arguments as a mapping.
+
+    Raises:
+        Failure: one of them is something else.
+    """
+    given: dict[str, str] = {}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not equals or not name.isidentifier():
+            raise Failure("the command line", found=repr(argument), needed="NAME=VALUE", do="`make` lists what there is.")
+        given[name] = value
+    return given
+
+
+def load(home: Home) -> dict[str, str]:
+    """Every setting in force: configs/loop.env, configs/local.env over it, .env over both."""
+    return {**env_file.read(home.shipped_settings), **env_file.read(home.local_settings), **env_file.read(home.env_file)}
+
+
+def keep(home: Home, given: Mapping[str, str]) -> list[str]:
+    """Checks settings given on the command line and keeps them.
+
+    Returns: a line for each one that changed, to print.
+
+    Raises:
+        Failure: an unknown name or an impossible value; nothing is kept then.
+    """
+    loop_names = env_file.read(home.shipped_settings)
+    for name, value in given.items():
+        _check(home, name, value, [*_HOST_SETTINGS, *loop_names])
+    before = load(home)
+    local = {name: value for name, value in given.items() if name in loop_names}
+    host = {name: value for name, value in given.items() if name not in loop_names}
+    if local or not home.local_settings.exists():
+        env_file.update(home.local_settings, local, header=_LOCAL_HEADER, mode=0o644)
+    if host:
+        env_file.update(home.env_file, host, header=_ENV_HEADER, mode=0o600)
+    files = {name: home.local_settings if name in loop_names else home.env_file for name in given}
+    return [f"{name}={given[name]} is kept in {files[name].relative_to(home.root)}"
+            for name in given if before.get(name) != given[name]]
+
+
+def complete(home: Home) -> list[str]:
+    """Generates what .env lacks; what it holds stays.
+
+    Returns: the names that were added.
+    """
+    have = env_file.read(home.env_file)
+    root = os.geteuid() == 0
+    defaults: dict[str, Callable[[], str]] = {
+        "COMPOSE_PROJECT_NAME": lambda: "labelloop",
+        "BIND": lambda: "127.0.0.1",
+        "PORT": lambda: "8080",
+        "SUBNET": network.free_subnet,
+        "PUID": lambda: str(UNPRIVILEGED_ID if root else os.geteuid()),
+        "PGID": lambda: str(UNPRIVILEGED_ID if root else os.getegid()),
+        "THREADS": lambda: str(max(1, (os.cpu_count() or 2) - 1)),
+        "ADMIN_EMAIL": lambda: "admin@labelloop.local",
+        **_SECRETS,
+    }
+    missing = {name: make() for name, make in defaults.items() if not have.get(name)}
+    if missing:
+        env_file.update(home.env_file, missing, header=_ENV_HEADER, mode=0o600)
+    if home.env_file.stat().st_mode & 0o077:
+        home.env_file.chmod(0o600)
+    return list(missing)
+
+
+def _check(home: Home, name: str, value: str, known: list[str]) -> None:
+    if name in _SECRETS:
+        raise Failure(f"{name} is a secret", do=f"Put it into {home.env_file} before the first `make up`; a command line is no place for it.")
+    if name not in known:
+        raise Failure(f"the setting {name}", found="no such setting", needed="one of " + ", ".join(sorted(known)))
+    problem = _problem(home, name, value)
+    if problem:
+        raise Failure(f"{name}", found=repr(value), needed=problem)
+
+
+def _problem(home: Home, name: str, value: str) -> Optional[str]:
+    if name in _CHOICES and value not in _CHOICES[name]:
+        return "one of " + ", ".join(_CHOICES[name])
+    if name in _NUMBERS and not (value.isdigit() and 0 < int(value) < 65536):
+        return "a whole number above 0"
+    if name == "LABEL_CONFIG" and not (home.root / value).is_file():
+        return "a file below the repository, for example configs/labels/face.xml"
+    if name == "DETECTOR" and value != "auto" and not (home.root / "configs" / "detectors" / f"{value}.py").is_file():
+        there = sorted(path.stem for path in (home.root / "configs" / "detectors").glob("[!_]*.py"))
+        return "one of " + ", ".join(["auto", *there])
+    if name == "COMPOSE_PROJECT_NAME" and not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", value):
+        return "lower-case letters, digits, - and _"
+    return None
