@@ -22,16 +22,19 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from xml.sax.saxutils import quoteattr
 
+from labelloop.studio import UNLABELLED, Studio, without_prediction_of
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-
-from labelloop.studio import UNLABELLED, Studio, without_prediction_of
 
 IMPORT_S, PRELABEL_S = 300, 900
 
 
 def read_env(path: Path) -> dict[str, str]:
-    lines = (line.split("=", 1) for line in path.read_text().splitlines() if "=" in line and not line.startswith("#"))
+    lines = (
+        line.split("=", 1)
+        for line in path.read_text().splitlines()
+        if "=" in line and not line.startswith("#")
+    )
     return {key.strip(): value.strip().strip("'\"") for key, value in lines}
 
 
@@ -40,7 +43,9 @@ class Loop:
 
     def __init__(self, coco_dir: Path, project: int) -> None:
         env = read_env(Path(".env"))
-        self.studio = Studio(f"http://127.0.0.1:{env.get('PORT', '8080')}", env["API_TOKEN"])
+        self.studio = Studio(
+            f"http://127.0.0.1:{env.get('PORT', '8080')}", env["API_TOKEN"]
+        )
         self.coco_dir = coco_dir
         self.project = project
 
@@ -58,40 +63,63 @@ class Loop:
     def tasks(self, fields: str = "task_only") -> dict[str, dict[str, Any]]:
         """Tasks by the image's file name."""
         rows = self.studio.iter_tasks(self.project, fields=fields, page_size=100)
-        return {Path(parse_qs(urlsplit(row["data"]["image"]).query)["d"][0]).name: row for row in rows}
+        return {
+            Path(parse_qs(urlsplit(row["data"]["image"]).query)["d"][0]).name: row
+            for row in rows
+        }
 
     def wait_imported(self, names: set[str]) -> None:
-        wait_until(lambda: names <= set(self.tasks()), IMPORT_S, f"tasks for {len(names)} images")
+        wait_until(
+            lambda: names <= set(self.tasks()),
+            IMPORT_S,
+            f"tasks for {len(names)} images",
+        )
 
     def wait_prelabelled(self) -> None:
         """Until every unlabelled task has a prediction of the version that the project now shows."""
 
         def waiting() -> bool:
             version = self.studio.project(self.project)["model_version"]
-            return bool(version) and not self.studio.count_tasks(self.project, UNLABELLED, without_prediction_of(version))
+            return bool(version) and not self.studio.count_tasks(
+                self.project, UNLABELLED, without_prediction_of(version)
+            )
 
         wait_until(waiting, PRELABEL_S, "pre-labels of the current version")
 
     def correct(self, names: Iterable[str], split: str) -> None:
         """Submits the true boxes of each image."""
         truth = self.truth(split)
-        labels = {category["id"]: category["name"] for category in truth.loadCats(truth.getCatIds())}
+        labels = {
+            category["id"]: category["name"]
+            for category in truth.loadCats(truth.getCatIds())
+        }
         tasks = self.tasks()
         by_name = {image["file_name"]: image for image in truth.imgs.values()}
         for name in names:
             image = by_name[name]
             boxes = truth.loadAnns(truth.getAnnIds(imgIds=[image["id"]]))
-            results = [region(box["bbox"], labels[box["category_id"]], image) for box in boxes]
-            self.studio.request("POST", f"/api/tasks/{tasks[name]['id']}/annotations/", json={"result": results})
+            results = [
+                region(box["bbox"], labels[box["category_id"]], image) for box in boxes
+            ]
+            self.studio.request(
+                "POST",
+                f"/api/tasks/{tasks[name]['id']}/annotations/",
+                json={"result": results},
+            )
 
     def score(self, split: str, threshold: float = 0.0) -> dict[str, Any]:
         """AP and AP50 of the newest prediction of each of a split's images, as Label Studio holds it."""
         truth = self.truth(split)
-        categories = {category["name"]: category["id"] for category in truth.loadCats(truth.getCatIds())}
+        categories = {
+            category["name"]: category["id"]
+            for category in truth.loadCats(truth.getCatIds())
+        }
         tasks = self.tasks(fields="all")
         detections, versions = [], set()
         for image in truth.imgs.values():
-            prediction = max(tasks[image["file_name"]]["predictions"], key=lambda row: row["id"])
+            prediction = max(
+                tasks[image["file_name"]]["predictions"], key=lambda row: row["id"]
+            )
             versions.add(prediction["model_version"])
             for result in prediction["result"]:
                 if result["score"] >= threshold:
@@ -131,13 +159,20 @@ def region(bbox: list[float], label: str, image: dict[str, Any]) -> dict[str, An
     }
 
 
-def detection(result: dict[str, Any], image: dict[str, Any], categories: dict[str, int]) -> dict[str, Any]:
+def detection(
+    result: dict[str, Any], image: dict[str, Any], categories: dict[str, int]
+) -> dict[str, Any]:
     value = result["value"]
     w, h = image["width"] / 100, image["height"] / 100
     return {
         "image_id": image["id"],
         "category_id": categories[value["rectanglelabels"][0]],
-        "bbox": [value["x"] * w, value["y"] * h, value["width"] * w, value["height"] * h],
+        "bbox": [
+            value["x"] * w,
+            value["y"] * h,
+            value["width"] * w,
+            value["height"] * h,
+        ],
         "score": result["score"],
     }
 
@@ -152,8 +187,15 @@ def wait_until(done: Any, seconds: float, what: str) -> None:
 
 def label_config(coco: COCO, predicted: dict[str, str]) -> str:
     names = [category["name"] for category in coco.loadCats(coco.getCatIds())]
-    extra = {name: f" predicted_values={quoteattr(predicted[name])}" if name in predicted else "" for name in names}
-    labels = "\n".join(f"    <Label value={quoteattr(name)}{extra[name]}/>" for name in names)
+    extra = {
+        name: f" predicted_values={quoteattr(predicted[name])}"
+        if name in predicted
+        else ""
+        for name in names
+    }
+    labels = "\n".join(
+        f"    <Label value={quoteattr(name)}{extra[name]}/>" for name in names
+    )
     return (
         '<View>\n  <Image name="image" value="$image"/>\n  <RectangleLabels name="label" toName="image">\n'
         f"{labels}\n  </RectangleLabels>\n</View>\n"
@@ -161,26 +203,42 @@ def label_config(coco: COCO, predicted: dict[str, str]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["config", "prelabels", "round"])
     parser.add_argument("--coco", type=Path, required=True)
     parser.add_argument("--split", default="test")
-    parser.add_argument("--train", type=int, default=40, help="how many images of train.json are corrected")
+    parser.add_argument(
+        "--train",
+        type=int,
+        default=40,
+        help="how many images of train.json are corrected",
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threshold", type=float, default=0.0, help="leave out boxes that score less")
-    parser.add_argument("--predicted", action="append", default=[], metavar="LABEL=CLASS,CLASS")
+    parser.add_argument(
+        "--threshold", type=float, default=0.0, help="leave out boxes that score less"
+    )
+    parser.add_argument(
+        "--predicted", action="append", default=[], metavar="LABEL=CLASS,CLASS"
+    )
     parser.add_argument("--project", type=int, default=1)
     options = parser.parse_args()
     if options.what == "config":
         with redirect_stdout(StringIO()):
             truth = COCO(str(options.coco / "train.json"))
-        print(label_config(truth, dict(pair.split("=", 1) for pair in options.predicted)), end="")
+        print(
+            label_config(truth, dict(pair.split("=", 1) for pair in options.predicted)),
+            end="",
+        )
         return
     loop = Loop(options.coco, options.project)
     scored = {image["file_name"] for image in loop.truth(options.split).imgs.values()}
     trained: list[str] = []
     if options.what == "round":
-        names = sorted(image["file_name"] for image in loop.truth("train").imgs.values())
+        names = sorted(
+            image["file_name"] for image in loop.truth("train").imgs.values()
+        )
         trained = random.Random(options.seed).sample(names, options.train)
     loop.drop_images(scored | set(trained))
     loop.wait_imported(scored | set(trained))

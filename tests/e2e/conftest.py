@@ -1,0 +1,47 @@
+"""One stack for all end-to-end tests, with pictures of balls and crates; see test_loop.py for the order of things."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from e2e.stack import Stack
+from support import shapes
+
+ITERATIONS = 60
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Up, provisioned, without any image."""
+    made = Stack.copy_of_work_tree(
+        tmp_path_factory.mktemp("appliance"), f"labelloop-e2e-{os.getpid()}"
+    )
+    (made.home / "configs" / "labels" / "shapes.xml").write_text(shapes.LABEL_CONFIG)
+    try:
+        print(
+            made.run(
+                "up",
+                PORT=made.port,
+                LABEL_CONFIG="configs/labels/shapes.xml",
+                DETECTOR="yolox_mobilenetv2",
+                ITERATIONS=ITERATIONS,
+                RETRAIN_EVERY=0,
+                timeout=3600,
+            )
+        )
+        yield made
+    finally:
+        print(made.run("logs", check=False, timeout=60)[-8000:])
+        made.run("down", check=False, timeout=180)
+
+
+@pytest.fixture(scope="session")
+def pictures(stack: Stack) -> dict[str, shapes.Picture]:
+    """Thirty-six pictures in volumes/images/shapes, by file name."""
+    return shapes.save(stack.images / "shapes", 36)
+
+
+def read_json(path: Path) -> dict[str, object]:
+    return dict(json.loads(path.read_text()))

@@ -1,0 +1,155 @@
+"""A whole stack of its own for the tests: a copy of the work tree, its own name, port and volumes, run by `make`."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from labelloop.studio import Studio
+
+REPO = Path(__file__).parents[2]
+MAKE_S = 900
+
+T = TypeVar("T")
+
+
+def wait_for(
+    what: str, probe: Callable[[], T], seconds: float, every: float = 1.0
+) -> T:
+    """The probe's first true answer; fails, naming what was waited for and the last answer, after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (answer := probe()):
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                f"waited {seconds:.0f} s in vain for {what}; last answer: {answer!r}"
+            )
+        time.sleep(every)
+    return answer
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def engine_answers() -> bool:
+    return (
+        shutil.which("docker") is not None
+        and subprocess.run(
+            ["docker", "info"], check=False, capture_output=True
+        ).returncode
+        == 0
+    )
+
+
+@dataclass
+class Stack:
+    """The appliance in `home`, driven as a person drives it."""
+
+    home: Path
+    name: str
+    port: int = field(default_factory=free_port)
+    runtime: str = field(
+        default_factory=lambda: "docker" if engine_answers() else "host"
+    )
+
+    @classmethod
+    def copy_of_work_tree(cls, home: Path, name: str) -> "Stack":
+        """What git tracks, and what it would: as a fresh clone with the work tree's changes."""
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=REPO,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        for relative in filter(None, listed.stdout.split("\0")):
+            if (REPO / relative).is_file():
+                (home / relative).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(REPO / relative, home / relative)
+        if (REPO / ".venv").is_dir():
+            (home / ".venv").symlink_to(REPO / ".venv")
+        return cls(home, name)
+
+    def run(
+        self,
+        target: str,
+        *,
+        check: bool = True,
+        timeout: float = MAKE_S,
+        **settings: object,
+    ) -> str:
+        """`make target NAME=value …`; its output, both streams.
+
+        Raises:
+            AssertionError: it failed (unless check is False) or took longer than `timeout` seconds.
+        """
+        words = [f"{key}={value}" for key, value in settings.items()]
+        environ = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("MAKE", "MFLAGS"))
+        }
+        environ |= {"COMPOSE_PROJECT_NAME": self.name, "RUNTIME": self.runtime}
+        try:
+            done = subprocess.run(
+                ["make", "--no-print-directory", target, *words],
+                check=False,
+                cwd=self.home,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=timeout,
+            )
+        except subprocess.TimeoutExpired as error:
+            output = (
+                error.stdout.decode(errors="replace")
+                if isinstance(error.stdout, bytes)
+                else error.stdout
+            )
+            raise AssertionError(
+                f"make {target} did not end within {timeout:.0f} s:\n{output}"
+            ) from error
+        if check and done.returncode:
+            raise AssertionError(
+                f"make {target} {' '.join(words)} ended with {done.returncode}:\n{done.stdout}"
+            )
+        return done.stdout
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def images(self) -> Path:
+        return self.home / "volumes" / "images"
+
+    def env(self) -> dict[str, str]:
+        lines = (
+            line.partition("=")
+            for line in (self.home / ".env").read_text().splitlines()
+        )
+        return {
+            key.strip(): value.strip().strip("'\"")
+            for key, _, value in lines
+            if value and not key.startswith("#")
+        }
+
+    def studio(self) -> Studio:
+        return Studio(self.url, self.env()["API_TOKEN"])
+
+    def predictions(self, project: int = 1) -> dict[int, list[dict[str, Any]]]:
+        """Every task's predictions, oldest first."""
+        tasks = self.studio().iter_tasks(project, fields="all", page_size=100)
+        return {
+            task["id"]: sorted(task["predictions"], key=lambda row: row["id"])
+            for task in tasks
+        }
