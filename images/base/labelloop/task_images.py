@@ -1,82 +1,140 @@
 """From the URL in a Label Studio task to the image behind it.
 
-Files of the appliance are read from the shared volumes; anything else over HTTP. The token goes to Label Studio alone.
+Files of the appliance are read from the shared volumes, whatever host their URL names. The rest is
+downloaded.
 """
 
+import base64
+import binascii
+import re
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urljoin, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
 
-import requests
-
+from labelloop.download import MAX_BYTES, download, origin, shown
 from labelloop.images import ImageError
 from labelloop.settings import Settings
 
-LOCAL_FILES = "/data/local-files/"
-UPLOADS = "/data/upload/"
-MAX_BYTES = 100 * 1024 * 1024
-TIMEOUT_S = (3.0, 20.0)
-_UNRESOLVED = ("s3", "gs", "azure-blob", "azure_blob")
+# LABEL_STUDIO_HOST may put a host and a path before these.
+_LOCAL_FILES = re.compile(r"(?:^|/)data/local-files/?$")
+_UPLOAD = re.compile(r"(?:^|/)data/upload/(.+)$")
+_OLD_UPLOAD = re.compile(r"(?:^|/)storage-data/uploaded/?$")
+_CLOUD = ("s3", "gs", "azure-blob", "azure_blob", "azure")
 
 
-def resolve_task_image(url: object, settings: Settings) -> Path | bytes:
+def resolve_task_image(
+    url: object, settings: Settings, task_id: int | None = None, token: str | None = None
+) -> Path | bytes:
     """The file, or the downloaded bytes, of a task's image.
 
+    task_id: lets Label Studio resolve a cloud URL (s3://…) of that task. token: Label Studio's API token, by
+    default API_TOKEN; it is shown to LABELSTUDIO_URL alone.
+
     Raises:
-        ImageError: no URL, a path outside the folders that may be read, a file that is not there, a refused or failed
-            download; the message names the URL.
+        ImageError: no URL, a path outside the folders that may be read, a file that is not there, a refused
+            or failed download; the message names the URL, without its query.
     """
     if not isinstance(url, str) or not url.strip():
-        raise ImageError(f"the task holds no image URL but {url!r}")
-    parts = urlsplit(url)
-    if parts.scheme in _UNRESOLVED:
-        raise ImageError(
-            f"{url}: Label Studio did not resolve this cloud URL; turn on pre-signed URLs in the storage's settings"
-        )
-    if parts.scheme not in ("", "http", "https"):
-        raise ImageError(f"{url}: {parts.scheme}: URLs are not read")
-    ours = not parts.netloc or _same_origin(url, settings.labelstudio_url)
-    if ours and parts.path.startswith(LOCAL_FILES):
-        relative = (parse_qs(parts.query).get("d") or [""])[0]
-        return _inside(settings.volumes_dir / relative, settings.images_dir, url)
-    if ours and parts.path.startswith(UPLOADS):
-        return _inside(
-            settings.uploads_dir / unquote(parts.path.removeprefix(UPLOADS)), settings.uploads_dir, url
-        )
-    if ours:
-        token = settings.secret("api_token") if settings.api_token else ""
-        return _download(
-            urljoin(settings.labelstudio_url, url), {"Authorization": f"Token {token}"} if token else {}
-        )
-    return _download(url, {})
-
-
-def _same_origin(url: str, other: str) -> bool:
-    return urlsplit(url)[:2] == urlsplit(other)[:2]
-
-
-def _inside(path: Path, folder: Path, url: str) -> Path:
+        raise ImageError(f"the task holds no image URL but {str(url)[:80]!r}")
+    url = url.strip()
     try:
-        resolved = path.resolve()
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{url}: {error}") from error
+        return _resolve(url, settings, task_id, token or _token(settings))
+    except (ValueError, OSError) as error:
+        raise ImageError(f"{url[:200]}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def image_name(url: object) -> str:
+    """How messages call a task's image: by its path below volumes/, or else by the URL without its query."""
+    if not isinstance(url, str):
+        return repr(url)[:80]
+    try:
+        file = _local_path(url)
+        return str(file[1]) if file else shown(url)
+    except ValueError:
+        return url[:200]
+
+
+def _token(settings: Settings) -> str | None:
+    return settings.api_token.get_secret_value() if settings.api_token else None
+
+
+def _resolve(url: str, settings: Settings, task_id: int | None, token: str | None) -> Path | bytes:
+    parts = urlsplit(url)
+    if parts.scheme == "data":
+        return _inline(url)
+    if parts.scheme in _CLOUD:
+        return _ask_label_studio(url, settings, task_id, token)
+    if parts.scheme not in ("", "http", "https"):
+        raise ImageError(
+            f"{shown(url)}: {parts.scheme}: URLs are not read; put the image below volumes/images"
+        )
+    absolute = urljoin(settings.labelstudio_url, url)
+    local = _local_path(url)
+    if local is not None:
+        try:
+            return _file(settings, *local)
+        except FileNotFoundError as error:
+            if not parts.netloc or _is_label_studio(absolute, settings):
+                raise ImageError(str(error)) from error
+    if not parts.netloc and token is None:
+        raise ImageError(
+            f"{shown(url)}: only Label Studio serves this, and API_TOKEN, which `make up` writes, is not set"
+        )
+    return download(absolute, settings.labelstudio_url, token)
+
+
+def _local_path(url: str) -> tuple[str, Path] | None:
+    """For a URL that names a file of the appliance: "images" or "uploads", and the path below volumes/."""
+    parts = urlsplit(url)
+    if _LOCAL_FILES.search(parts.path):
+        return "images", Path((parse_qs(parts.query).get("d") or [""])[0].lstrip("/"))
+    if match := _UPLOAD.search(parts.path):
+        return "uploads", Path("labelstudio/media/upload") / unquote(match.group(1)).lstrip("/")
+    if _OLD_UPLOAD.search(parts.path):
+        below_media = (parse_qs(parts.query).get("filepath") or [""])[0].lstrip("/")
+        return "uploads", Path("labelstudio/media") / below_media
+    return None
+
+
+def _file(settings: Settings, kind: str, relative: Path) -> Path:
+    """Raises FileNotFoundError when nothing is there, ImageError when it may not be read."""
+    folder = settings.images_dir if kind == "images" else settings.uploads_dir
+    resolved = (settings.volumes_dir / relative).resolve()
     if not resolved.is_relative_to(folder.resolve()):
-        raise ImageError(f"{url}: lies outside {folder}")
+        raise ImageError(f"{relative}: lies outside {folder}, the only folder such a URL may name")
+    if not resolved.exists():
+        raise FileNotFoundError(f"{relative}: there is no file {resolved}")
     if not resolved.is_file():
-        raise ImageError(f"{url}: there is no file {path}")
+        raise ImageError(f"{relative}: not a file")
     return resolved
 
 
-def _download(url: str, headers: dict[str, str]) -> bytes:
+def _is_label_studio(url: str, settings: Settings) -> bool:
+    host = origin(url)[1]
+    return origin(url) == origin(settings.labelstudio_url) or host in ("localhost", "127.0.0.1", "::1")
+
+
+def _inline(url: str) -> bytes:
+    head, _, payload = url.partition(",")
+    if not head.endswith(";base64"):
+        raise ImageError("data: URI: not base64")
+    if len(payload) > MAX_BYTES * 4 // 3:
+        raise ImageError(f"data: URI: larger than {MAX_BYTES >> 20} MiB")
     try:
-        with requests.get(
-            url, headers=headers, timeout=TIMEOUT_S, stream=True, allow_redirects=not headers
-        ) as response:
-            response.raise_for_status()
-            body = bytearray()
-            for chunk in response.iter_content(1 << 16):
-                body += chunk
-                if len(body) > MAX_BYTES:
-                    raise ImageError(f"{url}: larger than {MAX_BYTES >> 20} MiB")
-            return bytes(body)
-    except requests.RequestException as error:
-        raise ImageError(f"{url}: {error}") from error
+        return base64.b64decode(unquote(payload), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ImageError(f"data: URI: {error}") from error
+
+
+def _ask_label_studio(url: str, settings: Settings, task_id: int | None, token: str | None) -> bytes:
+    """A cloud URL through Label Studio, which redirects to a pre-signed URL or streams the file itself."""
+    if task_id is None or token is None:
+        raise ImageError(
+            f"{shown(url)}: Label Studio did not resolve this cloud URL, and it cannot be asked without "
+            + ("API_TOKEN" if token is None else "the task's id")
+        )
+    query = urlencode({"fileuri": base64.urlsafe_b64encode(url.encode()).decode()})
+    path = f"/tasks/{task_id}/resolve/?{query}"
+    try:
+        return download(urljoin(settings.labelstudio_url, path), settings.labelstudio_url, token)
+    except ImageError as error:
+        raise ImageError(f"{shown(url)} through Label Studio: {error}") from error

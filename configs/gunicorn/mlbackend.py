@@ -1,0 +1,30 @@
+"""gunicorn for the ML backend, in the container and on the host."""
+
+import logging
+import os
+from pathlib import Path
+
+bind = os.environ.get("MLBACKEND_BIND", "127.0.0.1:9090")
+wsgi_app = "mlbackend.app:serve()"
+
+# One process holds the models; its threads answer /health and /setup while a batch is predicted.
+workers = 1
+worker_class = "gthread"
+threads = 8
+preload_app = False
+
+# Beyond Label Studio's patience with a batch (ML_TIMEOUT_PREDICT, 100 s).
+timeout = 180
+graceful_timeout = 20
+keepalive = 5
+
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+control_socket_disable = True
+accesslog = None
+errorlog = "-"
+loglevel = "warning"
+
+logging.basicConfig(
+    level=os.environ.get("LOG_LEVEL", "INFO").upper(),
+    format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+)

@@ -1,0 +1,1 @@
+"""labelloop's ML backend: Label Studio's predictions from the champion of each project."""

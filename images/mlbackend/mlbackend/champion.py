@@ -1,0 +1,99 @@
+"""A project's champion in service: label-studio-ml's model class around a detector."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from label_studio_ml.model import LabelStudioMLBase
+
+from labelloop.boxes import Boxes, prediction_score
+from labelloop.images import Pixels
+from labelloop.labels import LabelConfig, LabelMap
+from labelloop.regions import to_results
+from labelloop.registry import Card
+from mlbackend.loading import ImageLoader, Task, TaskImage
+
+Prediction = dict[str, Any]
+
+SURE, CLUELESS = 1.0, 0.0
+
+
+class Detects(Protocol):
+    """What the backend asks of a detector; `labelloop.detector.Detector` is one."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def card(self) -> Card | None: ...
+    def predict(self, images: Sequence[Pixels]) -> list[Boxes]: ...
+
+
+LoadDetector = Callable[[Path], Detects]
+ForwardPass = Callable[[Detects, Sequence[Pixels]], list[Boxes]]
+
+
+class Champion(LabelStudioMLBase):  # type: ignore[misc]
+    """One loaded version of a project's model.
+
+    version: its name in the registry. forward: runs a batch through the detector, one pass at a time.
+    """
+
+    def __init__(
+        self, version: str, detector: Detects, images: ImageLoader, forward: ForwardPass, threshold: float
+    ) -> None:
+        super().__init__()
+        self.version = version
+        self.detector = detector
+        self._images = images
+        self._forward = forward
+        self._threshold = threshold
+
+    def label_map(self, config: LabelConfig) -> LabelMap:
+        return LabelMap.build(self.detector.classes, config)
+
+    def predict(
+        self, tasks: Sequence[Task], config: LabelConfig, token: str | None = None
+    ) -> list[Prediction]:
+        """One prediction per task, in the tasks' order.
+
+        Without an image the result is empty and "error", which Label Studio passes over, says why.
+        """
+        label_map = self.label_map(config)
+        predictions: list[Prediction] = []
+        for batch in self._images.batches(tasks, config.data_key, token):
+            pixels = [image.pixels for image in batch if image.pixels is not None]
+            found = iter(self._forward(self.detector, pixels) if pixels else [])
+            for image in batch:
+                if image.pixels is None:
+                    predictions.append(self._unreadable(image))
+                else:
+                    predictions.append(self._prediction(next(found), image.pixels, label_map, config))
+        return predictions
+
+    def _prediction(
+        self, boxes: Boxes, pixels: Pixels, label_map: LabelMap, config: LabelConfig
+    ) -> Prediction:
+        height, width = pixels.shape[:2]
+        candidates = label_map.apply(boxes)
+        thresholds = self._thresholds(config)[candidates.labels]
+        sure = candidates.select(candidates.scores >= thresholds)
+        return {
+            "result": to_results(sure, config, width, height),
+            "score": prediction_score(candidates.scores, thresholds) if label_map.knows_any else CLUELESS,
+            "model_version": self.version,
+        }
+
+    def _unreadable(self, image: TaskImage) -> Prediction:
+        """SURE, so that uncertainty sampling hands an image that cannot be shown out last."""
+        return {
+            "result": [],
+            "score": SURE,
+            "model_version": self.version,
+            "error": f"{image.name}: {image.error}",
+        }
+
+    def _thresholds(self, config: LabelConfig) -> Any:
+        """(labels,) float32: from which score on a box of each label is shown."""
+        own = self.detector.card.score_thresholds if self.detector.card else {}
+        return np.array([own.get(label.value, self._threshold) for label in config.labels], dtype=np.float32)

@@ -1,0 +1,201 @@
+"""The champions in service: loaded once, kept, swapped in the background when a registry pointer moves."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from labelloop.boxes import Boxes
+from labelloop.images import Pixels
+from labelloop.registry import Registry, RegistryError, sha256_file
+from mlbackend.champion import Champion, Detects, LoadDetector
+from mlbackend.errors import BackendError
+from mlbackend.loading import ImageLoader
+
+log = logging.getLogger(__name__)
+
+MAX_LOADED = 4
+POLL_S = 1.0
+RETRY_S = 15.0
+_WARM_UP_SIDE = 64
+_NEVER = (-1, -1)
+
+Stamp = tuple[int, int] | None
+
+
+class ForwardLane:
+    """Runs forward passes one by one, on one thread: torch keeps a pool of threads per calling thread."""
+
+    def __init__(self) -> None:
+        self._lane = ThreadPoolExecutor(1, thread_name_prefix="forward")
+
+    def __call__(self, detector: Detects, images: Sequence[Pixels]) -> list[Boxes]:
+        return self._lane.submit(detector.predict, images).result()
+
+
+@dataclass
+class Place:
+    """One project's place among the champions.
+
+    seen: the pointer's stamp that `champion` and `error` stem from. error: why the version that the pointer
+    names is not served. used_at, retry_at: by time.monotonic().
+    """
+
+    project_id: int
+    champion: Champion | None = None
+    error: str = ""
+    seen: Stamp = _NEVER
+    loading: Future[None] | None = None
+    retry_at: float = 0.0
+    used_at: float = field(default_factory=time.monotonic)
+
+
+class Champions:
+    """At most `max_loaded` projects' champions in memory; the least recently used one makes room."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        load: LoadDetector,
+        images: ImageLoader,
+        threshold: float,
+        max_loaded: int = MAX_LOADED,
+    ) -> None:
+        self._registry = registry
+        self._load_detector = load
+        self._images = images
+        self._threshold = threshold
+        self._max_loaded = max_loaded
+        self._forward = ForwardLane()
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._places: dict[int, Place] = {}
+        self._lock = threading.Lock()
+
+    def watch(self, stop: threading.Event) -> None:
+        """Starts a thread that follows the pointers until `stop` is set."""
+        threading.Thread(target=self._follow, args=(stop,), name="watch", daemon=True).start()
+
+    def places(self) -> list[Place]:
+        """By project id."""
+        with self._lock:
+            return sorted(self._places.values(), key=lambda place: place.project_id)
+
+    def get(self, project_id: int, patience_s: float) -> Champion:
+        """The project's champion, loaded if need be; while a newer one is being loaded, the one that serves.
+
+        Raises:
+            BackendError: 503, there is none, it cannot be loaded, or that takes longer than patience_s.
+        """
+        place = self._place(project_id)
+        place.used_at = time.monotonic()
+        loading = self._poll(place)
+        champion = place.champion
+        if champion is None and loading is not None:
+            wait([loading], patience_s)
+            champion = place.champion
+        if champion is None:
+            raise BackendError(503, place.error or f"project {project_id}: its model is still being loaded")
+        return champion
+
+    def _place(self, project_id: int) -> Place:
+        models = self._registry.project(project_id)
+        with self._lock:
+            if project_id in self._places:
+                return self._places[project_id]
+            if not models.path.is_dir():
+                raise BackendError(
+                    503,
+                    f"project {project_id} has no model yet: the trainer writes the starting model of every "
+                    "project with RectangleLabels; see `make logs`",
+                )
+            return self._places.setdefault(project_id, Place(project_id))
+
+    def _follow(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                for project_id in self._registry.projects():
+                    place = self._place(project_id)
+                    if place.champion is not None or self._has_room():
+                        self._poll(place)
+            except Exception:
+                log.exception("following the champion pointers failed; trying on")
+            stop.wait(POLL_S)
+
+    def _has_room(self) -> bool:
+        with self._lock:
+            taken = sum(1 for p in self._places.values() if p.champion is not None or p.loading is not None)
+        return taken < self._max_loaded
+
+    def _poll(self, place: Place) -> Future[None] | None:
+        """The load that is under way, begun now if the pointer has moved."""
+        stamp = self._registry.project(place.project_id).champion_stamp()
+        with self._lock:
+            if place.loading is None:
+                again = bool(place.error) and time.monotonic() >= place.retry_at
+                if stamp != place.seen or again:
+                    place.loading = self._loader.submit(self._load, place, stamp)
+            return place.loading
+
+    def _load(self, place: Place, stamp: Stamp) -> None:
+        champion, error = place.champion, ""
+        began = time.monotonic()
+        try:
+            champion = self._loaded(place)
+        except Exception as problem:
+            error = f"project {place.project_id}: {problem}"
+            if champion is not None:
+                error += f" {champion.version} keeps serving."
+        with self._lock:
+            if error and error != place.error:
+                log.error("%s", error)
+            elif champion is not place.champion and champion is not None:
+                log.info(
+                    "project %d: %s serves, loaded in %.1f s",
+                    place.project_id,
+                    champion.version,
+                    time.monotonic() - began,
+                )
+            place.champion, place.error, place.seen, place.loading = champion, error, stamp, None
+            place.retry_at = time.monotonic() + RETRY_S
+            self._make_room(place)
+
+    def _loaded(self, place: Place) -> Champion:
+        models = self._registry.project(place.project_id)
+        version = models.champion()
+        if version is None:
+            raise RegistryError(
+                f"no champion yet at {models.path}: the trainer writes the starting model; see `make logs`."
+            )
+        if place.champion is not None and place.champion.version == version:
+            return place.champion
+        folder = models.folder(version)
+        check_weights(folder, models.card(version).weights_sha256)
+        detector = self._load_detector(folder)
+        self._forward(detector, [np.zeros((_WARM_UP_SIDE, _WARM_UP_SIDE, 3), dtype=np.uint8)])
+        return Champion(version, detector, self._images, self._forward, self._threshold)
+
+    def _make_room(self, newest: Place) -> None:
+        loaded = [
+            place for place in self._places.values() if place.champion is not None and place is not newest
+        ]
+        excess = len(loaded) + (newest.champion is not None) - self._max_loaded
+        for place in sorted(loaded, key=lambda place: place.used_at)[: max(excess, 0)]:
+            log.info("project %d: its model makes room for project %d's", place.project_id, newest.project_id)
+            place.champion, place.error, place.seen = None, "", _NEVER
+
+
+def check_weights(folder: Path, sha256: str) -> None:
+    """Raises RegistryError when weights.pth isn't what card.json says it is."""
+    weights = folder / "weights.pth"
+    if not weights.is_file():
+        raise RegistryError(f"{weights} is missing. Choose another version with `make rollback VERSION=…`.")
+    if sha256 and sha256_file(weights) != sha256:
+        raise RegistryError(
+            f"{weights} is damaged: its sha256 is not the one in card.json. "
+            "Choose another version with `make rollback VERSION=…`."
+        )

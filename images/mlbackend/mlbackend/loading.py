@@ -1,0 +1,118 @@
+"""The images of many tasks: located and decoded by a few threads, handed on in batches of bounded size."""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labelloop.images import ImageError, Pixels, image_size, read_image
+from labelloop.settings import Settings
+from labelloop.task_images import image_name, resolve_task_image
+
+Task = dict[str, Any]
+
+BATCH_IMAGES = 8
+BATCH_PIXELS = 48_000_000
+WINDOW = 2 * BATCH_IMAGES
+DOWNLOADS_BUDGET_S = 60.0
+
+
+@dataclass(frozen=True)
+class TaskImage:
+    """The image of one task: its pixels, or why there are none."""
+
+    name: str
+    pixels: Pixels | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class _Located:
+    name: str
+    source: Path | bytes
+    pixels: int
+
+
+class ImageLoader:
+    """Reads tasks' images.
+
+    workers: threads that read files, download and decode; shared by all requests.
+    """
+
+    def __init__(self, settings: Settings, workers: int) -> None:
+        self._settings = settings
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="images")
+
+    def batches(
+        self, tasks: Sequence[Task], data_key: str, token: str | None = None
+    ) -> Iterator[list[TaskImage]]:
+        """One TaskImage per task, in the tasks' order, in batches.
+
+        The next batch is being decoded while the caller works on one, so up to two are in memory: each at
+        most BATCH_IMAGES images and, unless a single image is larger, BATCH_PIXELS pixels.
+        """
+        deadline = time.monotonic() + DOWNLOADS_BUDGET_S
+        ahead: list[Future[TaskImage]] = []
+        for start in range(0, len(tasks), WINDOW):
+            window = tasks[start : start + WINDOW]
+            located = list(self._pool.map(lambda task: self._locate(task, data_key, token, deadline), window))
+            for group in _groups(located):
+                decoding = [self._pool.submit(_decode, item) for item in group]
+                if ahead:
+                    yield [future.result() for future in ahead]
+                ahead = decoding
+        if ahead:
+            yield [future.result() for future in ahead]
+
+    def _locate(self, task: Task, data_key: str, token: str | None, deadline: float) -> _Located | TaskImage:
+        url = task["data"].get(data_key)
+        name = image_name(url)
+        if url is None:
+            return TaskImage(
+                f"task {task.get('id')}",
+                error=f"its data has no {data_key!r}, where the label config expects the image",
+            )
+        if time.monotonic() > deadline:
+            return TaskImage(
+                name,
+                error=f"not read: this request had already spent {DOWNLOADS_BUDGET_S:.0f} s on other images",
+            )
+        task_id = task.get("id")
+        try:
+            source = resolve_task_image(
+                url, self._settings, task_id if isinstance(task_id, int) else None, token
+            )
+            width, height = image_size(source, name)
+        except (ImageError, OSError) as error:
+            return TaskImage(name, error=_reason(name, error))
+        return _Located(name, source, width * height)
+
+
+def _groups(items: Sequence[_Located | TaskImage]) -> Iterator[list[_Located | TaskImage]]:
+    group: list[_Located | TaskImage] = []
+    pixels = 0
+    for item in items:
+        size = item.pixels if isinstance(item, _Located) else 0
+        if group and (len(group) == BATCH_IMAGES or pixels + size > BATCH_PIXELS):
+            yield group
+            group, pixels = [], 0
+        group.append(item)
+        pixels += size
+    if group:
+        yield group
+
+
+def _decode(item: _Located | TaskImage) -> TaskImage:
+    if isinstance(item, TaskImage):
+        return item
+    try:
+        return TaskImage(item.name, read_image(item.source, item.name))
+    except (ImageError, OSError, MemoryError) as error:
+        return TaskImage(item.name, error=_reason(item.name, error))
+
+
+def _reason(name: str, error: Exception) -> str:
+    """The error's words without the name that they begin with."""
+    return str(error).removeprefix(f"{name}: ") or type(error).__name__

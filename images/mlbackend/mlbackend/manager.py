@@ -1,0 +1,215 @@
+"""label-studio-ml's manager, without what it does by itself.
+
+The stock one builds the model anew on every /setup, refuses /predict before one, names versions by the clock
+and trains in a process of the web worker. Its methods are overridden; its wire format stays.
+"""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from label_studio_ml.model import LabelStudioMLManager, ModelWrapper
+
+from labelloop.labels import LabelConfig, parse_label_config
+from labelloop.registry import Registry
+from labelloop.settings import Settings
+from mlbackend.champion import Champion, Prediction
+from mlbackend.champions import Champions, Place
+from mlbackend.errors import BadRequest
+from mlbackend.loading import Task
+from mlbackend.trainer_client import TrainerClient
+from mlbackend.unreadable import Unreadable
+from mlbackend.wire import START_TRAINING, Body, project_id
+
+log = logging.getLogger(__name__)
+
+SETUP_PATIENCE_S = 2.0
+PREDICT_PATIENCE_S = 60.0
+PREDICTS_AT_ONCE = 2
+
+
+@dataclass
+class _Known:
+    """What Label Studio's requests have told about a project, and what came of them."""
+
+    config: LabelConfig | None = None
+    token: str | None = None
+    unreadable: Unreadable = field(default_factory=Unreadable)
+
+
+class ChampionManager(LabelStudioMLManager):  # type: ignore[misc]
+    """Answers label-studio-ml's views from the champions in service."""
+
+    model_class = Champion
+
+    def __init__(self, settings: Settings, champions: Champions, trainer: TrainerClient) -> None:
+        self.model_dir = str(settings.models_dir)
+        self._registry = Registry(settings.models_dir)
+        self._champions = champions
+        self._trainer = trainer
+        self._known: dict[int, _Known] = {}
+        self._predicting = threading.BoundedSemaphore(PREDICTS_AT_ONCE)
+
+    def fetch(
+        self,
+        project: object = None,
+        label_config: str | None = None,
+        force_reload: bool = False,
+        **kwargs: Any,
+    ) -> ModelWrapper:
+        """For /setup: the champion. force_reload changes nothing: what is served is always the champion.
+
+        Raises:
+            LabelConfigError: no boxes can be drawn with this label config.
+            BackendError: 503, no model serves this project.
+        """
+        identity = project_id(project)
+        config = _parse(label_config)
+        champion = self._champions.get(identity, SETUP_PATIENCE_S)
+        self._learn(identity, champion, config, kwargs.get("access_token"))
+        return ModelWrapper(model=champion, model_version=champion.version)
+
+    def predict(
+        self,
+        tasks: list[Task],
+        project: object = None,
+        label_config: str | None = None,
+        force_reload: bool = False,
+        try_fetch: bool = True,
+        **params: Any,
+    ) -> tuple[list[Prediction], ModelWrapper]:
+        """For /predict: one prediction per task, in the tasks' order. A /setup before it isn't needed."""
+        identity = project_id(project)
+        given = _parse(label_config)
+        champion = self._champions.get(identity, PREDICT_PATIENCE_S)
+        known = self._learn(identity, champion, given)
+        config = given or known.config
+        if config is None:
+            raise BadRequest("label_config: missing, and no /setup has brought one for this project")
+        began = time.monotonic()
+        with self._predicting:
+            predictions = champion.predict(tasks, config, known.token)
+        failed = _note_unreadable(known.unreadable, tasks, predictions)
+        log.info(
+            "project %d: %d tasks with %s in %.1f s%s",
+            identity,
+            len(tasks),
+            champion.version,
+            time.monotonic() - began,
+            f", {failed} unreadable" if failed else "",
+        )
+        return predictions, ModelWrapper(model=champion, model_version=champion.version)
+
+    def _learn(
+        self, identity: int, champion: Champion, config: LabelConfig | None, token: str | None = None
+    ) -> _Known:
+        known = self._known.setdefault(identity, _Known())
+        known.token = token or known.token
+        if config is not None and config != known.config:
+            known.config = config
+            _log_labels(identity, champion, config)
+        return known
+
+    def webhook(self, event: str, data: Body) -> dict[str, Any]:
+        """START_TRAINING, which Label Studio's button sends, asks for a round; the rest is acknowledged."""
+        if event != START_TRAINING:
+            return {"status": "ignored"}
+        identity = project_id(data.get("project"))
+        answer = self._trainer.request_round(identity)
+        log.info(
+            "project %d: round %s %s",
+            identity,
+            answer["round"],
+            "joined" if answer["joined"] else "requested",
+        )
+        return answer
+
+    def is_training(self, project: object) -> dict[str, Any]:
+        identity = project_id(project)
+        row = self._trainer.open_round(identity)
+        champion = next((p.champion for p in self._champions.places() if p.project_id == identity), None)
+        return {
+            "is_training": row is not None,
+            "backend": "trainer",
+            "round": row.get("id") if row else None,
+            "state": row.get("state") if row else None,
+            "model_version": champion.version if champion else None,
+        }
+
+    def versions(self, project: object | None) -> list[str]:
+        """The registry's versions of a project; of all for Label Studio's GET /versions, which names none."""
+        ids = self._registry.projects() if project is None else [project_id(project)]
+        return sorted(
+            {version for identity in ids for version in self._registry.project(identity).versions()}
+        )
+
+    def health(self) -> tuple[bool, dict[str, Any]]:
+        """Whether any champion serves, and the state of each project."""
+        places = self._champions.places()
+        up = any(place.champion is not None for place in places)
+        report: dict[str, Any] = {
+            "status": "UP" if up else "DOWN",
+            "projects": {str(place.project_id): self._report(place) for place in places},
+            "model_dir": self.model_dir,
+            "v2": True,
+        }
+        if not up:
+            report["reason"] = _why_down(places, self.model_dir)
+        return up, report
+
+    def _report(self, place: Place) -> dict[str, Any]:
+        known = self._known.get(place.project_id, _Known())
+        champion = place.champion
+        report: dict[str, Any] = {
+            "version": champion.version if champion else None,
+            "classes": list(champion.detector.classes) if champion else [],
+            "unmapped_classes": None,
+            "unmatched_labels": None,
+            "unreadable": known.unreadable.entries(),
+        }
+        if champion is not None and known.config is not None:
+            label_map = champion.label_map(known.config)
+            report["unmapped_classes"] = list(label_map.unmapped_classes)
+            report["unmatched_labels"] = list(label_map.unmatched_labels)
+        if place.error:
+            report["error"] = place.error
+        return report
+
+
+def _parse(label_config: str | None) -> LabelConfig | None:
+    return parse_label_config(label_config) if label_config else None
+
+
+def _why_down(places: list[Place], model_dir: str) -> str:
+    if errors := [place.error for place in places if place.error]:
+        return " ".join(errors)
+    if places:
+        return "the champion is being loaded"
+    return f"no project has a model in {model_dir}: the trainer writes the starting ones; see `make logs`"
+
+
+def _log_labels(identity: int, champion: Champion, config: LabelConfig) -> None:
+    unmatched = champion.label_map(config).unmatched_labels
+    if unmatched:
+        log.warning(
+            "project %d: no class of %s becomes %s; boxes of these come after a round, or by predicted_values",
+            identity,
+            champion.version,
+            ", ".join(unmatched),
+        )
+
+
+def _note_unreadable(unreadable: Unreadable, tasks: list[Task], predictions: list[Prediction]) -> int:
+    failed = 0
+    for task, prediction in zip(tasks, predictions, strict=True):
+        error = prediction.get("error")
+        if error is None:
+            unreadable.discard(task.get("id"))
+            continue
+        failed += 1
+        name, _, reason = error.partition(": ")
+        if unreadable.add(task.get("id"), name, reason):
+            log.warning("task %s: %s", task.get("id"), error)
+    return failed
