@@ -1,0 +1,38 @@
+"""gunicorn for Label Studio, in the container and on the host."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from provisioner import django_app, logs
+
+logs.configure()
+django_app.configure()
+
+bind = os.environ.get("LABELSTUDIO_BIND", "0.0.0.0:8080")
+wsgi_app = "provisioner.wsgi:application"
+chdir = str(django_app.package_dir())
+
+# Loaded once, then forked: half the memory and half the time to the first page.
+preload_app = True
+workers = 2
+# Threads, because a page may wait minutes for predictions while others want their images.
+worker_class = "gthread"
+threads = 8
+timeout = 120
+graceful_timeout = 20
+keepalive = 5
+
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+control_socket_disable = True
+accesslog = None
+errorlog = "-"
+
+
+def on_starting(server: Any) -> None:
+    """Label Studio is loaded, no worker forked, no port open: the schema and the account are brought up to
+    date.
+    """
+    from provisioner.start import prepare
+
+    prepare()

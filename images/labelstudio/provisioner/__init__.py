@@ -1,0 +1,1 @@
+"""Label Studio as the appliance runs it, and what provisions it: account, project, storage, backend."""

@@ -1,0 +1,108 @@
+"""Provisions Label Studio, and waits until it can.
+
+    python -m provisioner [--wait SECONDS]
+
+Exit status: 0 done; 1 given up after SECONDS; 3 done, but the label config was refused and the project keeps
+its labels.
+"""
+
+import argparse
+import fcntl
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from labelloop.labels import LabelConfigError
+from labelloop.settings import MissingSecret, Settings, get_settings
+from labelloop.studio import StudioError
+
+from provisioner import logs
+from provisioner.backend import BackendNotReady
+from provisioner.project import ProjectError
+from provisioner.provision import provision
+from provisioner.state import State, StateFile
+
+log = logging.getLogger("provisioner")
+
+RETRY_S = 2.0
+REPEAT_MESSAGE_S = 30.0
+GIVEN_UP, REFUSED = 1, 3
+
+
+class GivenUp(RuntimeError):
+    """The time was over; the message is the last reason."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m provisioner", description=__doc__.splitlines()[0] if __doc__ else None
+    )
+    parser.add_argument(
+        "--wait", type=float, default=float("inf"), metavar="SECONDS", help="give up then; default: never"
+    )
+    deadline = time.monotonic() + parser.parse_args().wait
+    logs.configure()
+    settings = get_settings()
+    try:
+        with only_one(settings.labelstudio_dir / ".provisioner.lock", deadline):
+            state = provision_until_done(settings, deadline)
+    except (GivenUp, MissingSecret) as error:
+        print(f"not provisioned: {error}", file=sys.stderr)
+        sys.exit(GIVEN_UP)
+    if state.problem:
+        print(state.problem, file=sys.stderr)
+        sys.exit(REFUSED)
+    log.info(
+        "project %s, storage %s and backend %s are provisioned", state.project, state.storage, state.backend
+    )
+
+
+def provision_until_done(settings: Settings, deadline: float) -> State:
+    """Tries until all is there. Each reason to wait is logged once, and again after a while.
+
+    Raises:
+        GivenUp: the deadline (of time.monotonic) has passed.
+    """
+    file = StateFile(settings.labelstudio_dir / "provisioned.json")
+    said, said_at = "", 0.0
+    while True:
+        try:
+            return provision(settings, file)
+        except (LabelConfigError, ProjectError) as error:
+            reason = str(error)
+            file.update(problem=reason, done=False)
+        except (StudioError, BackendNotReady) as error:
+            reason = str(error)
+        if time.monotonic() + RETRY_S > deadline:
+            raise GivenUp(reason)
+        if reason != said or time.monotonic() - said_at > REPEAT_MESSAGE_S:
+            log.info("waiting: %s", reason)
+            said, said_at = reason, time.monotonic()
+        time.sleep(RETRY_S)
+
+
+@contextmanager
+def only_one(lock: Path, deadline: float) -> Iterator[None]:
+    """Waits for another provisioner to finish; the kernel lets go of a killed one's lock.
+
+    Raises:
+        GivenUp: the deadline (of time.monotonic) has passed.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as handle:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise GivenUp(f"another provisioner is still at work (lock {lock})") from None
+                time.sleep(0.2)
+        yield
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""Label Studio's Django settings, under the appliance's environment."""
+
+from labelloop.settings import get_settings
+
+from provisioner import environment
+
+environment.apply(get_settings())
+
+# Twice: the second module asks django.conf for names of the first while this one is still being imported.
+from core.settings.base import *  # noqa: E402, F403
+from core.settings.label_studio import *  # noqa: E402, F403
+from core.settings.label_studio import DATABASES, DJANGO_DB, DJANGO_DB_SQLITE  # noqa: E402
+
+ROOT_URLCONF = "provisioner.urls"
+
+if DJANGO_DB == DJANGO_DB_SQLITE:
+    # A writer takes its lock at BEGIN and waits for it: a transaction that only upgraded to writing would
+    # fail at once.
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 30,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL;",
+    }

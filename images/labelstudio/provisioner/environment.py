@@ -1,0 +1,57 @@
+"""The environment that Label Studio's own settings read: every deviation from its defaults, in one place."""
+
+import os
+
+from labelloop.settings import Settings
+
+from provisioner.networks import banned_subnets, stack_subnets
+
+
+def label_studio_environment(settings: Settings) -> dict[str, str]:
+    """Variables for Label Studio 1.23.2. Its HOST is left unset, so that the URLs of images are relative.
+
+    Raises:
+        MissingSecret: SECRET_KEY is not set.
+    """
+    exempt = stack_subnets(os.environ.get("STACK_SUBNET"))
+    return {
+        "SECRET_KEY": settings.secret("secret_key"),
+        "DJANGO_DB": "sqlite",
+        "LABEL_STUDIO_BASE_DATA_DIR": str(settings.labelstudio_dir),
+        "LABEL_STUDIO_DATABASE_NAME": str(settings.labelstudio_dir / "label_studio.sqlite3"),
+        "XDG_CONFIG_HOME": str(settings.labelstudio_dir / "config"),
+        "LABEL_STUDIO_LOG_LEVEL": "WARNING",
+        "LABEL_STUDIO_DEBUG": "false",
+        # Images are served from volumes/; uploads by Django, since there is no nginx in front.
+        "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
+        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(settings.volumes_dir),
+        "LABEL_STUDIO_USE_NGINX_FOR_UPLOADS": "false",
+        # Who may come in.
+        "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
+        "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+        "LABEL_STUDIO_CORS_ALLOW_ALL_ORIGINS": "false",
+        # What would call out.
+        "LABEL_STUDIO_COLLECT_ANALYTICS": "false",
+        "LABEL_STUDIO_LATEST_VERSION_CHECK": "false",
+        "LABEL_STUDIO_SENTRY_DSN": "",
+        "LABEL_STUDIO_FRONTEND_SENTRY_DSN": "",
+        "LABEL_STUDIO_FEATURE_FLAGS_OFFLINE": "true",
+        "LABEL_STUDIO_CONVERTER_DOWNLOAD_RESOURCES": "false",
+        # Whom it may call: the backend, and nothing else of what is banned but the stack's own network.
+        "LABEL_STUDIO_ML_BLOCK_LOCAL_IP": "false",
+        "LABEL_STUDIO_SSRF_PROTECTION_ENABLED": "true",
+        "LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS": "false",
+        "LABEL_STUDIO_USER_ADDITIONAL_BANNED_SUBNETS": ",".join(map(str, banned_subnets(exempt))),
+        # Seconds. A prediction request carries up to 100 images; a busy CPU may need minutes for them.
+        "LABEL_STUDIO_ML_CONNECTION_TIMEOUT": "3",
+        "LABEL_STUDIO_ML_TIMEOUT_HEALTH": "5",
+        "LABEL_STUDIO_ML_TIMEOUT_SETUP": "20",
+        "LABEL_STUDIO_ML_TIMEOUT_PREDICT": "600",
+        "LABEL_STUDIO_ML_TIMEOUT_TRAIN": "30",
+    }
+
+
+def apply(settings: Settings) -> None:
+    """Sets what is not set already: an operator's own LABEL_STUDIO_… wins."""
+    for name, value in label_studio_environment(settings).items():
+        os.environ.setdefault(name, value)

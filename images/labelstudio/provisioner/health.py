@@ -1,0 +1,85 @@
+"""Whether Label Studio serves a provisioned project; the container's health check.
+
+    python -m provisioner.health
+
+The ML backend is not asked: it starts later. Standard library only, since this runs every few seconds.
+"""
+
+import json
+import os
+import sqlite3
+import sys
+import urllib.error
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+
+from provisioner.template import template_path
+
+
+class Unhealthy(Exception):
+    """The message says what is missing."""
+
+
+def check(url: str, folder: Path, template: Path) -> None:
+    """Asks Label Studio at `url`, its database and the provisioner's state, both in `folder`.
+
+    Raises:
+        Unhealthy: it does not answer, the database lacks migrations, or the project is not there.
+    """
+    _check_answer(url)
+    state = _state(folder / "provisioned.json")
+    with closing(
+        sqlite3.connect(f"file:{folder / 'label_studio.sqlite3'}?mode=ro", uri=True, timeout=2)
+    ) as database:
+        missing = _migrations(template) - {
+            row[0] for row in database.execute("SELECT app || '.' || name FROM django_migrations")
+        }
+        if missing:
+            raise Unhealthy(f"the database lacks {len(missing)} migrations, {min(missing)} first")
+        project = state.get("project")
+        if (
+            project is None
+            or not database.execute("SELECT 1 FROM project WHERE id = ?", (project,)).fetchone()
+        ):
+            raise Unhealthy(
+                f"the project is not provisioned yet: {state.get('problem') or 'the provisioner is at work'}"
+            )
+
+
+def _check_answer(url: str) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url}/health", timeout=4) as answer:
+            if json.load(answer) != {"status": "UP"}:
+                raise Unhealthy(f"{url}/health does not say UP")
+    except (OSError, ValueError) as error:
+        raise Unhealthy(f"{url}/health: {error}") from error
+
+
+def _state(path: Path) -> dict[str, object]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _migrations(template: Path) -> set[str]:
+    if not template.is_file():
+        return set()
+    with closing(sqlite3.connect(f"file:{template}?mode=ro&immutable=1", uri=True)) as database:
+        return {row[0] for row in database.execute("SELECT app || '.' || name FROM django_migrations")}
+
+
+def main() -> None:
+    home = Path(os.environ.get("LABELLOOP_HOME", "/labelloop"))
+    url = os.environ.get("LABELSTUDIO_URL", "http://127.0.0.1:8080")
+    try:
+        check(url.rstrip("/"), home / "volumes" / "labelstudio", template_path())
+    except (Unhealthy, sqlite3.Error) as error:
+        sys.exit(f"unhealthy: {error}")
+    print("healthy")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""The provisioning itself: each step finds what is there and changes only what differs."""
+
+import logging
+
+from labelloop.labels import LabelConfigError
+from labelloop.settings import Settings
+from labelloop.studio import Studio, StudioError
+
+from provisioner.backend import ensure_backend
+from provisioner.label_config import LabelConfigFile, update_label_config
+from provisioner.project import ensure_project
+from provisioner.state import State, StateFile
+from provisioner.storage import ensure_storage
+
+log = logging.getLogger(__name__)
+
+
+def provision(settings: Settings, file: StateFile) -> State:
+    """Project, labels, storage, backend. Safe to kill and to run again; a second run changes nothing.
+
+    A refused label config stops nothing else; it stands in the state's `problem`.
+
+    Raises:
+        StudioError: Label Studio does not answer or refuses a request.
+        BackendNotReady: the ML backend can't be connected yet; all else is done.
+        LabelConfigError, ProjectError: there is no project yet, and the settings don't make one.
+    """
+    studio = Studio(settings.labelstudio_url, settings.secret("api_token"))
+    if not studio.healthy():
+        raise StudioError(f"Label Studio does not answer at {studio.url}/health yet")
+    config = LabelConfigFile(settings)
+    project = ensure_project(studio, settings, config, file)
+    try:
+        update_label_config(studio, project, config, file)
+        file.update(problem=None)
+    except LabelConfigError as error:
+        file.update(problem=str(error))
+    ensure_storage(studio, settings, project["id"], file)
+    ensure_backend(studio, settings, project["id"], file)
+    file.update(done=True)
+    return file.state

@@ -1,0 +1,57 @@
+"""volumes/labelstudio/provisioned.json: what is provisioned, for `make` and for the next run."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from labelloop.files import write_text
+
+
+@dataclass(frozen=True)
+class State:
+    """Ids in Label Studio, and how far the provisioner has come.
+
+    label_config_sha256: of the file that the project's labels were last taken from.
+    creating: what a request that may still be running will create; see `creation.find_or_create`.
+    problem: why the label config of the project is not that of LABEL_CONFIG.
+    """
+
+    project: int | None = None
+    title: str | None = None
+    label_config_sha256: str | None = None
+    storage: int | None = None
+    backend: int | None = None
+    creating: str | None = None
+    problem: str | None = None
+    done: bool = False
+
+
+class StateFile:
+    """The file, and its last known content as `state`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.state = _read(path)
+
+    def update(self, **changes: Any) -> None:
+        """Writes the changed state atomically; a state that stays the same leaves the file alone."""
+        changed = replace(self.state, **changes)
+        if changed == self.state and self._path.exists():
+            return
+        write_text(self._path, json.dumps(asdict(changed), indent=2) + "\n")
+        self.state = changed
+
+
+def _read(path: Path) -> State:
+    """An unreadable file counts as none: everything in it can be found again in Label Studio."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return State()
+    known = State.__dataclass_fields__
+    return (
+        State(**{name: value for name, value in content.items() if name in known})
+        if isinstance(content, dict)
+        else State()
+    )

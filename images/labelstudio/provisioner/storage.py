@@ -1,0 +1,44 @@
+"""The project's image storage: volumes/images with all its subfolders."""
+
+import logging
+import re
+
+from labelloop.images import SUFFIXES
+from labelloop.settings import Settings
+from labelloop.studio import Row, Studio
+
+from provisioner.creation import find_or_create
+from provisioner.state import StateFile
+
+log = logging.getLogger(__name__)
+
+TITLE = "volumes/images"
+IMAGE_NAMES = r"(?i).*\.(" + "|".join(re.escape(suffix.lstrip(".")) for suffix in SUFFIXES) + ")$"
+
+
+def ensure_storage(studio: Studio, settings: Settings, project_id: int, file: StateFile) -> int:
+    """Connects volumes/images, or repairs a storage that moved with the checkout. Returns its id."""
+    fields = {
+        "project": project_id,
+        "title": TITLE,
+        "path": str(settings.images_dir),
+        "regex_filter": IMAGE_NAMES,
+        "use_blob_urls": True,
+        "recursive_scan": True,
+    }
+    storage = find_or_create(
+        "storage",
+        lambda: _find(studio, project_id, fields),
+        lambda: dict(studio.request("POST", "/api/storages/localfiles", json=fields)),
+        file,
+    )
+    if any(storage.get(name) != value for name, value in fields.items()):
+        studio.request("PATCH", f"/api/storages/localfiles/{storage['id']}", json=fields)
+        log.info("storage %s repaired: %s", storage["id"], fields["path"])
+    file.update(storage=storage["id"])
+    return int(storage["id"])
+
+
+def _find(studio: Studio, project_id: int, fields: Row) -> Row | None:
+    ours = [s for s in studio.storages(project_id) if s["title"] == TITLE or s["path"] == fields["path"]]
+    return min(ours, key=lambda storage: int(storage["id"]), default=None)
