@@ -76,7 +76,7 @@ def _refuse_orphans(studio: Studio, project: Row, config: LabelConfigFile, xml: 
     if found:
         raise LabelConfigError(
             f"LABEL_CONFIG={config.name} would orphan annotations of project {project['id']} "
-            f"{project['title']!r}: {'; '.join(found)}. The project keeps the labels it has. Put these labels back "
+            f"{project['title']!r}: {'; '.join(found)}. The project keeps the labels it has. Put these back "
             "into the file, or delete those annotations in Label Studio first, or start another project with "
             "another PROJECT_TITLE; then `make up`."
         )

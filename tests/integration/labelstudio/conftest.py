@@ -1,0 +1,53 @@
+"""One provisioned Label Studio for the tests that only look; fresh ones for those that kill or change accounts."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from integration.support.fake_backend import FakeBackend
+from integration.support.labelstudio import BACKEND_PASSWORD, BIN, LabelStudio
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interpreter() -> None:
+    if not (BIN / "python").exists():
+        pytest.fail(f"no Label Studio at {BIN}; `make build RUNTIME=host` makes it, or set LABELSTUDIO_BIN to another")
+
+
+@pytest.fixture(scope="session")
+def backend() -> Iterator[FakeBackend]:
+    fake = FakeBackend(BACKEND_PASSWORD).start()
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture(scope="session")
+def provisioned(tmp_path_factory: pytest.TempPathFactory, backend: FakeBackend) -> Iterator[LabelStudio]:
+    label_studio = LabelStudio(tmp_path_factory.mktemp("home"), backend.url)
+    made = label_studio.run("provisioner.template", timeout=600)
+    assert made.returncode == 0, made.stderr
+    try:
+        label_studio.start()
+        done = label_studio.provision()
+        assert done.returncode == 0, done.stderr + label_studio.log[-3000:]
+        yield label_studio
+    finally:
+        label_studio.stop()
+
+
+@pytest.fixture
+def fresh(
+    tmp_path: Path, provisioned: LabelStudio, backend: FakeBackend
+) -> Iterator[Callable[[], LabelStudio]]:
+    """Makes Label Studios with an empty home each, not started."""
+    made: list[LabelStudio] = []
+
+    def make() -> LabelStudio:
+        home = tmp_path / f"home{len(made)}"
+        home.mkdir()
+        made.append(LabelStudio(home, backend.url))
+        return made[-1]
+
+    yield make
+    for label_studio in made:
+        label_studio.stop()
