@@ -1,0 +1,73 @@
+"""Whether the trainer can do its work; as a program (`python -m trainer.health`) the container's health check."""
+
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+
+from labelloop.settings import Settings
+from labelloop.studio import Studio
+from trainer import heartbeat
+from trainer.env import get_settings
+
+TIMEOUT_S = 4.0
+LOOPBACK = "127.0.0.1"
+ANY = ("0.0.0.0", "::")
+
+
+@dataclass(frozen=True)
+class Health:
+    """problems: in words, empty when all is well. projects: ids as strings, to their champion or None."""
+
+    problems: list[str]
+    projects: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def well(self) -> bool:
+        return not self.problems
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"status": "UP" if self.well else "DOWN", "problems": self.problems, "projects": self.projects}
+
+
+def worker_problems(beat: heartbeat.Heartbeat | None) -> list[str]:
+    """What is wrong with the worker, going by its heartbeat."""
+    if beat is None:
+        return ["the worker has not started yet"]
+    if not beat.fresh:
+        return [f"the worker gave its last sign of life {beat.age_s:.0f} s ago"]
+    if beat.projects is None:
+        return [f"the worker has not seen Label Studio's projects yet: {beat.errors.get('projects', 'it is looking')}"]
+    return [
+        f"project {project} has no starting model yet: {beat.errors.get('projects', 'it is being written')}"
+        for project, champion in beat.projects.items()
+        if champion is None
+    ]
+
+
+def look(settings: Settings) -> Health:
+    """Worker alive, Label Studio reachable, a champion for every project."""
+    beat = heartbeat.read(settings.rounds_dir)
+    problems = worker_problems(beat)
+    if not Studio(settings.labelstudio_url, "").healthy():
+        problems.append(f"Label Studio does not answer at {settings.labelstudio_url}/health")
+    return Health(problems, beat.projects if beat and beat.projects else {})
+
+
+def main() -> int:
+    host, port = get_settings().bind
+    url = f"http://{LOOPBACK if host in ANY else host}:{port}/health"
+    session = requests.Session()
+    session.trust_env = False
+    try:
+        response = session.get(url, timeout=TIMEOUT_S)
+    except requests.RequestException as error:
+        print(f"GET {url}: {error}")
+        return 1
+    print(response.text)
+    return 0 if response.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""What the worker says of itself, for the health check and `labelloop status`."""
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from labelloop.files import write_text
+
+BEAT_S = 5.0
+STALE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """pid; at: Unix time. projects: ids with boxes as strings, to their champion or None; None before Label Studio
+    was first seen. errors: per chore what keeps it from working now."""
+
+    pid: int
+    at: float
+    projects: dict[str, str | None] | None
+    errors: dict[str, str]
+
+    @property
+    def age_s(self) -> float:
+        return time.time() - self.at
+
+    @property
+    def fresh(self) -> bool:
+        return self.age_s <= STALE_S
+
+
+def _path(rounds_dir: Path) -> Path:
+    return rounds_dir / "worker.json"
+
+
+def beat(rounds_dir: Path, projects: dict[str, str | None] | None, errors: dict[str, str]) -> None:
+    write_text(_path(rounds_dir), json.dumps(asdict(Heartbeat(os.getpid(), time.time(), projects, errors))))
+
+
+def read(rounds_dir: Path) -> Heartbeat | None:
+    """The last heartbeat, None when there never was one."""
+    try:
+        return Heartbeat(**json.loads(_path(rounds_dir).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,261 @@
+"""Images in volumes/images become tasks by themselves, and those that nobody can read are known by name.
+
+What was seen is kept in one SQLite file beside the rounds, so that looking again costs a stat per file.
+"""
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from labelloop.images import SUFFIXES, ImageError, read_image
+from labelloop.studio import Studio
+from trainer.locks import holding
+
+log = logging.getLogger(__name__)
+
+SETTLED_S = 3.0
+PATIENCE_S = 30.0
+BUSY_TIMEOUT_S = 15.0
+_READ = 1000
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    path TEXT NOT NULL UNIQUE,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    checked INTEGER NOT NULL,
+    reason TEXT
+);
+CREATE INDEX IF NOT EXISTS unchecked ON files (id) WHERE NOT checked;
+CREATE INDEX IF NOT EXISTS unusable ON files (path) WHERE reason IS NOT NULL;
+CREATE TABLE IF NOT EXISTS synced (storage TEXT PRIMARY KEY, newest INTEGER NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file below volumes/images that no label can be drawn on, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One look at the folder: how many images it holds, how many of them were new, and how long ago (s) one last changed."""
+
+    images: int
+    new: int
+    quiet_s: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    size: int
+    mtime_ns: int
+
+
+class ImageIndex:
+    """What is known of the files below volumes/images."""
+
+    def __init__(self, rounds_dir: Path, images_dir: Path) -> None:
+        self.images_dir = images_dir
+        self.path = rounds_dir / "images.sqlite3"
+        rounds_dir.mkdir(parents=True, exist_ok=True)
+        with self._transaction() as connection:
+            connection.executescript(_SCHEMA)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            with connection:
+                yield connection
+
+    def scan(self) -> Scan:
+        """Brings the index up to date with the folder."""
+        found: dict[str, Seen] = {}
+        unusable: dict[str, str] = {}
+        newest_change = 0.0
+        for path, entry, reason in _walk(self.images_dir):
+            name = _printable(path)
+            if entry is None:
+                unusable[name] = reason
+                found[name] = Seen(0, 0)
+                continue
+            stat = entry.stat()
+            found[name] = Seen(stat.st_size, stat.st_mtime_ns)
+            newest_change = max(newest_change, stat.st_ctime)
+            if name != path:
+                unusable[name] = "the file's name is not UTF-8; rename it"
+            elif reason:
+                unusable[name] = reason
+        with self._transaction() as connection:
+            known = {path: Seen(size, mtime) for path, size, mtime in connection.execute("SELECT path, size, mtime_ns FROM files")}
+            gone = [(path,) for path in known.keys() - found.keys()]
+            changed = [path for path, seen in found.items() if known.get(path) != seen]
+            connection.executemany("DELETE FROM files WHERE path = ?", gone)
+            connection.executemany(
+                "INSERT INTO files (path, size, mtime_ns, checked, reason) VALUES (?, ?, ?, ?, ?) ON CONFLICT (path) "
+                "DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns, checked = excluded.checked, reason = excluded.reason",
+                ((p, found[p].size, found[p].mtime_ns, p in unusable, unusable.get(p)) for p in changed),
+            )
+        new = sum(1 for path in changed if path not in known and path not in unusable)
+        return Scan(len(found) - len(unusable), new, time.time() - newest_change)
+
+    def check(self, seconds: float, should_stop: Callable[[], bool] = lambda: False) -> int:
+        """Decodes files not decoded yet, for about `seconds`; returns how many are left."""
+        deadline = time.monotonic() + seconds
+        with self._transaction() as connection:
+            rows = connection.execute(
+                "SELECT path, size, mtime_ns FROM files WHERE NOT checked ORDER BY id LIMIT ?", (_READ,)
+            ).fetchall()
+        for path, size, mtime_ns in rows:
+            if time.monotonic() > deadline or should_stop():
+                break
+            reason = self._reason(path)
+            if reason:
+                log.warning("%s cannot be used: %s", self.images_dir / path, reason)
+            with self._transaction() as connection:
+                connection.execute(
+                    "UPDATE files SET checked = 1, reason = ? WHERE path = ? AND size = ? AND mtime_ns = ?",
+                    (reason, path, size, mtime_ns),
+                )
+        with self._transaction() as connection:
+            return int(connection.execute("SELECT count(*) FROM files WHERE NOT checked").fetchone()[0])
+
+    def _reason(self, path: str) -> str | None:
+        file = self.images_dir / path
+        try:
+            if not file.resolve().is_relative_to(self.images_dir.resolve()):
+                return "the link leads out of volumes/images; copy the file instead"
+            read_image(file, path)
+        except ImageError as error:
+            return str(error).removeprefix(f"{path}: ")
+        except OSError as error:
+            return error.strerror or str(error)
+        return None
+
+    def problems(self) -> list[Problem]:
+        with self._transaction() as connection:
+            rows = connection.execute("SELECT path, reason FROM files WHERE reason IS NOT NULL ORDER BY path")
+            return [Problem(path, reason) for path, reason in rows]
+
+    def newest(self) -> int:
+        """Grows whenever an image is added."""
+        with self._transaction() as connection:
+            return int(connection.execute("SELECT coalesce(max(id), 0) FROM files WHERE reason IS NULL").fetchone()[0])
+
+    def synced(self, storage: str) -> int:
+        """`newest` as it was when this storage was last synchronised; 0 when never."""
+        with self._transaction() as connection:
+            row = connection.execute("SELECT newest FROM synced WHERE storage = ?", (storage,)).fetchone()
+            return int(row[0]) if row else 0
+
+    def record_sync(self, storage: str, newest: int) -> None:
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO synced VALUES (?, ?)", (storage, newest))
+
+
+def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str] | None, str]]:
+    """Every file below root but hidden ones: relative path, entry, and why it is no image ('' when its suffix says it is).
+
+    A folder or a file that cannot be looked at comes with entry None and the reason.
+    """
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    path = os.path.join(folder, entry.name)
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(path)
+                        continue
+                    try:
+                        entry.stat()
+                    except OSError as error:
+                        yield path, None, error.strerror or str(error)
+                        continue
+                    yield path, entry, _suffix_problem(entry.name)
+        except OSError as error:
+            if folder or not isinstance(error, FileNotFoundError):
+                yield folder or ".", None, error.strerror or str(error)
+
+
+def _suffix_problem(name: str) -> str:
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in SUFFIXES:
+        return ""
+    return f"{suffix or 'a file without a suffix'} is not imported; {', '.join(s[1:] for s in SUFFIXES)} are"
+
+
+def _printable(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+class Importer:
+    """Makes tasks of new images by having Label Studio synchronise the projects' local-files storages."""
+
+    def __init__(self, index: ImageIndex, studio: Studio, rounds_dir: Path) -> None:
+        self.index = index
+        self._studio = studio
+        self._lock = rounds_dir / "import.lock"
+        self._unsettled_since: float | None = None
+
+    def run(self, project_ids: list[int], wait_s: float = 0.0, force: bool = False) -> int:
+        """Imports what is new and complete for these projects; returns how many tasks were made.
+
+        A folder that is still being written to is left for the next call, though not for longer than PATIENCE_S.
+        wait_s: how long to wait for another import to end, and for the folder to settle. force: synchronise even when
+        nothing is new, so that images whose tasks were deleted get theirs back.
+
+        Raises:
+            StudioError: Label Studio does not answer or refuses.
+            Busy: another process is importing.
+        """
+        deadline = time.monotonic() + wait_s
+        with holding(self._lock, wait_s):
+            settled = self._settled(self.index.scan())
+            while not settled and time.monotonic() < deadline:
+                time.sleep(0.5)
+                settled = self._settled(self.index.scan())
+            if not settled and not force:
+                return 0
+            return sum(self._sync(project_id, force) for project_id in project_ids)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the last run left something for later because the folder was still being written to."""
+        return self._unsettled_since is not None
+
+    def _settled(self, scan: Scan) -> bool:
+        if scan.quiet_s < SETTLED_S:
+            self._unsettled_since = self._unsettled_since or time.monotonic()
+            if time.monotonic() - self._unsettled_since < PATIENCE_S:
+                return False
+        self._unsettled_since = None
+        return True
+
+    def _sync(self, project_id: int, force: bool) -> int:
+        newest = self.index.newest()
+        made = 0
+        for storage in self._studio.storages(project_id):
+            key = f"{storage['id']} {storage.get('created_at')}"
+            if self.index.synced(key) >= newest and not force:
+                continue
+            before = self._studio.count_tasks(project_id)
+            self._studio.sync_storage(storage["id"])
+            self.index.record_sync(key, newest)
+            made += self._studio.count_tasks(project_id) - before
+        if made:
+            log.info("project %d: %d new tasks from %s", project_id, made, self.index.images_dir)
+        return made

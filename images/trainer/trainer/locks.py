@@ -1,0 +1,37 @@
+"""Locks between processes on one volume; the kernel frees them when the holder dies."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Busy(RuntimeError):
+    """Another process holds the lock."""
+
+
+@contextmanager
+def holding(path: Path, wait_s: float = 0.0, should_stop: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Holds an exclusive lock on `path`, waiting up to wait_s seconds for it.
+
+    Raises:
+        Busy: another process still holds it; the message names the file and, where it is known, the process.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + wait_s
+    with path.open("a+") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline or should_stop():
+                    file.seek(0)
+                    raise Busy(f"{path} is locked by process {file.read(20).strip() or '?'}") from None
+                time.sleep(0.1)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield

@@ -1,0 +1,75 @@
+"""Child processes of the worker: heavy libraries, crashes and memory stay out of it."""
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+STOPPED = 75
+RETRY = 69
+STOP_PATIENCE_S = 8.0
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent() -> None:
+    """Has the kernel end this process when the one that started it is gone, however that went (Linux; elsewhere nothing)."""
+    parent = os.getppid()
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    except (OSError, AttributeError):
+        return
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Child:
+    """`python -m <arguments>`, with everything it prints appended to a log file."""
+
+    def __init__(self, arguments: Sequence[str], log_path: Path) -> None:
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        self.log_path = log_path
+        with log_path.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def status(self) -> int | None:
+        """Its exit status (negative: the signal that ended it), None while it runs."""
+        return self._process.poll()
+
+    def stop(self, patience_s: float = STOP_PATIENCE_S) -> None:
+        """Asks it to end, and kills it when it has not within patience_s seconds."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(patience_s)
+            except subprocess.TimeoutExpired:
+                log.warning("process %d did not end within %.0f s; killing it", self.pid, patience_s)
+                self._process.kill()
+                self._process.wait()
+
+    def last_words(self) -> str:
+        """The last line of its log."""
+        try:
+            lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return lines[-1].strip() if lines else ""
+
+
+def describe(status: int) -> str:
+    """An exit status in words."""
+    if status >= 0:
+        return f"exit status {status}"
+    name = signal.Signals(-status).name
+    return f"{name} (out of memory?)" if -status == signal.SIGKILL else name

@@ -1,0 +1,46 @@
+"""The projects that the loop is for: those in which bounding boxes are drawn."""
+
+from typing import Any
+
+from labelloop.labels import LabelConfigError, parse_label_config
+from labelloop.studio import Studio
+
+Row = dict[str, Any]
+
+
+class NoProject(RuntimeError):
+    """It cannot be told which project is meant; the message lists those there are."""
+
+
+def detection_projects(studio: Studio) -> list[Row]:
+    """Label Studio's projects with a RectangleLabels control, by id."""
+    return sorted((p for p in studio.projects() if _draws_boxes(p)), key=lambda project: int(project["id"]))
+
+
+def _draws_boxes(project: Row) -> bool:
+    try:
+        parse_label_config(project.get("label_config") or "")
+    except LabelConfigError:
+        return False
+    return True
+
+
+def choose(projects: list[Row], wanted: int | None) -> Row:
+    """The project with id `wanted`; without one, the only project there is.
+
+    Raises:
+        NoProject: there is none, or several and none is named.
+    """
+    listed = ", ".join(f"{p['id']} ({p['title']})" for p in projects) or "none"
+    if wanted is not None:
+        found = next((p for p in projects if p["id"] == wanted), None)
+        if found is None:
+            raise NoProject(f"there is no project {wanted} in which boxes are drawn; there are: {listed}")
+        return found
+    if len(projects) != 1:
+        raise NoProject(
+            f"choose a project with PROJECT=<id>; there are: {listed}"
+            if projects
+            else "Label Studio has no project with <RectangleLabels>; `make up` makes one from LABEL_CONFIG"
+        )
+    return projects[0]

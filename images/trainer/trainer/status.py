@@ -1,0 +1,166 @@
+"""What there is to say about the appliance, gathered from its parts; any of them may be down."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from labelloop.labels import LabelConfigError, LabelMap, parse_label_config
+from labelloop.registry import STARTING_VERSION, Card, ProjectModels, Registry, RegistryError
+from labelloop.settings import Settings
+from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError, without_prediction_of
+from trainer import health, heartbeat
+from trainer.backend import Backend, BackendError
+from trainer.importer import ImageIndex, Problem
+from trainer.projects import detection_projects
+from trainer.rounds import CLOSED, Round, Rounds
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Service:
+    """problem: why it is not well, None when it is."""
+
+    name: str
+    url: str
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class ProjectStatus:
+    """Counts are of tasks (one image each); None where Label Studio did not say.
+
+    start: the starting model's detector and where its weights come from.
+    """
+
+    id: int
+    title: str
+    champion: Card | None
+    start: Card | None
+    serving: str | None
+    tasks: int | None
+    labelled: int | None
+    waiting: int | None
+    unpredicted: int | None
+    open_round: Round | None
+    last_round: Round | None
+    unmapped_classes: tuple[str, ...]
+    unmatched_labels: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Status:
+    """unreadable: files nobody can draw on; they are reported but are nothing wrong with the appliance."""
+
+    services: list[Service]
+    projects: list[ProjectStatus]
+    unreadable: list[Problem]
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def well(self) -> bool:
+        services = all(service.problem is None for service in self.services)
+        return services and not self.problems and not any(project.problems for project in self.projects)
+
+
+def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
+    """Asks everybody once."""
+    served, backend_problem = _ask_backend(backend)
+    beat = heartbeat.read(settings.rounds_dir)
+    worker_problems = health.worker_problems(beat)
+    problems: list[str] = []
+    rows: list[Row] = []
+    studio_problem = None
+    try:
+        rows = detection_projects(studio)
+        if not rows:
+            problems.append("Label Studio has no project with <RectangleLabels>; `make up` makes one from LABEL_CONFIG")
+    except StudioError as error:
+        studio_problem = str(error)
+    if beat is not None and beat.fresh:
+        problems += [f"{chore}: {error}" for chore, error in beat.errors.items()]
+    services = [
+        Service("labelstudio", settings.labelstudio_url, studio_problem),
+        Service("mlbackend", settings.mlbackend_url, backend_problem),
+        Service("trainer", settings.trainer_url, "; ".join(worker_problems) or None),
+    ]
+    rounds, registry = Rounds(settings.rounds_dir), Registry(settings.models_dir)
+    projects = [
+        _project(row, registry.project(row["id"]), rounds, studio, (served.get(str(row["id"])) or {}).get("version"))
+        for row in rows
+    ]
+    unreadable = ImageIndex(settings.rounds_dir, settings.images_dir).problems() + _unreadable_elsewhere(served)
+    return Status(services, projects, unreadable, problems)
+
+
+def _ask_backend(backend: Backend) -> tuple[dict[str, Row], str | None]:
+    try:
+        answer = backend.health()
+    except BackendError as error:
+        return {}, str(error)
+    projects = answer.get("projects") or {}
+    if answer.get("status") == "UP":
+        return projects, None
+    return projects, f"{backend.url}/health: {answer.get('reason') or answer.get('detail') or answer}"
+
+
+def _unreadable_elsewhere(served: dict[str, Row]) -> list[Problem]:
+    """Images of tasks that the backend could not read and that are no files of volumes/images."""
+    rows = [row for project in served.values() for row in project.get("unreadable") or []]
+    return [Problem(str(row["url"]), str(row["reason"])) for row in rows if "?d=images/" not in str(row.get("url"))]
+
+
+def _project(row: Row, models: ProjectModels, rounds: Rounds, studio: Studio, serving: str | None) -> ProjectStatus:
+    problems: list[str] = []
+    champion = start = None
+    try:
+        version = models.champion()
+        champion = models.card(version) if version else None
+        start = models.card(STARTING_VERSION) if STARTING_VERSION in models.versions() else None
+    except RegistryError as error:
+        problems.append(str(error))
+    counts = _counts(studio, row["id"], champion, problems)
+    history = rounds.history(row["id"], 20)
+    last = next((round_ for round_ in history if round_.state in CLOSED), None)
+    unmapped, unmatched = _label_map(row, champion)
+    if champion is not None and serving is not None and serving != champion.version:
+        problems.append(f"the backend serves {serving}, the champion is {champion.version}")
+    return ProjectStatus(
+        id=row["id"],
+        title=row["title"],
+        champion=champion,
+        start=start,
+        serving=serving,
+        tasks=counts[0],
+        labelled=counts[1],
+        waiting=counts[2],
+        unpredicted=counts[3],
+        open_round=rounds.open_round(row["id"]),
+        last_round=last,
+        unmapped_classes=unmapped,
+        unmatched_labels=unmatched,
+        problems=tuple(problems),
+    )
+
+
+def _counts(studio: Studio, project_id: int, champion: Card | None, problems: list[str]) -> tuple[int | None, ...]:
+    """All tasks, labelled ones, unlabelled ones, and unlabelled ones without the champion's prediction."""
+    try:
+        waiting = studio.count_tasks(project_id, UNLABELLED)
+        unpredicted = (
+            studio.count_tasks(project_id, UNLABELLED, without_prediction_of(champion.version)) if champion else waiting
+        )
+        return studio.count_tasks(project_id), studio.count_tasks(project_id, LABELLED), waiting, unpredicted
+    except StudioError as error:
+        problems.append(str(error))
+        return None, None, None, None
+
+
+def _label_map(row: Row, champion: Card | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if champion is None:
+        return (), ()
+    try:
+        mapped = LabelMap.build(champion.classes, parse_label_config(row["label_config"]))
+    except LabelConfigError:
+        return (), ()
+    return mapped.unmapped_classes, mapped.unmatched_labels

@@ -1,0 +1,87 @@
+"""Following a round, and the pre-labelling behind it, from another process."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from labelloop.registry import Registry
+from labelloop.studio import Studio
+from trainer import health, heartbeat
+from trainer.display import Display
+from trainer.prelabel import Prelabeller, Progress, read_progress
+from trainer.rounds import Round, Rounds, State
+
+POLL_S = 0.5
+COUNT_EVERY_S = 2.0
+PATIENCE_S = 300.0
+
+STAGES = {
+    State.REQUESTED: "waiting for the worker",
+    State.SNAPSHOTTING: "1/3 snapshot",
+    State.TRAINING: "2/3 training",
+    State.EVALUATING: "3/3 evaluation",
+}
+
+
+class WorkerGone(RuntimeError):
+    """Nobody works on what is being followed; the message says why and where to look."""
+
+
+def require_worker(rounds_dir: Path) -> None:
+    """Raises WorkerGone when the worker does not run."""
+    beat = heartbeat.read(rounds_dir)
+    if beat is None or not beat.fresh:
+        raise WorkerGone(f"the trainer does not run: {health.worker_problems(beat)[0]}; see `make status` and `make logs`")
+
+
+def follow_round(rounds: Rounds, round_: Round, display: Display, sleep: Callable[[float], None] = time.sleep) -> Round:
+    """Shows a round's stages until it is over; returns it.
+
+    Raises:
+        WorkerGone: the worker stopped working on it.
+    """
+    while True:
+        round_ = rounds.get(round_.id)
+        if round_.closed:
+            display.finish()
+            return round_
+        display.update(STAGES[round_.state], round_.stage_progress, round_.eta_seconds, round_.message)
+        require_worker(rounds.root)
+        sleep(POLL_S)
+
+
+def show_progress(progress: Progress, display: Display) -> None:
+    fraction = progress.done / progress.total if progress.total else 1.0
+    message = f"{progress.done} of {progress.total} images with {progress.version}"
+    display.update("pre-labels", fraction, progress.eta_seconds, message)
+
+
+def follow_predictions(
+    studio: Studio, prelabeller: Prelabeller, registry: Registry, rounds_dir: Path, project_id: int, display: Display,
+    patience_s: float = PATIENCE_S,
+) -> None:
+    """Shows the worker's pre-labelling of a project until no unlabelled task lacks the champion's prediction.
+
+    Raises:
+        WorkerGone: the worker does not run, or nothing moved for patience_s seconds.
+    """
+    before, moved_at = -1, time.monotonic()
+    while True:
+        version = registry.project(project_id).champion()
+        missing = prelabeller.missing(project_id, version) if version else 0
+        if not missing and (version is None or studio.project(project_id).get("model_version") in (version, "", None)):
+            display.finish()
+            return
+        if missing != before:
+            before, moved_at = missing, time.monotonic()
+        require_worker(rounds_dir)
+        beat = heartbeat.read(rounds_dir)
+        error = (beat.errors if beat else {}).get("pre-labels", "")
+        progress = read_progress(rounds_dir, project_id)
+        if progress is not None and progress.version == version and not error:
+            show_progress(progress, display)
+        else:
+            display.update("pre-labels", 0.0, None, error or f"{missing} images wait for {version}")
+        if time.monotonic() - moved_at > patience_s:
+            raise WorkerGone(f"{missing} images still wait for {version}: {error or 'nothing moves'}; see `make logs`")
+        time.sleep(COUNT_EVERY_S)

@@ -1,0 +1,158 @@
+"""Label Studio as the trainer sees it, over HTTP on 127.0.0.1: projects, tasks, predictions, one local-files storage."""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from support.shapes import LABEL_CONFIG
+
+Row = dict[str, Any]
+Answer = tuple[int, Any]
+
+
+@dataclass
+class FakeStudio:
+    """State that tests set up and look at. url: where it is served. down: every request is dropped with 503; refuse: tasks whose boxes are refused."""
+
+    url: str = ""
+    projects: dict[int, Row] = field(default_factory=dict)
+    tasks: dict[int, Row] = field(default_factory=dict)
+    predictions: list[Row] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    synced: list[str] = field(default_factory=list)
+    syncs: int = 0
+    down: bool = False
+    refuse: set[int] = field(default_factory=set)
+    before_import: Callable[[list[Row]], None] = lambda rows: None
+    after_import: Callable[[], None] = lambda: None
+
+    def add_project(self, project_id: int = 1, label_config: str = LABEL_CONFIG) -> Row:
+        self.projects[project_id] = {
+            "id": project_id,
+            "title": f"project {project_id}",
+            "label_config": label_config,
+            "created_at": "2026-11-22T18:02:05.237603Z",
+            "model_version": "",
+        }
+        return self.projects[project_id]
+
+    def add_task(self, project: int = 1, annotations: int = 0) -> int:
+        task_id = len(self.tasks) + 1
+        self.tasks[task_id] = {
+            "id": task_id,
+            "project": project,
+            "data": {"image": f"/data/local-files/?d=images/{task_id}.jpg"},
+            "total_annotations": annotations,
+        }
+        return task_id
+
+    def versions_of(self, task_id: int) -> list[str]:
+        return [p["model_version"] for p in self.predictions if p["task"] == task_id]
+
+    def serve(self) -> "Served":
+        return Served(self)
+
+    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Answer:
+        if self.down:
+            return 503, {"detail": "down for a test"}
+        if path == "/health":
+            return 200, {"status": "UP"}
+        if path == "/api/projects":
+            return 200, {"results": list(self.projects.values()), "next": None}
+        if path == "/api/tasks":
+            return 200, self._page(query)
+        if path == "/api/storages/localfiles":
+            return 200, [{"id": 3, "created_at": "2026-11-22T18:02:05Z"}]
+        if path == "/api/storages/localfiles/3/sync":
+            return self._sync()
+        project_id = int(path.split("/")[3])
+        if path.endswith("/import/predictions"):
+            return self._import(body)
+        if path.endswith("/model-versions/"):
+            before = len(self.predictions)
+            self.predictions = [p for p in self.predictions if p["model_version"] != body["model_version"]]
+            return 200, {"deleted_predictions": before - len(self.predictions)}
+        if method == "PATCH":
+            version = body.get("model_version")
+            if version and not any(p["model_version"] == version for p in self.predictions):
+                return 400, {"validation_errors": {"model_version": ["Model version doesn't exist"]}}
+            self.projects[project_id].update(body)
+        return 200, self.projects[project_id]
+
+    def _page(self, query: dict[str, list[str]]) -> Row:
+        conditions = json.loads(query["query"][0])["filters"]["items"]
+        number, size = int(query["page"][0]), int(query["page_size"][0])
+        project = int(query["project"][0])
+        rows = [
+            task
+            for task in self.tasks.values()
+            if task["project"] == project and all(self._meets(task, condition) for condition in conditions)
+        ]
+        return {"tasks": rows[(number - 1) * size : number * size], "total": len(rows)}
+
+    def _meets(self, task: Row, condition: Row) -> bool:
+        name, value = condition["filter"].removeprefix("filter:tasks:"), condition["value"]
+        match name, condition["operator"]:
+            case "total_annotations", "equal":
+                return bool(task["total_annotations"] == value)
+            case "total_annotations", "greater":
+                return bool(task["total_annotations"] > value)
+            case "predictions_model_versions", "not_contains":
+                return not set(value) & set(self.versions_of(task["id"]))
+            case "id", "in_list":
+                return task["id"] in value
+        raise AssertionError(f"the fake knows no filter {condition}")
+
+    def _sync(self) -> Answer:
+        self.syncs += 1
+        for name in self.files:
+            if name not in self.synced:
+                self.synced.append(name)
+                self.add_task()
+        return 200, {"id": 3}
+
+    def _import(self, rows: list[Row]) -> Answer:
+        self.before_import(rows)
+        if any(row["task"] in self.refuse and row["result"] for row in rows):
+            return 400, {"detail": "invalid prediction"}
+        self.predictions += rows
+        self.after_import()
+        return 201, {"created": len(rows)}
+
+
+class Served:
+    """A context manager that serves an object with an `answer` method; gives its URL."""
+
+    def __init__(self, fake: Any) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def _handle(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                body = json.loads(self.rfile.read(length) or "null")
+                url = urlsplit(self.path)
+                status, answer = fake.answer(self.command, url.path, parse_qs(url.query), body)
+                content = json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = do_PATCH = do_DELETE = _handle
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+
+    def __enter__(self) -> str:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __exit__(self, *exception: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()

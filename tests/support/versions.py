@@ -1,0 +1,14 @@
+"""Versions in a registry for tests that never load them."""
+
+from pathlib import Path
+
+from labelloop.registry import Card, ProjectModels
+
+
+def add_version(models: ProjectModels, folder: Path, round_id: int | None = None) -> str:
+    """Writes a version whose weights are no real ones; `folder` is for the file they come from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / "made.pth"
+    weights.write_bytes(b"weights")
+    card = Card(detector="yolox_nano", classes=["ball", "crate"], round=round_id, verdict="starting model", reason="a test")
+    return models.write(card, "model = {}\n", weights)

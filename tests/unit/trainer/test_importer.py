@@ -1,0 +1,184 @@
+"""New images become tasks, and files that nobody can read are known by name."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from labelloop.studio import Studio, StudioError
+from PIL import Image
+from support import shapes
+from support.fake_studio import FakeStudio
+from trainer import importer as importer_module
+from trainer.env import TrainerSettings
+from trainer.importer import ImageIndex, Importer, Problem
+
+
+@pytest.fixture
+def images(home: Path) -> Path:
+    return home / "volumes" / "images"
+
+
+@pytest.fixture
+def index(loop_settings: TrainerSettings) -> ImageIndex:
+    return ImageIndex(loop_settings.rounds_dir, loop_settings.images_dir)
+
+
+@pytest.fixture
+def importer(index: ImageIndex, studio: Studio, loop_settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch) -> Importer:
+    monkeypatch.setattr(importer_module, "SETTLED_S", 0.0)
+    return Importer(index, studio, loop_settings.rounds_dir)
+
+
+@pytest.fixture
+def drop(images: Path, fake_studio: FakeStudio) -> Callable[[str], Path]:
+    """Puts a picture into volumes/images, where Label Studio's storage sees it too."""
+
+    def put(name: str) -> Path:
+        path = images / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shapes.picture(1).image.save(path)
+        fake_studio.files.append(name)
+        return path
+
+    return put
+
+
+def test_new_images_become_tasks_once(importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio) -> None:
+    drop("a.jpg")
+    drop("deep/er/b.PNG")
+    assert importer.run([1]) == 2
+    assert importer.run([1]) == 0
+    assert fake_studio.syncs == 1
+    drop("c.webp")
+    assert importer.run([1]) == 1
+    assert len(fake_studio.tasks) == 3
+
+
+def test_nothing_to_import_asks_for_nothing(importer: Importer, images: Path, fake_studio: FakeStudio) -> None:
+    (images / "notes.txt").write_text("no image")
+    (images / ".DS_Store").write_text("hidden")
+    assert importer.run([1]) == 0
+    assert fake_studio.syncs == 0
+
+
+def test_a_restart_does_not_import_again(
+    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio, studio: Studio, loop_settings: TrainerSettings
+) -> None:
+    drop("a.jpg")
+    importer.run([1])
+    again = ImageIndex(loop_settings.rounds_dir, loop_settings.images_dir)
+    assert Importer(again, studio, loop_settings.rounds_dir).run([1]) == 0
+    assert fake_studio.syncs == 1
+
+
+def test_a_sync_that_failed_is_made_up_for(importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio) -> None:
+    drop("a.jpg")
+    fake_studio.down = True
+    with pytest.raises(StudioError):
+        importer.run([1])
+    fake_studio.down = False
+    assert importer.run([1]) == 1
+
+
+def test_asked_by_a_person_it_synchronises_anyway(
+    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio
+) -> None:
+    drop("a.jpg")
+    importer.run([1])
+    fake_studio.tasks.clear()
+    fake_studio.synced.clear()
+    assert importer.run([1], force=True) == 1
+
+
+def test_a_folder_that_is_being_written_to_waits_but_not_for_ever(
+    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer_module, "SETTLED_S", 60.0)
+    drop("a.jpg")
+    assert importer.run([1]) == 0
+    assert importer.waiting
+    assert fake_studio.syncs == 0
+    monkeypatch.setattr(importer_module, "PATIENCE_S", 0.0)
+    assert importer.run([1]) == 1
+    assert not importer.waiting
+
+
+def test_unusable_files_are_known_by_name(index: ImageIndex, images: Path, drop: Callable[[str], Path]) -> None:
+    drop("fine.jpg")
+    drop("名 前's.png")
+    (images / "empty.jpg").touch()
+    (images / "text.png").write_text("no image at all")
+    (images / "truncated.jpg").write_bytes(drop("whole.jpg").read_bytes()[:900])
+    Image.new("RGB", (8, 8)).save(images / "moving.gif")
+    (images / "README").write_text("no suffix")
+    (images / "gone.jpg").symlink_to(images / "nowhere.jpg")
+    outside = images.parent / "outside.png"
+    shapes.picture(2).image.save(outside)
+    (images / "link.png").symlink_to(outside)
+    index.scan()
+    assert index.check(60.0) == 0
+    reasons = {problem.path: problem.reason for problem in index.problems()}
+    assert reasons.keys() == {"empty.jpg", "text.png", "truncated.jpg", "moving.gif", "README", "gone.jpg", "link.png"}
+    assert "empty" in reasons["empty.jpg"]
+    assert "not an image" in reasons["text.png"]
+    assert "truncated" in reasons["truncated.jpg"]
+    assert ".gif is not imported" in reasons["moving.gif"]
+    assert "No such file" in reasons["gone.jpg"]
+    assert "leads out" in reasons["link.png"]
+
+
+def test_a_name_that_is_no_text_hurts_nothing_else(index: ImageIndex, images: Path, drop: Callable[[str], Path]) -> None:
+    drop("fine.jpg")
+    with open(os.fsencode(images) + b"/caf\xe9.jpg", "wb") as file:
+        file.write(b"x")
+    index.scan()
+    index.check(60.0)
+    assert index.problems() == [Problem("caf\\xe9.jpg", "the file's name is not UTF-8; rename it")]
+
+
+def test_a_file_made_whole_is_forgiven(index: ImageIndex, images: Path, drop: Callable[[str], Path]) -> None:
+    path = drop("a.jpg")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:900])
+    index.scan()
+    index.check(60.0)
+    assert [problem.path for problem in index.problems()] == ["a.jpg"]
+    path.write_bytes(whole)
+    index.scan()
+    index.check(60.0)
+    assert index.problems() == []
+
+
+def test_a_deleted_file_is_forgotten(index: ImageIndex, images: Path) -> None:
+    (images / "empty.jpg").touch()
+    index.scan()
+    index.check(60.0)
+    (images / "empty.jpg").unlink()
+    index.scan()
+    assert index.problems() == []
+
+
+def test_checking_takes_no_longer_than_it_may(index: ImageIndex, drop: Callable[[str], Path]) -> None:
+    for number in range(4):
+        drop(f"{number}.jpg")
+    index.scan()
+    assert index.check(0.0) == 4
+    assert index.check(60.0) == 0
+
+
+def test_looking_at_many_files_again_is_cheap(index: ImageIndex, images: Path) -> None:
+    for folder in range(10):
+        (images / str(folder)).mkdir()
+        for number in range(1000):
+            (images / str(folder) / f"{number}.jpg").touch()
+    assert index.scan().new == 10_000
+    started = time.perf_counter()
+    assert index.scan().new == 0
+    assert time.perf_counter() - started < 1.0
+
+
+def test_no_folder_yet_is_an_empty_folder(loop_settings: TrainerSettings, images: Path) -> None:
+    images.rmdir()
+    assert ImageIndex(loop_settings.rounds_dir, images).scan().images == 0
