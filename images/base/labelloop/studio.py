@@ -142,6 +142,12 @@ class Studio:
         answer = self.request("POST", f"/api/projects/{project_id}/import/predictions", json=list(rows))
         return int(answer["created"])
 
+    def delete_predictions(self, project_id: int, version: str) -> int:
+        """Deletes every prediction of `version` in the project; returns how many."""
+        path = f"/api/projects/{project_id}/model-versions/"
+        answer = self.request("DELETE", path, json={"model_version": version}, timeout=(3.0, 600.0))
+        return int(answer["deleted_predictions"])
+
     def _task_page(
         self, project_id: int, conditions: Sequence[Row], page: int, page_size: int, fields: str
     ) -> Row:
