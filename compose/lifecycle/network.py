@@ -56,3 +56,8 @@ def _routes(table: Path = Path("/proc/net/route")) -> Iterable[ipaddress.IPv4Net
         destination, mask = (int.from_bytes(bytes.fromhex(fields[index]), "little") for index in (1, 7))
         if mask:
             yield ipaddress.IPv4Network((destination, bin(mask).count("1")), strict=False)
+
+
+def free_port(first: int) -> int:
+    """`first`, or the next port that is free on 127.0.0.1."""
+    return next(port for port in range(first, 65536) if port_is_free("127.0.0.1", port))

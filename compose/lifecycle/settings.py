@@ -24,6 +24,7 @@ _LOCAL_HEADER = """\
 
 _CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu", "cuda")}
 _NUMBERS = ("PORT", "MLBACKEND_PORT", "TRAINER_PORT", "THREADS")
+_FROM_ENVIRONMENT = (*_CHOICES, "COMPOSE_PROJECT_NAME")
 _HOST_SETTINGS = (*_CHOICES, *_NUMBERS, "BIND", "SUBNET", "COMPOSE_PROJECT_NAME", "ADMIN_EMAIL", "TORCH_CUDA_ARCH_LIST")
 
 
@@ -57,21 +58,29 @@ def parse_arguments(arguments: list[str]) -> dict[str, str]:
 
 
 def load(home: Home) -> dict[str, str]:
-    """Every setting in force: configs/loop.env, configs/local.env over it, .env over both."""
-    return {**env_file.read(home.shipped_settings), **env_file.read(home.local_settings), **env_file.read(home.env_file)}
+    """Every setting in force: configs/loop.env, configs/local.env over it, .env over both, and over .env what the process
+    environment says of RUNTIME, ACCELERATOR and COMPOSE_PROJECT_NAME."""
+    files = (home.shipped_settings, home.local_settings, home.env_file)
+    settings = {name: value for path in files for name, value in env_file.read(path).items()}
+    settings.update({name: os.environ[name] for name in _FROM_ENVIRONMENT if os.environ.get(name)})
+    return settings
+
+
+def check(home: Home, given: Mapping[str, str]) -> None:
+    """Raises:
+        Failure: an unknown name or an impossible value among settings given on the command line.
+    """
+    known = [*_HOST_SETTINGS, *env_file.read(home.shipped_settings)]
+    for name, value in given.items():
+        _check(home, name, value, known)
 
 
 def keep(home: Home, given: Mapping[str, str]) -> list[str]:
-    """Checks settings given on the command line and keeps them.
+    """Keeps settings given on the command line (see `check`).
 
     Returns: a line for each one that changed, to print.
-
-    Raises:
-        Failure: an unknown name or an impossible value; nothing is kept then.
     """
     loop_names = env_file.read(home.shipped_settings)
-    for name, value in given.items():
-        _check(home, name, value, [*_HOST_SETTINGS, *loop_names])
     before = load(home)
     local = {name: value for name, value in given.items() if name in loop_names}
     host = {name: value for name, value in given.items() if name not in loop_names}
@@ -84,15 +93,17 @@ def keep(home: Home, given: Mapping[str, str]) -> list[str]:
             for name in given if before.get(name) != given[name]]
 
 
-def complete(home: Home) -> list[str]:
-    """Generates what .env lacks; what it holds stays.
+def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
+    """Generates what .env lacks and brings the accelerator in it up to date; all else in it stays.
 
-    Returns: the names that were added.
+    The host runtime gets ports for the services that Docker doesn't publish.
+
+    Returns: the names that were written.
     """
     have = env_file.read(home.env_file)
     root = os.geteuid() == 0
     defaults: dict[str, Callable[[], str]] = {
-        "COMPOSE_PROJECT_NAME": lambda: "labelloop",
+        "COMPOSE_PROJECT_NAME": lambda: os.environ.get("COMPOSE_PROJECT_NAME") or "labelloop",
         "BIND": lambda: "127.0.0.1",
         "PORT": lambda: "8080",
         "SUBNET": network.free_subnet,
@@ -102,12 +113,18 @@ def complete(home: Home) -> list[str]:
         "ADMIN_EMAIL": lambda: "admin@labelloop.local",
         **_SECRETS,
     }
-    missing = {name: make() for name, make in defaults.items() if not have.get(name)}
-    if missing:
-        env_file.update(home.env_file, missing, header=_ENV_HEADER, mode=0o600)
+    if host_runtime:
+        defaults["MLBACKEND_PORT"] = lambda: str(network.free_port(9090))
+        defaults["TRAINER_PORT"] = lambda: str(network.free_port(9191))
+    changes = {name: make() for name, make in defaults.items() if not have.get(name)}
+    compose_file = "docker-compose.yml:compose/gpu.yml" if accelerator == "cuda" else "docker-compose.yml"
+    facts = {"COMPOSE_FILE": compose_file, "COMPOSE_ACCELERATOR": accelerator}
+    changes.update({name: value for name, value in facts.items() if have.get(name) != value})
+    if changes:
+        env_file.update(home.env_file, changes, header=_ENV_HEADER, mode=0o600)
     if home.env_file.stat().st_mode & 0o077:
         home.env_file.chmod(0o600)
-    return list(missing)
+    return list(changes)
 
 
 def _check(home: Home, name: str, value: str, known: list[str]) -> None:

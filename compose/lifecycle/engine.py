@@ -1,0 +1,70 @@
+"""Docker: is there an engine, which accelerator has it, and `docker compose` for this checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any, Optional
+
+from lifecycle.shell import answer
+
+SERVICES = ("labelstudio", "trainer", "mlbackend")
+PROBE_SECONDS = 10.0
+
+
+def engine_version() -> Optional[str]:
+    """The engine's version; None when none answers."""
+    return answer(["docker", "version", "--format", "{{.Server.Version}}"], seconds=PROBE_SECONDS) or None
+
+
+def compose_version() -> Optional[str]:
+    return answer(["docker", "compose", "version", "--short"], seconds=PROBE_SECONDS) or None
+
+
+def engine_info() -> dict[str, Any]:
+    """`docker info`; empty when no engine answers."""
+    info = json.loads(answer(["docker", "info", "--format", "{{json .}}"], seconds=PROBE_SECONDS) or "{}")
+    return info if isinstance(info, dict) else {}
+
+
+def nvidia_runtime_answers() -> bool:
+    """Whether the engine knows the NVIDIA runtime and the host's driver lists a GPU."""
+    return "nvidia" in engine_info().get("Runtimes", {}) and gpu_architecture() is not None
+
+
+def gpu_architecture() -> Optional[str]:
+    """The first GPU's compute capability, for example 8.6; None without a GPU."""
+    told = answer(["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"], seconds=PROBE_SECONDS)
+    match = re.match(r"\d+\.\d+", told or "")
+    return match[0] if match else None
+
+
+def compose(*arguments: str) -> list[str]:
+    """The command line of `docker compose`, to run in the checkout's root; .env there names the files and the project."""
+    return ["docker", "compose", *arguments]
+
+
+def containers(project: str) -> list[dict[str, Any]]:
+    """`docker inspect` of the project's containers, running or not."""
+    ids = answer(["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label=com.docker.compose.project={project}"])
+    if not ids:
+        return []
+    found = json.loads(answer(["docker", "inspect", *ids.split()]) or "[]")
+    return found if isinstance(found, list) else []
+
+
+def service_of(container: dict[str, Any]) -> str:
+    return str(container["Config"]["Labels"].get("com.docker.compose.service", ""))
+
+
+def folder_of(container: dict[str, Any]) -> str:
+    """The project directory that the container was started from."""
+    return str(container["Config"]["Labels"].get("com.docker.compose.project.working_dir", ""))
+
+
+def proxies() -> dict[str, str]:
+    """The host's proxy settings, for builds, under the names that Docker passes on."""
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    found = {name: os.environ.get(name) or os.environ.get(name.lower()) for name in names}
+    return {name: value for name, value in found.items() if value}

@@ -1,0 +1,48 @@
+"""Docker or the host, CPU or GPU: what this checkout runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Union
+
+from lifecycle import engine
+from lifecycle.console import line
+from lifecycle.docker_stack import DockerStack
+from lifecycle.home import Home
+from lifecycle.host_stack import HostStack
+
+Stack = Union[DockerStack, HostStack]
+
+
+def choose_runtime(settings: Mapping[str, str]) -> str:
+    """`docker` or `host`: RUNTIME if it names one, else Docker when an engine answers. Says so when it falls back."""
+    chosen = settings.get("RUNTIME", "auto")
+    if chosen in ("docker", "host"):
+        return chosen
+    if engine.engine_version():
+        return "docker"
+    line("runtime", "no Docker engine answers: running on the host itself (RUNTIME=host asks for that, RUNTIME=docker insists)")
+    return "host"
+
+
+def choose_accelerator(settings: Mapping[str, str], runtime: str) -> str:
+    """`cpu` or `cuda`: ACCELERATOR if it names one, else what the NVIDIA runtime (or, on the host, the driver) answers."""
+    chosen = settings.get("ACCELERATOR", "auto")
+    if chosen in ("cpu", "cuda"):
+        return chosen
+    answers = engine.nvidia_runtime_answers() if runtime == "docker" else engine.gpu_architecture() is not None
+    return "cuda" if answers else "cpu"
+
+
+def running_stack(home: Home, settings: Mapping[str, str]) -> Stack:
+    """The stack to speak to: the host's if it runs, else the chosen runtime's."""
+    host = HostStack(home, settings)
+    if settings.get("RUNTIME") != "docker" and host.is_running():
+        return host
+    if choose_runtime(settings) == "host":
+        return host
+    return docker_stack(home, settings)
+
+
+def docker_stack(home: Home, settings: Mapping[str, str]) -> DockerStack:
+    return DockerStack(home, settings.get("COMPOSE_PROJECT_NAME", "labelloop"))

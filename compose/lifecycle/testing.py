@@ -1,0 +1,63 @@
+"""`make test` and `make lint`: the tools come from tests/requirements.lock, into the host runtime's ml environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from lifecycle import engine, venvs
+from lifecycle.console import Failure, heading, line
+from lifecycle.home import Home
+from lifecycle.shell import run
+
+# In the order of cost: what is cheap fails first.
+_SUITES = ("tests/unit", "tests/contract", "tests/integration", "tests/e2e")
+_PACKAGES = ("images/base", "images/labelstudio", "images/mlbackend", "images/trainer")
+_CODE = ("compose/lifecycle", *(f"{package}/{name}" for package, name in
+                                zip(_PACKAGES, ("labelloop", "provisioner", "mlbackend", "trainer"))))
+_RUFF = ("compose", "configs", "images", "tests")
+
+
+def lint(home: Home, given: Mapping[str, str]) -> None:
+    """ruff and mypy --strict on our own packages."""
+    venv = venvs.ensure_tests(home, "cpu")
+    heading("Lint")
+    run([str(venv / "bin/ruff"), "check", *_RUFF], what="ruff check", do="`ruff check --fix` mends some.", cwd=home.root)
+    run([str(venv / "bin/mypy"), *_CODE], what="mypy", cwd=home.root)
+
+
+def test(home: Home, given: Mapping[str, str]) -> None:
+    """Every suite, or those that TESTS names (`make test TESTS="tests/unit -k boxes"`)."""
+    venvs.ensure_labelstudio(home)
+    venv = venvs.ensure_tests(home, "cpu")
+    _ensure_chromium()
+    runtime = "docker" if engine.engine_version() else "host"
+    if runtime == "host":
+        line("e2e", "no Docker engine answers: the end-to-end tests run on the host runtime")
+    heading("Tests")
+    wanted = given.get("TESTS", "").split() or [suite for suite in _SUITES if (home.root / suite).is_dir()]
+    environment = {
+        "PATH": f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "LABELSTUDIO_BIN": str(home.venvs / "labelstudio" / "bin"),
+        "ML_BIN": str(venv / "bin"),
+        "RUNTIME": os.environ.get("RUNTIME") or runtime,
+    }
+    done = subprocess.run([str(venv / "bin/pytest"), *wanted], cwd=home.root, env={**os.environ, **environment})
+    if done.returncode != 0:
+        raise Failure(f"pytest ended with {done.returncode}", do="The first failure is above.")
+
+
+def _ensure_chromium() -> None:
+    """The browser of the end-to-end tests; installed where we may."""
+    if shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome"):
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get") and Path("/etc/debian_version").exists():
+        line("chromium", "installing Debian's package for the browser tests")
+        run(["apt-get", "update", "--quiet"], what="apt-get update", quiet=True)
+        run(["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "chromium"], what="installing chromium", quiet=True,
+            do="Install a Chromium by hand.", env={"DEBIAN_FRONTEND": "noninteractive"})
+        return
+    line("chromium", "not found: the browser tests will fail; install your distribution's package")

@@ -1,0 +1,86 @@
+"""`make up`, in reading order: checks that change nothing, then settings, images or environments, start, provisioning."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+
+from lifecycle import checks, images, settings as settings_module, venvs, volumes
+from lifecycle.console import Failure, heading, line, note
+from lifecycle.home import Home
+from lifecycle.host_stack import HostStack
+from lifecycle.runtime import Stack, choose_accelerator, choose_runtime, docker_stack
+
+PROVISION_SECONDS = 300
+
+
+def up(home: Home, given: Mapping[str, str]) -> None:
+    """Raises:
+        Failure: what is in the way, and the way out.
+    """
+    started = time.monotonic()
+    stack, settings = _prepare(home, given)
+    heading("Services")
+    stack.start()
+    heading("Label Studio's project")
+    _provision(home, stack)
+    _say_next(home, settings, time.monotonic() - started)
+
+
+def build(home: Home, given: Mapping[str, str]) -> None:
+    """`make build`: all of `make up` but the start."""
+    _prepare(home, given)
+
+
+def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str]]:
+    """Returns: the stack, ready to start, and the settings in force."""
+    settings_module.check(home, given)
+    settings = {**settings_module.load(home), **given}
+
+    heading("Checks. Nothing is changed yet.")
+    runtime = choose_runtime(settings)
+    accelerator = choose_accelerator(settings, runtime)
+    if runtime == "docker":
+        checks.check_docker(home, settings, built=images.images_are_built(accelerator))
+    else:
+        checks.check_host(home, settings, built=venvs.are_there(home), running=HostStack(home, settings).is_running())
+    line("runs on", f"{runtime}, {accelerator}")
+
+    heading("Settings")
+    for text in settings_module.keep(home, given):
+        note(text)
+    written = settings_module.complete(home, host_runtime=runtime == "host", accelerator=accelerator)
+    note(f".env: {', '.join(written)} written" if written else ".env: nothing to add")
+    settings = settings_module.load(home)
+
+    if runtime == "docker":
+        heading("Images")
+        volumes.prepare_volumes(home, settings)
+        images.build_images(home, accelerator)
+        return docker_stack(home, settings), settings
+    heading("Environments")
+    volumes.prepare_volumes(home, None)
+    venvs.ensure_labelstudio(home)
+    venvs.ensure_ml(home, accelerator)
+    return HostStack(home, settings), settings
+
+
+def _provision(home: Home, stack: Stack) -> None:
+    """Project, labels, storage and backend; changes nothing where they are as the settings say."""
+    stack.provision(PROVISION_SECONDS)
+    state = json.loads(home.provisioned.read_text()) if home.provisioned.exists() else {}
+    if state.get("problem"):
+        raise Failure(str(state["problem"]), do="The stack runs with the labels it had; `make up` again after the change.")
+    if not state.get("done"):
+        raise Failure(f"Label Studio's project was not set up in {PROVISION_SECONDS} s", do="`make logs` says why.")
+    note(f"project {state.get('project')}: labels, image storage and ML backend are connected")
+
+
+def _say_next(home: Home, settings: Mapping[str, str], seconds: float) -> None:
+    host = settings["BIND"] if settings["BIND"] not in ("0.0.0.0", "::", "127.0.0.1") else "localhost"
+    heading(f"labelloop is up ({seconds:.0f} s).")
+    line("open", f"http://{host}:{settings['PORT']}")
+    line("user", settings["ADMIN_EMAIL"])
+    line("password", f"ADMIN_PASSWORD in {home.env_file}")
+    line("next", f"put images into {home.volumes / 'images'}: they become tasks within a minute, or at once with `make import`")

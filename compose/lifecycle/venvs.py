@@ -1,0 +1,116 @@
+"""The host runtime's locked environments: labelstudio, ml (base, ML backend and trainer together), and ml with the test tools."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lifecycle import wheel
+from lifecycle.console import Failure, line
+from lifecycle.home import Home
+from lifecycle.host_python import find_python
+from lifecycle.inputs import inputs_hash
+from lifecycle.shell import run
+
+_BASE_LOCKS = ("images/base/requirements.lock", "images/base/nodeps.lock")
+_ML_LOCKS = ("images/mlbackend/requirements.lock", "images/mlbackend/nodeps.lock", "images/trainer/requirements.lock")
+_ML_PACKAGES = ("images/base", "images/mlbackend", "images/trainer")
+_LABELSTUDIO_LOCKS = ("images/labelstudio/requirements.lock",)
+_LABELSTUDIO_PACKAGES = ("images/base", "images/labelstudio")
+TEST_LOCK = "tests/requirements.lock"
+
+
+def are_there(home: Home) -> bool:
+    return all(_marked(home.venvs / name) for name in ("labelstudio", "ml"))
+
+
+def ensure_labelstudio(home: Home) -> Path:
+    """The environment's folder, with a migrated database template in it."""
+    venv = home.venvs / "labelstudio"
+    stamp = inputs_hash(home.root, [*_LABELSTUDIO_LOCKS, *_projects(_LABELSTUDIO_PACKAGES)], str(venv.resolve()))
+    if _is_current(venv, stamp):
+        line("labelstudio", "environment unchanged")
+        return venv
+    started = time.monotonic()
+    line("labelstudio", "installing its locked packages")
+    _create(venv)
+    _install(home, venv, _LABELSTUDIO_LOCKS)
+    _install_own(home, venv, _LABELSTUDIO_PACKAGES)
+    run([str(venv / "bin/python"), "-m", "provisioner.template"], what="migrating Label Studio's database template", quiet=True)
+    _mark(venv, stamp)
+    line("labelstudio", f"environment made in {time.monotonic() - started:.0f} s")
+    return venv
+
+
+def ensure_ml(home: Home, accelerator: str) -> Path:
+    """The environment's folder."""
+    venv = home.venvs / "ml"
+    locks = [*_BASE_LOCKS, *(["images/base/cuda.lock"] if accelerator == "cuda" else []), *_ML_LOCKS]
+    recipe = ["images/base/mmcv.lock", "images/base/build-mmcv-wheel.sh", *_projects(_ML_PACKAGES)]
+    stamp = inputs_hash(home.root, [*locks, *recipe], accelerator, str(venv.resolve()))
+    if _is_current(venv, stamp):
+        line("ml", "environment unchanged")
+        return venv
+    started = time.monotonic()
+    line("ml", "installing its locked packages (2.6 GB to download)")
+    _create(venv)
+    _install(home, venv, locks)
+    python = venv / "bin/python"
+    run([str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
+         str(wheel.host_wheel(home, python, accelerator))], what="installing mmcv-full")
+    _install_own(home, venv, _ML_PACKAGES)
+    _mark(venv, stamp)
+    line("ml", f"environment made in {time.monotonic() - started:.0f} s")
+    return venv
+
+
+def ensure_tests(home: Home, accelerator: str) -> Path:
+    """The ml environment with the test tools on top."""
+    venv = ensure_ml(home, accelerator)
+    stamp = inputs_hash(home.root, [TEST_LOCK], _marked(venv))
+    marker = venv / ".labelloop-tests"
+    if not marker.is_file() or marker.read_text() != stamp:
+        line("tests", "installing the test tools")
+        _install(home, venv, [TEST_LOCK])
+        marker.write_text(stamp)
+    return venv
+
+
+def _projects(packages: Sequence[str]) -> list[str]:
+    return [f"{package}/pyproject.toml" for package in packages]
+
+
+def _create(venv: Path) -> None:
+    """An empty environment; one that an interrupted installation left behind is made anew."""
+    (venv / ".labelloop-inputs").unlink(missing_ok=True)
+    run([find_python(), "-m", "venv", "--clear", str(venv)], what=f"making the environment {venv}")
+
+
+def _install(home: Home, venv: Path, locks: Sequence[str]) -> None:
+    # One after the other: pip refuses the same package from two files, and the locks agree on what they share.
+    for name in locks:
+        run([str(venv / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes",
+             "--requirement", str(home.root / name)], what=f"installing {name}",
+            do="Does this host's pip reach a package index?")
+
+
+def _install_own(home: Home, venv: Path, packages: Sequence[str]) -> None:
+    editable = [word for package in packages for word in ("--editable", str(home.root / package))]
+    run([str(venv / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation",
+         *editable], what="installing our own packages")
+
+
+def _is_current(venv: Path, stamp: str) -> bool:
+    return _marked(venv) == stamp
+
+
+def _marked(venv: Path) -> str:
+    marker = venv / ".labelloop-inputs"
+    return marker.read_text() if marker.is_file() else ""
+
+
+def _mark(venv: Path, stamp: str) -> None:
+    if not (venv / "bin/python").exists():
+        raise Failure(f"{venv} has no python", do="Remove the folder and run `make up` again.")
+    (venv / ".labelloop-inputs").write_text(stamp)

@@ -1,0 +1,40 @@
+"""The folders of state: there, and the containers' user's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Optional
+
+from lifecycle.console import Failure
+from lifecycle.home import VOLUMES, Home
+
+# Docker makes a missing bind mount's source as root.
+_MOUNTED = (*VOLUMES, "labelstudio/media/upload", "cache/weights")
+_STATE = ("labelstudio", "models", "rounds", "cache", "backups")
+
+
+def prepare_volumes(home: Home, settings: Optional[Mapping[str, str]]) -> None:
+    """Makes the folders; with the `settings` of a Docker run as root, hands the state to the containers' user."""
+    for name in _MOUNTED:
+        (home.volumes / name).mkdir(parents=True, exist_ok=True)
+    if settings is None:
+        return
+    uid, gid = int(settings["PUID"]), int(settings["PGID"])
+    if os.geteuid() == 0:
+        for name in _STATE:
+            _hand_over(home.volumes / name, uid, gid)
+        return
+    foreign = [name for name in _STATE if (home.volumes / name).stat().st_uid != uid]
+    if foreign:
+        owner = (home.volumes / foreign[0]).stat().st_uid
+        raise Failure(f"{home.volumes / foreign[0]}", found=f"owned by user {owner}", needed=f"owned by user {uid}",
+                      do=f"`sudo chown -R {uid}:{gid} {home.volumes}`.")
+
+
+def _hand_over(folder: Path, uid: int, gid: int) -> None:
+    for path in (folder, *folder.rglob("*")):
+        status = path.lstat()
+        if (status.st_uid, status.st_gid) != (uid, gid):
+            os.chown(path, uid, gid, follow_symlinks=False)
