@@ -1,8 +1,11 @@
 """gunicorn for the ML backend, in the container and on the host."""
 
-import logging
 import os
 from pathlib import Path
+
+from mlbackend import logs
+
+logs.configure()
 
 bind = os.environ.get("MLBACKEND_BIND", "127.0.0.1:9090")
 wsgi_app = "mlbackend.app:serve()"
@@ -23,8 +26,3 @@ control_socket_disable = True
 accesslog = None
 errorlog = "-"
 loglevel = "warning"
-
-logging.basicConfig(
-    level=os.environ.get("LOG_LEVEL", "INFO").upper(),
-    format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-)

@@ -17,13 +17,14 @@ def main() -> int:
         connection.request("GET", "/health")
         answer = connection.getresponse()
         report = json.loads(answer.read())
-    except (OSError, HTTPException, ValueError) as error:
-        print(f"the ML backend does not answer on {host}:{port}: {error}")
+        projects = dict(report["projects"])
+    except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
+        print(f"the ML backend does not answer on {host}:{port}: {error!r}")
         return 1
     if answer.status != 200:
         print(report.get("reason", f"/health answers {answer.status}"))
         return 1
-    served = {project: state["version"] for project, state in report["projects"].items() if state["version"]}
+    served = {project: state["version"] for project, state in projects.items() if state["version"]}
     print("serves " + ", ".join(f"{version} (project {project})" for project, version in served.items()))
     return 0
 

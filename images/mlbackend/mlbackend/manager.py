@@ -15,6 +15,7 @@ from label_studio_ml.model import LabelStudioMLManager, ModelWrapper
 from labelloop.labels import LabelConfig, parse_label_config
 from labelloop.registry import Registry
 from labelloop.settings import Settings
+from labelloop.task_images import image_name
 from mlbackend.champion import Champion, Prediction
 from mlbackend.champions import Champions, Place
 from mlbackend.errors import BadRequest
@@ -91,7 +92,7 @@ class ChampionManager(LabelStudioMLManager):  # type: ignore[misc]
         began = time.monotonic()
         with self._predicting:
             predictions = champion.predict(tasks, config, known.token)
-        failed = _note_unreadable(known.unreadable, tasks, predictions)
+        failed = _note_unreadable(known.unreadable, tasks, predictions, config.data_key)
         log.info(
             "project %d: %d tasks with %s in %.1f s%s",
             identity,
@@ -194,14 +195,16 @@ def _log_labels(identity: int, champion: Champion, config: LabelConfig) -> None:
     unmatched = champion.label_map(config).unmatched_labels
     if unmatched:
         log.warning(
-            "project %d: no class of %s becomes %s; boxes of these come after a round, or by predicted_values",
+            "project %d: no class of %s becomes %s; they get boxes after a round, or by predicted_values",
             identity,
             champion.version,
             ", ".join(unmatched),
         )
 
 
-def _note_unreadable(unreadable: Unreadable, tasks: list[Task], predictions: list[Prediction]) -> int:
+def _note_unreadable(
+    unreadable: Unreadable, tasks: list[Task], predictions: list[Prediction], data_key: str
+) -> int:
     failed = 0
     for task, prediction in zip(tasks, predictions, strict=True):
         error = prediction.get("error")
@@ -209,7 +212,7 @@ def _note_unreadable(unreadable: Unreadable, tasks: list[Task], predictions: lis
             unreadable.discard(task.get("id"))
             continue
         failed += 1
-        name, _, reason = error.partition(": ")
-        if unreadable.add(task.get("id"), name, reason):
+        name = image_name(task["data"].get(data_key))
+        if unreadable.add(task.get("id"), name, error.removeprefix(f"{name}: ")):
             log.warning("task %s: %s", task.get("id"), error)
     return failed

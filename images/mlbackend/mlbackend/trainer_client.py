@@ -36,8 +36,7 @@ class TrainerClient:
         Raises:
             BackendError: as request_round does.
         """
-        answer = self._ask("GET", f"/projects/{project_id}/rounds")
-        rounds = answer.get("rounds", []) if isinstance(answer, dict) else answer
+        rounds: list[Row] = self._ask("GET", f"/projects/{project_id}/rounds")
         return next((row for row in rounds if row.get("state") not in CLOSED_STATES), None)
 
     def _ask(self, method: str, path: str, **kwargs: Any) -> Any:

@@ -1,0 +1,155 @@
+"""Loaded once, kept, swapped when the pointer moves."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from support.backend_home import Home, wait_until
+
+
+def test_model_is_loaded_once_for_many_requests(home: Home) -> None:
+    url = home.add_image("a.png")
+    for _ in range(5):
+        assert home.setup().json == {"model_version": "v0000"}
+        home.results(url)
+    assert len(home.detectors) == 1
+
+
+def test_auto_update_of_label_studio_ml_changes_nothing(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTO_UPDATE", "1")
+    monkeypatch.setenv("LABEL_STUDIO_ML_BACKEND_V2", "1")
+    for _ in range(3):
+        body = {"project": "1.1", "schema": "", "force_reload": True}
+        assert home.client.post("/setup", json=body).status_code == 200
+    assert len(home.detectors) == 1
+
+
+def test_version_is_the_registrys_everywhere(home: Home) -> None:
+    home.add_version()
+    answer = home.predict(home.add_image("a.png"), "/nope")
+    assert answer.json["model_version"] == "v0001"
+    assert {result["model_version"] for result in answer.json["results"]} == {"v0001"}
+    assert home.setup().json["model_version"] == "v0001"
+
+
+def test_promotion_and_rollback_without_a_failed_request(home: Home) -> None:
+    url = home.add_image("a.png")
+    home.setup()
+    home.load_pause_s = 0.3
+    statuses: set[int] = set()
+    seen: list[str] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            answer = home.predict(url)
+            statuses.add(answer.status_code)
+            seen.append(answer.json["model_version"])
+
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask) for _ in range(3)]
+        home.add_version()
+        wait_until(lambda: home.serves("v0001"))
+        home.registry.project(1).promote("v0000")
+        wait_until(lambda: home.serves("v0000"))
+        done.set()
+        for future in asking:
+            future.result()
+    assert statuses == {200}
+    assert set(seen) == {"v0000", "v0001"}
+
+
+def test_the_old_version_serves_while_the_new_one_is_loaded(home: Home) -> None:
+    home.setup()
+    home.load_pause_s = 1.0
+    home.add_version()
+    assert home.setup().json["model_version"] == "v0000"
+    wait_until(lambda: home.serves("v0001"))
+
+
+def test_pointer_is_followed_without_requests(home: Home) -> None:
+    home.setup()
+    home.add_version()
+    wait_until(lambda: home.serves("v0001"))
+
+
+def test_no_model_yet(bare_home: Home) -> None:
+    status, report = bare_home.health()
+    assert status == 503
+    assert "the trainer writes" in report["reason"]
+    answer = bare_home.setup()
+    assert answer.status_code == 503
+    assert "no model yet" in answer.json["error"]
+    assert answer.json["error"] in answer.status
+    bare_home.add_version()
+    wait_until(lambda: bare_home.health()[0] == 200)
+    assert bare_home.setup().json == {"model_version": "v0000"}
+
+
+def test_versions_without_a_pointer(bare_home: Home) -> None:
+    bare_home.add_version(promote=False)
+    answer = bare_home.setup()
+    assert answer.status_code == 503
+    assert "no champion yet" in answer.json["error"]
+    bare_home.registry.project(1).promote("v0000")
+    assert bare_home.setup().status_code == 200
+
+
+@pytest.mark.parametrize("damage", ["torn", "changed", "missing", "card"])
+def test_a_corrupt_champion_leaves_the_previous_one_in_service(home: Home, damage: str) -> None:
+    home.setup()
+    version = home.add_version(weights=b"torn" if damage == "torn" else b"good", promote=False)
+    folder = home.registry.project(1).folder(version)
+    culprit = folder / ("card.json" if damage == "card" else "weights.pth")
+    if damage == "changed":
+        culprit.write_bytes(b"other")
+    elif damage == "missing":
+        culprit.unlink()
+    elif damage == "card":
+        culprit.write_text("{")
+    home.registry.project(1).promote(version)
+    wait_until(lambda: "error" in home.project_health())
+    status, report = home.health()
+    assert status == 200
+    assert report["projects"]["1"]["version"] == "v0000"
+    assert str(culprit) in report["projects"]["1"]["error"]
+    assert "v0000 keeps serving" in report["projects"]["1"]["error"]
+    assert home.results(home.add_image("a.png"))[0]["model_version"] == "v0000"
+
+
+def test_a_corrupt_champion_at_the_start_is_named_and_a_rollback_heals(home: Home) -> None:
+    home.add_version(weights=b"torn")
+    wait_until(lambda: "v0001/weights.pth" in home.health()[1].get("reason", ""))
+    assert home.health()[0] == 503
+    assert home.setup().status_code == 503
+    home.registry.project(1).promote("v0000")
+    assert home.setup().json == {"model_version": "v0000"}
+    assert "error" not in home.project_health()
+
+
+def test_a_pointer_to_nowhere_is_named(home: Home) -> None:
+    (home.registry.project(1).path / "champion").write_text("v0099\n")
+    answer = home.setup()
+    assert answer.status_code == 503
+    assert "v0099" in answer.json["error"] and "make rollback" in answer.json["error"]
+
+
+def test_several_projects_at_once(home: Home) -> None:
+    home.add_version(project=2, classes=["car"])
+    home.add_version(project=2, classes=["car"])
+    url = home.add_image("a.png")
+    assert home.results(url, project=1)[0]["result"][0]["value"]["rectanglelabels"] == ["pet"]
+    (second,) = home.results(url, project=2)
+    assert second["model_version"] == "v0001"
+    assert second["result"][0]["value"]["rectanglelabels"] == ["car"]
+
+
+def test_models_in_memory_are_bounded(home: Home) -> None:
+    for project in range(2, 8):
+        home.add_version(project=project)
+    for project in (1, 2, 3, 4, 5, 6, 7, 1):
+        assert home.setup(project=project).status_code == 200
+    loaded = [number for number in range(1, 8) if home.project_health(number)["version"]]
+    assert loaded == [1, 5, 6, 7]
+    assert home.health()[0] == 200

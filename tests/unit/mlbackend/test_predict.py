@@ -1,0 +1,209 @@
+"""Predictions: one per task, in order, whatever the images are."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mlbackend.loading
+from labelloop.boxes import Boxes
+from labelloop.images import Pixels
+from support.backend_home import LABEL_CONFIG, Home
+
+ORIENTATION = 0x0112
+
+
+def test_predict_works_before_any_setup(home: Home) -> None:
+    answer = home.predict(home.add_image("a.png"))
+    assert answer.status_code == 200
+    assert answer.json["model_version"] == "v0000"
+
+
+def test_one_result_per_task_in_the_tasks_order(home: Home) -> None:
+    urls = [home.add_image(f"{n}.png", size=(40 + n, 20)) for n in range(37)]
+    urls[5], urls[36] = "/data/local-files/?d=images/gone.png", ""
+    results = home.results(*urls)
+    widths = [r["result"][0]["original_width"] if r["result"] else None for r in results]
+    assert widths == [None if n in (5, 36) else 40 + n for n in range(37)]
+
+
+def test_no_tasks_no_results(home: Home) -> None:
+    assert home.results() == []
+
+
+def test_unreadable_images_yield_empty_results_with_the_reason(home: Home) -> None:
+    folder = home.settings.images_dir
+    good = home.add_image("good.png")
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.png").write_text("not an image")
+    whole = folder / "whole.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)).save(whole)
+    (folder / "torn.jpg").write_bytes(whole.read_bytes()[:3000])
+    names = ["empty.jpg", "text.png", "torn.jpg", "missing.jpg"]
+    results = home.results(good, *(f"/data/local-files/?d=images/{name}" for name in names), good)
+    assert [bool(r["result"]) for r in results] == [True, False, False, False, False, True]
+    for name, result in zip(names, results[1:5], strict=True):
+        assert name in result["error"]
+        assert result["model_version"] == "v0000"
+    assert [entry["url"] for entry in home.project_health()["unreadable"]] == [
+        f"images/{name}" for name in names
+    ]
+    assert "the file is empty" in home.project_health()["unreadable"][0]["reason"]
+
+
+def test_unreadable_list_is_bounded_and_heals(home: Home) -> None:
+    home.results(*(f"/data/local-files/?d=images/{n}.png" for n in range(70)))
+    entries = home.project_health()["unreadable"]
+    assert [entry["task"] for entry in entries] == list(range(20, 70))
+    home.results(*(home.add_image(f"{n}.png") for n in range(70)))
+    assert home.project_health()["unreadable"] == []
+
+
+@pytest.mark.parametrize(
+    "url", [None, 5, ["/data/upload/1/a.png"], {"a": 1}, "\ud800", "http://[", "x" * 5000, "\0"]
+)
+def test_no_value_of_the_image_field_breaks_a_batch(home: Home, url: object) -> None:
+    first, second = home.results(url, home.add_image("a.png"))
+    assert first["result"] == [] and first["error"]
+    assert second["result"]
+
+
+def test_task_without_the_data_key_is_named(home: Home) -> None:
+    body = {"tasks": [{"id": 7, "data": {"photo": "x"}}], "project": "1.1", "label_config": LABEL_CONFIG}
+    (result,) = home.client.post("/predict", json=body).json["results"]
+    assert "task 7" in result["error"] and "'image'" in result["error"]
+
+
+def test_boxes_are_percent_of_the_image_as_the_browser_shows_it(home: Home) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    (result,) = home.results(home.add_image("turned.jpg", size=(40, 20), exif=exif))
+    (region,) = result["result"]
+    assert (region["original_width"], region["original_height"]) == (20, 40)
+    assert region["value"] == {
+        "x": 0, "y": 0, "width": 50, "height": 100, "rotation": 0, "rectanglelabels": ["pet"],
+    }  # fmt: skip
+    assert region["from_name"] == "label" and region["to_name"] == "image"
+
+
+def test_names_with_spaces_quotes_and_chinese(home: Home) -> None:
+    from urllib.parse import quote
+
+    name = 'ein "großes" 浣熊 #1 100%.png'
+    home.add_image(name)
+    (result,) = home.results("/data/local-files/?d=" + quote(f"images/{name}"))
+    assert result["result"], result
+
+
+def test_boxes_below_the_threshold_are_not_proposed_but_count_in_the_score(home: Home) -> None:
+    sure, unsure, dark = (home.add_image(f"{b}.png", brightness=b) for b in (250, 120, 60))
+    results = home.results(sure, unsure, dark)
+    assert [len(r["result"]) for r in results] == [1, 1, 0]
+    scores = [r["score"] for r in results]
+    assert all(0 <= score <= 1 for score in scores)
+    assert scores[0] > scores[2] > scores[1]
+
+
+def test_thresholds_of_the_card_win(home: Home) -> None:
+    home.add_version(score_thresholds={"pet": 0.9})
+    assert home.results(home.add_image("a.png", brightness=200))[0]["result"] == []
+
+
+def test_an_image_without_boxes_has_a_real_score(home: Home) -> None:
+    home.setup()
+    home.detector.answer = lambda image: Boxes.empty()
+    answer = home.predict(home.add_image("a.png"))
+    json.loads(answer.text, parse_constant=lambda name: pytest.fail(f"{name} in the answer"))
+    assert answer.json["results"] == [{"result": [], "score": 1.0, "model_version": "v0000"}]
+
+
+def test_boxes_that_are_not_finite_or_outside_are_dropped(home: Home) -> None:
+    home.setup()
+    nan = float("nan")
+    home.detector.answer = lambda image: Boxes.of(
+        [[nan, 0, 5, 5], [-9, -9, 90, 90], [500, 500, 600, 600]], [0.9, 0.9, 0.9], [0, 2, 0]
+    )
+    answer = home.predict(home.add_image("a.png"))
+    assert "NaN" not in answer.text
+    (region,) = answer.json["results"][0]["result"]
+    assert region["value"]["x"] == 0 and region["value"]["width"] == 100
+
+
+def test_classes_that_share_a_label_do_not_double_a_box(home: Home) -> None:
+    home.setup()
+    home.detector.answer = lambda image: Boxes.of(
+        [[0, 0, 20, 20], [1, 0, 20, 20], [2, 2, 9, 9]], [0.8, 0.7, 0.9], [0, 1, 3]
+    )
+    (region,) = home.results(home.add_image("a.png"))[0]["result"]
+    assert region["value"]["rectanglelabels"] == ["pet"]
+    assert region["score"] == pytest.approx(0.8)
+
+
+def test_labels_that_do_not_match_are_reported_not_dropped_in_silence(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    home.setup(schema=LABEL_CONFIG.replace('value="car"', 'value="wombat"'))
+    state = home.project_health()
+    assert state["unmatched_labels"] == ["wombat"]
+    assert state["unmapped_classes"] == ["car", "kite"]
+    assert "wombat" in caplog.text
+
+
+def test_a_model_that_knows_no_label_is_sure_of_nothing(home: Home) -> None:
+    unknown = LABEL_CONFIG.replace('"pet" predicted_values="cat,dog"', '"moth"').replace('"car"', '"bee"')
+    (result,) = home.results(home.add_image("a.png"), label_config=unknown)
+    assert (result["result"], result["score"]) == ([], 0.0)
+
+
+def test_images_go_through_the_model_in_whole_batches(home: Home) -> None:
+    home.setup()
+    home.detector.batches.clear()
+    home.results(*(home.add_image(f"{n}.png") for n in range(20)))
+    assert [len(batch) for batch in home.detector.batches] == [8, 8, 4]
+
+
+def test_batches_are_bounded_by_pixels(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlbackend.loading, "BATCH_PIXELS", 2000)
+    home.setup()
+    home.detector.batches.clear()
+    sizes = [(40, 20), (40, 20), (40, 20), (100, 100), (40, 20)]
+    home.results(*(home.add_image(f"{n}.png", size=size) for n, size in enumerate(sizes)))
+    assert [len(batch) for batch in home.detector.batches] == [2, 1, 1, 1]
+
+
+def test_one_forward_pass_at_a_time(home: Home) -> None:
+    home.setup()
+    home.detector.pause_s = 0.02
+    urls = [home.add_image(f"{n}.png") for n in range(20)]
+    threads = [threading.Thread(target=home.results, args=urls) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not home.detector.overlapped
+    assert sum(len(batch) for batch in home.detector.batches) == 80 + 1
+
+
+def test_a_forward_pass_that_fails_is_a_clear_error(home: Home) -> None:
+    home.setup()
+
+    def fail(image: Pixels) -> Boxes:
+        raise RuntimeError("out of memory")
+
+    home.detector.answer = fail
+    answer = home.predict(home.add_image("a.png"))
+    assert (answer.status_code, answer.json) == (
+        500,
+        {"error": "RuntimeError: out of memory; see `make logs`"},
+    )
+    home.detector.answer = lambda image: Boxes.empty()
+    assert home.predict(home.add_image("a.png")).status_code == 200
+
+
+def test_label_config_of_setup_serves_a_request_without_one(home: Home) -> None:
+    url = home.add_image("a.png")
+    assert home.predict(url, label_config=None).status_code == 400
+    home.setup()
+    assert home.results(url, label_config=None)[0]["result"]
