@@ -1,0 +1,145 @@
+"""What the trainer adds to mmcv's bare loop: resuming, metrics, checkpoints and the ways to stop."""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmcv.parallel import is_module_wrapper
+from mmcv.runner.hooks import HOOKS, Hook
+
+from labelloop.files import replacing
+
+
+class Stopped(Exception):
+    """Training was told to stop: the cancel file is there, or the process that asked for it is gone."""
+
+
+class Diverged(RuntimeError):
+    """The loss is no number any more."""
+
+
+@HOOKS.register_module()
+class StopHook(Hook):  # type: ignore[misc]  # mmcv is untyped
+    """Raises Stopped before the next iteration when `cancel_file` exists or the parent process is another."""
+
+    def __init__(self, cancel_file: str) -> None:
+        self._cancel_file = Path(cancel_file)
+        self._parent = os.getppid()
+
+    def before_train_iter(self, runner: Any) -> None:
+        if self._cancel_file.exists():
+            raise Stopped(f"cancelled at iteration {runner.iter} of {runner.max_iters}")
+        if os.getppid() != self._parent:
+            raise Stopped(f"the trainer that started this went away at iteration {runner.iter}")
+
+
+@HOOKS.register_module()
+class LastCheckpointHook(Hook):  # type: ignore[misc]  # mmcv is untyped
+    """Keeps `path` a checkpoint of the newest state, at most `every_s` seconds old, and resumes from it.
+
+    The file is replaced atomically; one that cannot be read is dropped and training starts anew.
+    """
+
+    def __init__(self, path: str, every_s: float) -> None:
+        self._path = Path(path)
+        self._every_s = every_s
+        self._saved_at = time.monotonic()
+
+    def before_run(self, runner: Any) -> None:
+        if not self._path.exists():
+            return
+        try:
+            runner.resume(str(self._path), map_location="cpu")
+        except Exception as error:  # whatever is wrong with the file, the round can do without it
+            runner.logger.warning("%s cannot be resumed from, starting anew: %s", self._path, error)
+            self._path.unlink()
+        self._saved_at = time.monotonic()
+
+    def after_train_iter(self, runner: Any) -> None:
+        if time.monotonic() - self._saved_at >= self._every_s:
+            self._save(runner)
+
+    def after_run(self, runner: Any) -> None:
+        self._save(runner, done=runner.iter)
+
+    def _save(self, runner: Any, done: int | None = None) -> None:
+        content = {
+            "meta": {"epoch": 0, "iter": runner.iter + 1 if done is None else done},
+            "state_dict": _bare(runner.model).state_dict(),
+            "optimizer": runner.optimizer.state_dict(),
+        }
+        with replacing(self._path) as temporary:
+            torch.save(content, temporary)
+        self._saved_at = time.monotonic()
+
+
+@HOOKS.register_module()
+class MetricsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
+    """Appends a line of JSON an iteration to `path`: iter (1-based), iterations, losses, lr, seconds, eta.
+
+    seconds count this process's training; eta is in seconds.
+
+    Raises:
+        Diverged: a loss is NaN or infinite.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._started = time.monotonic()
+        self._first = 0
+
+    def before_run(self, runner: Any) -> None:
+        self._started = time.monotonic()
+        self._first = runner.iter
+
+    def after_train_iter(self, runner: Any) -> None:
+        losses = {name: float(value) for name, value in runner.outputs["log_vars"].items()}
+        done = runner.iter + 1
+        if not all(math.isfinite(value) for value in losses.values()):
+            raise Diverged(
+                f"the loss is not a number at iteration {done}; lower optimizer.lr in the detector's config"
+            )
+        seconds = time.monotonic() - self._started
+        eta = seconds / (done - self._first) * (runner.max_iters - done)
+        line = {
+            "iter": done,
+            "iterations": runner.max_iters,
+            **{name: round(value, 5) for name, value in losses.items()},
+            "lr": runner.current_lr()[0],
+            "seconds": round(seconds, 2),
+            "eta": round(eta, 1),
+        }
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+@HOOKS.register_module()
+class PlainFinishHook(Hook):  # type: ignore[misc]  # mmcv is untyped
+    """From iteration `start` on images come whole, without `skip` among the augmentations, and boxes have an L1 loss too.
+
+    What mmdet's YOLOXModeSwitchHook does for runs that count in epochs.
+    """
+
+    def __init__(self, start: int, skip: tuple[str, ...] = ("Mosaic", "RandomAffine", "MixUp")) -> None:
+        self._start = start
+        self._skip = skip
+
+    def before_run(self, runner: Any) -> None:
+        self._on = False
+
+    def before_train_iter(self, runner: Any) -> None:
+        if self._on or runner.iter < self._start:
+            return
+        self._on = True
+        runner.data_loader._dataloader.dataset.update_skip_type_keys(self._skip)
+        head = _bare(runner.model).bbox_head
+        if hasattr(head, "use_l1"):
+            head.use_l1 = True
+
+
+def _bare(model: Any) -> Any:
+    return model.module if is_module_wrapper(model) else model

@@ -1,0 +1,115 @@
+"""What a round trains: written once by the trainer, read by the training process."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+
+from labelloop.files import replacing, write_text
+from labelloop.registry import STARTING_VERSION, ProjectModels, Registry
+from labelloop.settings import Settings
+from trainer import weights
+from trainer.schedule import iterations_for
+from trainer.snapshot import Snapshot
+
+JOB = "job.json"
+CANDIDATE = "candidate"
+CANCEL = "cancel"
+LAST_CHECKPOINT = "last.pth"
+LOG = "log.txt"
+METRICS = "metrics.jsonl"
+CHECKPOINT_EVERY_S = 20.0
+SEED = 20
+
+
+class Job(BaseModel):
+    """parent: the version whose training goes on, None when it starts from the starting weights.
+
+    start_weights: a state_dict's file, with one row a class of start_classes in its head; start: what it is, in words.
+    """
+
+    project_id: int
+    detector: str
+    why: str
+    parent: str | None
+    start: str
+    start_weights: str
+    start_classes: list[str]
+    iterations: int
+    threads: int
+    accelerator: Literal["cpu", "cuda"]
+    seed: int = SEED
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
+
+    @classmethod
+    def load(cls, round_dir: Path) -> "Job":
+        return cls.model_validate_json((round_dir / JOB).read_bytes())
+
+
+def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Snapshot) -> Job:
+    """Decides what to train from what, and writes job.json; a folder that has one keeps it.
+
+    The champion's training goes on when it is the same detector with the same classes; else the starting weights are
+    taken, from v0000 when that is the same detector.
+
+    Raises:
+        weights.WeightsError: the detector's starting weights cannot be had.
+    """
+    if (round_dir / JOB).exists():
+        return Job.load(round_dir)
+    models = Registry(settings.models_dir).project(project_id)
+    detector, why = _detector(models, settings)
+    parent = _parent(models, detector, snapshot.classes)
+    origin = parent or (STARTING_VERSION if _is(models, STARTING_VERSION, detector) else None)
+    if origin is not None:
+        card = models.card(origin)
+        start_weights, start_classes, start = (
+            models.folder(origin) / "weights.pth",
+            card.classes,
+            card.start_weights,
+        )
+        start = f"{origin} ({start})"
+    else:
+        found = weights.find(detector, settings)
+        start_weights, start_classes, start = round_dir / "start.pth", found.classes, found.source
+        with replacing(start_weights) as temporary:
+            weights.save(found.state, temporary)
+    job = Job(
+        project_id=project_id,
+        detector=detector,
+        why=why,
+        parent=parent,
+        start=start,
+        start_weights=str(start_weights),
+        start_classes=start_classes,
+        iterations=iterations_for(
+            len(snapshot.train), weights.reference_iterations(detector, settings), settings.iterations
+        ),
+        threads=settings.threads,
+        accelerator=settings.accelerator,
+    )
+    write_text(round_dir / JOB, job.model_dump_json(indent=2) + "\n")
+    return job
+
+
+def _detector(models: ProjectModels, settings: Settings) -> tuple[str, str]:
+    """The detector that the settings ask for; `auto` does not leave a better one because its weights went away."""
+    chosen, why = weights.choose(settings)
+    champion = models.champion()
+    if settings.detector == "auto" and chosen == weights.FALLBACK and champion is not None:
+        present = models.card(champion).detector
+        if present != chosen and _is(models, STARTING_VERSION, present):
+            return present, f"the champion {champion} is one, and its starting weights are {STARTING_VERSION}"
+    return chosen, why
+
+
+def _is(models: ProjectModels, version: str, detector: str) -> bool:
+    return version in models.versions() and models.card(version).detector == detector
+
+
+def _parent(models: ProjectModels, detector: str, classes: list[str]) -> str | None:
+    champion = models.champion()
+    if champion is None or champion == STARTING_VERSION:
+        return None
+    card = models.card(champion)
+    return champion if card.detector == detector and card.classes == classes else None

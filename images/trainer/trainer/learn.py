@@ -1,0 +1,129 @@
+"""The training of one round's candidate with mmdet's train_detector; runs in the process that trainer.train starts."""
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from pprint import pformat
+
+import cv2
+import torch
+from mmcv import Config
+from mmdet.apis import set_random_seed, train_detector
+from mmdet.datasets import build_dataset
+
+from labelloop.detector import load_detector_config, load_weights
+from labelloop.files import fsync_dir, write_text
+from labelloop.images import ImageError, read_image
+from labelloop.labels import LabelMap
+from labelloop.registry import Card
+from labelloop.settings import Settings
+from trainer import loading as _loading  # noqa: F401 - registers the loader with mmdet
+from trainer.job import CANDIDATE, LAST_CHECKPOINT, METRICS, Job
+from trainer.recipe import fit_data, fit_model, fit_run
+from trainer.snapshot import Snapshot
+from trainer.start import class_keys, fit_state, new_model
+
+
+def learn(folder: Path, settings: Settings) -> None:
+    """Trains the job in a round's folder to the end, from its last checkpoint if there is one, and writes candidate/.
+
+    Raises:
+        hooks.Stopped: told to stop. hooks.Diverged: the loss is no number. ValueError, RuntimeError: the job cannot be
+            trained; the message says why.
+    """
+    if (folder / CANDIDATE).is_dir():
+        return
+    started = time.monotonic()
+    job, snapshot = Job.load(folder), Snapshot.load(folder)
+    _require_a_readable_image(snapshot, settings)
+    cv2.setNumThreads(1)
+    torch.set_num_threads(job.threads)
+    device = "cuda" if job.accelerator == "cuda" and torch.cuda.is_available() else "cpu"
+
+    set_random_seed(job.seed)
+    config = load_detector_config(job.detector, settings)
+    fit_model(config, snapshot.classes)
+    served = config_text(config)
+    model = new_model(config)
+    same = job.start_classes == snapshot.classes
+    to_label = (
+        range(len(snapshot.classes))
+        if same
+        else LabelMap.build(job.start_classes, snapshot.label_config).to_label
+    )
+    start = load_weights(Path(job.start_weights))
+    model.load_state_dict(
+        fit_state(model.state_dict(), start, class_keys(config, len(snapshot.classes)), to_label)
+    )
+    model.CLASSES = tuple(snapshot.classes)
+
+    seed = job.seed + _iterations_behind(folder)
+    annotations = folder / "train.json"
+    write_text(annotations, snapshot.coco_json(snapshot.train))
+    fit_data(config, annotations, settings.labelloop_home, snapshot.classes)
+    fit_run(config, folder, job.iterations, seed, device, job.checkpoint_every_s)
+    set_random_seed(seed)
+    train_detector(model, build_dataset(config.data.train), config)
+
+    card = Card(
+        parent=job.parent,
+        detector=job.detector,
+        classes=snapshot.classes,
+        start_weights=job.start,
+        dataset_fingerprint=snapshot.fingerprint,
+        images=len(snapshot.train),
+        boxes=sum(len(image.labels) for image in snapshot.train),
+        seconds=round(time.monotonic() - started, 1),
+        device=torch.cuda.get_device_name() if device == "cuda" else f"cpu, {job.threads} threads",
+        libraries=libraries(),
+    )
+    _write_candidate(
+        folder, served, {key: value.detach().cpu() for key, value in model.state_dict().items()}, card
+    )
+
+
+def libraries() -> dict[str, str]:
+    """Versions of what a model's weights depend on."""
+    return {name: version(name) for name in ("torch", "torchvision", "mmcv-full", "mmdet", "numpy")}
+
+
+def config_text(config: Config) -> str:
+    """A config without its bases, as Python. (Config.pretty_text calls yapf in a way that yapf 0.43 refuses.)"""
+    return "".join(
+        f"{key} = {pformat(value, width=110)}\n" for key, value in config._cfg_dict.to_dict().items()
+    )
+
+
+def _require_a_readable_image(snapshot: Snapshot, settings: Settings) -> None:
+    """Without one, mmdet would draw images for ever."""
+    reason = "the snapshot has none"
+    for image in snapshot.train:
+        try:
+            read_image(settings.labelloop_home / image.file)
+            return
+        except ImageError as error:
+            reason = str(error)
+    raise ValueError(f"none of the {len(snapshot.train)} training images can be read: {reason}")
+
+
+def _iterations_behind(folder: Path) -> int:
+    """Iterations that earlier processes made, so that a resumed run draws other images than its beginning did."""
+    if not (folder / LAST_CHECKPOINT).exists() or not (folder / METRICS).exists():
+        return 0
+    return len((folder / METRICS).read_bytes().splitlines())
+
+
+def _write_candidate(folder: Path, config: str, state: Mapping[str, torch.Tensor], card: Card) -> None:
+    temporary = folder / f".{CANDIDATE}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    torch.save(dict(state), temporary / "weights.pth")
+    with (temporary / "weights.pth").open("rb") as written:
+        os.fsync(written.fileno())
+    write_text(temporary / "config.py", config)
+    write_text(temporary / "card.json", card.model_dump_json(indent=2) + "\n")
+    temporary.rename(folder / CANDIDATE)
+    fsync_dir(folder)

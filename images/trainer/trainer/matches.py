@@ -1,0 +1,105 @@
+"""Detections matched to ground truth, kept so that the average precision of any resample of the images is cheap.
+
+COCO's measure: ten IoU thresholds .50:.05:.95, precision interpolated at 101 recalls, at most 100 detections an image,
+all box sizes together. The matching itself is pycocotools'.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
+
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+RECALLS = np.linspace(0.0, 1.0, 101)
+
+Numbers = NDArray[Any]
+
+
+def _as_array(kind: str) -> PlainValidator:
+    return PlainValidator(lambda values: np.asarray(values, dtype=kind))
+
+
+_to_list = PlainSerializer(lambda array: array.tolist(), return_type=list)
+Ints = Annotated[Numbers, _as_array("int64"), _to_list]
+Floats = Annotated[Numbers, _as_array("float64"), _to_list]
+
+
+class ClassMatches(BaseModel):
+    """One class on N images, its D detections sorted by falling score.
+
+    truths: (N,) boxes of the ground truth per image. image: (D,) index of the image. score: (D,) 0..1.
+    hits: (D,) bit t is set when the detection is right at IOU_THRESHOLDS[t].
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    truths: Ints
+    image: Ints
+    score: Floats
+    hits: Ints
+
+    def right(self) -> NDArray[np.bool_]:
+        """(thresholds, D): whether each detection is right at each threshold."""
+        bits = np.arange(len(IOU_THRESHOLDS))[:, None]
+        return np.asarray((self.hits[None, :] >> bits) & 1, dtype=bool)
+
+    def average_precision(self, weights: Numbers) -> NDArray[np.float64]:
+        """Average precision over the thresholds, (R,), when image n counts weights[r, n] times; NaN without a truth.
+
+        weights: (R, N), not negative.
+        """
+        right = self.right()
+        truths = weights @ self.truths
+        result = np.full(len(weights), np.nan)
+        for r in np.flatnonzero(truths > 0):
+            result[r] = _interpolated(right, weights[r, self.image], truths[r]).mean()
+        return result
+
+    def average_precision_50(self) -> float:
+        """At an IoU of 0.5 on the images as they are; NaN without a truth."""
+        if not self.truths.sum():
+            return float("nan")
+        once = np.ones(len(self.score))
+        return float(_interpolated(self.right()[:1], once, float(self.truths.sum()))[0])
+
+    def best_threshold(self) -> float | None:
+        """The score from which on F1 at an IoU of 0.5 is highest; None without a detection that is right."""
+        right = self.right()[0]
+        if not right.any():
+            return None
+        found = np.cumsum(right)
+        f1 = 2 * found / (np.arange(1, len(right) + 1) + self.truths.sum())
+        return float(self.score[int(np.argmax(f1))])
+
+
+def _interpolated(right: NDArray[np.bool_], weight: Numbers, truths: float) -> NDArray[np.float64]:
+    """Mean precision at RECALLS per threshold; right (T, D), weight (D,)."""
+    hit = np.cumsum(right * weight, axis=1)
+    seen = np.cumsum(weight)
+    precision = hit / np.maximum(seen, np.finfo(float).tiny)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    recall = hit / truths
+    result = np.zeros(len(right))
+    for t in range(len(right)):
+        position = np.searchsorted(recall[t], RECALLS, side="left")
+        inside = position < len(weight)
+        result[t] = envelope[t, position[inside]].sum() / len(RECALLS)
+    return result
+
+
+def mean_average_precision(classes: Sequence[ClassMatches], weights: Numbers) -> NDArray[np.float64]:
+    """Mean over the classes that have a truth, (R,) for weights (R, N); NaN where none has."""
+    per_class = np.stack([matches.average_precision(weights) for matches in classes])
+    counted = ~np.isnan(per_class)
+    count = counted.sum(axis=0)
+    total = np.where(counted, per_class, 0.0).sum(axis=0)
+    return np.asarray(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))
+
+
+def resamples(images: int, count: int, seed: int) -> NDArray[np.float64]:
+    """How often each image is drawn in `count` bootstrap samples, (count, images); the same for the same seed."""
+    generator = np.random.default_rng(seed)
+    draws = generator.multinomial(images, np.full(images, 1 / images), size=count)
+    return np.asarray(draws, dtype=np.float64)

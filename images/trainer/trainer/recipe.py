@@ -1,0 +1,102 @@
+"""From a detector's config (configs/detectors/) to the config of one round's training.
+
+A detector's config is mmdet's own with a `loop` on top:
+    loop = dict(train_size=320, iterations=150)
+train_size: pixels of the side of a training image; iterations: at 40 labelled images. Everything that names data,
+classes, length or side effects is filled in here, so that any of mmdet's detectors can be dropped in.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmcv import Config
+
+DEFAULT_TRAIN_SIZE = 640
+WARMUP_PART = 0.1
+FINAL_LR_RATIO = 0.02
+
+
+def _dicts(node: Any) -> Iterator[dict[str, Any]]:
+    """Every dict below a config's node, the node included."""
+    if isinstance(node, dict):
+        yield node
+        for value in list(node.values()):
+            yield from _dicts(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _dicts(value)
+
+
+def fit_model(config: Config, classes: Sequence[str]) -> None:
+    """Sets the number of classes, and drops weights that mmdet would download: they are loaded separately."""
+    for part in _dicts(config.model):
+        if "num_classes" in part:
+            part["num_classes"] = len(classes)
+        initial = part.get("init_cfg")
+        if isinstance(initial, dict) and initial.get("type") == "Pretrained":
+            part["init_cfg"] = None
+        part.pop("pretrained", None)
+
+
+def fit_data(config: Config, annotations: Path, images: Path, classes: Sequence[str]) -> None:
+    """Points the training set at a COCO file, and its pipelines at our loader and the training size.
+
+    annotations: names files relative to the folder `images`.
+    """
+    size = int(config.get("loop", {}).get("train_size", DEFAULT_TRAIN_SIZE))
+    for part in _dicts(config.data.train):
+        if "ann_file" in part:
+            part.update(
+                ann_file=str(annotations),
+                img_prefix=str(images),
+                classes=tuple(classes),
+                filter_empty_gt=False,
+            )
+        kind = part.get("type")
+        if kind == "LoadImageFromFile":
+            part.clear()
+            part.update(type="LoadSnapshotImage", long_side=size)
+        elif kind == "RandomAffine":
+            part["border"] = (-size // 2, -size // 2)
+        elif kind in ("Mosaic", "MixUp", "Resize") and "img_scale" in part:
+            part["img_scale"] = (size, size)
+
+
+def fit_run(
+    config: Config, folder: Path, iterations: int, seed: int, device: str, checkpoint_every_s: float
+) -> None:
+    """Sets the length, the learning rate's course, the device, and our hooks in place of mmdet's."""
+    config.runner = dict(type="IterBasedRunner", max_iters=iterations)
+    config.lr_config = dict(
+        policy="CosineAnnealing",
+        min_lr_ratio=FINAL_LR_RATIO,
+        by_epoch=False,
+        warmup="linear",
+        warmup_iters=max(1, round(iterations * WARMUP_PART)),
+        warmup_ratio=0.1,
+    )
+    config.custom_hooks = [
+        dict(
+            type="LastCheckpointHook",
+            path=str(folder / "last.pth"),
+            every_s=checkpoint_every_s,
+            priority="HIGHEST",
+        ),
+        dict(type="MetricsHook", path=str(folder / "metrics.jsonl")),
+        dict(type="StopHook", cancel_file=str(folder / "cancel")),
+    ]
+    plain = config.get("loop", {}).get("plain_part", 0.0)
+    if plain:
+        config.custom_hooks.append(dict(type="PlainFinishHook", start=round(iterations * (1 - plain))))
+    config.checkpoint_config = None
+    config.log_config = dict(interval=1, hooks=[])
+    config.workflow = [("train", 1)]
+    config.data.workers_per_gpu = 2 if device == "cuda" else 0
+    config.data.persistent_workers = device == "cuda"
+    config.device = device
+    config.gpu_ids = [0]
+    config.seed = seed
+    config.log_level = "INFO"
+    config.work_dir = str(folder)
+    config.load_from = config.resume_from = None
