@@ -6,7 +6,7 @@ import requests
 from labelloop.settings import Settings
 from labelloop.studio import Row, Studio
 
-from provisioner.creation import find_or_create
+from provisioner.creation import Creator
 from provisioner.state import StateFile
 
 log = logging.getLogger(__name__)
@@ -36,12 +36,11 @@ def ensure_backend(studio: Studio, settings: Settings, project_id: int, file: St
         "basic_auth_user": USER,
         "basic_auth_pass": settings.secret("backend_password"),
     }
-    backend = find_or_create(
-        "backend",
-        lambda: _find(studio, project_id, url),
-        lambda: dict(studio.request("POST", "/api/ml", json=fields)),
-        file,
+    backend, made = Creator(studio, file).find_or_create(
+        lambda: _find(studio, project_id, url), "/api/ml", lambda: fields
     )
+    if made:
+        log.info("backend %s created: %s", backend["id"], url)
     if not _fits(backend, fields):
         studio.request("PATCH", f"/api/ml/{backend['id']}", json=fields)
         backend = _find(studio, project_id, url) or backend

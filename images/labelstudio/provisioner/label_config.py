@@ -2,7 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +14,9 @@ from labelloop.studio import Row, Studio, StudioError
 from provisioner.state import StateFile
 
 log = logging.getLogger(__name__)
+
+BAD_REQUEST = 400
+RECOUNT_TIMEOUT_S = (3.0, 600.0)
 
 
 class LabelConfigFile:
@@ -48,7 +52,7 @@ def update_label_config(studio: Studio, project: Row, config: LabelConfigFile, f
 
     Raises:
         LabelConfigError: the file is no label config, or annotations hold labels that it lacks. The project
-        keeps its labels.
+            keeps its labels.
     """
     xml = config.xml()
     fingerprint = hashlib.sha256(xml.encode()).hexdigest()
@@ -56,69 +60,76 @@ def update_label_config(studio: Studio, project: Row, config: LabelConfigFile, f
         return
     if xml.strip() != (project["label_config"] or "").strip():
         _refuse_orphans(studio, project, config, xml)
-        try:
-            studio.update_project(project["id"], label_config=xml)
-        except StudioError as error:
-            if error.status != 400:
-                raise
-            raise LabelConfigError(f"LABEL_CONFIG={config.name} is refused: {error}") from error
+        _set(studio, project["id"], config, xml)
         log.info("project %s has the labels of %s now", project["id"], config.name)
     file.update(label_config_sha256=fingerprint)
 
 
 def _refuse_orphans(studio: Studio, project: Row, config: LabelConfigFile, xml: str) -> None:
-    path = f"/api/projects/{project['id']}/summary"
-    if not orphans(studio.request("GET", path), xml):
-        return
-    # The summary's counts drift when annotations change: they are made anew before anything is refused.
-    studio.request("POST", f"{path}/reset", json={}, timeout=(3.0, 600.0))
-    found = orphans(studio.request("GET", path), xml)
+    found = orphans(studio.annotated_tasks(project["id"]), xml)
     if found:
         raise LabelConfigError(
             f"LABEL_CONFIG={config.name} would orphan annotations of project {project['id']} "
-            f"{project['title']!r}: {'; '.join(found)}. The project keeps the labels it has. Put these back "
+            f"{project['title']!r}: {', '.join(found)}. The project keeps the labels it has. Put these back "
             "into the file, or delete those annotations in Label Studio first, or start another project with "
             "another PROJECT_TITLE; then `make up`."
         )
 
 
-def orphans(summary: Row, xml: str) -> list[str]:
-    """What annotations and drafts hold that the config lacks, a phrase each: control, label and count.
+def _set(studio: Studio, project_id: int, config: LabelConfigFile, xml: str) -> None:
+    """Label Studio checks against counts of its own, which drift: they are made anew before it is
+    believed.
+    """
+    try:
+        studio.update_project(project_id, label_config=xml)
+    except StudioError as error:
+        if error.status != BAD_REQUEST:
+            raise
+        recount = f"/api/projects/{project_id}/summary/reset"
+        studio.request("POST", recount, json={}, timeout=RECOUNT_TIMEOUT_S)
+        try:
+            studio.update_project(project_id, label_config=xml)
+        except StudioError as again:
+            raise LabelConfigError(f"LABEL_CONFIG={config.name} is refused: {again}") from again
 
-    summary: of the project, as Label Studio gives it: created_annotations {"control|object|type": n},
-        created_labels and created_labels_drafts {control: {label: n}}.
+
+def orphans(tasks: Iterable[Row], xml: str) -> list[str]:
+    """What the tasks' annotations hold that the config lacks, a phrase each, with the number of annotations.
+
+    Label Studio's project summary has such counts, too, but loses some: when it counts anew, the last region
+    of all overwrites those before it.
     """
     controls = _controls(xml)
-    found = []
-    for key, count in (summary.get("created_annotations") or {}).items():
-        control, _, kind = [*key.split("|"), "", ""][:3]
-        if control not in controls and count:
-            found.append(f"control {control!r} ({kind}) has {_times(count, 'annotation')}")
-    for field, noun in (
-        ("created_labels", "annotated region"),
-        ("created_labels_drafts", "region of a draft"),
-    ):
-        for control, counts in (summary.get(field) or {}).items():
-            for label, count in counts.items():
-                if control in controls and label not in controls[control] and count:
-                    found.append(f"label {label!r} has {_times(count, noun)}")
-    return found
+    counts: Counter[str] = Counter()
+    for task in tasks:
+        for annotation in task["annotations"]:
+            if not annotation.get("was_cancelled"):
+                counts.update(
+                    {what for result in annotation["result"] for what in _lacking(result, controls)}
+                )
+    return [
+        f"{what} in {count} annotation{'' if count == 1 else 's'}" for what, count in sorted(counts.items())
+    ]
 
 
-def _times(count: int, noun: str) -> str:
-    head, _, tail = noun.partition(" of ")
-    return f"{count} {head}{'' if count == 1 else 's'}{' of ' + tail if tail else ''}"
+def _lacking(result: Row, controls: dict[str, set[str]]) -> Iterator[str]:
+    control = result.get("from_name")
+    if control is None:
+        return
+    if control not in controls:
+        yield f"control {control!r}"
+        return
+    values = result.get("value", {}).get(result.get("type"))
+    for value in values if isinstance(values, list) else ():
+        if isinstance(value, str) and value not in controls[control]:
+            yield f"label {value!r}"
 
 
 def _controls(xml: str) -> dict[str, set[str]]:
     """Per control of the config, by name: the values of its labels or choices."""
     root = ElementTree.fromstring(xml)
     return {
-        tag.get("name", ""): set(_values(tag)) for tag in root.iter() if tag.get("toName") and tag.get("name")
+        tag.get("name", ""): {inner.get("alias") or inner.get("value") or "" for inner in tag.iter()}
+        for tag in root.iter()
+        if tag.get("toName")
     }
-
-
-def _values(control: ElementTree.Element) -> Iterable[str]:
-    for tag in control.iter():
-        if tag is not control:
-            yield tag.get("alias") or tag.get("value") or ""

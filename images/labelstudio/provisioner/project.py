@@ -5,13 +5,14 @@ import logging
 from labelloop.settings import Settings
 from labelloop.studio import Row, Studio, StudioError
 
-from provisioner.creation import find_or_create
+from provisioner.creation import Creator
 from provisioner.label_config import LabelConfigFile
 from provisioner.state import StateFile
 
 log = logging.getLogger(__name__)
 
 TITLE_LENGTH = range(3, 51)
+NOT_FOUND = 404
 
 INSTRUCTIONS = """\
 <h4>Correct what the model proposes</h4>
@@ -26,15 +27,25 @@ one that the model is least sure of.</p>
 """
 
 
+FIELDS = {
+    "description": "Drop images into volumes/images, correct the boxes; the model learns from that.",
+    "expert_instruction": INSTRUCTIONS,
+    "sampling": "Uncertainty sampling",
+    "show_collab_predictions": True,
+    "evaluate_predictions_automatically": True,
+    "enable_empty_annotation": True,
+}
+
+
 class ProjectError(RuntimeError):
     """The project can't be made from the settings; the message says which and how to correct it."""
 
 
 def ensure_project(studio: Studio, settings: Settings, config: LabelConfigFile, file: StateFile) -> Row:
-    """The project of the state file, else the oldest with the title, else a new one. PROJECT_TITLE renames it
-    when it changes.
+    """The project of PROJECT_TITLE: that of the state file, else the oldest of that title, else a new one.
 
-    A project's other settings are set when it is created and are the person's own from then on.
+    A person may rename it; another PROJECT_TITLE is another project. Its other settings are set when it is
+    created and are the person's own from then on.
 
     Raises:
         ProjectError: PROJECT_TITLE is no title.
@@ -46,16 +57,16 @@ def ensure_project(studio: Studio, settings: Settings, config: LabelConfigFile, 
             f"PROJECT_TITLE={title!r} has {len(title)} characters; "
             f"Label Studio takes {TITLE_LENGTH[0]} to {TITLE_LENGTH[-1]}"
         )
-    project = find_or_create(
-        "project",
+    if file.state.title != title:
+        file.update(project=None, title=title, label_config_sha256=None, done=False)
+    project, made = Creator(studio, file).find_or_create(
         lambda: _find(studio, title, file.state.project),
-        lambda: _create(studio, title, config),
-        file,
+        "/api/projects",
+        lambda: {**FIELDS, "title": title, "label_config": config.xml()},
     )
-    if file.state.title not in (None, title) and project["title"] != title:
-        project = studio.update_project(project["id"], title=title)
-        log.info("project %s renamed to %r", project["id"], title)
-    file.update(project=project["id"], title=title)
+    if made:
+        log.info("project %s %r created from %s", project["id"], title, config.name)
+    file.update(project=project["id"])
     return project
 
 
@@ -64,23 +75,7 @@ def _find(studio: Studio, title: str, recorded: int | None) -> Row | None:
         try:
             return studio.project(recorded)
         except StudioError as error:
-            if error.status != 404:
+            if error.status != NOT_FOUND:
                 raise
     ids = [project["id"] for project in studio.projects() if project["title"] == title]
     return studio.project(min(ids)) if ids else None
-
-
-def _create(studio: Studio, title: str, config: LabelConfigFile) -> Row:
-    fields = {
-        "title": title,
-        "description": "Drop images into volumes/images, correct the boxes; the model learns from that.",
-        "label_config": config.xml(),
-        "sampling": "Uncertainty sampling",
-        "show_collab_predictions": True,
-        "evaluate_predictions_automatically": True,
-        "expert_instruction": INSTRUCTIONS,
-        "enable_empty_annotation": True,
-    }
-    project = dict(studio.request("POST", "/api/projects", json=fields))
-    log.info("project %s %r created from %s", project["id"], title, config.name)
-    return project

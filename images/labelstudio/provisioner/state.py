@@ -12,8 +12,9 @@ from labelloop.files import write_text
 class State:
     """Ids in Label Studio, and how far the provisioner has come.
 
+    title: the PROJECT_TITLE that `project` was found or made for.
     label_config_sha256: of the file that the project's labels were last taken from.
-    creating: what a request that may still be running will create; see `creation.find_or_create`.
+    creating: the path of a request that may still be at work; see `creation.Creator`.
     problem: why the label config of the project is not that of LABEL_CONFIG.
     """
 

@@ -7,7 +7,7 @@ from labelloop.images import SUFFIXES
 from labelloop.settings import Settings
 from labelloop.studio import Row, Studio
 
-from provisioner.creation import find_or_create
+from provisioner.creation import Creator
 from provisioner.state import StateFile
 
 log = logging.getLogger(__name__)
@@ -26,12 +26,11 @@ def ensure_storage(studio: Studio, settings: Settings, project_id: int, file: St
         "use_blob_urls": True,
         "recursive_scan": True,
     }
-    storage = find_or_create(
-        "storage",
-        lambda: _find(studio, project_id, fields),
-        lambda: dict(studio.request("POST", "/api/storages/localfiles", json=fields)),
-        file,
+    storage, made = Creator(studio, file).find_or_create(
+        lambda: _find(studio, project_id, fields), "/api/storages/localfiles", lambda: fields
     )
+    if made:
+        log.info("storage %s created: %s", storage["id"], fields["path"])
     if any(storage.get(name) != value for name, value in fields.items()):
         studio.request("PATCH", f"/api/storages/localfiles/{storage['id']}", json=fields)
         log.info("storage %s repaired: %s", storage["id"], fields["path"])

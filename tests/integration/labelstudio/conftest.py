@@ -1,4 +1,4 @@
-"""One provisioned Label Studio for the tests that only look; fresh ones for those that kill or change accounts."""
+"""One provisioned Label Studio for most tests; fresh ones for those that kill or change accounts."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +11,9 @@ from integration.support.labelstudio import BACKEND_PASSWORD, BIN, LabelStudio
 @pytest.fixture(scope="session", autouse=True)
 def interpreter() -> None:
     if not (BIN / "python").exists():
-        pytest.fail(f"no Label Studio at {BIN}; `make build RUNTIME=host` makes it, or set LABELSTUDIO_BIN to another")
+        pytest.fail(
+            f"no Label Studio at {BIN}; `make build RUNTIME=host` makes it, or set LABELSTUDIO_BIN to another"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,15 @@ import requests
 from integration.support.labelstudio import EMAIL, PASSWORD, LabelStudio
 
 
-def sign_in(base: str, path: str = "/user/login/", password: str = PASSWORD) -> requests.Response:
+def sign_in(
+    base: str, path: str = "/user/login/", email: str = EMAIL, password: str = PASSWORD
+) -> requests.Response:
     """Sends the login form as a browser does, with its Origin."""
     session = requests.Session()
     page = session.get(base + "/user/login/", timeout=30)
     token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
     assert token, page.text[:500]
-    form = {"csrfmiddlewaretoken": token[1], "email": EMAIL, "password": password, "persist_session": "on"}
+    form = {"csrfmiddlewaretoken": token[1], "email": email, "password": password, "persist_session": "on"}
     return session.post(base + path, form, headers={"Origin": base, "Referer": base + path}, timeout=30)
 
 

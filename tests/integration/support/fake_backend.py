@@ -1,4 +1,4 @@
-"""As much of an ML backend as Label Studio needs to connect: /health, and /setup and /predict behind basic auth."""
+"""As much of an ML backend as Label Studio needs: /health, and /setup and /predict behind basic auth."""
 
 import base64
 import json

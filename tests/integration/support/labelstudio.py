@@ -1,6 +1,7 @@
-"""A real Label Studio for tests: the programs of the image, on a free port of 127.0.0.1 and a home of its own.
+"""A real Label Studio for tests: the image's programs, on a free port of 127.0.0.1, in a home of its own.
 
-The interpreter is that of LABELSTUDIO_BIN (default <repo>/.venv/labelstudio/bin); the packages are the work tree's.
+The interpreter is that of LABELSTUDIO_BIN (default <repo>/.venv/labelstudio/bin); our packages are the work
+tree's.
 """
 
 import os
@@ -30,7 +31,7 @@ def free_port() -> int:
 
 
 class LabelStudio:
-    """One home and one port. `environment` is what its programs get; change it before `start` or `provision`."""
+    """One home, one port. `environment` is what its programs get: change it before `start` or `provision`."""
 
     def __init__(self, home: Path, backend_url: str = "http://127.0.0.1:1") -> None:
         self.home = home
@@ -119,8 +120,18 @@ class LabelStudio:
         )
 
     def run(self, module: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """`python -m module` in its environment."""
+        return self._python("-m", module, *arguments, timeout=timeout)
+
+    def run_program(self, source: str, timeout: float = 60) -> str:
+        """What a Python program prints in its environment, beside Label Studio's own modules."""
+        done = self._python("-c", source, timeout=timeout)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _python(self, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [BIN / "python", "-m", module, *arguments],
+            [BIN / "python", *arguments],
             env=self.environment,
             cwd=self.home,
             capture_output=True,

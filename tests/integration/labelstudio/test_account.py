@@ -1,0 +1,40 @@
+"""The admin's address, password and token follow the environment."""
+
+from collections.abc import Callable
+
+import requests
+from integration.labelstudio.test_pages import sign_in
+from integration.support.labelstudio import LabelStudio
+
+NEW_TOKEN = "fedcba9876543210fedcba9876543210fedcba98"
+
+
+def test_changed_address_password_and_token_are_adopted_by_the_same_user(
+    fresh: Callable[[], LabelStudio],
+) -> None:
+    label_studio = fresh().start()
+    (before,) = label_studio.studio.request("GET", "/api/users/")
+    former = label_studio.environment["API_TOKEN"]
+    label_studio.stop()
+    label_studio.environment |= {
+        "ADMIN_EMAIL": "Boss@Example.org",
+        "ADMIN_PASSWORD": "another horse 2",
+        "API_TOKEN": NEW_TOKEN,
+    }
+    label_studio.start()
+    (after,) = label_studio.studio.request("GET", "/api/users/")
+    assert after["id"] == before["id"] and after["email"] == "boss@example.org"
+    refused = requests.get(
+        label_studio.url + "/api/users/", headers={"Authorization": f"Token {former}"}, timeout=30
+    )
+    assert refused.status_code == 401
+    signed_in = sign_in(label_studio.url, email="boss@example.org", password="another horse 2")
+    assert "/user/login" not in signed_in.url
+    assert "/user/login" in sign_in(label_studio.url, email="boss@example.org").url
+
+
+def test_without_its_secrets_label_studio_does_not_start(fresh: Callable[[], LabelStudio]) -> None:
+    label_studio = fresh()
+    del label_studio.environment["SECRET_KEY"]
+    refused = label_studio.run("provisioner.serve", timeout=120)
+    assert refused.returncode != 0 and "SECRET_KEY is not set" in refused.stderr

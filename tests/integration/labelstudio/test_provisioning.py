@@ -1,0 +1,225 @@
+"""What the provisioner leaves in Label Studio, and that it leaves it alone the second time."""
+
+import ast
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+import requests
+from integration.support.fake_backend import FakeBackend
+from integration.support.labelstudio import REPO, TOKEN, LabelStudio
+from labelloop.studio import StudioError
+from PIL import Image
+from provisioner.networks import BANNED_BY_DEFAULT
+
+PROVISIONED_TABLES = (
+    "htx_user",
+    "organization",
+    "authtoken_token",
+    "project",
+    "io_storages_localfilesimportstorage",
+    "io_storages_localfilesmixin",
+    "ml_mlbackend",
+    "webhook",
+)
+MOVES_BY_ITSELF = {"updated_at", "last_activity"}
+
+
+def rows(label_studio: LabelStudio) -> dict[str, list[dict[str, Any]]]:
+    """Everything that provisioning makes, as the database has it."""
+    with closing(sqlite3.connect(label_studio.data / "label_studio.sqlite3")) as database:
+        database.row_factory = sqlite3.Row
+        return {
+            table: [
+                {name: row[name] for name in row.keys() if name not in MOVES_BY_ITSELF}  # noqa: SIM118
+                for row in database.execute(f"SELECT * FROM {table}")
+            ]
+            for table in PROVISIONED_TABLES
+        }
+
+
+def state(label_studio: LabelStudio) -> dict[str, Any]:
+    return dict(json.loads((label_studio.data / "provisioned.json").read_text()))
+
+
+def test_the_project_is_ready_for_active_learning(provisioned: LabelStudio) -> None:
+    project = provisioned.studio.project(state(provisioned)["project"])
+    assert project["title"] == "labelloop"
+    assert project["sampling"] == "Uncertainty sampling"
+    assert project["show_collab_predictions"] and project["evaluate_predictions_automatically"]
+    assert project["label_config"] == (REPO / "configs/labels/everyday.xml").read_text().strip()
+    assert "<b>Submit</b>" in project["expert_instruction"]
+
+
+def test_the_backend_is_connected_with_credentials_and_no_webhook(
+    provisioned: LabelStudio, backend: FakeBackend
+) -> None:
+    (connection,) = provisioned.studio.backends(state(provisioned)["project"])
+    assert connection["state"] == "CO" and connection["url"] == backend.url
+    assert connection["auth_method"] == "BASIC_AUTH" and connection["basic_auth_user"] == "labelstudio"
+    path, body = backend.requests[0]
+    assert path == "/setup" and body["access_token"] == TOKEN
+    assert provisioned.studio.request("GET", "/api/webhooks/") == []
+
+
+def test_the_start_training_button_reaches_the_backend_signed_in(
+    provisioned: LabelStudio, backend: FakeBackend
+) -> None:
+    provisioned.studio.request("POST", f"/api/ml/{state(provisioned)['backend']}/train", json={})
+    path, body = backend.requests[-1]
+    assert path == "/webhook" and body["action"] == "START_TRAINING"
+    assert body["project"]["id"] == state(provisioned)["project"]
+    (connection,) = provisioned.studio.backends(body["project"]["id"])
+    assert connection["state"] == "CO"
+
+
+def test_provisioning_again_changes_nothing(provisioned: LabelStudio) -> None:
+    before = rows(provisioned)
+    written = (provisioned.data / "provisioned.json").stat().st_mtime_ns
+    again = provisioned.provision()
+    assert again.returncode == 0, again.stderr
+    assert rows(provisioned) == before
+    assert (provisioned.data / "provisioned.json").stat().st_mtime_ns == written
+
+
+def test_a_lost_state_file_is_found_again(provisioned: LabelStudio) -> None:
+    before, known = rows(provisioned), state(provisioned)
+    (provisioned.data / "provisioned.json").unlink()
+    assert provisioned.provision().returncode == 0
+    assert rows(provisioned) == before and state(provisioned) == known
+
+
+def test_a_project_that_a_person_renames_and_tunes_stays_so(provisioned: LabelStudio) -> None:
+    project, count = state(provisioned)["project"], len(provisioned.studio.projects())
+    provisioned.studio.update_project(project, title="my pictures", sampling="Sequential sampling")
+    try:
+        assert provisioned.provision().returncode == 0
+        now = provisioned.studio.project(project)
+        assert now["title"] == "my pictures" and now["sampling"] == "Sequential sampling"
+        assert len(provisioned.studio.projects()) == count
+    finally:
+        provisioned.studio.update_project(project, title="labelloop", sampling="Uncertainty sampling")
+
+
+def test_healthy_means_served_migrated_and_provisioned(provisioned: LabelStudio) -> None:
+    assert provisioned.run("provisioner.health").returncode == 0
+    with closing(sqlite3.connect(provisioned.data / "label_studio.sqlite3")) as database:
+        (journal,) = database.execute("PRAGMA journal_mode").fetchone()
+    assert journal == "wal"
+
+
+def test_dropped_images_become_tasks_that_are_served(provisioned: LabelStudio) -> None:
+    names = ["plain.jpg", "UPPER.JPEG", "a b.png", "sub/deep/图's.webp", "x.bmp", "scan.TIF", "two.tiff"]
+    for name in names:
+        path = provisioned.images / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 6)).save(path)
+    (provisioned.images / "notes.txt").write_text("no image")
+    (provisioned.images / ".jpg.part").write_text("half copied")
+    ids = state(provisioned)
+    provisioned.studio.sync_storage(ids["storage"])
+    provisioned.studio.sync_storage(ids["storage"])
+    urls = [task["data"]["image"] for task in provisioned.studio.iter_tasks(ids["project"])]
+    assert len(urls) == len(names) and all(url.startswith("/data/local-files/?d=images/") for url in urls)
+    for url in urls:
+        served = requests.get(provisioned.url + url, headers={"Authorization": f"Token {TOKEN}"}, timeout=30)
+        assert served.status_code == 200 and served.headers["Content-Type"].startswith("image/"), url
+    assert requests.get(provisioned.url + urls[0], timeout=30).status_code == 401
+
+
+def test_an_upload_through_the_page_is_stored_and_served(provisioned: LabelStudio) -> None:
+    picture = provisioned.home / "upload.png"
+    Image.new("RGB", (5, 5)).save(picture)
+    project = state(provisioned)["project"]
+    with picture.open("rb") as file:
+        provisioned.studio.request("POST", f"/api/projects/{project}/import", files={"file": file})
+    (url,) = [
+        t["data"]["image"] for t in provisioned.studio.iter_tasks(project) if "upload" in t["data"]["image"]
+    ]
+    assert url.startswith(f"/data/upload/{project}/")
+    served = requests.get(provisioned.url + url, headers={"Authorization": f"Token {TOKEN}"}, timeout=30)
+    assert served.content == picture.read_bytes()
+    (stored,) = (provisioned.data / "media" / "upload" / str(project)).iterdir()
+    assert stored.read_bytes() == picture.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://169.254.169.254/latest", "http://10.1.2.3/hook", "http://127.0.0.2/"]
+)
+def test_other_addresses_of_the_neighbourhood_are_refused(provisioned: LabelStudio, url: str) -> None:
+    with pytest.raises(StudioError, match="reserved network") as refused:
+        provisioned.studio.request("POST", "/api/webhooks/", json={"url": url})
+    assert refused.value.status == 403
+
+
+def test_doubled_half_made_and_moved_connections_are_repaired(
+    provisioned: LabelStudio, backend: FakeBackend
+) -> None:
+    project, url = state(provisioned)["project"], backend.url
+    with closing(sqlite3.connect(provisioned.data / "label_studio.sqlite3", timeout=30)) as database:
+        table = database.execute("SELECT name FROM pragma_table_info('ml_mlbackend') WHERE name != 'id'")
+        columns = ", ".join(f'"{name}"' for (name,) in table)
+        database.execute(f"INSERT INTO ml_mlbackend ({columns}) SELECT {columns} FROM ml_mlbackend")
+        database.execute("UPDATE ml_mlbackend SET auth_method = 'NONE', basic_auth_pass = '', state = 'DI'")
+        database.execute("UPDATE io_storages_localfilesmixin SET path = '/elsewhere/volumes/images'")
+        database.commit()
+    assert len(provisioned.studio.backends(project)) == 2
+    done = provisioned.provision()
+    assert done.returncode == 0, done.stderr
+    (connection,) = provisioned.studio.backends(project)
+    assert connection["state"] == "CO" and connection["url"] == url and connection["id"] == 1
+    (storage,) = provisioned.studio.storages(project)
+    assert storage["path"] == str(provisioned.images)
+
+
+def test_changed_credentials_are_adopted(provisioned: LabelStudio, backend: FakeBackend) -> None:
+    before = state(provisioned)["backend"]
+    former = backend.password
+    try:
+        backend.password = provisioned.environment["BACKEND_PASSWORD"] = "another one"
+        done = provisioned.provision()
+        assert done.returncode == 0, done.stderr
+        (connection,) = provisioned.studio.backends(state(provisioned)["project"])
+        assert connection["id"] == before and connection["state"] == "CO"
+    finally:
+        backend.password = provisioned.environment["BACKEND_PASSWORD"] = former
+        assert provisioned.provision().returncode == 0
+
+
+def test_without_a_backend_the_provisioner_says_what_it_waits_for(provisioned: LabelStudio) -> None:
+    provisioned.environment["MLBACKEND_URL"] = "http://127.0.0.1:9"
+    try:
+        given_up = provisioned.provision(wait=1)
+    finally:
+        provisioned.environment["MLBACKEND_URL"] = provisioned.studio.backends(1)[0]["url"]
+    assert given_up.returncode == 1 and "http://127.0.0.1:9/health does not answer" in given_up.stderr
+    assert provisioned.run("provisioner.health").returncode == 0
+
+
+def test_one_provisioner_at_a_time(provisioned: LabelStudio) -> None:
+    shutil.copy(provisioned.data / "provisioned.json", provisioned.home / "kept.json")
+    waiting = provisioned.launch_provisioner()
+    assert provisioned.provision().returncode == 0
+    assert waiting.wait(60) == 0
+    assert (provisioned.home / "kept.json").read_text() == (provisioned.data / "provisioned.json").read_text()
+
+
+def test_the_banned_networks_are_still_those_of_label_studio(provisioned: LabelStudio) -> None:
+    program = (
+        "import inspect\n"
+        "from provisioner import django_app\n"
+        "django_app.setup()\n"
+        "from core.utils.io import validate_ip\n"
+        "print(inspect.getsource(validate_ip))\n"
+    )
+    source = provisioned.run_program(program)
+    (theirs,) = [
+        ast.literal_eval(node.value)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "default_banned_subnets"
+    ]
+    assert {ip_network(subnet) for subnet in theirs} == {ip_network(subnet) for subnet in BANNED_BY_DEFAULT}
