@@ -19,7 +19,7 @@ from labelloop.settings import MissingSecret
 from labelloop.studio import Studio, StudioError
 from trainer import render
 from trainer.backend import Backend, BackendError
-from trainer.display import Display
+from trainer.display import Display, make_console
 from trainer.env import TrainerSettings, get_settings
 from trainer.importer import ImageIndex, Importer
 from trainer.locks import Busy
@@ -171,7 +171,7 @@ def status() -> None:
 
     loop = Loop.connect()
     found = gather(loop.settings, loop.studio, loop.backend)
-    render.status(found, Display().console)
+    render.status(found, make_console())
     if not found.well:
         raise typer.Exit(FAILED)
 
@@ -181,7 +181,7 @@ def models(project: ProjectOption = None) -> None:
     """Every version of the model, oldest first."""
     loop = Loop.connect()
     chosen = loop.project(project)
-    render.models(loop.registry.project(chosen["id"]), chosen["title"], Display().console)
+    render.models(loop.registry.project(chosen["id"]), chosen["title"], make_console())
 
 
 @command

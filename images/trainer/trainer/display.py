@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
 PLAIN_EVERY_S = 10.0
+PLAIN_WIDTH = 160
 
 
 def duration(seconds: float) -> str:
@@ -22,11 +23,17 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d} h"
 
 
+def make_console() -> Console:
+    """stdout; where that is no terminal, wide enough that tables are not wrapped."""
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
+
+
 class Display:
     """One stage at a time: a title, how far it is (0..1), how long it will take, and a word on what it does."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self.console = console or make_console()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._title = ""
@@ -39,6 +46,11 @@ class Display:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._close()
+
+    @property
+    def showing(self) -> bool:
+        """Whether a stage is shown."""
+        return bool(self._title)
 
     def say(self, text: str) -> None:
         """A line of its own."""

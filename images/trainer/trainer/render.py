@@ -36,7 +36,7 @@ def _project(project: ProjectStatus, console: Console) -> None:
     else:
         line("champion", f"{project.champion.version}, {project.champion.detector}, {_score(project.champion)}")
     if project.start is not None:
-        line("start", f"{project.start.detector}; weights: {project.start.start_weights} ({project.start.reason})")
+        line("start", f"{project.start.detector}, weights: {project.start.start_weights}; {_why(project.start)}")
     if project.tasks is not None:
         line("images", f"{project.tasks}, {project.labelled} labelled, {project.waiting} waiting to be labelled")
         if project.unpredicted:
@@ -48,6 +48,11 @@ def _project(project: ProjectStatus, console: Console) -> None:
         line("classes", f"no label takes the champion's {_names(project.unmapped_classes)} (predicted_values in the label config)")
     for problem in project.problems:
         line("problem", problem)
+
+
+def _why(start: Card) -> str:
+    """Why this detector, without the words on its weights."""
+    return start.reason.replace(start.start_weights, "").strip("; ") or "chosen by hand"
 
 
 def _round(open_round: Round | None, last: Round | None) -> str:
@@ -100,7 +105,7 @@ def models(versions: ProjectModels, title: str, console: Console) -> None:
             str(card.images or ""),
             _number(card.metrics.get("mAP")),
             _number(card.metrics.get("AP50")),
-            escape(card.verdict),
+            escape(card.reason if card.round is not None else card.verdict),
         )
     console.print(table)
 

@@ -157,9 +157,7 @@ class Stages:
             self._rounds.move(round_.id, State.TRAINING, message="preparing")
 
         def show(metrics: Metrics) -> None:
-            losses = ", ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in metrics.losses.items())
-            message = f"iteration {metrics.iteration} of {metrics.iterations}; {losses}"
-            self._rounds.progress(round_.id, metrics.fraction, message, metrics.eta)
+            self._rounds.progress(round_.id, metrics.fraction, _in_words(metrics), metrics.eta)
 
         return self._learning.train(
             self._rounds.folder(round_.id), round_.project, snapshot, show, lambda: self._rounds.cancel_requested(round_.id)
@@ -174,6 +172,8 @@ class Stages:
         parent = judgement.champion.version if judgement.champion else None
         if not judgement.promote:
             return self._rounds.move(round_.id, State.KEPT, parent=parent, verdict=f"kept {parent}: {judgement.reason}")
+        if written is None and self._rounds.cancel_requested(round_.id):
+            raise Cancelled
         version = written or self._write(round_, candidate, models, judgement)
         models.promote(version)
         verdict = f"promoted {version}: {judgement.reason}"
@@ -234,6 +234,13 @@ class Stages:
             self._rounds.progress(round_id, fraction, message)
 
         return report
+
+
+def _in_words(metrics: Metrics) -> str:
+    """The iteration and the losses, their sum first."""
+    names = sorted(metrics.losses, key=lambda name: name != "loss")
+    losses = ", ".join(f"{name.removeprefix('loss_')} {metrics.losses[name]:.3f}" for name in names)
+    return f"iteration {metrics.iteration} of {metrics.iterations}; {losses}"
 
 
 def main(arguments: list[str]) -> int:

@@ -89,7 +89,8 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
         _project(row, registry.project(row["id"]), rounds, studio, (served.get(str(row["id"])) or {}).get("version"))
         for row in rows
     ]
-    unreadable = ImageIndex(settings.rounds_dir, settings.images_dir).problems() + _unreadable_elsewhere(served)
+    unreadable = ImageIndex(settings.rounds_dir, settings.images_dir).problems()
+    unreadable += _unreadable_elsewhere(served, {problem.path for problem in unreadable})
     return Status(services, projects, unreadable, problems)
 
 
@@ -104,10 +105,11 @@ def _ask_backend(backend: Backend) -> tuple[dict[str, Row], str | None]:
     return projects, f"{backend.url}/health: {answer.get('reason') or answer.get('detail') or answer}"
 
 
-def _unreadable_elsewhere(served: dict[str, Row]) -> list[Problem]:
-    """Images of tasks that the backend could not read and that are no files of volumes/images."""
+def _unreadable_elsewhere(served: dict[str, Row], known: set[str]) -> list[Problem]:
+    """What the backend could not read beyond the files of volumes/images that are `known` already, e.g. uploads."""
     rows = [row for project in served.values() for row in project.get("unreadable") or []]
-    return [Problem(str(row["url"]), str(row["reason"])) for row in rows if "?d=images/" not in str(row.get("url"))]
+    found = [Problem(str(row.get("url")), str(row.get("reason"))) for row in rows]
+    return [problem for problem in found if not any(problem.path.endswith(f"images/{path}") for path in known)]
 
 
 def _project(row: Row, models: ProjectModels, rounds: Rounds, studio: Studio, serving: str | None) -> ProjectStatus:

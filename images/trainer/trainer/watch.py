@@ -69,7 +69,11 @@ def follow_predictions(
     while True:
         version = registry.project(project_id).champion()
         missing = prelabeller.missing(project_id, version) if version else 0
+        progress = read_progress(rounds_dir, project_id)
+        current = progress if progress is not None and progress.version == version else None
         if not missing and (version is None or studio.project(project_id).get("model_version") in (version, "", None)):
+            if current is not None and current.eta_seconds is None and display.showing:
+                show_progress(current, display)
             display.finish()
             return
         if missing != before:
@@ -77,9 +81,8 @@ def follow_predictions(
         require_worker(rounds_dir)
         beat = heartbeat.read(rounds_dir)
         error = (beat.errors if beat else {}).get("pre-labels", "")
-        progress = read_progress(rounds_dir, project_id)
-        if progress is not None and progress.version == version and not error:
-            show_progress(progress, display)
+        if current is not None and not error:
+            show_progress(current, display)
         else:
             display.update("pre-labels", 0.0, None, error or f"{missing} images wait for {version}")
         if time.monotonic() - moved_at > patience_s:

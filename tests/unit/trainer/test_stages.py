@@ -1,0 +1,186 @@
+"""A round from request to verdict, and the same round when it is interrupted anywhere on its way."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labelloop.registry import ProjectModels, Registry
+from labelloop.studio import Studio, StudioError
+from support.fake_learning import FakeLearning
+from support.fake_studio import FakeStudio
+from support.versions import add_version
+from trainer import stages as stages_module
+from trainer.env import TrainerSettings
+from trainer.rounds import Round, Rounds, State
+from trainer.stages import Stages
+from trainer.train import TrainingFailed
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing of ours catches it."""
+
+
+class Bench:
+    """A registry with v0000 in service, one labelled image, a requested round, and stages made anew for each run."""
+
+    def __init__(self, settings: TrainerSettings, studio: Studio, fake_studio: FakeStudio, models: ProjectModels) -> None:
+        fake_studio.add_task(annotations=1)
+        self.settings, self.studio, self.models = settings, studio, models
+        self.learning = FakeLearning()
+        self.rounds = Rounds(settings.rounds_dir)
+        self.round, _ = self.rounds.request(1, "test")
+
+    def run(self) -> Round:
+        return Stages(self.rounds, Registry(self.settings.models_dir), self.studio, self.learning).run(self.round.id)
+
+
+@pytest.fixture
+def bench(loop_settings: TrainerSettings, studio: Studio, fake_studio: FakeStudio, models: ProjectModels) -> Bench:
+    return Bench(loop_settings, studio, fake_studio, models)
+
+
+def test_a_better_candidate_is_promoted(bench: Bench) -> None:
+    closed = bench.run()
+    assert (closed.state, closed.version, closed.parent) == (State.PROMOTED, "v0001", "v0000")
+    assert closed.verdict == "promoted v0001: mAP 0.500 → 0.600 on 1 hold-out image"
+    assert closed.labelled == 1
+    assert bench.models.champion() == "v0001"
+    card = bench.models.card("v0001")
+    assert (card.round, card.parent, card.verdict) == (bench.round.id, "v0000", "promoted")
+    assert card.metrics["mAP"] == 0.6
+    assert card.score_thresholds == {"ball": 0.4}
+    assert (bench.models.folder("v0001") / "weights.pth").read_bytes() == b"trained"
+
+
+def test_a_worse_candidate_is_not(bench: Bench) -> None:
+    bench.learning.scores = {"candidate": 0.4, "v0000": 0.5}
+    closed = bench.run()
+    assert (closed.state, closed.version) == (State.KEPT, None)
+    assert closed.verdict == "kept v0000: mAP 0.500 → 0.400 on 1 hold-out image"
+    assert bench.models.champion() == "v0000"
+    assert bench.models.versions() == ["v0000"]
+
+
+def _killing(target: Any, name: str, countdown: list[int], patch: pytest.MonkeyPatch) -> None:
+    """Every call of target.name has two moments, before and after; at the one countdown says, the process is killed."""
+    original = getattr(target, name)
+
+    def tick() -> None:
+        countdown[0] -= 1
+        if countdown[0] == 0:
+            raise Killed
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        tick()
+        answer = original(*args, **kwargs)
+        tick()
+        return answer
+
+    patch.setattr(target, name, called)
+
+
+@pytest.mark.parametrize("candidate, state", [(0.6, State.PROMOTED), (0.4, State.KEPT)])
+def test_killed_at_any_moment_and_gone_on_with(
+    candidate: float, state: State, tmp_path: Path, loop_settings: TrainerSettings, studio: Studio, fake_studio: FakeStudio
+) -> None:
+    for moment in range(1, 200):
+        settings = loop_settings.model_copy(update={"labelloop_home": tmp_path / str(moment)})
+        models = Registry(settings.models_dir).project(1)
+        models.promote(add_version(models, tmp_path / "made"))
+        bench = Bench(settings, studio, fake_studio, models)
+        bench.learning.scores["candidate"] = candidate
+        countdown = [moment]
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("snapshot", "train", "evaluate", "decide"):
+                _killing(bench.learning, name, countdown, patch)
+            _killing(Rounds, "move", countdown, patch)
+            _killing(ProjectModels, "write", countdown, patch)
+            _killing(ProjectModels, "promote", countdown, patch)
+            _killing(stages_module, "write_text", countdown, patch)
+            try:
+                bench.run()
+            except Killed:
+                pass
+            else:
+                assert moment > 20
+                return
+        closed = bench.run()
+        assert closed.state == state, f"killed at moment {moment}"
+        assert len(bench.rounds.history(1)) == 1
+        promoted = state == State.PROMOTED
+        assert models.versions() == (["v0000", "v0001"] if promoted else ["v0000"])
+        assert models.champion() == ("v0001" if promoted else "v0000")
+        assert bench.learning.calls.count("snapshot") == 1
+        assert bench.learning.calls.count("train") == 1
+    pytest.fail("the round never came to its end")
+
+
+def test_a_rollback_during_the_evaluation_is_compared_with(bench: Bench, tmp_path: Path) -> None:
+    bench.models.promote(add_version(bench.models, tmp_path / "made"))
+    bench.learning.scores |= {"v0001": 0.7}
+    with pytest.MonkeyPatch.context() as patch:
+        _killing(stages_module, "write_text", countdown := [2], patch)
+        with pytest.raises(Killed):
+            bench.run()
+    assert countdown == [0]
+    bench.models.promote("v0000")
+    closed = bench.run()
+    assert closed.verdict == "promoted v0002: mAP 0.500 → 0.600 on 1 hold-out image"
+    assert closed.parent == "v0000"
+
+
+def test_a_finished_round_is_left_alone(bench: Bench) -> None:
+    first = bench.run()
+    calls = list(bench.learning.calls)
+    assert bench.run() == first
+    assert bench.learning.calls == calls
+
+
+def fail_with(error: Exception) -> Callable[[], None]:
+    def raising() -> None:
+        raise error
+
+    return raising
+
+
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (TrainingFailed("the loss is not a number at iteration 3"), "the loss is not a number at iteration 3"),
+        (KeyError("bbox_head"), "KeyError: 'bbox_head'"),
+    ],
+)
+def test_a_failure_is_told(bench: Bench, error: Exception, words: str) -> None:
+    bench.learning.during_training = fail_with(error)
+    closed = bench.run()
+    assert (closed.state, closed.error) == (State.FAILED, words)
+    assert bench.models.champion() == "v0000"
+
+
+def test_a_cancelled_round_promotes_nothing(bench: Bench) -> None:
+    bench.learning.during_training = lambda: bench.rounds.cancel(bench.round.id) and None
+    closed = bench.run()
+    assert (closed.state, closed.verdict) == (State.CANCELLED, "cancelled while evaluating")
+    assert bench.models.versions() == ["v0000"]
+
+
+@pytest.mark.parametrize("first_answer", [0, 503])
+def test_without_label_studio_the_round_stays_open(bench: Bench, fake_studio: FakeStudio, first_answer: int) -> None:
+    if first_answer:
+        fake_studio.down = True
+    else:
+        bench.studio.url = "http://127.0.0.1:9"
+    with pytest.raises(StudioError, match="127.0.0.1"):
+        bench.run()
+    assert bench.rounds.open_round(1) is not None
+    fake_studio.down = False
+    bench.studio.url = fake_studio.url
+    assert bench.run().state == State.PROMOTED
+
+
+def test_progress_shows_losses(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(bench.rounds, "progress", lambda *args: seen.append(str(args[2])))
+    bench.run()
+    assert "iteration 5 of 10; loss 1.500, bbox 0.500" in seen

@@ -1,0 +1,332 @@
+"""The worker: starting models, due rounds, the round that runs, and services that come and go."""
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labelloop.registry import ProjectModels, Registry
+from labelloop.studio import Studio
+from support import shapes
+from support.fake_backend import FakeBackend
+from support.fake_studio import FakeStudio
+from support.versions import add_version
+from trainer import heartbeat, importer
+from trainer.backend import Backend
+from trainer.chores import FIRST_PAUSE_S, LONGEST_PAUSE_S, Chore
+from trainer.env import TrainerSettings
+from trainer.locks import holding
+from trainer.process import RETRY, STOPPED
+from trainer.rounds import Rounds, State
+from trainer.worker import Worker
+
+
+class FakeChild:
+    """A child process whose end the test decides."""
+
+    def __init__(self, arguments: list[str], log_path: Path) -> None:
+        self.arguments, self.log_path = arguments, log_path
+        self.exit: int | None = None
+        self.stopped = False
+        self.pid = 4711
+
+    def status(self) -> int | None:
+        return self.exit
+
+    def stop(self, patience_s: float = 0.0) -> None:
+        self.stopped = True
+        self.exit = STOPPED
+
+    def last_words(self) -> str:
+        return "its last words"
+
+
+class Bench:
+    def __init__(self, settings: TrainerSettings, studio: Studio, backend: Backend) -> None:
+        self.settings, self.studio, self.backend = settings, studio, backend
+        self.children: list[FakeChild] = []
+        self.rounds = Rounds(settings.rounds_dir)
+        self.models = Registry(settings.models_dir).project(1)
+        self.worker = self.new_worker()
+
+    def new_worker(self) -> Worker:
+        def spawn(arguments: list[str], log_path: Path) -> Any:
+            self.children.append(FakeChild(arguments, log_path))
+            return self.children[-1]
+
+        return Worker(self.settings, self.studio, self.backend, spawn)
+
+    def begin_round(self) -> FakeChild:
+        self.rounds.request(1, "test")
+        self.worker.tend_rounds()
+        return self.children[-1]
+
+    def end(self, child: FakeChild, status: int) -> None:
+        child.exit = status
+        self.worker.tend_rounds()
+
+
+@pytest.fixture
+def bench(loop_settings: TrainerSettings, studio: Studio, backend: Backend) -> Bench:
+    return Bench(loop_settings.model_copy(update={"retrain_every": 3}), studio, backend)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_a_project_gets_its_starting_model_before_anybody_asks(bench: Bench, tmp_path: Path) -> None:
+    bench.worker.look_around()
+    bench.worker.look_around()
+    assert [child.arguments for child in bench.children] == [["trainer.starting", "1"]]
+    bench.models.promote(add_version(bench.models, tmp_path / "made"))
+    bench.children[0].exit = 0
+    bench.worker.look_around()
+    assert len(bench.children) == 1
+
+
+def test_a_starting_model_that_fails_is_tried_again_and_told(bench: Bench) -> None:
+    bench.worker.look.run_if_due()
+    bench.children[0].exit = 1
+    bench.worker.look.poke()
+    bench.worker.look.run_if_due()
+    assert "starting model could not be written: its last words" in (bench.worker.look.error or "")
+    bench.worker.look_around()
+    assert len(bench.children) == 2
+
+
+def test_projects_without_boxes_are_left_alone(bench: Bench, fake_studio: FakeStudio) -> None:
+    fake_studio.projects.clear()
+    fake_studio.add_project(label_config='<View><Text name="t" value="$t"/><Choices name="c" toName="t"/></View>')
+    bench.worker.look_around()
+    assert bench.children == []
+
+
+@pytest.mark.parametrize("labelled, requested", [(2, False), (3, True)])
+def test_enough_new_labels_make_a_round(
+    labelled: int, requested: bool, bench: Bench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
+    for _ in range(labelled):
+        fake_studio.add_task(annotations=1)
+    for _ in range(5):
+        fake_studio.add_task()
+    bench.worker.look_around()
+    assert (bench.rounds.open_round(1) is not None) == requested
+
+
+@pytest.mark.parametrize("end", [State.FAILED, State.CANCELLED])
+def test_labels_count_from_the_last_round_whatever_became_of_it(
+    end: State, bench: Bench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
+    for _ in range(3):
+        fake_studio.add_task(annotations=1)
+    bench.worker.look_around()
+    round_ = bench.rounds.open_rounds()[0]
+    bench.rounds.move(round_.id, end)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is None
+    for _ in range(3):
+        fake_studio.add_task(annotations=1)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is not None
+
+
+def test_deleted_labels_do_not_put_off_the_next_round(bench: Bench, models: ProjectModels, fake_studio: FakeStudio) -> None:
+    round_, _ = bench.rounds.request(1, "test")
+    bench.rounds.move(round_.id, State.FAILED, labelled=100)
+    bench.worker.look_around()
+    for _ in range(3):
+        fake_studio.add_task(annotations=1)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is not None
+
+
+def test_zero_turns_it_off(bench: Bench, models: ProjectModels, fake_studio: FakeStudio) -> None:
+    bench.settings.retrain_every = 0
+    for _ in range(9):
+        fake_studio.add_task(annotations=1)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is None
+
+
+def test_a_requested_round_is_begun_once(bench: Bench) -> None:
+    child = bench.begin_round()
+    bench.worker.tend_rounds()
+    assert [c.arguments for c in bench.children] == [["trainer.stages", "1"]]
+    assert child.log_path == bench.settings.rounds_dir / "00001" / "log.txt"
+
+
+def test_rounds_of_two_projects_run_one_after_the_other(bench: Bench) -> None:
+    child = bench.begin_round()
+    bench.rounds.request(2, "test")
+    bench.worker.tend_rounds()
+    assert len(bench.children) == 1
+    bench.rounds.move(1, State.FAILED, error="for a test")
+    bench.end(child, 0)
+    bench.worker.tend_rounds()
+    assert bench.children[-1].arguments == ["trainer.stages", "2"]
+
+
+def test_a_round_that_was_open_before_is_taken_up(bench: Bench) -> None:
+    bench.begin_round()
+    bench.rounds.move(1, State.SNAPSHOTTING)
+    bench.worker = bench.new_worker()
+    bench.worker.tend_rounds()
+    assert bench.children[-1].arguments == ["trainer.stages", "1"]
+
+
+def test_a_process_that_dies_is_given_one_more_chance(bench: Bench) -> None:
+    child = bench.begin_round()
+    bench.end(child, -9)
+    bench.worker.tend_rounds()
+    assert len(bench.children) == 2
+    bench.end(bench.children[1], -9)
+    failed = bench.rounds.get(1)
+    assert failed.state == State.FAILED
+    assert failed.error == "its process ended with SIGKILL (out of memory?) 2 times: its last words"
+    bench.worker.tend_rounds()
+    assert len(bench.children) == 2
+
+
+def test_a_round_without_label_studio_is_tried_again_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("trainer.worker.RETRY_PAUSES_S", (0.2,))
+    child = bench.begin_round()
+    bench.end(child, RETRY)
+    assert "round 1: its last words; again in 0 s" in caplog.text
+    bench.worker.tend_rounds()
+    assert len(bench.children) == 1
+    time.sleep(0.25)
+    bench.worker.tend_rounds()
+    assert len(bench.children) == 2
+    assert bench.rounds.get(1).state == State.REQUESTED
+
+
+def test_a_round_that_does_not_stop_when_cancelled_is_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = bench.begin_round()
+    bench.rounds.move(1, State.SNAPSHOTTING)
+    bench.rounds.cancel(1)
+    bench.worker.tend_rounds()
+    assert not child.stopped
+    monkeypatch.setattr("trainer.worker.CANCEL_PATIENCE_S", -1.0)
+    bench.worker.tend_rounds()
+    assert child.stopped
+    bench.worker.tend_rounds()
+    assert bench.rounds.get(1).state == State.CANCELLED
+
+
+def test_stopping_leaves_the_round_open(bench: Bench) -> None:
+    child = bench.begin_round()
+    bench.worker.stop()
+    bench.worker.run()
+    assert child.stopped
+    assert bench.rounds.open_round(1) is not None
+
+
+def test_it_imports_and_pre_labels_while_a_round_trains(
+    bench: Bench, models: ProjectModels, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer, "SETTLED_S", 0.0)
+    shapes.picture(1).image.save(bench.settings.images_dir / "a.png")
+    fake_studio.files.append("a.png")
+    bench.rounds.request(1, "test")
+    thread = threading.Thread(target=bench.worker.run)
+    thread.start()
+    try:
+        wait_until(lambda: bool(bench.children))
+        wait_until(lambda: bool(fake_studio.predictions))
+        assert bench.children[0].exit is None
+        beat = heartbeat.read(bench.settings.rounds_dir)
+        assert beat is not None and beat.fresh and beat.projects == {"1": "v0000"} and beat.errors == {}
+    finally:
+        bench.worker.stop()
+        thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_label_studio_down_is_logged_and_got_over(
+    bench: Bench, models: ProjectModels, fake_studio: FakeStudio, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    fake_studio.down = True
+    bench.worker.look.run_if_due()
+    assert f"projects: GET {fake_studio.url}/api/projects: 503" in caplog.text
+    bench.worker.beat()
+    beat = heartbeat.read(bench.settings.rounds_dir)
+    assert beat is not None and beat.projects is None and "503" in beat.errors["projects"]
+    fake_studio.down = False
+    bench.worker.look_around()
+    bench.worker.beat()
+    beat = heartbeat.read(bench.settings.rounds_dir)
+    assert beat is not None and beat.projects == {"1": "v0000"}
+
+
+def test_the_backend_down_is_no_reason_to_stop(
+    bench: Bench, models: ProjectModels, fake_studio: FakeStudio, fake_backend: FakeBackend
+) -> None:
+    bench.worker._prelabeller._backend_wait_s = 0.0
+    fake_studio.add_task()
+    fake_backend.down = True
+    bench.worker.look_around()
+    bench.worker.predicting.run_if_due()
+    assert fake_backend.url in (bench.worker.predicting.error or "")
+    fake_backend.down = False
+    bench.worker.predict()
+    assert len(fake_studio.predictions) == 1
+
+
+def test_pauses_double_up_to_a_minute() -> None:
+    now = [0.0]
+    pauses = []
+
+    def failing() -> None:
+        raise OSError("http://nowhere does not answer")
+
+    chore = Chore("test", 5.0, failing, clock=lambda: now[0])
+    for _ in range(8):
+        chore.run_if_due()
+        pauses.append(chore.due_in())
+        now[0] += chore.due_in()
+    assert pauses == [FIRST_PAUSE_S, 4.0, 8.0, 16.0, 32.0, LONGEST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
+    assert chore.error == "http://nowhere does not answer"
+    chore.work = lambda: None
+    chore.run_if_due()
+    assert chore.error is None
+    assert chore.due_in() == 5.0
+
+
+def test_a_poke_hurries_a_chore_but_not_one_that_waits_after_a_failure() -> None:
+    now = [0.0]
+    chore = Chore("test", 5.0, lambda: None, clock=lambda: now[0])
+    chore.run_if_due()
+    chore.poke()
+    assert chore.due_in() == 0.0
+    chore.work = lambda: 1 // 0
+    chore.run_if_due()
+    chore.poke()
+    assert chore.due_in() == FIRST_PAUSE_S
+
+
+def test_a_second_worker_on_the_volume_is_refused(loop_settings: TrainerSettings, models: ProjectModels) -> None:
+    program = "import trainer.worker as w; w.PREVIOUS_WORKER_S = 0.0; raise SystemExit(w.main())"
+    with holding(loop_settings.rounds_dir / "worker.lock"):
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert "another worker runs on this volume" in done.stderr
+    assert "LABELLOOP_HOME" in done.stderr
+
+
+def test_a_missing_secret_is_named(loop_settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("API_TOKEN")
+    done = subprocess.run([sys.executable, "-m", "trainer.worker"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "API_TOKEN is not set" in done.stderr
