@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pytest
+from labelloop.settings import MissingSecret, Settings
+from provisioner import environment
+from pydantic import SecretStr
+
+
+def settings(secret_key: str | None = "k") -> Settings:
+    return Settings(labelloop_home=Path("/home"), secret_key=SecretStr(secret_key) if secret_key else None)
+
+
+def test_paths_follow_the_home_and_urls_stay_relative() -> None:
+    variables = environment.label_studio_environment(settings())
+    assert variables["LABEL_STUDIO_BASE_DATA_DIR"] == "/home/volumes/labelstudio"
+    assert variables["LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"] == "/home/volumes"
+    assert "LABEL_STUDIO_HOST" not in variables
+
+
+def test_an_operators_own_variable_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in environment.label_studio_environment(settings()):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LABEL_STUDIO_ML_TIMEOUT_PREDICT", "9")
+    with monkeypatch.context() as scope:
+        taken: dict[str, str] = {"LABEL_STUDIO_ML_TIMEOUT_PREDICT": "9"}
+        scope.setattr(environment.os, "environ", taken)
+        environment.apply(settings())
+    assert taken["LABEL_STUDIO_ML_TIMEOUT_PREDICT"] == "9"
+    assert taken["LABEL_STUDIO_COLLECT_ANALYTICS"] == "false"
+
+
+def test_without_a_secret_key_nothing_starts() -> None:
+    with pytest.raises(MissingSecret, match="SECRET_KEY"):
+        environment.label_studio_environment(settings(None))
