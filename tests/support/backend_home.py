@@ -1,4 +1,4 @@
-"""A backend with a detector that needs no torch: what it sees is written in an image's size and brightness."""
+"""A backend with a detector that needs no torch: what it sees is in an image's size and brightness."""
 
 import base64
 import threading

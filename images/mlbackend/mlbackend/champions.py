@@ -152,7 +152,7 @@ class Champions:
                 error += f" {champion.version} keeps serving."
         with self._lock:
             if error and error != place.error:
-                log.error("%s", error)
+                log.warning("%s", error)
             elif champion is not place.champion and champion is not None:
                 log.info(
                     "project %d: %s serves, loaded in %.1f s",

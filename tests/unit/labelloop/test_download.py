@@ -16,7 +16,7 @@ Reply = Callable[[BaseHTTPRequestHandler], None]
 
 
 class Host:
-    """A web server on 127.0.0.1 whose paths are functions; `authorizations` holds what each request carried."""
+    """A web server on 127.0.0.1; `authorizations` holds the path and the credentials of each request."""
 
     def __init__(self) -> None:
         self.paths: dict[str, Reply] = {}
@@ -42,7 +42,7 @@ class Host:
 def body(content: bytes, **headers: str) -> Reply:
     def reply(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
-        for name, value in {"Content-Length": str(len(content)), **headers}.items():
+        for name, value in {"Content_Length": str(len(content)), **headers}.items():
             request.send_header(name.replace("_", "-"), value)
         request.end_headers()
         request.wfile.write(content)
@@ -148,17 +148,15 @@ def test_redirects_end(studio: Host) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["127.0.0.1", "127.8.8.8", "0.0.0.0", "169.254.169.254", "::1", "::", "fe80::1%eth0", "::ffff:169.254.169.254",
-     "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "224.0.0.1", "255.255.255.255",
-     "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"],
+    ["127.0.0.1", "127.8.8.8", "0.0.0.0", "169.254.169.254", "::1", "::", "fe80::1%eth0",
+     "::ffff:169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192",
+     "224.0.0.1", "255.255.255.255", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"],
 )  # fmt: skip
 def test_refused_addresses(address: str) -> None:
     assert refused(address)
 
 
-@pytest.mark.parametrize(
-    "address", ["8.8.8.8", "10.0.0.5", "192.168.1.7", "172.20.0.3", "2606:4700::1", "fd12::5"]
-)
+@pytest.mark.parametrize("address", ["8.8.8.8", "10.0.0.5", "192.168.1.7", "172.20.0.3", "fd12::5"])
 def test_addresses_where_images_may_live(address: str) -> None:
     assert not refused(address)
 

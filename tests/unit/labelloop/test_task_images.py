@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-import labelloop.task_images as task_images
+from labelloop import task_images
 from labelloop.images import ImageError
 from labelloop.settings import Settings
 from labelloop.task_images import image_name, resolve_task_image
@@ -185,7 +185,7 @@ def test_cloud_urls_are_resolved_by_label_studio(settings: Settings, downloads: 
 
 
 def test_cloud_url_without_a_task_says_why(settings: Settings) -> None:
-    with pytest.raises(ImageError, match="s3://bucket/a.jpg.*did not resolve"):
+    with pytest.raises(ImageError, match=r"s3://bucket/a\.jpg.*did not resolve"):
         resolve_task_image("s3://bucket/a.jpg", settings)
 
 

@@ -1,68 +1,22 @@
 """Training requests go to the trainer; the backend itself never trains."""
 
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.backend_home import TRAINER_PASSWORD, Home
+from support.backend_home import Home
+from support.fake_trainer import FakeTrainer, basic
 
 PROJECT = {"id": 1, "title": "t", "label_config": "<View/>"}
-
-
-class FakeTrainer:
-    """Answers as the trainer's API does; `asked` holds "METHOD path" and the body of each request."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, Any]] = []
-        self.answer: tuple[int, Any] = (201, {"round": 7, "state": "requested", "joined": False})
-        self.rounds: list[dict[str, Any]] = []
-        trainer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                trainer.asked.append((f"POST {self.path}", body))
-                self.reply(*trainer.answer)
-
-            def do_GET(self) -> None:
-                trainer.asked.append((f"GET {self.path}", None))
-                self.reply(200, trainer.rounds)
-
-            def reply(self, status: int, content: Any) -> None:
-                if self.headers["Authorization"] != trainer.expected:
-                    status, content = 401, {"detail": "no"}
-                body = content if isinstance(content, bytes) else json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.expected = _basic("mlbackend", TRAINER_PASSWORD)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
-def _basic(user: str, password: str) -> str:
-    import base64
-
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 @pytest.fixture
 def trainer() -> Iterator[FakeTrainer]:
     fake = FakeTrainer()
     yield fake
-    fake.server.shutdown()
-    fake.server.server_close()
+    fake.close()
 
 
 @pytest.fixture
@@ -127,7 +81,7 @@ def test_what_the_trainer_refuses_is_passed_on(
 
 
 def test_wrong_trainer_password_is_named(home: Home, trainer: FakeTrainer) -> None:
-    trainer.expected = _basic("mlbackend", "changed")
+    trainer.expected = basic("mlbackend", "changed")
     answer = home.client.post("/train", json={"project": "1.1"})
     assert answer.status_code == 503
     assert "TRAINER_PASSWORD" in answer.json["error"]

@@ -1,0 +1,117 @@
+"""Label Studio's own client and model code against the backend: what it would show and store."""
+
+import base64
+from typing import Any
+
+from conftest import Ask
+
+from support.backend_home import LABEL_CONFIG, PASSWORD, Home, wait_until
+from support.fake_trainer import FakeTrainer
+
+
+def serialized(*urls: str) -> list[dict[str, Any]]:
+    """Tasks as TaskSimpleSerializer gives them."""
+    return [
+        {
+            "id": 100 + index,
+            "data": {"image": url},
+            "meta": {},
+            "created_at": "2026-11-22T18:00:00.000000Z",
+            "updated_at": "2026-11-22T18:00:00.000000Z",
+            "is_labeled": False,
+            "overlap": 1,
+            "inner_id": index + 1,
+            "total_annotations": 0,
+            "cancelled_annotations": 0,
+            "total_predictions": 0,
+            "comment_count": 0,
+            "project": 1,
+            "file_upload": None,
+            "annotations": [],
+            "predictions": [],
+        }
+        for index, url in enumerate(urls)
+    ]
+
+
+def test_connecting_asking_for_versions_and_predicting(home: Home, label_studio: Ask) -> None:
+    home.add_version()
+    wait_until(lambda: home.health()[0] == 200)
+    tasks = serialized(
+        home.add_image("a.png"), "/data/local-files/?d=images/gone.png", home.add_image("b c.png")
+    )
+    health, setup, versions, stored, requests = label_studio(
+        ["health"], ["setup"], ["versions"], ["predict", tasks], ["requests_of_predict", tasks]
+    )
+    assert (health["type"], health["status"]) == ("ok", 200)
+    assert (setup["type"], setup["response"]) == ("ok", {"model_version": "v0000"})
+    assert versions["response"]["versions"] == ["v0000"]
+    assert [prediction["task"] for prediction in stored] == [100, 101, 102]
+    assert [bool(prediction["result"]) for prediction in stored] == [True, False, True]
+    assert {prediction["model_version"] for prediction in stored} == {"v0000"}
+    assert all(0 <= prediction["score"] <= 1 for prediction in stored)
+    assert requests == 1
+
+
+def test_label_studio_would_store_every_prediction(home: Home, label_studio: Ask) -> None:
+    home.add_version()
+    tasks = serialized(home.add_image("a.png"), "/nope", *(home.add_image(f"{n}.png") for n in range(98)))
+    (stored,) = label_studio(["predict", tasks])
+    assert len(stored) == 100
+    assert label_studio(["refusals", stored]) == [[]]
+
+
+def test_predictions_carry_the_version_that_made_them(home: Home, label_studio: Ask) -> None:
+    home.add_version()
+    home.setup()
+    home.add_version()
+    wait_until(lambda: home.serves("v0001"))
+    setup, stored = label_studio(["setup"], ["predict", serialized(home.add_image("a.png"))])
+    assert setup["response"]["model_version"] == stored[0]["model_version"] == "v0001"
+
+
+def test_what_label_studio_shows_of_a_refusal(home: Home, label_studio: Ask) -> None:
+    health, setup = label_studio(["health"], ["setup"])
+    assert (health["type"], health["status"]) == ("error", 503)
+    assert "no model yet" in setup["response"]["error"]
+    home.add_version()
+    wait_until(lambda: home.health()[0] == 200)
+    (setup,) = label_studio(["setup"], label_config="<View></View>")
+    assert "400" in setup["response"]["error"] and "RectangleLabels" in setup["response"]["error"]
+    (setup,) = label_studio(["setup"], password="wrong")
+    assert "401" in setup["response"]["error"] and "BACKEND_PASSWORD" in setup["response"]["error"]
+
+
+def test_start_training_reaches_the_trainer(home: Home, trainer: FakeTrainer, label_studio: Ask) -> None:
+    home.add_version()
+    (train,) = label_studio(["train"])
+    assert train == {
+        "type": "ok", "status": 201, "response": {"round": 7, "state": "requested", "joined": False},
+    }  # fmt: skip
+    assert trainer.asked == [("POST /projects/1/rounds", {"requested_by": "button"})]
+
+
+def test_a_trainer_that_is_down_is_shown(home: Home, trainer: FakeTrainer, label_studio: Ask) -> None:
+    trainer.close()
+    (train,) = label_studio(["train"])
+    assert train["status"] == 503
+    assert "trainer does not answer" in train["response"]["error"]
+
+
+def test_webhooks_with_and_without_credentials(trainer: FakeTrainer, label_studio: Ask) -> None:
+    token = base64.b64encode(f"labelstudio:{PASSWORD}".encode()).decode()
+    bare, known = label_studio(["webhook", {}], ["webhook", {"Authorization": f"Basic {token}"}])
+    assert (bare, known) == (401, 201)
+    assert trainer.asked == []
+
+
+def test_label_config_with_more_than_boxes(home: Home, label_studio: Ask) -> None:
+    home.add_version()
+    choices = '<Choices name="c" toName="image"><Choice value="good"/></Choices>'
+    config = LABEL_CONFIG.replace("</View>", choices + '<TextArea name="t" toName="image"/></View>')
+    setup, stored = label_studio(
+        ["setup"], ["predict", serialized(home.add_image("a.png"))], label_config=config
+    )
+    assert setup["type"] == "ok"
+    assert stored[0]["result"][0]["from_name"] == "label"
+    assert label_studio(["refusals", stored], label_config=config) == [[]]
