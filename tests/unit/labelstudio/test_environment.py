@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,9 @@ def test_paths_follow_the_home_and_urls_stay_relative() -> None:
 
 
 def test_an_operators_own_variable_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in environment.label_studio_environment(settings()):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LABEL_STUDIO_ML_TIMEOUT_PREDICT", "9")
-    with monkeypatch.context() as scope:
-        taken: dict[str, str] = {"LABEL_STUDIO_ML_TIMEOUT_PREDICT": "9"}
-        scope.setattr(environment.os, "environ", taken)
-        environment.apply(settings())
+    taken = {"LABEL_STUDIO_ML_TIMEOUT_PREDICT": "9"}
+    monkeypatch.setattr(os, "environ", taken)
+    environment.apply(settings())
     assert taken["LABEL_STUDIO_ML_TIMEOUT_PREDICT"] == "9"
     assert taken["LABEL_STUDIO_COLLECT_ANALYTICS"] == "false"
 
