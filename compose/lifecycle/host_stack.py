@@ -145,6 +145,10 @@ class HostStack:
             board.show(states, seconds)
             if states and all(state == "healthy" for state in states.values()):
                 return
+            dead = self._programs_given_up()
+            if dead:
+                raise Failure(f"supervisord gave up on {', '.join(dead)}. Its last words:\n\n{self.last_words()}\n",
+                              do="`make logs` shows more; `make restart` tries again.")
             if not states:
                 raise Failure("supervisord ended", do=f"See {self._log}.")
             if seconds > START_SECONDS:
@@ -161,6 +165,13 @@ class HostStack:
             return "healthy"
         words = (done.stdout.strip() or done.stderr.strip() or "no answer").splitlines()
         return f"starting ({words[-1][:100]})"
+
+    def _programs_given_up(self) -> list[str]:
+        """Programs that ended again and again."""
+        command = [str(self._home.venvs / "ml/bin/supervisorctl"), "--configuration", str(self._home.run / "supervisord.conf"), "status"]
+        # supervisorctl exits with 3 when a program isn't running, which the provisioner is not once it is done.
+        told = subprocess.run(command, capture_output=True, text=True, env=self._environment()).stdout
+        return [row.split()[0] for row in told.splitlines() if " FATAL " in row]
 
     def _environment(self) -> dict[str, str]:
         """What the images and docker-compose.yml give the programs, with this host's paths and ports."""
@@ -185,8 +196,7 @@ class HostStack:
             "LOG_MAXBYTES": "0",
             "LABELSTUDIO_BIND": f"{bind}:{port}",
             "MLBACKEND_BIND": f"127.0.0.1:{backend}",
-            "TRAINER_BIND": "127.0.0.1",
-            "TRAINER_PORT": trainer,
+            "TRAINER_BIND": f"127.0.0.1:{trainer}",
         }
 
     def _pid(self) -> Optional[int]:
