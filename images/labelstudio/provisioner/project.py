@@ -14,25 +14,24 @@ log = logging.getLogger(__name__)
 TITLE_LENGTH = range(3, 51)
 NOT_FOUND = 404
 
+# Label Studio shows lists and paragraphs without marks and gaps.
 INSTRUCTIONS = """\
 <h4>Correct what the model proposes</h4>
-<ol>
-<li>Look at the proposed boxes: move and resize them until they fit tightly, all of the object inside.</li>
-<li>Delete boxes that are wrong; change the label of those that are misnamed.</li>
-<li>Draw what was missed: press the label's number, then drag.</li>
-<li><b>Submit</b>, also when nothing is left to mark: an image without boxes teaches the model, too.</li>
-</ol>
-<p>Use <b>Skip</b> only for images that cannot be judged: nothing is learnt from them. The next image is the
-one that the model is least sure of.</p>
+<b>1.</b> Move and resize the proposed boxes until they fit tightly, with all of the object inside.<br>
+<b>2.</b> Delete boxes that are wrong; change the label of those that are misnamed.<br>
+<b>3.</b> Draw what was missed: press the label's number, then drag.<br>
+<b>4.</b> <b>Submit</b>, also when nothing is left to mark: an image without boxes teaches the model, too.<br><br>
+<b>Skip</b> only images that cannot be judged: nothing is learnt from them. The next image is the one that the
+model is least sure of.
 """
-
 
 FIELDS = {
     "description": "Drop images into volumes/images, correct the boxes; the model learns from that.",
     "expert_instruction": INSTRUCTIONS,
     "sampling": "Uncertainty sampling",
     "show_collab_predictions": True,
-    "evaluate_predictions_automatically": True,
+    # Off: each listing of tasks would ask the backend for what the trainer is pre-labelling already, and wait for it.
+    "evaluate_predictions_automatically": False,
     "enable_empty_annotation": True,
 }
 

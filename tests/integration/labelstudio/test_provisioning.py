@@ -50,7 +50,7 @@ def test_the_project_is_ready_for_active_learning(provisioned: LabelStudio) -> N
     project = provisioned.studio.project(state(provisioned)["project"])
     assert project["title"] == "labelloop"
     assert project["sampling"] == "Uncertainty sampling"
-    assert project["show_collab_predictions"] and project["evaluate_predictions_automatically"]
+    assert project["show_collab_predictions"] and not project["evaluate_predictions_automatically"]
     assert project["label_config"] == (REPO / "configs/labels/everyday.xml").read_text().strip()
     assert "<b>Submit</b>" in project["expert_instruction"]
 
