@@ -17,6 +17,6 @@ def configure() -> None:
         format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
         handlers=[_Console(sys.stdout)],
     )
-    for noisy in ("torch.utils.cpp_extension", "urllib3", "mmcv"):
+    for noisy in ("torch.utils.cpp_extension", "matplotlib", "urllib3", "mmcv"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"mmcv|mmdet|torch")
