@@ -24,28 +24,40 @@ MEMORY_GB = 3.5
 
 def check_docker(home: Home, settings: dict[str, str], *, built: bool) -> None:
     """Raises:
-        Failure: the first thing that is missing.
+    Failure: the first thing that is missing.
     """
     info = engine.engine_info()
     _version("engine", info.get("ServerVersion"), ENGINE, "Install Docker Engine, or use RUNTIME=host.")
-    _version("compose", engine.compose_version(), COMPOSE, "Install the Compose v2 plugin, or use RUNTIME=host.")
+    _version(
+        "compose", engine.compose_version(), COMPOSE, "Install the Compose v2 plugin, or use RUNTIME=host."
+    )
     root = Path(str(info.get("DockerRootDir", "/var/lib/docker")))
-    _disk(root if root.is_dir() else home.root, RUN_GB if built else BUILD_GB,
-          "Free some (`docker system prune` removes unused images), or move the engine's data-root.")
+    _disk(
+        root if root.is_dir() else home.root,
+        RUN_GB if built else BUILD_GB,
+        "Free some (`docker system prune` removes unused images), or move the engine's data-root.",
+    )
     _memory(float(info.get("MemTotal", 0)))
     project = settings.get("COMPOSE_PROJECT_NAME", "labelloop")
     running = engine.containers(project)
     _project(home, project, running)
-    _port(settings, "labelstudio" in {engine.service_of(container) for container in running
-                                      if container["State"]["Running"]})
+    _port(
+        settings,
+        "labelstudio"
+        in {engine.service_of(container) for container in running if container["State"]["Running"]},
+    )
 
 
 def check_host(home: Home, settings: dict[str, str], *, built: bool, running: bool) -> None:
     """Raises:
-        Failure: the first thing that is missing.
+    Failure: the first thing that is missing.
     """
     line("python", host_python.find_python())
-    _disk(home.root, RUN_GB if built else HOST_BUILD_GB, "Free some, or clone the repository onto a larger disk.")
+    _disk(
+        home.root,
+        RUN_GB if built else HOST_BUILD_GB,
+        "Free some, or clone the repository onto a larger disk.",
+    )
     _memory(_memory_of_host())
     _port(settings, running)
 
@@ -69,8 +81,12 @@ def _memory(total: float) -> None:
     if not total:
         return
     if total < MEMORY_GB * 1e9:
-        raise Failure("memory", found=f"{total / 1e9:.1f} GB", needed=f"{MEMORY_GB} GB",
-                      do="Give the machine (or Docker's virtual machine) more.")
+        raise Failure(
+            "memory",
+            found=f"{total / 1e9:.1f} GB",
+            needed=f"{MEMORY_GB} GB",
+            do="Give the machine (or Docker's virtual machine) more.",
+        )
     line("memory", f"{total / 1e9:.0f} GB (needed {MEMORY_GB})")
 
 
@@ -83,13 +99,21 @@ def _memory_of_host() -> float:
 def _project(home: Home, project: str, running: list[dict[str, Any]]) -> None:
     elsewhere = {engine.folder_of(container) for container in running} - {str(home.root), ""}
     if elsewhere:
-        raise Failure(f"the name {project}", found=f"a stack of that name from {', '.join(sorted(elsewhere))}", needed="a free name",
-                      do=f"`make down` there, or `make up COMPOSE_PROJECT_NAME={project}2 PORT=…` here.")
+        raise Failure(
+            f"the name {project}",
+            found=f"a stack of that name from {', '.join(sorted(elsewhere))}",
+            needed="a free name",
+            do=f"`make down` there, or `make up COMPOSE_PROJECT_NAME={project}2 PORT=…` here.",
+        )
 
 
 def _port(settings: dict[str, str], ours: bool) -> None:
     address, port = settings.get("BIND", "127.0.0.1"), int(settings.get("PORT", "8080"))
     if not ours and not port_is_free(address, port):
-        raise Failure(f"port {port} on {address}", found="another program listening", needed="a free port",
-                      do=f"Stop that program, or choose another: `make up PORT={port + 1}`.")
+        raise Failure(
+            f"port {port} on {address}",
+            found="another program listening",
+            needed="a free port",
+            do=f"Stop that program, or choose another: `make up PORT={port + 1}`.",
+        )
     line("port", f"{address}:{port}" + (" (ours)" if ours else " is free"))

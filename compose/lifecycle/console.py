@@ -9,7 +9,9 @@ class Failure(Exception):
     """An operation can't go on. The text says what was found, what was needed, and what to do."""
 
     def __init__(self, what: str, *, found: str = "", needed: str = "", do: str = "") -> None:
-        facts = ", ".join(part for part in (found and f"found {found}", needed and f"needed {needed}") if part)
+        facts = ", ".join(
+            part for part in (found and f"found {found}", needed and f"needed {needed}") if part
+        )
         text = f"{what}: {facts}." if facts else f"{what.rstrip('.')}."
         super().__init__(f"{text} {do}".rstrip())
 

@@ -33,8 +33,14 @@ class DockerStack:
         """
         started = time.monotonic()
         board = Board(list(engine.SERVICES))
-        up = subprocess.Popen(engine.compose("up", "--detach", "--no-build", "--remove-orphans"), cwd=self._home.root,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        up = subprocess.Popen(
+            engine.compose("up", "--detach", "--no-build", "--remove-orphans"),
+            cwd=self._home.root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         try:
             while True:
                 states = self.states()
@@ -44,7 +50,9 @@ class DockerStack:
                 if up.poll() is not None and up.returncode != 0:
                     output = up.stdout.read() if up.stdout else ""
                     self._give_up_if_hopeless(states, START_SECONDS)
-                    raise Failure(f"docker compose up failed: {output[-2000:].strip()}", do="`make logs` shows more.")
+                    raise Failure(
+                        f"docker compose up failed: {output[-2000:].strip()}", do="`make logs` shows more."
+                    )
                 if up.returncode == 0 and all(states.get(name) == "healthy" for name in engine.SERVICES):
                     return
                 time.sleep(1)
@@ -58,7 +66,9 @@ class DockerStack:
         for container in engine.containers(self._project):
             state = container["State"]
             health = state.get("Health", {}).get("Status")
-            states[engine.service_of(container)] = str(health if state["Status"] == "running" and health else state["Status"])
+            states[engine.service_of(container)] = str(
+                health if state["Status"] == "running" and health else state["Status"]
+            )
         return states
 
     def stop(self) -> None:
@@ -71,26 +81,52 @@ class DockerStack:
         """Becomes `labelloop …` in the trainer's container, so that Ctrl-C and the terminal reach it."""
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
         if self.states().get("trainer") not in ("healthy", "starting", "unhealthy"):
-            raise Failure("the trainer", found=self.states().get("trainer", "not there"), needed="running", do="`make up` starts it.")
-        self._become(engine.compose("exec", *([] if terminal else ["-T"]), "trainer", "labelloop", *arguments))
+            raise Failure(
+                "the trainer",
+                found=self.states().get("trainer", "not there"),
+                needed="running",
+                do="`make up` starts it.",
+            )
+        self._become(
+            engine.compose("exec", *([] if terminal else ["-T"]), "trainer", "labelloop", *arguments)
+        )
 
     def provision(self, seconds: int) -> None:
         """Runs the provisioner to its end; provisioned.json says what became of it."""
-        subprocess.run(engine.compose("exec", "-T", "labelstudio", "python", "-m", "provisioner", "--wait", str(seconds)),
-                       cwd=self._home.root, stdin=subprocess.DEVNULL, capture_output=True)
+        subprocess.run(
+            engine.compose(
+                "exec", "-T", "labelstudio", "python", "-m", "provisioner", "--wait", str(seconds)
+            ),
+            cwd=self._home.root,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
 
     def last_words(self, service: str) -> str:
         """The end of the service's log."""
-        told = answer(engine.compose("logs", "--no-color", "--no-log-prefix", "--tail", _LOG_LINES, service), cwd=self._home.root)
+        told = answer(
+            engine.compose("logs", "--no-color", "--no-log-prefix", "--tail", _LOG_LINES, service),
+            cwd=self._home.root,
+        )
         return told or "(no log)"
 
     def _give_up_if_hopeless(self, states: dict[str, str], seconds: float) -> None:
-        hopeless = [name for name, state in states.items() if state in ("unhealthy", "restarting", "exited", "dead")
-                    and name in engine.SERVICES]
-        late = [name for name in engine.SERVICES if states.get(name) != "healthy"] if seconds >= START_SECONDS else []
+        hopeless = [
+            name
+            for name, state in states.items()
+            if state in ("unhealthy", "restarting", "exited", "dead") and name in engine.SERVICES
+        ]
+        late = (
+            [name for name in engine.SERVICES if states.get(name) != "healthy"]
+            if seconds >= START_SECONDS
+            else []
+        )
         for name in hopeless or late:
-            raise Failure(f"{name} is {states.get(name, 'not started')} after {seconds:.0f} s. Its last words:\n\n"
-                          f"{self.last_words(name)}\n", do="`make logs` shows more; `make up` tries again.")
+            raise Failure(
+                f"{name} is {states.get(name, 'not started')} after {seconds:.0f} s. Its last words:\n\n"
+                f"{self.last_words(name)}\n",
+                do="`make logs` shows more; `make up` tries again.",
+            )
 
     def _become(self, command: Sequence[str]) -> NoReturn:
         os.chdir(self._home.root)

@@ -28,7 +28,9 @@ def read(path: Path) -> dict[str, str]:
             continue
         match = _LINE.match(text)
         if match is None:
-            raise Failure(f"{path}, line {number}", found=repr(text), needed="NAME=VALUE", do="Correct the line.")
+            raise Failure(
+                f"{path}, line {number}", found=repr(text), needed="NAME=VALUE", do="Correct the line."
+            )
         values[match[1]] = _unquote(match[2])
     return values
 
@@ -58,7 +60,9 @@ def _quote(name: str, value: str) -> str:
     if _PLAIN.match(value):
         return value
     if "'" in value or "\n" in value:
-        raise Failure(f"{name}", found=repr(value), needed="a value without quotes and line ends", do="Choose another.")
+        raise Failure(
+            f"{name}", found=repr(value), needed="a value without quotes and line ends", do="Choose another."
+        )
     return f"'{value}'"
 
 

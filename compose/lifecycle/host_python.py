@@ -23,8 +23,12 @@ def find_python() -> str:
         executable = _right_version(candidate)
         if executable:
             return executable
-    raise Failure("Python", found=f"no python{VERSION} with venv (this one is {sys.version.split()[0]})", needed=VERSION,
-                  do=f"Install python{VERSION} and python{VERSION}-venv, or name one in LABELLOOP_PYTHON, or install Docker.")
+    raise Failure(
+        "Python",
+        found=f"no python{VERSION} with venv (this one is {sys.version.split()[0]})",
+        needed=VERSION,
+        do=f"Install python{VERSION} and python{VERSION}-venv, or name one in LABELLOOP_PYTHON, or install Docker.",
+    )
 
 
 def _right_version(candidate: str) -> Optional[str]:

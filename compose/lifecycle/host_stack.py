@@ -94,7 +94,10 @@ class HostStack:
         deadline = time.monotonic() + STOP_SECONDS
         while self._pid() is not None:
             if time.monotonic() > deadline:
-                raise Failure(f"supervisord (process {pid}) still runs after {STOP_SECONDS:.0f} s", do=f"See {self._home.run}.")
+                raise Failure(
+                    f"supervisord (process {pid}) still runs after {STOP_SECONDS:.0f} s",
+                    do=f"See {self._home.run}.",
+                )
             time.sleep(0.2)
 
     def logs(self, follow: bool) -> NoReturn:
@@ -111,29 +114,56 @@ class HostStack:
 
     def provision(self, seconds: int) -> None:
         """Runs the provisioner to its end; provisioned.json says what became of it."""
-        subprocess.run([str(self._home.venvs / "labelstudio/bin/python"), "-m", "provisioner", "--wait", str(seconds)],
-                       cwd=self._home.root, env=self._environment(), stdin=subprocess.DEVNULL, capture_output=True)
+        subprocess.run(
+            [str(self._home.venvs / "labelstudio/bin/python"), "-m", "provisioner", "--wait", str(seconds)],
+            cwd=self._home.root,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
 
     def last_words(self) -> str:
         """The end of the log."""
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-40:]) if self._log.exists() else "(no log)"
+        return (
+            "\n".join(self._log.read_text(errors="replace").splitlines()[-40:])
+            if self._log.exists()
+            else "(no log)"
+        )
 
     def _launch(self) -> None:
         # A unix socket's path has about 100 characters at most, which a deep checkout exceeds.
-        socket = Path(tempfile.gettempdir(), f"labelloop-{os.getuid()}-{inputs_hash(self._home.root, [], str(self._home.root))}.sock")
+        socket = Path(
+            tempfile.gettempdir(),
+            f"labelloop-{os.getuid()}-{inputs_hash(self._home.root, [], str(self._home.root))}.sock",
+        )
         config = self._home.run / "supervisord.conf"
-        config.write_text(_CONFIG.format(run=self._home.run, root=self._home.root, socket=socket,
-                                         name=self._settings.get("COMPOSE_PROJECT_NAME", "labelloop")))
+        config.write_text(
+            _CONFIG.format(
+                run=self._home.run,
+                root=self._home.root,
+                socket=socket,
+                name=self._settings.get("COMPOSE_PROJECT_NAME", "labelloop"),
+            )
+        )
         _keep_small(self._log)
         # The programs log to supervisord's standard output, as they do in the containers.
         with self._log.open("ab") as log:
-            subprocess.Popen([str(self._home.venvs / "ml" / "bin" / "supervisord"), "--configuration", str(config)],
-                             cwd=self._home.root, env=self._environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                             start_new_session=True)
+            subprocess.Popen(
+                [str(self._home.venvs / "ml" / "bin" / "supervisord"), "--configuration", str(config)],
+                cwd=self._home.root,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         deadline = time.monotonic() + LAUNCH_SECONDS
         while not self.is_running():
             if time.monotonic() > deadline:
-                raise Failure(f"supervisord did not start. Its last words:\n\n{self.last_words()}\n", do=f"See {self._log}.")
+                raise Failure(
+                    f"supervisord did not start. Its last words:\n\n{self.last_words()}\n",
+                    do=f"See {self._log}.",
+                )
             time.sleep(0.1)
 
     def _wait(self) -> None:
@@ -147,20 +177,31 @@ class HostStack:
                 return
             dead = self._programs_given_up()
             if dead:
-                raise Failure(f"supervisord gave up on {', '.join(dead)}. Its last words:\n\n{self.last_words()}\n",
-                              do="`make logs` shows more; `make restart` tries again.")
+                raise Failure(
+                    f"supervisord gave up on {', '.join(dead)}. Its last words:\n\n{self.last_words()}\n",
+                    do="`make logs` shows more; `make restart` tries again.",
+                )
             if not states:
                 raise Failure("supervisord ended", do=f"See {self._log}.")
             if seconds > START_SECONDS:
                 service = next(name for name in SERVICES if states[name] != "healthy")
-                raise Failure(f"{service} is not healthy after {seconds:.0f} s ({states[service]}). Its last words:\n\n"
-                              f"{self.last_words()}\n", do="`make logs` shows more; `make up` tries again.")
+                raise Failure(
+                    f"{service} is not healthy after {seconds:.0f} s ({states[service]}). Its last words:\n\n"
+                    f"{self.last_words()}\n",
+                    do="`make logs` shows more; `make up` tries again.",
+                )
             time.sleep(1)
 
     def _health(self, service: str) -> str:
         venv = "labelstudio" if service == "labelstudio" else "ml"
-        done = subprocess.run([str(self._home.venvs / venv / "bin" / "python"), "-m", _HEALTH[service]], capture_output=True,
-                              text=True, env=self._environment(), cwd=self._home.root, timeout=30)
+        done = subprocess.run(
+            [str(self._home.venvs / venv / "bin" / "python"), "-m", _HEALTH[service]],
+            capture_output=True,
+            text=True,
+            env=self._environment(),
+            cwd=self._home.root,
+            timeout=30,
+        )
         if done.returncode == 0:
             return "healthy"
         words = (done.stdout.strip() or done.stderr.strip() or "no answer").splitlines()
@@ -168,7 +209,12 @@ class HostStack:
 
     def _programs_given_up(self) -> list[str]:
         """Programs that ended again and again."""
-        command = [str(self._home.venvs / "ml/bin/supervisorctl"), "--configuration", str(self._home.run / "supervisord.conf"), "status"]
+        command = [
+            str(self._home.venvs / "ml/bin/supervisorctl"),
+            "--configuration",
+            str(self._home.run / "supervisord.conf"),
+            "status",
+        ]
         # supervisorctl exits with 3 when a program isn't running, which the provisioner is not once it is done.
         told = subprocess.run(command, capture_output=True, text=True, env=self._environment()).stdout
         return [row.split()[0] for row in told.splitlines() if " FATAL " in row]
@@ -217,8 +263,14 @@ class HostStack:
 
     def _fingerprint(self) -> str:
         """Changes when a restart is needed."""
-        code = ["configs/supervisor", "configs/gunicorn", *(f"{package}/{package.rsplit('/', 1)[1]}" for package in _PACKAGES)]
-        return inputs_hash(self._home.root, code, *(f"{name}={value}" for name, value in sorted(self._settings.items())))
+        code = [
+            "configs/supervisor",
+            "configs/gunicorn",
+            *(f"{package}/{package.rsplit('/', 1)[1]}" for package in _PACKAGES),
+        ]
+        return inputs_hash(
+            self._home.root, code, *(f"{name}={value}" for name, value in sorted(self._settings.items()))
+        )
 
 
 def _keep_small(log: Path) -> None:

@@ -15,7 +15,13 @@ from lifecycle.shell import answer, run
 
 _BASE = ("images/base",)
 _INPUTS = {
-    "labelstudio": ("images/labelstudio", "images/base/pyproject.toml", "images/base/labelloop", "configs/gunicorn", "configs/supervisor"),
+    "labelstudio": (
+        "images/labelstudio",
+        "images/base/pyproject.toml",
+        "images/base/labelloop",
+        "configs/gunicorn",
+        "configs/supervisor",
+    ),
     "trainer": ("images/trainer", "configs/supervisor"),
     "mlbackend": ("images/mlbackend", "configs/supervisor"),
 }
@@ -23,7 +29,7 @@ _INPUTS = {
 
 def build_images(home: Home, accelerator: str) -> None:
     """Raises:
-        Failure: a build failed; its output is on the terminal.
+    Failure: a build failed; its output is on the terminal.
     """
     python_image.ensure_python_image()
     python_id = answer(["docker", "image", "inspect", "--format", "{{.Id}}", python_image.NAME]) or ""
@@ -40,8 +46,13 @@ def build_images(home: Home, accelerator: str) -> None:
         line(service, "building")
         started = time.monotonic()
         environment = {f"{service.upper()}_INPUTS": hashes[service], **engine.proxies()}
-        run(engine.compose("--profile", "build", "build", service), cwd=home.root, env=environment,
-            what=f"building the image {service}", do="The step that failed is above.")
+        run(
+            engine.compose("--profile", "build", "build", service),
+            cwd=home.root,
+            env=environment,
+            what=f"building the image {service}",
+            do="The step that failed is above.",
+        )
         line(service, f"built in {time.monotonic() - started:.0f} s")
 
 
@@ -64,8 +75,16 @@ def image_name(service: str, accelerator: str) -> str:
 
 def _built(service: str, accelerator: str) -> Optional[str]:
     """The inputs' hash that the image was built from; None without an image."""
-    return answer(["docker", "image", "inspect", "--format", '{{index .Config.Labels "labelloop.inputs"}}',
-                   image_name(service, accelerator)])
+    return answer(
+        [
+            "docker",
+            "image",
+            "inspect",
+            "--format",
+            '{{index .Config.Labels "labelloop.inputs"}}',
+            image_name(service, accelerator),
+        ]
+    )
 
 
 def _place(wheel_file: Path, folder: Path) -> None:

@@ -27,5 +27,9 @@ def _files(root: Path, paths: Iterable[str]) -> Iterable[Path]:
             yield path
         for below in path.rglob("*") if path.is_dir() else ():
             parts = below.relative_to(root).parts
-            if below.is_file() and not _NOT_INPUTS & set(parts) and not any(part.endswith(".egg-info") for part in parts):
+            if (
+                below.is_file()
+                and not _NOT_INPUTS & set(parts)
+                and not any(part.endswith(".egg-info") for part in parts)
+            ):
                 yield below

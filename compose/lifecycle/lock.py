@@ -15,8 +15,19 @@ from lifecycle.console import Failure, line
 from lifecycle.home import Home
 from lifecycle.shell import run
 
-_COMPILE = ("pip", "compile", "--quiet", "--generate-hashes", "--no-emit-index-url", "--python-version", "3.11",
-            "--python-platform", "x86_64-manylinux_2_28", "--custom-compile-command", "make lock")
+_COMPILE = (
+    "pip",
+    "compile",
+    "--quiet",
+    "--generate-hashes",
+    "--no-emit-index-url",
+    "--python-version",
+    "3.11",
+    "--python-platform",
+    "x86_64-manylinux_2_28",
+    "--custom-compile-command",
+    "make lock",
+)
 _BASE = "images/base/requirements"
 _ML = ("images/mlbackend/requirements", "images/trainer/requirements")
 _CPU_NEVER_LOADS = ("triton", "nvidia-cusolver")
@@ -26,7 +37,9 @@ def lock(home: Home, upgrade: bool) -> None:
     """Writes all locks; versions that still fit stay unless `upgrade`."""
     uv = os.environ.get("LABELLOOP_UV") or shutil.which("uv")
     if not uv:
-        raise Failure("the locks", found="no uv on PATH", needed="uv", do="`pip install uv`, or set LABELLOOP_UV to it.")
+        raise Failure(
+            "the locks", found="no uv on PATH", needed="uv", do="`pip install uv`, or set LABELLOOP_UV to it."
+        )
     with tempfile.TemporaryDirectory() as scratch:
         whole = Path(scratch, "base.txt")
         lock_file = home.root / f"{_BASE}.lock"
@@ -40,18 +53,48 @@ def lock(home: Home, upgrade: bool) -> None:
         for name in ("build", "nvcc"):
             _compile(home, uv, f"images/base/{name}.in", f"images/base/{name}.lock", [whole], upgrade)
         for name in ("base", "mlbackend"):
-            _compile(home, uv, f"images/{name}/nodeps.in", f"images/{name}/nodeps.lock", [], upgrade, "--no-deps")
+            _compile(
+                home, uv, f"images/{name}/nodeps.in", f"images/{name}/nodeps.lock", [], upgrade, "--no-deps"
+            )
         before = [whole]
         for name in (*_ML, "tests/requirements"):
             _compile(home, uv, f"{name}.in", f"{name}.lock", before, upgrade)
             before.append(home.root / f"{name}.lock")
-        _compile(home, uv, "images/labelstudio/requirements.in", "images/labelstudio/requirements.lock", [], upgrade)
+        _compile(
+            home,
+            uv,
+            "images/labelstudio/requirements.in",
+            "images/labelstudio/requirements.lock",
+            [],
+            upgrade,
+        )
 
 
-def _compile(home: Home, uv: str, source: str, target: str, constraints: list[Path], upgrade: bool,
-             *options: str, cwd: Optional[Path] = None) -> None:
+def _compile(
+    home: Home,
+    uv: str,
+    source: str,
+    target: str,
+    constraints: list[Path],
+    upgrade: bool,
+    *options: str,
+    cwd: Optional[Path] = None,
+) -> None:
     fitting = [word for path in constraints for word in ("--constraint", str(path))]
-    run([uv, *_COMPILE, *options, *fitting, "--no-annotate", *(["--upgrade"] if upgrade else []), source,
-         "--output-file", target], what=f"resolving {source}", cwd=cwd or home.root)
+    run(
+        [
+            uv,
+            *_COMPILE,
+            *options,
+            *fitting,
+            "--no-annotate",
+            *(["--upgrade"] if upgrade else []),
+            source,
+            "--output-file",
+            target,
+        ],
+        what=f"resolving {source}",
+        cwd=cwd or home.root,
+    )
     if not Path(target).is_absolute():
         line("lock", target)

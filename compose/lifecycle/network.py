@@ -24,7 +24,12 @@ def free_subnet() -> str:
     for candidate in _CANDIDATES.subnets(new_prefix=24):
         if not any(candidate.overlaps(other) for other in taken):
             return str(candidate)
-    raise Failure(f"a free subnet in {_CANDIDATES}", found="all taken", needed="one /24", do="Give one: `make up SUBNET=a.b.c.0/24`.")
+    raise Failure(
+        f"a free subnet in {_CANDIDATES}",
+        found="all taken",
+        needed="one /24",
+        do="Give one: `make up SUBNET=a.b.c.0/24`.",
+    )
 
 
 def port_is_free(address: str, port: int) -> bool:

@@ -23,14 +23,17 @@ _CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 def ensure_python_image() -> None:
     """Raises:
-        Failure: no registry answers and the image can't be built here either.
+    Failure: no registry answers and the image can't be built here either.
     """
     if answer(["docker", "image", "inspect", "--format", "{{.Id}}", NAME]):
         return
     if _pull():
         line("python", f"pulled {NAME}")
         return
-    line("python", f"no image registry answers for {NAME}: building it from Debian packages (debootstrap), about 3 minutes")
+    line(
+        "python",
+        f"no image registry answers for {NAME}: building it from Debian packages (debootstrap), about 3 minutes",
+    )
     started = time.monotonic()
     _build()
     line("python", f"built in {time.monotonic() - started:.0f} s")
@@ -38,7 +41,9 @@ def ensure_python_image() -> None:
 
 def _pull() -> bool:
     """Pulls the image if the registry says within REGISTRY_SECONDS that it has it."""
-    with subprocess.Popen(["docker", "pull", NAME], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as pull:
+    with subprocess.Popen(
+        ["docker", "pull", NAME], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as pull:
         assert pull.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(pull.stdout, selectors.EVENT_READ)
@@ -55,32 +60,80 @@ def _build() -> None:
     _need_debootstrap()
     with tempfile.TemporaryDirectory(prefix="labelloop-python-") as scratch:
         root = Path(scratch, "root")
-        run(["debootstrap", "--variant=minbase",
-             "--include=python3,python3-venv,python3-pip,ca-certificates", RELEASE, str(root), mirrors[RELEASE]],
-            what="debootstrap", do=f"Look at {root}/debootstrap/debootstrap.log, or load {NAME} by `docker load`.", quiet=True)
+        run(
+            [
+                "debootstrap",
+                "--variant=minbase",
+                "--include=python3,python3-venv,python3-pip,ca-certificates",
+                RELEASE,
+                str(root),
+                mirrors[RELEASE],
+            ],
+            what="debootstrap",
+            do=f"Look at {root}/debootstrap/debootstrap.log, or load {NAME} by `docker load`.",
+            quiet=True,
+        )
         _write_host_settings(root, mirrors)
-        archive = subprocess.Popen(["tar", "--create", "--directory", str(root), "--exclude=./var/cache/apt/archives/*.deb",
-                                    "--exclude=./var/lib/apt/lists/*", "."], stdout=subprocess.PIPE)
+        archive = subprocess.Popen(
+            [
+                "tar",
+                "--create",
+                "--directory",
+                str(root),
+                "--exclude=./var/cache/apt/archives/*.deb",
+                "--exclude=./var/lib/apt/lists/*",
+                ".",
+            ],
+            stdout=subprocess.PIPE,
+        )
         imported = subprocess.run(
-            ["docker", "import", "--change", "ENV LANG=C.UTF-8", "--change", f"ENV SSL_CERT_FILE={_CA_BUNDLE}",
-             "--change", f"ENV REQUESTS_CA_BUNDLE={_CA_BUNDLE}", "--change", 'CMD ["python3"]', "-", NAME],
-            stdin=archive.stdout, stdout=subprocess.DEVNULL)
+            [
+                "docker",
+                "import",
+                "--change",
+                "ENV LANG=C.UTF-8",
+                "--change",
+                f"ENV SSL_CERT_FILE={_CA_BUNDLE}",
+                "--change",
+                f"ENV REQUESTS_CA_BUNDLE={_CA_BUNDLE}",
+                "--change",
+                'CMD ["python3"]',
+                "-",
+                NAME,
+            ],
+            stdin=archive.stdout,
+            stdout=subprocess.DEVNULL,
+        )
         if archive.wait() != 0 or imported.returncode != 0:
-            raise Failure(f"docker import of {NAME} failed", do="Is the engine's disk full? See `docker system df`.")
+            raise Failure(
+                f"docker import of {NAME} failed", do="Is the engine's disk full? See `docker system df`."
+            )
 
 
 def _need_debootstrap() -> None:
     if os.geteuid() != 0:
-        raise Failure(f"the image {NAME}", found="no registry that answers, and no right to build it", needed="one or the other",
-                      do=f"Load it by `docker load` from another host, or run `sudo make up` once, or use RUNTIME=host.")
+        raise Failure(
+            f"the image {NAME}",
+            found="no registry that answers, and no right to build it",
+            needed="one or the other",
+            do="Load it by `docker load` from another host, or run `sudo make up` once, or use RUNTIME=host.",
+        )
     if shutil.which("debootstrap"):
         return
     if shutil.which("apt-get"):
-        run(["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "debootstrap"],
-            what="installing debootstrap", do="Run `apt-get update` and `make up` again.", quiet=True)
+        run(
+            ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "debootstrap"],
+            what="installing debootstrap",
+            do="Run `apt-get update` and `make up` again.",
+            quiet=True,
+        )
         return
-    raise Failure(f"the image {NAME}", found="no registry that answers, and no debootstrap", needed="one or the other",
-                  do="Install debootstrap, or load the image by `docker load`, or use RUNTIME=host.")
+    raise Failure(
+        f"the image {NAME}",
+        found="no registry that answers, and no debootstrap",
+        needed="one or the other",
+        do="Install debootstrap, or load the image by `docker load`, or use RUNTIME=host.",
+    )
 
 
 def debian_mirrors(sources: Path = Path("/etc/apt")) -> dict[str, str]:
@@ -97,8 +150,12 @@ def debian_mirrors(sources: Path = Path("/etc/apt")) -> dict[str, str]:
                 if suite in suites and "debian" in address:
                     mirrors.setdefault(suite, address)
     if RELEASE not in mirrors:
-        raise Failure(f"the image {NAME}", found=f"no registry that answers and no Debian {RELEASE} mirror in {sources}",
-                      needed="one or the other", do="Load it by `docker load` from another host, or use RUNTIME=host.")
+        raise Failure(
+            f"the image {NAME}",
+            found=f"no registry that answers and no Debian {RELEASE} mirror in {sources}",
+            needed="one or the other",
+            do="Load it by `docker load` from another host, or use RUNTIME=host.",
+        )
     return mirrors
 
 
@@ -117,8 +174,10 @@ def _sources(text: str) -> list[tuple[str, str]]:
 
 def _write_host_settings(root: Path, mirrors: dict[str, str]) -> None:
     """Lets apt and pip in the image reach what they reach on the host."""
-    stanzas = [f"Types: deb\nURIs: {address}\nSuites: {suite}\nComponents: main\nSigned-By: {_KEYRING}\n"
-               for suite, address in mirrors.items()]
+    stanzas = [
+        f"Types: deb\nURIs: {address}\nSuites: {suite}\nComponents: main\nSigned-By: {_KEYRING}\n"
+        for suite, address in mirrors.items()
+    ]
     (root / "etc/apt/sources.list").unlink(missing_ok=True)
     (root / "etc/apt/sources.list.d/debian.sources").write_text("\n".join(stanzas))
     for path in Path("/etc/apt/apt.conf.d").glob("*"):
@@ -126,7 +185,11 @@ def _write_host_settings(root: Path, mirrors: dict[str, str]) -> None:
             shutil.copy(path, root / "etc/apt/apt.conf.d" / path.name)
     pip = Path("/etc/pip.conf")
     if pip.is_file():
-        kept = [text for text in pip.read_text().splitlines() if not re.match(r"\s*(find-links|constraint)|.*file:", text)]
+        kept = [
+            text
+            for text in pip.read_text().splitlines()
+            if not re.match(r"\s*(find-links|constraint)|.*file:", text)
+        ]
         (root / "etc/pip.conf").write_text("\n".join(kept) + "\n")
     if Path(_CA_BUNDLE).is_file():
         shutil.copy(_CA_BUNDLE, root / _CA_BUNDLE.lstrip("/"))

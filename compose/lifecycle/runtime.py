@@ -21,7 +21,10 @@ def choose_runtime(settings: Mapping[str, str]) -> str:
         return chosen
     if engine.engine_version():
         return "docker"
-    line("runtime", "no Docker engine answers: running on the host itself (RUNTIME=host asks for that, RUNTIME=docker insists)")
+    line(
+        "runtime",
+        "no Docker engine answers: running on the host itself (RUNTIME=host asks for that, RUNTIME=docker insists)",
+    )
     return "host"
 
 
@@ -30,7 +33,9 @@ def choose_accelerator(settings: Mapping[str, str], runtime: str) -> str:
     chosen = settings.get("ACCELERATOR", "auto")
     if chosen in ("cpu", "cuda"):
         return chosen
-    answers = engine.nvidia_runtime_answers() if runtime == "docker" else engine.gpu_architecture() is not None
+    answers = (
+        engine.nvidia_runtime_answers() if runtime == "docker" else engine.gpu_architecture() is not None
+    )
     return "cuda" if answers else "cpu"
 
 

@@ -25,7 +25,15 @@ _LOCAL_HEADER = """\
 _CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu", "cuda")}
 _NUMBERS = ("PORT", "MLBACKEND_PORT", "TRAINER_PORT", "THREADS")
 _FROM_ENVIRONMENT = (*_CHOICES, "COMPOSE_PROJECT_NAME")
-_HOST_SETTINGS = (*_CHOICES, *_NUMBERS, "BIND", "SUBNET", "COMPOSE_PROJECT_NAME", "ADMIN_EMAIL", "TORCH_CUDA_ARCH_LIST")
+_HOST_SETTINGS = (
+    *_CHOICES,
+    *_NUMBERS,
+    "BIND",
+    "SUBNET",
+    "COMPOSE_PROJECT_NAME",
+    "ADMIN_EMAIL",
+    "TORCH_CUDA_ARCH_LIST",
+)
 
 
 def _password() -> str:
@@ -52,7 +60,12 @@ def parse_arguments(arguments: list[str]) -> dict[str, str]:
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if not equals or not name.isidentifier():
-            raise Failure("the command line", found=repr(argument), needed="NAME=VALUE", do="`make` lists what there is.")
+            raise Failure(
+                "the command line",
+                found=repr(argument),
+                needed="NAME=VALUE",
+                do="`make` lists what there is.",
+            )
         given[name] = value
     return given
 
@@ -68,7 +81,7 @@ def load(home: Home) -> dict[str, str]:
 
 def check(home: Home, given: Mapping[str, str]) -> None:
     """Raises:
-        Failure: an unknown name or an impossible value among settings given on the command line.
+    Failure: an unknown name or an impossible value among settings given on the command line.
     """
     known = [*_HOST_SETTINGS, *env_file.read(home.shipped_settings)]
     for name, value in given.items():
@@ -89,8 +102,11 @@ def keep(home: Home, given: Mapping[str, str]) -> list[str]:
     if host:
         env_file.update(home.env_file, host, header=_ENV_HEADER, mode=0o600)
     files = {name: home.local_settings if name in loop_names else home.env_file for name in given}
-    return [f"{name}={given[name]} is kept in {files[name].relative_to(home.root)}"
-            for name in given if before.get(name) != given[name]]
+    return [
+        f"{name}={given[name]} is kept in {files[name].relative_to(home.root)}"
+        for name in given
+        if before.get(name) != given[name]
+    ]
 
 
 def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
@@ -129,9 +145,14 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
 
 def _check(home: Home, name: str, value: str, known: list[str]) -> None:
     if name in _SECRETS:
-        raise Failure(f"{name} is a secret", do=f"Put it into {home.env_file} before the first `make up`; a command line is no place for it.")
+        raise Failure(
+            f"{name} is a secret",
+            do=f"Put it into {home.env_file} before the first `make up`; a command line is no place for it.",
+        )
     if name not in known:
-        raise Failure(f"the setting {name}", found="no such setting", needed="one of " + ", ".join(sorted(known)))
+        raise Failure(
+            f"the setting {name}", found="no such setting", needed="one of " + ", ".join(sorted(known))
+        )
     problem = _problem(home, name, value)
     if problem:
         raise Failure(f"{name}", found=repr(value), needed=problem)
@@ -144,7 +165,11 @@ def _problem(home: Home, name: str, value: str) -> Optional[str]:
         return "a whole number above 0"
     if name == "LABEL_CONFIG" and not (home.root / value).is_file():
         return "a file below the repository, for example configs/labels/face.xml"
-    if name == "DETECTOR" and value != "auto" and not (home.root / "configs" / "detectors" / f"{value}.py").is_file():
+    if (
+        name == "DETECTOR"
+        and value != "auto"
+        and not (home.root / "configs" / "detectors" / f"{value}.py").is_file()
+    ):
         there = sorted(path.stem for path in (home.root / "configs" / "detectors").glob("[!_]*.py"))
         return "one of " + ", ".join(["auto", *there])
     if name == "COMPOSE_PROJECT_NAME" and not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", value):

@@ -11,28 +11,53 @@ from typing import Optional
 from lifecycle.console import Failure
 
 
-def answer(command: Sequence[str], *, seconds: float = 15, cwd: Optional[Path] = None,
-           env: Optional[Mapping[str, str]] = None) -> Optional[str]:
+def answer(
+    command: Sequence[str],
+    *,
+    seconds: float = 15,
+    cwd: Optional[Path] = None,
+    env: Optional[Mapping[str, str]] = None,
+) -> Optional[str]:
     """What `command` prints, stripped; None when it fails, isn't there, or takes longer than `seconds`."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, cwd=cwd, stdin=subprocess.DEVNULL,
-                              env=None if env is None else {**os.environ, **env})
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            env=None if env is None else {**os.environ, **env},
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def run(command: Sequence[str], *, what: str, do: str = "", cwd: Optional[Path] = None,
-        env: Optional[Mapping[str, str]] = None, quiet: bool = False) -> None:
+def run(
+    command: Sequence[str],
+    *,
+    what: str,
+    do: str = "",
+    cwd: Optional[Path] = None,
+    env: Optional[Mapping[str, str]] = None,
+    quiet: bool = False,
+) -> None:
     """Runs `command` in the open (or prints its output only when it fails, if `quiet`).
 
     Raises:
         Failure: it exits non-zero or can't be started; `what` names the operation and `do` the way out.
     """
     try:
-        done = subprocess.run(command, cwd=cwd, env=None if env is None else {**os.environ, **env},
-                              stdout=subprocess.PIPE if quiet else None, stderr=subprocess.STDOUT if quiet else None,
-                              stdin=subprocess.DEVNULL, text=True)
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env=None if env is None else {**os.environ, **env},
+            stdout=subprocess.PIPE if quiet else None,
+            stderr=subprocess.STDOUT if quiet else None,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
     except OSError as error:
         raise Failure(f"{what} could not start {command[0]} ({error.strerror})", do=do) from error
     if done.returncode != 0:

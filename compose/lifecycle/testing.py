@@ -16,8 +16,13 @@ from lifecycle.shell import run
 # In the order of cost: what is cheap fails first.
 _SUITES = ("tests/unit", "tests/contract", "tests/integration", "tests/e2e")
 _PACKAGES = ("images/base", "images/labelstudio", "images/mlbackend", "images/trainer")
-_CODE = ("compose/lifecycle", *(f"{package}/{name}" for package, name in
-                                zip(_PACKAGES, ("labelloop", "provisioner", "mlbackend", "trainer"))))
+_CODE = (
+    "compose/lifecycle",
+    *(
+        f"{package}/{name}"
+        for package, name in zip(_PACKAGES, ("labelloop", "provisioner", "mlbackend", "trainer"))
+    ),
+)
 _RUFF = ("compose", "configs", "images", "tests")
 
 
@@ -25,7 +30,12 @@ def lint(home: Home, given: Mapping[str, str]) -> None:
     """ruff and mypy --strict on our own packages."""
     venv = venvs.ensure_tests(home, "cpu")
     heading("Lint")
-    run([str(venv / "bin/ruff"), "check", *_RUFF], what="ruff check", do="`ruff check --fix` mends some.", cwd=home.root)
+    run(
+        [str(venv / "bin/ruff"), "check", *_RUFF],
+        what="ruff check",
+        do="`ruff check --fix` mends some.",
+        cwd=home.root,
+    )
     run([str(venv / "bin/mypy"), *_CODE], what="mypy", cwd=home.root)
 
 
@@ -45,7 +55,9 @@ def test(home: Home, given: Mapping[str, str]) -> None:
         "ML_BIN": str(venv / "bin"),
         "RUNTIME": os.environ.get("RUNTIME") or runtime,
     }
-    done = subprocess.run([str(venv / "bin/pytest"), *wanted], cwd=home.root, env={**os.environ, **environment})
+    done = subprocess.run(
+        [str(venv / "bin/pytest"), *wanted], cwd=home.root, env={**os.environ, **environment}
+    )
     if done.returncode != 0:
         raise Failure(f"pytest ended with {done.returncode}", do="The first failure is above.")
 
@@ -57,7 +69,12 @@ def _ensure_chromium() -> None:
     if os.geteuid() == 0 and shutil.which("apt-get") and Path("/etc/debian_version").exists():
         line("chromium", "installing Debian's package for the browser tests")
         run(["apt-get", "update", "--quiet"], what="apt-get update", quiet=True)
-        run(["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "chromium"], what="installing chromium", quiet=True,
-            do="Install a Chromium by hand.", env={"DEBIAN_FRONTEND": "noninteractive"})
+        run(
+            ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "chromium"],
+            what="installing chromium",
+            quiet=True,
+            do="Install a Chromium by hand.",
+            env={"DEBIAN_FRONTEND": "noninteractive"},
+        )
         return
     line("chromium", "not found: the browser tests will fail; install your distribution's package")

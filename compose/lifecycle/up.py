@@ -6,7 +6,8 @@ import json
 import time
 from collections.abc import Mapping
 
-from lifecycle import checks, images, settings as settings_module, venvs, volumes
+from lifecycle import checks, images, venvs, volumes
+from lifecycle import settings as settings_module
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.home import Home
 from lifecycle.host_stack import HostStack
@@ -17,7 +18,7 @@ PROVISION_SECONDS = 300
 
 def up(home: Home, given: Mapping[str, str]) -> None:
     """Raises:
-        Failure: what is in the way, and the way out.
+    Failure: what is in the way, and the way out.
     """
     started = time.monotonic()
     stack, settings = _prepare(home, given)
@@ -44,7 +45,9 @@ def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str
     if runtime == "docker":
         checks.check_docker(home, settings, built=images.images_are_built(accelerator))
     else:
-        checks.check_host(home, settings, built=venvs.are_there(home), running=HostStack(home, settings).is_running())
+        checks.check_host(
+            home, settings, built=venvs.are_there(home), running=HostStack(home, settings).is_running()
+        )
     line("runs on", f"{runtime}, {accelerator}")
 
     heading("Settings")
@@ -71,9 +74,14 @@ def _provision(home: Home, stack: Stack) -> None:
     stack.provision(PROVISION_SECONDS)
     state = json.loads(home.provisioned.read_text()) if home.provisioned.exists() else {}
     if state.get("problem"):
-        raise Failure(str(state["problem"]), do="The stack runs with the labels it had; `make up` again after the change.")
+        raise Failure(
+            str(state["problem"]),
+            do="The stack runs with the labels it had; `make up` again after the change.",
+        )
     if not state.get("done"):
-        raise Failure(f"Label Studio's project was not set up in {PROVISION_SECONDS} s", do="`make logs` says why.")
+        raise Failure(
+            f"Label Studio's project was not set up in {PROVISION_SECONDS} s", do="`make logs` says why."
+        )
     note(f"project {state.get('project')}: labels, image storage and ML backend are connected")
 
 
@@ -83,4 +91,7 @@ def _say_next(home: Home, settings: Mapping[str, str], seconds: float) -> None:
     line("open", f"http://{host}:{settings['PORT']}")
     line("user", settings["ADMIN_EMAIL"])
     line("password", f"ADMIN_PASSWORD in {home.env_file}")
-    line("next", f"put images into {home.volumes / 'images'}: they become tasks within a minute, or at once with `make import`")
+    line(
+        "next",
+        f"put images into {home.volumes / 'images'}: they become tasks within a minute, or at once with `make import`",
+    )

@@ -14,7 +14,11 @@ from lifecycle.inputs import inputs_hash
 from lifecycle.shell import run
 
 _BASE_LOCKS = ("images/base/requirements.lock", "images/base/nodeps.lock")
-_ML_LOCKS = ("images/mlbackend/requirements.lock", "images/mlbackend/nodeps.lock", "images/trainer/requirements.lock")
+_ML_LOCKS = (
+    "images/mlbackend/requirements.lock",
+    "images/mlbackend/nodeps.lock",
+    "images/trainer/requirements.lock",
+)
 _ML_PACKAGES = ("images/base", "images/mlbackend", "images/trainer")
 _LABELSTUDIO_LOCKS = ("images/labelstudio/requirements.lock",)
 _LABELSTUDIO_PACKAGES = ("images/base", "images/labelstudio")
@@ -28,7 +32,9 @@ def are_there(home: Home) -> bool:
 def ensure_labelstudio(home: Home) -> Path:
     """The environment's folder, with a migrated database template in it."""
     venv = home.venvs / "labelstudio"
-    stamp = inputs_hash(home.root, [*_LABELSTUDIO_LOCKS, *_projects(_LABELSTUDIO_PACKAGES)], str(venv.resolve()))
+    stamp = inputs_hash(
+        home.root, [*_LABELSTUDIO_LOCKS, *_projects(_LABELSTUDIO_PACKAGES)], str(venv.resolve())
+    )
     if _is_current(venv, stamp):
         line("labelstudio", "environment unchanged")
         return venv
@@ -37,7 +43,11 @@ def ensure_labelstudio(home: Home) -> Path:
     _create(venv)
     _install(home, venv, _LABELSTUDIO_LOCKS)
     _install_own(home, venv, _LABELSTUDIO_PACKAGES)
-    run([str(venv / "bin/python"), "-m", "provisioner.template"], what="migrating Label Studio's database template", quiet=True)
+    run(
+        [str(venv / "bin/python"), "-m", "provisioner.template"],
+        what="migrating Label Studio's database template",
+        quiet=True,
+    )
     _mark(venv, stamp)
     line("labelstudio", f"environment made in {time.monotonic() - started:.0f} s")
     return venv
@@ -57,8 +67,19 @@ def ensure_ml(home: Home, accelerator: str) -> Path:
     _create(venv)
     _install(home, venv, locks)
     python = venv / "bin/python"
-    run([str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
-         str(wheel.host_wheel(home, python, accelerator))], what="installing mmcv-full")
+    run(
+        [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "-qq",
+            "--no-deps",
+            "--no-index",
+            str(wheel.host_wheel(home, python, accelerator)),
+        ],
+        what="installing mmcv-full",
+    )
     _install_own(home, venv, _ML_PACKAGES)
     _mark(venv, stamp)
     line("ml", f"environment made in {time.monotonic() - started:.0f} s")
@@ -90,15 +111,36 @@ def _create(venv: Path) -> None:
 def _install(home: Home, venv: Path, locks: Sequence[str]) -> None:
     # One after the other: pip refuses the same package from two files, and the locks agree on what they share.
     for name in locks:
-        run([str(venv / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes",
-             "--requirement", str(home.root / name)], what=f"installing {name}",
-            do="Does this host's pip reach a package index?")
+        run(
+            [
+                str(venv / "bin/pip"),
+                "install",
+                "-qq",
+                "--disable-pip-version-check",
+                "--no-deps",
+                "--require-hashes",
+                "--requirement",
+                str(home.root / name),
+            ],
+            what=f"installing {name}",
+            do="Does this host's pip reach a package index?",
+        )
 
 
 def _install_own(home: Home, venv: Path, packages: Sequence[str]) -> None:
     editable = [word for package in packages for word in ("--editable", str(home.root / package))]
-    run([str(venv / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation",
-         *editable], what="installing our own packages")
+    run(
+        [
+            str(venv / "bin/pip"),
+            "install",
+            "-qq",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--no-build-isolation",
+            *editable,
+        ],
+        what="installing our own packages",
+    )
 
 
 def _is_current(venv: Path, stamp: str) -> bool:

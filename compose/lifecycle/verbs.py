@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -20,12 +19,17 @@ from lifecycle.up import build, up
 Given = Mapping[str, str]
 
 
-def main(arguments: list[str], home: Home = Home(Path(__file__).resolve().parents[2])) -> int:
+def main(arguments: list[str]) -> int:
     """Runs one verb. Returns: the exit status."""
+    home = Home(Path(__file__).resolve().parents[2])
     os.chdir(home.root)
     try:
         if not arguments or arguments[0] not in VERBS:
-            raise Failure("the verb", found=repr(arguments[0]) if arguments else "none", needed="one of " + ", ".join(VERBS))
+            raise Failure(
+                "the verb",
+                found=repr(arguments[0]) if arguments else "none",
+                needed="one of " + ", ".join(VERBS),
+            )
         VERBS[arguments[0]](home, settings_module.parse_arguments(arguments[1:]))
     except Failure as error:
         fail(error)
@@ -71,14 +75,23 @@ def _labelloop(*command: str) -> Callable[[Home, Given], None]:
 
 def _rollback(home: Home, given: Given) -> None:
     if "VERSION" not in given:
-        raise Failure("make rollback", found="no VERSION", needed="VERSION=v0001", do="`make models` lists the versions.")
-    running_stack(home, settings_module.load(home)).labelloop(["rollback", given["VERSION"], *_project(given)])
+        raise Failure(
+            "make rollback",
+            found="no VERSION",
+            needed="VERSION=v0001",
+            do="`make models` lists the versions.",
+        )
+    running_stack(home, settings_module.load(home)).labelloop(
+        ["rollback", given["VERSION"], *_project(given)]
+    )
 
 
 def _export(home: Home, given: Given) -> None:
     if "FORMAT" not in given:
         raise Failure("make export", found="no FORMAT", needed="FORMAT=coco, yolo or voc")
-    running_stack(home, settings_module.load(home)).labelloop(["export", "--format", given["FORMAT"], *_project(given)])
+    running_stack(home, settings_module.load(home)).labelloop(
+        ["export", "--format", given["FORMAT"], *_project(given)]
+    )
 
 
 def _project(given: Given) -> list[str]:

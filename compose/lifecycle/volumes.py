@@ -29,8 +29,12 @@ def prepare_volumes(home: Home, settings: Optional[Mapping[str, str]]) -> None:
     foreign = [name for name in _STATE if (home.volumes / name).stat().st_uid != uid]
     if foreign:
         owner = (home.volumes / foreign[0]).stat().st_uid
-        raise Failure(f"{home.volumes / foreign[0]}", found=f"owned by user {owner}", needed=f"owned by user {uid}",
-                      do=f"`sudo chown -R {uid}:{gid} {home.volumes}`.")
+        raise Failure(
+            f"{home.volumes / foreign[0]}",
+            found=f"owned by user {owner}",
+            needed=f"owned by user {uid}",
+            do=f"`sudo chown -R {uid}:{gid} {home.volumes}`.",
+        )
 
 
 def _hand_over(folder: Path, uid: int, gid: int) -> None:

@@ -21,19 +21,44 @@ _RECIPE = ("images/base/mmcv.lock", "images/base/build-mmcv-wheel.sh")
 _DESCRIBE = "import platform, sys; print('cp%d%d' % sys.version_info[:2], ''.join(platform.libc_ver()), platform.machine())"
 
 
-def docker_wheel(home: Home, python_image: str, accelerator: str, arch: Optional[str], environment: dict[str, str]) -> Path:
+def docker_wheel(
+    home: Home, python_image: str, accelerator: str, arch: Optional[str], environment: dict[str, str]
+) -> Path:
     """The wheel for the images, from the cache or compiled in a Docker stage."""
-    described = answer(["docker", "run", "--rm", "--network", "none", python_image, "python3", "-c", _DESCRIBE], seconds=60)
+    described = answer(
+        ["docker", "run", "--rm", "--network", "none", python_image, "python3", "-c", _DESCRIBE], seconds=60
+    )
     if described is None:
-        raise Failure(f"the image {python_image} runs no python3", do=f"`docker image rm {python_image}` and `make up` again.")
+        raise Failure(
+            f"the image {python_image} runs no python3",
+            do=f"`docker image rm {python_image}` and `make up` again.",
+        )
 
     def compile_into(folder: Path) -> None:
         arguments = {"ACCELERATOR": accelerator, "TORCH_CUDA_ARCH_LIST": arch or "", **environment}
-        run(["docker", "build", "--file", "images/base/Dockerfile", "--target", "mmcv-wheel",
-             "--output", f"type=local,dest={folder}",
-             *(word for name, value in arguments.items() if value for word in ("--build-arg", f"{name}={value}")), "."],
-            what="compiling mmcv-full in Docker", do="The compiler's words are above.", cwd=home.root,
-            env={"DOCKER_BUILDKIT": "1"})
+        run(
+            [
+                "docker",
+                "build",
+                "--file",
+                "images/base/Dockerfile",
+                "--target",
+                "mmcv-wheel",
+                "--output",
+                f"type=local,dest={folder}",
+                *(
+                    word
+                    for name, value in arguments.items()
+                    if value
+                    for word in ("--build-arg", f"{name}={value}")
+                ),
+                ".",
+            ],
+            what="compiling mmcv-full in Docker",
+            do="The compiler's words are above.",
+            cwd=home.root,
+            env={"DOCKER_BUILDKIT": "1"},
+        )
 
     return _cached(wheel_key(home, described, accelerator, arch), compile_into)
 
@@ -45,15 +70,35 @@ def host_wheel(home: Home, python: Path, accelerator: str) -> Path:
 
     def compile_into(folder: Path) -> None:
         if not shutil.which("g++"):
-            raise Failure("the compiler", found="no g++", needed="g++ and Python's headers, to compile mmcv-full once",
-                          do="`apt-get install g++ python3-dev` (or your distribution's names for them).")
+            raise Failure(
+                "the compiler",
+                found="no g++",
+                needed="g++ and Python's headers, to compile mmcv-full once",
+                do="`apt-get install g++ python3-dev` (or your distribution's names for them).",
+            )
         locks = ["build.lock"] + (["nvcc.lock"] if accelerator == "cuda" else [])
         for name in locks:
-            run([str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "-r",
-                 str(home.root / "images/base" / name)], what=f"installing images/base/{name}")
-        run(["sh", str(home.root / "images/base/build-mmcv-wheel.sh"), str(python), str(folder)],
-            what="compiling mmcv-full", do="The compiler's words are above.", quiet=True,
-            env={"ACCELERATOR": accelerator, **({"TORCH_CUDA_ARCH_LIST": arch} if arch else {})})
+            run(
+                [
+                    str(python),
+                    "-m",
+                    "pip",
+                    "install",
+                    "-qq",
+                    "--no-deps",
+                    "--require-hashes",
+                    "-r",
+                    str(home.root / "images/base" / name),
+                ],
+                what=f"installing images/base/{name}",
+            )
+        run(
+            ["sh", str(home.root / "images/base/build-mmcv-wheel.sh"), str(python), str(folder)],
+            what="compiling mmcv-full",
+            do="The compiler's words are above.",
+            quiet=True,
+            env={"ACCELERATOR": accelerator, **({"TORCH_CUDA_ARCH_LIST": arch} if arch else {})},
+        )
 
     return _cached(wheel_key(home, described, accelerator, arch), compile_into)
 
@@ -61,9 +106,13 @@ def host_wheel(home: Home, python: Path, accelerator: str) -> Path:
 def wheel_key(home: Home, described: str, accelerator: str, arch: Optional[str]) -> str:
     """For example cp311-torch2.13.0-cpu-glibc2.36-x86_64-<recipe>; `described` is what _DESCRIBE prints."""
     tag, libc, machine = described.split()
-    torch = re.search(r"^torch==(\S+)", (home.root / "images/base/requirements.lock").read_text(), re.MULTILINE)
+    torch = re.search(
+        r"^torch==(\S+)", (home.root / "images/base/requirements.lock").read_text(), re.MULTILINE
+    )
     if torch is None:
-        raise Failure(f"{home.root}/images/base/requirements.lock pins no torch", do="`make lock` writes it anew.")
+        raise Failure(
+            f"{home.root}/images/base/requirements.lock pins no torch", do="`make lock` writes it anew."
+        )
     device = f"{accelerator}{arch}" if arch else accelerator
     return f"{tag}-torch{torch[1]}-{device}-{libc}-{machine}-{inputs_hash(home.root, _RECIPE)[:8]}"
 
