@@ -23,8 +23,10 @@ MEMORY_GB = 3.5
 
 
 def check_docker(home: Home, settings: dict[str, str], *, built: bool) -> None:
-    """Raises:
-    Failure: the first thing that is missing.
+    """Engine, Compose, disk, memory, project name and port.
+
+    Raises:
+        Failure: the first thing that is missing.
     """
     info = engine.engine_info()
     _version("engine", info.get("ServerVersion"), ENGINE, "Install Docker Engine, or use RUNTIME=host.")
@@ -49,8 +51,10 @@ def check_docker(home: Home, settings: dict[str, str], *, built: bool) -> None:
 
 
 def check_host(home: Home, settings: dict[str, str], *, built: bool, running: bool) -> None:
-    """Raises:
-    Failure: the first thing that is missing.
+    """Python, disk, memory and port.
+
+    Raises:
+        Failure: the first thing that is missing.
     """
     line("python", host_python.find_python())
     _disk(

@@ -1,4 +1,4 @@
-"""What the operator reads: headings, one line per thing done, and FAIL lines that say found, needed and the way out."""
+"""What the operator reads: headings, a line per thing done, FAIL lines with found, needed and the way out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def fail(error: Failure) -> None:
 
 
 class Board:
-    """One line per name, rewritten in place on a terminal; elsewhere a line is printed when its text changes."""
+    """One line per name, rewritten in place on a terminal; elsewhere printed when its text changes."""
 
     def __init__(self, names: list[str]) -> None:
         self._names = names

@@ -41,7 +41,7 @@ def gpu_architecture() -> Optional[str]:
 
 
 def compose(*arguments: str) -> list[str]:
-    """The command line of `docker compose`, to run in the checkout's root; .env there names the files and the project."""
+    """The command line of `docker compose`, for the checkout's root, whose .env names files and project."""
     return ["docker", "compose", *arguments]
 
 

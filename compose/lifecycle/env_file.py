@@ -36,7 +36,7 @@ def read(path: Path) -> dict[str, str]:
 
 
 def update(path: Path, changes: Mapping[str, str], *, header: str, mode: int) -> None:
-    """Sets `changes` in the file, keeping its other lines, comments and order. The file is replaced in one step.
+    """Sets `changes` in the file, keeping its other lines and their order. The file is replaced in one step.
 
     A file that doesn't exist starts with `header` (comment lines).
     """
@@ -74,7 +74,7 @@ def _replace(path: Path, text: str, mode: int) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -27,7 +27,7 @@ def find_python() -> str:
         "Python",
         found=f"no python{VERSION} with venv (this one is {sys.version.split()[0]})",
         needed=VERSION,
-        do=f"Install python{VERSION} and python{VERSION}-venv, or name one in LABELLOOP_PYTHON, or install Docker.",
+        do=f"Install python{VERSION} and its venv module, name one in LABELLOOP_PYTHON, or install Docker.",
     )
 
 

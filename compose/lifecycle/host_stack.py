@@ -61,7 +61,7 @@ class HostStack:
         return self._home.run / "labelloop.log"
 
     def start(self) -> None:
-        """Starts supervisord unless it runs with these settings already, and waits until every service is healthy.
+        """Starts supervisord unless it runs with these settings; waits until every service is healthy.
 
         Raises:
             Failure: a service's health isn't good in START_SECONDS; its last log lines are in the message.
@@ -215,7 +215,7 @@ class HostStack:
             str(self._home.run / "supervisord.conf"),
             "status",
         ]
-        # supervisorctl exits with 3 when a program isn't running, which the provisioner is not once it is done.
+        # Its exit status says nothing: the provisioner does not run any more once it is done.
         told = subprocess.run(command, capture_output=True, text=True, env=self._environment()).stdout
         return [row.split()[0] for row in told.splitlines() if " FATAL " in row]
 

@@ -1,4 +1,4 @@
-"""Builds the images whose inputs changed; an unchanged one is recognised by the hash in its label and left alone."""
+"""Builds the images whose inputs changed; an unchanged one is recognised by the hash in its label."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _INPUTS = {
         "images/labelstudio",
         "images/base/pyproject.toml",
         "images/base/labelloop",
-        "configs/gunicorn",
-        "configs/supervisor",
     ),
-    "trainer": ("images/trainer", "configs/supervisor"),
-    "mlbackend": ("images/mlbackend", "configs/supervisor"),
+    "trainer": ("images/trainer",),
+    "mlbackend": ("images/mlbackend",),
 }
 
 
 def build_images(home: Home, accelerator: str) -> None:
-    """Raises:
-    Failure: a build failed; its output is on the terminal.
+    """Python, base and the three services' images, each only if its inputs changed.
+
+    Raises:
+        Failure: a build failed; its output is on the terminal.
     """
     python_image.ensure_python_image()
     python_id = answer(["docker", "image", "inspect", "--format", "{{.Id}}", python_image.NAME]) or ""

@@ -1,6 +1,7 @@
-"""`make lock`: resolves every requirements.in into a lock with hashes, so that one host environment can hold all of the ML side.
+"""`make lock`: resolves every requirements.in into a lock with hashes.
 
-Needs `uv` (LABELLOOP_UV, or on PATH). Locks are resolved in an order: each one accepts the versions of those before it.
+Needs `uv` (LABELLOOP_UV, or on PATH). Each lock accepts the versions of those before it, so that one host
+environment can hold all of the ML side.
 """
 
 from __future__ import annotations

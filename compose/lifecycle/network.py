@@ -1,4 +1,4 @@
-"""The stack's own subnet: fixed, since Label Studio exempts exactly it from its protection, and free on this host."""
+"""The stack's own subnet, which Label Studio exempts from its protection; and ports."""
 
 from __future__ import annotations
 

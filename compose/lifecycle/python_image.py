@@ -1,4 +1,4 @@
-"""The python base image: pulled, or, where no registry answers, built from Debian packages under the same name."""
+"""The python base image: pulled, or, where no registry answers, built from Debian packages under its name."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ _CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def ensure_python_image() -> None:
-    """Raises:
-    Failure: no registry answers and the image can't be built here either.
+    """Has the image under its name in the engine; does nothing where it is already.
+
+    Raises:
+        Failure: no registry answers and the image can't be built here either.
     """
     if answer(["docker", "image", "inspect", "--format", "{{.Id}}", NAME]):
         return
@@ -32,7 +34,7 @@ def ensure_python_image() -> None:
         return
     line(
         "python",
-        f"no image registry answers for {NAME}: building it from Debian packages (debootstrap), about 3 minutes",
+        f"no image registry answers for {NAME}: building it from Debian packages, 1 to 3 minutes",
     )
     started = time.monotonic()
     _build()

@@ -15,7 +15,7 @@ Stack = Union[DockerStack, HostStack]
 
 
 def choose_runtime(settings: Mapping[str, str]) -> str:
-    """`docker` or `host`: RUNTIME if it names one, else Docker when an engine answers. Says so when it falls back."""
+    """`docker` or `host`: RUNTIME if it names one, else Docker when an engine answers. A fallback is said."""
     chosen = settings.get("RUNTIME", "auto")
     if chosen in ("docker", "host"):
         return chosen
@@ -23,13 +23,13 @@ def choose_runtime(settings: Mapping[str, str]) -> str:
         return "docker"
     line(
         "runtime",
-        "no Docker engine answers: running on the host itself (RUNTIME=host asks for that, RUNTIME=docker insists)",
+        "no Docker engine answers: running on the host itself (RUNTIME=docker insists on Docker)",
     )
     return "host"
 
 
 def choose_accelerator(settings: Mapping[str, str], runtime: str) -> str:
-    """`cpu` or `cuda`: ACCELERATOR if it names one, else what the NVIDIA runtime (or, on the host, the driver) answers."""
+    """`cpu` or `cuda`: ACCELERATOR if it names one, else by whether NVIDIA's runtime or driver answers."""
     chosen = settings.get("ACCELERATOR", "auto")
     if chosen in ("cpu", "cuda"):
         return chosen

@@ -1,4 +1,4 @@
-"""The settings of this checkout: generated once into .env, given on the make command line, or edited by the operator."""
+"""The settings of this checkout: generated into .env, given on the make command line, or edited by hand."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import secrets
 import string
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Optional
 
 from lifecycle import env_file, network
@@ -17,10 +18,11 @@ UNPRIVILEGED_ID = 10001
 """Runs the containers when the host's user is root."""
 
 _ENV_HEADER = """\
-# Written by `make up`: secrets, ports and facts of this host. Mode 600, not in git. Change a port by `make up PORT=…` or here;
-# a secret that is already in use is not changed by editing this file alone."""
+# Written by `make up`: secrets, ports and facts of this host. Mode 600, not in git. Change a port here or by
+# `make up PORT=…`. ADMIN_PASSWORD is for the first boot; change the password in Label Studio after that."""
 _LOCAL_HEADER = """\
-# Your settings of the loop; they win over configs/loop.env, which explains them. `make up NAME=VALUE` writes them here."""
+# Your settings of the loop; they win over configs/loop.env, which explains them.
+# `make up NAME=VALUE` writes them here."""
 
 _CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu", "cuda")}
 _NUMBERS = ("PORT", "MLBACKEND_PORT", "TRAINER_PORT", "THREADS")
@@ -71,8 +73,10 @@ def parse_arguments(arguments: list[str]) -> dict[str, str]:
 
 
 def load(home: Home) -> dict[str, str]:
-    """Every setting in force: configs/loop.env, configs/local.env over it, .env over both, and over .env what the process
-    environment says of RUNTIME, ACCELERATOR and COMPOSE_PROJECT_NAME."""
+    """Every setting in force. The later wins: configs/loop.env, configs/local.env, .env, the environment.
+
+    Of the environment, only RUNTIME, ACCELERATOR and COMPOSE_PROJECT_NAME count.
+    """
     files = (home.shipped_settings, home.local_settings, home.env_file)
     settings = {name: value for path in files for name, value in env_file.read(path).items()}
     settings.update({name: os.environ[name] for name in _FROM_ENVIRONMENT if os.environ.get(name)})
@@ -80,8 +84,10 @@ def load(home: Home) -> dict[str, str]:
 
 
 def check(home: Home, given: Mapping[str, str]) -> None:
-    """Raises:
-    Failure: an unknown name or an impossible value among settings given on the command line.
+    """Whether settings given on the command line can be kept.
+
+    Raises:
+        Failure: an unknown name or an impossible value among settings given on the command line.
     """
     known = [*_HOST_SETTINGS, *env_file.read(home.shipped_settings)]
     for name, value in given.items():
@@ -163,7 +169,7 @@ def _problem(home: Home, name: str, value: str) -> Optional[str]:
         return "one of " + ", ".join(_CHOICES[name])
     if name in _NUMBERS and not (value.isdigit() and 0 < int(value) < 65536):
         return "a whole number above 0"
-    if name == "LABEL_CONFIG" and not (home.root / value).is_file():
+    if name == "LABEL_CONFIG" and not _is_file_below(home.root, value):
         return "a file below the repository, for example configs/labels/face.xml"
     if (
         name == "DETECTOR"
@@ -175,3 +181,8 @@ def _problem(home: Home, name: str, value: str) -> Optional[str]:
     if name == "COMPOSE_PROJECT_NAME" and not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", value):
         return "lower-case letters, digits, - and _"
     return None
+
+
+def _is_file_below(root: Path, relative: str) -> bool:
+    path = (root / relative).resolve()
+    return path.is_file() and root.resolve() in path.parents

@@ -1,4 +1,4 @@
-"""`make test` and `make lint`: the tools come from tests/requirements.lock, into the host runtime's ml environment."""
+"""`make test` and `make lint`, in the host runtime's ml environment with tests/requirements.lock on top."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from lifecycle import engine, venvs
+from lifecycle import engine, settings, venvs
 from lifecycle.console import Failure, heading, line
 from lifecycle.home import Home
+from lifecycle.runtime import choose_accelerator
 from lifecycle.shell import run
 
 # In the order of cost: what is cheap fails first.
 _SUITES = ("tests/unit", "tests/contract", "tests/integration", "tests/e2e")
-_PACKAGES = ("images/base", "images/labelstudio", "images/mlbackend", "images/trainer")
 _CODE = (
     "compose/lifecycle",
-    *(
-        f"{package}/{name}"
-        for package, name in zip(_PACKAGES, ("labelloop", "provisioner", "mlbackend", "trainer"))
-    ),
+    "images/base/labelloop",
+    "images/labelstudio/provisioner",
+    "images/mlbackend/mlbackend",
+    "images/trainer/trainer",
 )
 _RUFF = ("compose", "configs", "images", "tests")
 
 
 def lint(home: Home, given: Mapping[str, str]) -> None:
     """ruff and mypy --strict on our own packages."""
-    venv = venvs.ensure_tests(home, "cpu")
+    venv = venvs.ensure_tests(home, choose_accelerator(settings.load(home), "host"))
     heading("Lint")
     run(
         [str(venv / "bin/ruff"), "check", *_RUFF],
@@ -42,7 +42,7 @@ def lint(home: Home, given: Mapping[str, str]) -> None:
 def test(home: Home, given: Mapping[str, str]) -> None:
     """Every suite, or those that TESTS names (`make test TESTS="tests/unit -k boxes"`)."""
     venvs.ensure_labelstudio(home)
-    venv = venvs.ensure_tests(home, "cpu")
+    venv = venvs.ensure_tests(home, choose_accelerator(settings.load(home), "host"))
     _ensure_chromium()
     runtime = "docker" if engine.engine_version() else "host"
     if runtime == "host":

@@ -1,4 +1,4 @@
-"""`make up`, in reading order: checks that change nothing, then settings, images or environments, start, provisioning."""
+"""`make up` in reading order: checks, settings, images (or environments), start, provisioning."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ PROVISION_SECONDS = 300
 
 
 def up(home: Home, given: Mapping[str, str]) -> None:
-    """Raises:
-    Failure: what is in the way, and the way out.
+    """From whatever there is to a running, provisioned stack; what is there already stays as it is.
+
+    Raises:
+        Failure: what is in the way, and the way out.
     """
     started = time.monotonic()
     stack, settings = _prepare(home, given)
@@ -93,5 +95,5 @@ def _say_next(home: Home, settings: Mapping[str, str], seconds: float) -> None:
     line("password", f"ADMIN_PASSWORD in {home.env_file}")
     line(
         "next",
-        f"put images into {home.volumes / 'images'}: they become tasks within a minute, or at once with `make import`",
+        f"put images into {home.volumes / 'images'}; `make import` makes tasks of them at once",
     )

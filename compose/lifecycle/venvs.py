@@ -1,4 +1,4 @@
-"""The host runtime's locked environments: labelstudio, ml (base, ML backend and trainer together), and ml with the test tools."""
+"""The host runtime's locked environments: labelstudio, and ml (base, ML backend and trainer together)."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _create(venv: Path) -> None:
 
 
 def _install(home: Home, venv: Path, locks: Sequence[str]) -> None:
-    # One after the other: pip refuses the same package from two files, and the locks agree on what they share.
+    # One after the other: pip refuses the same package from two files. The locks agree on what they share.
     for name in locks:
         run(
             [

@@ -16,7 +16,7 @@ _STATE = ("labelstudio", "models", "rounds", "cache", "backups")
 
 
 def prepare_volumes(home: Home, settings: Optional[Mapping[str, str]]) -> None:
-    """Makes the folders; with the `settings` of a Docker run as root, hands the state to the containers' user."""
+    """Makes the folders; given a Docker run's settings, as root, hands the state to the containers' user."""
     for name in _MOUNTED:
         (home.volumes / name).mkdir(parents=True, exist_ok=True)
     if settings is None:

@@ -1,8 +1,7 @@
-"""mmcv-full is compiled once per machine: the wheel is kept where image builds and the host runtime look first."""
+"""mmcv-full is compiled once per machine: image builds and the host runtime look into the cache first."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -18,7 +17,9 @@ from lifecycle.inputs import inputs_hash
 from lifecycle.shell import answer, run
 
 _RECIPE = ("images/base/mmcv.lock", "images/base/build-mmcv-wheel.sh")
-_DESCRIBE = "import platform, sys; print('cp%d%d' % sys.version_info[:2], ''.join(platform.libc_ver()), platform.machine())"
+_DESCRIBE = (
+    "import platform as p, sys; print('cp%d%d' % sys.version_info[:2], ''.join(p.libc_ver()), p.machine())"
+)
 
 
 def docker_wheel(
@@ -60,7 +61,7 @@ def docker_wheel(
             env={"DOCKER_BUILDKIT": "1"},
         )
 
-    return _cached(wheel_key(home, described, accelerator, arch), compile_into)
+    return cached(wheel_key(home, described, accelerator, arch), compile_into)
 
 
 def host_wheel(home: Home, python: Path, accelerator: str) -> Path:
@@ -100,7 +101,7 @@ def host_wheel(home: Home, python: Path, accelerator: str) -> Path:
             env={"ACCELERATOR": accelerator, **({"TORCH_CUDA_ARCH_LIST": arch} if arch else {})},
         )
 
-    return _cached(wheel_key(home, described, accelerator, arch), compile_into)
+    return cached(wheel_key(home, described, accelerator, arch), compile_into)
 
 
 def wheel_key(home: Home, described: str, accelerator: str, arch: Optional[str]) -> str:
@@ -117,8 +118,8 @@ def wheel_key(home: Home, described: str, accelerator: str, arch: Optional[str])
     return f"{tag}-torch{torch[1]}-{device}-{libc}-{machine}-{inputs_hash(home.root, _RECIPE)[:8]}"
 
 
-def _cached(key: str, compile_into: Callable[[Path], None]) -> Path:
-    """The wheel of `key`; where it isn't there, `compile_into` puts it into an empty folder that is renamed when complete."""
+def cached(key: str, compile_into: Callable[[Path], None]) -> Path:
+    """The wheel of `key`; otherwise `compile_into` fills a folder that is renamed when complete."""
     folder = machine_cache() / "wheels" / key
     wheel = next(iter(folder.glob("*.whl")), None)
     if wheel is not None:
@@ -132,6 +133,6 @@ def _cached(key: str, compile_into: Callable[[Path], None]) -> Path:
             raise Failure("compiling mmcv-full left no wheel", do="The compiler's words are above.")
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(scratch, Path(f"{folder}.new"), dirs_exist_ok=True)
-        os.replace(f"{folder}.new", folder)
+        Path(f"{folder}.new").replace(folder)
     line("mmcv-full", f"compiled in {time.monotonic() - started:.0f} s, kept in {folder}")
     return next(iter(folder.glob("*.whl")))

@@ -1,0 +1,98 @@
+"""What makes a build stale, and where the compiled mmcv-full is kept."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lifecycle import images, wheel
+from lifecycle.console import Failure
+from lifecycle.home import Home
+from lifecycle.inputs import inputs_hash
+
+REPO = Path(__file__).parents[3]
+
+
+def hashes(home: Home, accelerator: str = "cpu") -> dict[str, str]:
+    return images.image_hashes(home, "sha256:python", accelerator, None)
+
+
+@pytest.fixture
+def sources(home: Home) -> Home:
+    for service in ("base", "labelstudio", "mlbackend", "trainer"):
+        folder = home.root / "images" / service
+        folder.mkdir(parents=True)
+        (folder / "Dockerfile").write_text(service)
+    (home.root / "images/base/labelloop").mkdir()
+    (home.root / "images/base/labelloop/boxes.py").write_text("1")
+    return home
+
+
+def changed(home: Home, path: str) -> set[str]:
+    before = hashes(home)
+    (home.root / path).parent.mkdir(parents=True, exist_ok=True)
+    (home.root / path).write_text("changed")
+    return {service for service, value in hashes(home).items() if before[service] != value}
+
+
+def test_each_image_is_stale_when_what_it_stands_on_changes(sources: Home) -> None:
+    assert changed(sources, "images/trainer/Dockerfile") == {"trainer"}
+    assert changed(sources, "images/labelstudio/provisioner/x.py") == {"labelstudio"}
+    assert changed(sources, "images/base/Dockerfile") == {"base", "trainer", "mlbackend"}
+    assert changed(sources, "images/base/labelloop/boxes.py") == {
+        "base",
+        "labelstudio",
+        "trainer",
+        "mlbackend",
+    }
+
+
+def test_what_builds_and_tools_leave_behind_is_no_input(sources: Home) -> None:
+    for path in (
+        "base/wheels/x.whl",
+        "trainer/trainer/__pycache__/x.pyc",
+        "trainer/trainer.egg-info/PKG-INFO",
+    ):
+        assert changed(sources, f"images/{path}") == set()
+
+
+def test_the_accelerator_is_an_input(sources: Home) -> None:
+    assert hashes(sources)["base"] != hashes(sources, "cuda")["base"]
+
+
+def test_a_renamed_file_is_a_change(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    first = inputs_hash(tmp_path, ["a", "b"])
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert inputs_hash(tmp_path, ["a", "b"]) != first
+
+
+def test_the_wheels_key_names_what_it_depends_on(home: Home) -> None:
+    shutil.copytree(
+        REPO / "images" / "base", home.root / "images" / "base", ignore=shutil.ignore_patterns("labelloop")
+    )
+    key = wheel.wheel_key(home, "cp311 glibc2.36 x86_64", "cuda", "8.6")
+    assert key.startswith("cp311-torch2.13.0-cuda8.6-glibc2.36-x86_64-")
+    assert wheel.wheel_key(home, "cp311 glibc2.36 x86_64", "cpu", None) != key
+
+
+def test_a_wheel_is_compiled_once_and_a_failed_compilation_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABELLOOP_CACHE", str(tmp_path))
+    calls: list[Path] = []
+
+    def fail(folder: Path) -> None:
+        (folder / "half.o").write_text("")
+        raise Failure("the compiler")
+
+    def compile_into(folder: Path) -> None:
+        calls.append(folder)
+        (folder / "mmcv_full-1.7.2.whl").write_text("wheel")
+
+    with pytest.raises(Failure, match="the compiler"):
+        wheel.cached("key", fail)
+    assert list((tmp_path / "wheels").iterdir()) == []
+    for _ in range(2):
+        assert wheel.cached("key", compile_into) == tmp_path / "wheels" / "key" / "mmcv_full-1.7.2.whl"
+    assert len(calls) == 1

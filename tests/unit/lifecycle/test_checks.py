@@ -1,0 +1,95 @@
+import socket
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifecycle import checks, engine, host_python
+from lifecycle.console import Failure
+from lifecycle.home import Home
+
+Usage = namedtuple("Usage", "total used free")
+SETTINGS = {"BIND": "127.0.0.1", "PORT": "0", "COMPOSE_PROJECT_NAME": "labelloop"}
+
+
+@pytest.fixture(autouse=True)
+def good_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine, room and memory; each test takes one thing away."""
+    pretend_engine(monkeypatch)
+    monkeypatch.setattr(engine, "compose_version", lambda: "2.26.1-4")
+    monkeypatch.setattr(engine, "containers", lambda project: [])
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda path: Usage(0, 0, 100e9))
+
+
+def pretend_engine(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    info = {"ServerVersion": "20.10.24+dfsg1", "MemTotal": 8e9, "DockerRootDir": "/", **changes}
+    monkeypatch.setattr(engine, "engine_info", lambda: info)
+
+
+def container(folder: Path, service: str = "labelstudio") -> dict[str, Any]:
+    labels = {"com.docker.compose.service": service, "com.docker.compose.project.working_dir": str(folder)}
+    return {"Config": {"Labels": labels}, "State": {"Running": True}}
+
+
+def test_a_good_host_passes(home: Home) -> None:
+    checks.check_docker(home, SETTINGS, built=False)
+
+
+@pytest.mark.parametrize("version", [None, "19.03.8"])
+def test_an_engine_that_is_old_or_absent(
+    home: Home, monkeypatch: pytest.MonkeyPatch, version: str | None
+) -> None:
+    pretend_engine(monkeypatch, ServerVersion=version)
+    with pytest.raises(
+        Failure, match=rf"Docker engine: found {version or 'none'}.*, needed 20.10 or newer\. Install"
+    ):
+        checks.check_docker(home, SETTINGS, built=False)
+
+
+def test_a_compose_that_is_old(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "compose_version", lambda: "2.9.0")
+    with pytest.raises(Failure, match=r"Docker compose: found 2.9.0, needed 2.20 or newer"):
+        checks.check_docker(home, SETTINGS, built=False)
+
+
+def test_a_full_disk_matters_less_once_the_images_are_built(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda path: Usage(0, 0, 5e9))
+    with pytest.raises(Failure, match=r"disk space at /: found 5.0 GB free, needed 20 GB\. Free some"):
+        checks.check_docker(home, SETTINGS, built=False)
+    checks.check_docker(home, SETTINGS, built=True)
+
+
+def test_little_memory(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_engine(monkeypatch, MemTotal=2e9)
+    with pytest.raises(Failure, match=r"memory: found 2.0 GB, needed 3.5 GB"):
+        checks.check_docker(home, SETTINGS, built=True)
+
+
+def test_a_port_in_use_names_another(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(
+            Failure, match=rf"port {port} on 127.0.0.1: found another program.*PORT={port + 1}"
+        ):
+            checks.check_docker(home, {**SETTINGS, "PORT": str(port)}, built=True)
+        monkeypatch.setattr(engine, "containers", lambda project: [container(home.root)])
+        checks.check_docker(home, {**SETTINGS, "PORT": str(port)}, built=True)
+
+
+def test_a_stack_of_the_same_name_from_elsewhere(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "containers", lambda project: [container(Path("/somewhere/else"))])
+    with pytest.raises(Failure, match=r"the name labelloop: found a stack of that name from /somewhere/else"):
+        checks.check_docker(home, SETTINGS, built=True)
+
+
+def test_a_host_without_the_right_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_python, "answer", lambda command: "/usr/bin/python3 3.13")
+    with pytest.raises(
+        Failure, match=r"Python: found no python3.11 with venv.*needed 3.11\. Install python3.11"
+    ):
+        host_python.find_python()

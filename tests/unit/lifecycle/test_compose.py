@@ -1,0 +1,79 @@
+"""The compose files, as Docker Compose itself reads them."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifecycle import engine, settings
+from lifecycle.home import Home
+
+REPO = Path(__file__).parents[3]
+
+pytestmark = pytest.mark.skipif(engine.compose_version() is None, reason="no Docker Compose")
+
+
+def config(home: Home, accelerator: str = "cpu") -> dict[str, Any]:
+    shutil.copy(REPO / "docker-compose.yml", home.root)
+    shutil.copytree(
+        REPO / "compose",
+        home.root / "compose",
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("lifecycle"),
+    )
+    settings.keep(home, {"DETECTOR": "yolox_s"})
+    settings.complete(home, host_runtime=False, accelerator=accelerator)
+    done = subprocess.run(
+        engine.compose("config", "--format", "json"),
+        cwd=home.root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(json.loads(done.stdout))
+
+
+def test_only_label_studio_is_published_and_on_loopback_alone(home: Home) -> None:
+    published = {
+        name: service.get("ports")
+        for name, service in config(home)["services"].items()
+        if service.get("ports")
+    }
+    assert list(published) == ["labelstudio"]
+    assert [(port["host_ip"], port["target"]) for port in published["labelstudio"]] == [("127.0.0.1", 8080)]
+
+
+def test_every_service_is_confined(home: Home) -> None:
+    for service in config(home)["services"].values():
+        assert service["read_only"] and service["init"]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert not service["user"].startswith("0:")
+        assert service["restart"] == "unless-stopped"
+        assert service["healthcheck"]["test"][:3] == ["CMD", "python", "-m"]
+        assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
+
+
+def test_each_service_has_the_secrets_it_needs_and_no_other(home: Home) -> None:
+    secrets = {"ADMIN_PASSWORD", "API_TOKEN", "SECRET_KEY", "BACKEND_PASSWORD", "TRAINER_PASSWORD"}
+    held = {
+        name: secrets & service["environment"].keys() for name, service in config(home)["services"].items()
+    }
+    model = {"API_TOKEN", "BACKEND_PASSWORD", "TRAINER_PASSWORD"}
+    assert held == {"labelstudio": secrets - {"TRAINER_PASSWORD"}, "trainer": model, "mlbackend": model}
+
+
+def test_the_operators_settings_win_over_the_shipped_ones(home: Home) -> None:
+    environment = config(home)["services"]["trainer"]["environment"]
+    assert (environment["DETECTOR"], environment["RETRAIN_EVERY"]) == ("yolox_s", "50")
+
+
+def test_a_gpu_is_reserved_only_when_it_is_chosen(home: Home) -> None:
+    assert "deploy" not in config(home)["services"]["mlbackend"]
+    services = config(home, "cuda")["services"]
+    for name in ("mlbackend", "trainer"):
+        assert services[name]["image"].endswith(":cuda")
+        assert services[name]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]

@@ -1,0 +1,119 @@
+import stat
+
+import pytest
+
+from lifecycle import env_file, settings
+from lifecycle.console import Failure
+from lifecycle.home import Home
+
+SECRETS = ("ADMIN_PASSWORD", "API_TOKEN", "SECRET_KEY", "BACKEND_PASSWORD", "TRAINER_PASSWORD")
+
+
+def complete(home: Home, *, host_runtime: bool = False, accelerator: str = "cpu") -> list[str]:
+    return settings.complete(home, host_runtime=host_runtime, accelerator=accelerator)
+
+
+def test_secrets_are_generated_once_into_a_file_that_only_its_owner_reads(home: Home) -> None:
+    assert set(SECRETS) <= set(complete(home))
+    first = env_file.read(home.env_file)
+    assert stat.S_IMODE(home.env_file.stat().st_mode) == 0o600
+    assert all(len(first[name]) >= 20 for name in SECRETS)
+    assert len({first[name] for name in SECRETS}) == len(SECRETS)
+    assert len(first["API_TOKEN"]) == 40
+    assert complete(home) == []
+    assert env_file.read(home.env_file) == first
+
+
+def test_two_checkouts_have_different_secrets(home: Home) -> None:
+    complete(home)
+    first = env_file.read(home.env_file)
+    home.env_file.unlink()
+    complete(home)
+    assert all(env_file.read(home.env_file)[name] != first[name] for name in SECRETS)
+
+
+def test_a_secret_that_is_there_is_never_overwritten(home: Home) -> None:
+    home.env_file.write_text("ADMIN_PASSWORD=mine\n")
+    assert "ADMIN_PASSWORD" not in complete(home)
+    assert env_file.read(home.env_file)["ADMIN_PASSWORD"] == "mine"
+
+
+def test_a_readable_env_file_is_closed(home: Home) -> None:
+    complete(home)
+    home.env_file.chmod(0o644)
+    complete(home)
+    assert stat.S_IMODE(home.env_file.stat().st_mode) == 0o600
+
+
+def test_settings_of_the_command_line_are_kept_where_they_belong(home: Home) -> None:
+    given = {"DETECTOR": "yolox_s", "PORT": "8081", "LABEL_CONFIG": "configs/labels/face.xml"}
+    settings.check(home, given)
+    assert settings.keep(home, given) == [
+        "DETECTOR=yolox_s is kept in configs/local.env",
+        "PORT=8081 is kept in .env",
+        "LABEL_CONFIG=configs/labels/face.xml is kept in configs/local.env",
+    ]
+    complete(home)
+    in_force = settings.load(home)
+    assert (in_force["DETECTOR"], in_force["PORT"]) == ("yolox_s", "8081")
+    assert in_force["RETRAIN_EVERY"] == "50"
+    assert settings.keep(home, given) == []
+
+
+def test_the_loops_settings_never_hold_a_secret_and_env_never_goes_to_a_container(home: Home) -> None:
+    settings.keep(home, {"PROJECT_TITLE": "two words"})
+    complete(home)
+    assert not set(SECRETS) & (
+        env_file.read(home.local_settings).keys() | env_file.read(home.shipped_settings).keys()
+    )
+
+
+def test_the_accelerator_follows_the_host(home: Home) -> None:
+    complete(home)
+    assert set(complete(home, accelerator="cuda")) == {"COMPOSE_FILE", "COMPOSE_ACCELERATOR"}
+    assert env_file.read(home.env_file)["COMPOSE_FILE"] == "docker-compose.yml:compose/gpu.yml"
+
+
+def test_the_host_runtime_gets_ports_of_its_own(home: Home) -> None:
+    assert {"MLBACKEND_PORT", "TRAINER_PORT"} <= set(complete(home, host_runtime=True))
+
+
+def test_the_environment_names_runtime_and_project(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "second")
+    monkeypatch.setenv("RUNTIME", "host")
+    monkeypatch.setenv("PORT", "1")
+    complete(home)
+    in_force = settings.load(home)
+    assert (in_force["COMPOSE_PROJECT_NAME"], in_force["RUNTIME"], in_force["PORT"]) == (
+        "second",
+        "host",
+        "8080",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("PORT", "eighty", "PORT: found 'eighty', needed a whole number above 0"),
+        ("PORT", "0", "needed a whole number above 0"),
+        ("RUNTIME", "vm", "needed one of auto, docker, host"),
+        ("ACCELERATOR", "tpu", "needed one of auto, cpu, cuda"),
+        ("DETECTOR", "yolo", "needed one of auto, yolox_nano, yolox_s"),
+        ("LABEL_CONFIG", "nowhere.xml", "needed a file below the repository"),
+        ("LABEL_CONFIG", "/etc/hostname", "needed a file below the repository"),
+        ("COMPOSE_PROJECT_NAME", "My Stack", "needed lower-case letters"),
+        ("COLOUR", "red", "the setting COLOUR: found no such setting, needed one of ACCELERATOR"),
+        ("API_TOKEN", "abc", "API_TOKEN is a secret"),
+    ],
+)
+def test_an_impossible_setting_is_refused_with_what_is_possible(
+    home: Home, name: str, value: str, message: str
+) -> None:
+    with pytest.raises(Failure, match=message):
+        settings.check(home, {name: value})
+
+
+def test_words_that_are_no_settings_are_refused() -> None:
+    assert settings.parse_arguments(["A=1", "B=x=y"]) == {"A": "1", "B": "x=y"}
+    with pytest.raises(Failure, match="found 'oops', needed NAME=VALUE"):
+        settings.parse_arguments(["oops"])
