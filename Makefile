@@ -23,11 +23,9 @@ rollback: ## Put an earlier version into service: VERSION=v0001
 export: ## Write the labelled images as a dataset: FORMAT=coco, yolo or voc
 
 build: ## Build the images (or the host's environments) without starting
-test: ## Lint, then unit, contract, integration and end-to-end tests; TESTS="tests/unit -k boxes" for some
+test: ## Lint, then all tests; TESTS="tests/unit -k boxes" runs those alone
 lint: ## ruff and mypy --strict
 lock: ## Resolve the requirements.in files into locks with hashes (needs uv); UPGRADE=1 for newer versions
-
-test: lint
 
 $(TARGETS):
 	$(LIFECYCLE) $@ $(MAKEOVERRIDES)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, Optional
 
 from lifecycle import engine
 from lifecycle.console import Board, Failure
@@ -77,9 +77,10 @@ class DockerStack:
     def logs(self, follow: bool) -> NoReturn:
         self._become(engine.compose("logs", "--tail", "200", *(["--follow"] if follow else [])))
 
-    def labelloop(self, arguments: Sequence[str]) -> NoReturn:
+    def labelloop(self, arguments: Sequence[str], project: Optional[str]) -> NoReturn:
         """Becomes `labelloop …` in the trainer's container, so that Ctrl-C and the terminal reach it."""
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        options = [*([] if terminal else ["-T"]), *(["--env", f"PROJECT={project}"] if project else [])]
         if self.states().get("trainer") not in ("healthy", "starting", "unhealthy"):
             raise Failure(
                 "the trainer",
@@ -87,9 +88,7 @@ class DockerStack:
                 needed="running",
                 do="`make up` starts it.",
             )
-        self._become(
-            engine.compose("exec", *([] if terminal else ["-T"]), "trainer", "labelloop", *arguments)
-        )
+        self._become(engine.compose("exec", *options, "trainer", "labelloop", *arguments))
 
     def provision(self, seconds: int) -> None:
         """Runs the provisioner to its end; provisioned.json says what became of it."""

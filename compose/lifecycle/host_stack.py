@@ -105,12 +105,16 @@ class HostStack:
             raise Failure(f"there is no {self._log}", do="`make up` starts the stack.")
         os.execvp("tail", ["tail", "-n", "200", *(["-F"] if follow else []), str(self._log)])
 
-    def labelloop(self, arguments: Sequence[str]) -> NoReturn:
+    def labelloop(self, arguments: Sequence[str], project: Optional[str]) -> NoReturn:
         """Becomes `labelloop …`, so that Ctrl-C and the terminal reach it."""
         if not self.is_running():
             raise Failure("the trainer", found="not running", needed="running", do="`make up` starts it.")
         program = str(self._home.venvs / "ml" / "bin" / "labelloop")
-        os.execve(program, [program, *arguments], self._environment())
+        os.execve(
+            program,
+            [program, *arguments],
+            {**self._environment(), **({"PROJECT": project} if project else {})},
+        )
 
     def provision(self, seconds: int) -> None:
         """Runs the provisioner to its end; provisioned.json says what became of it."""

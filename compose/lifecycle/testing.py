@@ -40,7 +40,9 @@ def lint(home: Home, given: Mapping[str, str]) -> None:
 
 
 def test(home: Home, given: Mapping[str, str]) -> None:
-    """Every suite, or those that TESTS names (`make test TESTS="tests/unit -k boxes"`)."""
+    """Lint and every suite, or only what TESTS names (`make test TESTS="tests/unit -k boxes"`)."""
+    if not given.get("TESTS"):
+        lint(home, given)
     venvs.ensure_labelstudio(home)
     venv = venvs.ensure_tests(home, choose_accelerator(settings.load(home), "host"))
     _ensure_chromium()

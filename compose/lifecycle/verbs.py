@@ -59,7 +59,7 @@ def _status(home: Home, given: Given) -> None:
     sys.stdout.flush()
     if "trainer" not in states:
         raise Failure("the stack is not running", do="`make up` starts it.")
-    stack.labelloop(["status", *_project(given)])
+    stack.labelloop(["status"], given.get("PROJECT"))
 
 
 def _logs(home: Home, given: Given) -> None:
@@ -68,7 +68,7 @@ def _logs(home: Home, given: Given) -> None:
 
 def _labelloop(*command: str) -> Callable[[Home, Given], None]:
     def verb(home: Home, given: Given) -> None:
-        running_stack(home, settings_module.load(home)).labelloop([*command, *_project(given)])
+        running_stack(home, settings_module.load(home)).labelloop(command, given.get("PROJECT"))
 
     return verb
 
@@ -81,21 +81,13 @@ def _rollback(home: Home, given: Given) -> None:
             needed="VERSION=v0001",
             do="`make models` lists the versions.",
         )
-    running_stack(home, settings_module.load(home)).labelloop(
-        ["rollback", given["VERSION"], *_project(given)]
-    )
+    running_stack(home, settings_module.load(home)).labelloop(["rollback", given["VERSION"]])
 
 
 def _export(home: Home, given: Given) -> None:
     if "FORMAT" not in given:
         raise Failure("make export", found="no FORMAT", needed="FORMAT=coco, yolo or voc")
-    running_stack(home, settings_module.load(home)).labelloop(
-        ["export", "--format", given["FORMAT"], *_project(given)]
-    )
-
-
-def _project(given: Given) -> list[str]:
-    return ["--project", given["PROJECT"]] if given.get("PROJECT") else []
+    running_stack(home, settings_module.load(home)).labelloop(["export", "--format", given["FORMAT"]])
 
 
 def _lock(home: Home, given: Given) -> None:
