@@ -15,9 +15,7 @@ ITERATIONS = 60
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Up, provisioned, without any image."""
-    made = Stack.copy_of_work_tree(
-        tmp_path_factory.mktemp("appliance"), f"labelloop-e2e-{os.getpid()}"
-    )
+    made = Stack.copy_of_work_tree(tmp_path_factory.mktemp("appliance"), f"labelloop-e2e-{os.getpid()}")
     (made.home / "configs" / "labels" / "shapes.xml").write_text(shapes.LABEL_CONFIG)
     try:
         print(

@@ -18,16 +18,12 @@ MAKE_S = 900
 T = TypeVar("T")
 
 
-def wait_for(
-    what: str, probe: Callable[[], T], seconds: float, every: float = 1.0
-) -> T:
+def wait_for(what: str, probe: Callable[[], T], seconds: float, every: float = 1.0) -> T:
     """The probe's first true answer; fails, naming what was waited for and the last answer, after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (answer := probe()):
         if time.monotonic() > deadline:
-            raise AssertionError(
-                f"waited {seconds:.0f} s in vain for {what}; last answer: {answer!r}"
-            )
+            raise AssertionError(f"waited {seconds:.0f} s in vain for {what}; last answer: {answer!r}")
         time.sleep(every)
     return answer
 
@@ -41,10 +37,7 @@ def free_port() -> int:
 def engine_answers() -> bool:
     return (
         shutil.which("docker") is not None
-        and subprocess.run(
-            ["docker", "info"], check=False, capture_output=True
-        ).returncode
-        == 0
+        and subprocess.run(["docker", "info"], check=False, capture_output=True).returncode == 0
     )
 
 
@@ -55,9 +48,7 @@ class Stack:
     home: Path
     name: str
     port: int = field(default_factory=free_port)
-    runtime: str = field(
-        default_factory=lambda: "docker" if engine_answers() else "host"
-    )
+    runtime: str = field(default_factory=lambda: "docker" if engine_answers() else "host")
 
     @classmethod
     def copy_of_work_tree(cls, home: Path, name: str) -> "Stack":
@@ -91,11 +82,7 @@ class Stack:
             AssertionError: it failed (unless check is False) or took longer than `timeout` seconds.
         """
         words = [f"{key}={value}" for key, value in settings.items()]
-        environ = {
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith(("MAKE", "MFLAGS"))
-        }
+        environ = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
         environ |= {"COMPOSE_PROJECT_NAME": self.name, "RUNTIME": self.runtime}
         try:
             done = subprocess.run(
@@ -111,18 +98,31 @@ class Stack:
             )
         except subprocess.TimeoutExpired as error:
             output = (
-                error.stdout.decode(errors="replace")
-                if isinstance(error.stdout, bytes)
-                else error.stdout
+                error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else error.stdout
             )
-            raise AssertionError(
-                f"make {target} did not end within {timeout:.0f} s:\n{output}"
-            ) from error
+            raise AssertionError(f"make {target} did not end within {timeout:.0f} s:\n{output}") from error
         if check and done.returncode:
             raise AssertionError(
                 f"make {target} {' '.join(words)} ended with {done.returncode}:\n{done.stdout}"
             )
         return done.stdout
+
+    def kill(self, service: str) -> None:
+        """kill -9 of all processes of a service: its container, or its program under supervisord."""
+        if self.runtime == "docker":
+            command = ["docker", "compose", "--project-name", self.name, "kill", "--signal", "KILL", service]
+        else:
+            program = "worker" if service == "trainer" else service
+            config = self.home / "volumes" / "run" / "supervisord.conf"
+            command = [
+                ".venv/ml/bin/supervisorctl",
+                "--configuration",
+                str(config),
+                "signal",
+                "KILL",
+                program,
+            ]
+        subprocess.run(command, cwd=self.home, check=True, capture_output=True, timeout=60)
 
     @property
     def url(self) -> str:
@@ -133,10 +133,7 @@ class Stack:
         return self.home / "volumes" / "images"
 
     def env(self) -> dict[str, str]:
-        lines = (
-            line.partition("=")
-            for line in (self.home / ".env").read_text().splitlines()
-        )
+        lines = (line.partition("=") for line in (self.home / ".env").read_text().splitlines())
         return {
             key.strip(): value.strip().strip("'\"")
             for key, _, value in lines
@@ -149,7 +146,4 @@ class Stack:
     def predictions(self, project: int = 1) -> dict[int, list[dict[str, Any]]]:
         """Every task's predictions, oldest first."""
         tasks = self.studio().iter_tasks(project, fields="all", page_size=100)
-        return {
-            task["id"]: sorted(task["predictions"], key=lambda row: row["id"])
-            for task in tasks
-        }
+        return {task["id"]: sorted(task["predictions"], key=lambda row: row["id"]) for task in tasks}

@@ -27,9 +27,7 @@ def by_file(stack: Stack, fields: str = "task_only") -> dict[str, dict[str, Any]
     """Tasks by their image's path below volumes/images."""
     tasks = stack.studio().iter_tasks(1, fields=fields, page_size=100)
     return {
-        parse_qs(urlsplit(task["data"]["image"]).query)["d"][0].removeprefix(
-            "images/"
-        ): task
+        parse_qs(urlsplit(task["data"]["image"]).query)["d"][0].removeprefix("images/"): task
         for task in tasks
     }
 
@@ -46,9 +44,7 @@ def share_found(prediction: dict[str, Any], picture: shapes.Picture) -> float:
     found, problems = from_results(prediction["result"], config, picture.image.size)
     assert not problems
     truth = np.array(picture.boxes, dtype=np.float32)
-    matches = (iou_matrix(truth[:, :4], found.xyxy) >= 0.5) & (
-        truth[:, 4:] == found.labels[None, :]
-    )
+    matches = (iou_matrix(truth[:, :4], found.xyxy) >= 0.5) & (truth[:, 4:] == found.labels[None, :])
     return float(matches.any(axis=1).mean())
 
 
@@ -67,11 +63,7 @@ def test_only_a_login_opens_the_door(stack: Stack) -> None:
     assert page.url.startswith(f"{stack.url}/user/login") and page.ok
     assert requests.get(f"{stack.url}/api/projects", timeout=10).status_code == 401
     signup = requests.get(f"{stack.url}/user/signup", timeout=10)
-    assert (
-        "is disabled" in signup.text
-        or not signup.ok
-        or signup.url.startswith(f"{stack.url}/user/login")
-    )
+    assert "is disabled" in signup.text or not signup.ok or signup.url.startswith(f"{stack.url}/user/login")
 
 
 def test_images_in_the_folder_become_tasks_by_themselves(
@@ -96,9 +88,7 @@ def test_the_starting_model_answers_every_task(stack: Stack) -> None:
         assert 0 <= rows[0]["score"] <= 1
 
 
-def test_a_round_on_corrections_is_promoted(
-    stack: Stack, pictures: dict[str, shapes.Picture]
-) -> None:
+def test_a_round_on_corrections_is_promoted(stack: Stack, pictures: dict[str, shapes.Picture]) -> None:
     studio, tasks = stack.studio(), by_file(stack)
     for name, picture in islice(pictures.items(), CORRECTED):
         annotation = {"result": picture.annotation()}
@@ -111,9 +101,7 @@ def test_a_round_on_corrections_is_promoted(
     assert "promoted v0001" in output, output
     card = json.loads((stack.home / "volumes/models/1/v0001/card.json").read_text())
     assert (
-        card["classes"] == list(shapes.LABELS)
-        and card["parent"] == "v0000"
-        and card["images"] == CORRECTED
+        card["classes"] == list(shapes.LABELS) and card["parent"] == "v0000" and card["images"] == CORRECTED
     )
     split = json.loads((stack.home / "volumes/models/1/split.json").read_text())
     assert "holdout" in json.dumps(split)
@@ -130,11 +118,7 @@ def test_the_promoted_model_pre_labels_what_is_unlabelled(
     tasks = by_file(stack, fields="all")
     shares = []
     for name in list(pictures)[CORRECTED:]:
-        rows = [
-            row
-            for row in tasks[f"shapes/{name}"]["predictions"]
-            if row["model_version"] == "v0001"
-        ]
+        rows = [row for row in tasks[f"shapes/{name}"]["predictions"] if row["model_version"] == "v0001"]
         assert len(rows) == 1
         shares.append(share_found(rows[0], pictures[name]))
     assert np.mean(shares) > 0.6, shares
@@ -142,20 +126,11 @@ def test_the_promoted_model_pre_labels_what_is_unlabelled(
 
 def test_the_least_certain_image_comes_first(stack: Stack) -> None:
     studio = stack.studio()
-    tasks = [
-        task
-        for task in by_file(stack, fields="all").values()
-        if not task["total_annotations"]
-    ]
+    tasks = [task for task in by_file(stack, fields="all").values() if not task["total_annotations"]]
     scores = {
-        t["id"]: next(
-            p["score"] for p in t["predictions"] if p["model_version"] == "v0001"
-        )
-        for t in tasks
+        t["id"]: next(p["score"] for p in t["predictions"] if p["model_version"] == "v0001") for t in tasks
     }
-    following = studio.request(
-        "POST", "/api/dm/actions", params={"id": "next_task", "project": 1}, json={}
-    )
+    following = studio.request("POST", "/api/dm/actions", params={"id": "next_task", "project": 1}, json={})
     assert following["id"] == min(scores, key=lambda task: scores[task])
 
 
@@ -215,9 +190,7 @@ def test_a_label_config_that_would_orphan_annotations_is_refused(stack: Stack) -
     try:
         output = stack.run("up", check=False)
         assert "ball" in output and "annotation" in output
-        assert parse_label_config(
-            stack.studio().project(1)["label_config"]
-        ).names == list(shapes.LABELS)
+        assert parse_label_config(stack.studio().project(1)["label_config"]).names == list(shapes.LABELS)
     finally:
         path.write_text(original)
     stack.run("up")
@@ -239,11 +212,7 @@ def test_odd_files_are_labelled_or_named_and_hurt_nothing(stack: Stack) -> None:
     )
     tasks = by_file(stack, fields="all")
     for name, (width, height) in good.items():
-        rows = [
-            row
-            for row in tasks[f"odd/{name}"]["predictions"]
-            if row["model_version"] == "v0001"
-        ]
+        rows = [row for row in tasks[f"odd/{name}"]["predictions"] if row["model_version"] == "v0001"]
         assert len(rows) == 1, name
         for region in rows[0]["result"]:
             assert (region["original_width"], region["original_height"]) == (
@@ -302,8 +271,5 @@ def write_odd_files(folder: Path) -> tuple[dict[str, tuple[int, int]], list[str]
 
 @pytest.mark.parametrize("name", ["odd/alpha.png", "odd/deep.png"])
 def test_grey_images_are_answered_too(stack: Stack, name: str) -> None:
-    versions = [
-        row["model_version"]
-        for row in by_file(stack, fields="all")[name]["predictions"]
-    ]
+    versions = [row["model_version"] for row in by_file(stack, fields="all")[name]["predictions"]]
     assert "v0001" in versions

@@ -60,9 +60,7 @@ def test_the_login_opens_the_provisioned_project(page: Page, stack: Stack) -> No
     expect(page.get_by_text("shapes", exact=False).first).to_be_visible()
 
 
-def test_the_proposed_boxes_are_on_the_canvas(
-    page: Page, stack: Stack, tmp_path: Path
-) -> None:
+def test_the_proposed_boxes_are_on_the_canvas(page: Page, stack: Stack, tmp_path: Path) -> None:
     """Opens an unlabelled task in the editor: the champion's boxes are there, without a click."""
     task = next(
         task_id
@@ -94,7 +92,5 @@ def test_the_start_training_button_opens_a_round(page: Page, stack: Stack) -> No
     wait_for("an open round in `make status`", open_round, 60, every=3)
     stack.run("cancel")
     wait_for("the round to end", lambda: not open_round(), 120, every=3)
-    provisioned = json.loads(
-        (stack.home / "volumes/labelstudio/provisioned.json").read_text()
-    )
+    provisioned = json.loads((stack.home / "volumes/labelstudio/provisioned.json").read_text())
     assert provisioned["done"] is True

@@ -1,0 +1,110 @@
+"""kill -9 of each service in the middle of its work; `make up` then ends in a consistent stack that carries on.
+
+Goes on from the stack that test_loop.py and test_screen.py have left: v0001 in service.
+"""
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from itertools import islice
+
+import pytest
+from labelloop.registry import Card, Registry, sha256_file
+from labelloop.studio import UNLABELLED, without_prediction_of
+from support import shapes
+
+from e2e.stack import Stack, wait_for
+
+SERVICES = ("labelstudio", "mlbackend", "trainer")
+CARRIES_ON_WITHIN_S = 240
+
+
+def round_states(stack: Stack) -> list[str]:
+    """Every round's state, oldest first."""
+    with closing(sqlite3.connect(stack.home / "volumes/rounds/rounds.sqlite3", timeout=30)) as database:
+        return [state for (state,) in database.execute("select state from rounds order by id")]
+
+
+def check_consistent(stack: Stack) -> None:
+    """Whole databases, whole versions, a pointer to one of them, every task predicted once by each version."""
+    for path in ("volumes/labelstudio/label_studio.sqlite3", "volumes/rounds/rounds.sqlite3"):
+        with closing(sqlite3.connect(stack.home / path, timeout=30)) as database:
+            assert database.execute("pragma integrity_check").fetchall() == [("ok",)], path
+    models = Registry(stack.home / "volumes/models").project(1)
+    assert models.champion() in models.versions()
+    for version in models.versions():
+        card = Card.model_validate_json((models.folder(version) / "card.json").read_bytes())
+        assert sha256_file(models.folder(version) / "weights.pth") == card.weights_sha256
+    for task, rows in stack.predictions().items():
+        versions = [row["model_version"] for row in rows]
+        assert len(versions) == len(set(versions)), f"task {task} has {versions}"
+
+
+def everything_pre_labelled(stack: Stack) -> bool:
+    champion = Registry(stack.home / "volumes/models").project(1).champion() or ""
+    studio = stack.studio()
+    done = not studio.count_tasks(1, UNLABELLED, without_prediction_of(champion))
+    return done and studio.project(1)["model_version"] == champion
+
+
+def test_import_and_pre_labelling_carry_on(stack: Stack) -> None:
+    """New images come in; each service in turn is killed while they are imported and pre-labelled."""
+    tasks = stack.studio().count_tasks(1)
+    for number, service in enumerate(SERVICES):
+        shapes.save(stack.images / f"more-{service}", 12, start=100 + 12 * number)
+        tasks += 12
+        if service != "labelstudio":
+            wait_for("the import", lambda count=tasks: stack.studio().count_tasks(1) >= count, 60, every=0.2)
+        stack.kill(service)
+        stack.run("up")
+        wait_for(
+            "the import", lambda count=tasks: stack.studio().count_tasks(1) == count, CARRIES_ON_WITHIN_S
+        )
+        wait_for("the pre-labels", lambda: everything_pre_labelled(stack), CARRIES_ON_WITHIN_S)
+    check_consistent(stack)
+
+
+def test_a_round_is_taken_up_where_it_stopped(stack: Stack) -> None:
+    """A round whose trainer is killed in each of its stages still comes to its end, once."""
+    annotations = stack.studio().count_tasks(1)
+    for task in islice(stack.studio().iter_tasks(1, UNLABELLED), 6):
+        stack.studio().request("POST", f"/api/tasks/{task['id']}/annotations/", json={"result": []})
+    before = len(round_states(stack))
+    stack.run("retrain", DETACH=1)
+
+    def reached(*states: str) -> Callable[[], bool]:
+        return lambda: round_states(stack)[-1] in states
+
+    ended = ("promoted", "kept", "failed", "cancelled")
+    for state in ("snapshotting", "training", "evaluating"):
+        wait_for(f"the round to reach {state}", reached(state, *ended), CARRIES_ON_WITHIN_S, every=0.1)
+        if state == "training":
+            folder = max((stack.home / "volumes/rounds").glob("[0-9]*"))
+            wait_for("a checkpoint", (folder / "last.pth").exists, CARRIES_ON_WITHIN_S)
+        stack.kill("trainer")
+        stack.run("up")
+    wait_for("the round's end", reached(*ended), 600)
+    assert round_states(stack)[-1] in ("promoted", "kept")
+    assert len(round_states(stack)) == before + 1
+    wait_for("the pre-labels", lambda: everything_pre_labelled(stack), CARRIES_ON_WITHIN_S)
+    assert stack.studio().count_tasks(1) == annotations
+    check_consistent(stack)
+    versions = [path.name for path in (stack.home / "volumes/models/1").glob("v*")]
+    rounds = [
+        json.loads((stack.home / f"volumes/models/1/{v}/card.json").read_text())["round"] for v in versions
+    ]
+    assert len(rounds) == len(set(rounds)), "a round writes at most one version"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_killed_boot_heals(stack: Stack, service: str) -> None:
+    """Everything is stopped, started, and killed at once in one of its services."""
+    stack.run("down")
+    assert re.search(r"not running|no container|`make up`", stack.run("status", check=False))
+    stack.run("up")
+    stack.kill(service)
+    stack.run("up")
+    wait_for("the pre-labels", lambda: everything_pre_labelled(stack), CARRIES_ON_WITHIN_S)
+    check_consistent(stack)
