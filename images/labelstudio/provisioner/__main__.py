@@ -18,7 +18,6 @@ from pathlib import Path
 from labelloop.labels import LabelConfigError
 from labelloop.settings import MissingSecret, Settings, get_settings
 from labelloop.studio import StudioError
-
 from provisioner import logs
 from provisioner.backend import BackendNotReady
 from provisioner.project import ProjectError

@@ -3,9 +3,9 @@
 import logging
 
 import requests
+
 from labelloop.settings import Settings
 from labelloop.studio import Row, Studio
-
 from provisioner.creation import Creator
 from provisioner.state import StateFile
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 
 from labelloop.studio import Row, Studio, StudioError
-
 from provisioner.state import StateFile
 
 GRACE_S = 20.0

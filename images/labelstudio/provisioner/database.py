@@ -14,7 +14,6 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from labelloop.files import fsync_dir, replacing
-
 from provisioner import django_app
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,6 @@
 """Label Studio's Django settings, under the appliance's environment."""
 
 from labelloop.settings import get_settings
-
 from provisioner import environment
 
 environment.apply(get_settings())

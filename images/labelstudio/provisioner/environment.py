@@ -3,7 +3,6 @@
 import os
 
 from labelloop.settings import Settings
-
 from provisioner.networks import banned_subnets, stack_subnets
 
 

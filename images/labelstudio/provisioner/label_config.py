@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 from labelloop.labels import LabelConfigError, parse_label_config
 from labelloop.settings import Settings
 from labelloop.studio import Row, Studio, StudioError
-
 from provisioner.state import StateFile
 
 log = logging.getLogger(__name__)

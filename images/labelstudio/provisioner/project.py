@@ -4,7 +4,6 @@ import logging
 
 from labelloop.settings import Settings
 from labelloop.studio import Row, Studio, StudioError
-
 from provisioner.creation import Creator
 from provisioner.label_config import LabelConfigFile
 from provisioner.state import StateFile
@@ -20,7 +19,8 @@ INSTRUCTIONS = """\
 <b>1.</b> Move and resize the proposed boxes until they fit tightly, with all of the object inside.<br>
 <b>2.</b> Delete boxes that are wrong; change the label of those that are misnamed.<br>
 <b>3.</b> Draw what was missed: press the label's number, then drag.<br>
-<b>4.</b> <b>Submit</b>, also when nothing is left to mark: an image without boxes teaches the model, too.<br><br>
+<b>4.</b> <b>Submit</b>, also when nothing is left to mark: an image without boxes teaches the model, too.<br>
+<br>
 <b>Skip</b> only images that cannot be judged: nothing is learnt from them. The next image is the one that the
 model is least sure of.
 """
@@ -30,7 +30,7 @@ FIELDS = {
     "expert_instruction": INSTRUCTIONS,
     "sampling": "Uncertainty sampling",
     "show_collab_predictions": True,
-    # Off: each listing of tasks would ask the backend for what the trainer is pre-labelling already, and wait for it.
+    # Off: each listing of tasks would ask the backend, and wait, for what the trainer is pre-labelling already.
     "evaluate_predictions_automatically": False,
     "enable_empty_annotation": True,
 }

@@ -5,7 +5,6 @@ import logging
 from labelloop.labels import LabelConfigError
 from labelloop.settings import Settings
 from labelloop.studio import Studio, StudioError
-
 from provisioner.backend import ensure_backend
 from provisioner.label_config import LabelConfigFile, update_label_config
 from provisioner.project import ensure_project

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from labelloop.settings import get_settings
-
 from provisioner import database, logs
 from provisioner.template import template_path
 

@@ -1,7 +1,6 @@
 """What has to be true of the database before Label Studio serves its first page."""
 
 from labelloop.settings import get_settings
-
 from provisioner import account, database
 
 

@@ -6,7 +6,6 @@ import re
 from labelloop.images import SUFFIXES
 from labelloop.settings import Settings
 from labelloop.studio import Row, Studio
-
 from provisioner.creation import Creator
 from provisioner.state import StateFile
 

@@ -12,7 +12,6 @@ import tempfile
 from pathlib import Path
 
 from labelloop.files import replacing
-
 from provisioner import django_app
 
 

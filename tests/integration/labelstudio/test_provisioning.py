@@ -12,8 +12,9 @@ import pytest
 import requests
 from integration.support.fake_backend import FakeBackend
 from integration.support.labelstudio import REPO, TOKEN, LabelStudio
-from labelloop.studio import StudioError
 from PIL import Image
+
+from labelloop.studio import StudioError
 from provisioner.networks import BANNED_BY_DEFAULT
 
 PROVISIONED_TABLES = (

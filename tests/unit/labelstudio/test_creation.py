@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from labelloop.studio import StudioError
 from provisioner.creation import Creator
 from provisioner.state import StateFile

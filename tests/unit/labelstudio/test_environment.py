@@ -2,9 +2,10 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+
 from labelloop.settings import MissingSecret, Settings
 from provisioner import environment
-from pydantic import SecretStr
 
 
 def settings(secret_key: str | None = "k") -> Settings:

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+
 from provisioner.health import Unhealthy, check
 
 

@@ -1,6 +1,7 @@
 from ipaddress import ip_address
 
 import pytest
+
 from provisioner.networks import banned_subnets, stack_subnets
 
 
