@@ -67,7 +67,7 @@ def evaluate(
     Raises:
         registry.RegistryError: the folder holds no model that loads.
     """
-    detector = model if isinstance(model, Detector) else Detector.load(model, _device(settings))
+    detector = Detector.load(model, _device(settings)) if isinstance(model, Path) else model
     label_map = LabelMap.build(detector.classes, snapshot.label_config)
     images: list[SnapshotImage] = []
     found: list[Boxes] = []

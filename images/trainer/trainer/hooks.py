@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from labelloop.files import replacing
 
 
 class Stopped(Exception):
-    """Training was told to stop: the cancel file is there, or the process that asked for it is gone."""
+    """Training was told to stop."""
 
 
 class Diverged(RuntimeError):
@@ -24,17 +23,14 @@ class Diverged(RuntimeError):
 
 @HOOKS.register_module()
 class StopHook(Hook):  # type: ignore[misc]  # mmcv is untyped
-    """Raises Stopped before the next iteration when `cancel_file` exists or the parent process is another."""
+    """Raises Stopped before the next iteration when `cancel_file` exists."""
 
     def __init__(self, cancel_file: str) -> None:
         self._cancel_file = Path(cancel_file)
-        self._parent = os.getppid()
 
     def before_train_iter(self, runner: Any) -> None:
         if self._cancel_file.exists():
             raise Stopped(f"cancelled at iteration {runner.iter} of {runner.max_iters}")
-        if os.getppid() != self._parent:
-            raise Stopped(f"the trainer that started this went away at iteration {runner.iter}")
 
 
 @HOOKS.register_module()
@@ -101,7 +97,7 @@ class MetricsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
         done = runner.iter + 1
         if not all(math.isfinite(value) for value in losses.values()):
             raise Diverged(
-                f"the loss is not a number at iteration {done}; lower optimizer.lr in the detector's config"
+                f"training diverged at iteration {done}; lower optimizer.lr in the detector's config"
             )
         seconds = time.monotonic() - self._started
         eta = seconds / (done - self._first) * (runner.max_iters - done)

@@ -21,6 +21,7 @@ from labelloop.labels import LabelMap
 from labelloop.registry import Card
 from labelloop.settings import Settings
 from trainer import loading as _loading  # noqa: F401 - registers the loader with mmdet
+from trainer.hooks import Diverged
 from trainer.job import CANDIDATE, LAST_CHECKPOINT, METRICS, Job
 from trainer.recipe import fit_data, fit_model, fit_run
 from trainer.snapshot import Snapshot
@@ -66,7 +67,14 @@ def learn(folder: Path, settings: Settings) -> None:
     fit_data(config, annotations, settings.labelloop_home, snapshot.classes)
     fit_run(config, folder, job.iterations, seed, device, job.checkpoint_every_s)
     set_random_seed(seed)
-    train_detector(model, build_dataset(config.data.train), config)
+    try:
+        train_detector(model, build_dataset(config.data.train), config)
+    except (RuntimeError, ValueError) as error:
+        if not all(torch.isfinite(value).all() for value in model.parameters()):
+            raise Diverged(
+                f"training diverged ({error}); lower optimizer.lr in configs/detectors/{job.detector}.py"
+            ) from error
+        raise
 
     card = Card(
         parent=job.parent,

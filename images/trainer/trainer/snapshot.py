@@ -115,7 +115,7 @@ class Snapshot:
         boxes: dict[int, list[Any]] = {image["id"]: [] for image in document["images"]}
         for row in document["annotations"]:
             x, y, w, h = row["bbox"]
-            boxes[row["image_id"]].append(((x, y, x + w, y + h), row["category_id"] - 1))
+            boxes[row["image_id"]].append((_rounded((x, y, x + w, y + h)), row["category_id"] - 1))
         images = tuple(
             SnapshotImage(
                 id=row["id"],
@@ -238,7 +238,7 @@ class _Collector:
                 width=width,
                 height=height,
                 side=Side.TRAIN,
-                xyxy=tuple((float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in boxes.xyxy),
+                xyxy=tuple(_rounded(corners) for corners in boxes.xyxy.tolist()),
                 labels=tuple(int(label) for label in boxes.labels),
             ),
             problems,
@@ -291,6 +291,12 @@ def _unused_labels(snapshot: Snapshot) -> list[str]:
         for index, name in enumerate(snapshot.classes)
         if index not in used
     ]
+
+
+def _rounded(corners: Sequence[float]) -> tuple[float, float, float, float]:
+    """To hundredths of a pixel, so that writing and reading a snapshot gives the same one."""
+    x1, y1, x2, y2 = (round(corner, 2) for corner in corners)
+    return x1, y1, x2, y2
 
 
 def _pairs(image: SnapshotImage) -> Iterable[tuple[int, tuple[float, float, float, float]]]:

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from trainer.job import CANCEL, CANDIDATE, LOG, METRICS, Job
 from trainer.job import write_job as write_job
+from trainer.process import STOPPED, die_with_parent
 
-STOPPED = 75
 LOCK_WAIT_S = 120.0
 POLL_S = 0.5
 STOP_GRACE_S = 90.0
@@ -153,6 +153,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m trainer.train ROUND_FOLDER", file=sys.stderr)
         return 2
+    die_with_parent()
     folder = Path(arguments[0])
     try:
         with _alone(folder):

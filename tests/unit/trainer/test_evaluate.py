@@ -26,7 +26,9 @@ Scene = tuple[list[SnapshotImage], list[Boxes]]
 def image(number: int, xyxy: Any, labels: Any, side: Side = Side.HOLDOUT) -> SnapshotImage:
     boxes = tuple(tuple(float(side) for side in box) for box in xyxy)
     file = f"volumes/images/{number}.png"
-    return SnapshotImage(number, number, file, f"{number:064d}", 200, 200, side, cast(Any, boxes), tuple(labels))
+    return SnapshotImage(
+        number, number, file, f"{number:064d}", 200, 200, side, cast(Any, boxes), tuple(labels)
+    )
 
 
 def scene(seed: int, images: int = 25, quality: float = 0.7) -> Scene:
@@ -63,7 +65,14 @@ def coco_eval(images: list[SnapshotImage], found: list[Boxes]) -> COCOeval:
             identity = len(truth.dataset["annotations"]) + 1
             box, area = [x1, y1, x2 - x1, y2 - y1], (x2 - x1) * (y2 - y1)
             truth.dataset["annotations"].append(
-                {"id": identity, "image_id": i.id, "category_id": label, "bbox": box, "area": area, "iscrowd": 0}
+                {
+                    "id": identity,
+                    "image_id": i.id,
+                    "category_id": label,
+                    "bbox": box,
+                    "area": area,
+                    "iscrowd": 0,
+                }
             )
         for label, score, (x1, y1, x2, y2) in zip(
             boxes.labels.tolist(), boxes.scores.tolist(), boxes.xyxy.tolist(), strict=True
@@ -85,7 +94,9 @@ def test_average_precision_is_what_cocoeval_says(seed: int) -> None:
     expected = coco_eval(images, found)
     matches = match(CLASSES, images, found)
     once = np.ones((1, len(images)))
-    assert mean_average_precision(list(matches.values()), once)[0] == pytest.approx(expected.stats[0], abs=1e-9)
+    assert mean_average_precision(list(matches.values()), once)[0] == pytest.approx(
+        expected.stats[0], abs=1e-9
+    )
     fifty = np.nanmean([m.average_precision_50() for m in matches.values()])
     assert fifty == pytest.approx(expected.stats[1], abs=1e-9)
     per_class = expected.eval["precision"][:, :, :2, 0, -1].mean(axis=(0, 1))
@@ -146,7 +157,11 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def evaluated(
-    settings: Settings, classes: list[str], answers: list[Boxes], images: list[SnapshotImage], config: str = LABEL_CONFIG
+    settings: Settings,
+    classes: list[str],
+    answers: list[Boxes],
+    images: list[SnapshotImage],
+    config: str = LABEL_CONFIG,
 ) -> Evaluation:
     for each in images:
         if not (settings.labelloop_home / each.file).exists():
@@ -164,7 +179,9 @@ def test_only_the_hold_out_is_scored(settings: Settings) -> None:
     evaluation = evaluated(settings, ["ball", "crate"], [Boxes.of(BALL, [0.9], [0])], images)
     assert (evaluation.images, evaluation.boxes, evaluation.labelled) == (1, 1, 2)
     assert evaluation.mAP == pytest.approx(1) and evaluation.AP50 == pytest.approx(1)
-    assert evaluation.per_class == {"ball": pytest.approx(1)}, "a label without a box on the hold-out does not count"
+    assert evaluation.per_class == {"ball": pytest.approx(1)}, (
+        "a label without a box on the hold-out does not count"
+    )
     assert evaluation.interval == pytest.approx((1, 1))
     assert evaluation.version == "v0003" and evaluation.knows_labels
     assert evaluation.score_thresholds == {"ball": pytest.approx(0.9)}

@@ -12,7 +12,9 @@ HOLDOUT = 41
 
 
 def settings(**values: Any) -> Settings:
-    return Settings.model_validate({"gate_confidence": 0.8, "holdout_min": 5, "holdout_percent": 20, **values})
+    return Settings.model_validate(
+        {"gate_confidence": 0.8, "holdout_min": 5, "holdout_percent": 20, **values}
+    )
 
 
 def evaluation(found: int, images: int = HOLDOUT, first: int = 0, **fields: Any) -> Evaluation:
@@ -92,7 +94,9 @@ def test_with_a_small_hold_out_a_champion_that_knows_labels_stays_and_the_missin
 
 
 def test_without_any_hold_out_image_the_missing_labels_are_said() -> None:
-    verdict = decide(evaluation(0, images=0, labelled=3), evaluation(0, images=0, labelled=3), True, settings())
+    verdict = decide(
+        evaluation(0, images=0, labelled=3), evaluation(0, images=0, labelled=3), True, settings()
+    )
     assert not verdict.promote and "label about 22 more" in verdict.reason and "mAP – → –" in verdict.reason
 
 

@@ -70,11 +70,17 @@ def annotation(
 ) -> dict[str, Any]:
     when = WHEN.format(second)
     return {
-        "id": identity, "result": result, "was_cancelled": cancelled, "created_at": when, "updated_at": when,
+        "id": identity,
+        "result": result,
+        "was_cancelled": cancelled,
+        "created_at": when,
+        "updated_at": when,
     }
 
 
-def rectangle(x: float, y: float, width: float, height: float, label: str = "ball", **value: float) -> dict[str, object]:
+def rectangle(
+    x: float, y: float, width: float, height: float, label: str = "ball", **value: float
+) -> dict[str, object]:
     box = {"x": x, "y": y, "width": width, "height": height, "rectanglelabels": [label], **value}
     return {"id": "r", "from_name": "label", "to_name": "image", "type": "rectanglelabels", "value": box}
 
@@ -94,9 +100,9 @@ def test_images_boxes_and_sides_are_frozen_in_the_rounds_folder(labels: Labels) 
     expected = picture(0)
     assert first.file == "volumes/images/0.png" and (first.width, first.height) == expected.image.size
     assert first.sha256 == sha256((labels.settings.labelloop_home / first.file).read_bytes()).hexdigest()
-    assert [(*(round(side) for side in box), label) for box, label in zip(first.xyxy, first.labels, strict=True)] == list(
-        expected.boxes
-    )
+    assert [
+        (*(round(side) for side in box), label) for box, label in zip(first.xyxy, first.labels, strict=True)
+    ] == list(expected.boxes)
     assert Snapshot.load(labels.settings.rounds_dir / "00001") == snapshot
 
 
@@ -163,7 +169,9 @@ def test_boxes_are_in_pixels_of_the_image_as_a_browser_shows_it(labels: Labels) 
 
 
 def test_a_rotated_rectangle_becomes_its_axis_aligned_hull(labels: Labels) -> None:
-    labels.add("a.png", png(Image.new("RGB", (100, 100))), annotation([rectangle(50, 20, 30, 10, rotation=90)]))
+    labels.add(
+        "a.png", png(Image.new("RGB", (100, 100))), annotation([rectangle(50, 20, 30, 10, rotation=90)])
+    )
     (image,) = taken(labels).images
     assert image.xyxy[0] == pytest.approx((40, 20, 50, 50), abs=0.02)
 

@@ -54,7 +54,9 @@ def test_the_same_bytes_count_once() -> None:
     assert len(assign(digests(5) * 3, {}, 20)) == 5
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", json.dumps({"sides": {"aa": "left"}}), json.dumps({"sides": 3})])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "{}", json.dumps({"sides": {"aa": "left"}}), json.dumps({"sides": 3})]
+)
 def test_a_damaged_file_is_named_and_not_made_anew(tmp_path: Path, text: str) -> None:
     path = tmp_path / "split.json"
     path.write_text(text)

@@ -1,0 +1,252 @@
+"""Real training processes, a few iterations long, on images that the test makes."""
+
+import json
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import torch
+from labelloop.detector import Detector, load_detector_config
+from labelloop.registry import Registry
+from labelloop.settings import Settings
+from support.shapes import LABEL_CONFIG, picture
+
+from trainer.evaluate import evaluate
+from trainer.gate import decide
+from trainer.recipe import fit_model
+from trainer.snapshot import Snapshot, SnapshotImage
+from trainer.split import Side
+from trainer.start import new_model
+from trainer.train import Metrics, TrainingCancelled, TrainingFailed, candidate_folder, run, write_job
+from trainer.weights import write_starting_model
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+ITERATIONS = 6
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A home whose cache holds a YOLOX-nano with random weights; the training process reads the same environment."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    values = {
+        "LABELLOOP_HOME": str(tmp_path),
+        "ITERATIONS": str(ITERATIONS),
+        "THREADS": "1",
+        "DETECTOR": "yolox_nano",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "configs").symlink_to(CONFIGS)
+    settings = Settings()
+    cache = settings.cache_dir / "weights"
+    cache.mkdir(parents=True)
+    config = load_detector_config("yolox_nano", settings)
+    fit_model(config, [""] * 80)
+    torch.manual_seed(0)
+    torch.save(new_model(config).state_dict(), cache / "yolox_nano.pth")
+    return settings
+
+
+@pytest.fixture
+def snapshot(settings: Settings) -> Snapshot:
+    """Eight pictures with boxes and a negative to train on, three held out."""
+    images = []
+    settings.images_dir.mkdir(parents=True)
+    for number in range(1, 13):
+        made = picture(number)
+        path = settings.images_dir / f"{number}.png"
+        made.image.save(path)
+        boxes = made.boxes if number != 9 else ()
+        images.append(
+            SnapshotImage(
+                id=number,
+                task=number,
+                file=str(path.relative_to(settings.labelloop_home)),
+                sha256=sha256(path.read_bytes()).hexdigest(),
+                width=made.image.width,
+                height=made.image.height,
+                side=Side.HOLDOUT if number > 9 else Side.TRAIN,
+                xyxy=tuple((float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2, _ in boxes),
+                labels=tuple(label for *_, label in boxes),
+            )
+        )
+    return Snapshot(1, LABEL_CONFIG, tuple(images), (), ())
+
+
+@pytest.fixture
+def round_dir(settings: Settings, snapshot: Snapshot) -> Path:
+    """A round that has its snapshot and its job."""
+    folder = settings.rounds_dir / "00001"
+    folder.mkdir(parents=True)
+    snapshot.write(folder)
+    write_starting_model(1, settings)
+    write_job(folder, settings, 1, snapshot)
+    return folder
+
+
+def change_job(round_dir: Path, **values: object) -> None:
+    path = round_dir / "job.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def never() -> bool:
+    return False
+
+
+def iterations_of(round_dir: Path) -> list[int]:
+    return [json.loads(line)["iter"] for line in (round_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_round_trains_evaluates_and_is_judged(
+    settings: Settings, snapshot: Snapshot, round_dir: Path
+) -> None:
+    seen: list[Metrics] = []
+    run(round_dir, seen.append, never)
+    assert iterations_of(round_dir) == list(range(1, ITERATIONS + 1))
+    assert seen[-1].iteration == ITERATIONS and seen[-1].fraction == 1 and seen[-1].eta == 0
+    assert {"loss", "loss_cls", "loss_bbox", "loss_obj"} <= seen[-1].losses.keys()
+
+    detector = Detector.load(candidate_folder(round_dir), "cpu")
+    assert detector.classes == ("ball", "crate") and detector.card is not None
+    assert detector.card.dataset_fingerprint == snapshot.fingerprint
+    assert (detector.card.images, detector.card.boxes) == (9, sum(len(i.labels) for i in snapshot.train))
+    assert str(settings.labelloop_home) not in (candidate_folder(round_dir) / "config.py").read_text()
+    start = torch.load(
+        Registry(settings.models_dir).project(1).folder("v0000") / "weights.pth", weights_only=True
+    )
+    assert not torch.equal(
+        start["backbone.stem.conv.conv.weight"], detector.model.backbone.stem.conv.conv.weight
+    )
+
+    def say(fraction: float, words: str) -> None:
+        assert 0 <= fraction <= 1 and words
+
+    champion = evaluate(Registry(settings.models_dir).project(1).folder("v0000"), snapshot, settings, say)
+    candidate = evaluate(candidate_folder(round_dir), snapshot, settings, say)
+    assert candidate.images == champion.images == 3 and not champion.knows_labels
+    assert decide(candidate, champion, champion.knows_labels, settings).promote
+
+    done = (round_dir / "metrics.jsonl").stat().st_mtime_ns
+    run(round_dir, seen.append, never)
+    assert (round_dir / "metrics.jsonl").stat().st_mtime_ns == done, (
+        "a complete candidate is not trained again"
+    )
+
+
+def test_after_kill_9_training_goes_on_from_its_last_checkpoint(settings: Settings, round_dir: Path) -> None:
+    change_job(round_dir, iterations=40, checkpoint_every_s=0.0)
+    killed: list[int] = []
+
+    def kill_at_five(metrics: Metrics) -> None:
+        if metrics.iteration >= 5 and not killed:
+            (pid,) = children_training(round_dir)
+            killed.append(metrics.iteration)
+            os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(TrainingFailed, match="signal 9"):
+        run(round_dir, kill_at_five, never)
+    assert killed and not candidate_folder(round_dir).exists()
+    before = iterations_of(round_dir)
+    change_job(round_dir, iterations=max(before) + 3)
+    run(round_dir, lambda metrics: None, never)
+    again = iterations_of(round_dir)[len(before) :]
+    assert again[0] in (before[-1], before[-1] + 1), (
+        "at most the iteration whose checkpoint was being written is repeated"
+    )
+    assert again[-1] == max(before) + 3 and candidate_folder(round_dir).is_dir()
+
+
+def children_training(round_dir: Path) -> list[int]:
+    """Processes whose command line is the training of this folder."""
+    wanted = [b"trainer.train", os.fsencode(round_dir)]
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if arguments[2:4] == wanted:
+                found.append(int(entry.name))
+    return found
+
+
+def test_a_checkpoint_that_cannot_be_read_is_dropped(settings: Settings, round_dir: Path) -> None:
+    (round_dir / "last.pth").write_bytes(b"half a checkpo")
+    run(round_dir, lambda metrics: None, never)
+    assert iterations_of(round_dir)[0] == 1 and candidate_folder(round_dir).is_dir()
+    assert "starting anew" in (round_dir / "log.txt").read_text()
+
+
+def test_cancelling_stops_training_and_leaves_no_candidate(settings: Settings, round_dir: Path) -> None:
+    change_job(round_dir, iterations=10_000)
+    asked = threading.Event()
+
+    def cancel_at_two(metrics: Metrics) -> None:
+        if metrics.iteration >= 2:
+            asked.set()
+
+    started = time.monotonic()
+    with pytest.raises(TrainingCancelled, match="cancelled at iteration"):
+        run(round_dir, cancel_at_two, asked.is_set)
+    assert time.monotonic() - started < 90
+    assert not candidate_folder(round_dir).exists() and children_training(round_dir) == []
+
+
+def test_an_image_that_went_away_is_done_without(
+    settings: Settings, snapshot: Snapshot, round_dir: Path
+) -> None:
+    for image in snapshot.train[:4]:
+        (settings.labelloop_home / image.file).unlink()
+    run(round_dir, lambda metrics: None, never)
+    assert candidate_folder(round_dir).is_dir()
+
+
+def test_a_failure_gives_its_reason_in_one_line(
+    settings: Settings, snapshot: Snapshot, round_dir: Path
+) -> None:
+    for image in snapshot.train:
+        (settings.labelloop_home / image.file).write_bytes(b"")
+    with pytest.raises(
+        TrainingFailed, match="none of the 9 training images can be read: .*the file is empty"
+    ):
+        run(round_dir, lambda metrics: None, never)
+
+
+def test_training_that_diverges_fails_and_says_what_to_change(settings: Settings, round_dir: Path) -> None:
+    job = json.loads((round_dir / "job.json").read_text())
+    state = torch.load(job["start_weights"], weights_only=True)
+    state["backbone.stem.conv.conv.weight"][:] = float("nan")
+    torch.save(state, round_dir / "broken.pth")
+    change_job(round_dir, start_weights=str(round_dir / "broken.pth"))
+    with pytest.raises(TrainingFailed, match="training diverged.*lower optimizer.lr"):
+        run(round_dir, lambda metrics: None, never)
+
+
+def test_training_goes_on_from_the_champion_while_the_classes_stay_the_same(
+    settings: Settings, snapshot: Snapshot, round_dir: Path
+) -> None:
+    run(round_dir, lambda metrics: None, never)
+    candidate = candidate_folder(round_dir)
+    models = Registry(settings.models_dir).project(1)
+    card = Detector.load(candidate, "cpu").card
+    assert card is not None
+    version = models.write(card, (candidate / "config.py").read_text(), candidate / "weights.pth")
+    models.promote(version)
+
+    second = settings.rounds_dir / "00002"
+    second.mkdir()
+    job = write_job(second, settings, 1, snapshot)
+    assert job.parent == version and job.start_classes == ["ball", "crate"]
+    third = settings.rounds_dir / "00003"
+    third.mkdir()
+    renamed = replace(snapshot, label_config_xml=LABEL_CONFIG.replace("crate", "box"))
+    job = write_job(third, settings, 1, renamed)
+    assert job.parent is None and len(job.start_classes) == 80 and "v0000" in job.start
+    assert write_job(second, settings, 1, renamed).parent == version, "a folder that has a job keeps it"
