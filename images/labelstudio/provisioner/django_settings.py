@@ -1,5 +1,6 @@
 """Label Studio's Django settings, under the appliance's environment."""
 
+from labelloop.images import SUFFIXES
 from labelloop.settings import get_settings
 from provisioner import environment
 
@@ -8,9 +9,15 @@ environment.apply(get_settings())
 # Twice: the second module asks django.conf for names of the first while this one is still being imported.
 from core.settings.base import *  # noqa: E402, F403
 from core.settings.label_studio import *  # noqa: E402, F403
-from core.settings.label_studio import DATABASES, DJANGO_DB, DJANGO_DB_SQLITE  # noqa: E402
+from core.settings.label_studio import (  # noqa: E402
+    DATABASES,
+    DJANGO_DB,
+    DJANGO_DB_SQLITE,
+    SUPPORTED_EXTENSIONS,
+)
 
 ROOT_URLCONF = "provisioner.urls"
+SUPPORTED_EXTENSIONS.update(SUFFIXES)
 
 if DJANGO_DB == DJANGO_DB_SQLITE:
     # A writer takes its lock at BEGIN and waits for it: a transaction that only upgraded to writing would

@@ -5,7 +5,9 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from io import BytesIO
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,20 +134,24 @@ def test_dropped_images_become_tasks_that_are_served(provisioned: LabelStudio) -
     assert requests.get(provisioned.url + urls[0], timeout=30).status_code == 401
 
 
-def test_an_upload_through_the_page_is_stored_and_served(provisioned: LabelStudio) -> None:
-    picture = provisioned.home / "upload.png"
+@pytest.mark.parametrize("name", ["upload.png", "upload.TIF"])
+def test_an_upload_through_the_page_is_stored_and_served(provisioned: LabelStudio, name: str) -> None:
+    picture = provisioned.home / name
     Image.new("RGB", (5, 5)).save(picture)
     project = state(provisioned)["project"]
     with picture.open("rb") as file:
         provisioned.studio.request("POST", f"/api/projects/{project}/import", files={"file": file})
     (url,) = [
-        t["data"]["image"] for t in provisioned.studio.iter_tasks(project) if "upload" in t["data"]["image"]
+        task["data"]["image"]
+        for task in provisioned.studio.iter_tasks(project)
+        if task["data"]["image"].endswith(name)
     ]
     assert url.startswith(f"/data/upload/{project}/")
-    served = requests.get(provisioned.url + url, headers={"Authorization": f"Token {TOKEN}"}, timeout=30)
-    assert served.content == picture.read_bytes()
-    (stored,) = (provisioned.data / "media" / "upload" / str(project)).iterdir()
+    stored = provisioned.data / "media" / "upload" / str(project) / Path(url).name
     assert stored.read_bytes() == picture.read_bytes()
+    served = requests.get(provisioned.url + url, headers={"Authorization": f"Token {TOKEN}"}, timeout=30)
+    assert served.status_code == 200 and served.headers["Content-Type"] == "image/png"
+    assert Image.open(BytesIO(served.content)).size == (5, 5)
 
 
 @pytest.mark.parametrize(
