@@ -1,5 +1,7 @@
 """Label Studio's Django settings, under the appliance's environment."""
 
+import mimetypes
+
 from labelloop.images import SUFFIXES
 from labelloop.settings import get_settings
 from provisioner import environment
@@ -18,6 +20,8 @@ from core.settings.label_studio import (  # noqa: E402
 
 ROOT_URLCONF = "provisioner.urls"
 SUPPORTED_EXTENSIONS.update(SUFFIXES)
+# Python 3.11 knows it only where the system has a list of types, which a slim image has not.
+mimetypes.add_type("image/webp", ".webp")
 
 if DJANGO_DB == DJANGO_DB_SQLITE:
     # A writer takes its lock at BEGIN and waits for it: a transaction that only upgraded to writing would
