@@ -81,13 +81,13 @@ def _rollback(home: Home, given: Given) -> None:
             needed="VERSION=v0001",
             do="`make models` lists the versions.",
         )
-    running_stack(home, settings_module.load(home)).labelloop(["rollback", given["VERSION"]])
+    _labelloop("rollback", given["VERSION"])(home, given)
 
 
 def _export(home: Home, given: Given) -> None:
     if "FORMAT" not in given:
         raise Failure("make export", found="no FORMAT", needed="FORMAT=coco, yolo or voc")
-    running_stack(home, settings_module.load(home)).labelloop(["export", "--format", given["FORMAT"]])
+    _labelloop("export", "--format", given["FORMAT"])(home, given)
 
 
 def _lock(home: Home, given: Given) -> None:
