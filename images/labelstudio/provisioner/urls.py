@@ -9,7 +9,7 @@ from users.views import user_signup
 
 
 def no_tips(request: HttpRequest) -> HttpResponse:
-    return JsonResponse({}, status=404)
+    return JsonResponse({})
 
 
 @enforce_csrf_checks  # type: ignore[untyped-decorator]
