@@ -68,61 +68,47 @@ class Stack:
             (home / ".venv").symlink_to(REPO / ".venv")
         return cls(home, name)
 
-    def run(
-        self,
-        target: str,
-        *,
-        check: bool = True,
-        timeout: float = MAKE_S,
-        **settings: object,
-    ) -> str:
-        """`make target NAME=value …`; its output, both streams.
+    def start(self, target: str, **settings: object) -> "subprocess.Popen[str]":
+        """Begins `make target NAME=value …`; both its streams are its stdout."""
+        environ = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+        environ |= {"COMPOSE_PROJECT_NAME": self.name, "RUNTIME": self.runtime}
+        return subprocess.Popen(
+            ["make", "--no-print-directory", target, *(f"{key}={value}" for key, value in settings.items())],
+            cwd=self.home,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, target: str, *, check: bool = True, timeout: float = MAKE_S, **settings: object) -> str:
+        """`make target NAME=value …` to its end; its output, both streams.
 
         Raises:
             AssertionError: it failed (unless check is False) or took longer than `timeout` seconds.
         """
-        words = [f"{key}={value}" for key, value in settings.items()]
-        environ = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
-        environ |= {"COMPOSE_PROJECT_NAME": self.name, "RUNTIME": self.runtime}
-        try:
-            done = subprocess.run(
-                ["make", "--no-print-directory", target, *words],
-                check=False,
-                cwd=self.home,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=timeout,
-            )
-        except subprocess.TimeoutExpired as error:
-            output = (
-                error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else error.stdout
-            )
-            raise AssertionError(f"make {target} did not end within {timeout:.0f} s:\n{output}") from error
-        if check and done.returncode:
-            raise AssertionError(
-                f"make {target} {' '.join(words)} ended with {done.returncode}:\n{done.stdout}"
-            )
-        return done.stdout
+        with self.start(target, **settings) as making:
+            try:
+                output, _ = making.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                making.terminate()
+                output, _ = making.communicate()
+                raise AssertionError(f"make {target} did not end within {timeout:.0f} s:\n{output}") from None
+        if check and making.returncode:
+            raise AssertionError(f"make {target} ended with {making.returncode}:\n{output}")
+        return output
 
-    def kill(self, service: str) -> None:
-        """kill -9 of all processes of a service: its container, or its program under supervisord."""
+    def kill(self, service: str) -> bool:
+        """kill -9 of a service, its container or its program; whether there was anything to kill."""
         if self.runtime == "docker":
             command = ["docker", "compose", "--project-name", self.name, "kill", "--signal", "KILL", service]
         else:
             program = "worker" if service == "trainer" else service
-            config = self.home / "volumes" / "run" / "supervisord.conf"
-            command = [
-                ".venv/ml/bin/supervisorctl",
-                "--configuration",
-                str(config),
-                "signal",
-                "KILL",
-                program,
-            ]
-        subprocess.run(command, cwd=self.home, check=True, capture_output=True, timeout=60)
+            config = str(self.home / "volumes" / "run" / "supervisord.conf")
+            command = [".venv/ml/bin/supervisorctl", "--configuration", config, "signal", "KILL", program]
+        done = subprocess.run(command, cwd=self.home, check=False, capture_output=True, text=True, timeout=60)
+        return done.returncode == 0 and "ERROR" not in done.stdout
 
     @property
     def url(self) -> str:

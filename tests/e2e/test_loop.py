@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import requests
 from e2e.stack import Stack, wait_for
+from PIL import Image
+from support import shapes
+
 from labelloop.boxes import iou_matrix
 from labelloop.labels import parse_label_config
 from labelloop.regions import from_results
 from labelloop.studio import UNLABELLED, without_prediction_of
-from PIL import Image
-from support import shapes
 
 CORRECTED = 28
 IMPORTED_WITHIN_S = 60
