@@ -9,7 +9,9 @@ from support.fake_studio import Answer, Row, Served
 
 @dataclass
 class FakeBackend:
-    """version: what it serves. unreadable: tasks whose image cannot be read. before_predict: called with the tasks' ids."""
+    """version: what it serves. unreadable: tasks whose image cannot be read. before_predict: called with the
+    tasks' ids.
+    """
 
     url: str = ""
     version: str | None = "v0000"
@@ -27,13 +29,28 @@ class FakeBackend:
             return 503, {"status": "DOWN", "reason": "down for a test"}
         if path == "/health":
             up = self.version is not None
-            projects = {"1": {"version": self.version, "unreadable": []}}
-            return 200 if up else 503, {"status": "UP" if up else "DOWN", "projects": projects, "reason": "no model"}
+            projects: Row = {"1": {"version": self.version, "unreadable": []}}
+            return 200 if up else 503, {
+                "status": "UP" if up else "DOWN",
+                "projects": projects,
+                "reason": "no model",
+            }
         ids = [task["id"] for task in body["tasks"]]
         self.before_predict(ids)
         self.asked += ids
-        return 200, {"results": [self._result(i) for i in ids][self.results_missing :], "model_version": self.version}
+        return 200, {
+            "results": [self._result(i) for i in ids][self.results_missing :],
+            "model_version": self.version,
+        }
 
     def _result(self, task: int) -> Row:
-        boxes = [] if task in self.unreadable else [{"type": "rectanglelabels", "value": {"rectanglelabels": ["ball"]}}]
-        return {"result": boxes, "score": 0.0 if task in self.unreadable else 0.8, "model_version": self.version}
+        boxes = (
+            []
+            if task in self.unreadable
+            else [{"type": "rectanglelabels", "value": {"rectanglelabels": ["ball"]}}]
+        )
+        return {
+            "result": boxes,
+            "score": 0.0 if task in self.unreadable else 0.8,
+            "model_version": self.version,
+        }

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support.shapes import LABEL_CONFIG, LABELS
+
 from labelloop.registry import Card
 from labelloop.studio import Studio
-from support.shapes import LABEL_CONFIG, LABELS
 from trainer.evaluate import Evaluation
 from trainer.gate import Verdict
 from trainer.snapshot import SNAPSHOT, Snapshot, SnapshotImage
@@ -19,7 +20,9 @@ Progress = Callable[[float, str], None]
 def made_snapshot(project: int = 1) -> Snapshot:
     """Two images with a ball each, one on each side."""
     images = tuple(
-        SnapshotImage(n, n, f"volumes/images/{n}.jpg", f"{n:064d}", 320, 240, side, ((1.0, 1.0, 9.0, 9.0),), (0,))
+        SnapshotImage(
+            n, n, f"volumes/images/{n}.jpg", f"{n:064d}", 320, 240, side, ((1.0, 1.0, 9.0, 9.0),), (0,)
+        )
         for n, side in ((1, Side.TRAIN), (2, Side.HOLDOUT))
     )
     return Snapshot(project, LABEL_CONFIG, images, (), ())
@@ -27,7 +30,9 @@ def made_snapshot(project: int = 1) -> Snapshot:
 
 @dataclass
 class FakeLearning:
-    """scores: mAP by the name of the model's folder. calls: what was really done, for work that was there is not done again."""
+    """scores: mAP by the name of the model's folder. calls: what was really done, for work that was there is
+    not done again.
+    """
 
     scores: dict[str, float] = field(default_factory=lambda: {"candidate": 0.6, "v0000": 0.5})
     calls: list[str] = field(default_factory=list)
@@ -57,7 +62,9 @@ class FakeLearning:
             temporary.mkdir(exist_ok=True)
             (temporary / "weights.pth").write_bytes(b"trained")
             (temporary / "config.py").write_text("model = {}\n")
-            (temporary / "card.json").write_text(Card(detector="yolox_nano", classes=list(LABELS)).model_dump_json())
+            (temporary / "card.json").write_text(
+                Card(detector="yolox_nano", classes=list(LABELS)).model_dump_json()
+            )
             temporary.rename(candidate)
             self.calls.append("train")
         return candidate

@@ -1,4 +1,6 @@
-"""Label Studio as the trainer sees it, over HTTP on 127.0.0.1: projects, tasks, predictions, one local-files storage."""
+"""Label Studio as the trainer sees it, over HTTP on 127.0.0.1: projects, tasks, predictions, one local-files
+storage.
+"""
 
 import json
 import threading
@@ -16,7 +18,9 @@ Answer = tuple[int, Any]
 
 @dataclass
 class FakeStudio:
-    """State that tests set up and look at. url: where it is served. down: every request is dropped with 503; refuse: tasks whose boxes are refused."""
+    """State that tests set up and look at. url: where it is served. down: every request is dropped with 503;
+    refuse: tasks whose boxes are refused.
+    """
 
     url: str = ""
     projects: dict[int, Row] = field(default_factory=dict)

@@ -10,5 +10,11 @@ def add_version(models: ProjectModels, folder: Path, round_id: int | None = None
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "made.pth"
     weights.write_bytes(b"weights")
-    card = Card(detector="yolox_nano", classes=["ball", "crate"], round=round_id, verdict="starting model", reason="a test")
+    card = Card(
+        detector="yolox_nano",
+        classes=["ball", "crate"],
+        round=round_id,
+        verdict="starting model",
+        reason="a test",
+    )
     return models.write(card, "model = {}\n", weights)

@@ -1,1 +1,1 @@
-"""The trainer: rounds of snapshot, training, evaluation, gate and promotion, and the pre-labels that follow them."""
+"""The trainer: rounds of snapshot, training, evaluation, gate and promotion, and pre-labels after them."""

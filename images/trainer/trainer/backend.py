@@ -16,7 +16,7 @@ PREDICT_TIMEOUT_S = (3.0, 300.0)
 
 
 class BackendError(RuntimeError):
-    """The ML backend cannot be reached, refuses, or serves another version; the message names the URL and the reason."""
+    """The ML backend is not reached, refuses, or serves another version; the message names URL and reason."""
 
 
 class OtherVersion(BackendError):
@@ -53,11 +53,13 @@ class Backend:
         """The version it serves for a project; None when it has loaded none."""
         return _version(self.health(), project_id)
 
-    def wait_for(self, project_id: int, version: str, seconds: float, should_stop: Callable[[], bool]) -> None:
+    def wait_for(
+        self, project_id: int, version: str, seconds: float, should_stop: Callable[[], bool]
+    ) -> None:
         """Returns once the backend serves `version` for the project, or is well and would load it when asked.
 
         Raises:
-            BackendError: it did not within `seconds`, or should_stop() became true; the message says what was last seen.
+            BackendError: it did not within `seconds`, or should_stop() says so; with what was last seen.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -73,7 +75,9 @@ class Backend:
                 raise BackendError(f"{seen} (waited {seconds:.0f} s; see `make logs`)")
             time.sleep(POLL_S)
 
-    def predict(self, project: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], uid: str, version: str) -> list[Row]:
+    def predict(
+        self, project: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], uid: str, version: str
+    ) -> list[Row]:
         """One prediction per task, in the order of the tasks: {"task", "result", "score", "model_version"}.
 
         project: Label Studio's, of which label_config is used; uid: its "<id>.<created>" of the wire format.
@@ -116,4 +120,9 @@ def _version(health: Row, project_id: int) -> str | None:
 def _row(task_id: int, result: Row, version: str) -> Row:
     score = result.get("score")
     usable = isinstance(score, int | float) and math.isfinite(score)
-    return {"task": task_id, "result": result.get("result") or [], "score": score if usable else 0.0, "model_version": version}
+    return {
+        "task": task_id,
+        "result": result.get("result") or [],
+        "score": score if usable else 0.0,
+        "model_version": version,
+    }

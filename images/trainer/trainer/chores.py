@@ -17,15 +17,23 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 2.0
 LONGEST_PAUSE_S = 60.0
-EXPECTED = (StudioError, BackendError, RegistryError, PredictionsLost, Busy, OSError, requests.RequestException)
+EXPECTED = (
+    StudioError,
+    BackendError,
+    RegistryError,
+    PredictionsLost,
+    Busy,
+    OSError,
+    requests.RequestException,
+)
 
 
 @dataclass
 class Chore:
     """Runs `work` when it is due.
 
-    work returns the seconds to its next run, or None for `every_s`. A failure is logged with its reason and tried
-    again after a pause that doubles from FIRST_PAUSE_S to LONGEST_PAUSE_S.
+    work returns the seconds to its next run, or None for `every_s`. A failure is logged with its reason and
+    tried again after a pause that doubles from FIRST_PAUSE_S to LONGEST_PAUSE_S.
     """
 
     name: str
@@ -61,6 +69,12 @@ class Chore:
     def _failed(self, failure: Exception) -> None:
         known = isinstance(failure, EXPECTED)
         self.error = str(failure) if known else f"{type(failure).__name__}: {failure}"
-        log.warning("%s: %s; again in %.0f s", self.name, self.error, self._pause_s, exc_info=None if known else failure)
+        log.warning(
+            "%s: %s; again in %.0f s",
+            self.name,
+            self.error,
+            self._pause_s,
+            exc_info=None if known else failure,
+        )
         self._next = self.clock() + self._pause_s
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)

@@ -1,9 +1,11 @@
 """`labelloop`: what a person asks of the loop."""
 
 import functools
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -19,13 +21,16 @@ from labelloop.settings import MissingSecret
 from labelloop.studio import Studio, StudioError
 from trainer import render
 from trainer.backend import Backend, BackendError
-from trainer.display import Display, make_console
+from trainer.display import Display, make_console, plural
 from trainer.env import TrainerSettings, get_settings
+from trainer.export import ExportError
 from trainer.importer import ImageIndex, Importer
-from trainer.locks import Busy
+from trainer.locks import Busy, snapshotting
 from trainer.prelabel import PredictionsLost, Prelabeller
 from trainer.projects import NoProject, choose, detection_projects
 from trainer.rounds import Round, RoundError, Rounds, State
+from trainer.snapshot import SnapshotError
+from trainer.split import SplitError
 from trainer.watch import WorkerGone, follow_predictions, follow_round, require_worker, show_progress
 
 CANCEL_WAIT_S = 60.0
@@ -41,6 +46,9 @@ EXPECTED = (
     MissingSecret,
     LabelConfigError,
     PredictionsLost,
+    SnapshotError,
+    SplitError,
+    ExportError,
     WorkerGone,
     Busy,
     OSError,
@@ -48,7 +56,9 @@ EXPECTED = (
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-ProjectOption = Annotated[int | None, typer.Option("--project", help="Label Studio's project id; needed with several.")]
+ProjectOption = Annotated[
+    int | None, typer.Option("--project", help="Label Studio's project id; needed with several.")
+]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -68,7 +78,9 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
         except EXPECTED as error:
             raise fail(str(error)) from None
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}={e['input']!r}: {e['msg']}" for e in error.errors())
+            problems = "; ".join(
+                f"{'.'.join(map(str, e['loc'])).upper()}={e['input']!r}: {e['msg']}" for e in error.errors()
+            )
             raise fail(f"settings: {problems}") from None
 
     return app.command(name=function.__name__.rstrip("_"))(guarded)
@@ -96,7 +108,9 @@ class Loop:
         )
 
     def project(self, wanted: int | None) -> dict[str, Any]:
-        return choose(detection_projects(self.studio), wanted if wanted is not None else self.settings.project)
+        return choose(
+            detection_projects(self.studio), wanted if wanted is not None else self.settings.project
+        )
 
     def prelabeller(self) -> Prelabeller:
         return Prelabeller(self.studio, self.backend, self.registry, self.settings.rounds_dir)
@@ -107,7 +121,9 @@ class Loop:
         return path.relative_to(home) if path.is_relative_to(home) else path
 
     def follow_predictions(self, project_id: int, display: Display) -> None:
-        follow_predictions(self.studio, self.prelabeller(), self.registry, self.settings.rounds_dir, project_id, display)
+        follow_predictions(
+            self.studio, self.prelabeller(), self.registry, self.settings.rounds_dir, project_id, display
+        )
 
 
 @command
@@ -129,7 +145,10 @@ def retrain(project: ProjectOption = None) -> None:
             if round_.closed:
                 display.say("Detached: pre-labelling goes on.")
             else:
-                display.say(f"Detached: round {round_.id} goes on. `make retrain` shows it again, `make cancel` cancels it.")
+                display.say(
+                    f"Detached: round {round_.id} goes on. `make retrain` shows it again, "
+                    "`make cancel` cancels it."
+                )
 
 
 def _say_verdict(loop: Loop, round_: Round, display: Display) -> None:
@@ -166,7 +185,7 @@ def cancel(project: ProjectOption = None) -> None:
 
 @command
 def status() -> None:
-    """Services, champion, labels, open round, and images nobody can read; exit status 1 when something is wrong."""
+    """Services, champion, labels, open round, unreadable images; exit status 1 when something is wrong."""
     from trainer.status import gather
 
     loop = Loop.connect()
@@ -200,11 +219,13 @@ def rollback(version: str, project: ProjectOption = None) -> None:
         display.say(f"Champion of project {chosen['id']} ({chosen['title']}): {before or 'none'} → {version}")
         open_round = loop.rounds.open_round(chosen["id"])
         if open_round is not None:
-            display.say(f"Round {open_round.id} is {open_round.state}; its candidate will be compared with {version}.")
+            display.say(
+                f"Round {open_round.id} is {open_round.state}; its candidate will be compared with {version}."
+            )
         loop.backend.wait_for(chosen["id"], version, SERVING_WAIT_S, lambda: False)
         missing = loop.prelabeller().missing(chosen["id"], version)
         display.say(
-            f"The backend serves it. {missing} unlabelled images get its boxes now, in the background."
+            f"The backend serves it. {plural(missing, 'unlabelled image')} will get boxes in the background."
             if missing
             else "The backend serves it, and every unlabelled image has its boxes."
         )
@@ -224,9 +245,15 @@ def predict(project: ProjectOption = None) -> None:
     chosen = loop.project(project)
     with Display() as display:
         try:
-            stored = loop.prelabeller().run(chosen, on_progress=lambda progress: show_progress(progress, display))
+            stored = loop.prelabeller().run(
+                chosen, on_progress=lambda progress: show_progress(progress, display)
+            )
             display.finish()
-            display.say(f"{stored} images pre-labelled." if stored else "Every unlabelled image has the champion's boxes.")
+            display.say(
+                f"{plural(stored, 'image')} pre-labelled."
+                if stored
+                else "Every unlabelled image has the champion's boxes."
+            )
         except Busy:
             display.say("The worker is at it already.")
             try:
@@ -251,7 +278,7 @@ def import_() -> None:
         while left := index.check(1.0):
             display.update("checking images", 0.0, None, f"{left} left")
         display.finish()
-        display.say(f"{made} new images." if made else "No new images.")
+        display.say(f"{plural(made, 'new image')}." if made else "No new images.")
         render.problems(index.problems(), display.console)
 
 
@@ -264,11 +291,39 @@ class Format(StrEnum):
 @command
 def export(
     format_: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.COCO,
-    out: Annotated[Path | None, typer.Option(help="A folder; by default below volumes/rounds/export.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder; by default below volumes/rounds/export.")
+    ] = None,
     project: ProjectOption = None,
 ) -> None:
     """Write the labels so far as a dataset."""
-    raise NotImplementedError
+    from trainer.export import export as write
+    from trainer.snapshot import take
+
+    loop = Loop.connect()
+    chosen = loop.project(project)
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = out or loop.settings.rounds_dir / "exports" / f"{chosen['id']}-{format_}-{stamp}"
+    with (
+        Display() as display,
+        tempfile.TemporaryDirectory() as scratch,
+        snapshotting(loop.settings.rounds_dir),
+    ):
+        snapshot = take(
+            loop.studio,
+            chosen["id"],
+            loop.settings,
+            Path(scratch),
+            lambda f, text: display.update("reading labels", f, None, text),
+        )
+        display.update("writing", 0.0, None, f"{snapshot.labelled} images")
+        write(snapshot, format_, folder, loop.settings)
+        display.finish()
+        left_out = f"; {len(snapshot.skipped)} could not be used, see skipped.txt" if snapshot.skipped else ""
+        display.say(
+            f"{plural(snapshot.labelled, 'image')} with {plural(snapshot.boxes, 'box', 'boxes')} "
+            f"as {format_} in {loop.shown(folder)}{left_out}"
+        )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,11 @@ PLAIN_EVERY_S = 10.0
 PLAIN_WIDTH = 160
 
 
+def plural(count: int, one: str, many: str = "") -> str:
+    """1 image, 2 images."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def duration(seconds: float) -> str:
     """45 s, 3:05 min, 1:02 h."""
     whole = max(0, round(seconds))
@@ -30,7 +35,7 @@ def make_console() -> Console:
 
 
 class Display:
-    """One stage at a time: a title, how far it is (0..1), how long it will take, and a word on what it does."""
+    """One stage at a time: its title, how far it is (0..1), how long it will take, and what it does."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or make_console()
@@ -44,7 +49,9 @@ class Display:
     def __enter__(self) -> "Display":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._close()
 
     @property

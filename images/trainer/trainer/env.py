@@ -8,10 +8,10 @@ from labelloop.settings import Settings
 
 
 class TrainerSettings(Settings):
-    """PROJECT chooses among several projects; TRAINER_BIND is the address and port the HTTP API listens on."""
+    """PROJECT chooses among several projects; TRAINER_BIND is the address and port of the HTTP API."""
 
     project: int | None = None
-    trainer_bind: str = Field("127.0.0.1:9191", pattern=r"^.+:\d{1,5}$")
+    trainer_bind: str = Field(default="127.0.0.1:9191", pattern=r"^.+:\d{1,5}$")
 
     @property
     def bind(self) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""Whether the trainer can do its work; as a program (`python -m trainer.health`) the container's health check."""
+"""Whether the trainer can do its work; `python -m trainer.health` is the container's health check."""
 
 import sys
 from dataclasses import dataclass, field
@@ -38,7 +38,10 @@ def worker_problems(beat: heartbeat.Heartbeat | None) -> list[str]:
     if not beat.fresh:
         return [f"the worker gave its last sign of life {beat.age_s:.0f} s ago"]
     if beat.projects is None:
-        return [f"the worker has not seen Label Studio's projects yet: {beat.errors.get('projects', 'it is looking')}"]
+        return [
+            "the worker has not seen Label Studio's projects yet: "
+            + beat.errors.get("projects", "it is looking")
+        ]
     return [
         f"project {project} has no starting model yet: {beat.errors.get('projects', 'it is being written')}"
         for project, champion in beat.projects.items()

@@ -14,8 +14,9 @@ STALE_S = 30.0
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """pid; at: Unix time. projects: ids with boxes as strings, to their champion or None; None before Label Studio
-    was first seen. errors: per chore what keeps it from working now."""
+    """pid; at: Unix time. projects: ids with boxes as strings, to their champion or None; None before Label
+    Studio was first seen. errors: per chore what keeps it from working now.
+    """
 
     pid: int
     at: float

@@ -37,6 +37,12 @@ CREATE INDEX IF NOT EXISTS unusable ON files (path) WHERE reason IS NOT NULL;
 CREATE TABLE IF NOT EXISTS synced (storage TEXT PRIMARY KEY, newest INTEGER NOT NULL);
 """
 
+_UPSERT = """
+INSERT INTO files (path, size, mtime_ns, checked, reason) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (path) DO UPDATE SET
+    size = excluded.size, mtime_ns = excluded.mtime_ns, checked = excluded.checked, reason = excluded.reason
+"""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -48,7 +54,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Scan:
-    """One look at the folder: how many images it holds, how many of them were new, and how long ago (s) one last changed."""
+    """One look at the folder: how many images it holds and how many were new; quiet_s since one changed."""
 
     images: int
     new: int
@@ -97,13 +103,15 @@ class ImageIndex:
             elif reason:
                 unusable[name] = reason
         with self._transaction() as connection:
-            known = {path: Seen(size, mtime) for path, size, mtime in connection.execute("SELECT path, size, mtime_ns FROM files")}
+            known = {
+                path: Seen(size, mtime)
+                for path, size, mtime in connection.execute("SELECT path, size, mtime_ns FROM files")
+            }
             gone = [(path,) for path in known.keys() - found.keys()]
             changed = [path for path, seen in found.items() if known.get(path) != seen]
             connection.executemany("DELETE FROM files WHERE path = ?", gone)
             connection.executemany(
-                "INSERT INTO files (path, size, mtime_ns, checked, reason) VALUES (?, ?, ?, ?, ?) ON CONFLICT (path) "
-                "DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns, checked = excluded.checked, reason = excluded.reason",
+                _UPSERT,
                 ((p, found[p].size, found[p].mtime_ns, p in unusable, unusable.get(p)) for p in changed),
             )
         new = sum(1 for path in changed if path not in known and path not in unusable)
@@ -150,7 +158,11 @@ class ImageIndex:
     def newest(self) -> int:
         """Grows whenever an image is added."""
         with self._transaction() as connection:
-            return int(connection.execute("SELECT coalesce(max(id), 0) FROM files WHERE reason IS NULL").fetchone()[0])
+            return int(
+                connection.execute("SELECT coalesce(max(id), 0) FROM files WHERE reason IS NULL").fetchone()[
+                    0
+                ]
+            )
 
     def synced(self, storage: str) -> int:
         """`newest` as it was when this storage was last synchronised; 0 when never."""
@@ -164,7 +176,8 @@ class ImageIndex:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str] | None, str]]:
-    """Every file below root but hidden ones: relative path, entry, and why it is no image ('' when its suffix says it is).
+    """Every file below root but hidden ones: relative path, entry, and why it is no image ('' when its suffix
+    says it is).
 
     A folder or a file that cannot be looked at comes with entry None and the reason.
     """
@@ -174,7 +187,7 @@ def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str] | None, str]]:
         try:
             with os.scandir(root / folder) as entries:
                 for entry in entries:
-                    path = os.path.join(folder, entry.name)
+                    path = f"{folder}/{entry.name}" if folder else entry.name
                     if entry.name.startswith("."):
                         continue
                     if entry.is_dir(follow_symlinks=False):
@@ -192,10 +205,11 @@ def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str] | None, str]]:
 
 
 def _suffix_problem(name: str) -> str:
-    suffix = os.path.splitext(name)[1].lower()
-    if suffix in SUFFIXES:
+    stem, dot, suffix = name.lower().rpartition(".")
+    if dot + suffix in SUFFIXES:
         return ""
-    return f"{suffix or 'a file without a suffix'} is not imported; {', '.join(s[1:] for s in SUFFIXES)} are"
+    kind = dot + suffix if stem else "a file without a suffix"
+    return f"{kind} is not imported; {', '.join(s[1:] for s in SUFFIXES)} are"
 
 
 def _printable(path: str) -> str:
@@ -214,9 +228,11 @@ class Importer:
     def run(self, project_ids: list[int], wait_s: float = 0.0, force: bool = False) -> int:
         """Imports what is new and complete for these projects; returns how many tasks were made.
 
-        A folder that is still being written to is left for the next call, though not for longer than PATIENCE_S.
-        wait_s: how long to wait for another import to end, and for the folder to settle. force: synchronise even when
-        nothing is new, so that images whose tasks were deleted get theirs back.
+        A folder that is still being written to is left for the next call, though not for longer than
+        PATIENCE_S.
+
+        wait_s: how long to wait for another import to end, and for the folder to settle. force: synchronise
+        even when nothing is new, so that images whose tasks were deleted get theirs back.
 
         Raises:
             StudioError: Label Studio does not answer or refuses.

@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+SNAPSHOT_WAIT_S = 600.0
+
 
 class Busy(RuntimeError):
     """Another process holds the lock."""
 
 
 @contextmanager
-def holding(path: Path, wait_s: float = 0.0, should_stop: Callable[[], bool] = lambda: False) -> Iterator[None]:
+def holding(
+    path: Path, wait_s: float = 0.0, should_stop: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
     """Holds an exclusive lock on `path`, waiting up to wait_s seconds for it.
 
     Raises:
@@ -34,4 +38,15 @@ def holding(path: Path, wait_s: float = 0.0, should_stop: Callable[[], bool] = l
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
+        yield
+
+
+@contextmanager
+def snapshotting(rounds_dir: Path) -> Iterator[None]:
+    """Snapshots settle the sides of images, so they are taken one after the other.
+
+    Raises:
+        Busy: another one took longer than SNAPSHOT_WAIT_S.
+    """
+    with holding(rounds_dir / "snapshot.lock", SNAPSHOT_WAIT_S):
         yield

@@ -1,7 +1,7 @@
 """Every unlabelled task gets the champion's boxes, in the background and in batches.
 
-Nothing is remembered but what Label Studio holds: a run asks which tasks still lack a prediction of the champion, so
-it can be killed anywhere and run again.
+Nothing is remembered but what Label Studio holds: a run asks which tasks still lack a prediction of the
+champion, so it can be killed anywhere and run again.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ SWAP_PAUSE_S = 1.0
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the pre-labelling of a project with `version` has come, in tasks; eta_seconds None when over or unknown."""
+    """How far a project's pre-labelling with `version` has come, in tasks; no eta_seconds when it is over."""
 
     project: int
     version: str
@@ -64,7 +64,12 @@ class Prelabeller:
     """Fills in the champion's predictions, project by project."""
 
     def __init__(
-        self, studio: Studio, backend: Backend, registry: Registry, rounds_dir: Path, backend_wait_s: float = BACKEND_WAIT_S
+        self,
+        studio: Studio,
+        backend: Backend,
+        registry: Registry,
+        rounds_dir: Path,
+        backend_wait_s: float = BACKEND_WAIT_S,
     ) -> None:
         self._studio = studio
         self._backend = backend
@@ -84,12 +89,12 @@ class Prelabeller:
     ) -> int:
         """Predicts what is missing for Label Studio's `project`; returns how many predictions were stored.
 
-        When nothing is missing any more, the project's model_version names the champion, so that uncertainty sampling
-        and the labelling page use these predictions.
+        When nothing is missing any more, the project's model_version names the champion, so that uncertainty
+        sampling and the labelling page use these predictions.
 
         Raises:
-            StudioError, BackendError: one of the two does not answer or refuses, or the backend does not come to serve
-                the champion.
+            StudioError, BackendError: one of the two does not answer or refuses, or the backend does not come
+                to serve the champion.
             Busy: another process is pre-labelling this project.
         """
         with holding(self._rounds_dir / f"predict-{project['id']}.lock"):
@@ -110,7 +115,11 @@ class Prelabeller:
             return stored
 
     def _fill(
-        self, project: Row, version: str, should_stop: Callable[[], bool], on_progress: Callable[[Progress], None]
+        self,
+        project: Row,
+        version: str,
+        should_stop: Callable[[], bool],
+        on_progress: Callable[[Progress], None],
     ) -> int:
         project_id = project["id"]
         total = self.missing(project_id, version)
@@ -122,8 +131,8 @@ class Prelabeller:
         while tasks := self._studio.unpredicted_tasks(project_id, version, PAGE):
             if [task["id"] for task in tasks] == previous:
                 raise PredictionsLost(
-                    f"{self._studio.url}: tasks {previous[0]} to {previous[-1]} of project {project_id} lack their "
-                    f"predictions of {version} although these were stored"
+                    f"{self._studio.url}: tasks {previous[0]} to {previous[-1]} of project {project_id} "
+                    f"lack their predictions of {version} although these were stored"
                 )
             previous = [task["id"] for task in tasks]
             for start in range(0, len(tasks), BATCH):
@@ -139,7 +148,13 @@ class Prelabeller:
                     self._point_at(project, version)
         if done:
             self._report(Progress(project_id, version, done, done, None, _now()), on_progress)
-            log.info("project %d: pre-labelled %d tasks with %s in %.0f s", project_id, stored, version, time.monotonic() - started)
+            log.info(
+                "project %d: pre-labelled %d tasks with %s in %.0f s",
+                project_id,
+                stored,
+                version,
+                time.monotonic() - started,
+            )
         if project.get("model_version") != version:
             self._point_at(project, version)
         return stored
@@ -149,9 +164,11 @@ class Prelabeller:
         return self._backend.predict(project, tasks, f"{project['id']}.{int(created.timestamp())}", version)
 
     def _store(self, project_id: int, version: str, rows: list[Row]) -> int:
-        """Stores what nobody else (Label Studio itself asks the backend too) has stored meanwhile; returns how many."""
+        """Stores what nobody else (Label Studio asks the backend too) has stored meanwhile; how many."""
         ids = [row["task"] for row in rows]
-        still = self._studio.iter_tasks(project_id, where("id", "in_list", ids, "List"), without_prediction_of(version))
+        still = self._studio.iter_tasks(
+            project_id, where("id", "in_list", ids, "List"), without_prediction_of(version)
+        )
         wanted = {task["id"] for task in still}
         rows = [row for row in rows if row["task"] in wanted]
         if not rows:
@@ -164,7 +181,7 @@ class Prelabeller:
         return sum(self._store_alone(project_id, row) for row in rows)
 
     def _store_alone(self, project_id: int, row: Row) -> int:
-        """Stores one prediction, without its boxes when Label Studio refuses them, so that it is not asked for ever."""
+        """Stores one prediction; without its boxes when Label Studio refuses them, not to ask for ever."""
         for attempt in (row, {**row, "result": [], "score": 0.0}):
             try:
                 return self._studio.import_predictions(project_id, [attempt])
@@ -175,7 +192,7 @@ class Prelabeller:
         return 0
 
     def _point_at(self, project: Row, version: str) -> None:
-        """Moves the project's model_version; Label Studio refuses one that no prediction has, and needs none then."""
+        """Moves the project's model_version; Label Studio takes none that has no prediction."""
         try:
             self._studio.update_project(project["id"], model_version=version)
         except StudioError as error:
@@ -183,6 +200,12 @@ class Prelabeller:
                 raise
             log.debug("project %d stays at %r: %s", project["id"], project.get("model_version"), error)
             return
+        log.info(
+            "project %d: model_version %s → %s",
+            project["id"],
+            project.get("model_version") or "unset",
+            version,
+        )
         project["model_version"] = version
 
     def _drop_stale(self, project: Row, version: str) -> None:
@@ -196,7 +219,9 @@ class Prelabeller:
         if recorded.get(version) == labels:
             return
         if version in recorded:
-            log.info("project %d: its labels have changed; predictions of %s are made anew", project["id"], version)
+            log.info(
+                "project %d: its labels have changed; predictions of %s are made anew", project["id"], version
+            )
             self._studio.delete_predictions(project["id"], version)
             project["model_version"] = ""
         write_text(path, json.dumps({**recorded, version: labels}))

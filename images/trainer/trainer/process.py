@@ -18,7 +18,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Has the kernel end this process when the one that started it is gone, however that went (Linux; elsewhere nothing)."""
+    """Has the kernel end this process when the one that started it is gone, however that went.
+
+    Linux only; elsewhere it does nothing.
+    """
     parent = os.getppid()
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -36,7 +39,10 @@ class Child:
         self.log_path = log_path
         with log_path.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                [sys.executable, "-m", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
 
     @property

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from labelloop.registry import Card, ProjectModels, RegistryError
+from trainer.display import plural
 from trainer.importer import Problem
 from trainer.rounds import Round
 from trainer.status import ProjectStatus, Status
@@ -17,7 +18,11 @@ SHOWN_NAMES = 8
 
 def status(found: Status, console: Console) -> None:
     for service in found.services:
-        word = "[green]well[/green]" if service.problem is None else f"[red]NOT WELL[/red]  {escape(service.problem)}"
+        word = (
+            "[green]well[/green]"
+            if service.problem is None
+            else f"[red]NOT WELL[/red]  {escape(service.problem)}"
+        )
         console.print(f"{service.name:<12} {word}")
     for problem in found.problems:
         console.print(f"[red]problem[/red]      {escape(problem)}")
@@ -34,18 +39,37 @@ def _project(project: ProjectStatus, console: Console) -> None:
     if project.champion is None:
         line("champion", "none yet; the starting model is being written")
     else:
-        line("champion", f"{project.champion.version}, {project.champion.detector}, {_score(project.champion)}")
+        line(
+            "champion", f"{project.champion.version}, {project.champion.detector}, {_score(project.champion)}"
+        )
     if project.start is not None:
-        line("start", f"{project.start.detector}, weights: {project.start.start_weights}; {_why(project.start)}")
+        line(
+            "start",
+            f"{project.start.detector}, weights: {project.start.start_weights}; {_why(project.start)}",
+        )
     if project.tasks is not None:
-        line("images", f"{project.tasks}, {project.labelled} labelled, {project.waiting} waiting to be labelled")
+        line(
+            "images",
+            f"{project.tasks}, {project.labelled} labelled, {project.waiting} waiting to be labelled",
+        )
         if project.unpredicted:
-            line("pre-labels", f"{project.unpredicted} images wait for theirs")
+            line("pre-labels", f"{project.unpredicted} to be made")
     line("round", _round(project.open_round, project.last_round))
+    if project.labels_to_go is not None:
+        line(
+            "next round",
+            f"by itself after {plural(project.labels_to_go, 'more labelled image')} (RETRAIN_EVERY)",
+        )
     if project.unmatched_labels:
-        line("labels", f"the champion does not know {_names(project.unmatched_labels)}; it learns them from your labels")
+        line(
+            "labels",
+            f"the champion does not know {_names(project.unmatched_labels)}; it learns them from your labels",
+        )
     if project.unmapped_classes:
-        line("classes", f"no label takes the champion's {_names(project.unmapped_classes)} (predicted_values in the label config)")
+        line(
+            "classes",
+            f"no label takes the champion's {_names(project.unmapped_classes)} (predicted_values takes them)",
+        )
     for problem in project.problems:
         line("problem", problem)
 
@@ -80,7 +104,7 @@ def _score(card: Card) -> str:
 def problems(found: Sequence[Problem], console: Console) -> None:
     if not found:
         return
-    console.print(f"\n{len(found)} {'file' if len(found) == 1 else 'files'} cannot be used:")
+    console.print(f"\n{plural(len(found), 'file')} cannot be used:")
     for problem in found[:SHOWN_PROBLEMS]:
         console.print(f"  {escape(problem.path)}: {escape(problem.reason)}")
     if len(found) > SHOWN_PROBLEMS:
@@ -90,7 +114,9 @@ def problems(found: Sequence[Problem], console: Console) -> None:
 def models(versions: ProjectModels, title: str, console: Console) -> None:
     """A table of versions, oldest first; the one in service is marked."""
     champion = versions.champion()
-    table = Table("version", "in service", "made", "detector", "images", "mAP", "AP50", "verdict", title=title)
+    table = Table(
+        "version", "in service", "made", "detector", "images", "mAP", "AP50", "verdict", title=title
+    )
     for version in versions.versions():
         try:
             card = versions.card(version)

@@ -1,6 +1,6 @@
 """The table of rounds: queue and history in one SQLite file.
 
-Several processes use it at once (worker, the round's own process, web, CLI); each call is one short transaction.
+Several processes use it at once (worker, the round's own, web, CLI); each call is one short transaction.
 """
 
 import sqlite3
@@ -44,8 +44,9 @@ class RoundError(RuntimeError):
 
 @dataclass(frozen=True)
 class Round:
-    """One row. Times are ISO 8601 in UTC; stage_progress is 0..1 within the state; labelled counts the project's
-    labelled images when the round's snapshot was taken."""
+    """One row. Times are ISO 8601 in UTC; stage_progress is 0..1 within the state; labelled counts the
+    project's labelled images when the round's snapshot was taken.
+    """
 
     id: int
     project: int
@@ -111,7 +112,9 @@ def _now() -> str:
 
 def _round(row: sqlite3.Row) -> Round:
     values = {name: row[name] for name in _COLUMNS}
-    return Round(**{**values, "state": State(values["state"]), "cancel_requested": bool(values["cancel_requested"])})
+    return Round(
+        **{**values, "state": State(values["state"]), "cancel_requested": bool(values["cancel_requested"])}
+    )
 
 
 class Rounds:
@@ -122,7 +125,10 @@ class Rounds:
         self.path = root / "rounds.sqlite3"
         root.mkdir(parents=True, exist_ok=True)
         with self._transaction() as connection:
-            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'one_open_round'").fetchone() is None:
+            if (
+                connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'one_open_round'").fetchone()
+                is None
+            ):
                 connection.executescript(_SCHEMA)
 
     @contextmanager
@@ -168,7 +174,9 @@ class Rounds:
     def history(self, project: int, limit: int = 100) -> list[Round]:
         """The newest rounds of a project, newest first, the open one included."""
         with self._transaction() as connection:
-            rows = connection.execute("SELECT * FROM rounds WHERE project = ? ORDER BY id DESC LIMIT ?", (project, limit))
+            rows = connection.execute(
+                "SELECT * FROM rounds WHERE project = ? ORDER BY id DESC LIMIT ?", (project, limit)
+            )
             return [_round(row) for row in rows]
 
     def move(self, round_id: int, state: State, **columns: object) -> Round:
@@ -191,10 +199,16 @@ class Rounds:
                 columns.update(finished_at=_now(), stage_progress=1.0)
             return self._set(connection, round_id, columns)
 
-    def progress(self, round_id: int, fraction: float, message: str, eta_seconds: float | None = None) -> None:
+    def progress(
+        self, round_id: int, fraction: float, message: str, eta_seconds: float | None = None
+    ) -> None:
         """Records how far the round's present state has come (0..1)."""
         with self._transaction() as connection:
-            columns = {"stage_progress": min(max(fraction, 0.0), 1.0), "message": message, "eta_seconds": eta_seconds}
+            columns = {
+                "stage_progress": min(max(fraction, 0.0), 1.0),
+                "message": message,
+                "eta_seconds": eta_seconds,
+            }
             self._set(connection, round_id, columns)
 
     def record(self, round_id: int, **columns: object) -> Round:
@@ -212,10 +226,16 @@ class Rounds:
             connection.execute("BEGIN IMMEDIATE")
             current = self._get(connection, round_id)
             if current.closed:
-                raise RoundError(f"round {round_id} is over already: {current.verdict or current.error or current.state}")
+                raise RoundError(
+                    f"round {round_id} is over already: {current.verdict or current.error or current.state}"
+                )
             columns: dict[str, object] = {"cancel_requested": 1}
             if current.state == State.REQUESTED:
-                columns |= {"state": State.CANCELLED, "finished_at": _now(), "verdict": "cancelled before it began"}
+                columns |= {
+                    "state": State.CANCELLED,
+                    "finished_at": _now(),
+                    "verdict": "cancelled before it began",
+                }
             return self._set(connection, round_id, columns)
 
     def cancel_requested(self, round_id: int) -> bool:

@@ -1,9 +1,10 @@
 """One round through its stages, in a process of its own: `python -m trainer.stages <round id>`.
 
-Each stage leaves a file that the next one starts from, so a round that was interrupted anywhere goes on from there:
-snapshot.json, last.pth, candidate/, evaluation.json, and the registry's version whose card names the round.
+Each stage leaves a file that the next one starts from, so a round that was interrupted anywhere goes on from
+there: snapshot.json, last.pth, candidate/, evaluation.json, and the registry's version whose card names the
+round.
 
-Exit status 0: the round is over; 69: it needs a service that does not answer; 75: stopped, to be gone on with.
+Exit status 0: the round is over; 69: it needs a service that does not answer; 75: stopped before its end.
 """
 
 import logging
@@ -25,6 +26,7 @@ from labelloop.studio import LABELLED, Studio, StudioError
 from trainer.env import get_settings
 from trainer.evaluate import Evaluation
 from trainer.gate import Verdict
+from trainer.locks import snapshotting
 from trainer.process import RETRY, STOPPED, die_with_parent
 from trainer.rounds import Round, Rounds, State
 from trainer.snapshot import Snapshot
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 
 EVALUATION = "evaluation.json"
 REPORT_EVERY_S = 0.3
+STOP_WITHIN_S = 4
 Progress = Callable[[float, str], None]
 
 
@@ -61,7 +64,11 @@ class Learning(Protocol):
     def snapshot(self, studio: Studio, project_id: int, folder: Path, progress: Progress) -> Snapshot: ...
 
     def train(
-        self, folder: Path, project_id: int, snapshot: Snapshot, on_progress: Callable[[Metrics], None],
+        self,
+        folder: Path,
+        project_id: int,
+        snapshot: Snapshot,
+        on_progress: Callable[[Metrics], None],
         should_cancel: Callable[[], bool],
     ) -> Path: ...
 
@@ -82,7 +89,11 @@ class RealLearning:
         return take(studio, project_id, self.settings, folder, progress)
 
     def train(
-        self, folder: Path, project_id: int, snapshot: Snapshot, on_progress: Callable[[Metrics], None],
+        self,
+        folder: Path,
+        project_id: int,
+        snapshot: Snapshot,
+        on_progress: Callable[[Metrics], None],
         should_cancel: Callable[[], bool],
     ) -> Path:
         from trainer.train import candidate_folder, run, write_job
@@ -126,7 +137,9 @@ class Stages:
             candidate = self._train(round_, snapshot)
             return self._evaluate_and_decide(round_, snapshot, candidate)
         except (Cancelled, TrainingCancelled):
-            return self._rounds.move(round_id, State.CANCELLED, verdict=f"cancelled while {self._rounds.get(round_id).state}")
+            return self._rounds.move(
+                round_id, State.CANCELLED, verdict=f"cancelled while {self._rounds.get(round_id).state}"
+            )
         except StudioError as error:
             if error.status == 0 or error.status >= 500:
                 raise
@@ -137,15 +150,22 @@ class Stages:
     def _fail(self, round_id: int, error: Exception) -> Round:
         log.exception("round %d failed", round_id)
         known = isinstance(error, RuntimeError | ValueError)
-        return self._rounds.move(round_id, State.FAILED, error=str(error) if known else f"{type(error).__name__}: {error}")
+        return self._rounds.move(
+            round_id, State.FAILED, error=str(error) if known else f"{type(error).__name__}: {error}"
+        )
 
     def _snapshot(self, round_: Round) -> Snapshot:
         folder = self._rounds.folder(round_.id)
         if round_.state == State.REQUESTED:
             labelled = self._studio.count_tasks(round_.project, LABELLED)
-            self._rounds.move(round_.id, State.SNAPSHOTTING, labelled=labelled, parent=self._models(round_).champion())
+            self._rounds.move(
+                round_.id, State.SNAPSHOTTING, labelled=labelled, parent=self._models(round_).champion()
+            )
         folder.mkdir(parents=True, exist_ok=True)
-        snapshot = self._learning.snapshot(self._studio, round_.project, folder, self._progress(round_.id))
+        with snapshotting(self._rounds.root):
+            snapshot = self._learning.snapshot(
+                self._studio, round_.project, folder, self._progress(round_.id)
+            )
         for warning in snapshot.warnings:
             log.warning("snapshot: %s", warning)
         for skipped in snapshot.skipped:
@@ -160,7 +180,11 @@ class Stages:
             self._rounds.progress(round_.id, metrics.fraction, _in_words(metrics), metrics.eta)
 
         return self._learning.train(
-            self._rounds.folder(round_.id), round_.project, snapshot, show, lambda: self._rounds.cancel_requested(round_.id)
+            self._rounds.folder(round_.id),
+            round_.project,
+            snapshot,
+            show,
+            lambda: self._rounds.cancel_requested(round_.id),
         )
 
     def _evaluate_and_decide(self, round_: Round, snapshot: Snapshot, candidate: Path) -> Round:
@@ -171,7 +195,9 @@ class Stages:
         judgement = self._judged(round_, models, written) or self._judge(round_, snapshot, candidate, models)
         parent = judgement.champion.version if judgement.champion else None
         if not judgement.promote:
-            return self._rounds.move(round_.id, State.KEPT, parent=parent, verdict=f"kept {parent}: {judgement.reason}")
+            return self._rounds.move(
+                round_.id, State.KEPT, parent=parent, verdict=f"kept {parent}: {judgement.reason}"
+            )
         if written is None and self._rounds.cancel_requested(round_.id):
             raise Cancelled
         version = written or self._write(round_, candidate, models, judgement)
@@ -193,14 +219,20 @@ class Stages:
         progress = self._progress(round_.id)
         champion_version = models.champion()
         share = 0.5 if champion_version else 1.0
-        scored = self._learning.evaluate(candidate, snapshot, lambda f, text: progress(f * share, f"candidate: {text}"))
+        scored = self._learning.evaluate(
+            candidate, snapshot, lambda f, text: progress(f * share, f"candidate: {text}")
+        )
         champion = None
         if champion_version is not None:
             folder = models.folder(champion_version)
             champion = self._learning.evaluate(
-                folder, snapshot, lambda f, text: progress(0.5 + f * 0.5, f"champion {champion_version}: {text}")
+                folder,
+                snapshot,
+                lambda f, text: progress(0.5 + f * 0.5, f"champion {champion_version}: {text}"),
             )
-        judgement = Judgement(candidate=scored, champion=champion, **asdict(self._learning.decide(scored, champion)))
+        judgement = Judgement(
+            candidate=scored, champion=champion, **asdict(self._learning.decide(scored, champion))
+        )
         write_text(self._rounds.folder(round_.id) / EVALUATION, judgement.model_dump_json() + "\n")
         return judgement
 
@@ -216,7 +248,9 @@ class Stages:
                 "reason": judgement.reason,
             }
         )
-        return models.write(complete, (candidate / "config.py").read_text(encoding="utf-8"), candidate / "weights.pth")
+        return models.write(
+            complete, (candidate / "config.py").read_text(encoding="utf-8"), candidate / "weights.pth"
+        )
 
     def _models(self, round_: Round) -> ProjectModels:
         return self._registry.project(round_.project)
@@ -263,6 +297,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _stop(signum: int, frame: FrameType | None) -> NoReturn:
+    """Unwinds; where that is held up, or swallowed by a finalizer, the alarm ends the process."""
+    signal.alarm(STOP_WITHIN_S)
     raise SystemExit(STOPPED)
 
 

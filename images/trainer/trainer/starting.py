@@ -1,4 +1,4 @@
-"""Makes sure of a project's starting model, in a process of its own: `python -m trainer.starting <project id>`.
+"""Makes sure of a project's starting model in a process of its own, `python -m trainer.starting <project>`.
 
 The last line it prints says what was done, or what is wrong.
 """

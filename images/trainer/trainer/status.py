@@ -29,7 +29,8 @@ class Service:
 class ProjectStatus:
     """Counts are of tasks (one image each); None where Label Studio did not say.
 
-    start: the starting model's detector and where its weights come from.
+    start: the starting model. labels_to_go: until a round starts by itself; None when it never does or one is
+    open.
     """
 
     id: int
@@ -43,6 +44,7 @@ class ProjectStatus:
     unpredicted: int | None
     open_round: Round | None
     last_round: Round | None
+    labels_to_go: int | None
     unmapped_classes: tuple[str, ...]
     unmatched_labels: tuple[str, ...]
     problems: tuple[str, ...]
@@ -74,7 +76,9 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
     try:
         rows = detection_projects(studio)
         if not rows:
-            problems.append("Label Studio has no project with <RectangleLabels>; `make up` makes one from LABEL_CONFIG")
+            problems.append(
+                "Label Studio has no project with <RectangleLabels>; `make up` makes one from LABEL_CONFIG"
+            )
     except StudioError as error:
         studio_problem = str(error)
     if beat is not None and beat.fresh:
@@ -86,7 +90,14 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
     ]
     rounds, registry = Rounds(settings.rounds_dir), Registry(settings.models_dir)
     projects = [
-        _project(row, registry.project(row["id"]), rounds, studio, (served.get(str(row["id"])) or {}).get("version"))
+        _project(
+            row,
+            registry.project(row["id"]),
+            rounds,
+            studio,
+            (served.get(str(row["id"])) or {}).get("version"),
+            settings.retrain_every,
+        )
         for row in rows
     ]
     unreadable = ImageIndex(settings.rounds_dir, settings.images_dir).problems()
@@ -106,13 +117,17 @@ def _ask_backend(backend: Backend) -> tuple[dict[str, Row], str | None]:
 
 
 def _unreadable_elsewhere(served: dict[str, Row], known: set[str]) -> list[Problem]:
-    """What the backend could not read beyond the files of volumes/images that are `known` already, e.g. uploads."""
+    """What else the backend could not read, e.g. uploads; files of volumes/images are `known` already."""
     rows = [row for project in served.values() for row in project.get("unreadable") or []]
     found = [Problem(str(row.get("url")), str(row.get("reason"))) for row in rows]
-    return [problem for problem in found if not any(problem.path.endswith(f"images/{path}") for path in known)]
+    return [
+        problem for problem in found if not any(problem.path.endswith(f"images/{path}") for path in known)
+    ]
 
 
-def _project(row: Row, models: ProjectModels, rounds: Rounds, studio: Studio, serving: str | None) -> ProjectStatus:
+def _project(
+    row: Row, models: ProjectModels, rounds: Rounds, studio: Studio, serving: str | None, retrain_every: int
+) -> ProjectStatus:
     problems: list[str] = []
     champion = start = None
     try:
@@ -139,23 +154,34 @@ def _project(row: Row, models: ProjectModels, rounds: Rounds, studio: Studio, se
         unpredicted=counts[3],
         open_round=rounds.open_round(row["id"]),
         last_round=last,
+        labels_to_go=_labels_to_go(retrain_every, counts[1], history),
         unmapped_classes=unmapped,
         unmatched_labels=unmatched,
         problems=tuple(problems),
     )
 
 
-def _counts(studio: Studio, project_id: int, champion: Card | None, problems: list[str]) -> tuple[int | None, ...]:
+def _counts(
+    studio: Studio, project_id: int, champion: Card | None, problems: list[str]
+) -> tuple[int | None, ...]:
     """All tasks, labelled ones, unlabelled ones, and unlabelled ones without the champion's prediction."""
     try:
         waiting = studio.count_tasks(project_id, UNLABELLED)
         unpredicted = (
-            studio.count_tasks(project_id, UNLABELLED, without_prediction_of(champion.version)) if champion else waiting
+            studio.count_tasks(project_id, UNLABELLED, without_prediction_of(champion.version))
+            if champion
+            else waiting
         )
         return studio.count_tasks(project_id), studio.count_tasks(project_id, LABELLED), waiting, unpredicted
     except StudioError as error:
         problems.append(str(error))
         return None, None, None, None
+
+
+def _labels_to_go(every: int, labelled: int | None, history: list[Round]) -> int | None:
+    if not every or labelled is None or (history and not history[0].closed):
+        return None
+    return max(every - (labelled - (history[0].labelled or 0 if history else 0)), 1)
 
 
 def _label_map(row: Row, champion: Card | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from labelloop.registry import Registry
 from labelloop.studio import Studio
 from trainer import health, heartbeat
-from trainer.display import Display
+from trainer.display import Display, plural
 from trainer.prelabel import Prelabeller, Progress, read_progress
 from trainer.rounds import Round, Rounds, State
 
@@ -31,10 +31,14 @@ def require_worker(rounds_dir: Path) -> None:
     """Raises WorkerGone when the worker does not run."""
     beat = heartbeat.read(rounds_dir)
     if beat is None or not beat.fresh:
-        raise WorkerGone(f"the trainer does not run: {health.worker_problems(beat)[0]}; see `make status` and `make logs`")
+        raise WorkerGone(
+            f"the trainer does not run: {health.worker_problems(beat)[0]}; see `make status` and `make logs`"
+        )
 
 
-def follow_round(rounds: Rounds, round_: Round, display: Display, sleep: Callable[[float], None] = time.sleep) -> Round:
+def follow_round(
+    rounds: Rounds, round_: Round, display: Display, sleep: Callable[[float], None] = time.sleep
+) -> Round:
     """Shows a round's stages until it is over; returns it.
 
     Raises:
@@ -57,7 +61,12 @@ def show_progress(progress: Progress, display: Display) -> None:
 
 
 def follow_predictions(
-    studio: Studio, prelabeller: Prelabeller, registry: Registry, rounds_dir: Path, project_id: int, display: Display,
+    studio: Studio,
+    prelabeller: Prelabeller,
+    registry: Registry,
+    rounds_dir: Path,
+    project_id: int,
+    display: Display,
     patience_s: float = PATIENCE_S,
 ) -> None:
     """Shows the worker's pre-labelling of a project until no unlabelled task lacks the champion's prediction.
@@ -71,7 +80,9 @@ def follow_predictions(
         missing = prelabeller.missing(project_id, version) if version else 0
         progress = read_progress(rounds_dir, project_id)
         current = progress if progress is not None and progress.version == version else None
-        if not missing and (version is None or studio.project(project_id).get("model_version") in (version, "", None)):
+        if not missing and (
+            version is None or studio.project(project_id).get("model_version") in (version, "", None)
+        ):
             if current is not None and current.eta_seconds is None and display.showing:
                 show_progress(current, display)
             display.finish()
@@ -84,7 +95,12 @@ def follow_predictions(
         if current is not None and not error:
             show_progress(current, display)
         else:
-            display.update("pre-labels", 0.0, None, error or f"{missing} images wait for {version}")
+            display.update(
+                "pre-labels", 0.0, None, error or f"{plural(missing, 'image')} to go with {version}"
+            )
         if time.monotonic() - moved_at > patience_s:
-            raise WorkerGone(f"{missing} images still wait for {version}: {error or 'nothing moves'}; see `make logs`")
+            raise WorkerGone(
+                f"{plural(missing, 'image')} still without boxes of {version}: {error or 'nothing moves'}; "
+                "see `make logs`"
+            )
         time.sleep(COUNT_EVERY_S)

@@ -103,9 +103,7 @@ def main() -> int:
         log.error("%s", error)
         return 2
     host, port = settings.bind
-    uvicorn.run(
-        app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=5
-    )
+    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
     return 0
 
 

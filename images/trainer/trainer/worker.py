@@ -52,7 +52,9 @@ class Worker:
         self._spawn = spawn
         self._registry = Registry(settings.models_dir)
         self._rounds = Rounds(settings.rounds_dir)
-        self._importer = Importer(ImageIndex(settings.rounds_dir, settings.images_dir), studio, settings.rounds_dir)
+        self._importer = Importer(
+            ImageIndex(settings.rounds_dir, settings.images_dir), studio, settings.rounds_dir
+        )
         self._prelabeller = Prelabeller(studio, backend, self._registry, settings.rounds_dir)
         self._projects: list[Row] | None = None
         self._stamps: dict[int, object] = {}
@@ -101,7 +103,9 @@ class Worker:
     def beat(self) -> None:
         projects = self._projects
         champions = None if projects is None else {str(p["id"]): self._champion(p["id"]) for p in projects}
-        heartbeat.beat(self._settings.rounds_dir, champions, {c.name: c.error for c in self._chores if c.error})
+        heartbeat.beat(
+            self._settings.rounds_dir, champions, {c.name: c.error for c in self._chores if c.error}
+        )
 
     def _champion(self, project_id: int) -> str | None:
         try:
@@ -126,7 +130,9 @@ class Worker:
     def _start(self, project_id: int) -> None:
         if self._starting is None:
             log.info("project %d: writing the starting model", project_id)
-            child = self._spawn(["trainer.starting", str(project_id)], self._settings.rounds_dir / "starting.log")
+            child = self._spawn(
+                ["trainer.starting", str(project_id)], self._settings.rounds_dir / "starting.log"
+            )
             self._starting = project_id, child
 
     def _tend_starting(self) -> None:
@@ -139,8 +145,8 @@ class Worker:
         self._starting = None
         if status != 0:
             raise OSError(
-                f"project {project_id}: the starting model could not be written: {child.last_words() or describe(status)} "
-                f"(see {child.log_path})"
+                f"project {project_id}: the starting model could not be written: "
+                f"{child.last_words() or describe(status)} (see {child.log_path})"
             )
         log.info("project %d: %s", project_id, child.last_words())
 
@@ -178,7 +184,12 @@ class Worker:
         if chosen.cancel_requested:
             self._rounds.move(chosen.id, State.CANCELLED, verdict="cancelled")
             return
-        log.info("round %d of project %d: %s", chosen.id, chosen.project, "begins" if chosen.started_at is None else "goes on")
+        log.info(
+            "round %d of project %d: %s",
+            chosen.id,
+            chosen.project,
+            "begins" if chosen.started_at is None else "goes on",
+        )
         log_path = self._rounds.folder(chosen.id) / "log.txt"
         self._round = chosen.id, self._spawn(["trainer.stages", str(chosen.id)], log_path)
 
@@ -203,14 +214,16 @@ class Worker:
         elif status != STOPPED:
             deaths = self._deaths[round_.id] = self._deaths.get(round_.id, 0) + 1
             if deaths <= DEATHS_ALLOWED:
-                log.warning("round %d: its process ended with %s; taking it up again", round_.id, describe(status))
+                log.warning(
+                    "round %d: its process ended with %s; taking it up again", round_.id, describe(status)
+                )
                 return
             reason = f"its process ended with {describe(status)} {deaths} times: {child.last_words()}"
             self._rounds.move(round_.id, State.FAILED, error=reason)
             log.error("round %d failed: %s", round_.id, reason)
 
     def import_images(self) -> float | None:
-        """Imports what is new; decodes a few files to learn which nobody can read. Returns seconds to the next look."""
+        """Imports what is new and decodes a few files to learn which nobody can read; seconds to the next."""
         if self._projects is None:
             return CHECK_PAUSE_S
         if self._importer.run([p["id"] for p in self._projects]):
@@ -247,7 +260,10 @@ def main() -> int:
         log.error("%s", error)
         return 2
     except Busy as error:
-        log.error("another worker runs on this volume: %s. Stop it, or give this one a LABELLOOP_HOME of its own.", error)
+        log.error(
+            "another worker runs on this volume: %s. Stop it, or give this one a LABELLOOP_HOME of its own.",
+            error,
+        )
         return 3
     return 0
 

@@ -1,14 +1,17 @@
 """What tests of the trainer share."""
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labelloop.registry import ProjectModels, Registry
-from labelloop.studio import Studio
 from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio
 from support.versions import add_version
+
+from labelloop.registry import ProjectModels, Registry
+from labelloop.studio import Studio
 from trainer.backend import Backend
 from trainer.env import TrainerSettings
 
@@ -39,6 +42,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LABELLOOP_HOME", str(tmp_path))
     (tmp_path / "volumes" / "images").mkdir(parents=True)
     return tmp_path
+
+
+@pytest.fixture
+def child_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets Python processes that a test starts import what the test can."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
 
 
 @pytest.fixture

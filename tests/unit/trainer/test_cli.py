@@ -12,20 +12,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from labelloop.files import write_text
-from labelloop.registry import ProjectModels
-from labelloop.studio import Studio
 from support import shapes
 from support.fake_backend import FakeBackend
 from support.fake_learning import FakeLearning
 from support.fake_studio import FakeStudio
 from support.versions import add_version
+from typer.testing import CliRunner, Result
+
+from labelloop.files import write_text
+from labelloop.registry import ProjectModels
+from labelloop.studio import Studio
 from trainer import cli, env, heartbeat, importer, watch
 from trainer.env import TrainerSettings
 from trainer.prelabel import Progress, progress_path
 from trainer.rounds import Rounds, State
 from trainer.stages import Stages
-from typer.testing import CliRunner, Result
 
 pytestmark = pytest.mark.usefixtures("models")
 
@@ -79,7 +80,11 @@ class RoundRunner:
         stages = Stages(self._rounds, Registry(self._models.path.parent), self._studio, self._learning)
         stages.run(self._rounds.open_rounds()[0].id)
         version = self._models.champion()
-        rows = [{"task": t, "model_version": version} for t, task in self._fake.tasks.items() if not task["total_annotations"]]
+        rows = [
+            {"task": t, "model_version": version}
+            for t, task in self._fake.tasks.items()
+            if not task["total_annotations"]
+        ]
         progress = Progress(1, str(version), len(rows), len(rows), None, "now")
         write_text(progress_path(self._rounds.root, 1), json.dumps(progress.__dict__))
         time.sleep(0.1)
@@ -94,14 +99,21 @@ def learning() -> FakeLearning:
 
 @pytest.fixture
 def worker(
-    rounds: Rounds, studio: Studio, fake_studio: FakeStudio, models: ProjectModels, learning: FakeLearning, alive: None
+    rounds: Rounds,
+    studio: Studio,
+    fake_studio: FakeStudio,
+    models: ProjectModels,
+    learning: FakeLearning,
+    alive: None,
 ) -> RoundRunner:
     fake_studio.add_task(annotations=1)
     fake_studio.add_task()
     return RoundRunner(rounds, studio, fake_studio, models, learning)
 
 
-def test_retrain_shows_stages_verdict_and_pre_labels(run: Run, worker: RoundRunner, learning: FakeLearning) -> None:
+def test_retrain_shows_stages_verdict_and_pre_labels(
+    run: Run, worker: RoundRunner, learning: FakeLearning
+) -> None:
     learning.during_training = lambda: time.sleep(0.2)
     with worker:
         result = run("retrain")
@@ -120,7 +132,9 @@ def test_a_champion_that_stays_is_no_error(run: Run, worker: RoundRunner, learni
     assert "kept v0000: mAP 0.500 → 0.100 on 1 hold-out image" in result.output
 
 
-def test_a_failed_round_fails_with_reason_and_log(run: Run, worker: RoundRunner, learning: FakeLearning) -> None:
+def test_a_failed_round_fails_with_reason_and_log(
+    run: Run, worker: RoundRunner, learning: FakeLearning
+) -> None:
     def fail() -> None:
         raise RuntimeError("no space left on device")
 
@@ -148,24 +162,35 @@ def test_without_a_worker_nothing_is_queued(run: Run, rounds: Rounds) -> None:
     assert rounds.open_rounds() == []
 
 
-def test_a_worker_that_dies_meanwhile_is_told(run: Run, rounds: Rounds, loop_settings: TrainerSettings, alive: None) -> None:
+def test_a_worker_that_dies_meanwhile_is_told(
+    run: Run, rounds: Rounds, loop_settings: TrainerSettings, alive: None
+) -> None:
     beat = heartbeat.read(loop_settings.rounds_dir)
     assert beat is not None
     threading.Timer(
-        0.3, lambda: write_text(loop_settings.rounds_dir / "worker.json", json.dumps(replace(beat, at=beat.at - 100).__dict__))
+        0.3,
+        lambda: write_text(
+            loop_settings.rounds_dir / "worker.json", json.dumps(replace(beat, at=beat.at - 100).__dict__)
+        ),
     ).start()
     result = run("retrain")
     assert result.exit_code == 1
     assert "gave its last sign of life" in result.stderr
 
 
-def test_ctrl_c_detaches_and_the_round_goes_on(loop_settings: TrainerSettings, rounds: Rounds, alive: None) -> None:
+@pytest.mark.usefixtures("child_processes")
+def test_ctrl_c_detaches_and_the_round_goes_on(
+    loop_settings: TrainerSettings, rounds: Rounds, alive: None
+) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "trainer.cli", "retrain"], stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+        [sys.executable, "-m", "trainer.cli", "retrain"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
     assert process.stdout is not None
-    while "waiting for the worker" not in process.stdout.readline():
-        pass
+    while "waiting for the worker" not in (line := process.stdout.readline()):
+        assert line, "it ended before it waited"
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 0
@@ -196,7 +221,7 @@ def test_status_of_a_well_appliance(
         "Project 1: project 1",
         "v0000, yolox_nano, not yet scored on a hold-out",
         "2, 1 labelled, 1 waiting to be labelled",
-        "1 images wait for theirs",
+        "1 to be made",
         "none yet; `make retrain` starts one",
         "[b]broken.jpg: the file is empty",
     ):
@@ -212,7 +237,12 @@ def test_status_names_labels_the_model_does_not_know(run: Run, alive: None, fake
 
 @pytest.mark.parametrize("broken", ["studio", "backend", "worker", "version"])
 def test_status_fails_when_something_is_wrong(
-    broken: str, run: Run, fake_studio: FakeStudio, fake_backend: FakeBackend, loop_settings: TrainerSettings, request: pytest.FixtureRequest
+    broken: str,
+    run: Run,
+    fake_studio: FakeStudio,
+    fake_backend: FakeBackend,
+    loop_settings: TrainerSettings,
+    request: pytest.FixtureRequest,
 ) -> None:
     if broken != "worker":
         request.getfixturevalue("alive")
@@ -239,7 +269,9 @@ def test_models_lists_every_version(run: Run, models: ProjectModels, tmp_path: P
     assert "yes" in rows["v0000"] and "yes" not in rows["v0001"]
 
 
-def test_rollback_moves_the_pointer(run: Run, models: ProjectModels, tmp_path: Path, fake_backend: FakeBackend) -> None:
+def test_rollback_moves_the_pointer(
+    run: Run, models: ProjectModels, tmp_path: Path, fake_backend: FakeBackend
+) -> None:
     models.promote(add_version(models, tmp_path / "made"))
     result = run("rollback", "v0000")
     assert result.exit_code == 0
@@ -264,17 +296,21 @@ def test_predict_fills_in_what_is_missing(run: Run, fake_studio: FakeStudio) -> 
     assert "Every unlabelled image has the champion's boxes." in run("predict").output
 
 
-def test_import_names_what_cannot_be_used(run: Run, loop_settings: TrainerSettings, fake_studio: FakeStudio) -> None:
+def test_import_names_what_cannot_be_used(
+    run: Run, loop_settings: TrainerSettings, fake_studio: FakeStudio
+) -> None:
     (loop_settings.images_dir / "notes.txt").write_text("no image")
     shapes.picture(1).image.save(loop_settings.images_dir / "a.png")
     fake_studio.files.append("a.png")
     result = run("import")
     assert result.exit_code == 0
-    assert "1 new images." in result.output
+    assert "1 new image." in result.output
     assert "notes.txt: .txt is not imported" in result.output
 
 
-@pytest.mark.parametrize("arguments", [("retrain",), ("cancel",), ("models",), ("rollback", "v0000"), ("predict",)])
+@pytest.mark.parametrize(
+    "arguments", [("retrain",), ("cancel",), ("models",), ("rollback", "v0000"), ("predict",)]
+)
 def test_with_several_projects_one_has_to_be_chosen(
     arguments: tuple[str, ...], run: Run, fake_studio: FakeStudio, alive: None
 ) -> None:
@@ -284,7 +320,9 @@ def test_with_several_projects_one_has_to_be_chosen(
     assert "choose a project with PROJECT=<id>; there are: 1 (project 1), 2 (project 2)" in result.stderr
 
 
-def test_project_comes_from_the_environment(run: Run, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_project_comes_from_the_environment(
+    run: Run, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake_studio.add_project(2)
     monkeypatch.setenv("PROJECT", "1")
     env.get_settings.cache_clear()
@@ -307,8 +345,10 @@ def test_a_bad_setting_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert "RETRAIN_EVERY='often'" in result.stderr
 
 
+@pytest.mark.usefixtures("child_processes")
 def test_the_cli_does_without_torch() -> None:
-    program = "import sys, trainer.cli, trainer.status, trainer.web, trainer.worker; sys.exit('torch' in sys.modules)"
+    modules = "trainer.cli, trainer.status, trainer.web, trainer.worker"
+    program = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from labelloop.studio import Studio, StudioError
 from PIL import Image
 from support import shapes
 from support.fake_studio import FakeStudio
+
+from labelloop.studio import Studio, StudioError
 from trainer import importer as importer_module
 from trainer.env import TrainerSettings
 from trainer.importer import ImageIndex, Importer, Problem
@@ -26,7 +27,9 @@ def index(loop_settings: TrainerSettings) -> ImageIndex:
 
 
 @pytest.fixture
-def importer(index: ImageIndex, studio: Studio, loop_settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch) -> Importer:
+def importer(
+    index: ImageIndex, studio: Studio, loop_settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> Importer:
     monkeypatch.setattr(importer_module, "SETTLED_S", 0.0)
     return Importer(index, studio, loop_settings.rounds_dir)
 
@@ -45,7 +48,9 @@ def drop(images: Path, fake_studio: FakeStudio) -> Callable[[str], Path]:
     return put
 
 
-def test_new_images_become_tasks_once(importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio) -> None:
+def test_new_images_become_tasks_once(
+    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio
+) -> None:
     drop("a.jpg")
     drop("deep/er/b.PNG")
     assert importer.run([1]) == 2
@@ -56,7 +61,9 @@ def test_new_images_become_tasks_once(importer: Importer, drop: Callable[[str], 
     assert len(fake_studio.tasks) == 3
 
 
-def test_nothing_to_import_asks_for_nothing(importer: Importer, images: Path, fake_studio: FakeStudio) -> None:
+def test_nothing_to_import_asks_for_nothing(
+    importer: Importer, images: Path, fake_studio: FakeStudio
+) -> None:
     (images / "notes.txt").write_text("no image")
     (images / ".DS_Store").write_text("hidden")
     assert importer.run([1]) == 0
@@ -64,7 +71,11 @@ def test_nothing_to_import_asks_for_nothing(importer: Importer, images: Path, fa
 
 
 def test_a_restart_does_not_import_again(
-    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio, studio: Studio, loop_settings: TrainerSettings
+    importer: Importer,
+    drop: Callable[[str], Path],
+    fake_studio: FakeStudio,
+    studio: Studio,
+    loop_settings: TrainerSettings,
 ) -> None:
     drop("a.jpg")
     importer.run([1])
@@ -73,7 +84,9 @@ def test_a_restart_does_not_import_again(
     assert fake_studio.syncs == 1
 
 
-def test_a_sync_that_failed_is_made_up_for(importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio) -> None:
+def test_a_sync_that_failed_is_made_up_for(
+    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio
+) -> None:
     drop("a.jpg")
     fake_studio.down = True
     with pytest.raises(StudioError):
@@ -105,7 +118,9 @@ def test_a_folder_that_is_being_written_to_waits_but_not_for_ever(
     assert not importer.waiting
 
 
-def test_unusable_files_are_known_by_name(index: ImageIndex, images: Path, drop: Callable[[str], Path]) -> None:
+def test_unusable_files_are_known_by_name(
+    index: ImageIndex, images: Path, drop: Callable[[str], Path]
+) -> None:
     drop("fine.jpg")
     drop("名 前's.png")
     (images / "empty.jpg").touch()
@@ -120,7 +135,15 @@ def test_unusable_files_are_known_by_name(index: ImageIndex, images: Path, drop:
     index.scan()
     assert index.check(60.0) == 0
     reasons = {problem.path: problem.reason for problem in index.problems()}
-    assert reasons.keys() == {"empty.jpg", "text.png", "truncated.jpg", "moving.gif", "README", "gone.jpg", "link.png"}
+    assert reasons.keys() == {
+        "empty.jpg",
+        "text.png",
+        "truncated.jpg",
+        "moving.gif",
+        "README",
+        "gone.jpg",
+        "link.png",
+    }
     assert "empty" in reasons["empty.jpg"]
     assert "not an image" in reasons["text.png"]
     assert "truncated" in reasons["truncated.jpg"]
@@ -129,10 +152,11 @@ def test_unusable_files_are_known_by_name(index: ImageIndex, images: Path, drop:
     assert "leads out" in reasons["link.png"]
 
 
-def test_a_name_that_is_no_text_hurts_nothing_else(index: ImageIndex, images: Path, drop: Callable[[str], Path]) -> None:
+def test_a_name_that_is_no_text_hurts_nothing_else(
+    index: ImageIndex, images: Path, drop: Callable[[str], Path]
+) -> None:
     drop("fine.jpg")
-    with open(os.fsencode(images) + b"/caf\xe9.jpg", "wb") as file:
-        file.write(b"x")
+    (images / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
     index.scan()
     index.check(60.0)
     assert index.problems() == [Problem("caf\\xe9.jpg", "the file's name is not UTF-8; rename it")]

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labelloop.registry import ProjectModels, Registry
-from labelloop.studio import Studio, StudioError
 from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio
 from support.shapes import LABEL_CONFIG
 from support.versions import add_version
+
+from labelloop.registry import ProjectModels, Registry
+from labelloop.studio import Studio, StudioError
 from trainer.backend import Backend, BackendError
 from trainer.env import TrainerSettings
 from trainer.locks import Busy, holding
@@ -21,7 +22,9 @@ pytestmark = pytest.mark.usefixtures("models")
 
 @pytest.fixture
 def prelabeller(loop_settings: TrainerSettings, studio: Studio, backend: Backend) -> Prelabeller:
-    return Prelabeller(studio, backend, Registry(loop_settings.models_dir), loop_settings.rounds_dir, backend_wait_s=0.2)
+    return Prelabeller(
+        studio, backend, Registry(loop_settings.models_dir), loop_settings.rounds_dir, backend_wait_s=0.2
+    )
 
 
 @pytest.fixture
@@ -51,7 +54,9 @@ def test_more_tasks_than_a_page(run: Callable[[], int], fake_studio: FakeStudio)
     assert run() == PAGE + BATCH + 1
 
 
-def test_again_changes_nothing(run: Callable[[], int], fake_studio: FakeStudio, fake_backend: FakeBackend) -> None:
+def test_again_changes_nothing(
+    run: Callable[[], int], fake_studio: FakeStudio, fake_backend: FakeBackend
+) -> None:
     add_tasks(fake_studio, 5)
     run()
     asked = list(fake_backend.asked)
@@ -88,7 +93,11 @@ def test_killed_in_the_third_batch_and_run_again(
         if moment == "before_predict":
             patch.setattr(prelabeller._backend, "predict", killing(prelabeller._backend.predict, after=False))
         else:
-            patch.setattr(studio, "import_predictions", killing(studio.import_predictions, after=moment == "after_import"))
+            patch.setattr(
+                studio,
+                "import_predictions",
+                killing(studio.import_predictions, after=moment == "after_import"),
+            )
         with pytest.raises(Killed):
             prelabeller.run(studio.project(1))
     stored = BATCH * (3 if moment == "after_import" else 2)
@@ -103,7 +112,9 @@ def test_what_label_studio_asked_for_meanwhile_is_not_stored_twice(
     tasks = add_tasks(fake_studio, 4)
 
     def somebody_opens_the_second_task(ids: list[int]) -> None:
-        fake_studio.predictions.append({"task": tasks[1], "result": [], "score": 1.0, "model_version": "v0000"})
+        fake_studio.predictions.append(
+            {"task": tasks[1], "result": [], "score": 1.0, "model_version": "v0000"}
+        )
 
     fake_backend.before_predict = somebody_opens_the_second_task
     assert run() == 3
@@ -163,7 +174,11 @@ def test_a_promotion_in_the_middle_starts_over_with_the_new_champion(
 
 
 def test_a_rollback_keeps_the_predictions_that_are_there(
-    run: Callable[[], int], fake_studio: FakeStudio, fake_backend: FakeBackend, models: ProjectModels, tmp_path: Path
+    run: Callable[[], int],
+    fake_studio: FakeStudio,
+    fake_backend: FakeBackend,
+    models: ProjectModels,
+    tmp_path: Path,
 ) -> None:
     tasks = add_tasks(fake_studio, 3)
     run()
@@ -182,7 +197,9 @@ def test_a_rollback_keeps_the_predictions_that_are_there(
 def test_other_labels_mean_other_predictions(run: Callable[[], int], fake_studio: FakeStudio) -> None:
     tasks = add_tasks(fake_studio, 2)
     run()
-    fake_studio.projects[1]["label_config"] = LABEL_CONFIG.replace('value="ball"', 'value="sphere" predicted_values="ball"')
+    fake_studio.projects[1]["label_config"] = LABEL_CONFIG.replace(
+        'value="ball"', 'value="sphere" predicted_values="ball"'
+    )
     assert run() == 2
     assert [fake_studio.versions_of(task) for task in tasks] == [["v0000"]] * 2
 
@@ -194,15 +211,21 @@ def test_another_colour_means_nothing(run: Callable[[], int], fake_studio: FakeS
     assert run() == 0
 
 
-def test_the_projects_version_waits_for_a_first_prediction(run: Callable[[], int], fake_studio: FakeStudio) -> None:
+def test_the_projects_version_waits_for_a_first_prediction(
+    run: Callable[[], int], fake_studio: FakeStudio
+) -> None:
     fake_studio.add_task(annotations=1)
     assert run() == 0
     assert fake_studio.projects[1]["model_version"] == ""
 
 
 def test_the_projects_version_moves_only_when_all_are_stored(
-    prelabeller: Prelabeller, studio: Studio, fake_studio: FakeStudio, fake_backend: FakeBackend,
-    models: ProjectModels, tmp_path: Path,
+    prelabeller: Prelabeller,
+    studio: Studio,
+    fake_studio: FakeStudio,
+    fake_backend: FakeBackend,
+    models: ProjectModels,
+    tmp_path: Path,
 ) -> None:
     add_tasks(fake_studio, BATCH + 1)
     prelabeller.run(studio.project(1))
@@ -256,9 +279,7 @@ def test_errors_name_the_url(
     assert fake_studio.predictions == []
 
 
-def test_predictions_that_vanish_end_the_run(
-    run: Callable[[], int], fake_studio: FakeStudio
-) -> None:
+def test_predictions_that_vanish_end_the_run(run: Callable[[], int], fake_studio: FakeStudio) -> None:
     add_tasks(fake_studio, 2)
     fake_studio.after_import = fake_studio.predictions.clear
     with pytest.raises(PredictionsLost, match="tasks 1 to 2 of project 1"):
@@ -266,5 +287,8 @@ def test_predictions_that_vanish_end_the_run(
 
 
 def test_one_at_a_time(run: Callable[[], int], loop_settings: TrainerSettings) -> None:
-    with holding(loop_settings.rounds_dir / "predict-1.lock"), pytest.raises(Busy, match=r"predict-1\.lock is locked by process \d+"):
+    with (
+        holding(loop_settings.rounds_dir / "predict-1.lock"),
+        pytest.raises(Busy, match=r"predict-1\.lock is locked by process \d+"),
+    ):
         run()

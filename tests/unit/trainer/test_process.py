@@ -5,30 +5,40 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from trainer.process import Child, describe
+
+pytestmark = pytest.mark.usefixtures("child_processes")
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
 
 
 def test_its_words_and_status_are_kept(tmp_path: Path) -> None:
     child = Child(["this"], tmp_path / "deep" / "log.txt")
     child.stop()
     child = Child(["this"], tmp_path / "deep" / "log.txt")
-    while child.status() is None:
-        time.sleep(0.02)
+    wait_until(lambda: child.status() is not None)
     assert child.status() == 0
     assert "Namespaces are one honking great idea" in child.last_words()
 
 
 def test_one_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "stubborn.py").write_text(
-        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\ntime.sleep(60)\n"
+        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('ready', flush=True)\ntime.sleep(60)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     child = Child(["stubborn"], tmp_path / "log.txt")
-    while child.last_words() != "ready":
-        time.sleep(0.02)
+    wait_until(lambda: child.last_words() == "ready")
     child.stop(patience_s=0.1)
     assert child.status() == -signal.SIGKILL
 
@@ -40,17 +50,17 @@ def test_it_dies_with_its_parent(tmp_path: Path) -> None:
         f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"]
+        [
+            sys.executable,
+            "-c",
+            f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])",
+        ]
     )
-    while not pid_file.exists() or not pid_file.read_text():
-        time.sleep(0.02)
+    wait_until(lambda: pid_file.exists() and pid_file.read_text() != "")
     parent.kill()
     parent.wait()
     pid = int(pid_file.read_text())
-    deadline = time.monotonic() + 10
-    while _alive(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: not _alive(pid))
 
 
 def _alive(pid: int) -> bool:

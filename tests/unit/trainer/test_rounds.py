@@ -4,6 +4,7 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
+
 from trainer.rounds import RoundError, Rounds, State
 
 

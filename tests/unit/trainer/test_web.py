@@ -5,9 +5,10 @@ from dataclasses import asdict
 
 import pytest
 from fastapi.testclient import TestClient
+from support.fake_studio import FakeStudio
+
 from labelloop.files import write_text
 from labelloop.registry import ProjectModels
-from support.fake_studio import FakeStudio
 from trainer import heartbeat
 from trainer.env import TrainerSettings
 from trainer.heartbeat import Heartbeat
@@ -36,13 +37,23 @@ def test_rounds_can_be_looked_at_and_cancelled(client: TestClient) -> None:
     assert client.get("/rounds/1", auth=ME).json()["requested_by"] == "api"
     assert client.post("/rounds/1/cancel", auth=ME).json()["state"] == "cancelled"
     again = client.post("/rounds/1/cancel", auth=ME)
-    assert (again.status_code, again.json()["detail"]) == (409, "round 1 is over already: cancelled before it began")
+    assert (again.status_code, again.json()["detail"]) == (
+        409,
+        "round 1 is over already: cancelled before it began",
+    )
 
 
-@pytest.mark.parametrize("auth", [None, ("mlbackend", "wrong"), ("labelstudio", "trainer"), ("", ""), ("mlbäckend", "trainer")])
+@pytest.mark.parametrize(
+    "auth", [None, ("mlbackend", "wrong"), ("labelstudio", "trainer"), ("", ""), ("mlbäckend", "trainer")]
+)
 @pytest.mark.parametrize(
     "method, path",
-    [("POST", "/projects/1/rounds"), ("GET", "/projects/1/rounds"), ("GET", "/rounds/1"), ("POST", "/rounds/1/cancel")],
+    [
+        ("POST", "/projects/1/rounds"),
+        ("GET", "/projects/1/rounds"),
+        ("GET", "/rounds/1"),
+        ("POST", "/rounds/1/cancel"),
+    ],
 )
 def test_strangers_get_nothing(
     client: TestClient, method: str, path: str, auth: tuple[str, str] | None, loop_settings: TrainerSettings
@@ -54,7 +65,12 @@ def test_strangers_get_nothing(
 
 
 @pytest.mark.parametrize(
-    "method, path, words", [("POST", "/projects/9/rounds", "project 9"), ("GET", "/rounds/9", "no round 9"), ("POST", "/rounds/9/cancel", "no round 9")]
+    "method, path, words",
+    [
+        ("POST", "/projects/9/rounds", "project 9"),
+        ("GET", "/rounds/9", "no round 9"),
+        ("POST", "/rounds/9/cancel", "no round 9"),
+    ],
 )
 def test_what_is_not_there_is_named(client: TestClient, method: str, path: str, words: str) -> None:
     answer = client.request(method, path, json={}, auth=ME)
@@ -79,7 +95,10 @@ def beat(settings: TrainerSettings, projects: dict[str, str | None] | None, erro
 def test_well_without_credentials(client: TestClient, loop_settings: TrainerSettings) -> None:
     beat(loop_settings, {"1": "v0000"})
     answer = client.get("/health")
-    assert (answer.status_code, answer.json()) == (200, {"status": "UP", "problems": [], "projects": {"1": "v0000"}})
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"status": "UP", "problems": [], "projects": {"1": "v0000"}},
+    )
 
 
 def test_not_well_before_the_worker_started(client: TestClient) -> None:
@@ -95,14 +114,20 @@ def test_not_well_when_the_worker_hangs(client: TestClient, loop_settings: Train
     assert "last sign of life" in answer.json()["problems"][0]
 
 
-def test_not_well_before_the_starting_model_is_there(client: TestClient, loop_settings: TrainerSettings) -> None:
+def test_not_well_before_the_starting_model_is_there(
+    client: TestClient, loop_settings: TrainerSettings
+) -> None:
     beat(loop_settings, {"1": "v0000", "2": None}, "project 2: no weights anywhere")
     answer = client.get("/health")
     assert answer.status_code == 503
-    assert answer.json()["problems"] == ["project 2 has no starting model yet: project 2: no weights anywhere"]
+    assert answer.json()["problems"] == [
+        "project 2 has no starting model yet: project 2: no weights anywhere"
+    ]
 
 
-def test_not_well_without_label_studio(client: TestClient, loop_settings: TrainerSettings, fake_studio: FakeStudio) -> None:
+def test_not_well_without_label_studio(
+    client: TestClient, loop_settings: TrainerSettings, fake_studio: FakeStudio
+) -> None:
     beat(loop_settings, {"1": "v0000"})
     fake_studio.down = True
     answer = client.get("/health")

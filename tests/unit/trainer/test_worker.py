@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labelloop.registry import ProjectModels, Registry
-from labelloop.studio import Studio
 from support import shapes
 from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio
 from support.versions import add_version
+
+from labelloop.registry import ProjectModels, Registry
+from labelloop.studio import Studio
 from trainer import heartbeat, importer
 from trainer.backend import Backend
 from trainer.chores import FIRST_PAUSE_S, LONGEST_PAUSE_S, Chore
@@ -105,7 +106,9 @@ def test_a_starting_model_that_fails_is_tried_again_and_told(bench: Bench) -> No
 
 def test_projects_without_boxes_are_left_alone(bench: Bench, fake_studio: FakeStudio) -> None:
     fake_studio.projects.clear()
-    fake_studio.add_project(label_config='<View><Text name="t" value="$t"/><Choices name="c" toName="t"/></View>')
+    fake_studio.add_project(
+        label_config='<View><Text name="t" value="$t"/><Choices name="c" toName="t"/></View>'
+    )
     bench.worker.look_around()
     assert bench.children == []
 
@@ -139,7 +142,9 @@ def test_labels_count_from_the_last_round_whatever_became_of_it(
     assert bench.rounds.open_round(1) is not None
 
 
-def test_deleted_labels_do_not_put_off_the_next_round(bench: Bench, models: ProjectModels, fake_studio: FakeStudio) -> None:
+def test_deleted_labels_do_not_put_off_the_next_round(
+    bench: Bench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
     round_, _ = bench.rounds.request(1, "test")
     bench.rounds.move(round_.id, State.FAILED, labelled=100)
     bench.worker.look_around()
@@ -211,7 +216,9 @@ def test_a_round_without_label_studio_is_tried_again_later(
     assert bench.rounds.get(1).state == State.REQUESTED
 
 
-def test_a_round_that_does_not_stop_when_cancelled_is_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_round_that_does_not_stop_when_cancelled_is_stopped(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     child = bench.begin_round()
     bench.rounds.move(1, State.SNAPSHOTTING)
     bench.rounds.cancel(1)
@@ -316,7 +323,10 @@ def test_a_poke_hurries_a_chore_but_not_one_that_waits_after_a_failure() -> None
     assert chore.due_in() == FIRST_PAUSE_S
 
 
-def test_a_second_worker_on_the_volume_is_refused(loop_settings: TrainerSettings, models: ProjectModels) -> None:
+@pytest.mark.usefixtures("child_processes")
+def test_a_second_worker_on_the_volume_is_refused(
+    loop_settings: TrainerSettings, models: ProjectModels
+) -> None:
     program = "import trainer.worker as w; w.PREVIOUS_WORKER_S = 0.0; raise SystemExit(w.main())"
     with holding(loop_settings.rounds_dir / "worker.lock"):
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
@@ -325,8 +335,11 @@ def test_a_second_worker_on_the_volume_is_refused(loop_settings: TrainerSettings
     assert "LABELLOOP_HOME" in done.stderr
 
 
+@pytest.mark.usefixtures("child_processes")
 def test_a_missing_secret_is_named(loop_settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("API_TOKEN")
-    done = subprocess.run([sys.executable, "-m", "trainer.worker"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "trainer.worker"], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 2
     assert "API_TOKEN is not set" in done.stderr
