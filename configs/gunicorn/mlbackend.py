@@ -7,8 +7,8 @@ from mlbackend import logs
 
 logs.configure()
 
-# Threads that wait for each other sleep. With the default, which spins, two threads beside other busy processes
-# took 600 ms an image instead of 80. OpenMP reads it when the worker loads torch.
+# Threads that wait for each other sleep. With the default, which spins, two threads beside other busy
+# processes took 600 ms an image instead of 80. OpenMP reads it when the worker loads torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 bind = os.environ.get("MLBACKEND_BIND", "127.0.0.1:9090")

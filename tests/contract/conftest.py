@@ -5,18 +5,16 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.backend_home import LABEL_CONFIG, PASSWORD, Ask, Home
+from support.fake_trainer import FakeTrainer
 from werkzeug.serving import make_server
 
-from support.backend_home import LABEL_CONFIG, PASSWORD, Home
-from support.fake_trainer import FakeTrainer
-
 DRIVER = Path(__file__).with_name("label_studio_side.py")
-Ask = Callable[..., list[Any]]
 
 
 @pytest.fixture

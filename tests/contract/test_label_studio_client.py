@@ -3,9 +3,7 @@
 import base64
 from typing import Any
 
-from conftest import Ask
-
-from support.backend_home import LABEL_CONFIG, PASSWORD, Home, wait_until
+from support.backend_home import LABEL_CONFIG, PASSWORD, Ask, Home, wait_until
 from support.fake_trainer import FakeTrainer
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image
+from support.backend_home import LABEL_CONFIG, PASSWORD, TRAINER_PASSWORD, wait_until
 
 from labelloop.registry import Card, Registry
-from support.backend_home import LABEL_CONFIG, PASSWORD, TRAINER_PASSWORD, wait_until
 
 pytest.importorskip("mmcv.ops", reason="mmcv-full is not installed")
 
@@ -62,6 +62,7 @@ class Gunicorn:
         self.log = home / "gunicorn.log"
         self.environment = {
             **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
             "LABELLOOP_HOME": str(home),
             "MLBACKEND_BIND": self.bind,
             "BACKEND_PASSWORD": PASSWORD,
@@ -191,7 +192,12 @@ def test_without_a_password_it_does_not_start(home: Path) -> None:
     config = WORK_TREE / "configs" / "gunicorn" / "mlbackend.py"
     done = subprocess.run(
         [sys.executable, "-m", "gunicorn", "--config", str(config)],
-        env={**environment, "LABELLOOP_HOME": str(home), "MLBACKEND_BIND": "127.0.0.1:0"},
+        env={
+            **environment,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "LABELLOOP_HOME": str(home),
+            "MLBACKEND_BIND": "127.0.0.1:0",
+        },
         capture_output=True,
         text=True,
         timeout=60,

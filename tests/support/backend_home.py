@@ -25,6 +25,7 @@ LABEL_CONFIG = """<View><Image name="image" value="$image"/>
   <Label value="pet" predicted_values="cat,dog"/><Label value="car"/>
 </RectangleLabels></View>"""
 NOBODY = "http://127.0.0.1:9"
+Ask = Callable[..., list[Any]]
 CLASSES = ("cat", "dog", "car", "kite")
 
 

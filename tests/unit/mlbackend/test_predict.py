@@ -6,11 +6,11 @@ import threading
 import numpy as np
 import pytest
 from PIL import Image
+from support.backend_home import LABEL_CONFIG, Home
 
 import mlbackend.loading
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
-from support.backend_home import LABEL_CONFIG, Home
 
 ORIENTATION = 0x0112
 

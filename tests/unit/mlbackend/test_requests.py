@@ -1,6 +1,7 @@
 """Who may ask, and what a request that is wrong gets to hear."""
 
 import logging
+import os
 import subprocess
 import sys
 from typing import Any
@@ -8,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.backend_home import LABEL_CONFIG, Home
 
 from labelloop.settings import MissingSecret
 from mlbackend.app import create_app
-from support.backend_home import LABEL_CONFIG, Home
 
 ROUTES = [
     ("GET", "/"), ("POST", "/predict"), ("POST", "/setup"), ("POST", "/train"), ("POST", "/webhook"),
@@ -162,4 +163,5 @@ def test_no_task_costs_another_its_result(home: Home, tasks: list[Any], params: 
 
 def test_importing_the_app_does_not_load_mmdet() -> None:
     code = "import sys, mlbackend.app; sys.exit('mmdet' in sys.modules or 'mmcv' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from support.backend_home import Home
 from support.fake_trainer import FakeTrainer, basic
 
