@@ -7,15 +7,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from typing import NoReturn, Optional
+from typing import Any, NoReturn, Optional
 
 from lifecycle import engine
-from lifecycle.console import Board, Failure
+from lifecycle.console import Board, Failure, note
 from lifecycle.home import Home
 from lifecycle.shell import answer, run
 
 START_SECONDS = 900.0
+FAILING_AFTER = 3
+"""Restarts after which a container that ends is not waited for any longer."""
 _LOG_LINES = "25"
+_MORE = "`make logs` shows more; `make up` tries again."
 
 
 class DockerStack:
@@ -31,6 +34,7 @@ class DockerStack:
         Raises:
             Failure: a service is unhealthy, restarts again and again, or isn't healthy in START_SECONDS.
         """
+        self._restart_unhealthy()
         started = time.monotonic()
         board = Board(list(engine.SERVICES))
         up = subprocess.Popen(
@@ -43,33 +47,27 @@ class DockerStack:
         )
         try:
             while True:
+                ended = up.poll()
                 states = self.states()
                 seconds = time.monotonic() - started
                 board.show({name: states.get(name, "waiting") for name in engine.SERVICES}, seconds)
-                self._give_up_if_hopeless(states, seconds)
-                if up.poll() is not None and up.returncode != 0:
-                    output = up.stdout.read() if up.stdout else ""
-                    self._give_up_if_hopeless(states, START_SECONDS)
-                    raise Failure(
-                        f"docker compose up failed: {output[-2000:].strip()}", do="`make logs` shows more."
-                    )
-                if up.returncode == 0 and all(states.get(name) == "healthy" for name in engine.SERVICES):
+                if ended == 0 and all(states.get(name) == "healthy" for name in engine.SERVICES):
                     return
+                if ended is not None or seconds > START_SECONDS:
+                    self._give_up_if_hopeless(states, seconds)
+                if ended:
+                    output = up.stdout.read() if up.stdout else ""
+                    raise Failure(f"docker compose up failed: {output[-2000:].strip()}", do=_MORE)
                 time.sleep(1)
         finally:
             if up.poll() is None:
                 up.terminate()
 
     def states(self) -> dict[str, str]:
-        """Service → healthy, starting, unhealthy, restarting, exited, … as Docker sees it."""
-        states = {}
-        for container in engine.containers(self._project):
-            state = container["State"]
-            health = state.get("Health", {}).get("Status")
-            states[engine.service_of(container)] = str(
-                health if state["Status"] == "running" and health else state["Status"]
-            )
-        return states
+        """Service → healthy, starting, unhealthy, failing (it ends again and again), exited, … as Docker sees it."""
+        return {
+            engine.service_of(container): _state(container) for container in engine.containers(self._project)
+        }
 
     def stop(self) -> None:
         run(engine.compose("down", "--remove-orphans"), what="stopping the stack", cwd=self._home.root)
@@ -109,24 +107,36 @@ class DockerStack:
         )
         return told or "(no log)"
 
+    def _restart_unhealthy(self) -> None:
+        """Compose starts what is stopped but leaves what runs badly as it is."""
+        for service, state in self.states().items():
+            if state in ("unhealthy", "failing"):
+                note(f"{service} is {state}: restarting it")
+                run(
+                    engine.compose("restart", service),
+                    cwd=self._home.root,
+                    what=f"restarting {service}",
+                    quiet=True,
+                )
+
     def _give_up_if_hopeless(self, states: dict[str, str], seconds: float) -> None:
-        hopeless = [
-            name
-            for name, state in states.items()
-            if state in ("unhealthy", "restarting", "exited", "dead") and name in engine.SERVICES
-        ]
-        late = (
-            [name for name in engine.SERVICES if states.get(name) != "healthy"]
-            if seconds >= START_SECONDS
-            else []
-        )
-        for name in hopeless or late:
-            raise Failure(
-                f"{name} is {states.get(name, 'not started')} after {seconds:.0f} s. Its last words:\n\n"
-                f"{self.last_words(name)}\n",
-                do="`make logs` shows more; `make up` tries again.",
-            )
+        for name in engine.SERVICES:
+            state = states.get(name, "not started")
+            late = seconds > START_SECONDS and state != "healthy"
+            if late or state in ("unhealthy", "failing", "exited", "dead"):
+                raise Failure(
+                    f"{name} is {state} after {seconds:.0f} s. Its last words:\n\n{self.last_words(name)}\n",
+                    do=_MORE,
+                )
 
     def _become(self, command: Sequence[str]) -> NoReturn:
         os.chdir(self._home.root)
         os.execvp(command[0], list(command))
+
+
+def _state(container: dict[str, Any]) -> str:
+    state = container["State"]
+    if container["RestartCount"] >= FAILING_AFTER and state["Status"] in ("restarting", "exited"):
+        return "failing"
+    health = state.get("Health", {}).get("Status")
+    return str(health if state["Status"] == "running" and health else state["Status"])
