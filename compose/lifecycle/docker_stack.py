@@ -64,7 +64,7 @@ class DockerStack:
                 up.terminate()
 
     def states(self) -> dict[str, str]:
-        """Service → healthy, starting, unhealthy, failing (it ends again and again), exited, … as Docker sees it."""
+        """Service → healthy, starting, unhealthy, failing (it ends again and again), exited, …"""
         return {
             engine.service_of(container): _state(container) for container in engine.containers(self._project)
         }
