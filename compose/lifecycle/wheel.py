@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -36,7 +37,12 @@ def docker_wheel(
         )
 
     def compile_into(folder: Path) -> None:
-        arguments = {"ACCELERATOR": accelerator, "TORCH_CUDA_ARCH_LIST": arch or "", **environment}
+        arguments = {
+            "ACCELERATOR": accelerator,
+            "TORCH_CUDA_ARCH_LIST": arch or "",
+            "MAX_JOBS": _jobs(),
+            **environment,
+        }
         run(
             [
                 "docker",
@@ -136,3 +142,8 @@ def cached(key: str, compile_into: Callable[[Path], None]) -> Path:
         Path(f"{folder}.new").replace(folder)
     line("mmcv-full", f"compiled in {time.monotonic() - started:.0f} s, kept in {folder}")
     return next(iter(folder.glob("*.whl")))
+
+
+def _jobs() -> str:
+    """How many compilers at once; empty for as many as there are cores."""
+    return os.environ.get("MAX_JOBS", "")
