@@ -29,6 +29,7 @@ class FakeStudio:
     files: list[str] = field(default_factory=list)
     synced: list[str] = field(default_factory=list)
     syncs: int = 0
+    storage: Row = field(default_factory=dict)
     down: bool = False
     refuse: set[int] = field(default_factory=set)
     before_import: Callable[[list[Row]], None] = lambda rows: None
@@ -70,7 +71,7 @@ class FakeStudio:
         if path == "/api/tasks":
             return 200, self._page(query)
         if path == "/api/storages/localfiles":
-            return 200, [{"id": 3, "created_at": "2026-11-22T18:02:05Z"}]
+            return 200, [{"id": 3, "created_at": "2026-11-22T18:02:05Z"} | self.storage]
         if path == "/api/storages/localfiles/3/sync":
             return self._sync()
         project_id = int(path.split("/")[3])
@@ -113,6 +114,8 @@ class FakeStudio:
 
     def _sync(self) -> Answer:
         self.syncs += 1
+        if self.storage.get("status") == "failed":
+            return 200, {"id": 3} | self.storage
         for name in self.files:
             if name not in self.synced:
                 self.synced.append(name)

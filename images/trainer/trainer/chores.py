@@ -10,6 +10,7 @@ import requests
 from labelloop.registry import RegistryError
 from labelloop.studio import StudioError
 from trainer.backend import BackendError
+from trainer.importer import ImportFailed
 from trainer.locks import Busy
 from trainer.prelabel import PredictionsLost
 
@@ -22,6 +23,7 @@ EXPECTED = (
     BackendError,
     RegistryError,
     PredictionsLost,
+    ImportFailed,
     Busy,
     OSError,
     requests.RequestException,

@@ -24,7 +24,7 @@ from trainer.backend import Backend, BackendError
 from trainer.display import Display, make_console, plural
 from trainer.env import TrainerSettings, get_settings
 from trainer.export import ExportError
-from trainer.importer import ImageIndex, Importer
+from trainer.importer import ImageIndex, Importer, ImportFailed
 from trainer.locks import Busy, snapshotting
 from trainer.prelabel import PredictionsLost, Prelabeller
 from trainer.projects import NoProject, choose, detection_projects
@@ -46,6 +46,7 @@ EXPECTED = (
     MissingSecret,
     LabelConfigError,
     PredictionsLost,
+    ImportFailed,
     SnapshotError,
     SplitError,
     ExportError,
@@ -278,6 +279,8 @@ def import_() -> None:
         while left := index.check(1.0):
             display.update("checking images", 0.0, None, f"{left} left")
         display.finish()
+        if importer.waiting:
+            display.say("Label Studio is importing already; what is new follows by itself.")
         display.say(f"{plural(made, 'new image')}." if made else "No new images.")
         render.problems(index.problems(), display.console)
 

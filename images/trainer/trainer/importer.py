@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from labelloop.images import SUFFIXES, ImageError, read_image
 from labelloop.studio import Studio
@@ -20,6 +22,8 @@ log = logging.getLogger(__name__)
 
 SETTLED_S = 3.0
 PATIENCE_S = 30.0
+SYNC_SILENCE_S = 30.0
+NOT_UTF8 = "the file's name is not UTF-8; rename it"
 BUSY_TIMEOUT_S = 15.0
 _READ = 1000
 
@@ -42,6 +46,10 @@ INSERT INTO files (path, size, mtime_ns, checked, reason) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (path) DO UPDATE SET
     size = excluded.size, mtime_ns = excluded.mtime_ns, checked = excluded.checked, reason = excluded.reason
 """
+
+
+class ImportFailed(RuntimeError):
+    """Label Studio could not make tasks of the files; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,7 @@ class ImageIndex:
             found[name] = Seen(stat.st_size, stat.st_mtime_ns)
             newest_change = max(newest_change, stat.st_ctime)
             if name != path:
-                unusable[name] = "the file's name is not UTF-8; rename it"
+                unusable[name] = NOT_UTF8
             elif reason:
                 unusable[name] = reason
         with self._transaction() as connection:
@@ -224,6 +232,7 @@ class Importer:
         self._studio = studio
         self._lock = rounds_dir / "import.lock"
         self._unsettled_since: float | None = None
+        self._deferred = False
 
     def run(self, project_ids: list[int], wait_s: float = 0.0, force: bool = False) -> int:
         """Imports what is new and complete for these projects; returns how many tasks were made.
@@ -235,10 +244,11 @@ class Importer:
         even when nothing is new, so that images whose tasks were deleted get theirs back.
 
         Raises:
-            StudioError: Label Studio does not answer or refuses.
+            StudioError: Label Studio does not answer or refuses. ImportFailed: it could not take the files.
             Busy: another process is importing.
         """
         deadline = time.monotonic() + wait_s
+        self._deferred = False
         with holding(self._lock, wait_s):
             settled = self._settled(self.index.scan())
             while not settled and time.monotonic() < deadline:
@@ -250,8 +260,8 @@ class Importer:
 
     @property
     def waiting(self) -> bool:
-        """Whether the last run left something for later because the folder was still being written to."""
-        return self._unsettled_since is not None
+        """Whether the last run left something: a folder being written to, a synchronisation under way."""
+        return self._deferred or self._unsettled_since is not None
 
     def _settled(self, scan: Scan) -> bool:
         if scan.quiet_s < SETTLED_S:
@@ -268,10 +278,36 @@ class Importer:
             key = f"{storage['id']} {storage.get('created_at')}"
             if self.index.synced(key) >= newest and not force:
                 continue
+            if _is_syncing(storage):
+                self._deferred = True
+                continue
             before = self._studio.count_tasks(project_id)
-            self._studio.sync_storage(storage["id"])
+            self._require_success(self._studio.sync_storage(storage["id"]))
             self.index.record_sync(key, newest)
             made += self._studio.count_tasks(project_id) - before
         if made:
             log.info("project %d: %d new tasks from %s", project_id, made, self.index.images_dir)
         return made
+
+    def _require_success(self, storage: dict[str, Any]) -> None:
+        """Label Studio answers 200 to a synchronisation that failed; its status and traceback say so."""
+        if storage.get("status") != "failed":
+            return
+        words = str(storage.get("traceback") or "").strip().splitlines() or ["no reason given"]
+        unnamed = [problem.path for problem in self.index.problems() if problem.reason == NOT_UTF8]
+        hint = f"; rename {', '.join(unnamed)}" if unnamed else ""
+        raise ImportFailed(
+            f"{self._studio.url}: storage {storage.get('id')} was not synchronised: {words[-1]}{hint}"
+        )
+
+
+def _is_syncing(storage: dict[str, Any]) -> bool:
+    """Whether Label Studio is at it already, e.g. since before the trainer was restarted.
+
+    It would start a second synchronisation beside the first, and both would make tasks of the same files.
+    """
+    if storage.get("status") not in ("queued", "in_progress"):
+        return False
+    times = [(storage.get("meta") or {}).get(name) for name in ("time_queued", "time_last_ping")]
+    newest = max((datetime.fromisoformat(time_) for time_ in times if time_), default=None)
+    return newest is not None and (datetime.now(UTC) - newest).total_seconds() < SYNC_SILENCE_S

@@ -137,9 +137,7 @@ class Stages:
             candidate = self._train(round_, snapshot)
             return self._evaluate_and_decide(round_, snapshot, candidate)
         except (Cancelled, TrainingCancelled):
-            return self._rounds.move(
-                round_id, State.CANCELLED, verdict=f"cancelled while {self._rounds.get(round_id).state}"
-            )
+            return self._rounds.move(round_id, State.CANCELLED, verdict="cancelled")
         except StudioError as error:
             if error.status == 0 or error.status >= 500:
                 raise

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from support.fake_studio import FakeStudio
 from labelloop.studio import Studio, StudioError
 from trainer import importer as importer_module
 from trainer.env import TrainerSettings
-from trainer.importer import ImageIndex, Importer, Problem
+from trainer.importer import ImageIndex, Importer, ImportFailed, Problem
 
 
 @pytest.fixture
@@ -116,6 +117,38 @@ def test_a_folder_that_is_being_written_to_waits_but_not_for_ever(
     monkeypatch.setattr(importer_module, "PATIENCE_S", 0.0)
     assert importer.run([1]) == 1
     assert not importer.waiting
+
+
+def test_a_sync_that_label_studio_swallowed_is_told(
+    importer: Importer, drop: Callable[[str], Path], images: Path, fake_studio: FakeStudio
+) -> None:
+    drop("a.jpg")
+    (images / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
+    fake_studio.storage = {
+        "status": "failed",
+        "traceback": "Traceback:\n  ...\nUnicodeEncodeError: surrogates\n",
+    }
+    with pytest.raises(ImportFailed, match=r"UnicodeEncodeError: surrogates; rename caf\\xe9\.jpg"):
+        importer.run([1])
+    fake_studio.storage = {}
+    assert importer.run([1]) == 1
+
+
+@pytest.mark.parametrize(("seconds_ago", "left_alone"), [(5, True), (60, False)])
+def test_no_second_sync_beside_one_that_runs(
+    seconds_ago: int,
+    left_alone: bool,
+    importer: Importer,
+    drop: Callable[[str], Path],
+    fake_studio: FakeStudio,
+) -> None:
+    drop("a.jpg")
+    ping = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    fake_studio.storage = {"status": "in_progress", "meta": {"time_last_ping": str(ping)}}
+    assert importer.run([1]) == (0 if left_alone else 1)
+    assert importer.waiting == left_alone
+    fake_studio.storage = {"status": "completed"}
+    assert importer.run([1]) == (1 if left_alone else 0)
 
 
 def test_unusable_files_are_known_by_name(

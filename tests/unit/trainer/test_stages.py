@@ -183,7 +183,7 @@ def test_a_cancelled_round_promotes_nothing(bench: Bench) -> None:
 
     bench.learning.during_training = cancel
     closed = bench.run()
-    assert (closed.state, closed.verdict) == (State.CANCELLED, "cancelled while evaluating")
+    assert (closed.state, closed.verdict) == (State.CANCELLED, "cancelled")
     assert bench.models.versions() == ["v0000"]
 
 
