@@ -65,10 +65,13 @@ def main() -> int:
     session.trust_env = False
     try:
         response = session.get(url, timeout=TIMEOUT_S)
-    except requests.RequestException as error:
-        print(f"GET {url}: {error}")
+        answer = response.json()
+        problems, projects = list(answer["problems"]), dict(answer["projects"])
+    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+        print(f"GET {url}: the trainer does not answer: {error}")
         return 1
-    print(response.text)
+    champions = ", ".join(f"{version} (project {project})" for project, version in projects.items())
+    print("; ".join(problems) or f"in service: {champions or 'no project yet'}")
     return 0 if response.ok else 1
 
 

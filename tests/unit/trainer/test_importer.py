@@ -208,6 +208,17 @@ def test_a_file_made_whole_is_forgiven(index: ImageIndex, images: Path, drop: Ca
     assert index.problems() == []
 
 
+def test_a_file_that_is_damaged_later_is_noticed(index: ImageIndex, drop: Callable[[str], Path]) -> None:
+    path = drop("a.jpg")
+    index.scan()
+    index.check(60.0)
+    assert index.problems() == []
+    path.write_bytes(path.read_bytes()[:900])
+    index.scan()
+    index.check(60.0)
+    assert [problem.path for problem in index.problems()] == ["a.jpg"]
+
+
 def test_a_deleted_file_is_forgotten(index: ImageIndex, images: Path) -> None:
     (images / "empty.jpg").touch()
     index.scan()

@@ -13,6 +13,8 @@ from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio, StudioError
 from trainer import stages as stages_module
 from trainer.env import TrainerSettings
+from trainer.evaluate import Evaluation
+from trainer.gate import Verdict
 from trainer.rounds import Round, Rounds, State
 from trainer.stages import Stages
 from trainer.train import TrainingFailed
@@ -151,6 +153,21 @@ def test_a_finished_round_is_left_alone(bench: Bench) -> None:
     calls = list(bench.learning.calls)
     assert bench.run() == first
     assert bench.learning.calls == calls
+
+
+def test_a_round_cancelled_at_the_last_moment_promotes_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = bench.learning.decide
+
+    def cancel_then_decide(candidate: Evaluation, champion: Evaluation | None) -> Verdict:
+        bench.rounds.cancel(bench.round.id)
+        return decide(candidate, champion)
+
+    monkeypatch.setattr(bench.learning, "decide", cancel_then_decide)
+    assert bench.run().state == State.CANCELLED
+    assert bench.models.champion() == "v0000"
+    assert bench.models.versions() == ["v0000"]
 
 
 def fail_with(error: Exception) -> Callable[[], None]:

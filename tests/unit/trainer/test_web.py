@@ -1,15 +1,21 @@
 """The HTTP API: who may ask, for what, and a health check that tells the truth."""
 
 import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 from support.fake_studio import FakeStudio
 
 from labelloop.files import write_text
 from labelloop.registry import ProjectModels
-from trainer import heartbeat
+from trainer import env, health, heartbeat
 from trainer.env import TrainerSettings
 from trainer.heartbeat import Heartbeat
 from trainer.rounds import Rounds, State
@@ -140,3 +146,47 @@ def test_health_tells_no_secret(client: TestClient, loop_settings: TrainerSettin
     text = client.get("/health").text
     assert "token" not in text
     assert State.REQUESTED not in text
+
+
+@pytest.fixture
+def served(
+    loop_settings: TrainerSettings, models: ProjectModels, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """The application on a port that the health check program finds in TRAINER_BIND."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("TRAINER_BIND", f"127.0.0.1:{port}")
+    env.get_settings.cache_clear()
+    config = uvicorn.Config(
+        create_app(loop_settings, "trainer"), host="127.0.0.1", port=port, log_level="warning"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield
+    server.should_exit = True
+    thread.join()
+    env.get_settings.cache_clear()
+
+
+@pytest.mark.usefixtures("served")
+def test_the_health_program_agrees(
+    loop_settings: TrainerSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert health.main() == 1
+    assert capsys.readouterr().out == "the worker has not started yet\n"
+    beat(loop_settings, {"1": "v0000"})
+    assert health.main() == 0
+    assert capsys.readouterr().out == "in service: v0000 (project 1)\n"
+
+
+def test_the_health_program_fails_when_nobody_listens(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRAINER_BIND", "127.0.0.1:9")
+    env.get_settings.cache_clear()
+    assert health.main() == 1
+    assert "http://127.0.0.1:9/health: the trainer does not answer" in capsys.readouterr().out
+    env.get_settings.cache_clear()
