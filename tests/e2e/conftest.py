@@ -1,6 +1,5 @@
-"""One stack for all end-to-end tests, with pictures of balls and crates; see test_loop.py for the order of things."""
+"""One stack for all end-to-end tests, with pictures of balls and crates."""
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,14 @@ from e2e.stack import Stack
 from support import shapes
 
 ITERATIONS = 60
+TEST_S = 3600
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Rounds, boots and, from cold, builds take longer than the other suites' tests may."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(TEST_S))
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +46,3 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def pictures(stack: Stack) -> dict[str, shapes.Picture]:
     """Thirty-six pictures in volumes/images/shapes, by file name."""
     return shapes.save(stack.images / "shapes", 36)
-
-
-def read_json(path: Path) -> dict[str, object]:
-    return dict(json.loads(path.read_text()))

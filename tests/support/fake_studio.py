@@ -106,6 +106,8 @@ class FakeStudio:
                 return bool(task["total_annotations"] == value)
             case "total_annotations", "greater":
                 return bool(task["total_annotations"] > value)
+            case "predictions_model_versions", "contains":
+                return bool(set(value) & set(self.versions_of(task["id"])))
             case "predictions_model_versions", "not_contains":
                 return not set(value) & set(self.versions_of(task["id"]))
             case "id", "in_list":

@@ -60,12 +60,13 @@ class Boxes:
         return Boxes(self.xyxy[mask], self.scores[mask], self.labels[mask])
 
     def clip(self, width: int, height: int) -> "Boxes":
-        """Clipped to an image of width x height pixels; what is then thinner than a pixel, or not finite, goes."""
+        """Clipped to an image of width x height pixels; what isn't finite, or then thinner than a pixel, goes."""
         finite: Mask = np.asarray(np.isfinite(self.xyxy).all(axis=1) & np.isfinite(self.scores))
         kept = self.select(finite)
         xyxy = np.clip(kept.xyxy, 0, np.array([width, height, width, height], dtype=np.float32))
         sides = xyxy[:, 2:] - xyxy[:, :2]
-        return Boxes(xyxy, kept.scores, kept.labels).select((sides >= MIN_SIDE_PX).all(axis=1))
+        wide_enough: Mask = np.asarray((sides >= MIN_SIDE_PX).all(axis=1))
+        return Boxes(xyxy, kept.scores, kept.labels).select(wide_enough)
 
 
 def iou_matrix(a: Floats, b: Floats) -> Floats:
@@ -90,14 +91,14 @@ def nms(boxes: Boxes, iou_threshold: float) -> Boxes:
     return ordered.select(keep)
 
 
-def prediction_score(scores: Floats, threshold: float) -> float:
+def prediction_score(scores: Floats, threshold: float | Floats) -> float:
     """How sure the model is that nothing needs correcting, 0..1 (higher: surer).
 
     Every candidate box was one decision: kept with certainty `score`, or left out with certainty `1 - score`.
     The result is the geometric mean of those certainties, so that images with many boxes and with few compare.
     1.0 when the model saw no candidate at all.
 
-    scores: (N,) float32, every candidate's score, those below the threshold too.
+    scores: (N,) float32, every candidate's score, those below the threshold too. threshold: one for all, or (N,).
     """
     if not len(scores):
         return 1.0

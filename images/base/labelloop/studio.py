@@ -33,6 +33,10 @@ LABELLED = where("total_annotations", "greater", 0)
 UNLABELLED = where("total_annotations", "equal", 0)
 
 
+def with_prediction_of(version: str) -> Row:
+    return where("predictions_model_versions", "contains", [version], "List")
+
+
 def without_prediction_of(version: str) -> Row:
     return where("predictions_model_versions", "not_contains", [version], "List")
 

@@ -17,7 +17,7 @@ from typing import Any
 from labelloop.files import write_text
 from labelloop.labels import parse_label_config
 from labelloop.registry import Registry
-from labelloop.studio import UNLABELLED, Studio, StudioError, where, without_prediction_of
+from labelloop.studio import UNLABELLED, Studio, StudioError, where, with_prediction_of, without_prediction_of
 from trainer.backend import Backend, OtherVersion
 from trainer.locks import holding
 
@@ -193,13 +193,9 @@ class Prelabeller:
 
     def _point_at(self, project: Row, version: str) -> None:
         """Moves the project's model_version; Label Studio takes none that has no prediction."""
-        try:
-            self._studio.update_project(project["id"], model_version=version)
-        except StudioError as error:
-            if error.status != 400:
-                raise
-            log.debug("project %d stays at %r: %s", project["id"], project.get("model_version"), error)
+        if not self._studio.count_tasks(project["id"], with_prediction_of(version)):
             return
+        self._studio.update_project(project["id"], model_version=version)
         log.info(
             "project %d: model_version %s → %s",
             project["id"],
