@@ -3,7 +3,8 @@ from labelloop.detector import mmdet_config
 
 _base_ = mmdet_config("fcos/fcos_r50_caffe_fpn_gn-head_1x_coco.py")
 
-loop = dict(train_size=800, iterations=400)
+# 400 iterations at 40 labelled images.
+loop = dict(iterations=400)
 
 data = dict(samples_per_gpu=4)
 optimizer = dict(lr=0.0025)

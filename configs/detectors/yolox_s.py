@@ -3,9 +3,10 @@ from labelloop.detector import mmdet_config
 
 _base_ = mmdet_config("yolox/yolox_s_8x8_300e_coco.py")
 
+# Training images of 640 pixels, drawn at 480 to 800; 300 iterations at 40 labelled images.
 loop = dict(train_size=640, iterations=300)
 
-model = dict(input_size=(640, 640), random_size_range=(20, 20))
-# MixUp lays one image over another; too much for a fine-tune on few images.
-data = dict(train=dict(skip_type_keys=["MixUp"]))
-optimizer = dict(lr=0.005)
+model = dict(input_size=(640, 640), random_size_range=(15, 25))
+# Whole images in many sizes: a round is too short for what mmdet's mosaics teach in 300 epochs.
+data = dict(train=dict(skip_type_keys=("Mosaic", "RandomAffine", "MixUp")))
+optimizer = dict(lr=0.01)

@@ -7,7 +7,8 @@ import torch
 
 State = Mapping[str, torch.Tensor]
 
-# Megvii's module paths (left) and mmdet's, outermost first. Both build YOLOX of the same layers in the same order.
+# Megvii's module paths (left) and mmdet's, outermost first. Both build YOLOX of the same layers in the same
+# order.
 _MEGVII_MODULES = (
     (r"^backbone\.backbone\.stem\.", "backbone.stem."),
     (r"^backbone\.backbone\.dark(\d)\.", lambda match: f"backbone.stage{int(match[1]) - 1}."),

@@ -29,10 +29,11 @@ _Row = tuple[int, int, tuple[float, ...], float]
 class Evaluation(BaseModel):
     """A model's score on a hold-out.
 
-    mAP: COCO's, .50:.95; None when the hold-out has no box. per_class: AP by label, labels without a box left out.
-    interval: of mAP, 95 %, by bootstrap over the images. images, boxes: of the hold-out. labelled: images of the whole
-    snapshot. knows_labels: whether any class of the model becomes a label. score_thresholds: by label, where F1 is best.
-    matches: by label, what the bootstrap needs. missing: hold-out images that could no longer be read; they are left out.
+    mAP: COCO's, .50:.95; None when the hold-out has no box. per_class: AP by label, labels without a box left
+    out. interval: of mAP, 95 %, by bootstrap over the images. images, boxes: of the hold-out. labelled:
+    images of the whole snapshot. knows_labels: whether any class of the model becomes a label.
+    score_thresholds: by label, where F1 is best. matches: by label, what the bootstrap needs. missing:
+    hold-out images that could no longer be read; they are left out.
     """
 
     version: str
@@ -61,8 +62,8 @@ def evaluate(
 ) -> Evaluation:
     """Scores a version's folder, or a loaded detector, on the snapshot's hold-out.
 
-    The model's boxes become the project's labels as they do when it pre-labels, so the untrained COCO model and a
-    fine-tune are measured alike.
+    The model's boxes become the project's labels as they do when it pre-labels, so the untrained COCO model
+    and a fine-tune are measured alike.
 
     Raises:
         registry.RegistryError: the folder holds no model that loads.

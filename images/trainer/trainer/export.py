@@ -4,8 +4,8 @@
     yolo   data.yaml, images/{train,val}/, labels/{train,val}/
     voc    JPEGImages/, Annotations/, ImageSets/Main/{train,val}.txt
 
-The hold-out is `val`. Images are copied; those that EXIF turns are written upright, since not every tool turns them.
-What could not be exported stands in skipped.txt.
+The hold-out is `val`. Images are copied; those that EXIF turns are written upright, since not every tool
+turns them. What could not be exported stands in skipped.txt.
 """
 
 import json

@@ -15,7 +15,7 @@ SEED = 20
 
 @dataclass(frozen=True)
 class Verdict:
-    """promote or keep, and why in words. p: share of resamples in which the candidate is better; delta: of mAP."""
+    """Promote or keep, and why. p: share of resamples in which the candidate is better; delta: of mAP."""
 
     promote: bool
     reason: str
@@ -30,15 +30,16 @@ def decide(
 
     The candidate is promoted
     - when there is no champion;
-    - when the hold-out has fewer than HOLDOUT_MIN images, or no box, and the champion knows none of the project's labels;
+    - when the hold-out has fewer than HOLDOUT_MIN images, or no box, and the champion knows none of the
+      project's labels;
     - when its mAP is higher and better than the champion's in at least GATE_CONFIDENCE of the resamples.
     In every other case the champion stays.
 
-    The resamples are a paired bootstrap over images (Efron & Tibshirani, An Introduction to the Bootstrap, 1993,
-    chapters 13 and 16; for comparing two systems on one test set Koehn, Statistical Significance Tests for Machine
-    Translation Evaluation, EMNLP 2004): each of RESAMPLES draws as many images as there are, with replacement, and
-    both models are scored on the same draw. p is the share in which the candidate's mAP is higher, ties counting half.
-    Seeded: the same evaluations get the same verdict.
+    The resamples are a paired bootstrap over images (Efron & Tibshirani, An Introduction to the Bootstrap,
+    1993, chapters 13 and 16; for comparing two systems on one test set Koehn, Statistical Significance Tests
+    for Machine Translation Evaluation, EMNLP 2004): each of RESAMPLES draws as many images as there are, with
+    replacement, and both models are scored on the same draw. p is the share in which the candidate's mAP is
+    higher, ties counting half. Seeded: the same evaluations get the same verdict.
 
     Raises:
         ValueError: the evaluations are of different hold-outs.

@@ -63,9 +63,10 @@ class LastCheckpointHook(Hook):  # type: ignore[misc]  # mmcv is untyped
         self._save(runner, done=runner.iter)
 
     def _save(self, runner: Any, done: int | None = None) -> None:
+        model = runner.model.module if is_module_wrapper(runner.model) else runner.model
         content = {
             "meta": {"epoch": 0, "iter": runner.iter + 1 if done is None else done},
-            "state_dict": _bare(runner.model).state_dict(),
+            "state_dict": model.state_dict(),
             "optimizer": runner.optimizer.state_dict(),
         }
         with replacing(self._path) as temporary:
@@ -111,31 +112,3 @@ class MetricsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
         }
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-
-
-@HOOKS.register_module()
-class PlainFinishHook(Hook):  # type: ignore[misc]  # mmcv is untyped
-    """From iteration `start` on images come whole, without `skip` among the augmentations, and boxes have an L1 loss too.
-
-    What mmdet's YOLOXModeSwitchHook does for runs that count in epochs.
-    """
-
-    def __init__(self, start: int, skip: tuple[str, ...] = ("Mosaic", "RandomAffine", "MixUp")) -> None:
-        self._start = start
-        self._skip = skip
-
-    def before_run(self, runner: Any) -> None:
-        self._on = False
-
-    def before_train_iter(self, runner: Any) -> None:
-        if self._on or runner.iter < self._start:
-            return
-        self._on = True
-        runner.data_loader._dataloader.dataset.update_skip_type_keys(self._skip)
-        head = _bare(runner.model).bbox_head
-        if hasattr(head, "use_l1"):
-            head.use_l1 = True
-
-
-def _bare(model: Any) -> Any:
-    return model.module if is_module_wrapper(model) else model

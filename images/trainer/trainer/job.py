@@ -25,7 +25,8 @@ SEED = 20
 class Job(BaseModel):
     """parent: the version whose training goes on, None when it starts from the starting weights.
 
-    start_weights: a state_dict's file, with one row a class of start_classes in its head; start: what it is, in words.
+    start_weights: a state_dict's file, with one row a class of start_classes in its head; start: what it is,
+    in words.
     """
 
     project_id: int
@@ -49,8 +50,8 @@ class Job(BaseModel):
 def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Snapshot) -> Job:
     """Decides what to train from what, and writes job.json; a folder that has one keeps it.
 
-    The champion's training goes on when it is the same detector with the same classes; else the starting weights are
-    taken, from v0000 when that is the same detector.
+    The champion's training goes on when it is the same detector with the same classes; else the starting
+    weights are taken, from v0000 when that is the same detector.
 
     Raises:
         weights.WeightsError: the detector's starting weights cannot be had.
@@ -93,7 +94,7 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
 
 
 def _detector(models: ProjectModels, settings: Settings) -> tuple[str, str]:
-    """The detector that the settings ask for; `auto` does not leave a better one because its weights went away."""
+    """What the settings ask for; `auto` does not leave a better detector because its weights went away."""
     chosen, why = weights.choose(settings)
     champion = models.champion()
     if settings.detector == "auto" and chosen == weights.FALLBACK and champion is not None:

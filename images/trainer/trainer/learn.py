@@ -1,4 +1,4 @@
-"""The training of one round's candidate with mmdet's train_detector; runs in the process that trainer.train starts."""
+"""The training of one round's candidate with mmdet, in the process that trainer.train starts."""
 
 import os
 import shutil
@@ -29,11 +29,11 @@ from trainer.start import class_keys, fit_state, new_model
 
 
 def learn(folder: Path, settings: Settings) -> None:
-    """Trains the job in a round's folder to the end, from its last checkpoint if there is one, and writes candidate/.
+    """Trains the job in a round's folder, from its last checkpoint if there is one, and writes candidate/.
 
     Raises:
-        hooks.Stopped: told to stop. hooks.Diverged: the loss is no number. ValueError, RuntimeError: the job cannot be
-            trained; the message says why.
+        hooks.Stopped: told to stop. hooks.Diverged: the loss is no number. ValueError, RuntimeError: the
+            job cannot be trained; the message says why.
     """
     if (folder / CANDIDATE).is_dir():
         return
@@ -99,7 +99,7 @@ def libraries() -> dict[str, str]:
 
 
 def config_text(config: Config) -> str:
-    """A config without its bases, as Python. (Config.pretty_text calls yapf in a way that yapf 0.43 refuses.)"""
+    """A config without its bases, as Python. (Config.pretty_text calls yapf in a way that yapf refuses.)"""
     return "".join(
         f"{key} = {pformat(value, width=110)}\n" for key, value in config._cfg_dict.to_dict().items()
     )
@@ -118,7 +118,7 @@ def _require_a_readable_image(snapshot: Snapshot, settings: Settings) -> None:
 
 
 def _iterations_behind(folder: Path) -> int:
-    """Iterations that earlier processes made, so that a resumed run draws other images than its beginning did."""
+    """Iterations that earlier processes made: a resumed run draws other images than its beginning did."""
     if not (folder / LAST_CHECKPOINT).exists() or not (folder / METRICS).exists():
         return 0
     return len((folder / METRICS).read_bytes().splitlines())

@@ -14,7 +14,7 @@ CACHE_BYTES = 512 << 20
 
 
 class ImageCache:
-    """Decoded images by name, the least recently used dropped first once they hold more than `capacity` bytes."""
+    """Decoded images by name; over `capacity` bytes the least recently used are dropped."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -41,9 +41,9 @@ class ImageCache:
 class LoadSnapshotImage:
     """Takes the place of mmdet's LoadImageFromFile.
 
-    The image comes through labelloop.images.read_image (EXIF, CMYK, 16 bits, …) and is shrunk to `long_side` pixels,
-    the size the pipeline would shrink it to anyway; the ground truth in results["ann_info"] shrinks with it. One that
-    has become unreadable since the snapshot yields None, at which mmdet draws another.
+    The image comes through labelloop.images.read_image (EXIF, CMYK, 16 bits, …) and is shrunk to `long_side`
+    pixels, the size the pipeline would shrink it to anyway; the ground truth in results["ann_info"] shrinks
+    with it. One that has become unreadable since the snapshot yields None, at which mmdet draws another.
     """
 
     def __init__(self, long_side: int, cache_bytes: int = CACHE_BYTES) -> None:

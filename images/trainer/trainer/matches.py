@@ -1,7 +1,7 @@
-"""Detections matched to ground truth, kept so that the average precision of any resample of the images is cheap.
+"""Detections matched to ground truth, so that the average precision of any resample of the images is cheap.
 
-COCO's measure: ten IoU thresholds .50:.05:.95, precision interpolated at 101 recalls, at most 100 detections an image,
-all box sizes together. The matching itself is pycocotools'.
+COCO's measure: ten IoU thresholds .50:.05:.95, precision interpolated at 101 recalls, at most 100 detections
+an image, all box sizes together. The matching itself is pycocotools'.
 """
 
 from collections.abc import Sequence
@@ -46,9 +46,9 @@ class ClassMatches(BaseModel):
         return np.asarray((self.hits[None, :] >> bits) & 1, dtype=bool)
 
     def average_precision(self, weights: Numbers) -> NDArray[np.float64]:
-        """Average precision over the thresholds, (R,), when image n counts weights[r, n] times; NaN without a truth.
+        """Average precision over the thresholds, (R,), NaN without a truth.
 
-        weights: (R, N), not negative.
+        weights: (R, N), not negative; in resample r image n counts weights[r, n] times.
         """
         right = self.right()
         truths = weights @ self.truths
@@ -99,7 +99,7 @@ def mean_average_precision(classes: Sequence[ClassMatches], weights: Numbers) ->
 
 
 def resamples(images: int, count: int, seed: int) -> NDArray[np.float64]:
-    """How often each image is drawn in `count` bootstrap samples, (count, images); the same for the same seed."""
+    """How often each image is drawn in `count` bootstrap samples, (count, images); the seed decides."""
     generator = np.random.default_rng(seed)
     draws = generator.multinomial(images, np.full(images, 1 / images), size=count)
     return np.asarray(draws, dtype=np.float64)

@@ -2,8 +2,9 @@
 
 A detector's config is mmdet's own with a `loop` on top:
     loop = dict(train_size=320, iterations=150)
-train_size: pixels of the side of a training image; iterations: at 40 labelled images. Everything that names data,
-classes, length or side effects is filled in here, so that any of mmdet's detectors can be dropped in.
+train_size: pixels of a training image's side, by default what mmdet's config says; iterations: at 40 labelled
+images. Everything that names data, classes, length or side effects is filled in here, so that any of mmdet's
+detectors can be dropped in.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from mmcv import Config
 
-DEFAULT_TRAIN_SIZE = 640
+DEFAULT_LONG_SIDE = 1333
 WARMUP_PART = 0.1
 FINAL_LR_RATIO = 0.02
 
@@ -44,8 +45,9 @@ def fit_data(config: Config, annotations: Path, images: Path, classes: Sequence[
 
     annotations: names files relative to the folder `images`.
     """
-    size = int(config.get("loop", {}).get("train_size", DEFAULT_TRAIN_SIZE))
-    for part in _dicts(config.data.train):
+    size = config.get("loop", {}).get("train_size")
+    parts = list(_dicts(config.data.train))
+    for part in parts:
         if "ann_file" in part:
             part.update(
                 ann_file=str(annotations),
@@ -53,14 +55,17 @@ def fit_data(config: Config, annotations: Path, images: Path, classes: Sequence[
                 classes=tuple(classes),
                 filter_empty_gt=False,
             )
-        kind = part.get("type")
-        if kind == "LoadImageFromFile":
-            part.clear()
-            part.update(type="LoadSnapshotImage", long_side=size)
-        elif kind == "RandomAffine":
-            part["border"] = (-size // 2, -size // 2)
-        elif kind in ("Mosaic", "MixUp", "Resize") and "img_scale" in part:
+        if size is not None and "img_scale" in part:
             part["img_scale"] = (size, size)
+        if size is not None and part.get("type") == "RandomAffine":
+            part["border"] = (-size // 2, -size // 2)
+    long_side = max(
+        (max(part["img_scale"]) for part in parts if "img_scale" in part), default=DEFAULT_LONG_SIDE
+    )
+    for part in parts:
+        if part.get("type") == "LoadImageFromFile":
+            part.clear()
+            part.update(type="LoadSnapshotImage", long_side=long_side)
 
 
 def fit_run(
@@ -86,9 +91,6 @@ def fit_run(
         dict(type="MetricsHook", path=str(folder / "metrics.jsonl")),
         dict(type="StopHook", cancel_file=str(folder / "cancel")),
     ]
-    plain = config.get("loop", {}).get("plain_part", 0.0)
-    if plain:
-        config.custom_hooks.append(dict(type="PlainFinishHook", start=round(iterations * (1 - plain))))
     config.checkpoint_config = None
     config.log_config = dict(interval=1, hooks=[])
     config.workflow = [("train", 1)]

@@ -1,4 +1,4 @@
-"""A round's dataset: which images, which boxes, which side, frozen in snapshot.json (COCO's format and more)."""
+"""A round's dataset: images, boxes and sides, frozen in snapshot.json (COCO's format and more)."""
 
 import hashlib
 import json
@@ -82,7 +82,7 @@ class Snapshot:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over classes, image bytes, sides and boxes; the order and the names of files do not count."""
+        """SHA-256 over classes, image bytes, sides and boxes, whatever the files' order and names."""
         rows = sorted(
             [
                 image.sha256,
@@ -145,13 +145,14 @@ def take(
 ) -> Snapshot:
     """Reads a project's submitted annotations and their images, settles the sides, writes snapshot.json.
 
-    A folder that has a snapshot keeps it. Skipped annotations don't count; the newest submitted one of a task does, an
-    empty one makes a negative. Of tasks with the same bytes the newest annotation counts. Images over HTTP are kept in
-    the cache. What cannot be read is listed with its reason.
+    A folder that has a snapshot keeps it. Skipped annotations don't count; the newest submitted one of a task
+    does, an empty one makes a negative. Of tasks with the same bytes the newest annotation counts. Images
+    over HTTP are kept in the cache. What cannot be read is listed with its reason.
 
     Raises:
         SnapshotError: no image, or no box, to train on. split.SplitError: split.json is damaged.
-        labels.LabelConfigError: the project has no bounding boxes. studio.StudioError: Label Studio does not answer.
+        labels.LabelConfigError: the project has no bounding boxes. studio.StudioError: Label Studio does not
+        answer.
     """
     if (round_dir / SNAPSHOT).exists():
         return Snapshot.load(round_dir)
@@ -276,11 +277,13 @@ def _require_data(snapshot: Snapshot) -> None:
             else ""
         )
         raise SnapshotError(
-            f"project {snapshot.project} has {snapshot.labelled} labelled images{skipped}; label at least one and submit it"
+            f"project {snapshot.project} has {snapshot.labelled} labelled images{skipped}; "
+            "label at least one and submit it"
         )
     if not any(image.labels for image in snapshot.train):
         raise SnapshotError(
-            f"none of the {len(snapshot.train)} training images of project {snapshot.project} has a box; label some that do"
+            f"none of the {len(snapshot.train)} training images of project {snapshot.project} has a box; "
+            "label some that do"
         )
 
 

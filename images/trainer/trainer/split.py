@@ -1,7 +1,7 @@
 """The hold-out: which labelled images are only ever scored on.
 
-volumes/models/<project id>/split.json records the side of every image that a snapshot has seen labelled, by the
-SHA-256 of its bytes. A side, once recorded, never changes.
+volumes/models/<project id>/split.json records the side of every image that a snapshot has seen labelled, by
+the SHA-256 of its bytes. A side, once recorded, never changes.
 """
 
 import json
@@ -20,7 +20,10 @@ class Side(StrEnum):
 
 
 class SplitError(RuntimeError):
-    """split.json cannot be read. It is not made anew: images that were trained on could end up in the hold-out."""
+    """split.json cannot be read.
+
+    It is not made anew: images that were trained on could end up in the hold-out.
+    """
 
 
 def load(path: Path) -> dict[str, Side]:
@@ -43,8 +46,8 @@ def load(path: Path) -> dict[str, Side]:
 def assign(labelled: Iterable[str], recorded: Mapping[str, Side], percent: int) -> dict[str, Side]:
     """Sides of all labelled images: the recorded ones as they are, the new ones by the order of their hashes.
 
-    Of the new images, in ascending order of their hash, as many go to the hold-out as keep it at `percent` of all
-    labelled ones (rounded down).
+    Of the new images, in ascending order of their hash, as many go to the hold-out as keep it at `percent` of
+    all labelled ones (rounded down).
     """
     digests = set(labelled)
     sides = {digest: recorded[digest] for digest in digests if digest in recorded}

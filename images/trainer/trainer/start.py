@@ -42,9 +42,9 @@ def fit_state(
 ) -> dict[str, torch.Tensor]:
     """`source`'s weights in the shapes of `target`.
 
-    target: a freshly initialised model's. keys: those that depend on the classes, one row a class. to_label: for each
-    class of `source` the class of `target` it becomes, or None. A class that several become starts at their mean, one
-    that none becomes keeps target's initial weights.
+    target: a freshly initialised model's. keys: those that depend on the classes, one row a class. to_label:
+    for each class of `source` the class of `target` it becomes, or None. A class that several become starts
+    at their mean, one that none becomes keeps target's initial weights.
 
     Raises:
         ValueError: source lacks a key of target, or has it in another shape.

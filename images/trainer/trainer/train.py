@@ -1,8 +1,8 @@
-"""A round's training as a process of its own: `python -m trainer.train <round folder>`, and `run`, which starts it.
+"""A round's training: `run` starts a process for it, `python -m trainer.train FOLDER` is that process.
 
-The folder holds job.json and snapshot.json; training adds train.json, metrics.jsonl, log.txt, last.pth and, as its
-last step, candidate/ (config.py, weights.pth, card.json). Exit status 0: candidate/ is complete; 75: stopped; else it
-failed, and the last line on stderr says why.
+The folder holds job.json and snapshot.json; training adds train.json, metrics.jsonl, log.txt, last.pth and,
+as its last step, candidate/ (config.py, weights.pth, card.json). Exit status 0: candidate/ is complete; 75:
+stopped; else it failed, and the last line on stderr says why.
 """
 
 import fcntl
@@ -27,7 +27,7 @@ STOP_GRACE_S = 90.0
 
 
 class TrainingFailed(RuntimeError):
-    """Training ended without a candidate; the message is a one-line reason, the rest is in the round's log.txt."""
+    """Training ended without a candidate; one line says why, the rest is in the round's log.txt."""
 
 
 class TrainingCancelled(Exception):

@@ -1,7 +1,8 @@
 """Starting weights: which detector a project starts with, and from which weights.
 
-They are looked for in volumes/cache/weights/ (an air-gapped host copies a file there), then at their published URL with
-a pinned sha256, and where neither has them, `yolox_mobilenetv2` takes its ImageNet backbone from the package index.
+They are looked for in volumes/cache/weights/ (an air-gapped host copies a file there), then at their
+published URL with a pinned sha256, and where neither has them, `yolox_mobilenetv2` takes its ImageNet
+backbone from the package index.
 """
 
 import hashlib
@@ -79,8 +80,8 @@ PUBLISHED: Mapping[str, Published] = {
 class StartingWeights:
     """A detector's weights before any training of ours, in mmdet's keys.
 
-    classes: what its head tells apart; none of them when it has no detection weights. source: what they are, in words;
-    begins with "none" when the model predicts nothing yet.
+    classes: what its head tells apart; none of them when it has no detection weights. source: what they are,
+    in words; begins with "none" when the model predicts nothing yet.
     """
 
     state: Mapping[str, "torch.Tensor"]
@@ -132,7 +133,8 @@ def write_starting_model(project_id: int, settings: Settings) -> str:
     """Makes sure that a project has a starting model and a champion; the version in service.
 
     Raises:
-        WeightsError: the starting weights cannot be had. registry.RegistryError: the champion pointer is damaged.
+        WeightsError: the starting weights cannot be had. registry.RegistryError: the champion pointer is
+        damaged.
     """
     from trainer.learn import config_text, libraries
     from trainer.recipe import fit_model
@@ -189,7 +191,7 @@ def _download(detector: str, settings: Settings) -> Path:
 
 @cache
 def _fetch(published: Published, target: Path) -> str | None:
-    """Downloads to `target`; None, or why not. A failure holds for the life of the process: no waiting again and again."""
+    """Downloads to `target`; None, or why not, which holds for the life of the process: no waiting again."""
     deadline = time.monotonic() + DOWNLOAD_DEADLINE_S
     digest = hashlib.sha256()
     try:
@@ -234,7 +236,7 @@ def _read(detector: str, path: Path, settings: Settings) -> StartingWeights:
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, "torch.Tensor"], list[str]]:
-    """A checkpoint's state_dict in mmdet's keys, and the classes it names, if any. Nothing in the file is executed.
+    """A checkpoint's state_dict in mmdet's keys, and the classes it names, if any; nothing in it is executed.
 
     Raises:
         WeightsError: it is damaged, or holds more than tensors and numbers.
@@ -262,7 +264,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, "torch.Tensor"], list[str]]:
 
 
 def _numpy_scalars() -> list[Any]:
-    """What numpy needs to unpickle a number: older trainers left some beside the tensors. None of it runs code."""
+    """What unpickling a number of numpy's needs: older trainers left some. None of it runs code."""
     import numpy as np
 
     scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]

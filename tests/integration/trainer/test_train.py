@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.shapes import LABEL_CONFIG, picture
+
 from labelloop.detector import Detector, load_detector_config
 from labelloop.registry import Registry
 from labelloop.settings import Settings
-from support.shapes import LABEL_CONFIG, picture
-
 from trainer.evaluate import evaluate
 from trainer.gate import decide
 from trainer.recipe import fit_model
@@ -31,7 +31,7 @@ ITERATIONS = 6
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A home whose cache holds a YOLOX-nano with random weights; the training process reads the same environment."""
+    """A home with random YOLOX-nano weights in its cache; the training process reads the environment too."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     values = {

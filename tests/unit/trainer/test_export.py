@@ -3,11 +3,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from labelloop.images import read_image
-from labelloop.settings import Settings
 from PIL import Image
 from support.shapes import LABEL_CONFIG, picture
 
+from labelloop.images import read_image
+from labelloop.settings import Settings
 from trainer.export import FORMATS, ExportError, export
 from trainer.snapshot import Snapshot, SnapshotImage
 from trainer.split import Side
@@ -24,7 +24,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def snapshot(settings: Settings) -> Snapshot:
-    """Four images of 200 x 100 pixels: three to train on, one of them turned by EXIF, and one held out without a box."""
+    """Four images of 200 x 100 pixels: three to train on, one turned by EXIF; one held out, without a box."""
     names = ("a b '好.png", "b.PNG", "turned.jpg", "held.png")
     images = []
     for number, name in enumerate(names, 1):

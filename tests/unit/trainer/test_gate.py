@@ -1,8 +1,8 @@
 from typing import Any
 
 import pytest
-from labelloop.settings import Settings
 
+from labelloop.settings import Settings
 from trainer.evaluate import Evaluation
 from trainer.gate import decide, probability_better
 from trainer.matches import ClassMatches

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from labelloop.labels import LabelConfigError
-from labelloop.settings import Settings
-from labelloop.studio import Studio
 from PIL import Image
 from support.shapes import LABEL_CONFIG, picture
 
+from labelloop.labels import LabelConfigError
+from labelloop.settings import Settings
+from labelloop.studio import Studio
 from trainer import snapshot as snapshots
 from trainer.snapshot import Snapshot, SnapshotError, newest_submitted, take
 from trainer.split import Side

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+
 from labelloop.detector import Detector, load_detector_config
 from labelloop.registry import Registry
 from labelloop.settings import Settings
-
 from trainer import weights
 from trainer.convert import from_megvii
 from trainer.recipe import fit_model
