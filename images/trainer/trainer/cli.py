@@ -156,9 +156,9 @@ def _say_verdict(loop: Loop, round_: Round, display: Display) -> None:
     log = loop.shown(loop.rounds.folder(round_.id) / "log.txt")
     if round_.state == State.FAILED:
         raise fail(f"round {round_.id} failed: {round_.error}\nIts log is {log}")
-    display.say(round_.verdict or str(round_.state))
     if round_.state == State.CANCELLED:
-        raise typer.Exit(FAILED)
+        raise fail(f"round {round_.id}: {round_.verdict or 'cancelled'}")
+    display.say(round_.verdict or str(round_.state))
 
 
 @command

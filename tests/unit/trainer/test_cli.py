@@ -146,6 +146,19 @@ def test_a_failed_round_fails_with_reason_and_log(
     assert "volumes/rounds/00001/log.txt" in result.stderr
 
 
+def test_a_round_that_somebody_cancels_is_no_success(
+    run: Run, rounds: Rounds, worker: RoundRunner, learning: FakeLearning
+) -> None:
+    def cancel() -> None:
+        rounds.cancel(1)
+
+    learning.during_training = cancel
+    with worker:
+        result = run("retrain")
+    assert result.exit_code == 1
+    assert "error: round 1: cancelled" in result.stderr
+
+
 def test_retrain_joins_the_open_round(run: Run, rounds: Rounds, worker: RoundRunner) -> None:
     rounds.request(1, "button")
     with worker:
