@@ -1,10 +1,15 @@
-"""Drives a running stack through one round on a COCO folder, as an annotator would, and scores what Label Studio then holds.
+"""Drives a running stack through one round on a COCO folder, as an annotator would, and scores what Label
+Studio then holds.
 
-    closed_loop.py config  --coco DIR [--predicted raccoon=cat,dog,bear]    prints a label config for the folder's categories
-    closed_loop.py prelabels --coco DIR --split test                        scores the predictions that are there
-    closed_loop.py round   --coco DIR --train 40                            import, correct 40 images, `make retrain`, score
+    closed_loop.py config  --coco DIR [--predicted raccoon=cat,dog,bear]    prints a label config for the
+    folder's categories
+    closed_loop.py prelabels --coco DIR --split test                        scores the predictions that are
+    there
+    closed_loop.py round   --coco DIR --train 40                            import, correct 40 images, `make
+    retrain`, score
 
-DIR holds images/ and one COCO json a split. The stack is the one in the current folder: its .env, its volumes, its make.
+DIR holds images/ and one COCO json a split. The stack is the one in the current folder: its .env, its
+volumes, its make.
 """
 
 import argparse
@@ -22,9 +27,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from xml.sax.saxutils import quoteattr
 
-from labelloop.studio import UNLABELLED, Studio, without_prediction_of
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+
+from labelloop.studio import UNLABELLED, Studio, without_prediction_of
 
 IMPORT_S, PRELABEL_S = 300, 900
 
@@ -43,9 +49,7 @@ class Loop:
 
     def __init__(self, coco_dir: Path, project: int) -> None:
         env = read_env(Path(".env"))
-        self.studio = Studio(
-            f"http://127.0.0.1:{env.get('PORT', '8080')}", env["API_TOKEN"]
-        )
+        self.studio = Studio(f"http://127.0.0.1:{env.get('PORT', '8080')}", env["API_TOKEN"])
         self.coco_dir = coco_dir
         self.project = project
 
@@ -63,10 +67,7 @@ class Loop:
     def tasks(self, fields: str = "task_only") -> dict[str, dict[str, Any]]:
         """Tasks by the image's file name."""
         rows = self.studio.iter_tasks(self.project, fields=fields, page_size=100)
-        return {
-            Path(parse_qs(urlsplit(row["data"]["image"]).query)["d"][0]).name: row
-            for row in rows
-        }
+        return {Path(parse_qs(urlsplit(row["data"]["image"]).query)["d"][0]).name: row for row in rows}
 
     def wait_imported(self, names: set[str]) -> None:
         wait_until(
@@ -89,18 +90,13 @@ class Loop:
     def correct(self, names: Iterable[str], split: str) -> None:
         """Submits the true boxes of each image."""
         truth = self.truth(split)
-        labels = {
-            category["id"]: category["name"]
-            for category in truth.loadCats(truth.getCatIds())
-        }
+        labels = {category["id"]: category["name"] for category in truth.loadCats(truth.getCatIds())}
         tasks = self.tasks()
         by_name = {image["file_name"]: image for image in truth.imgs.values()}
         for name in names:
             image = by_name[name]
             boxes = truth.loadAnns(truth.getAnnIds(imgIds=[image["id"]]))
-            results = [
-                region(box["bbox"], labels[box["category_id"]], image) for box in boxes
-            ]
+            results = [region(box["bbox"], labels[box["category_id"]], image) for box in boxes]
             self.studio.request(
                 "POST",
                 f"/api/tasks/{tasks[name]['id']}/annotations/",
@@ -110,16 +106,11 @@ class Loop:
     def score(self, split: str, threshold: float = 0.0) -> dict[str, Any]:
         """AP and AP50 of the newest prediction of each of a split's images, as Label Studio holds it."""
         truth = self.truth(split)
-        categories = {
-            category["name"]: category["id"]
-            for category in truth.loadCats(truth.getCatIds())
-        }
+        categories = {category["name"]: category["id"] for category in truth.loadCats(truth.getCatIds())}
         tasks = self.tasks(fields="all")
         detections, versions = [], set()
         for image in truth.imgs.values():
-            prediction = max(
-                tasks[image["file_name"]]["predictions"], key=lambda row: row["id"]
-            )
+            prediction = max(tasks[image["file_name"]]["predictions"], key=lambda row: row["id"])
             versions.add(prediction["model_version"])
             for result in prediction["result"]:
                 if result["score"] >= threshold:
@@ -159,9 +150,7 @@ def region(bbox: list[float], label: str, image: dict[str, Any]) -> dict[str, An
     }
 
 
-def detection(
-    result: dict[str, Any], image: dict[str, Any], categories: dict[str, int]
-) -> dict[str, Any]:
+def detection(result: dict[str, Any], image: dict[str, Any], categories: dict[str, int]) -> dict[str, Any]:
     value = result["value"]
     w, h = image["width"] / 100, image["height"] / 100
     return {
@@ -188,14 +177,9 @@ def wait_until(done: Any, seconds: float, what: str) -> None:
 def label_config(coco: COCO, predicted: dict[str, str]) -> str:
     names = [category["name"] for category in coco.loadCats(coco.getCatIds())]
     extra = {
-        name: f" predicted_values={quoteattr(predicted[name])}"
-        if name in predicted
-        else ""
-        for name in names
+        name: f" predicted_values={quoteattr(predicted[name])}" if name in predicted else "" for name in names
     }
-    labels = "\n".join(
-        f"    <Label value={quoteattr(name)}{extra[name]}/>" for name in names
-    )
+    labels = "\n".join(f"    <Label value={quoteattr(name)}{extra[name]}/>" for name in names)
     return (
         '<View>\n  <Image name="image" value="$image"/>\n  <RectangleLabels name="label" toName="image">\n'
         f"{labels}\n  </RectangleLabels>\n</View>\n"
@@ -216,12 +200,8 @@ def main() -> None:
         help="how many images of train.json are corrected",
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--threshold", type=float, default=0.0, help="leave out boxes that score less"
-    )
-    parser.add_argument(
-        "--predicted", action="append", default=[], metavar="LABEL=CLASS,CLASS"
-    )
+    parser.add_argument("--threshold", type=float, default=0.0, help="leave out boxes that score less")
+    parser.add_argument("--predicted", action="append", default=[], metavar="LABEL=CLASS,CLASS")
     parser.add_argument("--project", type=int, default=1)
     options = parser.parse_args()
     if options.what == "config":
@@ -236,9 +216,7 @@ def main() -> None:
     scored = {image["file_name"] for image in loop.truth(options.split).imgs.values()}
     trained: list[str] = []
     if options.what == "round":
-        names = sorted(
-            image["file_name"] for image in loop.truth("train").imgs.values()
-        )
+        names = sorted(image["file_name"] for image in loop.truth("train").imgs.values())
         trained = random.Random(options.seed).sample(names, options.train)
     loop.drop_images(scored | set(trained))
     loop.wait_imported(scored | set(trained))

@@ -1,4 +1,5 @@
-"""A whole stack of its own for the tests: a copy of the work tree, its own name, port and volumes, run by `make`."""
+"""A whole stack of its own for the tests: a copy of the work tree, its own name, port and volumes, run by
+`make`."""
 
 import os
 import shutil
@@ -19,7 +20,8 @@ T = TypeVar("T")
 
 
 def wait_for(what: str, probe: Callable[[], T], seconds: float, every: float = 1.0) -> T:
-    """The probe's first true answer; fails, naming what was waited for and the last answer, after `seconds`."""
+    """The probe's first true answer; fails, naming what was waited for and the last answer, after
+    `seconds`."""
     deadline = time.monotonic() + seconds
     while not (answer := probe()):
         if time.monotonic() > deadline:

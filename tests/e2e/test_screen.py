@@ -49,7 +49,8 @@ def shown_regions(page: Page) -> list[dict[str, Any]]:
     found = page.evaluate(
         """() => {
             const annotation = window.Htx?.annotationStore?.selected;
-            return annotation ? annotation.regionStore.regions.map(r => ({label: r.labels[0], score: r.score})) : [];
+            return annotation ? annotation.regionStore.regions.map(r => ({label: r.labels[0], score:
+            r.score})) : [];
         }"""
     )
     return list(found)

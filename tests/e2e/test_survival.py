@@ -1,4 +1,5 @@
-"""kill -9 of each service in the middle of its work; `make up` then ends in a consistent stack that carries on.
+"""kill -9 of each service in the middle of its work; `make up` then ends in a consistent stack that carries
+on.
 
 Goes on from the stack that test_loop.py and test_screen.py have left: v0001 in service.
 """
@@ -27,7 +28,8 @@ def round_states(stack: Stack) -> list[str]:
 
 
 def check_consistent(stack: Stack) -> None:
-    """Whole databases, whole versions, a pointer to one of them, every task predicted once by each version."""
+    """Whole databases, whole versions, a pointer to one of them, every task predicted once by each
+    version."""
     for path in ("volumes/labelstudio/label_studio.sqlite3", "volumes/rounds/rounds.sqlite3"):
         with closing(sqlite3.connect(stack.home / path, timeout=30)) as database:
             assert database.execute("pragma integrity_check").fetchall() == [("ok",)], path

@@ -51,11 +51,7 @@ def picture(seed: int, size: tuple[int, int] = (320, 240)) -> Picture:
     """One to three shapes that do not overlap; the same seed makes the same picture."""
     rng = np.random.default_rng(seed)
     width, height = size
-    ground = (
-        rng.normal(rng.uniform(90, 170, 3), 18, (height, width, 3))
-        .clip(0, 255)
-        .astype(np.uint8)
-    )
+    ground = rng.normal(rng.uniform(90, 170, 3), 18, (height, width, 3)).clip(0, 255).astype(np.uint8)
     image = Image.fromarray(ground)
     draw = ImageDraw.Draw(image)
     boxes: list[tuple[int, int, int, int, int]] = []
@@ -63,10 +59,7 @@ def picture(seed: int, size: tuple[int, int] = (320, 240)) -> Picture:
         side = int(rng.integers(50, 90))
         x, y = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
         box = (x, y, x + side, y + side)
-        if any(
-            box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3]
-            for b in boxes
-        ):
+        if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in boxes):
             continue
         label = int(rng.integers(0, 2))
         shade = int(rng.integers(-20, 20))
@@ -82,9 +75,7 @@ def picture(seed: int, size: tuple[int, int] = (320, 240)) -> Picture:
 def save(folder: Path, count: int, start: int = 0) -> dict[str, Picture]:
     """`count` pictures as <folder>/shape-<seed>.png, by file name."""
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = {
-        f"shape-{seed:03d}.png": picture(seed) for seed in range(start, start + count)
-    }
+    pictures = {f"shape-{seed:03d}.png": picture(seed) for seed in range(start, start + count)}
     for name, made in pictures.items():
         made.image.save(folder / name)
     return pictures

@@ -60,7 +60,8 @@ class Boxes:
         return Boxes(self.xyxy[mask], self.scores[mask], self.labels[mask])
 
     def clip(self, width: int, height: int) -> "Boxes":
-        """Clipped to an image of width x height pixels; what isn't finite, or then thinner than a pixel, goes."""
+        """Clipped to an image of width x height pixels; what isn't finite, or then thinner than a pixel,
+        goes."""
         finite: Mask = np.asarray(np.isfinite(self.xyxy).all(axis=1) & np.isfinite(self.scores))
         kept = self.select(finite)
         xyxy = np.clip(kept.xyxy, 0, np.array([width, height, width, height], dtype=np.float32))
@@ -95,10 +96,11 @@ def prediction_score(scores: Floats, threshold: float | Floats) -> float:
     """How sure the model is that nothing needs correcting, 0..1 (higher: surer).
 
     Every candidate box was one decision: kept with certainty `score`, or left out with certainty `1 - score`.
-    The result is the geometric mean of those certainties, so that images with many boxes and with few compare.
-    1.0 when the model saw no candidate at all.
+    The result is the geometric mean of those certainties, so that images with many boxes and with few
+    compare. 1.0 when the model saw no candidate at all.
 
-    scores: (N,) float32, every candidate's score, those below the threshold too. threshold: one for all, or (N,).
+    scores: (N,) float32, every candidate's score, those below the threshold too. threshold: one for all, or
+    (N,).
     """
     if not len(scores):
         return 1.0

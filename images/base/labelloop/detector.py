@@ -23,7 +23,8 @@ BATCH = 8
 
 
 def mmdet_config(name: str) -> str:
-    """The path of a config that mmdet installs, e.g. "yolox/yolox_nano_8x8_300e_coco.py"; for `_base_` in configs/detectors."""
+    """The path of a config that mmdet installs, e.g. "yolox/yolox_nano_8x8_300e_coco.py"; for `_base_` in
+    configs/detectors."""
     import mmdet
 
     return str(Path(mmdet.__file__).parent / ".mim" / "configs" / name)
@@ -67,7 +68,8 @@ def load_weights(path: Path) -> dict[str, Any]:
 class Detector:
     """A loaded model. `predict` is not for several threads at once.
 
-    model: mmdet's detector in eval mode. classes: the names its labels index. card: None for a model outside the registry.
+    model: mmdet's detector in eval mode. classes: the names its labels index. card: None for a model outside
+    the registry.
     """
 
     model: Any
@@ -76,7 +78,8 @@ class Detector:
 
     @classmethod
     def load(cls, folder: Path, device: str | None = None) -> "Detector":
-        """Loads a version's folder (config.py, weights.pth, card.json); device: by default the GPU if there is one.
+        """Loads a version's folder (config.py, weights.pth, card.json); device: by default the GPU if there
+        is one.
 
         Raises:
             RegistryError: a file is missing or damaged; the message names it.
@@ -129,8 +132,8 @@ class Detector:
     def predict(self, images: Sequence[Pixels]) -> list[Boxes]:
         """Boxes of each image, in the images' order.
 
-        images: (height, width, 3) uint8, blue-green-red. Boxes come in pixels of the image, clipped to it, labels
-        index `classes`, scores of at least MIN_SCORE, highest first, at most MAX_BOXES an image.
+        images: (height, width, 3) uint8, blue-green-red. Boxes come in pixels of the image, clipped to it,
+        labels index `classes`, scores of at least MIN_SCORE, highest first, at most MAX_BOXES an image.
         """
         from mmdet.apis import inference_detector
 
@@ -149,7 +152,8 @@ def _batches(images: Sequence[Pixels]) -> Iterator[Sequence[Pixels]]:
 
 
 def _lower_score_threshold(model: Any) -> None:
-    """Lets everything of MIN_SCORE and above through; which score suffices is decided where boxes are used."""
+    """Lets everything of MIN_SCORE and above through; which score suffices is decided where boxes are
+    used."""
     test_cfg = getattr(getattr(model, "bbox_head", None), "test_cfg", None)
     if test_cfg is not None and "score_thr" in test_cfg:
         test_cfg.score_thr = MIN_SCORE

@@ -42,7 +42,8 @@ def _open(source: Path | bytes, name: str) -> Image.Image:
 def read_image(source: Path | bytes, name: str | None = None) -> Pixels:
     """Decodes to (height, width, 3) uint8, blue-green-red, EXIF orientation applied.
 
-    Grey, palette, CMYK and 16-bit images become 8-bit colour; what is transparent is laid on white, as a page shows
+    Grey, palette, CMYK and 16-bit images become 8-bit colour; what is transparent is laid on white, as a
+    page shows
     it; of an animation the first frame counts. name: how messages call the image; by default the file's path.
 
     Raises:

@@ -44,7 +44,8 @@ def parse_label_config(xml: str) -> LabelConfig:
     """Reads Label Studio's label config.
 
     Raises:
-        LabelConfigError: not XML, a document type declaration, no RectangleLabels with labels, or no Image that it names.
+        LabelConfigError: not XML, a document type declaration, no RectangleLabels with labels, or no Image
+        that it names.
     """
     if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
         raise LabelConfigError("the label config declares a document type or an entity; plain tags only")
@@ -55,7 +56,8 @@ def parse_label_config(xml: str) -> LabelConfig:
     control = next(root.iter("RectangleLabels"), None)
     if control is None:
         raise LabelConfigError(
-            'the label config has no <RectangleLabels>; add <RectangleLabels name="label" toName="image"> with its <Label>s'
+            "the label config has no <RectangleLabels>; "
+            'add <RectangleLabels name="label" toName="image"> with its <Label>s'
         )
     labels = tuple(_label(tag) for tag in control.iter("Label"))
     if not labels:
@@ -119,7 +121,8 @@ class LabelMap:
     def apply(self, boxes: Boxes) -> Boxes:
         """Boxes of model classes as boxes of labels; unmapped ones go.
 
-        Where several classes share a label, their boxes compete: one object seen as cat and as dog is one raccoon.
+        Where several classes share a label, their boxes compete: one object seen as cat and as dog is one
+        raccoon.
         """
         table = np.array([-1 if index is None else index for index in self.to_label], dtype=np.int64)
         if not len(table) or not len(boxes):

@@ -47,12 +47,14 @@ def to_results(boxes: Boxes, config: LabelConfig, width: int, height: int) -> li
 def from_results(
     results: Iterable[Mapping[str, Any]], config: LabelConfig, size: tuple[int, int] | None = None
 ) -> tuple[Boxes, list[str]]:
-    """Boxes (scores 1, labels indexing config.labels) of an annotation, and why others of its regions were left out.
+    """Boxes (scores 1, labels indexing config.labels) of an annotation, and why others of its regions were
+    left out.
 
     size: width and height of the image in pixels; without it each region's own original_width and
     original_height are used. Rotated rectangles become their axis-aligned hull. Regions of other controls
-    (polygons, choices) are none of ours and pass in silence; rectangles without a label that config knows, with
-    numbers that are missing or not finite, or without an area inside the image, are named in the second result.
+    (polygons, choices) are none of ours and pass in silence; rectangles without a label that config knows,
+    with numbers that are missing or not finite, or without an area inside the image, are named in the second
+    result.
     """
     known = {label.value: index for index, label in enumerate(config.labels)}
     xyxy: list[tuple[float, float, float, float]] = []

@@ -3,8 +3,8 @@
     <models>/<project id>/champion          one line, the name of the version in service
     <models>/<project id>/v0007/            config.py, weights.pth, card.json
 
-A version is written under a temporary name, fsynced and renamed, the pointer is replaced atomically: a reader sees
-all of a version or none of it.
+A version is written under a temporary name, fsynced and renamed, the pointer is replaced atomically: a
+reader sees all of a version or none of it.
 """
 
 import hashlib
@@ -118,8 +118,8 @@ class ProjectModels:
     def write(self, card: Card, config_text: str, weights: Path) -> str:
         """Adds a version and returns its name; the champion stays as it is.
 
-        weights: a file that holds a state_dict alone. It is linked where the file system allows, else copied, so it
-        must not be changed afterwards.
+        weights: a file that holds a state_dict alone. It is linked where the file system allows, else
+        copied, so it must not be changed afterwards.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self._clear_unfinished()

@@ -68,7 +68,8 @@ class Settings(BaseSettings):
 
     @property
     def uploads_dir(self) -> Path:
-        """Where Label Studio keeps images uploaded through its own page: <uploads_dir>/<project id>/<file>."""
+        """Where Label Studio keeps images uploaded through its own page: <uploads_dir>/<project
+        id>/<file>."""
         return self.labelstudio_dir / "media" / "upload"
 
     @property

@@ -14,7 +14,8 @@ PAGE_SIZE = 500
 
 
 class StudioError(RuntimeError):
-    """Label Studio refused a request or could not be reached; the message names the URL, the status and its words.
+    """Label Studio refused a request or could not be reached; the message names the URL, the status and its
+    words.
 
     status: the HTTP status, 0 when there was no answer.
     """
@@ -120,7 +121,8 @@ class Studio:
     def iter_tasks(
         self, project_id: int, *conditions: Row, fields: str = "task_only", page_size: int = PAGE_SIZE
     ) -> Iterator[Row]:
-        """Tasks that meet every condition, by id, a page at a time; fields="all" brings annotations and predictions."""
+        """Tasks that meet every condition, by id, a page at a time; fields="all" brings annotations and
+        predictions."""
         number, seen = 1, 0
         while True:
             page = self._task_page(project_id, conditions, number, page_size, fields)

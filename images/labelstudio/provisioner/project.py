@@ -30,7 +30,7 @@ FIELDS = {
     "expert_instruction": INSTRUCTIONS,
     "sampling": "Uncertainty sampling",
     "show_collab_predictions": True,
-    # Off: each listing of tasks would ask the backend, and wait, for what the trainer is pre-labelling already.
+    # Off: every listing of tasks would wait for predictions that the trainer is making already.
     "evaluate_predictions_automatically": False,
     "enable_empty_annotation": True,
 }

@@ -5,11 +5,18 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import unquote
 
-from labelloop.images import ImageError, read_image
 from PIL import Image
 
+from labelloop.images import ImageError, read_image
+
 TIFF_SUFFIXES = (".tif", ".tiff")
-_DESCRIBES_THE_TIFF = ("content-type", "content-length", "content-range", "accept-ranges", "content-disposition")
+_DESCRIBES_THE_TIFF = (
+    "content-type",
+    "content-length",
+    "content-range",
+    "accept-ranges",
+    "content-disposition",
+)
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -28,7 +35,9 @@ class TiffAsPng:
             return self._app(environ, start_response)
         answer: dict[str, Any] = {}
 
-        def keep(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
+        def keep(
+            status: str, headers: list[tuple[str, str]], exc_info: Any = None
+        ) -> Callable[[bytes], None]:
             answer.update(status=status, headers=headers, exc_info=exc_info)
             return body.append
 
@@ -64,4 +73,8 @@ def _as_png(content: bytes, headers: list[tuple[str, str]]) -> tuple[bytes, list
     png = BytesIO()
     Image.fromarray(pixels[:, :, ::-1]).save(png, "PNG", compress_level=1)
     kept = [(name, value) for name, value in headers if name.lower() not in _DESCRIBES_THE_TIFF]
-    return png.getvalue(), [*kept, ("Content-Type", "image/png"), ("Content-Length", str(len(png.getvalue())))]
+    return png.getvalue(), [
+        *kept,
+        ("Content-Type", "image/png"),
+        ("Content-Length", str(len(png.getvalue()))),
+    ]

@@ -69,7 +69,9 @@ def test_of_an_animation_the_first_frame_counts(tmp_path: Path) -> None:
         ("cut.jpg", None, "truncated"),
     ],
 )
-def test_what_cannot_be_read_is_named_with_the_reason(tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
+def test_what_cannot_be_read_is_named_with_the_reason(
+    tmp_path: Path, name: str, content: bytes | None, words: str
+) -> None:
     path = tmp_path / name
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
     noise.save(path)
@@ -84,7 +86,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read_image(tmp_path / "gone.jpg")
 
 
-def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture().save(tmp_path / "big.png")
     monkeypatch.setattr(images, "MAX_PIXELS", WIDTH * HEIGHT - 1)
     with pytest.raises(ImageError, match="40 x 20 pixels"):

@@ -10,7 +10,9 @@ def config(labels: str, extra: str = "") -> str:
 
 
 def test_reads_the_control_the_data_key_and_the_labels() -> None:
-    parsed = parse_label_config(config('<Label value="raccoon" predicted_values="cat, dog,"/><Label value="Füchse"/>'))
+    parsed = parse_label_config(
+        config('<Label value="raccoon" predicted_values="cat, dog,"/><Label value="Füchse"/>')
+    )
     assert (parsed.control, parsed.to_name, parsed.data_key) == ("label", "image", "photo")
     assert parsed.names == ["raccoon", "Füchse"]
     assert parsed.labels[0].predicted_values == ("cat", "dog")
@@ -41,7 +43,10 @@ def test_a_config_without_boxes_is_refused_with_the_reason(xml: str, words: str)
 
 def test_classes_map_by_predicted_values_first_then_by_name_without_regard_to_case() -> None:
     parsed = parse_label_config(
-        config('<Label value="Car"/><Label value="pet" predicted_values="DOG,cat"/><Label value="dog"/><Label value="ufo"/>')
+        config(
+            '<Label value="Car"/><Label value="pet" predicted_values="DOG,cat"/>'
+            '<Label value="dog"/><Label value="ufo"/>'
+        )
     )
     label_map = LabelMap.build(["car", "cat", "dog", "tie"], parsed)
     assert label_map.to_label == (0, 1, 1, None)
@@ -53,7 +58,11 @@ def test_classes_map_by_predicted_values_first_then_by_name_without_regard_to_ca
 def test_classes_that_share_a_label_compete_and_unmapped_boxes_go() -> None:
     parsed = parse_label_config(config('<Label value="raccoon" predicted_values="cat,dog"/>'))
     label_map = LabelMap.build(["cat", "dog", "tie"], parsed)
-    seen = Boxes.of([[0, 0, 10, 10], [0, 0, 10, 10], [50, 50, 60, 60], [0, 0, 10, 10]], [0.5, 0.8, 0.4, 0.99], [0, 1, 0, 2])
+    seen = Boxes.of(
+        [[0, 0, 10, 10], [0, 0, 10, 10], [50, 50, 60, 60], [0, 0, 10, 10]],
+        [0.5, 0.8, 0.4, 0.99],
+        [0, 1, 0, 2],
+    )
     mapped = label_map.apply(seen)
     assert mapped.labels.tolist() == [0, 0]
     assert mapped.scores.tolist() == pytest.approx([0.8, 0.4])

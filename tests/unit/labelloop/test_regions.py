@@ -20,14 +20,24 @@ def region(**value: object) -> dict[str, object]:
         "to_name": "image",
         "original_width": 200,
         "original_height": 100,
-        "value": {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": ["dog"], **value},
+        "value": {
+            "x": 10,
+            "y": 20,
+            "width": 30,
+            "height": 40,
+            "rotation": 0,
+            "rectanglelabels": ["dog"],
+            **value,
+        },
     }
 
 
 @given(
     st.integers(1, 8000),
     st.integers(1, 8000),
-    st.lists(st.tuples(*[st.floats(0, 1, width=32)] * 4, st.floats(0, 1, width=32), st.integers(0, 1)), max_size=8),
+    st.lists(
+        st.tuples(*[st.floats(0, 1, width=32)] * 4, st.floats(0, 1, width=32), st.integers(0, 1)), max_size=8
+    ),
 )
 def test_boxes_survive_the_way_to_label_studio_and_back(
     width: int, height: int, rows: list[tuple[float, float, float, float, float, int]]
@@ -47,7 +57,7 @@ def test_boxes_survive_the_way_to_label_studio_and_back(
 
 def test_a_result_is_what_label_studio_stores() -> None:
     [result] = to_results(Boxes.of([[20, 20, 80, 60]], [0.75], [1]), CONFIG, width=200, height=100)
-    assert result["from_name"] == "label" and result["to_name"] == "image" and result["type"] == "rectanglelabels"
+    assert (result["from_name"], result["to_name"], result["type"]) == ("label", "image", "rectanglelabels")
     assert result["score"] == 0.75
     assert (result["original_width"], result["original_height"]) == (200, 100)
     value = result["value"]
@@ -59,8 +69,8 @@ def test_a_rotated_rectangle_becomes_its_axis_aligned_hull() -> None:
     boxes, problems = from_results([region(x=50, y=50, width=20, height=20, rotation=45)], CONFIG)
     assert not problems
     half_width, height = 20 * math.cos(math.radians(45)), (40 + 20) * math.sin(math.radians(45))
-    expected = [100 - half_width, 50, 100 + 40 * math.cos(math.radians(45)), 50 + height]
-    assert boxes.xyxy[0].tolist() == pytest.approx([expected[0], expected[1], expected[2], min(expected[3], 100)])
+    expected = [100 - half_width, 50, 100 + 40 * math.cos(math.radians(45)), min(50 + height, 100)]
+    assert boxes.xyxy[0].tolist() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,9 @@ def test_a_version_is_found_by_its_round(models: ProjectModels, weights: Path) -
     assert models.of_round(7) == "v0000" and models.of_round(8) is None
 
 
-def test_what_a_kill_left_half_written_is_no_version_and_goes_with_the_next(models: ProjectModels, weights: Path) -> None:
+def test_what_a_kill_left_half_written_is_no_version_and_goes_with_the_next(
+    models: ProjectModels, weights: Path
+) -> None:
     models.write(card(), "", weights)
     half = models.path / ".writing-killed"
     half.mkdir()
@@ -49,7 +51,9 @@ def test_what_a_kill_left_half_written_is_no_version_and_goes_with_the_next(mode
 
 
 @pytest.mark.parametrize("content", [b"", b"v9999\n", b"../2/v0000\n", b"\xff\xfe"])
-def test_a_pointer_to_nothing_names_the_file_and_the_way_out(models: ProjectModels, weights: Path, content: bytes) -> None:
+def test_a_pointer_to_nothing_names_the_file_and_the_way_out(
+    models: ProjectModels, weights: Path, content: bytes
+) -> None:
     models.write(card(), "", weights)
     (models.path / "champion").write_bytes(content)
     with pytest.raises(RegistryError, match=r"champion.*make rollback VERSION"):
