@@ -50,8 +50,8 @@ class Job(BaseModel):
 def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Snapshot) -> Job:
     """Decides what to train from what, and writes job.json; a folder that has one keeps it.
 
-    The champion's training goes on when it is the same detector with the same classes; else the starting
-    weights are taken, from v0000 when that is the same detector.
+    The champion's training goes on when it is the same detector with the same classes, in any order; else the
+    starting weights are taken, from v0000 when that is the same detector.
 
     Raises:
         weights.WeightsError: the detector's starting weights cannot be had.
@@ -113,4 +113,4 @@ def _parent(models: ProjectModels, detector: str, classes: list[str]) -> str | N
     if champion is None or champion == STARTING_VERSION:
         return None
     card = models.card(champion)
-    return champion if card.detector == detector and card.classes == classes else None
+    return champion if card.detector == detector and set(card.classes) == set(classes) else None

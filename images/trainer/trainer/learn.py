@@ -17,7 +17,6 @@ from mmdet.datasets import build_dataset
 from labelloop.detector import load_detector_config, load_weights
 from labelloop.files import fsync_dir, write_text
 from labelloop.images import ImageError, read_image
-from labelloop.labels import LabelMap
 from labelloop.registry import Card
 from labelloop.settings import Settings
 from trainer import loading as _loading  # noqa: F401 - registers the loader with mmdet
@@ -25,7 +24,7 @@ from trainer.hooks import Diverged
 from trainer.job import CANDIDATE, LAST_CHECKPOINT, METRICS, Job
 from trainer.recipe import fit_data, fit_model, fit_run
 from trainer.snapshot import Snapshot
-from trainer.start import class_keys, fit_state, new_model
+from trainer.start import class_keys, fit_state, label_rows, new_model
 
 
 def learn(folder: Path, settings: Settings) -> None:
@@ -49,12 +48,7 @@ def learn(folder: Path, settings: Settings) -> None:
     fit_model(config, snapshot.classes)
     served = config_text(config)
     model = new_model(config)
-    same = job.start_classes == snapshot.classes
-    to_label = (
-        range(len(snapshot.classes))
-        if same
-        else LabelMap.build(job.start_classes, snapshot.label_config).to_label
-    )
+    to_label = label_rows(job.start_classes, snapshot.label_config)
     start = load_weights(Path(job.start_weights))
     model.load_state_dict(
         fit_state(model.state_dict(), start, class_keys(config, len(snapshot.classes)), to_label)

@@ -112,15 +112,23 @@ def choose(settings: Settings) -> tuple[str, str]:
 
 
 def find(detector: str, settings: Settings) -> StartingWeights:
-    """A detector's starting weights: cache, URL, package.
+    """A detector's starting weights: from cache, URL or package; a cached file that does not fit is passed over.
 
     Raises:
-        WeightsError: nowhere to be had, or the file in the cache does not fit.
+        WeightsError: nowhere to be had; the message says what is wrong with each place.
     """
     if detector == FALLBACK:
         return _mobilenet(settings)
-    path = _cached(detector, settings) or _download(detector, settings)
-    return _read(detector, path, settings)
+    problems = []
+    for path in _cached(detector, settings):
+        try:
+            return _read(detector, path, settings)
+        except WeightsError as error:
+            problems.append(str(error))
+    try:
+        return _read(detector, _download(detector, settings), settings)
+    except WeightsError as error:
+        raise WeightsError("; ".join([*problems, str(error)])) from error
 
 
 def reference_iterations(detector: str, settings: Settings) -> int:
@@ -170,12 +178,12 @@ def save(state: Mapping[str, "torch.Tensor"], path: Path) -> None:
     torch.save({key: value.detach().cpu().contiguous() for key, value in state.items()}, path)
 
 
-def _cached(detector: str, settings: Settings) -> Path | None:
+def _cached(detector: str, settings: Settings) -> list[Path]:
     folder = settings.cache_dir / "weights"
     names = [f"{detector}_coco.pth", f"{detector}.pth"]
-    if detector in PUBLISHED:
+    if detector in PUBLISHED and PUBLISHED[detector].name not in names:
         names.insert(0, PUBLISHED[detector].name)
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+    return [folder / name for name in names if (folder / name).is_file()]
 
 
 def _download(detector: str, settings: Settings) -> Path:
@@ -185,7 +193,7 @@ def _download(detector: str, settings: Settings) -> Path:
         raise WeightsError(f"no weights of {detector} are published; put {detector}.pth into {folder}")
     reason = _fetch(published, folder / published.name)
     if reason is not None:
-        raise WeightsError(f"its weights are not in {folder} and cannot be fetched: {reason}")
+        raise WeightsError(f"its weights are not in {folder}, and {reason}")
     return folder / published.name
 
 
@@ -211,7 +219,7 @@ def _fetch(published: Published, target: Path) -> str | None:
                     f"{published.url} has sha256 {digest.hexdigest()}, expected {published.sha256}"
                 )
     except requests.RequestException as error:
-        return f"{published.url}: {type(error).__name__}"
+        return f"{published.url} does not answer ({type(error).__name__})"
     except (OSError, WeightsError) as error:
         return str(error)
     return None

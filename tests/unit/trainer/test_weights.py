@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from labelloop.detector import Detector, load_detector_config
+from labelloop.labels import parse_label_config
 from labelloop.registry import Registry
 from labelloop.settings import Settings
 from trainer import weights
 from trainer.convert import from_megvii
 from trainer.recipe import fit_model
-from trainer.start import class_keys, fit_state, new_model
+from trainer.start import class_keys, fit_state, label_rows, new_model
 from trainer.weights import Published, WeightsError, choose, find, read_checkpoint, write_starting_model
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -131,6 +132,8 @@ def test_a_file_that_does_not_fit_is_named_with_what_is_wrong(settings: Settings
     path.write_bytes(b"PK not a checkpoint")
     with pytest.raises(WeightsError, match="no weights that can be read safely"):
         find("yolox_nano", settings)
+    torch.save(nano, cache(settings, "yolox_nano_coco.pth"))
+    assert "yolox_nano_coco.pth" in find("yolox_nano", settings).source, "the bad one is passed over"
 
 
 class Trap:
@@ -277,6 +280,15 @@ def test_a_new_head_starts_from_the_classes_its_labels_stand_for(settings: Setti
     assert torch.equal(fitted["backbone.stem.conv.conv.weight"], nano["backbone.stem.conv.conv.weight"])
     with pytest.raises(ValueError, match="do not fit the detector"):
         fit_state(fresh, {}, keys, to_label)
+
+
+def test_a_model_of_the_same_labels_keeps_its_rows_in_whatever_order_they_now_stand() -> None:
+    config = parse_label_config(
+        """<View><Image name="i" value="$image"/><RectangleLabels name="l" toName="i">
+        <Label value="pet" predicted_values="cat,dog"/><Label value="dog"/></RectangleLabels></View>"""
+    )
+    assert label_rows(["dog", "pet"], config) == (1, 0)
+    assert label_rows(["cat", "dog", "car"], config) == (0, 0, None)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "detectors").glob("*.py")))
