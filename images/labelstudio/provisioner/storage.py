@@ -12,7 +12,10 @@ from provisioner.state import StateFile
 log = logging.getLogger(__name__)
 
 TITLE = "volumes/images"
-IMAGE_NAMES = r"(?i).*\.(" + "|".join(re.escape(suffix.lstrip(".")) for suffix in SUFFIXES) + ")$"
+# A name that isn't UTF-8, which Python shows with surrogates, would fail Label Studio's whole sync. Hidden files are
+# what some systems leave beside an image.
+_NAME = r"[^.\ud800-\udfff][^\ud800-\udfff]*"
+IMAGE_NAMES = rf"(?i){_NAME}\.(" + "|".join(re.escape(suffix.lstrip(".")) for suffix in SUFFIXES) + ")$"
 
 
 def ensure_storage(studio: Studio, settings: Settings, project_id: int, file: StateFile) -> int:
