@@ -112,7 +112,7 @@ def choose(settings: Settings) -> tuple[str, str]:
 
 
 def find(detector: str, settings: Settings) -> StartingWeights:
-    """A detector's starting weights: from cache, URL or package; a cached file that does not fit is passed over.
+    """Starting weights from cache, URL or package; a cached file that does not fit is passed over.
 
     Raises:
         WeightsError: nowhere to be had; the message says what is wrong with each place.
