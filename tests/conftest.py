@@ -2,7 +2,7 @@
 
 import os
 
-# Two threads beside another busy process are many times slower than one (see README, Threads).
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Waiting threads that spin, the default, slow one another down many times over on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # A proxy of the machine has no business in talks between programs on it.
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"

@@ -239,6 +239,7 @@ class HostStack:
             "PYTHONPATH": os.pathsep.join(str(home.root / package) for package in _PACKAGES),
             "PYTHONUNBUFFERED": "1",
             "OMP_NUM_THREADS": settings.get("THREADS", "1"),
+            "OMP_WAIT_POLICY": "PASSIVE",
             "LABELSTUDIO_URL": f"http://{reach}:{port}",
             "MLBACKEND_URL": f"http://127.0.0.1:{backend}",
             "TRAINER_URL": f"http://127.0.0.1:{trainer}",

@@ -131,7 +131,7 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
         "SUBNET": network.free_subnet,
         "PUID": lambda: str(UNPRIVILEGED_ID if root else os.geteuid()),
         "PGID": lambda: str(UNPRIVILEGED_ID if root else os.getegid()),
-        "THREADS": lambda: str(max(1, (os.cpu_count() or 2) - 1)),
+        "THREADS": lambda: str(_cores()),
         "ADMIN_EMAIL": lambda: "admin@labelloop.local",
         **_SECRETS,
     }
@@ -186,3 +186,8 @@ def _problem(home: Home, name: str, value: str) -> Optional[str]:
 def _is_file_below(root: Path, relative: str) -> bool:
     path = (root / relative).resolve()
     return path.is_file() and root.resolve() in path.parents
+
+
+def _cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
