@@ -12,8 +12,8 @@ from provisioner.state import StateFile
 log = logging.getLogger(__name__)
 
 TITLE = "volumes/images"
-# A name that isn't UTF-8, which Python shows with surrogates, would fail Label Studio's whole sync. Hidden files are
-# what some systems leave beside an image.
+# A name that isn't UTF-8, which Python shows with surrogates, would fail Label Studio's whole sync. Hidden
+# files are what some systems leave beside an image.
 _NAME = r"[^.\ud800-\udfff][^\ud800-\udfff]*"
 IMAGE_NAMES = rf"(?i){_NAME}\.(" + "|".join(re.escape(suffix.lstrip(".")) for suffix in SUFFIXES) + ")$"
 

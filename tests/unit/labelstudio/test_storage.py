@@ -2,10 +2,13 @@ import os
 import re
 
 import pytest
+
 from provisioner.storage import IMAGE_NAMES
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "B.JPEG", "x y's 图.PNG", "p.webp", "b.bmp", "s.tif", "s.TIFF", "a.b.jpg"])
+@pytest.mark.parametrize(
+    "name", ["a.jpg", "B.JPEG", "x y's 图.PNG", "p.webp", "b.bmp", "s.tif", "s.TIFF", "a.b.jpg"]
+)
 def test_images_are_imported_whatever_their_case(name: str) -> None:
     assert re.match(IMAGE_NAMES, name)
 
