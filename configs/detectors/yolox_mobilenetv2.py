@@ -5,7 +5,7 @@ from labelloop.detector import mmdet_config
 _base_ = mmdet_config("yolox/yolox_tiny_8x8_300e_coco.py")
 
 # Training images of 320 pixels, drawn at 256 to 416; 200 iterations at 40 labelled images.
-loop = dict(train_size=320, iterations=200)
+loop = dict(train_size=320, test_size=320, iterations=200)
 
 model = dict(
     input_size=(320, 320),
