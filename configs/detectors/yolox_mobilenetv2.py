@@ -4,12 +4,12 @@ from labelloop.detector import mmdet_config
 
 _base_ = mmdet_config("yolox/yolox_tiny_8x8_300e_coco.py")
 
-# Training images of 320 pixels, drawn at 256 to 416; 200 iterations at 40 labelled images.
-loop = dict(train_size=320, test_size=320, iterations=200)
+# Training images of 320 pixels, drawn at 256 to 384; 250 iterations at 40 labelled images.
+loop = dict(train_size=320, test_size=320, iterations=250)
 
 model = dict(
     input_size=(320, 320),
-    random_size_range=(8, 13),
+    random_size_range=(8, 12),
     backbone=dict(_delete_=True, type="MobileNetV2", out_indices=(2, 4, 7)),
     neck=dict(in_channels=[32, 96, 1280], out_channels=96, use_depthwise=True),
     bbox_head=dict(in_channels=96, feat_channels=96, use_depthwise=True),

@@ -84,7 +84,7 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
         start_weights=str(start_weights),
         start_classes=start_classes,
         iterations=iterations_for(
-            len(snapshot.train), weights.reference_iterations(detector, settings), settings.iterations
+            snapshot.labelled, weights.reference_iterations(detector, settings), settings.iterations
         ),
         threads=settings.threads,
         accelerator=settings.accelerator,

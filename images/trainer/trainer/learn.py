@@ -22,7 +22,7 @@ from labelloop.settings import Settings
 from trainer import loading as _loading  # noqa: F401 - registers the loader with mmdet
 from trainer.hooks import Diverged
 from trainer.job import CANDIDATE, LAST_CHECKPOINT, METRICS, Job
-from trainer.recipe import fit_data, fit_model, fit_run
+from trainer.recipe import fit_data, fit_look, fit_model, fit_run
 from trainer.snapshot import Snapshot
 from trainer.start import class_keys, fit_state, label_rows, new_model
 
@@ -46,6 +46,7 @@ def learn(folder: Path, settings: Settings) -> None:
     set_random_seed(job.seed)
     config = load_detector_config(job.detector, settings)
     fit_model(config, snapshot.classes)
+    fit_look(config)
     served = config_text(config)
     model = new_model(config)
     to_label = label_rows(job.start_classes, snapshot.label_config)

@@ -1,10 +1,10 @@
 """From a detector's config (configs/detectors/) to the config of one round's training.
 
 A detector's config is mmdet's own with a `loop` on top:
-    loop = dict(train_size=320, test_size=320, iterations=150)
-train_size, test_size: pixels of the side of an image that is trained on or looked at, by default what mmdet's
-config says; iterations: at 40 labelled images. Everything that names data, classes, length or side effects is
-filled in here, so that any of mmdet's detectors can be dropped in.
+    loop = dict(train_size=320, test_size=352, iterations=150)
+train_size: pixels of the side of an image that is trained on; test_size: of one that a model so trained looks
+at; by default what mmdet's config says. iterations: at 40 labelled images. Everything that names data, classes,
+length or side effects is filled in here, so that any of mmdet's detectors can be dropped in.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,10 +30,7 @@ def _dicts(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def fit_model(config: Config, classes: Sequence[str]) -> None:
-    """Sets the number of classes and the size of images that are looked at.
-
-    Weights that mmdet would download are dropped: ours are loaded separately.
-    """
+    """Sets the number of classes, and drops weights that mmdet would download: they are loaded separately."""
     for part in _dicts(config.model):
         if "num_classes" in part:
             part["num_classes"] = len(classes)
@@ -41,6 +38,10 @@ def fit_model(config: Config, classes: Sequence[str]) -> None:
         if isinstance(initial, dict) and initial.get("type") == "Pretrained":
             part["init_cfg"] = None
         part.pop("pretrained", None)
+
+
+def fit_look(config: Config) -> None:
+    """Sets the size in which a model of ours looks at images; one of others keeps that of its makers."""
     size = config.get("loop", {}).get("test_size")
     for part in _dicts(config.data.test.pipeline):
         if size is not None and "img_scale" in part:

@@ -7,7 +7,7 @@ MIN_FACTOR, MAX_FACTOR = 2 / 3, 10.0
 
 
 def iterations_for(images: int, reference: int, override: int = 0) -> int:
-    """Iterations for a training set.
+    """Iterations for so many labelled images.
 
     reference: what the detector's config asks for at REFERENCE_IMAGES images. The number grows with the
     square root of the images: more data is worth longer training, but not in proportion, and a round must not
