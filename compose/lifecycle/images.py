@@ -25,7 +25,7 @@ _INPUTS = {
 }
 
 
-def build_images(home: Home, accelerator: str) -> None:
+def build_images(home: Home, accelerator: str, arch: Optional[str]) -> None:
     """Python, base and the three services' images, each only if its inputs changed.
 
     Raises:
@@ -33,7 +33,6 @@ def build_images(home: Home, accelerator: str) -> None:
     """
     python_image.ensure_python_image()
     python_id = answer(["docker", "image", "inspect", "--format", "{{.Id}}", python_image.NAME]) or ""
-    arch = engine.gpu_architecture() if accelerator == "cuda" else None
     hashes = image_hashes(home, python_id, accelerator, arch)
     stale = [service for service in hashes if _built(service, accelerator) != hashes[service]]
     for service in hashes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Union
+from typing import Optional, Union
 
 from lifecycle import engine
-from lifecycle.console import line
+from lifecycle.console import Failure, line
 from lifecycle.docker_stack import DockerStack
 from lifecycle.home import Home
 from lifecycle.host_stack import HostStack
@@ -37,6 +37,25 @@ def choose_accelerator(settings: Mapping[str, str], runtime: str) -> str:
         engine.nvidia_runtime_answers() if runtime == "docker" else engine.gpu_architecture() is not None
     )
     return "cuda" if answers else "cpu"
+
+
+def choose_architecture(settings: Mapping[str, str], accelerator: str) -> Optional[str]:
+    """The GPU that CUDA operators are compiled for: TORCH_CUDA_ARCH_LIST, else this host's; None for `cpu`.
+
+    Raises:
+        Failure: `cuda`, and no GPU here to ask.
+    """
+    if accelerator != "cuda":
+        return None
+    architecture = settings.get("TORCH_CUDA_ARCH_LIST") or engine.gpu_architecture()
+    if not architecture:
+        raise Failure(
+            "the GPU's architecture",
+            found="no GPU that nvidia-smi lists",
+            needed="one to compile CUDA operators for",
+            do="Name it, for example `make up TORCH_CUDA_ARCH_LIST=8.6`, or use ACCELERATOR=cpu.",
+        )
+    return architecture
 
 
 def running_stack(home: Home, settings: Mapping[str, str]) -> Stack:

@@ -11,7 +11,7 @@ from pathlib import Path
 from lifecycle import engine, settings, venvs
 from lifecycle.console import Failure, heading, line
 from lifecycle.home import Home
-from lifecycle.runtime import choose_accelerator
+from lifecycle.runtime import choose_accelerator, choose_architecture
 from lifecycle.shell import run
 
 # In the order of cost: what is cheap fails first.
@@ -28,7 +28,7 @@ _RUFF = ("compose", "configs", "images", "tests")
 
 def lint(home: Home, given: Mapping[str, str]) -> None:
     """ruff and mypy --strict on our own packages."""
-    venv = venvs.ensure_tests(home, choose_accelerator(settings.load(home), "host"))
+    venv = _environment(home)
     heading("Lint")
     run(
         [str(venv / "bin/ruff"), "check", *_RUFF],
@@ -44,7 +44,7 @@ def test(home: Home, given: Mapping[str, str]) -> None:
     if not given.get("TESTS"):
         lint(home, given)
     venvs.ensure_labelstudio(home)
-    venv = venvs.ensure_tests(home, choose_accelerator(settings.load(home), "host"))
+    venv = _environment(home)
     _ensure_chromium()
     runtime = "docker" if engine.engine_version() else "host"
     if runtime == "host":
@@ -62,6 +62,12 @@ def test(home: Home, given: Mapping[str, str]) -> None:
     )
     if done.returncode != 0:
         raise Failure(f"pytest ended with {done.returncode}", do="The first failure is above.")
+
+
+def _environment(home: Home) -> Path:
+    in_force = settings.load(home)
+    accelerator = choose_accelerator(in_force, "host")
+    return venvs.ensure_tests(home, accelerator, choose_architecture(in_force, accelerator))
 
 
 def _ensure_chromium() -> None:

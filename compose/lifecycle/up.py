@@ -11,7 +11,7 @@ from lifecycle import settings as settings_module
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.home import Home
 from lifecycle.host_stack import HostStack
-from lifecycle.runtime import Stack, choose_accelerator, choose_runtime, docker_stack
+from lifecycle.runtime import Stack, choose_accelerator, choose_architecture, choose_runtime, docker_stack
 
 PROVISION_SECONDS = 300
 
@@ -44,6 +44,7 @@ def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str
     heading("Checks. Nothing is changed yet.")
     runtime = choose_runtime(settings)
     accelerator = choose_accelerator(settings, runtime)
+    arch = choose_architecture(settings, accelerator)
     if runtime == "docker":
         checks.check_docker(home, settings, built=images.images_are_built(accelerator))
     else:
@@ -62,12 +63,12 @@ def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str
     if runtime == "docker":
         heading("Images")
         volumes.prepare_volumes(home, settings)
-        images.build_images(home, accelerator)
+        images.build_images(home, accelerator, arch)
         return docker_stack(home, settings), settings
     heading("Environments")
     volumes.prepare_volumes(home, None)
     venvs.ensure_labelstudio(home)
-    venvs.ensure_ml(home, accelerator)
+    venvs.ensure_ml(home, accelerator, arch)
     return HostStack(home, settings), settings
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Optional
 
 from lifecycle import wheel
 from lifecycle.console import Failure, line
@@ -53,12 +54,14 @@ def ensure_labelstudio(home: Home) -> Path:
     return venv
 
 
-def ensure_ml(home: Home, accelerator: str) -> Path:
+def ensure_ml(home: Home, accelerator: str, arch: Optional[str]) -> Path:
     """The environment's folder."""
     venv = home.venvs / "ml"
     locks = [*_BASE_LOCKS, *(["images/base/cuda.lock"] if accelerator == "cuda" else []), *_ML_LOCKS]
     recipe = ["images/base/mmcv.lock", "images/base/build-mmcv-wheel.sh", *_projects(_ML_PACKAGES)]
-    stamp = inputs_hash(home.root, [*locks, *recipe], accelerator, str(venv.resolve()))
+    stamp = inputs_hash(
+        home.root, [*locks, *recipe], accelerator, *([arch] if arch else []), str(venv.resolve())
+    )
     if _is_current(venv, stamp):
         line("ml", "environment unchanged")
         return venv
@@ -76,7 +79,7 @@ def ensure_ml(home: Home, accelerator: str) -> Path:
             "-qq",
             "--no-deps",
             "--no-index",
-            str(wheel.host_wheel(home, python, accelerator)),
+            str(wheel.host_wheel(home, python, accelerator, arch)),
         ],
         what="installing mmcv-full",
     )
@@ -86,9 +89,9 @@ def ensure_ml(home: Home, accelerator: str) -> Path:
     return venv
 
 
-def ensure_tests(home: Home, accelerator: str) -> Path:
+def ensure_tests(home: Home, accelerator: str, arch: Optional[str]) -> Path:
     """The ml environment with the test tools on top."""
-    venv = ensure_ml(home, accelerator)
+    venv = ensure_ml(home, accelerator, arch)
     stamp = inputs_hash(home.root, [TEST_LOCK], _marked(venv))
     marker = venv / ".labelloop-tests"
     if not marker.is_file() or marker.read_text() != stamp:

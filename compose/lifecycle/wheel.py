@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
 
-from lifecycle import engine
 from lifecycle.console import Failure, line
 from lifecycle.home import Home, machine_cache
 from lifecycle.inputs import inputs_hash
@@ -70,10 +69,9 @@ def docker_wheel(
     return cached(wheel_key(home, described, accelerator, arch), compile_into)
 
 
-def host_wheel(home: Home, python: Path, accelerator: str) -> Path:
+def host_wheel(home: Home, python: Path, accelerator: str, arch: Optional[str]) -> Path:
     """The wheel for an environment that has torch, from the cache or compiled by the host's own compiler."""
     described = answer([str(python), "-c", _DESCRIBE]) or ""
-    arch = engine.gpu_architecture() if accelerator == "cuda" else None
 
     def compile_into(folder: Path) -> None:
         if not shutil.which("g++"):
