@@ -115,19 +115,27 @@ class Loop:
             for result in prediction["result"]:
                 if result["score"] >= threshold:
                     detections.append(detection(result, image, categories))
-        with redirect_stdout(StringIO()):
-            evaluation = COCOeval(truth, truth.loadRes(detections), "bbox")
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
+        ap, ap50 = average_precision(truth, detections)
         return {
             "split": split,
             "images": len(truth.imgs),
             "versions": sorted(versions),
             "boxes": len(detections),
-            "AP": round(float(evaluation.stats[0]), 4),
-            "AP50": round(float(evaluation.stats[1]), 4),
+            "AP": round(ap, 4),
+            "AP50": round(ap50, 4),
         }
+
+
+def average_precision(truth: COCO, detections: list[dict[str, Any]]) -> tuple[float, float]:
+    """AP over IoU 0.50:0.95 and AP at 0.50."""
+    if not detections:
+        return 0.0, 0.0
+    with redirect_stdout(StringIO()):
+        evaluation = COCOeval(truth, truth.loadRes(detections), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return float(evaluation.stats[0]), float(evaluation.stats[1])
 
 
 def region(bbox: list[float], label: str, image: dict[str, Any]) -> dict[str, Any]:
