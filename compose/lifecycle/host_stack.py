@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, Optional
 
+from lifecycle import orphans
 from lifecycle.console import Board, Failure
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
@@ -20,6 +21,7 @@ from lifecycle.shell import answer
 START_SECONDS = 900.0
 STOP_SECONDS = 90.0
 LAUNCH_SECONDS = 20.0
+HEALTH_SECONDS = 60.0
 LOG_BYTES = 20_000_000
 _HEALTH = {"labelstudio": "provisioner.health", "trainer": "trainer.health", "mlbackend": "mlbackend.health"}
 _PACKAGES = ("images/base", "images/labelstudio", "images/mlbackend", "images/trainer")
@@ -72,6 +74,7 @@ class HostStack:
         if self.is_running() and (not marker.is_file() or marker.read_text() != fingerprint):
             self.stop()
         if not self.is_running():
+            orphans.end(self._home.run)
             self._launch()
             marker.write_text(fingerprint)
         self._wait()
@@ -79,16 +82,21 @@ class HostStack:
     def is_running(self) -> bool:
         return self._pid() is not None
 
+    def holds_ports(self) -> bool:
+        """Whether programs of this checkout are there, with their supervisord or without."""
+        return self.is_running() or bool(orphans.find(self._home.run))
+
     def states(self) -> dict[str, str]:
-        """Service → healthy, or the reason that its health check gives."""
+        """Service → healthy or unhealthy; empty when nothing runs."""
         if not self.is_running():
             return {}
-        return {service: self._health(service) for service in SERVICES}
+        return {service: "unhealthy" if self._complaint(service) else "healthy" for service in SERVICES}
 
     def stop(self) -> None:
         """Stops the programs and supervisord itself; the programs get their own stop times."""
         pid = self._pid()
         if pid is None:
+            orphans.end(self._home.run)
             return
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
@@ -155,7 +163,7 @@ class HostStack:
             subprocess.Popen(
                 [str(self._home.venvs / "ml" / "bin" / "supervisord"), "--configuration", str(config)],
                 cwd=self._home.root,
-                env=self._environment(),
+                env={**self._environment(), orphans.MARK: str(self._home.run)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -176,7 +184,10 @@ class HostStack:
         while True:
             states = self.states()
             seconds = time.monotonic() - started
-            board.show(states, seconds)
+            board.show(
+                {name: "starting" if state == "unhealthy" else state for name, state in states.items()},
+                seconds,
+            )
             if states and all(state == "healthy" for state in states.values()):
                 return
             dead = self._programs_given_up()
@@ -190,13 +201,14 @@ class HostStack:
             if seconds > START_SECONDS:
                 service = next(name for name in SERVICES if states[name] != "healthy")
                 raise Failure(
-                    f"{service} is not healthy after {seconds:.0f} s ({states[service]}). Its last words:\n\n"
+                    f"{service} is not healthy after {seconds:.0f} s: {self._complaint(service)}\n\n"
                     f"{self.last_words()}\n",
                     do="`make logs` shows more; `make up` tries again.",
                 )
             time.sleep(1)
 
-    def _health(self, service: str) -> str:
+    def _complaint(self, service: str) -> str:
+        """What the service's health check complains of; empty when it is healthy."""
         venv = "labelstudio" if service == "labelstudio" else "ml"
         done = subprocess.run(
             [str(self._home.venvs / venv / "bin" / "python"), "-m", _HEALTH[service]],
@@ -204,12 +216,13 @@ class HostStack:
             text=True,
             env=self._environment(),
             cwd=self._home.root,
-            timeout=30,
+            timeout=HEALTH_SECONDS,
         )
         if done.returncode == 0:
-            return "healthy"
-        words = (done.stdout.strip() or done.stderr.strip() or "no answer").splitlines()
-        return f"starting ({words[-1][:100]})"
+            return ""
+        return (done.stdout.strip() or done.stderr.strip() or f"exit status {done.returncode}").splitlines()[
+            -1
+        ]
 
     def _programs_given_up(self) -> list[str]:
         """Programs that ended again and again."""

@@ -49,7 +49,7 @@ def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str
         checks.check_docker(home, settings, built=images.images_are_built(accelerator))
     else:
         checks.check_host(
-            home, settings, built=venvs.are_there(home), running=HostStack(home, settings).is_running()
+            home, settings, built=venvs.are_there(home), running=HostStack(home, settings).holds_ports()
         )
     line("runs on", f"{runtime}, {accelerator}")
 
