@@ -1,4 +1,4 @@
-"""Programs of this checkout that outlived their supervisord (`kill -9`), known by a mark in their environment."""
+"""Programs of this checkout that outlived their supervisord (`kill -9`), known by a mark they carry."""
 
 from __future__ import annotations
 
