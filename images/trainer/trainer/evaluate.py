@@ -32,8 +32,8 @@ class Evaluation(BaseModel):
     mAP: COCO's, .50:.95; None when the hold-out has no box. per_class: AP by label, labels without a box left
     out. interval: of mAP, 95 %, by bootstrap over the images. images, boxes: of the hold-out. labelled:
     images of the whole snapshot. knows_labels: whether any class of the model becomes a label.
-    score_thresholds: by label, where F1 is best. matches: by label, what the bootstrap needs. missing:
-    hold-out images that could no longer be read; they are left out.
+    score_thresholds: by label, from which score on the boxes are the quickest to correct. matches: by label,
+    what the bootstrap needs. missing: hold-out images that could no longer be read; they are left out.
     """
 
     version: str
@@ -186,7 +186,7 @@ def _evaluation(
         resampled = mean_average_precision(list(matches.values()), resamples(len(images), RESAMPLES, SEED))
         low, high = np.nanpercentile(resampled, INTERVAL)
         interval = (float(low), float(high))
-    thresholds = {name: row.best_threshold() for name, row in present.items()}
+    thresholds = {name: row.cheapest_threshold() for name, row in present.items()}
     return Evaluation(
         version=version,
         fingerprint=snapshot.fingerprint,

@@ -15,7 +15,7 @@ from labelloop.boxes import Boxes
 from labelloop.detector import Detector
 from labelloop.settings import Settings
 from trainer.evaluate import Evaluation, evaluate, match
-from trainer.matches import mean_average_precision, resamples
+from trainer.matches import ClassMatches, mean_average_precision, resamples
 from trainer.snapshot import Snapshot, SnapshotImage
 from trainer.split import Side
 
@@ -223,3 +223,27 @@ def test_an_evaluation_survives_json(settings: Settings) -> None:
     weights = resamples(2, 10, 0)
     scores = [mean_average_precision(list(e.matches.values()), weights) for e in (evaluation, again)]
     np.testing.assert_array_equal(scores[0], scores[1])
+
+
+WRONG, LOOSE, TIGHT = 0, 0b1, 0b11111
+
+
+@pytest.mark.parametrize(
+    ("hits", "expected"),
+    [
+        ([TIGHT, WRONG, WRONG, TIGHT, WRONG], 0.6),  # two deletions are cheaper than one drawing
+        ([TIGHT, *[WRONG] * 7, TIGHT], 0.9),  # seven are not
+        ([TIGHT, *[WRONG] * 3, LOOSE], 0.5),  # adjusting saves half a drawing: worth three deletions
+        ([TIGHT, *[WRONG] * 4, LOOSE], 0.9),  # and not four
+        ([WRONG, WRONG], None),
+    ],
+)
+def test_the_threshold_is_where_boxes_take_the_least_time_to_correct(
+    hits: list[int], expected: float | None
+) -> None:
+    scores = [0.9 - 0.1 * rank for rank in range(len(hits))]
+    matches = ClassMatches.model_validate(
+        {"truths": [5], "image": [0] * len(hits), "score": scores, "hits": hits}
+    )
+    threshold = matches.cheapest_threshold()
+    assert threshold == (None if expected is None else pytest.approx(expected))
