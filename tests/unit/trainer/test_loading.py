@@ -1,0 +1,90 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labelloop.detector import load_detector_config
+from labelloop.settings import Settings
+from trainer.loading import ImageCache, LoadSnapshotImage
+from trainer.recipe import fit_data, fit_look, fit_model
+
+CONFIGS = Path(__file__).parents[3]
+
+
+def asked(folder: Path, name: str) -> dict[str, Any]:
+    """What mmdet's dataset hands to its pipeline."""
+    boxes = np.array([[100, 50, 200, 150]], np.float32)
+    truth = {"bboxes": boxes, "bboxes_ignore": np.zeros((0, 4), np.float32), "labels": np.array([0])}
+    return {"img_prefix": str(folder), "img_info": {"filename": name}, "ann_info": truth}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    Image.fromarray(np.zeros((300, 400, 3), np.uint8)).save(tmp_path / "wide.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((300, 400, 3), np.uint8)).save(tmp_path / "turned.jpg", exif=exif)
+    (tmp_path / "broken.png").write_bytes(b"")
+    return tmp_path
+
+
+def test_an_image_and_its_boxes_shrink_together(folder: Path) -> None:
+    results = LoadSnapshotImage(long_side=200)(asked(folder, "wide.png"))
+    assert results is not None and results["img"].shape == results["img_shape"] == (150, 200, 3)
+    assert results["ann_info"]["bboxes"].tolist() == [[50, 25, 100, 75]]
+
+
+def test_a_small_image_stays_as_it_is(folder: Path) -> None:
+    results = LoadSnapshotImage(long_side=1000)(asked(folder, "wide.png"))
+    assert results is not None and results["img"].shape == (300, 400, 3)
+    assert results["ann_info"]["bboxes"].tolist() == [[100, 50, 200, 150]]
+
+
+def test_exif_is_applied(folder: Path) -> None:
+    results = LoadSnapshotImage(long_side=200)(asked(folder, "turned.jpg"))
+    assert results is not None and results["img"].shape == (200, 150, 3)
+
+
+def test_an_image_is_decoded_once_and_augmentation_does_not_reach_the_copy_that_is_kept(folder: Path) -> None:
+    load = LoadSnapshotImage(long_side=200)
+    first = load(asked(folder, "wide.png"))
+    assert first is not None
+    first["img"][:] = 255
+    (folder / "wide.png").unlink()
+    second = load(asked(folder, "wide.png"))
+    assert second is not None and not second["img"].any()
+
+
+def test_an_unreadable_image_yields_nothing(folder: Path) -> None:
+    assert LoadSnapshotImage(long_side=200)(asked(folder, "broken.png")) is None
+
+
+def test_the_cache_stays_within_its_bytes_and_drops_what_was_used_longest_ago() -> None:
+    cache = ImageCache(capacity=250)
+    pixels = np.zeros((10, 10, 1), np.uint8)
+    for name in ("a", "b"):
+        cache.put(name, pixels, 1.0)
+    assert cache.get("a") is not None
+    cache.put("c", pixels, 1.0)
+    assert [name for name in "abc" if cache.get(name) is not None] == ["a", "c"]
+    cache.put("huge", np.zeros((20, 20, 1), np.uint8), 1.0)
+    assert cache.get("huge") is None and cache.get("c") is not None
+
+
+@pytest.mark.parametrize(("name", "size"), [("yolox_nano", 320), ("fcos_r50", 1333)])
+def test_a_detectors_pipeline_gets_our_loader_at_its_training_size(
+    name: str, size: int, tmp_path: Path
+) -> None:
+    config = load_detector_config(name, Settings(labelloop_home=CONFIGS))
+    fit_model(config, ["a", "b", "c"])
+    fit_look(config)
+    fit_data(config, tmp_path / "train.json", tmp_path, ["a", "b", "c"])
+    text = str(config.data.train)
+    assert "LoadImageFromFile" not in text and f"'long_side': {size}" in text
+    assert str(tmp_path / "train.json") in text and "'filter_empty_gt': False" in text
+    assert config.model.bbox_head.num_classes == 3
+    assert "Pretrained" not in str(config.model)
+    looks = config.data.test.pipeline[1].img_scale
+    assert looks == ((352, 352) if name == "yolox_nano" else (1333, 800))
