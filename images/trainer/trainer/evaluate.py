@@ -87,7 +87,8 @@ def evaluate(
         done = min(start + BATCH, len(holdout))
         progress(done / len(holdout), f"scored {done} of {len(holdout)} hold-out images")
     matches = match(snapshot.classes, images, found)
-    return _evaluation(detector.version, snapshot, images, matches, label_map.knows_any, missing)
+    thresholds = _score_thresholds(matches, settings.score_threshold)
+    return _evaluation(detector.version, snapshot, images, matches, label_map.knows_any, missing, thresholds)
 
 
 def match(
@@ -177,6 +178,7 @@ def _evaluation(
     matches: dict[str, ClassMatches],
     knows_labels: bool,
     missing: list[str],
+    thresholds: dict[str, float],
 ) -> Evaluation:
     present = {name: row for name, row in matches.items() if row.truths.sum()}
     once = np.ones((1, len(images)))
@@ -186,7 +188,6 @@ def _evaluation(
         resampled = mean_average_precision(list(matches.values()), resamples(len(images), RESAMPLES, SEED))
         low, high = np.nanpercentile(resampled, INTERVAL)
         interval = (float(low), float(high))
-    thresholds = {name: row.cheapest_threshold() for name, row in present.items()}
     return Evaluation(
         version=version,
         fingerprint=snapshot.fingerprint,
@@ -198,10 +199,16 @@ def _evaluation(
         AP50=float(np.mean([row.average_precision_50() for row in present.values()])) if present else None,
         per_class=per_class,
         interval=interval,
-        score_thresholds={name: value for name, value in thresholds.items() if value is not None},
+        score_thresholds=thresholds,
         missing=missing,
         matches=matches,
     )
+
+
+def _score_thresholds(matches: dict[str, ClassMatches], at_most: float) -> dict[str, float]:
+    """By label; no higher than SCORE_THRESHOLD, for a hold-out's few boxes can't tell what lies above."""
+    cheapest = {name: row.cheapest_threshold() for name, row in matches.items()}
+    return {name: min(value, at_most) for name, value in cheapest.items() if value is not None}
 
 
 def _device(settings: Settings) -> str:
