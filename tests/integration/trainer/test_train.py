@@ -3,8 +3,11 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -175,6 +178,28 @@ def children_training(round_dir: Path) -> list[int]:
             if arguments[2:4] == wanted:
                 found.append(int(entry.name))
     return found
+
+
+def test_training_ends_with_the_process_that_started_it(settings: Settings, round_dir: Path) -> None:
+    change_job(round_dir, iterations=10_000)
+    code = "import sys; from pathlib import Path; from trainer.train import run; "
+    code += "run(Path(sys.argv[1]), print, lambda: False)"
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    starter = subprocess.Popen(
+        [sys.executable, "-c", code, str(round_dir)], env=os.environ | {"PYTHONPATH": path}
+    )
+    wait_until(lambda: len(children_training(round_dir)) == 1)
+    wait_until((round_dir / "metrics.jsonl").exists)
+    starter.kill()
+    starter.wait()
+    wait_until(lambda: children_training(round_dir) == [], seconds=20)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_checkpoint_that_cannot_be_read_is_dropped(settings: Settings, round_dir: Path) -> None:
