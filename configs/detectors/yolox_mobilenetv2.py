@@ -16,4 +16,10 @@ model = dict(
 )
 # Whole images in many sizes: a round is too short for what mmdet's mosaics teach in 300 epochs.
 data = dict(train=dict(skip_type_keys=("Mosaic", "RandomAffine")))
-optimizer = dict(lr=0.01)
+optimizer = dict(
+    _delete_=True,
+    type="AdamW",
+    lr=0.002,
+    weight_decay=0.05,
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
+)
