@@ -58,7 +58,8 @@ def shown_regions(page: Page) -> list[dict[str, Any]]:
 
 def test_the_login_opens_the_provisioned_project(page: Page, stack: Stack) -> None:
     page.goto(f"{stack.url}/projects/1/data")
-    expect(page.get_by_text("shapes", exact=False).first).to_be_visible()
+    expect(page.get_by_text("labelloop").first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Tasks: \d+ / \d+"))).to_be_visible()
 
 
 def test_the_proposed_boxes_are_on_the_canvas(page: Page, stack: Stack, tmp_path: Path) -> None:
@@ -79,7 +80,9 @@ def test_the_proposed_boxes_are_on_the_canvas(page: Page, stack: Stack, tmp_path
 
 def test_the_start_training_button_opens_a_round(page: Page, stack: Stack) -> None:
     page.goto(f"{stack.url}/projects/1/settings/ml")
-    page.get_by_role("button", name="Start Training").first.click()
+    card = page.get_by_text("Connected", exact=True).locator("xpath=ancestor::*[.//button][1]")
+    card.get_by_role("button").click()
+    page.get_by_text("Start Training", exact=True).click()
 
     def open_round() -> bool:
         return (
