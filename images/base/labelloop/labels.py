@@ -90,7 +90,8 @@ class LabelMap:
     """Which label each model class becomes.
 
     to_label: per class the index of its label, or None. By `predicted_values` first, then by equal name; both
-    without regard to case. Several classes may share a label.
+    without regard to case. Several classes may share a label. A model that was trained on the labels themselves
+    needs no `predicted_values`: they speak of the starting model's classes.
     """
 
     to_label: tuple[int | None, ...]
@@ -104,6 +105,7 @@ class LabelMap:
             predicted.casefold(): index
             for index, label in enumerate(config.labels)
             for predicted in label.predicted_values
+            if set(classes) != set(config.names)
         }
         to_label = tuple(by_prediction.get(c.casefold(), by_name.get(c.casefold())) for c in classes)
         reached = set(to_label)

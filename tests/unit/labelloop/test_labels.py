@@ -55,6 +55,12 @@ def test_classes_map_by_predicted_values_first_then_by_name_without_regard_to_ca
     assert label_map.knows_any
 
 
+def test_a_model_trained_on_the_labels_keeps_them_apart() -> None:
+    parsed = parse_label_config(config('<Label value="pet" predicted_values="cat,dog"/><Label value="dog"/>'))
+    assert LabelMap.build(["pet", "dog"], parsed).to_label == (0, 1)
+    assert LabelMap.build(["cat", "dog"], parsed).to_label == (0, 0)
+
+
 def test_classes_that_share_a_label_compete_and_unmapped_boxes_go() -> None:
     parsed = parse_label_config(config('<Label value="raccoon" predicted_values="cat,dog"/>'))
     label_map = LabelMap.build(["cat", "dog", "tie"], parsed)
