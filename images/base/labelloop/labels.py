@@ -90,8 +90,8 @@ class LabelMap:
     """Which label each model class becomes.
 
     to_label: per class the index of its label, or None. By `predicted_values` first, then by equal name; both
-    without regard to case. Several classes may share a label. A model that was trained on the labels themselves
-    needs no `predicted_values`: they speak of the starting model's classes.
+    without regard to case. Several classes may share a label. A model that was trained on the labels
+    themselves needs no `predicted_values`: they speak of the starting model's classes.
     """
 
     to_label: tuple[int | None, ...]
