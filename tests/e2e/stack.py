@@ -50,7 +50,9 @@ class Stack:
     home: Path
     name: str
     port: int = field(default_factory=free_port)
-    runtime: str = field(default_factory=lambda: "docker" if engine_answers() else "host")
+    runtime: str = field(
+        default_factory=lambda: os.environ.get("RUNTIME") or ("docker" if engine_answers() else "host")
+    )
 
     @classmethod
     def copy_of_work_tree(cls, home: Path, name: str) -> "Stack":

@@ -83,6 +83,7 @@ def test_the_start_training_button_opens_a_round(page: Page, stack: Stack) -> No
     card = page.get_by_text("Connected", exact=True).locator("xpath=ancestor::*[.//button][1]")
     card.get_by_role("button").click()
     page.get_by_text("Start Training", exact=True).click()
+    page.get_by_role("button", name="Start Training").click()
 
     def open_round() -> bool:
         return (
