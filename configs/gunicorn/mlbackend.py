@@ -20,7 +20,7 @@ worker_class = "gthread"
 threads = 8
 preload_app = False
 
-# Beyond Label Studio's patience with a batch (ML_TIMEOUT_PREDICT, 100 s).
+# Of the worker's own silence, not of a request: a batch runs on another thread, for as long as it takes.
 timeout = 180
 graceful_timeout = 20
 keepalive = 5
