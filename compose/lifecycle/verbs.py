@@ -13,7 +13,7 @@ from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.lock import lock
 from lifecycle.runtime import running_stack
-from lifecycle.testing import lint, test
+from lifecycle.testing import bench, lint, test
 from lifecycle.up import build, up
 
 Given = Mapping[str, str]
@@ -109,6 +109,7 @@ VERBS: dict[str, Callable[[Home, Given], None]] = {
     "rollback": _rollback,
     "export": _export,
     "test": test,
+    "bench": bench,
     "lint": lint,
     "lock": _lock,
 }
