@@ -26,9 +26,13 @@ from trainer.hooks import Diverged
 from trainer.job import CANDIDATE, LAST_CHECKPOINT, METRICS, Job
 from trainer.recipe import fit_data, fit_look, fit_model, fit_run
 from trainer.snapshot import Snapshot, SnapshotImage
-from trainer.start import class_keys, fit_state, label_rows, new_model
+from trainer.start import blend, class_keys, fit_state, knows_every_label, label_rows, new_model
 
 GRAPH_IMAGES = 32
+# Of a detector's learning rate and of the starting weights, when those know every label already: at the full
+# rate they forget more than the first few dozen images teach.
+FINE_TUNING_LR = 0.1
+FINE_TUNING_KEEP = 0.3
 
 
 def learn(folder: Path, settings: Settings) -> None:
@@ -54,10 +58,10 @@ def learn(folder: Path, settings: Settings) -> None:
     served = config_text(config)
     model = new_model(config)
     to_label = label_rows(job.start_classes, snapshot.label_config)
-    start = load_weights(Path(job.start_weights))
-    model.load_state_dict(
-        fit_state(model.state_dict(), start, class_keys(config, len(snapshot.classes)), to_label)
-    )
+    published = load_weights(Path(job.start_weights))
+    start = fit_state(model.state_dict(), published, class_keys(config, len(snapshot.classes)), to_label)
+    fine_tuning = knows_every_label(to_label, len(snapshot.classes))
+    model.load_state_dict(start)
     model.CLASSES = tuple(snapshot.classes)
 
     seed = job.seed + _iterations_behind(folder)
@@ -65,6 +69,8 @@ def learn(folder: Path, settings: Settings) -> None:
     write_text(annotations, snapshot.coco_json(snapshot.train))
     fit_data(config, annotations, settings.labelloop_home, snapshot.classes)
     fit_run(config, folder, job.iterations, seed, device, job.checkpoint_every_s)
+    if fine_tuning:
+        config.optimizer.lr *= FINE_TUNING_LR
     set_random_seed(seed)
     try:
         train_detector(model, build_dataset(config.data.train), config)
@@ -88,6 +94,8 @@ def learn(folder: Path, settings: Settings) -> None:
         libraries=libraries(),
     )
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
+    if fine_tuning:
+        state = blend(state, start, FINE_TUNING_KEEP)
     _write_candidate(folder, served, state, card, _readable(snapshot.holdout, settings, GRAPH_IMAGES))
 
 
