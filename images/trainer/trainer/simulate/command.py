@@ -1,7 +1,10 @@
 """All orders and seeds one after the other: shown while they go, kept as JSON."""
 
 import json
+import logging
+import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +32,7 @@ def simulate(world: World, options: Options) -> Path:
     Raises:
         DatasetError: the dataset cannot be used. SimulationError, StudioError, WorkerGone: see Run.steps.
     """
+    _quiet()
     display, began = world.display, datetime.now()
     dataset = Dataset.load(world.settings.uploads_dir / FOLDER / options.name, options.predicted)
     display.say(
@@ -42,11 +46,12 @@ def simulate(world: World, options: Options) -> Path:
     try:
         with stem.with_suffix(".jsonl").open("a", encoding="utf-8") as lines, ended_like_ctrl_c():
             for run in _runs(world, dataset, scorer, options):
-                for step in run.steps():
-                    print(json.dumps(step.as_row()), file=lines, flush=True)
-                    if not step.step:
-                        display.say(HEADER)
-                    display.say(line(step))
+                with closing(run.steps()) as steps:
+                    for step in steps:
+                        print(json.dumps(step.as_row()), file=lines, flush=True)
+                        if not step.step:
+                            display.say(HEADER)
+                        display.say(line(step))
                 if run.figures:
                     complete.append(run.figures)
     finally:
@@ -54,8 +59,15 @@ def simulate(world: World, options: Options) -> Path:
         write_text(stem.with_suffix(".json"), json.dumps(document, indent=1) + "\n")
     for table in tables(document):
         display.console.print(table)
-    display.say(f"{duration((datetime.now() - began).total_seconds())}; {stem}.json, {stem.name}.jsonl")
+    shown = stem.relative_to(world.settings.labelloop_home)
+    display.say(f"{duration((datetime.now() - began).total_seconds())}; {shown}.json, {shown}.jsonl")
     return stem.with_suffix(".json")
+
+
+def _quiet() -> None:
+    """The heavy libraries speak of deprecations and of missing GPUs when they are imported."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
 
 
 def _runs(world: World, dataset: Dataset, scorer: Scorer, options: Options) -> Iterator[Run]:
