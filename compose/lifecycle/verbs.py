@@ -14,7 +14,7 @@ from lifecycle.home import Home
 from lifecycle.lock import lock
 from lifecycle.runtime import running_stack
 from lifecycle.simulate import simulate
-from lifecycle.testing import lint, test
+from lifecycle.testing import bench, lint, test
 from lifecycle.up import build, up
 
 Given = Mapping[str, str]
@@ -111,6 +111,7 @@ VERBS: dict[str, Callable[[Home, Given], None]] = {
     "export": _export,
     "simulate": simulate,
     "test": test,
+    "bench": bench,
     "lint": lint,
     "lock": _lock,
 }
