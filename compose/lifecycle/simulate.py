@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,11 +81,18 @@ def _copy(source: Path, target: Path) -> None:
         try:
             if not _same(source / name, file):
                 file.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(source / name, file)
+                _copy_file(source / name, file)
                 copied += 1
         except OSError as error:
             raise Failure(f"copying {source / name}", found=str(error)) from error
     line("dataset", f"{len(names)} files in {target}, {copied} of them copied now")
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    """With its time, but not its mode: the containers' user has to be able to read it."""
+    shutil.copyfile(source, target)
+    target.chmod(0o644)
+    os.utime(target, ns=(source.stat().st_atime_ns, source.stat().st_mtime_ns))
 
 
 def _same(source: Path, target: Path) -> bool:

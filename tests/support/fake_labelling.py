@@ -17,7 +17,7 @@ class LabellingStudio(FakeStudio):
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Answer:
         match method, path.strip("/").split("/"):
             case "POST", ["api", "projects"]:
-                project = self.add_project(max(self.projects, default=0) + 1)
+                project = self.add_project(len(self.deleted) + len(self.projects) + 1)
                 project.update(body)
                 return 201, project
             case "POST", ["api", "projects", project_id, "import"]:

@@ -63,6 +63,13 @@ def test_a_changed_file_is_copied_again(tmp_path: Path, coco: Path, stack: Stack
     assert (placed(home) / "images" / "a.jpg").read_bytes() == b"another"
 
 
+def test_the_containers_user_can_read_the_copies(tmp_path: Path, coco: Path, stack: Stack) -> None:
+    (coco / "images" / "a.jpg").chmod(0o600)
+    home = Home(tmp_path / "home")
+    simulate(home, {"COCO": str(coco)})
+    assert (placed(home) / "images" / "a.jpg").stat().st_mode & 0o777 == 0o644
+
+
 def test_settings_become_options(tmp_path: Path, coco: Path, stack: Stack) -> None:
     given = {
         "COCO": str(coco),

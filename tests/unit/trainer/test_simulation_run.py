@@ -1,5 +1,6 @@
 """One simulated person from the first label to the last round; Label Studio and the worker are fakes."""
 
+import json
 import os
 import signal
 import threading
@@ -12,25 +13,27 @@ from support.coco import write_coco
 from support.fake_labelling import LabellingStudio
 from support.fake_learning import FakeLearning
 from support.versions import add_version
+from typer.testing import CliRunner
 
 from labelloop.boxes import Boxes
 from labelloop.labels import parse_label_config
 from labelloop.regions import from_results, to_results
 from labelloop.registry import Registry
 from labelloop.studio import Studio
-from trainer import heartbeat, watch
+from trainer import cli, env, heartbeat, watch
 from trainer.backend import Backend
 from trainer.display import Display
 from trainer.env import TrainerSettings
 from trainer.prelabel import Prelabeller
 from trainer.projects import retrains_itself
 from trainer.rounds import Rounds
+from trainer.simulate import command
 from trainer.simulate import run as module
 from trainer.simulate.annotator import Work
 from trainer.simulate.dataset import Dataset
 from trainer.simulate.errors import SimulationError
 from trainer.simulate.models import Score
-from trainer.simulate.options import Options
+from trainer.simulate.options import Costs, Options
 from trainer.simulate.run import Run, World
 from trainer.simulate.signals import ended_like_ctrl_c
 from trainer.stages import Stages
@@ -217,3 +220,66 @@ def test_the_seed_decides_the_order_of_the_tasks(make_run: MakeRun, fake: Labell
     )
     assert first == second
     assert first != sorted(first)
+
+
+def test_both_orders_end_up_in_the_files(
+    make_run: MakeRun, world: World, fake: LabellingStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "Scorer", lambda dataset, settings: FakeScorer())
+    monkeypatch.setattr(command, "_quiet", lambda: None)
+    path = command.simulate(world, Options("shapes", seeds=(7,), schedule=("2", "all")))
+    document = json.loads(path.read_text())
+    assert list(document["orders"]) == ["uncertainty", "random"]
+    assert document["options"]["seeds"] == [7]
+    assert [row["random"]["n"] for row in document["labels_needed"]] == [1, 1, 1]
+    rows = [json.loads(row) for row in path.with_suffix(".jsonl").read_text().splitlines()]
+    assert [(row["order"], row["labels"]) for row in rows] == [
+        (order, labels) for order in ("uncertainty", "random") for labels in (0, 2, IMAGES)
+    ]
+    assert fake.deleted == [1, 2]
+
+
+def test_a_simulation_that_breaks_off_keeps_what_was_complete(
+    make_run: MakeRun, world: World, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "Scorer", lambda dataset, settings: FakeScorer())
+    monkeypatch.setattr(command, "_quiet", lambda: None)
+
+    def fail() -> None:
+        if len(worker.learning.calls) > 2:
+            raise RuntimeError("out of paint")
+
+    worker.learning.during_training = fail
+    with pytest.raises(SimulationError):
+        command.simulate(world, Options("shapes", seeds=(0,), schedule=("2",)))
+    (path,) = world.settings.rounds_dir.glob("simulate-*.json")
+    assert list(json.loads(path.read_text())["orders"]) == ["uncertainty"]
+
+
+def test_the_command_line_becomes_options(
+    world: World, fake: LabellingStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Options] = []
+    monkeypatch.setattr(command, "simulate", lambda world, options: asked.append(options))
+    for name, value in {"LABELSTUDIO_URL": fake.url, "API_TOKEN": "t", "BACKEND_PASSWORD": "b"}.items():
+        monkeypatch.setenv(name, value)
+    heartbeat.beat(world.settings.rounds_dir, {}, {})
+    env.get_settings.cache_clear()
+    arguments = "simulate cells --seeds=1,2 --orders=random --budget=9 --draw=5 --predicted=RBC=apple --keep"
+    done = CliRunner().invoke(cli.app, arguments.split())
+    refused = CliRunner().invoke(cli.app, ["simulate", "cells", "--orders=best"])
+    env.get_settings.cache_clear()
+    assert done.exit_code == 0, done.output
+    assert asked == [
+        Options(
+            "cells",
+            ("random",),
+            (1, 2),
+            budget=9,
+            predicted={"RBC": "apple"},
+            costs=Costs(draw=5),
+            keep=True,
+        )
+    ]
+    assert refused.exit_code == 1
+    assert "ORDERS=best" in refused.stderr
