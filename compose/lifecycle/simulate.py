@@ -60,7 +60,7 @@ def _source(given: str) -> Path:
 
 def _arguments(given: Mapping[str, str]) -> list[str]:
     options = [f"--{name.lower().replace('_', '-')}={given[name]}" for name in _OPTIONS if name in given]
-    predicted = [f"--predicted={pair}" for pair in given.get("PREDICTED", "").split(";") if pair]
+    predicted = [f"--predicted={pair}" for pair in given.get("PREDICTED", "").split(":") if pair]
     return [*options, *predicted, *(["--keep"] if given.get("KEEP", "0") != "0" else [])]
 
 

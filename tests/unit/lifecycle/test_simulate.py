@@ -75,7 +75,7 @@ def test_settings_become_options(tmp_path: Path, coco: Path, stack: Stack) -> No
         "COCO": str(coco),
         "SEEDS": "0",
         "ACCEPTED_IOU": "0.8",
-        "PREDICTED": "raccoon=cat,dog;face=person",
+        "PREDICTED": "raccoon=cat,dog:face=person",
         "KEEP": "1",
     }
     simulate(Home(tmp_path / "home"), given)
