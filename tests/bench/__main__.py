@@ -18,6 +18,8 @@ from support.stack import default_runtime
 SECTIONS = {
     "startup": "bench.startup",
     "serving": "bench.serving",
+    "training": "bench.training",
+    "simulation": "bench.simulation",
 }
 
 

@@ -1,9 +1,9 @@
 """mmdet's own training of a round's images, without labelloop's loader, hooks and process.
 
     python -m bench.mmdet_training bare  ROUND_FOLDER OUT     the round's recipe and iterations
-    python -m bench.mmdet_training stock ROUND_FOLDER OUT S   mmdet's stock schedule of YOLOX-nano, for S seconds
+    python -m bench.mmdet_training stock ROUND_FOLDER OUT S   YOLOX-nano's stock schedule, for S seconds
 
-OUT becomes a version's folder without a graph. Prints one JSON object: seconds, from start to weights written.
+OUT becomes a version's folder without a graph. Prints one JSON object: seconds from start to weights.
 """
 
 import json
@@ -101,7 +101,7 @@ def _for_seconds(config: Any, iterations: int, seconds: float) -> None:
     """The learning rate for our batch, as mmdet's documentation scales it; what EMA has gathered is kept."""
     from mmcv.runner import HOOKS, Hook
 
-    @HOOKS.register_module()  # type: ignore[untyped-decorator]
+    @HOOKS.register_module()
     class EndAtTime(Hook):  # type: ignore[misc]
         """Behind the last complete epoch within the time, when the EMA hook has its weights in the model."""
 

@@ -24,8 +24,9 @@ from labelloop.settings import Settings
 from trainer import train
 from trainer.evaluate import evaluate
 from trainer.simulate.dataset import Dataset
+from trainer.simulate.options import predicted_values
 from trainer.snapshot import Snapshot
-from trainer.split import Side, assign
+from trainer.split import assign
 from trainer.weights import write_starting_model
 
 PROJECT = 1
@@ -36,8 +37,8 @@ MMDET_S = 1800
 
 @dataclass(frozen=True)
 class Trained:
-    """seconds: from the start of the training process to the candidate. scoring: of both models on the hold-out.
-    mAP: on the test images.
+    """seconds: from the start of the training process to the candidate. scoring: seconds, of both models on the
+    hold-out. mAP: on the test images.
     """
 
     folder: Path
@@ -58,21 +59,32 @@ def run(options: Options) -> Iterator[Figure]:
             if labels == reference:
                 bare = bench.mmdet("bare", ours[0])
                 yield figure(
-                    "training", f"training and two evaluations, {labels} labels", ours[0].seconds + ours[0].scoring,
-                    "s", "python -m trainer.train, against python -m bench.mmdet_training bare + the same evaluations",
-                    baseline=bare.seconds + ours[0].scoring, at_most=ROUND_TARGET,
+                    "training",
+                    f"training and two evaluations, {labels} labels",
+                    ours[0].seconds + ours[0].scoring,
+                    "s",
+                    "python -m trainer.train, against bench.mmdet_training bare and the same evaluations",
+                    baseline=bare.seconds + ours[0].scoring,
+                    at_most=ROUND_TARGET,
                 )
             stock = [bench.mmdet("stock", trained).mAP for trained in ours]
             scores = [trained.mAP for trained in ours]
             yield figure(
-                "training", f"mAP, {labels} labels, mean of {len(scores)} seeds", mean(scores), "",
+                "training",
+                f"mAP, {labels} labels, mean of {len(scores)} seeds",
+                mean(scores),
+                "",
                 "python -m trainer.train, against bench.mmdet_training stock for the same seconds",
                 baseline=max(mean(stock), 1e-3),
             )
             if len(scores) > 1:
                 yield figure("training", f"mAP, {labels} labels, standard deviation", stdev(scores), "", "")
             yield figure(
-                "training", f"seconds, {labels} labels, mean", mean(trained.seconds for trained in ours), "s", ""
+                "training",
+                f"seconds, {labels} labels, mean",
+                mean(trained.seconds for trained in ours),
+                "s",
+                "",
             )
 
 
@@ -81,7 +93,9 @@ class Bench:
 
     def __init__(self, home: Path, options: Options) -> None:
         (home / "configs").symlink_to(REPO / "configs")
-        self._dataset = Dataset.load(options.coco_dir(), options.predicted_classes())
+        self._dataset = Dataset.load(
+            options.coco_dir().resolve(), predicted_values(list(filter(None, options.predicted.split(":"))))
+        )
         self._settings = Settings(
             labelloop_home=home, threads=options.threads, accelerator="cpu", detector="yolox_nano"
         )
@@ -116,11 +130,17 @@ class Bench:
     def mmdet(self, kind: str, ours: Trained) -> Trained:
         """mmdet's own training on a round's images."""
         out = ours.folder / kind
-        command = [sys.executable, "-m", "bench.mmdet_training", kind, str(ours.folder), str(out), str(ours.seconds)]
+        command = [
+            sys.executable,
+            "-m",
+            "bench.mmdet_training",
+            kind,
+            str(ours.folder),
+            str(out),
+            str(ours.seconds),
+        ]
         with _environment(self._settings):
-            done = subprocess.run(
-                command, check=False, capture_output=True, text=True, timeout=MMDET_S
-            )
+            done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=MMDET_S)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
         return Trained(ours.folder, json.loads(done.stdout.splitlines()[-1])["seconds"], 0.0, self._mAP(out))
@@ -130,10 +150,14 @@ class Bench:
 
     def _snapshot(self, labels: int, seed: int) -> Snapshot:
         if labels > len(self._dataset.train):
-            raise ValueError(f"LABELS={labels}: {self._dataset.folder} has {len(self._dataset.train)} images to train on")
+            raise ValueError(
+                f"LABELS={labels}: {self._dataset.folder} has {len(self._dataset.train)} images to train on"
+            )
         chosen = random.Random(seed).sample(self._dataset.train, labels)
         sides = assign([image.sha256 for image in chosen], {}, self._settings.holdout_percent)
-        images = tuple(image.in_snapshot(number, sides[image.sha256]) for number, image in enumerate(chosen, 1))
+        images = tuple(
+            image.in_snapshot(number, sides[image.sha256]) for number, image in enumerate(chosen, 1)
+        )
         return Snapshot(PROJECT, self._dataset.label_config_xml, images, (), ())
 
 
