@@ -37,8 +37,8 @@ MMDET_S = 1800
 
 @dataclass(frozen=True)
 class Trained:
-    """seconds: from the start of the training process to the candidate. scoring: seconds, of both models on the
-    hold-out. mAP: on the test images.
+    """seconds: from the start of the training process to the candidate. scoring: seconds, of both models on
+    the hold-out. mAP: on the test images.
     """
 
     folder: Path
