@@ -59,16 +59,19 @@ class FakeWorker(threading.Thread):
         self.stopping = threading.Event()
 
     def run(self) -> None:
-        heartbeat.beat(self._world.settings.rounds_dir, {}, {})
         stages = Stages(self._world.rounds, self._world.registry, self._world.studio, self.learning)
-        while not self.stopping.wait(0.01):
+        while not self.stopping.is_set():
+            projects = list(self._fake.projects)
+            # What is deleted from here on is still looked after, as by the real worker.
+            self.stopping.wait(0.02)
             for round_ in self._world.rounds.open_rounds():
                 stages.run(round_.id)
-            for project_id in list(self._fake.projects):
+            for project_id in projects:
                 models = self._world.registry.project(project_id)
                 if models.champion() is None:
                     models.promote(add_version(models, self._made / str(project_id)))
                 self._predict(project_id, str(models.champion()))
+            heartbeat.beat(self._world.settings.rounds_dir, dict.fromkeys(map(str, projects)), {})
 
     def _predict(self, project_id: int, version: str) -> None:
         lacking = [
@@ -78,7 +81,7 @@ class FakeWorker(threading.Thread):
             boxes = Boxes.empty() if version == "v0000" else self._truth[Path(task["data"]["image"]).name]
             row = {"task": task["id"], "model_version": version, "score": 1 / task["id"]}
             self._fake.predictions.append({**row, "result": to_results(boxes, CONFIG, 320, 240)})
-        if lacking:
+        if lacking and project_id in self._fake.projects:
             self._fake.projects[project_id]["model_version"] = version
 
 
@@ -112,6 +115,7 @@ def dataset(world: World) -> Dataset:
 def worker(world: World, fake: LabellingStudio, dataset: Dataset, tmp_path: Path) -> Iterator[FakeWorker]:
     truth = {image.name: image.boxes for image in dataset.train}
     thread = FakeWorker(world, fake, truth, tmp_path / "made")
+    heartbeat.beat(world.settings.rounds_dir, {}, {})
     thread.start()
     yield thread
     thread.stopping.set()

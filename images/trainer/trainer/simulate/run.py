@@ -10,6 +10,7 @@ from datetime import datetime
 
 from labelloop.registry import STARTING_VERSION, ProjectModels, Registry
 from labelloop.studio import Studio
+from trainer import heartbeat
 from trainer.display import Display
 from trainer.env import TrainerSettings
 from trainer.prelabel import Prelabeller, progress_path
@@ -246,7 +247,15 @@ def remove(world: World, project: LabellingProject) -> None:
             break
         time.sleep(POLL_S)
     project.delete()
+    while _known_to_worker(world, project.id) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
     shutil.rmtree(models.path, ignore_errors=True)
     for round_ in world.rounds.history(project.id):
         shutil.rmtree(world.rounds.folder(round_.id), ignore_errors=True)
     progress_path(world.settings.rounds_dir, project.id).unlink(missing_ok=True)
+
+
+def _known_to_worker(world: World, project_id: int) -> bool:
+    """Whether the worker would still write a starting model for a project that has none."""
+    beat = heartbeat.read(world.settings.rounds_dir)
+    return beat is not None and beat.fresh and str(project_id) in (beat.projects or {})
