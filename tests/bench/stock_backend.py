@@ -76,4 +76,5 @@ if __name__ == "__main__":
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(int(sys.argv[3]))
+    StockDetector()  # loads the libraries: the first /setup would time out
     init_app(model_class=StockDetector).run(host="127.0.0.1", port=int(sys.argv[4]))

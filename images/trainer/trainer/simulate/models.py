@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from labelloop.boxes import Boxes
-from labelloop.detector import BATCH, Detector
+from labelloop.detector import Detector
 from labelloop.images import read_image
 from labelloop.labels import LabelConfig, LabelMap
 from labelloop.registry import ProjectModels
@@ -14,6 +14,7 @@ from labelloop.settings import Settings
 from trainer.evaluate import evaluate
 from trainer.simulate.dataset import Dataset, TrueImage
 
+READ_AT_ONCE = 8
 Progress = Callable[[float, str], None]
 
 
@@ -53,8 +54,8 @@ def propose(
     own = models.card(version).score_thresholds
     thresholds = np.array([own.get(name, settings.score_threshold) for name in config.names], np.float32)
     proposed: list[Boxes] = []
-    for start in range(0, len(images), BATCH):
-        batch = images[start : start + BATCH]
+    for start in range(0, len(images), READ_AT_ONCE):
+        batch = images[start : start + READ_AT_ONCE]
         for image, found in zip(batch, detector.predict([read_image(i.path) for i in batch]), strict=True):
             boxes = label_map.apply(found)
             proposed.append(
