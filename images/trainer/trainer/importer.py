@@ -126,24 +126,29 @@ class ImageIndex:
         return Scan(len(found) - len(unusable), new, time.time() - newest_change)
 
     def check(self, seconds: float, should_stop: Callable[[], bool] = lambda: False) -> int:
-        """Decodes files not decoded yet, for about `seconds`; returns how many are left."""
+        """Decodes files not decoded yet, for about `seconds`; returns how many are left.
+
+        What it learns is written at the end, in one transaction: one each waits for the disk longer than most
+        files take to decode.
+        """
         deadline = time.monotonic() + seconds
         with self._transaction() as connection:
             rows = connection.execute(
                 "SELECT path, size, mtime_ns FROM files WHERE NOT checked ORDER BY id LIMIT ?", (_READ,)
             ).fetchall()
+        learnt = []
         for path, size, mtime_ns in rows:
             if time.monotonic() > deadline or should_stop():
                 break
             reason = self._reason(path)
             if reason:
                 log.warning("%s cannot be used: %s", self.images_dir / path, reason)
-            with self._transaction() as connection:
-                connection.execute(
-                    "UPDATE files SET checked = 1, reason = ? WHERE path = ? AND size = ? AND mtime_ns = ?",
-                    (reason, path, size, mtime_ns),
-                )
+            learnt.append((reason, path, size, mtime_ns))
         with self._transaction() as connection:
+            connection.executemany(
+                "UPDATE files SET checked = 1, reason = ? WHERE path = ? AND size = ? AND mtime_ns = ?",
+                learnt,
+            )
             return int(connection.execute("SELECT count(*) FROM files WHERE NOT checked").fetchone()[0])
 
     def _reason(self, path: str) -> str | None:
