@@ -17,6 +17,7 @@ from support.stack import default_runtime
 # Name → module with `run(options: Options) -> Iterator[Figure]`, imported when its turn comes.
 SECTIONS = {
     "startup": "bench.startup",
+    "growth": "bench.growth",
 }
 
 
