@@ -14,10 +14,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from labelloop.registry import Registry
-from labelloop.studio import Studio
+from labelloop.studio import UNLABELLED, Studio, without_prediction_of
 from trainer.backend import Backend
 from trainer.env import TrainerSettings, get_settings
 from trainer.importer import ImageIndex, Importer
@@ -79,7 +80,8 @@ def _prelabel(context: Context) -> int:
 
 def _unpredicted(context: Context) -> int:
     """The first page of what a new champion would have to pre-label: every unlabelled task."""
-    return len(context.studio.unpredicted_tasks(PROJECT, "v9999", PAGE))
+    tasks = context.studio.iter_tasks(PROJECT, UNLABELLED, without_prediction_of("v9999"), page_size=PAGE)
+    return len(list(islice(tasks, PAGE)))
 
 
 def _next_task(context: Context) -> int:
