@@ -20,6 +20,7 @@ SECTIONS = {
     "serving": "bench.serving",
     "training": "bench.training",
     "simulation": "bench.simulation",
+    "growth": "bench.growth",
 }
 
 
