@@ -77,7 +77,7 @@ def main(kind: str, folder: Path, out: Path, seconds: float) -> None:
 
 
 def _for_iterations(config: Any, iterations: int, seconds: float) -> None:
-    from trainer.recipe import FINAL_LR_RATIO, WARMUP_PART
+    from trainer.recipe import learning_rate_course
 
     size = config.loop.train_size
     for step in config.data.train.pipeline:
@@ -87,14 +87,7 @@ def _for_iterations(config: Any, iterations: int, seconds: float) -> None:
             step["border"] = (-size // 2, -size // 2)
     config.custom_hooks = []
     config.runner = dict(type="IterBasedRunner", max_iters=iterations)
-    config.lr_config = dict(
-        policy="CosineAnnealing",
-        min_lr_ratio=FINAL_LR_RATIO,
-        by_epoch=False,
-        warmup="linear",
-        warmup_iters=max(1, round(iterations * WARMUP_PART)),
-        warmup_ratio=0.1,
-    )
+    config.lr_config = learning_rate_course(iterations)
 
 
 def _for_seconds(config: Any, iterations: int, seconds: float) -> None:

@@ -66,31 +66,12 @@ def figure(
     ratio = None if baseline is None else value / baseline
     judged = value if ratio is None else ratio
     unit_of_target = f" {unit}".rstrip() if ratio is None else " ×"
+    target, met = "", None
     if at_most is not None:
-        return Figure(
-            section,
-            name,
-            value,
-            unit,
-            baseline,
-            ratio,
-            f"≤ {at_most:g}{unit_of_target}",
-            judged <= at_most,
-            command,
-        )
-    if at_least is not None:
-        return Figure(
-            section,
-            name,
-            value,
-            unit,
-            baseline,
-            ratio,
-            f"≥ {at_least:g}{unit_of_target}",
-            judged >= at_least,
-            command,
-        )
-    return Figure(section, name, value, unit, baseline, ratio, "", None, command)
+        target, met = f"≤ {at_most:g}{unit_of_target}", judged <= at_most
+    elif at_least is not None:
+        target, met = f"≥ {at_least:g}{unit_of_target}", judged >= at_least
+    return Figure(section, name, value, unit, baseline, ratio, target, met, command)
 
 
 def bound(target: str) -> float | None:
