@@ -253,6 +253,7 @@ class HostStack:
             "PYTHONUNBUFFERED": "1",
             "OMP_NUM_THREADS": settings.get("THREADS", "1"),
             "OMP_WAIT_POLICY": "PASSIVE",
+            "MALLOC_ARENA_MAX": "2",
             "LABELSTUDIO_URL": f"http://{reach}:{port}",
             "MLBACKEND_URL": f"http://127.0.0.1:{backend}",
             "TRAINER_URL": f"http://127.0.0.1:{trainer}",

@@ -17,6 +17,9 @@ from support.stack import default_runtime
 # Name → module with `run(options: Options) -> Iterator[Figure]`, imported when its turn comes.
 SECTIONS = {
     "startup": "bench.startup",
+    "serving": "bench.serving",
+    "training": "bench.training",
+    "simulation": "bench.simulation",
     "growth": "bench.growth",
 }
 

@@ -22,7 +22,8 @@ class Options(BaseModel):
     """Lists are written with commas: SEEDS=0,1,2.
 
     only: sections to run; all of them when empty. coco: a folder with images/ and <split>.json of COCO's
-    format, for the sections that need real data. seeds, labels: of the training and simulation sections.
+    format, for the sections that need real data. predicted: of training and simulation, the starting model's
+    classes for its labels, "raccoon=cat,dog,bear". seeds, labels: of the training and simulation sections.
     sizes: task counts of the growth section. threads: of every party that is compared. runtime: `docker` or
     `host` by the time a section sees it. out: where bench.json and bench.png go.
     """
@@ -31,6 +32,7 @@ class Options(BaseModel):
 
     only: Names = ()
     coco: Path | None = None
+    predicted: str = ""
     seeds: Numbers = (0, 1, 2)
     labels: Numbers = (10, 40, 160)
     sizes: Numbers = (1_000, 3_000, 10_000)

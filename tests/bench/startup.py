@@ -61,7 +61,7 @@ def _first_boot(stack: Stack, threads: int) -> tuple[float, float]:
     making = stack.start("up", PORT=stack.port, THREADS=threads)
     with making:
         try:
-            login = _until_login(stack.url, started, lambda: making.poll() in (None, 0))
+            login = until_login(stack.url, started, lambda: making.poll() in (None, 0))
             output, _ = making.communicate(timeout=BOOT_S)
         except BaseException:
             making.terminate()
@@ -112,16 +112,16 @@ def label_studio_first_boot(data: Path) -> tuple[float, str]:
             start_new_session=True,
         )
     try:
-        seconds = _until_login(f"http://127.0.0.1:{port}", started, lambda: server.poll() is None)
+        seconds = until_login(f"http://127.0.0.1:{port}", started, lambda: server.poll() is None)
     except RuntimeError as error:
         said = log.read_text(errors="replace")[-3000:]
         raise RuntimeError(f"label-studio start: {error}\n{said}") from None
     finally:
-        _end(server)
+        end(server)
     return seconds, " ".join(["label-studio", *command[1:-1], "$(mktemp -d)"])
 
 
-def _until_login(url: str, started: float, goes_on: Callable[[], bool]) -> float:
+def until_login(url: str, started: float, goes_on: Callable[[], bool]) -> float:
     """Seconds since `started` when the login page answered 200.
 
     Raises:
@@ -139,7 +139,7 @@ def _until_login(url: str, started: float, goes_on: Callable[[], bool]) -> float
     raise RuntimeError(f"{url}/user/login/ did not answer 200 within {BOOT_S:.0f} s")
 
 
-def _end(server: "subprocess.Popen[bytes]") -> None:
+def end(server: "subprocess.Popen[bytes]") -> None:
     for kind in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(server.pid, kind)

@@ -226,7 +226,7 @@ class _Collector:
     def _read(
         self, task: Mapping[str, Any], url: object, annotation: Mapping[str, Any]
     ) -> tuple[SnapshotImage, list[str]]:
-        source = resolve_task_image(url, self._settings)
+        source = resolve_task_image(url, self._settings, task["id"])
         try:
             content = source if isinstance(source, bytes) else source.read_bytes()
         except OSError as error:

@@ -196,7 +196,7 @@ def test_of_tasks_with_the_same_bytes_the_newest_annotation_counts(labels: Label
 
 def test_an_image_over_http_is_kept_in_the_cache(labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
     content = png(picture(1).image)
-    monkeypatch.setattr(snapshots, "resolve_task_image", lambda url, settings: content)
+    monkeypatch.setattr(snapshots, "resolve_task_image", lambda url, settings, task_id: content)
     box = annotation([rectangle(10, 10, 20, 20)])
     labels.tasks.append({"id": 1, "data": {"image": "https://example.org/a.png?x=1"}, "annotations": [box]})
     (image,) = taken(labels).images
