@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import requests
@@ -149,9 +150,11 @@ class Studio:
         """Tasks with at least one submitted annotation, with their annotations."""
         return self.iter_tasks(project_id, LABELLED, fields="all", page_size=100)
 
-    def unpredicted_tasks(self, project_id: int, version: str, limit: int) -> list[Row]:
-        """Up to `limit` unlabelled tasks that have no prediction of `version`."""
-        return list(self._tasks(project_id, (UNLABELLED, without_prediction_of(version)), limit)["tasks"])
+    def unpredicted_tasks(self, project_id: int, version: str, size: int) -> Iterator[list[Row]]:
+        """Unlabelled tasks that have no prediction of `version`, by id, up to `size` at a time."""
+        tasks = self.iter_tasks(project_id, UNLABELLED, without_prediction_of(version), page_size=size)
+        while page := list(islice(tasks, size)):
+            yield page
 
     def import_predictions(self, project_id: int, rows: Sequence[Row]) -> int:
         """Stores predictions ({"task", "result", "score", "model_version"}); returns how many."""

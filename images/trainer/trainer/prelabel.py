@@ -128,14 +128,7 @@ class Prelabeller:
         if total:
             log.info("project %d: %d tasks to pre-label with %s", project_id, total, version)
             self._backend.wait_for(project_id, version, self._backend_wait_s, should_stop)
-        previous: list[int] = []
-        while tasks := self._studio.unpredicted_tasks(project_id, version, PAGE):
-            if [task["id"] for task in tasks] == previous:
-                raise PredictionsLost(
-                    f"{self._studio.url}: tasks {previous[0]} to {previous[-1]} of project {project_id} "
-                    f"lack their predictions of {version} although these were stored"
-                )
-            previous = [task["id"] for task in tasks]
+        for tasks in self._lacking(project_id, version):
             for rows in self._predictions(project, tasks, version):
                 if should_stop():
                     return stored
@@ -158,6 +151,28 @@ class Prelabeller:
         if project.get("model_version") != version:
             self._point_at(project, version)
         return stored
+
+    def _lacking(self, project_id: int, version: str) -> Iterator[list[Row]]:
+        """Tasks without a prediction of `version`, in pages; from the start again until there is none.
+
+        Raises:
+            PredictionsLost: the caller stored a page's predictions, and the tasks lack them still.
+        """
+        previous: list[int] = []
+        while True:
+            first: list[int] = []
+            for tasks in self._studio.unpredicted_tasks(project_id, version, PAGE):
+                ids = [task["id"] for task in tasks]
+                if not first and ids == previous:
+                    raise PredictionsLost(
+                        f"{self._studio.url}: tasks {ids[0]} to {ids[-1]} of project {project_id} "
+                        f"lack their predictions of {version} although these were stored"
+                    )
+                first = first or ids
+                yield tasks
+            if not first:
+                return
+            previous = first
 
     def _predictions(self, project: Row, tasks: Sequence[Row], version: str) -> Iterator[list[Row]]:
         """One prediction per task, in batches; the next is being made while the caller stores one."""
