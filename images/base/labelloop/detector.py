@@ -131,7 +131,8 @@ class Detector:
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
-            raise RegistryError(f"{name}: the weights do not fit the config: {error}") from error
+            reason = " ".join(str(error).split())[:200]
+            raise RegistryError(f"{name}: the weights do not fit the config: {reason}") from error
         model.CLASSES = tuple(classes)
         _lower_score_threshold(model)
         pipeline = Compose(
