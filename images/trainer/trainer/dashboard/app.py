@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.sessions import SessionMiddleware
 
 from labelloop.settings import MissingSecret
-from trainer.dashboard import now
+from trainer.dashboard import now, rounds
 from trainer.dashboard.actions import PreLabelling
 from trainer.dashboard.login import LoginError, Throttle, ask_label_studio
 from trainer.dashboard.loop import Loop, UnknownProject
@@ -65,7 +65,8 @@ def create_app(loop: Loop, secret: str, ask_who: AskWho = ask_label_studio) -> F
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _add_login(app, loop, ask_who)
     _add_errors(app)
-    app.include_router(now.router)
+    for part in (now, rounds):
+        app.include_router(part.router)
     return app
 
 
