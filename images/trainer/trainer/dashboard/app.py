@@ -16,11 +16,12 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.sessions import SessionMiddleware
 
 from labelloop.settings import MissingSecret
-from trainer.dashboard import now, rounds
+from trainer.dashboard import model, now, rounds
 from trainer.dashboard.actions import PreLabelling
 from trainer.dashboard.login import LoginError, Throttle, ask_label_studio
 from trainer.dashboard.loop import Loop, UnknownProject
 from trainer.dashboard.pages import HERE, templates
+from trainer.dashboard.predictions import Looking
 from trainer.dashboard.security import (
     SESSION_COOKIE,
     SESSION_S,
@@ -43,17 +44,18 @@ def create_app(loop: Loop, secret: str, ask_who: AskWho = ask_label_studio) -> F
 
     secret: signs the sessions. ask_who: Label Studio's URL, e-mail address and password to the user, or None.
     """
-    pre_labelling = PreLabelling(loop)
+    pre_labelling, looking = PreLabelling(loop), Looking(loop)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         pre_labelling.stop()
+        looking.stop()
 
     app = FastAPI(
         title="labelloop dashboard", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
     )
-    app.state.loop, app.state.pre_labelling = loop, pre_labelling
+    app.state.loop, app.state.pre_labelling, app.state.looking = loop, pre_labelling, looking
     app.add_middleware(
         SessionMiddleware,
         secret_key=secret,
@@ -65,7 +67,7 @@ def create_app(loop: Loop, secret: str, ask_who: AskWho = ask_label_studio) -> F
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _add_login(app, loop, ask_who)
     _add_errors(app)
-    for part in (now, rounds):
+    for part in (now, rounds, model):
         app.include_router(part.router)
     return app
 

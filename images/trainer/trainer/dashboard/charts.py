@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from trainer.dashboard.security import CHART_POLICY
 
 MEDIA_TYPE = "image/svg+xml"
-WIDTH_IN, HEIGHT_IN = 7.2, 3.2
+WIDTH_IN, HEIGHT_IN = 4.8, 2.8  # narrow, so that the words can be read on a phone
+FONT_PT = 9.5
 
 _lock = threading.Lock()  # matplotlib is not for several threads
 
@@ -53,7 +54,12 @@ def chart(
     with (
         _lock,
         matplotlib.rc_context(
-            {"svg.fonttype": "none", "text.parse_math": False, "svg.hashsalt": "labelloop"}
+            {
+                "svg.fonttype": "none",
+                "text.parse_math": False,
+                "svg.hashsalt": "labelloop",
+                "font.size": FONT_PT,
+            }
         ),
         warnings.catch_warnings(),
     ):
