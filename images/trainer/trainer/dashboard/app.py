@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.sessions import SessionMiddleware
 
 from labelloop.settings import MissingSecret
-from trainer.dashboard import model, now, rounds
+from trainer.dashboard import effort, model, now, rounds
 from trainer.dashboard.actions import PreLabelling
 from trainer.dashboard.login import LoginError, Throttle, ask_label_studio
 from trainer.dashboard.loop import Loop, UnknownProject
@@ -56,6 +56,7 @@ def create_app(loop: Loop, secret: str, ask_who: AskWho = ask_label_studio) -> F
         title="labelloop dashboard", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
     )
     app.state.loop, app.state.pre_labelling, app.state.looking = loop, pre_labelling, looking
+    app.state.ledger = effort.Ledger(loop)
     app.add_middleware(
         SessionMiddleware,
         secret_key=secret,
@@ -67,7 +68,7 @@ def create_app(loop: Loop, secret: str, ask_who: AskWho = ask_label_studio) -> F
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _add_login(app, loop, ask_who)
     _add_errors(app)
-    for part in (now, rounds, model):
+    for part in (now, rounds, model, effort):
         app.include_router(part.router)
     return app
 

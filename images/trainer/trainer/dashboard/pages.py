@@ -15,7 +15,7 @@ from trainer.dashboard.security import csrf_token, user_of
 from trainer.display import duration, plural
 
 HERE = Path(__file__).parent
-NAVIGATION = (("/", "Now"), ("/rounds", "Rounds"), ("/model", "Model"))
+NAVIGATION = (("/", "Now"), ("/rounds", "Rounds"), ("/model", "Model"), ("/effort", "Effort"))
 
 templates = Jinja2Templates(HERE / "templates")
 
