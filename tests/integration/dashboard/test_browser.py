@@ -33,7 +33,7 @@ FLAGS = [
     "--no-first-run",
     "--disable-background-networking",
 ]
-PAGES = ("/", "/rounds", "/model", "/do/rollback")
+PAGES = ("/", "/rounds", "/model", "/effort", "/downloads", "/compare", "/do/rollback")
 SERIOUS = ("serious", "critical")
 
 

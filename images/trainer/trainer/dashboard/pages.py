@@ -15,7 +15,13 @@ from trainer.dashboard.security import csrf_token, user_of
 from trainer.display import duration, plural
 
 HERE = Path(__file__).parent
-NAVIGATION = (("/", "Now"), ("/rounds", "Rounds"), ("/model", "Model"), ("/effort", "Effort"))
+NAVIGATION = (
+    ("/", "Now"),
+    ("/rounds", "Rounds"),
+    ("/model", "Model"),
+    ("/effort", "Effort"),
+    ("/downloads", "Downloads"),
+)
 
 templates = Jinja2Templates(HERE / "templates")
 
