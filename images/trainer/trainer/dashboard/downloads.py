@@ -157,12 +157,10 @@ def compare(page: Asked, left: str | None = None, right: str | None = None) -> H
     left_card = chosen_card(page, left or (before[-1] if before else None))
     if left_card is None or right_card is None or page.project is None:
         return page.show("compare.html", lines=[], versions=versions, left=None, right=None)
-    scored = [
-        stored.newest_evaluation(page.loop, page.project, card.version) for card in (left_card, right_card)
-    ]
+    scored = stored.comparable_evaluations(page.loop, page.project, (left_card.version, right_card.version))
     return page.show(
         "compare.html",
-        lines=[*_about(left_card, right_card), *_scores(scored[0], scored[1])],
+        lines=[*_about(left_card, right_card), *_scores(*scored)],
         versions=versions[::-1],
         left=left_card.version,
         right=right_card.version,

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -55,21 +56,34 @@ def contents(folder: Path) -> Contents | None:
     return None if stamp is None else _contents(folder, stamp)
 
 
-def newest_evaluation(loop: Loop, project_id: int, version: str) -> Scored | None:
-    """The newest round's that scored the version, as candidate or as champion."""
+def evaluations(loop: Loop, project_id: int, version: str) -> Iterator[Scored]:
+    """A version's, as candidate or as champion, newest round first."""
     try:
         made_by = loop.models(project_id).card(version).round
     except RegistryError:
         made_by = None
     for round_ in loop.rounds.history(project_id, HISTORY):
         found = judgement(loop.rounds.folder(round_.id))
-        if found is None:
-            continue
-        if found.champion is not None and found.champion.version == version:
-            return Scored(round_, found.champion)
-        if round_.id == made_by:
-            return Scored(round_, found.candidate)
-    return None
+        if found is not None and found.champion is not None and found.champion.version == version:
+            yield Scored(round_, found.champion)
+        elif found is not None and round_.id == made_by:
+            yield Scored(round_, found.candidate)
+
+
+def newest_evaluation(loop: Loop, project_id: int, version: str) -> Scored | None:
+    return next(evaluations(loop, project_id, version), None)
+
+
+def comparable_evaluations(
+    loop: Loop, project_id: int, versions: tuple[str, str]
+) -> tuple[Scored | None, Scored | None]:
+    """Of the newest round that scored both on its hold-out; without one, the newest of each."""
+    left, right = (list(evaluations(loop, project_id, version)) for version in versions)
+    by_round = {scored.round.id: scored for scored in right}
+    for scored in left:
+        if scored.round.id in by_round:
+            return scored, by_round[scored.round.id]
+    return next(iter(left), None), next(iter(right), None)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
