@@ -33,7 +33,7 @@ FLAGS = [
     "--no-first-run",
     "--disable-background-networking",
 ]
-PAGES = ("/", "/rounds", "/model", "/effort", "/downloads", "/compare", "/do/rollback")
+PAGES = ("/", "/rounds", "/model", "/effort", "/label-errors", "/downloads", "/compare", "/do/rollback")
 SERIOUS = ("serious", "critical")
 
 

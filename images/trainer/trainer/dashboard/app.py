@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.sessions import SessionMiddleware
 
 from labelloop.settings import MissingSecret
-from trainer.dashboard import downloads, effort, model, now, rounds
+from trainer.dashboard import downloads, effort, label_errors, model, now, rounds
 from trainer.dashboard.actions import PreLabelling
 from trainer.dashboard.login import LoginError, Throttle, ask_label_studio
 from trainer.dashboard.loop import Loop, UnknownProject
@@ -69,7 +69,7 @@ def create_app(loop: Loop, secret: str, ask_who: AskWho = ask_label_studio) -> F
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _add_login(app, loop, ask_who)
     _add_errors(app)
-    for part in (now, rounds, model, effort, downloads):
+    for part in (now, rounds, model, effort, downloads, label_errors):
         app.include_router(part.router)
     return app
 

@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, status
@@ -128,6 +128,7 @@ def look(
     page: Asked,
     form: Annotated[dict[str, str], Depends(checked_form)],
     version: str | None = None,
+    then: Literal["model", "label-errors"] = "model",
 ) -> Response:
     """Has the version look at the images again, for the matrix and the worst of them."""
     card = chosen_card(page, version)
@@ -136,7 +137,7 @@ def look(
         raise HTTPException(status.HTTP_404_NOT_FOUND, "no round has scored this version yet")
     said = request.app.state.looking.begin(scored.round.id, card.version)
     request.session["said"] = {"text": said, "well": True}
-    where = f"/model?project={page.project}&version={card.version}"
+    where = f"/{then}?project={page.project}&version={card.version}"
     return RedirectResponse(where, status.HTTP_303_SEE_OTHER)
 
 
@@ -193,13 +194,14 @@ def _worst(image: SnapshotImage, truth: Boxes, found: Boxes, names: list[str]) -
     return Worst(
         image,
         agreement.seconds(wrong),
-        [_drawn(truth, f.truth, f, names, False) for f in findings if f.truth is not None],
-        [_drawn(found, f.found, f, names, True) for f in findings if f.found is not None],
+        [drawn(truth, f.truth, f, names, False) for f in findings if f.truth is not None],
+        [drawn(found, f.found, f, names, True) for f in findings if f.found is not None],
         ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "all right",
     )
 
 
-def _drawn(boxes: Boxes, index: int, finding: Finding, names: list[str], scored: bool) -> Drawn:
+def drawn(boxes: Boxes, index: int, finding: Finding, names: list[str], scored: bool) -> Drawn:
+    """A box of a comparison, with its score where it has one."""
     x1, y1, x2, y2 = (float(value) for value in boxes.xyxy[index])
     score = float(boxes.scores[index]) if scored else None
     return Drawn(x1, y1, x2 - x1, y2 - y1, names[int(boxes.labels[index])], finding.kind, score)

@@ -20,6 +20,7 @@ NAVIGATION = (
     ("/rounds", "Rounds"),
     ("/model", "Model"),
     ("/effort", "Effort"),
+    ("/label-errors", "Label errors"),
     ("/downloads", "Downloads"),
 )
 
