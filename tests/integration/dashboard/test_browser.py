@@ -142,10 +142,21 @@ def test_a_rounds_progress_arrives_by_itself_and_is_announced_once(page: Page, l
     expect(page.locator("#announcement")).to_have_text(f"Round {round_.id}: training")
     expect(page.get_by_role("img", name=re.compile("after 40 of 80 iterations"))).to_be_visible()
     expect(page.get_by_text("the log's last words")).to_be_visible()
+    drawn: list[str] = []
+    page.on("request", lambda request: drawn.append(request.url) if "loss.svg" in request.url else None)
     page.get_by_text("As a table").click()
     loop.rounds.progress(round_.id, 0.6, "iteration 48 of 80", 50.0)
     expect(page.get_by_text("60%")).to_be_visible()
     expect(page.get_by_role("columnheader", name="Loss")).to_be_visible()  # what was unfolded stays so
+    with (folder / "metrics.jsonl").open("a") as metrics:
+        metrics.write('{"iter": 41, "iterations": 80, "loss": 0.2}\n')
+    loop.rounds.progress(round_.id, 0.7, "iteration 41 of 80", 40.0)
+    expect(page.get_by_text("70%")).to_be_visible()
+    assert drawn == []  # charts are drawn now and then, not with every look
+    with (folder / "metrics.jsonl").open("a") as metrics:
+        metrics.writelines(f'{{"iter": {n}, "iterations": 80, "loss": 0.2}}\n' for n in range(42, 51))
+    expect(page.locator("img.chart[src*='at=25']")).to_be_visible()
+    assert len(drawn) == 1
     loop.rounds.move(round_.id, State.FAILED, error="stopped by the test")
     expect(page.locator("#announcement")).to_have_text(f"Round {round_.id}: failed. stopped by the test")
 

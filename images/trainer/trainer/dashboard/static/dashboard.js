@@ -9,6 +9,24 @@ function announce(before, after) {
   if (line && after && before !== after) line.textContent = after;
 }
 
+// A chart stays until its successor is there; one from the same address stays, with the newer words.
+function keepPictures(old, part) {
+  const shown = [...old.querySelectorAll("picture")];
+  [...part.querySelectorAll("picture")].forEach((fresh, index) => {
+    const kept = shown[index];
+    if (!kept) return;
+    const next = document.importNode(fresh, true).querySelector("img");
+    const image = kept.querySelector("img");
+    fresh.replaceWith(kept);
+    image.alt = next.alt;
+    const address = next.getAttribute("src");
+    if ((kept.dataset.wanted ?? image.getAttribute("src")) === address) return;
+    kept.dataset.wanted = address;
+    const swap = () => kept.replaceWith(next.parentNode);
+    next.decode().then(swap, swap);
+  });
+}
+
 function replaceParts(box, html) {
   const fresh = new DOMParser().parseFromString(html, "text/html").body;
   const spoken = box.querySelector("[data-announce]")?.dataset.announce;
@@ -17,6 +35,7 @@ function replaceParts(box, html) {
     const old = kept.get(part.id);
     if (!old || old.dataset.html === part.outerHTML) return old ?? part;
     part.dataset.html = part.outerHTML;
+    keepPictures(old, part);
     for (const details of old.querySelectorAll("details[open]")) {
       const name = details.querySelector("summary").textContent;
       for (const other of part.querySelectorAll("details"))
