@@ -12,7 +12,7 @@ from typing import Any, Optional
 from lifecycle import engine, host_python
 from lifecycle.console import Failure, line
 from lifecycle.home import Home
-from lifecycle.network import port_is_free
+from lifecycle.network import free_port, port_is_free
 from lifecycle.settings import dashboard_port
 
 ENGINE = (20, 10)
@@ -21,6 +21,7 @@ BUILD_GB = 20
 RUN_GB = 2
 HOST_BUILD_GB = 10
 MEMORY_GB = 3.5
+HOST_PORTS = ("MLBACKEND_PORT", "TRAINER_PORT")
 
 
 def check_docker(home: Home, settings: dict[str, str], *, built: bool) -> None:
@@ -52,7 +53,7 @@ def check_docker(home: Home, settings: dict[str, str], *, built: bool) -> None:
 
 
 def check_host(home: Home, settings: dict[str, str], *, built: bool, running: bool) -> None:
-    """Python, disk, memory and ports.
+    """Python, disk, memory, and the ports of all services.
 
     Raises:
         Failure: the first thing that is missing.
@@ -65,6 +66,14 @@ def check_host(home: Home, settings: dict[str, str], *, built: bool, running: bo
     )
     _memory(_memory_of_host())
     _ports(settings, running)
+    for name in HOST_PORTS:
+        if name in settings and not running and not port_is_free("127.0.0.1", int(settings[name])):
+            raise Failure(
+                f"port {settings[name]} on 127.0.0.1",
+                found="another program listening, perhaps another checkout's",
+                needed=f"a free port for {name}",
+                do=f"`make up {name}={free_port(int(settings[name]))}`.",
+            )
 
 
 def _version(name: str, found: Optional[Any], needed: tuple[int, int], do: str) -> None:

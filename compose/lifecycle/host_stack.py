@@ -18,6 +18,7 @@ from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
 from lifecycle.settings import dashboard_port
 from lifecycle.shell import answer
+from lifecycle.venvs import PACKAGES
 
 START_SECONDS = 900.0
 STOP_SECONDS = 90.0
@@ -25,7 +26,6 @@ LAUNCH_SECONDS = 20.0
 HEALTH_SECONDS = 60.0
 LOG_BYTES = 20_000_000
 _HEALTH = {"labelstudio": "provisioner.health", "trainer": "trainer.health", "mlbackend": "mlbackend.health"}
-_PACKAGES = ("images/base", "images/labelstudio", "images/mlbackend", "images/trainer")
 
 _CONFIG = """\
 ; Written by `make up`.
@@ -250,10 +250,11 @@ class HostStack:
             "LABELLOOP_HOME": str(home.root),
             "LABELSTUDIO_BIN": str(home.venvs / "labelstudio" / "bin"),
             "ML_BIN": str(home.venvs / "ml" / "bin"),
-            "PYTHONPATH": os.pathsep.join(str(home.root / package) for package in _PACKAGES),
+            "PYTHONPATH": os.pathsep.join(str(home.root / package) for package in PACKAGES),
             "PYTHONUNBUFFERED": "1",
             "OMP_NUM_THREADS": settings.get("THREADS", "1"),
             "OMP_WAIT_POLICY": "PASSIVE",
+            "MALLOC_ARENA_MAX": "2",
             "LABELSTUDIO_URL": f"http://{reach}:{port}",
             "MLBACKEND_URL": f"http://127.0.0.1:{backend}",
             "TRAINER_URL": f"http://127.0.0.1:{trainer}",
@@ -287,7 +288,7 @@ class HostStack:
         code = [
             "configs/supervisor",
             "configs/gunicorn",
-            *(f"{package}/{package.rsplit('/', 1)[1]}" for package in _PACKAGES),
+            *(f"{package}/{package.rsplit('/', 1)[1]}" for package in PACKAGES),
         ]
         return inputs_hash(
             self._home.root, code, *(f"{name}={value}" for name, value in sorted(self._settings.items()))

@@ -1,4 +1,4 @@
-"""`make test` and `make lint`, in the host runtime's ml environment with tests/requirements.lock on top."""
+"""`make test`, `make bench` and `make lint`, in the host runtime's ml environment with test tools on top."""
 
 from __future__ import annotations
 
@@ -51,17 +51,33 @@ def test(home: Home, given: Mapping[str, str]) -> None:
         line("e2e", "no Docker engine answers: the end-to-end tests run on the host runtime")
     heading("Tests")
     wanted = given.get("TESTS", "").split() or [suite for suite in _SUITES if (home.root / suite).is_dir()]
-    environment = {
+    environment = {**_programs(home, venv), "RUNTIME": os.environ.get("RUNTIME") or runtime}
+    done = subprocess.run([str(venv / "bin/pytest"), *wanted], cwd=home.root, env=environment)
+    if done.returncode != 0:
+        raise Failure(f"pytest ended with {done.returncode}", do="The first failure is above.")
+
+
+def bench(home: Home, given: Mapping[str, str]) -> None:
+    """The benchmarks of tests/bench; what they take is theirs to check."""
+    venvs.ensure_labelstudio(home)
+    venv = _environment(home)
+    heading("Benchmarks")
+    sources = [home.root / folder for folder in ("tests", "compose", *venvs.PACKAGES)]
+    environment = {**_programs(home, venv), "PYTHONPATH": os.pathsep.join(map(str, sources))}
+    command = [str(venv / "bin/python"), "-m", "bench", *(f"{name}={value}" for name, value in given.items())]
+    done = subprocess.run(command, cwd=home.root, env=environment)
+    if done.returncode != 0:
+        raise Failure(f"the benchmarks ended with {done.returncode}", do="The reason is above.")
+
+
+def _programs(home: Home, venv: Path) -> dict[str, str]:
+    """The environment, with the host runtime's programs in it."""
+    return {
+        **os.environ,
         "PATH": f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "LABELSTUDIO_BIN": str(home.venvs / "labelstudio" / "bin"),
         "ML_BIN": str(venv / "bin"),
-        "RUNTIME": os.environ.get("RUNTIME") or runtime,
     }
-    done = subprocess.run(
-        [str(venv / "bin/pytest"), *wanted], cwd=home.root, env={**os.environ, **environment}
-    )
-    if done.returncode != 0:
-        raise Failure(f"pytest ended with {done.returncode}", do="The first failure is above.")
 
 
 def _environment(home: Home) -> Path:

@@ -23,6 +23,7 @@ _ML_LOCKS = (
 _ML_PACKAGES = ("images/base", "images/mlbackend", "images/trainer")
 _LABELSTUDIO_LOCKS = ("images/labelstudio/requirements.lock",)
 _LABELSTUDIO_PACKAGES = ("images/base", "images/labelstudio")
+PACKAGES = (*_ML_PACKAGES, "images/labelstudio")
 TEST_LOCK = "tests/requirements.lock"
 
 

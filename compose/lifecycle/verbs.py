@@ -13,7 +13,8 @@ from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.lock import lock
 from lifecycle.runtime import running_stack
-from lifecycle.testing import lint, test
+from lifecycle.simulate import simulate
+from lifecycle.testing import bench, lint, test
 from lifecycle.up import build, up
 
 Given = Mapping[str, str]
@@ -108,7 +109,9 @@ VERBS: dict[str, Callable[[Home, Given], None]] = {
     "models": _labelloop("models"),
     "rollback": _rollback,
     "export": _export,
+    "simulate": simulate,
     "test": test,
+    "bench": bench,
     "lint": lint,
     "lock": _lock,
 }

@@ -229,7 +229,7 @@ def main() -> None:
     loop.drop_images(scored | set(trained))
     loop.wait_imported(scored | set(trained))
     loop.wait_prelabelled()
-    report = {"before": loop.score(options.split, options.threshold)}
+    report: dict[str, Any] = {"before": loop.score(options.split, options.threshold)}
     if options.what == "round":
         loop.correct(trained, "train")
         start = time.monotonic()

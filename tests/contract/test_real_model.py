@@ -1,6 +1,7 @@
 """A real mmdet model, small and untrained, from the registry through gunicorn to an answer."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,8 +16,10 @@ import pytest
 import requests
 from PIL import Image
 from support.backend_home import LABEL_CONFIG, PASSWORD, TRAINER_PASSWORD, wait_until
+from support.detectors import tiny_yolox
 
 from labelloop.registry import Card, Registry
+from trainer.graphs import add_graph
 
 pytest.importorskip("mmcv.ops", reason="mmcv-full is not installed")
 
@@ -26,27 +29,12 @@ AUTH = ("labelstudio", PASSWORD)
 
 
 def add_tiny_yolox(models: Path, seed: int) -> str:
-    """A YOLOX of a few thousand weights, drawn at random, as a new champion of project 1."""
-    import torch
-    from mmcv import Config
-    from mmdet.models import build_detector
-
-    from labelloop.detector import mmdet_config
-
-    config = Config.fromfile(mmdet_config("yolox/yolox_nano_8x8_300e_coco.py"))
-    config.model.backbone.widen_factor = 0.125
-    config.model.neck.update(in_channels=[32, 64, 128], out_channels=16)
-    config.model.bbox_head.update(num_classes=len(CLASSES), in_channels=16, feat_channels=16)
-    config.test_pipeline[1]["img_scale"] = (128, 128)
-    config.data.test.pipeline = config.test_pipeline
-    torch.manual_seed(seed)
-    model = build_detector(config.model)
-    weights = models / "tiny.pth"
-    models.mkdir(parents=True, exist_ok=True)
-    torch.save(model.state_dict(), weights)
+    """A new champion of project 1, with its graph."""
     project = Registry(models).project(1)
-    version = project.write(Card(detector="tiny", classes=CLASSES), config.pretty_text, weights)
-    weights.unlink()
+    folder = tiny_yolox(models / "tiny", CLASSES, seed)
+    card = Card(detector="tiny", classes=CLASSES, graph=add_graph(folder, []))
+    version = project.write(card, (folder / "config.py").read_text(), folder / "weights.pth")
+    shutil.rmtree(folder)
     project.promote(version)
     return version
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e.stack import Stack
 from support import shapes
+from support.stack import Stack
 
 ITERATIONS = 180
 TEST_S = 3600

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 import requests
-from e2e.stack import Stack, wait_for
 from PIL import Image
 from support import shapes
+from support.stack import Stack, wait_for
 
 from labelloop.boxes import iou_matrix
 from labelloop.labels import parse_label_config

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.stack import Stack, wait_for
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from support.stack import Stack, wait_for
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [

@@ -11,8 +11,8 @@ from contextlib import closing
 from itertools import islice
 
 import pytest
-from e2e.stack import Stack, wait_for
 from support import shapes
+from support.stack import Stack, wait_for
 
 from labelloop.registry import Card, Registry, sha256_file
 from labelloop.studio import UNLABELLED, without_prediction_of

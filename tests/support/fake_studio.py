@@ -19,7 +19,8 @@ Answer = tuple[int, Any]
 @dataclass
 class FakeStudio:
     """State that tests set up and look at. url: where it is served. down: every request is dropped with 503;
-    refuse: tasks whose boxes are refused.
+    refuse: tasks whose boxes are refused. pages: of each page of tasks that was asked for, its number and how
+    many tasks the query found.
     """
 
     url: str = ""
@@ -32,6 +33,7 @@ class FakeStudio:
     storage: Row = field(default_factory=dict)
     down: bool = False
     refuse: set[int] = field(default_factory=set)
+    pages: list[tuple[int, int]] = field(default_factory=list)
     before_import: Callable[[list[Row]], None] = lambda rows: None
     after_import: Callable[[], None] = lambda: None
 
@@ -89,7 +91,8 @@ class FakeStudio:
         return 200, self.projects[project_id]
 
     def _page(self, query: dict[str, list[str]]) -> Row:
-        conditions = json.loads(query["query"][0])["filters"]["items"]
+        asked = json.loads(query["query"][0])
+        conditions = asked["filters"]["items"]
         number, size = int(query["page"][0]), int(query["page_size"][0])
         project = int(query["project"][0])
         rows = [
@@ -97,6 +100,8 @@ class FakeStudio:
             for task in self.tasks.values()
             if task["project"] == project and all(self._meets(task, condition) for condition in conditions)
         ]
+        rows.sort(key=lambda task: task["id"], reverse=asked["ordering"] == ["-tasks:id"])
+        self.pages.append((number, len(rows)))
         return {"tasks": rows[(number - 1) * size : number * size], "total": len(rows)}
 
     def _meets(self, task: Row, condition: Row) -> bool:
@@ -112,6 +117,8 @@ class FakeStudio:
                 return not set(value) & set(self.versions_of(task["id"]))
             case "id", "in_list":
                 return task["id"] in value
+            case "id", "in":
+                return bool(value["min"] <= task["id"] <= value["max"])
         raise AssertionError(f"the fake knows no filter {condition}")
 
     def _sync(self) -> Answer:

@@ -1,7 +1,7 @@
 """The model registry: immutable versions of a project's model, and the pointer to the one in service.
 
     <models>/<project id>/champion          one line, the name of the version in service
-    <models>/<project id>/v0007/            config.py, weights.pth, card.json
+    <models>/<project id>/v0007/            config.py, weights.pth, card.json, graph.xml, graph.bin
 
 A version is written under a temporary name, fsynced and renamed, the pointer is replaced atomically: a
 reader sees all of a version or none of it.
@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from labelloop import graph
 from labelloop.files import fsync_dir, write_text
 
 STARTING_VERSION = "v0000"
@@ -31,7 +32,7 @@ class RegistryError(RuntimeError):
 
 
 class Card(BaseModel):
-    """What is known of a version."""
+    """What is known of a version. graph: how its graph compares with the network, or why it has none."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -50,6 +51,7 @@ class Card(BaseModel):
     verdict: str = ""
     reason: str = ""
     score_thresholds: dict[str, float] = Field(default_factory=dict)
+    graph: str = ""
     seconds: float = 0.0
     device: str = "cpu"
     libraries: dict[str, str] = Field(default_factory=dict)
@@ -118,8 +120,8 @@ class ProjectModels:
     def write(self, card: Card, config_text: str, weights: Path) -> str:
         """Adds a version and returns its name; the champion stays as it is.
 
-        weights: a file that holds a state_dict alone. It is linked where the file system allows, else
-        copied, so it must not be changed afterwards.
+        weights: a file that holds a state_dict alone; a graph beside it comes along. They are linked where
+        the file system allows, else copied, so they must not be changed afterwards.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self._clear_unfinished()
@@ -128,6 +130,9 @@ class ProjectModels:
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.path))
         temporary.chmod(0o755)
         _link_or_copy(weights, temporary / "weights.pth")
+        for part in graph.FILES:
+            if (weights.parent / part).is_file():
+                _link_or_copy(weights.parent / part, temporary / part)
         complete = card.model_copy(
             update={"version": name, "weights_sha256": sha256_file(temporary / "weights.pth")}
         )

@@ -36,6 +36,8 @@ def label_studio_environment(settings: Settings) -> dict[str, str]:
         "LABEL_STUDIO_FRONTEND_SENTRY_DSN": "",
         "LABEL_STUDIO_FEATURE_FLAGS_OFFLINE": "true",
         "LABEL_STUDIO_CONVERTER_DOWNLOAD_RESOURCES": "false",
+        # Storing predictions recounts the tasks they are for; without this, all of the project each time.
+        "LABEL_STUDIO_fflag_fix_back_4620_memory_efficient_predictions_import_08012025_short": "true",
         # Whom it may call: the backend, and nothing else of what is banned but the stack's own network.
         "LABEL_STUDIO_ML_BLOCK_LOCAL_IP": "false",
         "LABEL_STUDIO_SSRF_PROTECTION_ENABLED": "true",

@@ -176,7 +176,8 @@ class Champions:
         folder = models.folder(version)
         check_weights(folder, models.card(version).weights_sha256)
         detector = self._load_detector(folder)
-        self._forward(detector, [np.zeros((_WARM_UP_SIDE, _WARM_UP_SIDE, 3), dtype=np.uint8)])
+        # Not in the lane: the first pass takes longest, and what serves goes on meanwhile.
+        detector.predict([np.zeros((_WARM_UP_SIDE, _WARM_UP_SIDE, 3), dtype=np.uint8)])
         return Champion(version, detector, self._images, self._forward, self._threshold)
 
     def _make_room(self, newest: Place) -> None:

@@ -63,7 +63,8 @@ def _write_coco(snapshot: Snapshot, folder: Path, home: Path) -> None:
     sides = _copy_images(snapshot, folder, home, lambda image: "images")
     for side, images in sides.items():
         named = [replace(image, file=f"images/{image.file}") for image in images]
-        (folder / f"{side}.json").write_text(snapshot.coco_json(named), encoding="utf-8")
+        with (folder / f"{side}.json").open("w", encoding="utf-8") as file:
+            file.writelines(snapshot.coco_lines(named))
 
 
 def _write_yolo(snapshot: Snapshot, folder: Path, home: Path) -> None:

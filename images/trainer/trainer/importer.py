@@ -41,8 +41,23 @@ CREATE INDEX IF NOT EXISTS unusable ON files (path) WHERE reason IS NOT NULL;
 CREATE TABLE IF NOT EXISTS synced (storage TEXT PRIMARY KEY, newest INTEGER NOT NULL);
 """
 
-_UPSERT = """
-INSERT INTO files (path, size, mtime_ns, checked, reason) VALUES (?, ?, ?, ?, ?)
+# One look at the folder, beside what is known: in the database, since it takes no memory there.
+_FOUND = """
+CREATE TEMP TABLE found (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT
+) WITHOUT ROWID
+"""
+
+_COUNT_NEW = """
+SELECT count(*) FROM found LEFT JOIN files ON files.path = found.path
+WHERE files.path IS NULL AND found.reason IS NULL
+"""
+
+_MERGE = """
+INSERT INTO files (path, size, mtime_ns, checked, reason)
+SELECT found.path, found.size, found.mtime_ns, found.reason IS NOT NULL, found.reason
+FROM found LEFT JOIN files ON files.path = found.path
+WHERE files.path IS NULL OR files.size != found.size OR files.mtime_ns != found.mtime_ns
 ON CONFLICT (path) DO UPDATE SET
     size = excluded.size, mtime_ns = excluded.mtime_ns, checked = excluded.checked, reason = excluded.reason
 """
@@ -69,12 +84,6 @@ class Scan:
     quiet_s: float
 
 
-@dataclass(frozen=True)
-class Seen:
-    size: int
-    mtime_ns: int
-
-
 class ImageIndex:
     """What is known of the files below volumes/images."""
 
@@ -94,56 +103,52 @@ class ImageIndex:
 
     def scan(self) -> Scan:
         """Brings the index up to date with the folder."""
-        found: dict[str, Seen] = {}
-        unusable: dict[str, str] = {}
         newest_change = 0.0
-        for path, entry, reason in _walk(self.images_dir):
-            name = _printable(path)
-            if entry is None:
-                unusable[name] = reason
-                found[name] = Seen(0, 0)
-                continue
-            stat = entry.stat()
-            found[name] = Seen(stat.st_size, stat.st_mtime_ns)
-            newest_change = max(newest_change, stat.st_ctime)
-            if name != path:
-                unusable[name] = NOT_UTF8
-            elif reason:
-                unusable[name] = reason
+
+        def look() -> Iterator[tuple[str, int, int, str | None]]:
+            nonlocal newest_change
+            for path, entry, reason in _walk(self.images_dir):
+                name = _printable(path)
+                if entry is None:
+                    yield name, 0, 0, reason
+                    continue
+                stat = entry.stat()
+                newest_change = max(newest_change, stat.st_ctime)
+                yield name, stat.st_size, stat.st_mtime_ns, (reason if name == path else NOT_UTF8) or None
+
         with self._transaction() as connection:
-            known = {
-                path: Seen(size, mtime)
-                for path, size, mtime in connection.execute("SELECT path, size, mtime_ns FROM files")
-            }
-            gone = [(path,) for path in known.keys() - found.keys()]
-            changed = [path for path, seen in found.items() if known.get(path) != seen]
-            connection.executemany("DELETE FROM files WHERE path = ?", gone)
-            connection.executemany(
-                _UPSERT,
-                ((p, found[p].size, found[p].mtime_ns, p in unusable, unusable.get(p)) for p in changed),
-            )
-        new = sum(1 for path in changed if path not in known and path not in unusable)
-        return Scan(len(found) - len(unusable), new, time.time() - newest_change)
+            connection.execute(_FOUND)
+            connection.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?, ?)", look())
+            connection.execute("DELETE FROM files WHERE path NOT IN (SELECT path FROM found)")
+            new = connection.execute(_COUNT_NEW).fetchone()[0]
+            connection.execute(_MERGE)
+            images = connection.execute("SELECT count(*) FROM found WHERE reason IS NULL").fetchone()[0]
+        return Scan(images, new, time.time() - newest_change)
 
     def check(self, seconds: float, should_stop: Callable[[], bool] = lambda: False) -> int:
-        """Decodes files not decoded yet, for about `seconds`; returns how many are left."""
+        """Decodes files not decoded yet, for about `seconds`; returns how many are left.
+
+        What it learns is written at the end, in one transaction: one each waits for the disk longer than most
+        files take to decode.
+        """
         deadline = time.monotonic() + seconds
         with self._transaction() as connection:
             rows = connection.execute(
                 "SELECT path, size, mtime_ns FROM files WHERE NOT checked ORDER BY id LIMIT ?", (_READ,)
             ).fetchall()
+        learnt = []
         for path, size, mtime_ns in rows:
             if time.monotonic() > deadline or should_stop():
                 break
             reason = self._reason(path)
             if reason:
                 log.warning("%s cannot be used: %s", self.images_dir / path, reason)
-            with self._transaction() as connection:
-                connection.execute(
-                    "UPDATE files SET checked = 1, reason = ? WHERE path = ? AND size = ? AND mtime_ns = ?",
-                    (reason, path, size, mtime_ns),
-                )
+            learnt.append((reason, path, size, mtime_ns))
         with self._transaction() as connection:
+            connection.executemany(
+                "UPDATE files SET checked = 1, reason = ? WHERE path = ? AND size = ? AND mtime_ns = ?",
+                learnt,
+            )
             return int(connection.execute("SELECT count(*) FROM files WHERE NOT checked").fetchone()[0])
 
     def _reason(self, path: str) -> str | None:

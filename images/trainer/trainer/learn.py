@@ -3,7 +3,8 @@
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from pprint import pformat
@@ -16,15 +17,22 @@ from mmdet.datasets import build_dataset
 
 from labelloop.detector import load_detector_config, load_weights
 from labelloop.files import fsync_dir, write_text
-from labelloop.images import ImageError, read_image
+from labelloop.images import ImageError, Pixels, read_image
 from labelloop.registry import Card
 from labelloop.settings import Settings
 from trainer import loading as _loading  # noqa: F401 - registers the loader with mmdet
+from trainer.graphs import add_graph
 from trainer.hooks import Diverged
 from trainer.job import CANDIDATE, LAST_CHECKPOINT, METRICS, Job
 from trainer.recipe import fit_data, fit_look, fit_model, fit_run
-from trainer.snapshot import Snapshot
-from trainer.start import class_keys, fit_state, label_rows, new_model
+from trainer.snapshot import Snapshot, SnapshotImage
+from trainer.start import blend, class_keys, fit_state, knows_every_label, label_rows, new_model
+
+GRAPH_IMAGES = 32
+# Of a detector's learning rate and of the starting weights, when those know every label already: at the full
+# rate they forget more than the first few dozen images teach.
+FINE_TUNING_LR = 0.1
+FINE_TUNING_KEEP = 0.3
 
 
 def learn(folder: Path, settings: Settings) -> None:
@@ -50,10 +58,10 @@ def learn(folder: Path, settings: Settings) -> None:
     served = config_text(config)
     model = new_model(config)
     to_label = label_rows(job.start_classes, snapshot.label_config)
-    start = load_weights(Path(job.start_weights))
-    model.load_state_dict(
-        fit_state(model.state_dict(), start, class_keys(config, len(snapshot.classes)), to_label)
-    )
+    published = load_weights(Path(job.start_weights))
+    start = fit_state(model.state_dict(), published, class_keys(config, len(snapshot.classes)), to_label)
+    fine_tuning = knows_every_label(to_label, len(snapshot.classes))
+    model.load_state_dict(start)
     model.CLASSES = tuple(snapshot.classes)
 
     seed = job.seed + _iterations_behind(folder)
@@ -61,6 +69,8 @@ def learn(folder: Path, settings: Settings) -> None:
     write_text(annotations, snapshot.coco_json(snapshot.train))
     fit_data(config, annotations, settings.labelloop_home, snapshot.classes)
     fit_run(config, folder, job.iterations, seed, device, job.checkpoint_every_s)
+    if fine_tuning:
+        config.optimizer.lr *= FINE_TUNING_LR
     set_random_seed(seed)
     try:
         train_detector(model, build_dataset(config.data.train), config)
@@ -83,9 +93,10 @@ def learn(folder: Path, settings: Settings) -> None:
         device=torch.cuda.get_device_name() if device == "cuda" else f"cpu, {job.threads} threads",
         libraries=libraries(),
     )
-    _write_candidate(
-        folder, served, {key: value.detach().cpu() for key, value in model.state_dict().items()}, card
-    )
+    state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
+    if fine_tuning:
+        state = blend(state, start, FINE_TUNING_KEEP)
+    _write_candidate(folder, served, state, card, _readable(snapshot.holdout, settings, GRAPH_IMAGES))
 
 
 def libraries() -> dict[str, str]:
@@ -102,14 +113,19 @@ def config_text(config: Config) -> str:
 
 def _require_a_readable_image(snapshot: Snapshot, settings: Settings) -> None:
     """Without one, mmdet would draw images for ever."""
-    reason = "the snapshot has none"
-    for image in snapshot.train:
-        try:
-            read_image(settings.labelloop_home / image.file)
-            return
-        except ImageError as error:
-            reason = str(error)
-    raise ValueError(f"none of the {len(snapshot.train)} training images can be read: {reason}")
+    if not _readable(snapshot.train, settings, 1):
+        raise ValueError(f"none of the {len(snapshot.train)} training images can be read any more")
+
+
+def _readable(images: Sequence[SnapshotImage], settings: Settings, at_most: int) -> list[Pixels]:
+    """The first images that can be read."""
+    found: list[Pixels] = []
+    for image in images:
+        if len(found) == at_most:
+            break
+        with suppress(ImageError):
+            found.append(read_image(settings.labelloop_home / image.file))
+    return found
 
 
 def _iterations_behind(folder: Path) -> int:
@@ -119,7 +135,10 @@ def _iterations_behind(folder: Path) -> int:
     return len((folder / METRICS).read_bytes().splitlines())
 
 
-def _write_candidate(folder: Path, config: str, state: Mapping[str, torch.Tensor], card: Card) -> None:
+def _write_candidate(
+    folder: Path, config: str, state: Mapping[str, torch.Tensor], card: Card, images: Sequence[Pixels]
+) -> None:
+    """images: what its graph is checked on."""
     temporary = folder / f".{CANDIDATE}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
@@ -127,6 +146,8 @@ def _write_candidate(folder: Path, config: str, state: Mapping[str, torch.Tensor
     with (temporary / "weights.pth").open("rb") as written:
         os.fsync(written.fileno())
     write_text(temporary / "config.py", config)
-    write_text(temporary / "card.json", card.model_dump_json(indent=2) + "\n")
+    write_text(temporary / "card.json", card.model_dump_json() + "\n")
+    complete = card.model_copy(update={"graph": add_graph(temporary, images)})
+    write_text(temporary / "card.json", complete.model_dump_json(indent=2) + "\n")
     temporary.rename(folder / CANDIDATE)
     fsync_dir(folder)

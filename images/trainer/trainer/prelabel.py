@@ -8,7 +8,8 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,20 +128,12 @@ class Prelabeller:
         if total:
             log.info("project %d: %d tasks to pre-label with %s", project_id, total, version)
             self._backend.wait_for(project_id, version, self._backend_wait_s, should_stop)
-        previous: list[int] = []
-        while tasks := self._studio.unpredicted_tasks(project_id, version, PAGE):
-            if [task["id"] for task in tasks] == previous:
-                raise PredictionsLost(
-                    f"{self._studio.url}: tasks {previous[0]} to {previous[-1]} of project {project_id} "
-                    f"lack their predictions of {version} although these were stored"
-                )
-            previous = [task["id"] for task in tasks]
-            for start in range(0, len(tasks), BATCH):
+        for tasks in self._lacking(project_id, version):
+            for rows in self._predictions(project, tasks, version):
                 if should_stop():
                     return stored
-                batch = tasks[start : start + BATCH]
-                stored += self._store(project_id, version, self._predict(project, batch, version))
-                done += len(batch)
+                stored += self._store(project_id, version, rows)
+                done += len(rows)
                 total = max(total, done)
                 eta = (time.monotonic() - started) / done * (total - done)
                 self._report(Progress(project_id, version, done, total, eta, _now()), on_progress)
@@ -159,9 +152,40 @@ class Prelabeller:
             self._point_at(project, version)
         return stored
 
-    def _predict(self, project: Row, tasks: Sequence[Row], version: str) -> list[Row]:
+    def _lacking(self, project_id: int, version: str) -> Iterator[list[Row]]:
+        """Tasks without a prediction of `version`, in pages; from the start again until there is none.
+
+        Raises:
+            PredictionsLost: the caller stored a page's predictions, and the tasks lack them still.
+        """
+        previous: list[int] = []
+        while True:
+            first: list[int] = []
+            for tasks in self._studio.unpredicted_tasks(project_id, version, PAGE):
+                ids = [task["id"] for task in tasks]
+                if not first and ids == previous:
+                    raise PredictionsLost(
+                        f"{self._studio.url}: tasks {ids[0]} to {ids[-1]} of project {project_id} "
+                        f"lack their predictions of {version} although these were stored"
+                    )
+                first = first or ids
+                yield tasks
+            if not first:
+                return
+            previous = first
+
+    def _predictions(self, project: Row, tasks: Sequence[Row], version: str) -> Iterator[list[Row]]:
+        """One prediction per task, in batches; the next is being made while the caller stores one."""
         created = datetime.fromisoformat(project["created_at"])
-        return self._backend.predict(project, tasks, f"{project['id']}.{int(created.timestamp())}", version)
+        uid = f"{project['id']}.{int(created.timestamp())}"
+        with ThreadPoolExecutor(1, thread_name_prefix="predict") as ahead:
+            batches = (tasks[start : start + BATCH] for start in range(0, len(tasks), BATCH))
+            pending = ahead.submit(self._backend.predict, project, next(batches), uid, version)
+            for batch in batches:
+                rows = pending.result()
+                pending = ahead.submit(self._backend.predict, project, batch, uid, version)
+                yield rows
+            yield pending.result()
 
     def _store(self, project_id: int, version: str, rows: list[Row]) -> int:
         """Stores what nobody else (Label Studio asks the backend too) has stored meanwhile; how many."""

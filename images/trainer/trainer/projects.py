@@ -7,6 +7,8 @@ from labelloop.studio import Studio
 
 Row = dict[str, Any]
 
+SIMULATED = "Made by `labelloop simulate`, which deletes it when it ends."
+
 
 class NoProject(RuntimeError):
     """It cannot be told which project is meant; the message lists those there are."""
@@ -23,6 +25,11 @@ def _draws_boxes(project: Row) -> bool:
     except LabelConfigError:
         return False
     return True
+
+
+def retrains_itself(project: Row) -> bool:
+    """Whether new labels alone start rounds; a simulation asks for its rounds at set numbers of labels."""
+    return project.get("description") != SIMULATED
 
 
 def choose(projects: list[Row], wanted: int | None) -> Row:

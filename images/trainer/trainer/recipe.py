@@ -76,12 +76,9 @@ def fit_data(config: Config, annotations: Path, images: Path, classes: Sequence[
             part.update(type="LoadSnapshotImage", long_side=long_side)
 
 
-def fit_run(
-    config: Config, folder: Path, iterations: int, seed: int, device: str, checkpoint_every_s: float
-) -> None:
-    """Sets the length, the learning rate's course, the device, and our hooks in place of mmdet's."""
-    config.runner = dict(type="IterBasedRunner", max_iters=iterations)
-    config.lr_config = dict(
+def learning_rate_course(iterations: int) -> dict[str, Any]:
+    """mmcv's lr_config: a linear warm-up, then half a cosine."""
+    return dict(
         policy="CosineAnnealing",
         min_lr_ratio=FINAL_LR_RATIO,
         by_epoch=False,
@@ -89,6 +86,14 @@ def fit_run(
         warmup_iters=max(1, round(iterations * WARMUP_PART)),
         warmup_ratio=0.1,
     )
+
+
+def fit_run(
+    config: Config, folder: Path, iterations: int, seed: int, device: str, checkpoint_every_s: float
+) -> None:
+    """Sets the length, the learning rate's course, the device, and our hooks in place of mmdet's."""
+    config.runner = dict(type="IterBasedRunner", max_iters=iterations)
+    config.lr_config = learning_rate_course(iterations)
     config.custom_hooks = [
         dict(
             type="LastCheckpointHook",

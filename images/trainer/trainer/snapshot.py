@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from labelloop.files import write_bytes, write_text
+from labelloop.files import replacing, write_bytes
 from labelloop.images import SUFFIXES, ImageError, image_size, read_image
 from labelloop.labels import LabelConfig, parse_label_config
 from labelloop.regions import from_results
@@ -83,22 +83,24 @@ class Snapshot:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over classes, image bytes, sides and boxes, whatever the files' order and names."""
-        rows = sorted(
-            [
-                image.sha256,
-                image.side,
-                sorted([label, *(round(side, 2) for side in box)] for label, box in _pairs(image)),
-            ]
-            for image in self.images
-        )
-        return hashlib.sha256(json.dumps([self.classes, rows]).encode()).hexdigest()
+        digest = hashlib.sha256(f"[{json.dumps(self.classes)}, [".encode())
+        for position, image in enumerate(sorted(self.images, key=lambda image: image.sha256)):
+            boxes = sorted([label, *(round(side, 2) for side in box)] for label, box in _pairs(image))
+            row = json.dumps([image.sha256, image.side, boxes])
+            digest.update((", " if position else "").encode() + row.encode())
+        digest.update(b"]]")
+        return digest.hexdigest()
 
-    def coco_json(self, images: Iterable[SnapshotImage]) -> str:
+    def coco_json(self, images: Sequence[SnapshotImage]) -> str:
         """Some of the images as COCO's json; category ids are 1 + the class's index."""
-        return json.dumps(_coco(self.classes, images))
+        return "".join(self.coco_lines(images))
+
+    def coco_lines(self, images: Sequence[SnapshotImage]) -> Iterator[str]:
+        """`coco_json` in pieces, to be written as they come."""
+        return _coco(self.classes, images, {})
 
     def write(self, round_dir: Path) -> None:
-        document = _coco(self.classes, self.images) | {
+        more = {
             "info": {
                 "project": self.project,
                 "fingerprint": self.fingerprint,
@@ -107,7 +109,11 @@ class Snapshot:
             "skipped": self.skipped,
             "warnings": self.warnings,
         }
-        write_text(round_dir / SNAPSHOT, json.dumps(document, indent=1) + "\n")
+        with (
+            replacing(round_dir / SNAPSHOT) as temporary,
+            temporary.open("w", encoding="utf-8") as file,
+        ):
+            file.writelines(_coco(self.classes, self.images, more))
 
     @classmethod
     def load(cls, round_dir: Path) -> "Snapshot":
@@ -220,7 +226,7 @@ class _Collector:
     def _read(
         self, task: Mapping[str, Any], url: object, annotation: Mapping[str, Any]
     ) -> tuple[SnapshotImage, list[str]]:
-        source = resolve_task_image(url, self._settings)
+        source = resolve_task_image(url, self._settings, task["id"])
         try:
             content = source if isinstance(source, bytes) else source.read_bytes()
         except OSError as error:
@@ -306,31 +312,49 @@ def _pairs(image: SnapshotImage) -> Iterable[tuple[int, tuple[float, float, floa
     return zip(image.labels, image.xyxy, strict=True)
 
 
-def _coco(classes: Sequence[str], images: Iterable[SnapshotImage]) -> dict[str, Any]:
-    rows: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for image in images:
-        rows.append(
-            {
-                "id": image.id,
-                "file_name": image.file,
-                "width": image.width,
-                "height": image.height,
-                "sha256": image.sha256,
-                "task": image.task,
-                "side": image.side,
-            }
-        )
-        for label, (x1, y1, x2, y2) in _pairs(image):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image.id,
-                    "category_id": label + 1,
-                    "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": (x2 - x1) * (y2 - y1),
-                    "iscrowd": 0,
-                }
-            )
+def _coco(
+    classes: Sequence[str], images: Sequence[SnapshotImage], more: Mapping[str, object]
+) -> Iterator[str]:
+    """COCO's json with `more` in it, a line an image and a box.
+
+    In pieces: as one document it takes ten times the memory of the images themselves.
+    """
+    yield '{"images": ['
+    yield from _lines(_image_row(image) for image in images)
+    yield '\n],\n"annotations": ['
+    yield from _lines(_box_rows(images))
     categories = [{"id": index + 1, "name": name} for index, name in enumerate(classes)]
-    return {"images": rows, "annotations": annotations, "categories": categories}
+    yield f'\n],\n"categories": {json.dumps(categories)}'
+    for name, value in more.items():
+        yield f",\n{json.dumps(name)}: {json.dumps(value)}"
+    yield "}\n"
+
+
+def _lines(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    for position, row in enumerate(rows):
+        yield (",\n" if position else "\n") + json.dumps(row)
+
+
+def _image_row(image: SnapshotImage) -> dict[str, object]:
+    return {
+        "id": image.id,
+        "file_name": image.file,
+        "width": image.width,
+        "height": image.height,
+        "sha256": image.sha256,
+        "task": image.task,
+        "side": image.side,
+    }
+
+
+def _box_rows(images: Iterable[SnapshotImage]) -> Iterator[dict[str, object]]:
+    boxes = ((image.id, label, box) for image in images for label, box in _pairs(image))
+    for number, (image_id, label, (x1, y1, x2, y2)) in enumerate(boxes, start=1):
+        yield {
+            "id": number,
+            "image_id": image_id,
+            "category_id": label + 1,
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "area": (x2 - x1) * (y2 - y1),
+            "iscrowd": 0,
+        }

@@ -48,6 +48,24 @@ def label_rows(classes: Sequence[str], config: LabelConfig) -> tuple[int | None,
     return LabelMap.build(classes, config).to_label
 
 
+def knows_every_label(to_label: Sequence[int | None], labels: int) -> bool:
+    """Whether each of `labels` labels starts from a class of the weights, none at random."""
+    return set(range(labels)) <= set(to_label)
+
+
+def blend(trained: State, start: State, keep: float) -> dict[str, torch.Tensor]:
+    """Weights between a fine-tune and what it started from; `keep` is the start's share, 0..1.
+
+    WiSE-FT (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022): the mean of both weights
+    keeps more of what the start knew than the fine-tune does, and most of what was learnt. Counters stay
+    those of the fine-tune.
+    """
+    return {
+        key: torch.lerp(value, start[key].to(value), keep) if value.is_floating_point() else value
+        for key, value in trained.items()
+    }
+
+
 def fit_state(
     target: State, source: State, keys: set[str], to_label: Sequence[int | None]
 ) -> dict[str, torch.Tensor]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labelloop.registry import Registry
-from labelloop.studio import Studio
+from labelloop.studio import UNLABELLED, Studio
 from trainer import health, heartbeat
 from trainer.display import Display, plural
 from trainer.prelabel import Prelabeller, Progress, read_progress
@@ -60,6 +60,13 @@ def show_progress(progress: Progress, display: Display) -> None:
     display.update("pre-labels", fraction, progress.eta_seconds, message)
 
 
+def _is_shown(studio: Studio, project_id: int, version: str) -> bool:
+    """Whether the project shows `version`, as far as there is a task that could hold a prediction of it."""
+    return studio.project(project_id).get("model_version") in (version, "", None) or not studio.count_tasks(
+        project_id, UNLABELLED
+    )
+
+
 def follow_predictions(
     studio: Studio,
     prelabeller: Prelabeller,
@@ -80,9 +87,7 @@ def follow_predictions(
         missing = prelabeller.missing(project_id, version) if version else 0
         progress = read_progress(rounds_dir, project_id)
         current = progress if progress is not None and progress.version == version else None
-        if not missing and (
-            version is None or studio.project(project_id).get("model_version") in (version, "", None)
-        ):
+        if not missing and (version is None or _is_shown(studio, project_id, version)):
             if current is not None and current.eta_seconds is None and display.showing:
                 show_progress(current, display)
             display.finish()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from labelloop.detector import load_detector_config
-from labelloop.files import replacing
+from labelloop.files import replacing, write_text
 from labelloop.registry import STARTING_VERSION, Card, Registry, sha256_file
 from labelloop.settings import Settings
 
@@ -144,6 +144,7 @@ def write_starting_model(project_id: int, settings: Settings) -> str:
         WeightsError: the starting weights cannot be had. registry.RegistryError: the champion pointer is
         damaged.
     """
+    from trainer.graphs import add_graph
     from trainer.learn import config_text, libraries
     from trainer.recipe import fit_model
 
@@ -165,9 +166,12 @@ def write_starting_model(project_id: int, settings: Settings) -> str:
             libraries=libraries(),
         )
         with tempfile.TemporaryDirectory() as folder:
-            weights = Path(folder) / "weights.pth"
+            weights = Path(folder, "weights.pth")
             save(found.state, weights)
-            models.write(card, config_text(config), weights)
+            write_text(Path(folder, "config.py"), config_text(config))
+            write_text(Path(folder, "card.json"), card.model_dump_json())
+            graph = add_graph(Path(folder), [])
+            models.write(card.model_copy(update={"graph": graph}), config_text(config), weights)
     models.promote(STARTING_VERSION)
     return STARTING_VERSION
 

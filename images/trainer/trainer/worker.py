@@ -23,7 +23,7 @@ from trainer.importer import ImageIndex, Importer
 from trainer.locks import Busy, holding
 from trainer.prelabel import Prelabeller
 from trainer.process import RETRY, STOPPED, Child, describe
-from trainer.projects import detection_projects
+from trainer.projects import detection_projects, retrains_itself
 from trainer.rounds import Round, Rounds, State
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Worker:
             models = self._registry.project(project["id"])
             if models.champion() is None:
                 self._start(project["id"])
-            else:
+            elif retrains_itself(project):
                 self._request_if_due(project["id"])
             if self._stamps.get(project["id"]) != models.champion_stamp():
                 self._stamps[project["id"]] = models.champion_stamp()

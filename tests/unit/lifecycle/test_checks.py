@@ -99,3 +99,15 @@ def test_a_host_without_the_right_python(monkeypatch: pytest.MonkeyPatch) -> Non
         Failure, match=r"Python: found no python3.11 with venv.*needed 3.11\. Install python3.11"
     ):
         host_python.find_python()
+
+
+@pytest.mark.parametrize("name", ["MLBACKEND_PORT", "TRAINER_PORT"])
+def test_without_docker_the_inner_ports_must_be_free_too(home: Home, name: str) -> None:
+    """Or this checkout's services would talk to another's."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        settings = SETTINGS | {name: str(other.getsockname()[1])}
+        with pytest.raises(Failure, match=rf"needed a free port for {name}\. `make up {name}=\d+`"):
+            checks.check_host(home, settings, built=True, running=False)
+        checks.check_host(home, settings, built=True, running=True)

@@ -89,7 +89,8 @@ class RoundRunner:
         write_text(progress_path(self._rounds.root, 1), json.dumps(progress.__dict__))
         time.sleep(0.1)
         self._fake.predictions += rows
-        self._fake.projects[1]["model_version"] = version
+        if rows:  # Label Studio takes no version without a prediction
+            self._fake.projects[1]["model_version"] = version
 
 
 @pytest.fixture
@@ -122,6 +123,19 @@ def test_retrain_shows_stages_verdict_and_pre_labels(
     assert "2/3 training" in result.output
     assert "promoted v0001: mAP 0.500 → 0.600 on 1 hold-out image" in result.output
     assert "pre-labels: 1 of 1 images with v0001" in result.output
+
+
+def test_with_every_image_labelled_there_are_no_pre_labels_to_wait_for(
+    run: Run, worker: RoundRunner, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch.follow_predictions, "__defaults__", (2.0,))
+    fake_studio.projects[1]["model_version"] = "v0000"
+    for task in fake_studio.tasks.values():
+        task["total_annotations"] = 1
+    with worker:
+        result = run("retrain")
+    assert result.exit_code == 0, result.output
+    assert "promoted v0001" in result.output
 
 
 def test_a_champion_that_stays_is_no_error(run: Run, worker: RoundRunner, learning: FakeLearning) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import time
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -245,6 +246,23 @@ def test_looking_at_many_files_again_is_cheap(index: ImageIndex, images: Path) -
     started = time.perf_counter()
     assert index.scan().new == 0
     assert time.perf_counter() - started < 1.0
+
+
+def test_looking_takes_no_more_memory_for_more_files(index: ImageIndex, images: Path) -> None:
+    def peak(count: int) -> int:
+        folder = images / str(count)
+        folder.mkdir()
+        for number in range(count):
+            (folder / f"{number}.jpg").touch()
+        tracemalloc.start()
+        try:
+            assert index.scan().new == count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    few = peak(100)
+    assert peak(3_000) < few + 200_000
 
 
 def test_no_folder_yet_is_an_empty_folder(loop_settings: TrainerSettings, images: Path) -> None:

@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Iterator
 from hashlib import sha256
 from io import BytesIO
@@ -12,7 +13,7 @@ from labelloop.labels import LabelConfigError
 from labelloop.settings import Settings
 from labelloop.studio import Studio
 from trainer import snapshot as snapshots
-from trainer.snapshot import Snapshot, SnapshotError, newest_submitted, take
+from trainer.snapshot import Snapshot, SnapshotError, SnapshotImage, newest_submitted, take
 from trainer.split import Side
 
 WHEN = "2026-11-22T18:00:0{}.000000Z"
@@ -195,7 +196,7 @@ def test_of_tasks_with_the_same_bytes_the_newest_annotation_counts(labels: Label
 
 def test_an_image_over_http_is_kept_in_the_cache(labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
     content = png(picture(1).image)
-    monkeypatch.setattr(snapshots, "resolve_task_image", lambda url, settings: content)
+    monkeypatch.setattr(snapshots, "resolve_task_image", lambda url, settings, task_id: content)
     box = annotation([rectangle(10, 10, 20, 20)])
     labels.tasks.append({"id": 1, "data": {"image": "https://example.org/a.png?x=1"}, "annotations": [box]})
     (image,) = taken(labels).images
@@ -242,3 +243,31 @@ def test_the_coco_file_holds_one_sides_images_in_cocos_terms(labels: Labels) -> 
     assert len(document["images"]) == 4
     assert {row["image_id"] for row in document["annotations"]} <= {row["id"] for row in document["images"]}
     assert all(image.side is Side.TRAIN for image in snapshot.train)
+
+
+def test_writing_takes_no_more_memory_for_more_images(settings: Settings) -> None:
+    def peak(count: int) -> int:
+        images = tuple(
+            SnapshotImage(
+                id=number,
+                task=number,
+                file=f"volumes/images/{number}.jpg",
+                sha256=f"{number:064x}",
+                width=320,
+                height=240,
+                side=Side.TRAIN,
+                xyxy=((1.0, 2.0, 30.0, 40.0),) * 3,
+                labels=(0, 1, 0),
+            )
+            for number in range(1, count + 1)
+        )
+        snapshot = Snapshot(1, LABEL_CONFIG, images, (), ())
+        tracemalloc.start()
+        try:
+            snapshot.write(settings.rounds_dir / str(count))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+            assert Snapshot.load(settings.rounds_dir / str(count)) == snapshot
+
+    assert peak(2_000) < peak(200) + 200_000

@@ -18,7 +18,7 @@ from labelloop.settings import Settings
 from trainer import weights
 from trainer.convert import from_megvii
 from trainer.recipe import fit_model
-from trainer.start import class_keys, fit_state, label_rows, new_model
+from trainer.start import blend, class_keys, fit_state, knows_every_label, label_rows, new_model
 from trainer.weights import Published, WeightsError, choose, find, read_checkpoint, write_starting_model
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -280,6 +280,20 @@ def test_a_new_head_starts_from_the_classes_its_labels_stand_for(settings: Setti
     assert torch.equal(fitted["backbone.stem.conv.conv.weight"], nano["backbone.stem.conv.conv.weight"])
     with pytest.raises(ValueError, match="do not fit the detector"):
         fit_state(fresh, {}, keys, to_label)
+
+
+def test_fine_tuning_is_when_no_label_starts_at_random() -> None:
+    assert knows_every_label((None, 0, 0, 1), 2)
+    assert not knows_every_label((None, 0, 0, None), 2)
+    assert not knows_every_label((), 1)
+
+
+def test_a_blend_lies_between_a_fine_tune_and_its_start() -> None:
+    start = {"weight": torch.zeros(3), "num_batches_tracked": torch.tensor(7)}
+    trained = {"weight": torch.ones(3), "num_batches_tracked": torch.tensor(9)}
+    assert blend(trained, start, 0.25)["weight"].tolist() == [0.75, 0.75, 0.75]
+    assert blend(trained, start, 0.25)["num_batches_tracked"] == 9
+    assert torch.equal(blend(trained, start, 0.0)["weight"], trained["weight"])
 
 
 def test_a_model_of_the_same_labels_keeps_its_rows_in_whatever_order_they_now_stand() -> None:

@@ -23,6 +23,7 @@ from trainer.chores import FIRST_PAUSE_S, LONGEST_PAUSE_S, Chore
 from trainer.env import TrainerSettings
 from trainer.locks import holding
 from trainer.process import RETRY, STOPPED
+from trainer.projects import SIMULATED
 from trainer.rounds import Rounds, State
 from trainer.worker import Worker
 
@@ -156,6 +157,16 @@ def test_deleted_labels_do_not_put_off_the_next_round(
 
 def test_zero_turns_it_off(bench: Bench, models: ProjectModels, fake_studio: FakeStudio) -> None:
     bench.settings.retrain_every = 0
+    for _ in range(9):
+        fake_studio.add_task(annotations=1)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is None
+
+
+def test_a_simulation_asks_for_its_rounds_itself(
+    bench: Bench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
+    fake_studio.projects[1]["description"] = SIMULATED
     for _ in range(9):
         fake_studio.add_task(annotations=1)
     bench.worker.look_around()

@@ -1,5 +1,5 @@
-"""A whole stack of its own for the tests: a copy of the work tree, its own name, port and volumes, run by
-`make`."""
+"""A whole stack of its own for tests and benchmarks: a copy of the work tree, its own name, port and volumes,
+run by `make`."""
 
 import os
 import shutil
@@ -43,6 +43,14 @@ def engine_answers() -> bool:
     )
 
 
+def default_runtime() -> str:
+    """RUNTIME if it names one, else `docker` when an engine answers, else `host`."""
+    chosen = os.environ.get("RUNTIME", "auto")
+    if chosen in ("docker", "host"):
+        return chosen
+    return "docker" if engine_answers() else "host"
+
+
 @dataclass
 class Stack:
     """The appliance in `home`, driven as a person drives it."""
@@ -50,9 +58,7 @@ class Stack:
     home: Path
     name: str
     port: int = field(default_factory=free_port)
-    runtime: str = field(
-        default_factory=lambda: os.environ.get("RUNTIME") or ("docker" if engine_answers() else "host")
-    )
+    runtime: str = field(default_factory=default_runtime)
 
     @classmethod
     def copy_of_work_tree(cls, home: Path, name: str) -> "Stack":

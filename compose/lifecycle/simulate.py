@@ -1,0 +1,102 @@
+"""`make simulate`: a COCO folder is put where the services can read it, then `labelloop simulate` runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from lifecycle import settings
+from lifecycle.console import Failure, line
+from lifecycle.home import Home
+from lifecycle.runtime import running_stack
+
+_FILES = ("train.json", "test.json")
+_OPTIONS = (
+    "ORDERS",
+    "SEEDS",
+    "SCHEDULE",
+    "BUDGET",
+    "ONE_ROUND",
+    "DRAW",
+    "ADJUST",
+    "DELETE",
+    "ACCEPT",
+    "ACCEPTED_IOU",
+    "ADJUSTED_IOU",
+)
+
+
+def simulate(home: Home, given: Mapping[str, str]) -> None:
+    """Copies COCO=DIR (images/, train.json, test.json) among Label Studio's uploads and runs the simulation.
+
+    There every service may read it, in the containers too, and nothing makes tasks of it by itself. The copy
+    stays for the next time.
+
+    Raises:
+        Failure: an unknown setting, no COCO, or a file is missing in it.
+    """
+    unknown = set(given) - {"COCO", "KEEP", "PREDICTED", *_OPTIONS}
+    if unknown:
+        known = ", ".join(("COCO", "KEEP", "PREDICTED", *_OPTIONS))
+        raise Failure("make simulate", found=min(unknown), needed=f"some of {known}")
+    source = _source(given.get("COCO", ""))
+    _copy(source, home.volumes / "labelstudio" / "media" / "upload" / "simulate" / source.name)
+    running_stack(home, settings.load(home)).labelloop(["simulate", source.name, *_arguments(given)], None)
+
+
+def _source(given: str) -> Path:
+    needed = f"a folder with images/, {' and '.join(_FILES)}"
+    if not given:
+        raise Failure("make simulate", found="no COCO", needed=f"COCO={needed}")
+    source = Path(given).expanduser().resolve()
+    missing = [name for name in ("images", *_FILES) if not (source / name).exists()]
+    if missing:
+        raise Failure(f"COCO={given}", found=f"no {source / missing[0]}", needed=needed)
+    return source
+
+
+def _arguments(given: Mapping[str, str]) -> list[str]:
+    options = [f"--{name.lower().replace('_', '-')}={given[name]}" for name in _OPTIONS if name in given]
+    predicted = [f"--predicted={pair}" for pair in given.get("PREDICTED", "").split(":") if pair]
+    return [*options, *predicted, *(["--keep"] if given.get("KEEP", "0") != "0" else [])]
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies the annotations, and the images that they name, unless the same is there already."""
+    names = list(_FILES)
+    for split in _FILES:
+        try:
+            images = json.loads((source / split).read_text(encoding="utf-8"))["images"]
+            names += [f"images/{image['file_name']}" for image in images]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Failure(f"{source / split}", found=repr(error), needed="COCO's json") from error
+    copied = 0
+    for name in dict.fromkeys(names):
+        file = target / name
+        if not file.resolve().is_relative_to(target.resolve()):
+            raise Failure(f"{source}", found=f"an image named {name}", needed="images below images/")
+        try:
+            if not _same(source / name, file):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                _copy_file(source / name, file)
+                copied += 1
+        except OSError as error:
+            raise Failure(f"copying {source / name}", found=str(error)) from error
+    line("dataset", f"{len(names)} files in {target}, {copied} of them copied now")
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    """With its time, but not its mode: the containers' user has to be able to read it."""
+    shutil.copyfile(source, target)
+    target.chmod(0o644)
+    os.utime(target, ns=(source.stat().st_atime_ns, source.stat().st_mtime_ns))
+
+
+def _same(source: Path, target: Path) -> bool:
+    if not target.is_file():
+        return False
+    theirs, ours = source.stat(), target.stat()
+    return (theirs.st_size, theirs.st_mtime_ns) == (ours.st_size, ours.st_mtime_ns)

@@ -1,0 +1,144 @@
+"""A detector's network as an OpenVINO graph: on a CPU the same boxes in a third of the time.
+
+The graph takes the place of the network alone; mmdet's own code still prepares the images and makes boxes of
+what the network gives. Detectors of several stages run parts of themselves in between and have no graph.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    Maps = tuple[list[torch.Tensor], ...]
+
+XML, BIN = "graph.xml", "graph.bin"
+FILES = (XML, BIN)
+PROBE_SIDE = 320
+MAX_GAP = 1e-2
+
+
+class GraphError(RuntimeError):
+    """A network that has no graph, or a graph that cannot be used; the message says why."""
+
+
+def export(model: Any, folder: Path) -> None:
+    """Writes graph.xml and graph.bin of an mmdet detector in eval mode on the CPU.
+
+    The graph takes images of any number and size, like the network.
+
+    Raises:
+        GraphError: the detector has several stages, or OpenVINO cannot express its network, or what it made
+            gives other numbers than the network does.
+    """
+    import torch
+
+    if not _has_one_stage(model):
+        raise GraphError(f"{type(model).__name__} is not a detector of one stage")
+    images = 255 * torch.rand(2, 3, PROBE_SIDE, PROBE_SIDE, generator=torch.Generator().manual_seed(0))
+    try:
+        _convert(model, images[:1], folder)
+        with torch.no_grad():
+            expected = model.forward_dummy(images)
+        found = load(folder, _levels(model), torch.get_num_threads())(images)
+    except GraphError:
+        raise
+    except Exception as error:
+        raise GraphError(f"OpenVINO has no graph for it: {' '.join(str(error).split())[:200]}") from error
+    gap = _gap(expected, found)
+    if not gap <= MAX_GAP:
+        raise GraphError(f"the graph's outputs are off by {gap:.3g}, more than {MAX_GAP}")
+
+
+def load(folder: Path, levels: int, threads: int) -> "Callable[[torch.Tensor], Maps]":
+    """The network of a folder's graph: images (n, 3, height, width) to the head's maps, `levels` of a kind.
+
+    Raises:
+        GraphError: there is none, or it cannot be read.
+    """
+    import openvino
+    import torch
+
+    try:
+        compiled = openvino.Core().compile_model(
+            str(folder / XML),
+            "CPU",
+            {
+                "INFERENCE_NUM_THREADS": threads,
+                "INFERENCE_PRECISION_HINT": "f32",
+                "PERFORMANCE_HINT": "LATENCY",
+            },
+        )
+    except RuntimeError as error:
+        raise GraphError(f"{folder / XML} cannot be read: {' '.join(str(error).split())[:200]}") from error
+
+    def run(images: torch.Tensor) -> "Maps":
+        maps = [torch.from_numpy(value) for value in compiled(images.contiguous().numpy()).values()]
+        return tuple(maps[start : start + levels] for start in range(0, len(maps), levels))
+
+    return run
+
+
+def attach(model: Any, folder: Path, threads: int) -> None:
+    """Lets an mmdet detector look at images through a folder's graph instead of its own network.
+
+    Raises:
+        GraphError: as load does.
+    """
+    network = load(folder, _levels(model), threads)
+    model.extract_feat = lambda images: images
+    model.bbox_head.forward = network
+
+
+def _has_one_stage(model: Any) -> bool:
+    from mmdet.models import SingleStageDetector
+
+    return isinstance(model, SingleStageDetector)
+
+
+def _levels(model: Any) -> int:
+    return int(model.bbox_head.prior_generator.num_levels)
+
+
+def _convert(model: Any, example: "torch.Tensor", folder: Path) -> None:
+    import openvino
+    import torch
+
+    class Network(torch.nn.Module):
+        """Its maps in one row: OpenVINO knows no tuples of lists."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return tuple(level for maps in self.model.forward_dummy(images) for level in maps)
+
+    with _same_logging(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        graph = openvino.convert_model(Network().eval(), example_input=example, input=[-1, 3, -1, -1])
+    openvino.save_model(graph, str(folder / XML), compress_to_fp16=False)
+
+
+@contextmanager
+def _same_logging() -> Iterator[None]:
+    """OpenVINO's converter silences the root logger for everybody."""
+    root = logging.getLogger()
+    level, filters, handlers = root.level, list(root.filters), list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters, root.handlers = filters, handlers
+
+
+def _gap(expected: "Sequence[Sequence[torch.Tensor]]", found: "Sequence[Sequence[torch.Tensor]]") -> float:
+    """The largest difference; of an output of another shape, infinity."""
+    pairs = [pair for a, b in zip(expected, found, strict=True) for pair in zip(a, b, strict=True)]
+    if any(a.shape != b.shape for a, b in pairs):
+        return float("inf")
+    return max(float((a - b).abs().max()) for a, b in pairs)

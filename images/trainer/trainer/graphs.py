@@ -1,0 +1,54 @@
+"""The graph of a new version, kept only if it gives the same bounding boxes as the network itself."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from labelloop import graph
+from labelloop.boxes import Boxes
+from labelloop.detector import Detector
+from labelloop.images import Pixels
+
+MAX_PIXELS_APART = 1.0
+MAX_SCORE_APART = 0.01
+VISIBLE = 0.05
+
+
+def add_graph(folder: Path, images: Sequence[Pixels]) -> str:
+    """Adds graph.xml and graph.bin to a version's folder (config.py, weights.pth, card.json).
+
+    images: what it is compared on besides noise; the hold-out's. Returns what the card says of it: how far
+    the graph is from the network, or "none" and why.
+    """
+    try:
+        network = Detector.load(folder, "cpu")
+        graph.export(network.model, folder)
+        pairs = zip(network.predict(images), Detector.load(folder, "cpu").predict(images), strict=True)
+        gaps = [apart(expected, found) for expected, found in pairs]
+        pixels, score = (max((gap[column] for gap in gaps), default=0.0) for column in (0, 1))
+        if pixels > MAX_PIXELS_APART or score > MAX_SCORE_APART:
+            raise graph.GraphError(f"its boxes are {pixels:.2f} px and {score:.3f} of score off")
+    except graph.GraphError as error:
+        for name in graph.FILES:
+            (folder / name).unlink(missing_ok=True)
+        return f"none: {error}"
+    return f"OpenVINO; within {pixels:.2g} px and {score:.2g} of score of the network on {len(gaps)} images"
+
+
+def apart(expected: Boxes, found: Boxes) -> tuple[float, float]:
+    """The largest distance of an edge, in pixels, and of a score between the visible boxes of two detections.
+
+    Each box is compared with the nearest of the same label in the other; infinite when there is none.
+    """
+    pixels = score = 0.0
+    for ours, theirs in ((expected, found), (found, expected)):
+        for index in np.flatnonzero(ours.scores >= VISIBLE):
+            rivals = np.flatnonzero(theirs.labels == ours.labels[index])
+            if not len(rivals):
+                return float("inf"), float("inf")
+            gaps = np.abs(theirs.xyxy[rivals] - ours.xyxy[index]).max(axis=1)
+            nearest = int(gaps.argmin())
+            pixels = max(pixels, float(gaps[nearest]))
+            score = max(score, float(abs(theirs.scores[rivals[nearest]] - ours.scores[index])))
+    return pixels, score

@@ -1,0 +1,90 @@
+"""What is simulated, and what a person's actions cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from trainer.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
+from trainer.simulate.errors import OptionError
+
+ORDERS = ("uncertainty", "random")
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of a person's time by action, and the IoU from which on a box is left, or only adjusted."""
+
+    draw: float = DRAW_S
+    adjust: float = ADJUST_S
+    delete: float = DELETE_S
+    accept: float = ACCEPT_S
+    accepted_iou: float = 0.7
+    adjusted_iou: float = 0.3
+
+    def __post_init__(self) -> None:
+        if min(self.draw, self.adjust, self.delete, self.accept) < 0:
+            raise OptionError(f"{self}: no action takes less than 0 seconds")
+        if not 0 < self.adjusted_iou <= self.accepted_iou <= 1:
+            raise OptionError(f"{self}: needed 0 < ADJUSTED_IOU <= ACCEPTED_IOU <= 1")
+
+
+@dataclass(frozen=True)
+class Options:
+    """schedule: labelled images at which a round trains, `all` for the training set. budget: labelled images
+    at most, 0 for no limit. one_round_at: at how many labels the one round trains that the loop is compared
+    with. reach: shares of the random order's last mAP for which the labels needed are compared. predicted:
+    model classes that a label's `predicted_values` name. keep: whether the projects stay.
+    """
+
+    name: str
+    orders: tuple[str, ...] = ORDERS
+    seeds: tuple[int, ...] = (0, 1, 2)
+    schedule: tuple[str, ...] = ("10", "20", "40", "80", "160", ALL)
+    budget: int = 0
+    one_round_at: int = 40
+    reach: tuple[float, ...] = (0.9, 0.95, 1.0)
+    predicted: dict[str, str] = field(default_factory=dict)
+    costs: Costs = Costs()
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = set(self.orders) - set(ORDERS)
+        if unknown or not self.orders:
+            raise OptionError(f"ORDERS={','.join(self.orders)}: choose among {','.join(ORDERS)}")
+        wrong = [count for count in self.schedule if count != ALL and not (count.isdigit() and int(count))]
+        if wrong or not self.schedule:
+            raise OptionError(f"SCHEDULE={','.join(self.schedule)}: needed numbers above 0, or {ALL}")
+
+    def counts(self, images: int) -> list[int]:
+        """The schedule for a training set of so many images, ascending, cut at the budget."""
+        most = min(images, self.budget or images)
+        wanted = (most if count == ALL else int(count) for count in self.schedule)
+        return sorted({min(count, most) for count in wanted})
+
+
+def numbers(text: str, name: str) -> tuple[int, ...]:
+    """Whole numbers from "0,1,2".
+
+    Raises:
+        OptionError: it is none such.
+    """
+    try:
+        return tuple(int(part) for part in words(text))
+    except ValueError:
+        raise OptionError(f"{name}={text}: needed whole numbers with commas between") from None
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def predicted_values(pairs: Sequence[str]) -> dict[str, str]:
+    """From "raccoon=cat,dog,bear", one a label.
+
+    Raises:
+        OptionError: there is no = in one.
+    """
+    wrong = [pair for pair in pairs if "=" not in pair]
+    if wrong:
+        raise OptionError(f"PREDICTED={wrong[0]}: needed LABEL=CLASS,CLASS")
+    return {label.strip(): classes.strip() for label, _, classes in (pair.partition("=") for pair in pairs)}

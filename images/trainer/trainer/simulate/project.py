@@ -1,0 +1,124 @@
+"""A simulated person's project in Label Studio: made, filled, labelled task by task, deleted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from labelloop.boxes import Boxes
+from labelloop.labels import LabelConfig
+from labelloop.regions import from_results
+from labelloop.settings import Settings
+from labelloop.studio import UNLABELLED, Row, Studio, StudioError
+from trainer.projects import SIMULATED
+from trainer.simulate.annotator import annotation
+from trainer.simulate.dataset import Dataset, TrueImage
+
+NOT_FOUND = 404
+TITLE_LENGTH = 50
+SLOW_S = (3.0, 300.0)
+# Label Studio's own random order cannot be repeated. The tasks come in an order that the seed decides, so
+# one after the other is a random order, too, and the same one each time.
+SAMPLING = {"uncertainty": "Uncertainty sampling", "random": "Sequential sampling"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """The task that Label Studio hands out: its image, and what its page shows."""
+
+    id: int
+    image: TrueImage
+    proposed: Boxes
+
+
+class LabellingProject:
+    """One project, its tasks known by their images."""
+
+    def __init__(self, studio: Studio, row: Row, images: dict[str, TrueImage], config: LabelConfig) -> None:
+        self._studio = studio
+        self._images = images
+        self._config = config
+        self.id = int(row["id"])
+
+    @classmethod
+    def create(
+        cls,
+        studio: Studio,
+        settings: Settings,
+        dataset: Dataset,
+        images: Sequence[TrueImage],
+        order: str,
+        title: str,
+    ) -> "LabellingProject":
+        """A project with a task for each image, in their order.
+
+        The ML backend is not connected in Label Studio: the trainer asks it for every task's boxes itself,
+        and the next task depends on the boxes stored and on the project's model_version alone.
+
+        Raises:
+            StudioError: Label Studio does not answer or refuses.
+        """
+        fields = {
+            "title": title[:TITLE_LENGTH],
+            "description": SIMULATED,
+            "label_config": dataset.label_config_xml,
+            "sampling": SAMPLING[order],
+            "show_collab_predictions": True,
+            "evaluate_predictions_automatically": False,
+            "enable_empty_annotation": True,
+        }
+        by_url = {_url(settings, image): image for image in images}
+        row = studio.request("POST", "/api/projects", json=fields)
+        project = cls(studio, row, by_url, dataset.label_config)
+        try:
+            tasks = [{"image": url} for url in by_url]
+            studio.request("POST", f"/api/projects/{project.id}/import", json=tasks, timeout=SLOW_S)
+        except BaseException:
+            project.delete()
+            raise
+        return project
+
+    def next(self) -> Task | None:
+        """What a person who presses Label gets; None when nothing is left."""
+        try:
+            row = self._studio.request("GET", f"/api/projects/{self.id}/next")
+        except StudioError as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+        image = self._images[row["data"]["image"]]
+        shown: list[Any] = row["predictions"][0]["result"] if row["predictions"] else []
+        proposed, _ = from_results(shown, self._config, (image.width, image.height))
+        return Task(int(row["id"]), image, proposed)
+
+    def submit(self, task: Task, seconds: float) -> None:
+        """Submits the task's true boxes."""
+        image = task.image
+        result = annotation(image.boxes, self._config, image.width, image.height)
+        body = {"result": result, "lead_time": seconds}
+        self._studio.request("POST", f"/api/tasks/{task.id}/annotations/", json=body)
+
+    def unlabelled(self) -> int:
+        return self._studio.count_tasks(self.id, UNLABELLED)
+
+    def model_version(self) -> str:
+        """Whose boxes the labelling page shows."""
+        return str(self._studio.project(self.id).get("model_version") or "")
+
+    def scores(self) -> dict[int, float]:
+        """Each unlabelled task's score by the model in service, by which uncertainty sampling goes."""
+        version = self.model_version()
+        return {
+            int(task["id"]): float(prediction["score"] or 0.0)
+            for task in self._studio.iter_tasks(self.id, UNLABELLED, fields="all", page_size=100)
+            for prediction in task["predictions"]
+            if prediction["model_version"] == version
+        }
+
+    def delete(self) -> None:
+        self._studio.request("DELETE", f"/api/projects/{self.id}", timeout=SLOW_S)
+
+
+def _url(settings: Settings, image: TrueImage) -> str:
+    """How Label Studio calls a file among its uploads, which trainer and backend read from the volume."""
+    return f"/data/upload/{quote(str(image.path.relative_to(settings.uploads_dir)))}"

@@ -1,0 +1,107 @@
+"""How a simulation's figures are shown."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.table import Table
+
+from trainer.display import duration
+from trainer.simulate.figures import Step, saved
+
+_COLUMNS = (
+    ("order", 11),
+    ("seed", 4),
+    ("labels", 6),
+    ("boxes", 6),
+    ("accepted", 8),
+    ("adjusted", 8),
+    ("relabelled", 10),
+    ("deleted", 7),
+    ("drawn", 6),
+    ("share", 5),
+    ("time", 9),
+    ("by hand", 9),
+    ("saved", 6),
+    ("mAP", 6),
+    ("AP50", 6),
+    ("wall", 9),
+)
+_TOTALS = {
+    "saved_by_hand": "time saved against drawing all by hand",
+    "saved_one_round": "time saved against one round only",
+    "one_round_saved_by_hand": "one round only, against all by hand",
+    "share_accepted": "proposed boxes accepted",
+    "mAP": "mAP at the end",
+    "AP50": "AP50 at the end",
+}
+
+
+def line(step: Step) -> str:
+    """A step as a row below HEADER, its verdict behind."""
+    work = step.work
+    values = (
+        step.order,
+        step.seed,
+        step.labels,
+        step.boxes,
+        work.accepted,
+        work.adjusted,
+        work.relabelled,
+        work.deleted,
+        work.drawn,
+        "-" if work.share_accepted is None else f"{work.share_accepted:.0%}",
+        duration(step.seconds),
+        duration(step.by_hand_seconds),
+        f"{saved(step.seconds, step.by_hand_seconds):.0%}",
+        f"{step.mAP:.3f}",
+        f"{step.AP50:.3f}",
+        duration(step.wall_seconds),
+    )
+    return f"{_joined(values)}  {step.verdict or step.version}"
+
+
+def _joined(values: tuple[object, ...]) -> str:
+    return " ".join(f"{value!s:>{width}}" for value, (_, width) in zip(values, _COLUMNS, strict=True))
+
+
+HEADER = f"{_joined(tuple(name for name, _ in _COLUMNS))}  verdict"
+
+
+def tables(summary: dict[str, Any]) -> Iterator[Table]:
+    """The summary, mean ± standard deviation over the seeds."""
+    if not summary["orders"]:
+        return
+    totals = Table(title="Over all labels", title_justify="left")
+    totals.add_column("")
+    for order in summary["orders"]:
+        totals.add_column(order, justify="right")
+    for name, words in _TOTALS.items():
+        totals.add_row(words, *(spread(figures[name]) for figures in summary["orders"].values()))
+    yield totals
+    steps = Table(title="By number of labels", title_justify="left")
+    for name in ("order", "labels", "mAP", "AP50", "accepted", "saved by hand", "least certain first"):
+        steps.add_column(name, justify="left" if name == "order" else "right")
+    for row in summary["steps"]:
+        names = ("mAP", "AP50", "share_accepted", "saved_by_hand", "least_certain_first")
+        steps.add_row(row["order"], str(row["labels"]), *(spread(row[name]) for name in names))
+    yield steps
+    if summary["labels_needed"]:
+        yield _labels_needed(summary["labels_needed"])
+
+
+def _labels_needed(rows: list[dict[str, Any]]) -> Table:
+    table = Table(title="Labels needed", title_justify="left")
+    for name in ("mAP", "of random's last", "uncertainty", "random", "ratio"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        needed = (spread(row[order], 0) for order in ("uncertainty", "random"))
+        table.add_row(f"{row['target']:.3f}", f"{row['share']:.0%}", *needed, spread(row["ratio"], 2))
+    return table
+
+
+def spread(figure: dict[str, Any] | None, digits: int = 3) -> str:
+    """0.512 ± 0.010 (2 seeds)."""
+    if figure is None:
+        return "-"
+    sd = "" if figure["sd"] is None else f" ± {figure['sd']:.{digits}f}"
+    return f"{figure['mean']:.{digits}f}{sd} ({figure['n']} seed{'' if figure['n'] == 1 else 's'})"

@@ -1,0 +1,79 @@
+"""What a benchmark run is asked to do; `make bench NAME=VALUE …` sets the fields."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+REPO = Path(__file__).resolve().parents[2]
+LABELSTUDIO_BIN = Path(os.environ.get("LABELSTUDIO_BIN") or REPO / ".venv" / "labelstudio" / "bin")
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Numbers = Annotated[tuple[int, ...], BeforeValidator(_split)]
+
+
+class Options(BaseModel):
+    """Lists are written with commas: SEEDS=0,1,2.
+
+    only: sections to run; all of them when empty. coco: a folder with images/ and <split>.json of COCO's
+    format, for the sections that need real data. predicted: of training and simulation, the starting model's
+    classes for its labels, "raccoon=cat,dog,bear". seeds, labels: of the training and simulation sections.
+    sizes: task counts of the growth section. threads: of every party that is compared. runtime: `docker` or
+    `host` by the time a section sees it. out: where bench.json and bench.png go.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    only: Names = ()
+    coco: Path | None = None
+    predicted: str = ""
+    seeds: Numbers = (0, 1, 2)
+    labels: Numbers = (10, 40, 160)
+    sizes: Numbers = (1_000, 3_000, 10_000)
+    threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
+    runtime: Literal["auto", "docker", "host"] = "auto"
+    out: Path = REPO / "build" / "bench"
+
+    @model_validator(mode="after")
+    def _check(self) -> "Options":
+        if self.coco is not None and not (self.coco / "images").is_dir():
+            raise ValueError(
+                f"COCO={self.coco}: has no folder images/; name one that has, with <split>.json beside"
+            )
+        if any(size < 1 for size in self.sizes) or len(set(self.sizes)) < 2:
+            raise ValueError(f"SIZES={self.sizes}: growth needs two different counts above 0")
+        return self
+
+    def coco_dir(self) -> Path:
+        """COCO, for a section that can't do without.
+
+        Raises:
+            ValueError: it is not given.
+        """
+        if self.coco is None:
+            raise ValueError(
+                "this section needs real data: give COCO=DIR, a folder with images/ and <split>.json"
+            )
+        return self.coco
+
+    @classmethod
+    def parse(cls, arguments: list[str]) -> "Options":
+        """From NAME=VALUE words, as make passes them on.
+
+        Raises:
+            ValueError: a word of another form, an unknown name or an impossible value.
+        """
+        pairs = [argument.partition("=") for argument in arguments]
+        wrong = [name for name, equals, _ in pairs if not equals or name.lower() not in cls.model_fields]
+        if wrong:
+            known = ", ".join(name.upper() for name in cls.model_fields)
+            raise ValueError(
+                f"{wrong[0]!r} is no setting of the benchmark; NAME=VALUE with NAME one of {known}"
+            )
+        return cls.model_validate({name.lower(): value for name, _, value in pairs if value})

@@ -1,0 +1,271 @@
+"""Pre-labels: one task over HTTP, and a project's worth from the request to Label Studio's database.
+
+Against mmdet by itself, `inference_detector` in a loop, and against what labelloop replaces: `label-studio
+start` with label-studio-ml's stock server. Same images, detector, weights and threads; everything on the host
+runtime, so that no party runs in a container.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import requests
+from bench.memory import peak_mb
+from bench.options import REPO, Options
+from bench.report import Figure, figure
+from bench.startup import throw_away_stack
+from bench.stock import StockSetUp
+from support.stack import Stack, wait_for
+
+from labelloop.detector import Detector
+from labelloop.images import read_image
+from labelloop.registry import Registry
+from labelloop.studio import UNLABELLED, Studio, without_prediction_of
+from trainer.backend import USER, Backend
+from trainer.graphs import apart
+from trainer.locks import Busy
+from trainer.prelabel import Prelabeller
+
+TASKS = 200
+SINGLES = 100
+SWAPS = 6
+VERSION = "v0000"
+PROJECT = 1
+
+
+def run(options: Options) -> Iterator[Figure]:
+    """One task, bulk, memory, agreement, and requests while the model is swapped."""
+    with tempfile.TemporaryDirectory(prefix="labelloop-bench-") as scratch:
+        appliance = Appliance(Path(scratch) / "appliance", options)
+        try:
+            bare = appliance.bare()
+            yield from _agreement(appliance)
+            yield from _single(appliance, bare)
+            rate = 1000 * len(bare["ms"]) / sum(bare["ms"])
+            ours = appliance.bulk()
+            yield from _memory(appliance, bare)
+            yield from _swap(appliance)
+            images, version = list(appliance.images), appliance.version_copy(Path(scratch) / "version")
+        finally:
+            appliance.stack.run("down", check=False, timeout=180)
+        yield figure(
+            "serving",
+            f"{TASKS} tasks pre-labelled and stored, against bare inference alone",
+            ours,
+            "images/s",
+            "trainer.prelabel.Prelabeller.run, against python -m bench.bare",
+            baseline=rate,
+            at_least=2.0,
+        )
+        with StockSetUp(Path(scratch) / "stock", version, images, options.threads) as stock:
+            theirs = stock.bulk()
+        yield figure(
+            "serving",
+            f"{TASKS} tasks pre-labelled and stored, against the stock set-up",
+            ours,
+            "images/s",
+            f"trainer.prelabel.Prelabeller.run, against {StockSetUp.COMMAND}",
+            baseline=theirs,
+            at_least=5.0,
+        )
+
+
+class Appliance:
+    """A throw-away stack on the host runtime with `TASKS` tasks, all pre-labelled by the starting model."""
+
+    def __init__(self, home: Path, options: Options) -> None:
+        os.environ["RUNTIME"] = "host"
+        self.threads = options.threads
+        self.stack: Stack = throw_away_stack(home)
+        sources = sorted((options.coco_dir() / "images").iterdir())
+        folder = self.stack.images / "bench"
+        folder.mkdir(parents=True)
+        for number, source in enumerate(islice(cycle(sources), TASKS)):
+            shutil.copyfile(source, folder / f"{number:04d}{source.suffix}")
+        self.images = sorted(folder.iterdir())
+        self.stack.run("up", PORT=self.stack.port, THREADS=options.threads, RETRAIN_EVERY=0)
+        self.env = self.stack.env()
+        self.studio: Studio = self.stack.studio()
+        self.backend = Backend(f"http://127.0.0.1:{self.env['MLBACKEND_PORT']}", self.env["BACKEND_PASSWORD"])
+        self._project = self.studio.project(PROJECT)
+        self._http = requests.Session()
+        self._http.auth = (USER, self.env["BACKEND_PASSWORD"])
+        self._http.trust_env = False
+        self.registry = Registry(home / "volumes" / "models")
+        wait_for("all tasks to be pre-labelled", self._all_predicted, 600)
+
+    def _all_predicted(self) -> bool:
+        return self.studio.count_tasks(PROJECT) == TASKS and not self.studio.count_tasks(
+            PROJECT, UNLABELLED, without_prediction_of(VERSION)
+        )
+
+    @property
+    def version(self) -> Path:
+        return self.registry.project(PROJECT).folder(VERSION)
+
+    def version_copy(self, folder: Path) -> Path:
+        """The starting model, for after the stack is gone."""
+        return Path(shutil.copytree(self.version, folder))
+
+    def bare(self) -> dict[str, Any]:
+        """What mmdet by itself does with the images."""
+        command = [sys.executable, "-m", "bench.bare", str(self.version), str(self.threads)]
+        done = subprocess.run(
+            [*command, *map(str, self.images)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=environment(self.threads),
+            timeout=600,
+        )
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+
+    def bulk(self) -> float:
+        """Images a second from nothing predicted to everything stored; the better of two runs."""
+        prelabeller = Prelabeller(
+            self.studio, self.backend, self.registry, self.stack.home / "volumes" / "rounds"
+        )
+        rates: list[float] = []
+        while len(rates) < 2:
+            self.studio.delete_predictions(PROJECT, VERSION)
+            began = time.monotonic()
+            try:
+                stored = prelabeller.run(dict(self._project))
+            except Busy:  # the worker was quicker
+                wait_for("the worker to pre-label", self._all_predicted, 300)
+                continue
+            if stored == TASKS:
+                rates.append(TASKS / (time.monotonic() - began))
+        return max(rates)
+
+    def predict(self, image: Path) -> float:
+        """Milliseconds of one task over HTTP."""
+        task = {"id": 1, "data": {"image": f"/data/local-files/?d=images/bench/{image.name}"}}
+        began = time.perf_counter()
+        response = self._http.post(
+            f"{self.backend.url}/predict",
+            json={
+                "tasks": [task],
+                "project": "1.1",
+                "label_config": self._project["label_config"],
+                "params": {},
+            },
+            timeout=60,
+        )
+        took = 1000 * (time.perf_counter() - began)
+        response.raise_for_status()
+        if "error" in response.json()["results"][0]:
+            raise RuntimeError(f"{image.name}: {response.json()['results'][0]['error']}")
+        return took
+
+    def backend_peak_mb(self) -> float:
+        """Of the process that holds the model."""
+        master = subprocess.run(
+            [
+                ".venv/ml/bin/supervisorctl",
+                "--configuration",
+                "volumes/run/supervisord.conf",
+                "pid",
+                "mlbackend",
+            ],
+            cwd=self.stack.home,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        return max(peak_mb(pid) for pid in [master, *workers])
+
+    def serve(self, version: str) -> None:
+        """Moves the champion pointer."""
+        self.registry.project(PROJECT).promote(version)
+
+    def served(self) -> str | None:
+        return self.backend.version(PROJECT)
+
+
+def environment(threads: int) -> dict[str, str]:
+    """For a process that is compared with the appliance's."""
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(map(str, (REPO / "tests", REPO / "images" / "base"))),
+        "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+def _agreement(appliance: Appliance) -> Iterator[Figure]:
+    """The boxes of the graph against those of mmdet's own network, image by image."""
+    graph = Detector.load(appliance.version, "cpu")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "network"
+        shutil.copytree(appliance.version, folder, ignore=shutil.ignore_patterns("graph.*"))
+        network = Detector.load(folder, "cpu")
+        pixels = [read_image(path) for path in appliance.images[:SINGLES]]
+        gaps = [apart(a, b) for a, b in zip(network.predict(pixels), graph.predict(pixels), strict=True)]
+    command = f"labelloop.detector.Detector.predict, {len(gaps)} images"
+    worst_px, worst_score = (max(gap[column] for gap in gaps) for column in (0, 1))
+    yield figure("serving", "graph against network, boxes apart", worst_px, "px", command, at_most=1.0)
+    yield figure("serving", "graph against network, scores apart", worst_score, "", command, at_most=0.01)
+
+
+def _single(appliance: Appliance, bare: dict[str, Any]) -> Iterator[Figure]:
+    for image in appliance.images[:10]:
+        appliance.predict(image)
+    took = [appliance.predict(image) for image in appliance.images[:SINGLES]]
+    yield figure(
+        "serving",
+        "one task over HTTP, p50",
+        median(took),
+        "ms",
+        "POST /predict, against python -m bench.bare",
+        baseline=median(bare["ms"]),
+        at_most=1.15,
+    )
+
+
+def _memory(appliance: Appliance, bare: dict[str, Any]) -> Iterator[Figure]:
+    yield figure(
+        "serving",
+        "backend, peak memory",
+        appliance.backend_peak_mb(),
+        "MB",
+        "VmHWM, against python -m bench.bare",
+        baseline=bare["peak_mb"],
+        at_most=1.5,
+    )
+
+
+def _swap(appliance: Appliance) -> Iterator[Figure]:
+    """Requests one after the other while the champion moves between two versions."""
+    quiet = [appliance.predict(image) for image in appliance.images[:SINGLES]]
+    models = appliance.registry.project(PROJECT)
+    card = models.card(VERSION)
+    other = models.write(
+        card, (appliance.version / "config.py").read_text(), appliance.version / "weights.pth"
+    )
+    during: list[float] = []
+    for _, version in zip(range(SWAPS), cycle((other, VERSION)), strict=False):
+        appliance.serve(version)
+        deadline = time.monotonic() + 60
+        while appliance.served() != version:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the backend did not serve {version} within 60 s")
+            during += [appliance.predict(image) for image in appliance.images[:5]]
+    yield figure(
+        "serving",
+        f"slowest of {len(during)} requests during {SWAPS} model swaps",
+        max(during),
+        "ms",
+        "POST /predict, against p99 without a swap",
+        baseline=quantiles(quiet, n=100)[-1],
+        at_most=2.0,
+    )

@@ -1,0 +1,97 @@
+"""What the loop saves a person: `make simulate` on a stack of its own."""
+
+import json
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.options import Options
+from bench.report import Figure, figure
+from bench.startup import throw_away_stack
+from support.stack import Stack
+
+SECTION = "simulation"
+SIMULATION_S = 24 * 3600.0
+SAVED_TARGET = 0.65
+LABELS_TARGET = 0.8
+
+
+def run(options: Options) -> Iterator[Figure]:
+    """All orders and seeds on COCO's train.json, scored on test.json.
+
+    LABELS sets the numbers of labels at which rounds train; without it `make simulate` does.
+
+    Raises:
+        ValueError: COCO is not given. RuntimeError: the simulation failed, or took longer than SIMULATION_S.
+    """
+    given: dict[str, object] = {
+        "COCO": options.coco_dir().resolve(),
+        "SEEDS": ",".join(map(str, options.seeds)),
+    }
+    if "labels" in options.model_fields_set:
+        given["SCHEDULE"] = ",".join([*map(str, options.labels), "all"])
+    if options.predicted:
+        given["PREDICTED"] = options.predicted
+    with tempfile.TemporaryDirectory(prefix="labelloop-bench-") as scratch:
+        stack = throw_away_stack(Path(scratch) / "appliance")
+        try:
+            stack.run("up", PORT=stack.port, THREADS=options.threads)
+            _simulate(stack, given)
+            summary = json.loads(_newest_summary(stack).read_bytes())
+        finally:
+            stack.run("down", check=False, timeout=180)
+    yield from figures(
+        summary, " ".join(["make simulate", *(f"{name}={value}" for name, value in given.items())])
+    )
+
+
+def _simulate(stack: Stack, given: dict[str, object]) -> None:
+    """Shows what it prints; it takes hours."""
+    with stack.start("simulate", **given) as simulating:
+        limit = threading.Timer(SIMULATION_S, simulating.terminate)
+        limit.start()
+        try:
+            for line in simulating.stdout or ():
+                print(line, end="", flush=True)
+            status = simulating.wait()
+        except BaseException:
+            simulating.terminate()
+            raise
+        finally:
+            limit.cancel()
+    if status:
+        raise RuntimeError(f"make simulate ended with {status}")
+
+
+def _newest_summary(stack: Stack) -> Path:
+    return max((stack.home / "volumes" / "rounds").glob("simulate-*.json"))
+
+
+def figures(summary: dict[str, Any], command: str) -> Iterator[Figure]:
+    """From the summary of a simulation, means over the seeds."""
+
+    def share(name: str, spread: dict[str, Any] | None, at_least: float | None = None) -> Iterator[Figure]:
+        if spread is not None:
+            yield figure(SECTION, f"{name}{_sd(spread)}", spread["mean"], "", command, at_least=at_least)
+
+    for order, totals in summary["orders"].items():
+        target = SAVED_TARGET if order == "uncertainty" else None
+        yield from share(f"{order}: time saved against all by hand", totals["saved_by_hand"], target)
+        yield from share(f"{order}: time saved against one round only", totals["saved_one_round"])
+    for row in summary["steps"]:
+        at = f"{row['order']}, {row['labels']} labels"
+        yield from share(f"{at}: mAP", row["mAP"])
+        yield from share(f"{at}: proposed boxes accepted", row["share_accepted"])
+    for row in summary["labels_needed"]:
+        mine, its = row["uncertainty"], row["random"]
+        if mine is not None and its is not None and its["mean"] > 0:
+            name = f"labels to mAP {row['target']:.3f}, uncertainty against random order"
+            yield figure(
+                SECTION, name, mine["mean"], "labels", command, baseline=its["mean"], at_most=LABELS_TARGET
+            )
+
+
+def _sd(spread: dict[str, Any]) -> str:
+    return "" if spread["sd"] is None else f" (± {spread['sd']:.3f}, {spread['n']} seeds)"

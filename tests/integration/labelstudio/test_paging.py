@@ -1,0 +1,46 @@
+"""Label Studio understands the ranges of ids by which the client asks for many tasks."""
+
+import pytest
+from integration.support.labelstudio import LabelStudio
+
+from labelloop.studio import LABELLED, UNLABELLED, Studio
+
+PAGE = 5
+
+
+@pytest.fixture(scope="module")
+def studio(provisioned: LabelStudio) -> Studio:
+    return provisioned.studio
+
+
+@pytest.fixture(scope="module")
+def projects(studio: Studio) -> tuple[int, int]:
+    """Two projects whose tasks' ids alternate in blocks; every third task is labelled."""
+    xml = studio.project(1)["label_config"]
+    made = [
+        studio.request("POST", "/api/projects", json={"title": f"paging {number}", "label_config": xml})["id"]
+        for number in range(2)
+    ]
+    for block in range(6):
+        rows = [
+            {"data": {"image": f"/{block}/{number}.jpg"}, "annotations": [{"result": []}] * (number % 3 == 0)}
+            for number in range(2 * PAGE)
+        ]
+        studio.request("POST", f"/api/projects/{made[block % 2]}/import", json=rows)
+    return made[0], made[1]
+
+
+def test_every_task_comes_once_by_id(studio: Studio, projects: tuple[int, int]) -> None:
+    for project in projects:
+        whole = [task["id"] for task in studio.iter_tasks(project)]
+        assert len(whole) == 6 * PAGE
+        assert whole == sorted(set(whole))
+        assert [task["id"] for task in studio.iter_tasks(project, page_size=PAGE)] == whole
+
+
+def test_conditions_hold_on_every_page(studio: Studio, projects: tuple[int, int]) -> None:
+    for project in projects:
+        tasks = list(studio.iter_tasks(project, LABELLED, fields="all", page_size=PAGE))
+        assert len(tasks) == studio.count_tasks(project, LABELLED) == 12
+        assert all(len(task["annotations"]) == 1 for task in tasks)
+        assert len(list(studio.iter_tasks(project, UNLABELLED, page_size=PAGE))) == 6 * PAGE - 12

@@ -1,0 +1,131 @@
+"""A version's OpenVINO graph: it serves when it gives the network's boxes, else the network does."""
+
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmcv import Config
+from support.detectors import tiny_yolox, write_version
+
+from labelloop import graph
+from labelloop.boxes import Boxes
+from labelloop.detector import Detector, mmdet_config
+from labelloop.images import Pixels
+from trainer.graphs import add_graph, apart
+
+CLASSES = ("ball", "crate")
+
+
+@pytest.fixture
+def images() -> list[Pixels]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 255, (height, 90, 3), np.uint8) for height in (60, 90, 200)]
+
+
+@pytest.fixture
+def yolox(tmp_path: Path) -> Path:
+    return tiny_yolox(tmp_path / "yolox", CLASSES)
+
+
+def one_stage(folder: Path) -> Path:
+    config = Config.fromfile(mmdet_config("fcos/fcos_r50_caffe_fpn_gn-head_1x_coco.py"))
+    config.model.backbone.update(depth=18, init_cfg=None, base_channels=8)
+    config.model.neck.update(in_channels=[8, 16, 32, 64], out_channels=32)
+    config.model.bbox_head.update(num_classes=2, in_channels=32, feat_channels=32)
+    shrink(config)
+    return write_version(folder, config, CLASSES, seed=0)
+
+
+def two_stages(folder: Path) -> Path:
+    config = Config.fromfile(mmdet_config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py"))
+    config.model.backbone.update(depth=18, init_cfg=None, base_channels=8)
+    config.model.neck.update(in_channels=[8, 16, 32, 64])
+    config.model.roi_head.bbox_head.num_classes = 2
+    shrink(config)
+    return write_version(folder, config, CLASSES, seed=0)
+
+
+def shrink(config: Any) -> None:
+    config.data.test.pipeline[1]["img_scale"] = (192, 128)
+
+
+def same(ours: list[Boxes], theirs: list[Boxes]) -> bool:
+    gaps = [apart(a, b) for a, b in zip(ours, theirs, strict=True)]
+    return all(pixels < 0.1 and score < 1e-3 for pixels, score in gaps)
+
+
+@pytest.mark.parametrize("write", [tiny_yolox, one_stage], ids=["yolox", "fcos"])
+def test_the_graph_gives_the_networks_boxes(write: Any, tmp_path: Path, images: list[Pixels]) -> None:
+    folder = write(tmp_path / "version", CLASSES) if write is tiny_yolox else write(tmp_path / "version")
+    network = Detector.load(folder, "cpu")
+    batch, single = network.predict(images), network.predict(images[:1])
+    assert all(len(boxes) for boxes in batch), "no boxes, nothing is compared"
+    words = add_graph(folder, images)
+    assert words.startswith("OpenVINO") and words.endswith("on 3 images")
+    detector = Detector.load(folder, "cpu")
+    detector.model.backbone = None  # what predicts now is not the network
+    assert same(detector.predict(images), batch)
+    assert same(detector.predict(images[:1]), single), "another batch size"
+
+
+def test_a_detector_of_two_stages_serves_without_a_graph(tmp_path: Path, images: list[Pixels]) -> None:
+    folder = two_stages(tmp_path / "version")
+    words = add_graph(folder, images)
+    assert words == "none: FasterRCNN is not a detector of one stage"
+    assert len(Detector.load(folder, "cpu").predict(images)) == 3
+
+
+def test_a_graph_of_other_boxes_is_thrown_away(
+    yolox: Path, images: list[Pixels], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def export_another(model: Any, folder: Path) -> None:
+        with torch.no_grad():
+            model.bbox_head.multi_level_conv_obj[0].bias += 1
+        export(model, folder)
+        with torch.no_grad():
+            model.bbox_head.multi_level_conv_obj[0].bias -= 1
+
+    export = graph.export
+    monkeypatch.setattr(graph, "export", export_another)
+    words = add_graph(yolox, images)
+    assert words.startswith("none: its boxes are ") and "of score off" in words
+    assert not (yolox / graph.XML).exists() and not (yolox / graph.BIN).exists()
+
+
+def test_a_graph_whose_outputs_differ_is_not_made(yolox: Path) -> None:
+    model = Detector.load(yolox, "cpu").model
+    honest = model.forward_dummy
+
+    def moody(self: Any, images: torch.Tensor) -> Any:
+        """A graph is drawn from one image, and keeps the way that one went."""
+        shift = 0 if len(images) == 1 else 1
+        return tuple([level + shift for level in maps] for maps in honest(images))
+
+    model.forward_dummy = MethodType(moody, model)
+    with pytest.raises(graph.GraphError, match="outputs are off by"):
+        graph.export(model, yolox)
+
+
+@pytest.mark.parametrize("damage", [b"", b"<net", b"no graph"])
+def test_a_damaged_graph_gives_way_to_the_network(
+    damage: bytes, yolox: Path, images: list[Pixels], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = Detector.load(yolox, "cpu").predict(images)
+    add_graph(yolox, [])
+    (yolox / graph.XML).write_bytes(damage)
+    assert same(Detector.load(yolox, "cpu").predict(images), expected)
+    assert str(yolox / graph.XML) in caplog.text and "the network itself serves" in caplog.text
+
+
+def test_boxes_are_compared_with_the_nearest_of_their_label() -> None:
+    two = Boxes.of([[0, 0, 10, 10], [50, 50, 60, 60]], [0.9, 0.8], [0, 1])
+    assert apart(two, two) == (0, 0)
+    moved = Boxes.of([[0, 0, 10, 13], [50, 50, 60, 60]], [0.9, 0.7], [0, 1])
+    assert apart(two, moved) == pytest.approx((3, 0.1))
+    assert apart(two, Boxes.of([[0, 0, 10, 10]], [0.9], [0])) == (float("inf"), float("inf"))
+    assert apart(Boxes.of([[0, 0, 10, 10]], [0.9], [0]), two) == (float("inf"), float("inf"))
+    faint = Boxes.of([[0, 0, 10, 10], [50, 50, 60, 60], [9, 9, 20, 20]], [0.9, 0.8, 0.02], [0, 1, 1])
+    assert apart(two, faint) == (0, 0)

@@ -1,0 +1,60 @@
+"""What grows as its tasks do is well; what grows faster is not."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bench.growth import OPERATIONS, save_images, summary
+from bench.growth_operations import Measured
+
+from labelloop.images import read_image
+
+SIZES = (1_000, 3_000, 10_000)
+
+
+def measured(
+    exponent: float, peaks: tuple[float, ...] = (60.0, 61.0, 63.0)
+) -> dict[str, dict[int, Measured]]:
+    by_size = {
+        size: Measured(0.01 * size**exponent, peak, size) for size, peak in zip(SIZES, peaks, strict=True)
+    }
+    return dict.fromkeys(OPERATIONS, by_size)
+
+
+@pytest.mark.parametrize(("exponent", "met"), [(0.3, True), (1.0, True), (1.2, False), (2.0, False)])
+def test_the_slope_of_time_decides(exponent: float, met: bool) -> None:
+    slopes = [row for row in summary(measured(exponent), "make bench") if row.unit == "slope"]
+    assert len(slopes) == len(OPERATIONS)
+    assert all(row.value == pytest.approx(exponent) and row.met is met for row in slopes)
+
+
+@pytest.mark.parametrize(("last", "met"), [(63.0, True), (200.0, False)])
+def test_memory_is_compared_between_the_fewest_and_the_most(last: float, met: bool) -> None:
+    rows = [row for row in summary(measured(1.0, (60.0, 61.0, last)), "make bench") if row.unit == "MB"]
+    assert len(rows) == len(OPERATIONS)
+    assert all(row.ratio == pytest.approx(last / 60.0) and row.met is met for row in rows)
+
+
+def test_every_picture_is_an_image_with_bytes_of_its_own(tmp_path: Path) -> None:
+    save_images(tmp_path, 990, 1_030)
+    files = sorted(tmp_path.rglob("*.jpg"))
+    assert len(files) == len({file.read_bytes() for file in files}) == 40
+    assert {file.parent.name for file in files} == {"000", "001"}
+    assert read_image(files[0]).shape == (240, 320, 3)
+
+
+def test_peak_memory_is_the_most_a_process_has_had() -> None:
+    program = (
+        "from bench.growth_operations import peak_mb\n"
+        "before = peak_mb()\n"
+        "ballast = b'x' * 200_000_000\n"
+        "del ballast\n"
+        "print(peak_mb() - before)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True
+    )
+    assert 190 < float(done.stdout) < 260

@@ -1,0 +1,35 @@
+"""NAME=VALUE words become a run's options, or a sentence that says what is wrong with them."""
+
+from pathlib import Path
+
+import pytest
+from bench.options import Options
+
+
+def test_words_of_the_make_command_line() -> None:
+    options = Options.parse(["ONLY=growth, startup", "SIZES=100,1000", "THREADS=1", "RUNTIME=host", "COCO="])
+    assert options.only == ("growth", "startup")
+    assert options.sizes == (100, 1000)
+    assert (options.threads, options.runtime, options.coco) == (1, "host", None)
+
+
+@pytest.mark.parametrize(
+    ("word", "complaint"),
+    [
+        ("SIZE=100", "'SIZE' is no setting"),
+        ("growth", "'growth' is no setting"),
+        ("SIZES=many", "valid integer"),
+        ("SIZES=1000", "two different counts"),
+        ("COCO=/nowhere", "no folder images/"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(word: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Options.parse([word])
+
+
+def test_a_section_that_needs_data_says_which_setting_gives_it(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    assert Options(coco=tmp_path).coco_dir() == tmp_path
+    with pytest.raises(ValueError, match="COCO=DIR"):
+        Options().coco_dir()

@@ -1,0 +1,77 @@
+"""Tasks, however many and however sparse their ids, come once each, in time that grows with their number."""
+
+from collections.abc import Iterator
+
+import pytest
+from support.fake_studio import FakeStudio
+
+from labelloop.studio import LABELLED, UNLABELLED, Studio
+
+PAGE = 10
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeStudio]:
+    made = FakeStudio()
+    made.add_project()
+    made.add_project(2)
+    with made.serve() as url:
+        made.url = url
+        yield made
+
+
+@pytest.fixture
+def studio(fake: FakeStudio) -> Studio:
+    return Studio(fake.url, "token")
+
+
+def labelled_ids(studio: Studio) -> list[int]:
+    return [task["id"] for task in studio.iter_tasks(1, LABELLED, page_size=PAGE)]
+
+
+@pytest.mark.parametrize("count", [0, 1, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE, 7 * PAGE + 3])
+@pytest.mark.parametrize("every", [1, 2, 7])
+def test_every_task_that_meets_the_conditions_comes_once_by_id(
+    fake: FakeStudio, studio: Studio, count: int, every: int
+) -> None:
+    wanted = []
+    for number in range(count * every):
+        task = fake.add_task(annotations=int(number % every == 0))
+        wanted += [task] if number % every == 0 else []
+    assert labelled_ids(studio) == wanted
+
+
+def test_a_gap_of_other_projects_tasks_costs_a_few_requests(fake: FakeStudio, studio: Studio) -> None:
+    wanted = [fake.add_task(annotations=1) for _ in range(2 * PAGE)]
+    for _ in range(1000 * PAGE):
+        fake.add_task(project=2)
+    wanted += [fake.add_task(annotations=1) for _ in range(3 * PAGE)]
+    assert labelled_ids(studio) == wanted
+    assert len(fake.pages) < 30
+
+
+def test_what_label_studio_has_to_count_grows_with_the_tasks_and_not_with_their_square(
+    fake: FakeStudio, studio: Studio
+) -> None:
+    for _ in range(100 * PAGE):
+        fake.add_task(annotations=1)
+    assert len(labelled_ids(studio)) == 100 * PAGE
+    # The first page and the newest task are found among all; every other page among no more than it holds.
+    assert sum(found for _, found in fake.pages) <= 3 * 100 * PAGE
+    assert {number for number, _ in fake.pages} == {1}
+
+
+def test_tasks_that_cease_to_meet_the_conditions_leave_none_out(fake: FakeStudio, studio: Studio) -> None:
+    ids = [fake.add_task() for _ in range(5 * PAGE)]
+    seen = []
+    for task in studio.iter_tasks(1, UNLABELLED, page_size=PAGE):
+        seen.append(task["id"])
+        fake.tasks[task["id"]]["total_annotations"] = 1
+    assert seen == ids
+
+
+def test_few_tasks_take_one_request(fake: FakeStudio, studio: Studio) -> None:
+    for _ in range(PAGE):
+        fake.add_task()
+    assert len(list(studio.iter_tasks(1, page_size=PAGE))) == PAGE
+    assert len(fake.pages) == 1

@@ -1,0 +1,110 @@
+"""`make simulate`: the dataset is put in place and the command line handed on."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from lifecycle import simulate as module
+from lifecycle.console import Failure
+from lifecycle.home import Home
+from lifecycle.simulate import simulate
+
+
+class Stack:
+    """Notes what would be run."""
+
+    def __init__(self) -> None:
+        self.commands: list[Sequence[str]] = []
+
+    def labelloop(self, arguments: Sequence[str], project: str | None) -> None:
+        self.commands.append(arguments)
+
+
+@pytest.fixture
+def stack(monkeypatch: pytest.MonkeyPatch) -> Stack:
+    made = Stack()
+    monkeypatch.setattr(module, "running_stack", lambda home, settings: made)
+    return made
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> Path:
+    folder = tmp_path / "cells"
+    (folder / "images" / "deep").mkdir(parents=True)
+    for split, names in {"train": ["a.jpg", "deep/b.jpg"], "test": ["c.jpg"]}.items():
+        (folder / f"{split}.json").write_text(json.dumps({"images": [{"file_name": name} for name in names]}))
+        for name in names:
+            (folder / "images" / name).write_bytes(name.encode())
+    (folder / "images" / "unlisted.jpg").write_bytes(b"")
+    return folder
+
+
+def placed(home: Home) -> Path:
+    return home.volumes / "labelstudio" / "media" / "upload" / "simulate" / "cells"
+
+
+def test_what_the_files_name_is_copied_where_the_services_read(
+    tmp_path: Path, coco: Path, stack: Stack
+) -> None:
+    home = Home(tmp_path / "home")
+    simulate(home, {"COCO": str(coco)})
+    files = {str(path.relative_to(placed(home))) for path in placed(home).rglob("*") if path.is_file()}
+    assert files == {"train.json", "test.json", "images/a.jpg", "images/deep/b.jpg", "images/c.jpg"}
+    assert stack.commands == [["simulate", "cells"]]
+
+
+def test_a_changed_file_is_copied_again(tmp_path: Path, coco: Path, stack: Stack) -> None:
+    home = Home(tmp_path / "home")
+    simulate(home, {"COCO": str(coco)})
+    (coco / "images" / "a.jpg").write_bytes(b"another")
+    simulate(home, {"COCO": str(coco)})
+    assert (placed(home) / "images" / "a.jpg").read_bytes() == b"another"
+
+
+def test_the_containers_user_can_read_the_copies(tmp_path: Path, coco: Path, stack: Stack) -> None:
+    (coco / "images" / "a.jpg").chmod(0o600)
+    home = Home(tmp_path / "home")
+    simulate(home, {"COCO": str(coco)})
+    assert (placed(home) / "images" / "a.jpg").stat().st_mode & 0o777 == 0o644
+
+
+def test_settings_become_options(tmp_path: Path, coco: Path, stack: Stack) -> None:
+    given = {
+        "COCO": str(coco),
+        "SEEDS": "0",
+        "ACCEPTED_IOU": "0.8",
+        "PREDICTED": "raccoon=cat,dog:face=person",
+        "KEEP": "1",
+    }
+    simulate(Home(tmp_path / "home"), given)
+    (command,) = stack.commands
+    assert command[2:] == [
+        "--seeds=0",
+        "--accepted-iou=0.8",
+        "--predicted=raccoon=cat,dog",
+        "--predicted=face=person",
+        "--keep",
+    ]
+
+
+def test_what_is_missing_or_unknown_is_said(tmp_path: Path, coco: Path, stack: Stack) -> None:
+    home = Home(tmp_path / "home")
+    with pytest.raises(Failure, match="no COCO"):
+        simulate(home, {})
+    with pytest.raises(Failure, match="found SEED, needed"):
+        simulate(home, {"COCO": str(coco), "SEED": "1"})
+    (coco / "test.json").write_text("{")
+    with pytest.raises(Failure, match=r"test\.json"):
+        simulate(home, {"COCO": str(coco)})
+    (coco / "test.json").unlink()
+    with pytest.raises(Failure, match=r"no .*test\.json"):
+        simulate(home, {"COCO": str(coco)})
+    assert not stack.commands
+
+
+def test_no_image_is_written_outside(tmp_path: Path, coco: Path, stack: Stack) -> None:
+    (coco / "test.json").write_text(json.dumps({"images": [{"file_name": "../../../x.jpg"}]}))
+    with pytest.raises(Failure, match="below images/"):
+        simulate(Home(tmp_path / "home"), {"COCO": str(coco)})

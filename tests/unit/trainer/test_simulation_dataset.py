@@ -1,0 +1,103 @@
+"""A COCO folder as a simulation reads it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from support import shapes
+from support.coco import write_coco
+
+from labelloop.boxes import Boxes
+from labelloop.labels import parse_label_config
+from trainer.env import TrainerSettings
+from trainer.evaluate import evaluate
+from trainer.simulate.dataset import Dataset, label_config
+from trainer.simulate.errors import DatasetError
+from trainer.split import Side
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> Path:
+    write_coco(tmp_path, "train", 0, 4)
+    write_coco(tmp_path, "test", 10, 3)
+    return tmp_path
+
+
+def test_boxes_are_those_of_the_files(coco: Path) -> None:
+    dataset = Dataset.load(coco, {})
+    assert dataset.label_config.names == ["ball", "crate"]
+    assert [image.name for image in dataset.test] == ["shape-010.png", "shape-011.png", "shape-012.png"]
+    picture = shapes.picture(0)
+    assert dataset.train[0].boxes.xyxy.tolist() == [[float(v) for v in box[:4]] for box in picture.boxes]
+    assert dataset.train[0].boxes.labels.tolist() == [box[4] for box in picture.boxes]
+
+
+def test_an_image_without_boxes_and_crowds(coco: Path) -> None:
+    crowd = {"id": 1, "image_id": 1, "category_id": 7, "bbox": [0, 0, 9, 9], "iscrowd": 1}
+    write_coco(coco, "train", 0, 4, annotations=[crowd])
+    assert [len(image.boxes) for image in Dataset.load(coco, {}).train] == [0, 0, 0, 0]
+
+
+def test_no_test_image_is_labelled(coco: Path) -> None:
+    twin = coco / "images" / "shape-000.png"
+    twin.write_bytes((coco / "images" / "shape-010.png").read_bytes())
+    dataset = Dataset.load(coco, {})
+    assert dataset.left_out == ("shape-000.png",)
+    assert len(dataset.train) == 3
+
+
+def test_the_label_config_names_predicted_values() -> None:
+    config = parse_label_config(label_config(["raccoon", 'a "b" & c'], {"raccoon": "cat,dog"}))
+    assert config.names == ["raccoon", 'a "b" & c']
+    assert config.labels[0].predicted_values == ("cat", "dog")
+
+
+def test_the_test_snapshot_scores_the_truth_as_perfect(coco: Path, home: Path) -> None:
+    dataset = Dataset.load(coco, {})
+    snapshot = dataset.test_snapshot()
+    assert {image.side for image in snapshot.images} == {Side.HOLDOUT}
+
+    class Oracle:
+        classes = ("ball", "crate")
+        version = "v0001"
+
+        def predict(self, images: list[np.ndarray[Any, Any]]) -> list[Boxes]:
+            return [image.boxes for image in dataset.test]
+
+    found = evaluate(Oracle(), snapshot, TrainerSettings(), lambda f, text: None)  # type: ignore[arg-type]
+    assert found.mAP == pytest.approx(1.0)
+    assert found.images == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"categories": [{"id": 7, "name": "ball"}]}, "different categories"),
+        (
+            {"annotations": [{"id": 5, "image_id": 99, "category_id": 7, "bbox": [0, 0, 1, 1]}]},
+            "annotation 5",
+        ),
+        ({"annotations": [{"id": 5, "image_id": 1, "category_id": 7, "bbox": [0, 0]}]}, "annotation 5"),
+        ({"annotations": 3}, "train.json"),
+    ],
+)
+def test_a_damaged_file_is_named(coco: Path, changes: dict[str, Any], message: str) -> None:
+    write_coco(coco, "train", 0, 4, **changes)
+    with pytest.raises(DatasetError, match=message):
+        Dataset.load(coco, {})
+
+
+def test_an_image_of_another_size_is_named(coco: Path) -> None:
+    Image.new("RGB", (10, 10)).save(coco / "images" / "shape-000.png")
+    with pytest.raises(DatasetError, match=r"shape-000\.png: 10 x 10 pixels"):
+        Dataset.load(coco, {})
+    (coco / "images" / "shape-000.png").unlink()
+    with pytest.raises(DatasetError, match=r"shape-000\.png: No such file"):
+        Dataset.load(coco, {})
+
+
+def test_predicted_must_name_a_category(coco: Path) -> None:
+    with pytest.raises(DatasetError, match="'tree'"):
+        Dataset.load(coco, {"tree": "cat"})

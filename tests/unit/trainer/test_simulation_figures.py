@@ -1,0 +1,143 @@
+"""The arithmetic of a simulation's summary."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from trainer.simulate.annotator import Work
+from trainer.simulate.errors import OptionError
+from trainer.simulate.figures import (
+    OneRound,
+    RunFigures,
+    Spread,
+    Step,
+    labels_needed,
+    reaches,
+    single_round,
+    summary,
+)
+from trainer.simulate.options import Options, numbers, predicted_values
+from trainer.simulate.table import line, spread, tables
+
+
+def step(
+    labels: int, m_ap: float, version: str = "v0001", seconds: float = 0.0, order: str = "random"
+) -> Step:
+    return Step(
+        order=order,
+        seed=0,
+        step=labels // 10,
+        labels=labels,
+        images=10,
+        boxes=10,
+        work=Work(accepted=5, drawn=5),
+        seconds=seconds,
+        by_hand_seconds=70.0,
+        state="promoted",
+        verdict=f"promoted {version}",
+        version=version,
+        mAP=m_ap,
+        AP50=m_ap + 0.1,
+        least_certain_first=None,
+        round_seconds=60.0,
+        wall_seconds=70.0,
+    )
+
+
+def run(order: str, seed: int, *values: float) -> RunFigures:
+    steps = tuple(
+        replace(step(10 * number, value, seconds=40.0), order=order, seed=seed)
+        for number, value in enumerate(values, start=1)
+    )
+    return RunFigures(order, seed, steps, OneRound(10, "v0001", Work(), 100.0))
+
+
+def test_labels_needed_are_interpolated_at_the_first_crossing() -> None:
+    curve = [(0.0, 0.0), (10.0, 0.2), (20.0, 0.4), (40.0, 0.3), (80.0, 0.6)]
+    assert labels_needed(curve, 0.3) == pytest.approx(15)
+    assert labels_needed(curve, 0.2) == 10
+    assert labels_needed(curve, 0.5) == pytest.approx(40 + 40 * 2 / 3)
+    assert labels_needed(curve, 0.0) == 0
+    assert labels_needed(curve, 0.7) is None
+    assert labels_needed([], 0.1) is None
+
+
+def test_spread_is_over_what_is_there() -> None:
+    assert Spread.of([1.0, None, 3.0, float("nan")]) == Spread(2.0, pytest.approx(2**0.5), 2)
+    assert Spread.of([4.0]) == Spread(4.0, None, 1)
+    assert Spread.of([None]) is None
+
+
+def test_time_saved() -> None:
+    figures = run("random", 0, 0.2, 0.4)
+    assert figures.seconds == 80
+    assert figures.by_hand_seconds == 140
+    assert figures.saved_by_hand == pytest.approx(1 - 80 / 140)
+    assert figures.saved_one_round == pytest.approx(0.2)
+    assert figures.work == Work(accepted=10, drawn=10)
+
+
+def test_the_single_round_is_the_first_with_enough_labels_and_a_trained_version() -> None:
+    untrained, first, second = step(10, 0, "v0000"), step(20, 0.3, "v0001"), step(40, 0.4, "v0001")
+    assert single_round([untrained, first, second], 40) is second
+    assert single_round([untrained, first], 40) is first
+    assert single_round([untrained], 40) is None
+    assert single_round([], 40) is None
+
+
+def test_orders_are_compared_seed_by_seed() -> None:
+    runs = [
+        run("uncertainty", 0, 0.4, 0.5),
+        run("uncertainty", 1, 0.2, 0.3),
+        run("random", 0, 0.2, 0.4),
+        run("random", 1, 0.2, 0.4),
+    ]
+    (reach,) = reaches(runs, [1.0])
+    assert reach.target == pytest.approx(0.4)
+    assert reach.uncertainty == Spread(10.0, None, 1)
+    assert reach.random == Spread(20.0, 0.0, 2)
+    assert reach.ratio == Spread(0.5, None, 1)
+    assert reaches(runs[:2], [1.0]) == []
+
+
+def test_summary_is_json_and_is_shown() -> None:
+    document = summary([run("uncertainty", 0, 0.4, 0.5), run("random", 0, 0.2, 0.4)], [0.5, 1.0])
+    document = json.loads(json.dumps(document))
+    assert document["orders"]["random"]["saved_by_hand"] == {"mean": pytest.approx(3 / 7), "sd": None, "n": 1}
+    assert document["orders"]["random"]["one_round_saved_by_hand"]["mean"] == pytest.approx(1 - 100 / 140)
+    assert [(row["order"], row["labels"], row["mAP"]["mean"]) for row in document["steps"]] == [
+        ("uncertainty", 10, 0.4),
+        ("uncertainty", 20, 0.5),
+        ("random", 10, 0.2),
+        ("random", 20, 0.4),
+    ]
+    assert len(list(tables(document))) == 3
+    assert list(tables(summary([], [1.0]))) == []
+
+
+def test_a_step_is_one_flat_row() -> None:
+    row = step(10, 0.5).as_row()
+    assert (row["accepted"], row["drawn"], row["share_accepted"]) == (5, 5, 1.0)
+    assert "work" not in row
+    assert "promoted v0001" in line(step(10, 0.5))
+    assert spread({"mean": 0.51234, "sd": 0.01, "n": 3}) == "0.512 ± 0.010 (3 seeds)"
+
+
+def test_the_schedule_ends_at_the_budget_or_with_the_training_set() -> None:
+    assert Options("x").counts(205) == [10, 20, 40, 80, 160, 205]
+    assert Options("x", budget=50).counts(205) == [10, 20, 40, 50]
+    assert Options("x").counts(30) == [10, 20, 30]
+    assert Options("x", schedule=("20", "10")).counts(205) == [10, 20]
+
+
+def test_options_that_cannot_be_used_are_refused() -> None:
+    with pytest.raises(OptionError, match="ORDERS=best"):
+        Options("x", orders=("best",))
+    with pytest.raises(OptionError, match="SCHEDULE=10,few"):
+        Options("x", schedule=("10", "few"))
+    with pytest.raises(OptionError, match="SEEDS=a"):
+        numbers("a", "SEEDS")
+    with pytest.raises(OptionError, match="PREDICTED=raccoon"):
+        predicted_values(["raccoon"])
+    assert predicted_values(["raccoon=cat,dog"]) == {"raccoon": "cat,dog"}
