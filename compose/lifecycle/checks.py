@@ -13,6 +13,7 @@ from lifecycle import engine, host_python
 from lifecycle.console import Failure, line
 from lifecycle.home import Home
 from lifecycle.network import free_port, port_is_free
+from lifecycle.settings import dashboard_port
 
 ENGINE = (20, 10)
 COMPOSE = (2, 20)
@@ -24,7 +25,7 @@ HOST_PORTS = ("MLBACKEND_PORT", "TRAINER_PORT")
 
 
 def check_docker(home: Home, settings: dict[str, str], *, built: bool) -> None:
-    """Engine, Compose, disk, memory, project name and port.
+    """Engine, Compose, disk, memory, project name and ports.
 
     Raises:
         Failure: the first thing that is missing.
@@ -44,7 +45,7 @@ def check_docker(home: Home, settings: dict[str, str], *, built: bool) -> None:
     project = settings.get("COMPOSE_PROJECT_NAME", "labelloop")
     running = engine.containers(project)
     _project(home, project, running)
-    _port(
+    _ports(
         settings,
         "labelstudio"
         in {engine.service_of(container) for container in running if container["State"]["Running"]},
@@ -52,7 +53,7 @@ def check_docker(home: Home, settings: dict[str, str], *, built: bool) -> None:
 
 
 def check_host(home: Home, settings: dict[str, str], *, built: bool, running: bool) -> None:
-    """Python, disk, memory, and the ports of all three services.
+    """Python, disk, memory, and the ports of all services.
 
     Raises:
         Failure: the first thing that is missing.
@@ -64,7 +65,7 @@ def check_host(home: Home, settings: dict[str, str], *, built: bool, running: bo
         "Free some, or clone the repository onto a larger disk.",
     )
     _memory(_memory_of_host())
-    _port(settings, running)
+    _ports(settings, running)
     for name in HOST_PORTS:
         if name in settings and not running and not port_is_free("127.0.0.1", int(settings[name])):
             raise Failure(
@@ -120,13 +121,26 @@ def _project(home: Home, project: str, running: list[dict[str, Any]]) -> None:
         )
 
 
-def _port(settings: dict[str, str], ours: bool) -> None:
-    address, port = settings.get("BIND", "127.0.0.1"), int(settings.get("PORT", "8080"))
+def _ports(settings: dict[str, str], ours: bool) -> None:
+    label_studio, dashboard = int(settings.get("PORT", "8080")), dashboard_port(settings)
+    if label_studio == dashboard:
+        raise Failure(
+            "DASHBOARD_PORT",
+            found=f"{dashboard}, which is PORT",
+            needed="another one",
+            do=f"For example `make up DASHBOARD_PORT={dashboard + 1}`.",
+        )
+    _port(settings, ours, "PORT", label_studio)
+    _port(settings, ours, "DASHBOARD_PORT", dashboard)
+
+
+def _port(settings: dict[str, str], ours: bool, name: str, port: int) -> None:
+    address = settings.get("BIND", "127.0.0.1")
     if not ours and not port_is_free(address, port):
         raise Failure(
             f"port {port} on {address}",
             found="another program listening",
             needed="a free port",
-            do=f"Stop that program, or choose another: `make up PORT={port + 1}`.",
+            do=f"Stop that program, or choose another: `make up {name}={port + 2}`.",
         )
-    line("port", f"{address}:{port}" + (" (ours)" if ours else " is free"))
+    line("port", f"{name} {address}:{port}" + (" (ours)" if ours else " is free"))

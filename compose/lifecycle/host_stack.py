@@ -16,6 +16,7 @@ from lifecycle.console import Board, Failure
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
+from lifecycle.settings import dashboard_port
 from lifecycle.shell import answer
 from lifecycle.venvs import PACKAGES
 
@@ -241,7 +242,7 @@ class HostStack:
         home, settings = self._home, self._settings
         port = settings.get("PORT", "8080")
         backend, trainer = settings.get("MLBACKEND_PORT", "9090"), settings.get("TRAINER_PORT", "9191")
-        bind = settings.get("BIND", "127.0.0.1")
+        bind, dashboard = settings.get("BIND", "127.0.0.1"), dashboard_port(settings)
         reach = "127.0.0.1" if bind in ("0.0.0.0", "::") else bind
         return {
             **os.environ,
@@ -262,6 +263,8 @@ class HostStack:
             "LABELSTUDIO_BIND": f"{bind}:{port}",
             "MLBACKEND_BIND": f"127.0.0.1:{backend}",
             "TRAINER_BIND": f"127.0.0.1:{trainer}",
+            "DASHBOARD_BIND": f"{bind}:{dashboard}",
+            "LABELSTUDIO_PORT": port,
         }
 
     def _pid(self) -> Optional[int]:

@@ -25,7 +25,7 @@ _LOCAL_HEADER = """\
 # `make up NAME=VALUE` writes them here."""
 
 _CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu", "cuda")}
-_NUMBERS = ("PORT", "MLBACKEND_PORT", "TRAINER_PORT", "THREADS")
+_NUMBERS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT", "THREADS")
 _FROM_ENVIRONMENT = (*_CHOICES, "COMPOSE_PROJECT_NAME")
 _HOST_SETTINGS = (
     *_CHOICES,
@@ -49,6 +49,7 @@ _SECRETS: dict[str, Callable[[], str]] = {
     "SECRET_KEY": lambda: secrets.token_urlsafe(48),
     "BACKEND_PASSWORD": lambda: secrets.token_urlsafe(24),
     "TRAINER_PASSWORD": lambda: secrets.token_urlsafe(24),
+    "DASHBOARD_SECRET": lambda: secrets.token_urlsafe(48),
 }
 
 
@@ -128,6 +129,7 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
         "COMPOSE_PROJECT_NAME": lambda: os.environ.get("COMPOSE_PROJECT_NAME") or "labelloop",
         "BIND": lambda: "127.0.0.1",
         "PORT": lambda: "8080",
+        "DASHBOARD_PORT": lambda: str(dashboard_port(have)),
         "SUBNET": network.free_subnet,
         "PUID": lambda: str(UNPRIVILEGED_ID if root else os.geteuid()),
         "PGID": lambda: str(UNPRIVILEGED_ID if root else os.getegid()),
@@ -147,6 +149,12 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
     if home.env_file.stat().st_mode & 0o077:
         home.env_file.chmod(0o600)
     return list(changes)
+
+
+def dashboard_port(settings: Mapping[str, str]) -> int:
+    """DASHBOARD_PORT; where that isn't settled yet, the one behind Label Studio's."""
+    port = int(settings.get("PORT") or 8080)
+    return int(settings.get("DASHBOARD_PORT") or (port + 1 if port < 65535 else port - 1))
 
 
 def _check(home: Home, name: str, value: str, known: list[str]) -> None:

@@ -2,21 +2,36 @@
 
 from functools import cache
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from labelloop.settings import Settings
 
+_ADDRESS = r"^.+:\d{1,5}$"
+
 
 class TrainerSettings(Settings):
-    """PROJECT chooses among several projects; TRAINER_BIND is the address and port of the HTTP API."""
+    """PROJECT chooses among several projects; TRAINER_BIND and DASHBOARD_BIND are address and port of the
+    HTTP API and of the dashboard; LABELSTUDIO_PORT is where people's browsers find Label Studio.
+    """
 
     project: int | None = None
-    trainer_bind: str = Field(default="127.0.0.1:9191", pattern=r"^.+:\d{1,5}$")
+    trainer_bind: str = Field(default="127.0.0.1:9191", pattern=_ADDRESS)
+    dashboard_bind: str = Field(default="127.0.0.1:9292", pattern=_ADDRESS)
+    dashboard_secret: SecretStr | None = None
+    labelstudio_port: int = Field(default=8080, ge=1, le=65535)
 
     @property
     def bind(self) -> tuple[str, int]:
-        host, _, port = self.trainer_bind.rpartition(":")
-        return host, int(port)
+        return _address(self.trainer_bind)
+
+    @property
+    def dashboard_address(self) -> tuple[str, int]:
+        return _address(self.dashboard_bind)
+
+
+def _address(bind: str) -> tuple[str, int]:
+    host, _, port = bind.rpartition(":")
+    return host, int(port)
 
 
 @cache

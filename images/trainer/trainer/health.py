@@ -59,20 +59,29 @@ def look(settings: Settings) -> Health:
 
 
 def main() -> int:
-    host, port = get_settings().bind
-    url = f"http://{LOOPBACK if host in ANY else host}:{port}/health"
-    session = requests.Session()
-    session.trust_env = False
+    settings = get_settings()
     try:
-        response = session.get(url, timeout=TIMEOUT_S)
-        answer = response.json()
+        answer = _ask(settings.bind, "trainer")
+        _ask(settings.dashboard_address, "dashboard")
         problems, projects = list(answer["problems"]), dict(answer["projects"])
     except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-        print(f"GET {url}: the trainer does not answer: {error}")
+        print(error)
         return 1
     champions = ", ".join(f"{version} (project {project})" for project, version in projects.items())
     print("; ".join(problems) or f"in service: {champions or 'no project yet'}")
-    return 0 if response.ok else 1
+    return 1 if problems else 0
+
+
+def _ask(address: tuple[str, int], name: str) -> dict[str, Any]:
+    """The /health of a server of ours; raises requests.RequestException or ValueError."""
+    host, port = address
+    url = f"http://{LOOPBACK if host in ANY else host}:{port}/health"
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            return dict(session.get(url, timeout=TIMEOUT_S).json())
+        except (requests.RequestException, ValueError) as error:
+            raise ValueError(f"GET {url}: the {name} does not answer: {error}") from error
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from lifecycle.console import Failure
 from lifecycle.home import Home
 
 Usage = namedtuple("Usage", "total used free")
-SETTINGS = {"BIND": "127.0.0.1", "PORT": "0", "COMPOSE_PROJECT_NAME": "labelloop"}
+SETTINGS = {"BIND": "127.0.0.1", "PORT": "0", "DASHBOARD_PORT": "1", "COMPOSE_PROJECT_NAME": "labelloop"}
 
 
 @pytest.fixture(autouse=True)
@@ -68,17 +68,23 @@ def test_little_memory(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
         checks.check_docker(home, SETTINGS, built=True)
 
 
-def test_a_port_in_use_names_another(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["PORT", "DASHBOARD_PORT"])
+def test_a_port_in_use_names_another(home: Home, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(
-            Failure, match=rf"port {port} on 127.0.0.1: found another program.*PORT={port + 1}"
+            Failure, match=rf"port {port} on 127.0.0.1: found another program.* {name}={port + 2}"
         ):
-            checks.check_docker(home, {**SETTINGS, "PORT": str(port)}, built=True)
+            checks.check_docker(home, {**SETTINGS, name: str(port)}, built=True)
         monkeypatch.setattr(engine, "containers", lambda project: [container(home.root)])
-        checks.check_docker(home, {**SETTINGS, "PORT": str(port)}, built=True)
+        checks.check_docker(home, {**SETTINGS, name: str(port)}, built=True)
+
+
+def test_one_port_for_two(home: Home) -> None:
+    with pytest.raises(Failure, match=r"DASHBOARD_PORT: found 8080, which is PORT, needed another one"):
+        checks.check_docker(home, {**SETTINGS, "PORT": "8080", "DASHBOARD_PORT": "8080"}, built=True)
 
 
 def test_a_stack_of_the_same_name_from_elsewhere(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,14 +36,16 @@ def config(home: Home, accelerator: str = "cpu") -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-def test_only_label_studio_is_published_and_on_loopback_alone(home: Home) -> None:
+def test_only_label_studio_and_the_dashboard_are_published_and_on_loopback_alone(home: Home) -> None:
     published = {
-        name: service.get("ports")
+        name: [(port["host_ip"], port["published"], port["target"]) for port in service["ports"]]
         for name, service in config(home)["services"].items()
         if service.get("ports")
     }
-    assert list(published) == ["labelstudio"]
-    assert [(port["host_ip"], port["target"]) for port in published["labelstudio"]] == [("127.0.0.1", 8080)]
+    assert published == {
+        "labelstudio": [("127.0.0.1", "8080", 8080)],
+        "trainer": [("127.0.0.1", "8081", 9292)],
+    }
 
 
 def test_every_service_is_confined(home: Home) -> None:
@@ -58,12 +60,14 @@ def test_every_service_is_confined(home: Home) -> None:
 
 
 def test_each_service_has_the_secrets_it_needs_and_no_other(home: Home) -> None:
-    secrets = {"ADMIN_PASSWORD", "API_TOKEN", "SECRET_KEY", "BACKEND_PASSWORD", "TRAINER_PASSWORD"}
+    labelstudio = {"ADMIN_PASSWORD", "API_TOKEN", "SECRET_KEY", "BACKEND_PASSWORD"}
+    model = {"API_TOKEN", "BACKEND_PASSWORD", "TRAINER_PASSWORD"}
+    dashboard = {"DASHBOARD_SECRET"}
+    secrets = labelstudio | model | dashboard
     held = {
         name: secrets & service["environment"].keys() for name, service in config(home)["services"].items()
     }
-    model = {"API_TOKEN", "BACKEND_PASSWORD", "TRAINER_PASSWORD"}
-    assert held == {"labelstudio": secrets - {"TRAINER_PASSWORD"}, "trainer": model, "mlbackend": model}
+    assert held == {"labelstudio": labelstudio, "trainer": model | dashboard, "mlbackend": model}
 
 
 def test_the_operators_settings_win_over_the_shipped_ones(home: Home) -> None:

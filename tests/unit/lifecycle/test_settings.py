@@ -6,7 +6,14 @@ from lifecycle import env_file, settings
 from lifecycle.console import Failure
 from lifecycle.home import Home
 
-SECRETS = ("ADMIN_PASSWORD", "API_TOKEN", "SECRET_KEY", "BACKEND_PASSWORD", "TRAINER_PASSWORD")
+SECRETS = (
+    "ADMIN_PASSWORD",
+    "API_TOKEN",
+    "SECRET_KEY",
+    "BACKEND_PASSWORD",
+    "TRAINER_PASSWORD",
+    "DASHBOARD_SECRET",
+)
 
 
 def complete(home: Home, *, host_runtime: bool = False, accelerator: str = "cpu") -> list[str]:

@@ -16,6 +16,8 @@ from support.fake_studio import FakeStudio
 from labelloop.files import write_text
 from labelloop.registry import ProjectModels
 from trainer import env, health, heartbeat
+from trainer.dashboard.app import create_app as create_dashboard
+from trainer.dashboard.loop import Loop
 from trainer.env import TrainerSettings
 from trainer.heartbeat import Heartbeat
 from trainer.rounds import Rounds, State
@@ -152,23 +154,39 @@ def test_health_tells_no_secret(client: TestClient, loop_settings: TrainerSettin
 def served(
     loop_settings: TrainerSettings, models: ProjectModels, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """The application on a port that the health check program finds in TRAINER_BIND."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    monkeypatch.setenv("TRAINER_BIND", f"127.0.0.1:{port}")
+    """API and dashboard on ports that the health check program finds in TRAINER_BIND and DASHBOARD_BIND."""
+    apps = {
+        "TRAINER_BIND": create_app(loop_settings, "trainer"),
+        "DASHBOARD_BIND": create_dashboard(Loop.connect(loop_settings), "a secret"),
+    }
+    servers = {}
+    for name, app in apps.items():
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        monkeypatch.setenv(name, f"127.0.0.1:{port}")
+        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+        servers[server] = threading.Thread(target=server.run)
     env.get_settings.cache_clear()
-    config = uvicorn.Config(
-        create_app(loop_settings, "trainer"), host="127.0.0.1", port=port, log_level="warning"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
+    for server, thread in servers.items():
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
     yield
-    server.should_exit = True
-    thread.join()
+    for server, thread in servers.items():
+        server.should_exit = True
+        thread.join()
     env.get_settings.cache_clear()
+
+
+@pytest.mark.usefixtures("served")
+def test_the_health_program_asks_the_dashboard_too(
+    loop_settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beat(loop_settings, {"1": "v0000"})
+    monkeypatch.setenv("DASHBOARD_BIND", "127.0.0.1:9")
+    env.get_settings.cache_clear()
+    assert health.main() == 1
+    assert "http://127.0.0.1:9/health: the dashboard does not answer" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("served")

@@ -1,0 +1,84 @@
+"""Where a model's boxes and a person's agree, box by box."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from labelloop.boxes import Boxes, iou_matrix
+from trainer.matches import ACCEPT_S, ACCEPTED, ADJUST_S, DELETE_S, DRAW_S, IOU_THRESHOLDS
+
+OVERLAPS, GOOD = float(IOU_THRESHOLDS[0]), float(IOU_THRESHOLDS[ACCEPTED])
+
+
+class Kind(StrEnum):
+    RIGHT = "right"
+    LOOSE = "loose"
+    WRONG_LABEL = "wrong label"
+    MISSED = "missed"
+    SPURIOUS = "spurious"
+
+
+SECONDS = {
+    Kind.RIGHT: ACCEPT_S,
+    Kind.LOOSE: ADJUST_S,
+    Kind.WRONG_LABEL: ADJUST_S,
+    Kind.MISSED: DRAW_S,
+    Kind.SPURIOUS: DELETE_S,
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """truth, found: the boxes' indices, None where there is none. iou: of the two, 0..1."""
+
+    kind: Kind
+    truth: int | None
+    found: int | None
+    iou: float = 0.0
+
+
+def compare(truth: Boxes, found: Boxes) -> list[Finding]:
+    """Pairs each box with at most one of the other side, best scores first; both index the same labels.
+
+    A pair overlaps by an IoU of at least OVERLAPS. Pairs of the same label come first; among what is left,
+    pairs of different labels; what is left then is missed or spurious. A pair below GOOD is loose.
+    """
+    overlap = iou_matrix(truth.xyxy, found.xyxy)
+    same = truth.labels[:, None] == found.labels[None, :]
+    open_truth, open_found = np.ones(len(truth), bool), np.ones(len(found), bool)
+    findings: list[Finding] = []
+    for of_same_label in (True, False):
+        for index in np.argsort(-found.scores, kind="stable"):
+            allowed = open_truth & (same[:, index] == of_same_label)
+            if not open_found[index] or not allowed.any():
+                continue
+            best = int(np.argmax(np.where(allowed, overlap[:, index], -1.0)))
+            iou = float(overlap[best, index])
+            if iou < OVERLAPS:
+                continue
+            open_truth[best] = open_found[index] = False
+            kind = Kind.WRONG_LABEL if not of_same_label else Kind.RIGHT if iou >= GOOD else Kind.LOOSE
+            findings.append(Finding(kind, best, int(index), iou))
+    findings += [Finding(Kind.MISSED, int(index), None) for index in np.flatnonzero(open_truth)]
+    findings += [Finding(Kind.SPURIOUS, None, int(index)) for index in np.flatnonzero(open_found)]
+    return findings
+
+
+def seconds(findings: Sequence[Finding]) -> float:
+    """A person's, to correct them all."""
+    return sum(SECONDS[finding.kind] for finding in findings)
+
+
+def confusion(pairs: Sequence[tuple[Boxes, Boxes]], labels: int) -> list[list[int]]:
+    """(labels + 1, labels + 1) counts: rows the truth's label, columns the model's; the last of each is
+    nothing there.
+    """
+    counts = [[0] * (labels + 1) for _ in range(labels + 1)]
+    for truth, found in pairs:
+        for finding in compare(truth, found):
+            row = labels if finding.truth is None else int(truth.labels[finding.truth])
+            column = labels if finding.found is None else int(found.labels[finding.found])
+            counts[row][column] += 1
+    return counts

@@ -1,0 +1,188 @@
+"""The dashboard's server: `python -m trainer.dashboard.app`. It alone of the trainer is published."""
+
+import logging
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated
+from urllib.parse import quote
+
+import uvicorn
+from fastapi import Depends, FastAPI, Request, status
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.middleware.sessions import SessionMiddleware
+
+from labelloop.settings import MissingSecret
+from trainer.dashboard import downloads, effort, label_errors, model, now, rounds
+from trainer.dashboard.actions import PreLabelling
+from trainer.dashboard.login import LoginError, Throttle, ask_label_studio
+from trainer.dashboard.loop import Loop, UnknownProject
+from trainer.dashboard.pages import HERE, templates
+from trainer.dashboard.predictions import Looking
+from trainer.dashboard.security import (
+    SESSION_COOKIE,
+    SESSION_S,
+    NotLoggedIn,
+    SecurityHeaders,
+    checked_form,
+    csrf_token,
+    local_path,
+)
+from trainer.env import get_settings
+
+log = logging.getLogger(__name__)
+
+AskWho = Callable[[str, str, str], str | None]
+Form = Annotated[dict[str, str], Depends(checked_form)]
+
+
+def create_app(loop: Loop, secret: str, ask_who: AskWho = ask_label_studio) -> FastAPI:
+    """The application.
+
+    secret: signs the sessions. ask_who: Label Studio's URL, e-mail address and password to the user, or None.
+    """
+    pre_labelling, looking = PreLabelling(loop), Looking(loop)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        downloads.clear_scratch(loop.settings.rounds_dir)
+        yield
+        pre_labelling.stop()
+        looking.stop()
+
+    app = FastAPI(
+        title="labelloop dashboard", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+    )
+    app.state.loop, app.state.pre_labelling, app.state.looking = loop, pre_labelling, looking
+    app.state.ledger = effort.Ledger(loop)
+    app.add_middleware(
+        SessionMiddleware,
+        secret_key=secret,
+        session_cookie=SESSION_COOKIE,
+        max_age=SESSION_S,
+        same_site="lax",
+    )
+    app.add_middleware(SecurityHeaders)
+    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    _add_login(app, loop, ask_who)
+    _add_errors(app)
+    for part in (now, rounds, model, effort, downloads, label_errors):
+        app.include_router(part.router)
+    return app
+
+
+def _add_login(app: FastAPI, loop: Loop, ask_who: AskWho) -> None:
+    throttle = Throttle()
+
+    def form_page(
+        request: Request, code: int, wrong: str = "", email: str = "", to: str = "/"
+    ) -> HTMLResponse:
+        values = {"csrf": csrf_token(request), "wrong": wrong, "email": email, "next": to}
+        return templates.TemplateResponse(request, "login.html", values, status_code=code)
+
+    @app.get("/health")
+    def health() -> JSONResponse:
+        return JSONResponse({"status": "UP"})
+
+    @app.get("/login", response_class=HTMLResponse)
+    def login(request: Request, next: str = "/") -> Response:
+        if request.session.get("user"):
+            return RedirectResponse(local_path(next), status.HTTP_303_SEE_OTHER)
+        return form_page(request, status.HTTP_200_OK, to=local_path(next))
+
+    @app.post("/login")
+    def log_in(request: Request, form: Form) -> Response:
+        email, to = form.get("email", "").strip(), local_path(form.get("next", "/"))
+        address = request.client.host if request.client else ""
+        wait_s = throttle.attempt(email, address)
+        if wait_s:
+            wrong = f"Too many attempts. Try again in {wait_s:.0f} seconds."
+            page = form_page(request, status.HTTP_429_TOO_MANY_REQUESTS, wrong, email, to)
+            page.headers["Retry-After"] = f"{wait_s:.0f}"
+            return page
+        try:
+            user = ask_who(loop.settings.labelstudio_url, email, form.get("password", ""))
+        except LoginError as error:
+            log.warning("login: %s", error)
+            wrong = "Label Studio, which knows the passwords, does not answer. See make status."
+            return form_page(request, status.HTTP_503_SERVICE_UNAVAILABLE, wrong, email, to)
+        if user is None:
+            wrong = "Label Studio knows no user with this e-mail address and password."
+            return form_page(request, status.HTTP_401_UNAUTHORIZED, wrong, email, to)
+        throttle.succeeded(email)
+        request.session.clear()
+        request.session["user"] = user
+        return RedirectResponse(to, status.HTTP_303_SEE_OTHER)
+
+    @app.post("/logout")
+    def log_out(request: Request, form: Form) -> Response:
+        request.session.clear()
+        return RedirectResponse("/login", status.HTTP_303_SEE_OTHER)
+
+
+def _add_errors(app: FastAPI) -> None:
+    def error_page(request: Request, code: int, text: str) -> HTMLResponse:
+        return templates.TemplateResponse(
+            request, "error.html", {"code": code, "text": text}, status_code=code
+        )
+
+    @app.exception_handler(NotLoggedIn)
+    def ask_for_login(request: Request, error: Exception) -> Response:
+        if (
+            request.method != "GET"
+            or request.url.path.endswith((".svg", ".jpg"))
+            or request.url.path == "/live"
+        ):
+            return PlainTextResponse("log in first", status.HTTP_401_UNAUTHORIZED)
+        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/login?next={quote(wanted)}", status.HTTP_303_SEE_OTHER)
+
+    @app.exception_handler(UnknownProject)
+    def unknown_project(request: Request, error: Exception) -> Response:
+        return error_page(request, status.HTTP_404_NOT_FOUND, str(error))
+
+    @app.exception_handler(AnyHTTPException)
+    def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, AnyHTTPException)
+        return error_page(request, error.status_code, str(error.detail))
+
+    @app.exception_handler(RequestValidationError)
+    def nonsense(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        text = "; ".join(
+            f"{row['loc'][-1]}={str(row['input'])[:40]!r}: {row['msg']}" for row in error.errors()
+        )
+        return error_page(request, status.HTTP_400_BAD_REQUEST, text)
+
+    @app.exception_handler(Exception)
+    def broken(request: Request, error: Exception) -> Response:
+        text = f"{type(error).__name__}: {error}. The log has more: make logs."
+        return error_page(request, status.HTTP_500_INTERNAL_SERVER_ERROR, text)
+
+
+def main() -> int:
+    settings = get_settings()
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        app = create_app(Loop.connect(settings), settings.secret("dashboard_secret"))
+    except MissingSecret as error:
+        log.error("%s", error)
+        return 2
+    host, port = settings.dashboard_address
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""Taking things home: a version as an archive, a round's dataset, and two versions side by side."""
+
+import io
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import APIRouter, HTTPException, status
+from fastapi.responses import HTMLResponse, StreamingResponse
+
+from labelloop.registry import Card, RegistryError
+from trainer.dashboard import stored
+from trainer.dashboard.model import chosen_card
+from trainer.dashboard.pages import Asked, moment, number
+from trainer.dashboard.stored import Scored
+from trainer.export import FORMATS, ExportError, export
+from trainer.rounds import Round, RoundError
+
+router = APIRouter()
+
+VERSION_FILES = ("config.py", "weights.pth", "card.json")
+CHUNK = 1 << 20
+SHOWN_ROUNDS = 20
+SCRATCH = ".dataset-"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A round's snapshot that can be taken home."""
+
+    round: Round
+    images: int
+    boxes: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One line of a comparison; better: the column in which the higher of two scores stands, None where
+    neither is.
+    """
+
+    name: str
+    left: str
+    right: str
+    better: str | None = None
+
+
+@router.get("/downloads", response_class=HTMLResponse)
+def show(page: Asked) -> HTMLResponse:
+    cards, datasets = [], []
+    if page.project is not None:
+        models = page.loop.models(page.project)
+        for version in reversed(models.versions()):
+            try:
+                cards.append(models.card(version))
+            except RegistryError:
+                continue  # `labelloop models` names it; there is nothing to take home
+        for round_ in page.loop.rounds.history(page.project, SHOWN_ROUNDS):
+            found = stored.contents(page.loop.rounds.folder(round_.id))
+            if found is not None:
+                datasets.append(Dataset(round_, len(found.images), found.boxes))
+    return page.show("downloads.html", cards=cards, datasets=datasets, formats=FORMATS)
+
+
+@router.get("/downloads/{version}.zip")
+def version_archive(version: str, page: Asked) -> StreamingResponse:
+    """A version's config, weights and card."""
+    card = chosen_card(page, version)
+    if card is None or page.project is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no version {version[:40]!r}")
+    folder = page.loop.models(page.project).folder(version)
+    files = {f"{version}/{name}": folder / name for name in VERSION_FILES}
+    return _archive(f"labelloop-{page.project}-{version}.zip", files)
+
+
+@router.get("/rounds/{round_id}/dataset-{format_name}.zip")
+def dataset_archive(round_id: int, format_name: str, page: Asked) -> StreamingResponse:
+    """A round's labelled images as a dataset of its own."""
+    try:
+        round_ = page.loop.rounds.get(round_id)
+    except RoundError as error:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
+    snapshot = stored.snapshot(page.loop.rounds.folder(round_.id))
+    if snapshot is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"round {round_id} has no snapshot")
+    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=page.loop.settings.rounds_dir))
+    try:
+        made = export(snapshot, format_name, scratch / "dataset", page.loop.settings)
+    except ExportError as error:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    name = f"labelloop-{round_.project}-round-{round_.id}-{format_name}"
+    files = {f"{name}/{path.relative_to(made)}": path for path in sorted(made.rglob("*")) if path.is_file()}
+    return _archive(f"{name}.zip", files, scratch)
+
+
+def _archive(name: str, files: dict[str, Path], scratch: Path | None = None) -> StreamingResponse:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(_zipped(files, scratch), media_type="application/zip", headers=headers)
+
+
+def _zipped(files: dict[str, Path], scratch: Path | None) -> Iterator[bytes]:
+    """The archive, bit by bit: it is never whole in memory or on disk. Stored, for weights and images are
+    compressed already. scratch: a folder to delete afterwards, also when nobody takes the rest.
+    """
+    try:
+        out = _Pipe()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+            for name, path in files.items():
+                with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as target:
+                    while chunk := source.read(CHUNK):
+                        target.write(chunk)
+                        yield out.take()
+        yield out.take()
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def clear_scratch(rounds_dir: Path) -> None:
+    """Deletes what downloads have left behind that a kill -9 ended."""
+    for leftover in rounds_dir.glob(f"{SCRATCH}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+class _Pipe(io.RawIOBase):
+    """Keeps what is written until it is taken."""
+
+    def __init__(self) -> None:
+        self._waiting = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self._waiting += data
+        return len(data)
+
+    def take(self) -> bytes:
+        taken = bytes(self._waiting)
+        self._waiting.clear()
+        return taken
+
+
+@router.get("/compare", response_class=HTMLResponse)
+def compare(page: Asked, left: str | None = None, right: str | None = None) -> HTMLResponse:
+    """Two versions side by side: by default the one in service and the one before it."""
+    versions = page.loop.models(page.project or 0).versions()
+    right_card = chosen_card(page, right)
+    before = [version for version in versions if right_card is None or version != right_card.version]
+    left_card = chosen_card(page, left or (before[-1] if before else None))
+    if left_card is None or right_card is None or page.project is None:
+        return page.show("compare.html", lines=[], versions=versions, left=None, right=None)
+    scored = stored.comparable_evaluations(page.loop, page.project, (left_card.version, right_card.version))
+    return page.show(
+        "compare.html",
+        lines=[*_about(left_card, right_card), *_scores(*scored)],
+        versions=versions[::-1],
+        left=left_card.version,
+        right=right_card.version,
+        same=scored[0] is not None
+        and scored[1] is not None
+        and scored[0].evaluation.fingerprint == scored[1].evaluation.fingerprint,
+    )
+
+
+def _about(left: Card, right: Card) -> list[Difference]:
+    def line(name: str, of: str) -> Difference:
+        return Difference(name, *(str(getattr(card, of) or "–") for card in (left, right)))
+
+    return [
+        Difference("made", *(moment(card.created_at) for card in (left, right))),
+        line("in round", "round"),
+        line("detector", "detector"),
+        line("parent", "parent"),
+        line("training images", "images"),
+        line("their boxes", "boxes"),
+        line("verdict", "verdict"),
+        line("why", "reason"),
+    ]
+
+
+def _scores(left: Scored | None, right: Scored | None) -> list[Difference]:
+    pair = [scored.evaluation if scored else None for scored in (left, right)]
+    rows = [
+        Difference("scored in round", *(str(scored.round.id) if scored else "–" for scored in (left, right))),
+        Difference("hold-out images", *(str(found.images) if found else "–" for found in pair)),
+    ]
+    names = [name for found in pair if found for name in found.per_class]
+    scores = [("mAP", [found.mAP if found else None for found in pair])]
+    scores.append(("AP50", [found.AP50 if found else None for found in pair]))
+    for name in dict.fromkeys(names):
+        scores.append((f"AP of {name}", [found.per_class.get(name) if found else None for found in pair]))
+    return rows + [_score_line(name, *values) for name, values in scores]
+
+
+def _score_line(name: str, left: float | None, right: float | None) -> Difference:
+    better = None
+    if left is not None and right is not None and left != right:
+        better = "left" if left > right else "right"
+    return Difference(name, number(left), number(right), better)

@@ -1,0 +1,207 @@
+"""One version of the model: how good it is, label by label, box by box."""
+
+import io
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, status
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from PIL import Image
+
+from labelloop.boxes import Boxes
+from labelloop.images import ImageError, read_image
+from labelloop.registry import Card, RegistryError
+from trainer.dashboard import agreement, predictions, stored
+from trainer.dashboard.agreement import Finding, Kind
+from trainer.dashboard.curves import effects, precision_recall_chart, total
+from trainer.dashboard.pages import Asked, ChartTheme, Page
+from trainer.dashboard.predictions import Predictions
+from trainer.dashboard.security import checked_form
+from trainer.dashboard.stored import Scored
+from trainer.rounds import RoundError
+from trainer.snapshot import Snapshot, SnapshotImage
+
+router = APIRouter()
+
+WORST = 12
+SHOWN_PX = 640
+JPEG_QUALITY = 80
+
+Score = Annotated[float | None, Query(ge=0.0, le=1.0)]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A box to draw, in pixels. kind: how it fares in the comparison."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str
+    kind: Kind
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Worst:
+    """An image of the hold-out, with the truth's boxes and the model's; seconds: a person's to correct it."""
+
+    image: SnapshotImage
+    seconds: float
+    truth: list[Drawn]
+    found: list[Drawn]
+    summary: str
+
+
+def chosen_card(page: Page, version: str | None) -> Card | None:
+    """The version asked for, else the one in service; None where there is none.
+
+    Raises:
+        HTTPException: 404, there is no such version.
+    """
+    models = page.loop.models(page.project or 0)
+    try:
+        wanted = version or models.champion()
+        if wanted is None:
+            return None
+        if wanted not in models.versions():
+            raise RegistryError(f"there is no version {wanted[:40]!r}")
+        return models.card(wanted)
+    except RegistryError as error:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
+
+
+def _scored(page: Page, card: Card | None) -> Scored | None:
+    if card is None or page.project is None:
+        return None
+    return stored.newest_evaluation(page.loop, page.project, card.version)
+
+
+@router.get("/model", response_class=HTMLResponse)
+def show(page: Asked, version: str | None = None, score: Score = None) -> HTMLResponse:
+    card = chosen_card(page, version)
+    scored = _scored(page, card)
+    found = snapshot = None
+    looking = None
+    if card is not None and scored is not None:
+        folder = page.loop.rounds.folder(scored.round.id)
+        found, snapshot = predictions.load(folder, card.version), stored.snapshot(folder)
+        looking = page.request.app.state.looking.state(scored.round.id, card.version)
+    own = effects(scored.evaluation, None, page.loop.settings.score_threshold) if scored else []
+    return page.show(
+        "model.html",
+        card=card,
+        scored=scored,
+        versions=page.loop.models(page.project or 0).versions()[::-1],
+        labels=own,
+        all_labels=total(own),
+        **_at(page, scored, score),
+        **(_images(page, card, snapshot, found) if card and snapshot and found else {"matrix": None}),
+        looking=looking,
+    )
+
+
+def _at(page: Page, scored: Scored | None, score: float | None) -> dict[str, Any]:
+    """What the slider shows."""
+    at = page.loop.settings.score_threshold if score is None else score
+    parts = effects(scored.evaluation, at, at) if scored else []
+    return {"score": at, "parts": parts, "whole": total(parts)}
+
+
+@router.get("/model/threshold", response_class=HTMLResponse)
+def threshold(page: Asked, version: str | None = None, score: Score = None) -> HTMLResponse:
+    """The part of the page that follows the slider."""
+    return page.fragment("threshold.html", **_at(page, _scored(page, chosen_card(page, version)), score))
+
+
+@router.get("/model/precision-recall.svg")
+def precision_recall(page: Asked, theme: ChartTheme, version: str | None = None) -> Response:
+    scored = _scored(page, chosen_card(page, version))
+    return precision_recall_chart(scored.evaluation if scored else None, theme)
+
+
+@router.post("/model/look")
+def look(
+    request: Request,
+    page: Asked,
+    form: Annotated[dict[str, str], Depends(checked_form)],
+    version: str | None = None,
+    then: Literal["model", "label-errors"] = "model",
+) -> Response:
+    """Has the version look at the images again, for the matrix and the worst of them."""
+    card = chosen_card(page, version)
+    scored = _scored(page, card)
+    if card is None or scored is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, "no round has scored this version yet")
+    said = request.app.state.looking.begin(scored.round.id, card.version)
+    request.session["said"] = {"text": said, "well": True}
+    where = f"/{then}?project={page.project}&version={card.version}"
+    return RedirectResponse(where, status.HTTP_303_SEE_OTHER)
+
+
+@router.get("/rounds/{round_id}/images/{image_id}.jpg")
+def image(round_id: int, image_id: int, page: Asked) -> Response:
+    """An image of a round's snapshot, upright, at most SHOWN_PX long."""
+    try:
+        round_ = page.loop.rounds.get(round_id)
+    except RoundError as error:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
+    snapshot = stored.snapshot(page.loop.rounds.folder(round_.id))
+    found = next((i for i in snapshot.images if i.id == image_id), None) if snapshot else None
+    if found is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"round {round_id} has no image {image_id}")
+    try:
+        pixels = read_image(page.loop.settings.labelloop_home / found.file)
+    except ImageError as error:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
+    shown = Image.fromarray(pixels[:, :, ::-1])
+    shown.thumbnail((SHOWN_PX, SHOWN_PX))
+    out = io.BytesIO()
+    shown.save(out, "JPEG", quality=JPEG_QUALITY)
+    return Response(
+        out.getvalue(), media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"}
+    )
+
+
+def thresholds(card: Card, snapshot: Snapshot, otherwise: float) -> np.ndarray:
+    """(labels,) the scores from which on boxes are proposed."""
+    return np.array([card.score_thresholds.get(name, otherwise) for name in snapshot.classes])
+
+
+def _images(page: Page, card: Card, snapshot: Snapshot, found: Predictions) -> dict[str, Any]:
+    limits = thresholds(card, snapshot, page.loop.settings.score_threshold)
+    holdout = [image for image in snapshot.holdout if image.id in found.boxes]
+    pairs = [(predictions.truth_of(image), found.of(image, limits)) for image in holdout]
+    matrix = agreement.confusion(pairs, len(snapshot.classes))
+    worst = [_worst(image, *pair, snapshot.classes) for image, pair in zip(holdout, pairs, strict=True)]
+    worst = [entry for entry in worst if entry.summary != "all right"]
+    return {
+        "matrix": matrix,
+        "names": snapshot.classes,
+        "most": max((count for row in matrix for count in row), default=0),
+        "holdout": len(holdout),
+        "worst": sorted(worst, key=lambda entry: -entry.seconds)[:WORST],
+        "task_url": page.task_url,
+    }
+
+
+def _worst(image: SnapshotImage, truth: Boxes, found: Boxes, names: list[str]) -> Worst:
+    findings = agreement.compare(truth, found)
+    wrong = [finding for finding in findings if finding.kind is not Kind.RIGHT]
+    counts = {kind: sum(finding.kind is kind for finding in wrong) for kind in Kind}
+    return Worst(
+        image,
+        agreement.seconds(wrong),
+        [drawn(truth, f.truth, f, names, False) for f in findings if f.truth is not None],
+        [drawn(found, f.found, f, names, True) for f in findings if f.found is not None],
+        ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "all right",
+    )
+
+
+def drawn(boxes: Boxes, index: int, finding: Finding, names: list[str], scored: bool) -> Drawn:
+    """A box of a comparison, with its score where it has one."""
+    x1, y1, x2, y2 = (float(value) for value in boxes.xyxy[index])
+    score = float(boxes.scores[index]) if scored else None
+    return Drawn(x1, y1, x2 - x1, y2 - y1, names[int(boxes.labels[index])], finding.kind, score)

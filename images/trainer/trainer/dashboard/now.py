@@ -1,0 +1,175 @@
+"""The first page: what is going on, and the buttons."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Request, status
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from labelloop.registry import Card, RegistryError
+from trainer import heartbeat
+from trainer.dashboard import actions
+from trainer.dashboard.pages import Asked, ChartTheme, Page
+from trainer.dashboard.security import checked_form
+from trainer.dashboard.training import Losses, log_tail, loss_chart, read_losses
+from trainer.prelabel import read_progress
+from trainer.rounds import Round, RoundError
+from trainer.watch import STAGES
+
+router = APIRouter()
+
+
+@dataclass(frozen=True)
+class Button:
+    """name: in the address; does: what will happen, for the page that asks whether it should."""
+
+    name: str
+    label: str
+    does: str
+
+
+BUTTONS = {
+    button.name: button
+    for button in (
+        Button(
+            "retrain",
+            "Start a round",
+            "Trains a candidate on every label submitted so far, scores it against the model in service on "
+            "the hold-out, and puts it into service only if it is better.",
+        ),
+        Button(
+            "cancel",
+            "Cancel the round",
+            "Stops the open round. What it has learnt so far is dropped; the model in service stays.",
+        ),
+        Button(
+            "predict",
+            "Pre-label now",
+            "Gives every unlabelled image that lacks them the boxes of the model in service.",
+        ),
+        Button(
+            "rollback",
+            "Roll back",
+            "Puts another version of the model into service and gives every unlabelled image its boxes.",
+        ),
+    )
+}
+
+
+def _live(page: Page) -> dict[str, Any]:
+    """What changes while one looks."""
+    loop = page.loop
+    found = loop.status()
+    values: dict[str, Any] = {"status": found, "now": None, "running": None, "stages": STAGES}
+    if page.project is None:
+        return values
+    rounds_dir = loop.settings.rounds_dir
+    shown = loop.rounds.open_round(page.project) or next(iter(loop.rounds.history(page.project, 1)), None)
+    beat = heartbeat.read(rounds_dir)
+    prelabels = read_progress(rounds_dir, page.project)
+    champion = _champion(page)
+    problem = page.request.app.state.pre_labelling.problems.get(page.project)
+    return {
+        **values,
+        "now": loop.project_status(page.project),
+        "champion": champion,
+        "prelabels": prelabels if prelabels and champion and prelabels.version == champion.version else None,
+        "prelabel_problem": problem or (beat.errors.get("pre-labels") if beat else None),
+        "shown": shown,
+        "losses": read_losses(loop.rounds.folder(shown.id)) if shown else Losses((), (), 0),
+        "log": log_tail(loop.rounds.folder(shown.id)) if shown else [],
+    }
+
+
+def _champion(page: Page) -> Card | None:
+    """Read anew, for status is some seconds old; None without one, or when its card is damaged."""
+    models = page.loop.models(page.project or 0)
+    try:
+        version = models.champion()
+        return models.card(version) if version else None
+    except RegistryError:
+        return None
+
+
+@router.get("/", response_class=HTMLResponse)
+def now(page: Asked) -> HTMLResponse:
+    return page.show("now.html", buttons=BUTTONS.values(), **_live(page))
+
+
+@router.get("/live", response_class=HTMLResponse)
+def live(page: Asked) -> HTMLResponse:
+    """The part of the page that the browser asks for again and again."""
+    return page.fragment("live.html", **_live(page))
+
+
+@router.get("/rounds/{round_id}/loss.svg")
+def loss(round_id: int, page: Asked, theme: ChartTheme) -> Response:
+    return loss_chart(read_losses(page.loop.rounds.folder(_round(page, round_id).id)), theme)
+
+
+def _round(page: Page, round_id: int) -> Round:
+    try:
+        return page.loop.rounds.get(round_id)
+    except RoundError as error:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
+
+
+def _button(name: str) -> Button:
+    if name not in BUTTONS:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no button {name[:40]!r}")
+    return BUTTONS[name]
+
+
+def _require_project(page: Page) -> int:
+    if page.project is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, "there is no project yet")
+    return page.project
+
+
+@router.get("/do/{name}", response_class=HTMLResponse)
+def confirm(name: str, page: Asked) -> HTMLResponse:
+    """Asks whether it should be done; changes nothing."""
+    project_id = _require_project(page)
+    models = page.loop.models(project_id)
+    champion = _champion(page)
+    cards = []
+    for version in reversed(models.versions()):
+        try:
+            cards.append(models.card(version))
+        except RegistryError:
+            continue  # a version that cannot be read cannot be put into service
+    return page.show(
+        "confirm.html",
+        button=_button(name),
+        champion=champion,
+        cards=[card for card in cards if champion is None or card.version != champion.version],
+        open_round=page.loop.rounds.open_round(project_id),
+    )
+
+
+@router.post("/do/{name}")
+def do(
+    name: str, request: Request, page: Asked, form: Annotated[dict[str, str], Depends(checked_form)]
+) -> Response:
+    """Does it; the first page then says what was done, or why not."""
+    project_id = _require_project(page)
+    try:
+        said, well = _do(_button(name), project_id, page, form), True
+    except actions.REFUSALS as error:
+        said, well = str(error), False
+    page.loop.forget_status()
+    request.session["said"] = {"text": said, "well": well}
+    return RedirectResponse(f"/?project={project_id}", status.HTTP_303_SEE_OTHER)
+
+
+def _do(button: Button, project_id: int, page: Page, form: dict[str, str]) -> str:
+    match button.name:
+        case "retrain":
+            return actions.retrain(page.loop, project_id, page.user)
+        case "cancel":
+            return actions.cancel(page.loop, project_id)
+        case "rollback":
+            return actions.roll_back(page.loop, project_id, form.get("version", ""))
+        case _:
+            said: str = page.request.app.state.pre_labelling.begin(project_id)
+            return said

@@ -1,0 +1,173 @@
+"""A version's boxes on a round's labelled images, made once and kept in the round's folder.
+
+The evaluation keeps what the gate needs, label by label; which box was taken for which, and where it lies, is
+made here on demand: `python -m trainer.dashboard.predictions <round> <version>`, in a process that gives way.
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from labelloop.boxes import Boxes
+from labelloop.files import write_text
+from labelloop.images import ImageError, read_image
+from labelloop.labels import LabelMap
+from labelloop.registry import Registry, RegistryError
+from labelloop.settings import Settings
+from trainer.dashboard.loop import Loop
+from trainer.env import get_settings
+from trainer.process import Child, describe, die_with_parent
+from trainer.rounds import Rounds
+from trainer.snapshot import Snapshot, SnapshotImage
+
+log = logging.getLogger(__name__)
+
+LOWEST_SCORE = 0.05
+BATCH = 8
+NICENESS = 10
+
+Row = tuple[float, float, float, float, float, int]
+
+
+class Predictions(BaseModel):
+    """boxes: by the snapshot's image id x1 y1 x2 y2 in pixels, score, index into its labels; images that
+    could not be read are missing.
+    """
+
+    version: str
+    fingerprint: str
+    boxes: dict[int, list[Row]]
+
+    def of(self, image: SnapshotImage, thresholds: np.ndarray | None = None) -> Boxes:
+        """An image's boxes; thresholds: (labels,) the scores from which on they count."""
+        rows = self.boxes.get(image.id, [])
+        found = Boxes.of([row[:4] for row in rows], [row[4] for row in rows], [row[5] for row in rows])
+        return found if thresholds is None else found.select(found.scores >= thresholds[found.labels])
+
+
+def path_of(folder: Path, version: str) -> Path:
+    return folder / f"predictions-{version}.json"
+
+
+def load(folder: Path, version: str) -> Predictions | None:
+    """None before they are made."""
+    try:
+        return Predictions.model_validate_json(path_of(folder, version).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def truth_of(image: SnapshotImage) -> Boxes:
+    return Boxes.of(image.xyxy, [1.0] * len(image.labels), image.labels)
+
+
+def make(folder: Path, version_folder: Path, settings: Settings) -> Predictions:
+    """Predicts every image of the folder's snapshot and keeps the result.
+
+    Raises:
+        RegistryError: the version cannot be loaded. OSError, ValueError: there is no snapshot.
+    """
+    import torch
+
+    from labelloop.detector import Detector
+
+    torch.set_num_threads(settings.threads)
+    snapshot = Snapshot.load(folder)
+    cuda = settings.accelerator == "cuda" and torch.cuda.is_available()
+    detector = Detector.load(version_folder, "cuda:0" if cuda else "cpu")
+    label_map = LabelMap.build(detector.classes, snapshot.label_config)
+    boxes: dict[int, list[Row]] = {}
+    for start in range(0, len(snapshot.images), BATCH):
+        batch, pixels = [], []
+        for image in snapshot.images[start : start + BATCH]:
+            try:
+                pixels.append(read_image(settings.labelloop_home / image.file))
+                batch.append(image)
+            except ImageError as error:
+                log.warning("%s", error)
+        for image, found in zip(batch, detector.predict(pixels), strict=True):
+            boxes[image.id] = rows_of(label_map.apply(found))
+        print(f"{min(start + BATCH, len(snapshot.images))} of {len(snapshot.images)} images", flush=True)
+    made = Predictions(version=version_folder.name, fingerprint=snapshot.fingerprint, boxes=boxes)
+    write_text(path_of(folder, version_folder.name), made.model_dump_json())
+    return made
+
+
+def rows_of(boxes: Boxes) -> list[Row]:
+    """Boxes of LOWEST_SCORE and above, rounded to what is shown of them."""
+    return [
+        (*(round(float(value), 1) for value in box), round(float(score), 4), int(label))  # type: ignore[misc]
+        for box, score, label in zip(boxes.xyxy, boxes.scores, boxes.labels, strict=True)
+        if score >= LOWEST_SCORE
+    ]
+
+
+class Looking:
+    """Makes predictions in a child process, one at a time."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._child: tuple[int, str, Child] | None = None
+
+    def begin(self, round_id: int, version: str) -> str:
+        """Says in a sentence what it did."""
+        with self._lock:
+            if self._child is not None and self._child[2].status() is None:
+                return "Images are being looked at already; press again when that is over."
+            log_path = self._loop.rounds.folder(round_id) / "predictions.log"
+            log_path.unlink(missing_ok=True)
+            module = "trainer.dashboard.predictions"
+            self._child = round_id, version, Child([module, str(round_id), version], log_path)
+        return f"{version} looks at the images of round {round_id} now."
+
+    def state(self, round_id: int, version: str) -> str | None:
+        """What there is to say of these predictions, None when they are not under way and have not failed."""
+        with self._lock:
+            if self._child is None or self._child[:2] != (round_id, version):
+                return None
+            child = self._child[2]
+            status = child.status()
+            if status is None:
+                return f"under way: {child.last_words() or 'loading the model'}"
+            return None if status == 0 else f"failed: {child.last_words() or describe(status)}"
+
+    def wait(self, seconds: float) -> bool:
+        """For what is under way; whether it is over."""
+        deadline = time.monotonic() + seconds
+        while self._child is not None and self._child[2].status() is None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def stop(self) -> None:
+        with self._lock:
+            if self._child is not None:
+                self._child[2].stop()
+
+
+def main(arguments: list[str]) -> int:
+    die_with_parent()
+    os.nice(NICENESS)
+    settings = get_settings()
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    rounds = Rounds(settings.rounds_dir)
+    round_ = rounds.get(int(arguments[0]))
+    version_folder = Registry(settings.models_dir).project(round_.project).folder(arguments[1])
+    try:
+        make(rounds.folder(round_.id), version_folder, settings)
+    except (RegistryError, OSError, ValueError) as error:
+        print(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,152 @@
+"""The rounds so far: what changed, what the gate decided and why, and the curve of the scores."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse, Response
+from matplotlib.axes import Axes
+
+from trainer.dashboard import stored
+from trainer.dashboard.charts import Theme, chart
+from trainer.dashboard.loop import Loop
+from trainer.dashboard.pages import Asked, ChartTheme
+from trainer.dashboard.stored import Contents
+from trainer.display import plural
+from trainer.evaluate import Evaluation
+from trainer.job import Job
+from trainer.rounds import Round
+
+router = APIRouter(prefix="/rounds")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One round of the table. changed: against the project's round before, in words."""
+
+    round: Round
+    candidate: Evaluation | None
+    champion: Evaluation | None
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A candidate's hold-out mAP, in the chart; interval: 95 %."""
+
+    round: int
+    labelled: int
+    score: float
+    interval: tuple[float, float] | None
+    promoted: bool
+
+
+def rows(loop: Loop, project_id: int) -> list[Row]:
+    """Newest first."""
+    history = loop.rounds.history(project_id, stored.HISTORY)
+    found: list[Row] = []
+    before: Contents | None = None
+    for round_ in reversed(history):
+        folder = loop.rounds.folder(round_.id)
+        now, judged = stored.contents(folder), stored.judgement(folder)
+        found.append(
+            Row(
+                round_,
+                judged.candidate if judged else None,
+                judged.champion if judged else None,
+                (*_changes(before, now), *_training(loop, round_)),
+            )
+        )
+        before = now or before
+    return found[::-1]
+
+
+def points(found: list[Row]) -> list[Point]:
+    """Oldest first; rounds whose candidate has no score are left out."""
+    return [
+        Point(
+            row.round.id,
+            row.candidate.labelled,
+            row.candidate.mAP,
+            row.candidate.interval,
+            row.round.version is not None,
+        )
+        for row in reversed(found)
+        if row.candidate is not None and row.candidate.mAP is not None
+    ]
+
+
+def _changes(before: Contents | None, now: Contents | None) -> list[str]:
+    if now is None:
+        return []
+    holdout = f", {now.holdout} of them held out"
+    if before is None:
+        return [f"{plural(len(now.images), 'image')}{holdout}, {plural(now.boxes, 'box', 'boxes')}"]
+    new = now.images.keys() - before.images.keys()
+    gone = before.images.keys() - now.images.keys()
+    corrected = [
+        key for key in now.images.keys() & before.images.keys() if now.images[key] != before.images[key]
+    ]
+    words = [f"{plural(len(new), 'new image')}, {len(now.images)} in all{holdout}"]
+    if corrected:
+        words.append(f"{plural(len(corrected), 'image')} relabelled")
+    if gone:
+        words.append(f"{plural(len(gone), 'image')} gone")
+    if now.labels != before.labels:
+        words.append(f"labels: {', '.join(now.labels)}, before: {', '.join(before.labels)}")
+    return words
+
+
+def _training(loop: Loop, round_: Round) -> list[str]:
+    try:
+        job = Job.load(loop.rounds.folder(round_.id))
+    except (OSError, ValueError):
+        return []
+    return [f"{job.detector} from {job.start}, {plural(job.iterations, 'iteration')}"]
+
+
+@router.get("", response_class=HTMLResponse)
+def show(page: Asked) -> HTMLResponse:
+    found = rows(page.loop, page.project) if page.project is not None else []
+    return page.show("rounds.html", rows=found, points=points(found))
+
+
+@router.get("/scores.svg")
+def scores(page: Asked, theme: ChartTheme) -> Response:
+    found = points(rows(page.loop, page.project)) if page.project is not None else []
+    return score_chart(found, theme)
+
+
+def score_chart(found: list[Point], theme: Theme) -> Response:
+    """Scores against labelled images: promoted rounds as filled circles, kept ones as hollow squares."""
+
+    def paint(axes: Axes) -> None:
+        for promoted, marker, name in ((True, "o", "promoted"), (False, "s", "kept")):
+            chosen = [point for point in found if point.promoted is promoted]
+            if not chosen:
+                continue
+            colour = theme.series[0 if promoted else 1]
+            below = [point.score - (point.interval or (point.score,) * 2)[0] for point in chosen]
+            above = [(point.interval or (point.score,) * 2)[1] - point.score for point in chosen]
+            axes.errorbar(
+                [point.labelled for point in chosen],
+                [point.score for point in chosen],
+                yerr=[[max(value, 0.0) for value in side] for side in (below, above)],
+                fmt=marker,
+                markersize=7,
+                color=colour,
+                markerfacecolor=colour if promoted else "none",
+                elinewidth=1.2,
+                capsize=4,
+                label=name,
+            )
+        in_service = [point for point in found if point.promoted]
+        axes.plot(
+            [point.labelled for point in in_service],
+            [point.score for point in in_service],
+            color=theme.series[0],
+            linewidth=1,
+        )
+        axes.set_ylim(0, 1)
+        axes.set_xlim(left=0)
+
+    return chart(theme, "labelled images", "hold-out mAP", paint)

@@ -1,0 +1,91 @@
+"use strict";
+// The pages work without this. It keeps what is marked data-poll fresh, says aloud when a round's state changes, keeps logs
+// at their end, and applies a form marked data-instant while its controls are moved.
+
+const EVERY_MS = 2000;
+
+function announce(before, after) {
+  const line = document.getElementById("announcement");
+  if (line && after && before !== after) line.textContent = after;
+}
+
+// A chart stays until its successor is there; one from the same address stays, with the newer words.
+function keepPictures(old, part) {
+  const shown = [...old.querySelectorAll("picture")];
+  [...part.querySelectorAll("picture")].forEach((fresh, index) => {
+    const kept = shown[index];
+    if (!kept) return;
+    const next = document.importNode(fresh, true).querySelector("img");
+    const image = kept.querySelector("img");
+    fresh.replaceWith(kept);
+    image.alt = next.alt;
+    const address = next.getAttribute("src");
+    if ((kept.dataset.wanted ?? image.getAttribute("src")) === address) return;
+    kept.dataset.wanted = address;
+    const swap = () => kept.replaceWith(next.parentNode);
+    next.decode().then(swap, swap);
+  });
+}
+
+function replaceParts(box, html) {
+  const fresh = new DOMParser().parseFromString(html, "text/html").body;
+  const spoken = box.querySelector("[data-announce]")?.dataset.announce;
+  const kept = new Map([...box.children].map((part) => [part.id, part]));
+  const parts = [...fresh.children].map((part) => {
+    const old = kept.get(part.id);
+    if (!old || old.dataset.html === part.outerHTML) return old ?? part;
+    part.dataset.html = part.outerHTML;
+    keepPictures(old, part);
+    for (const details of old.querySelectorAll("details[open]")) {
+      const name = details.querySelector("summary").textContent;
+      for (const other of part.querySelectorAll("details"))
+        if (other.querySelector("summary").textContent === name) other.open = true;
+    }
+    return part;
+  });
+  if (parts.some((part, index) => box.children[index] !== part) || parts.length !== box.children.length)
+    box.replaceChildren(...parts);
+  announce(spoken, box.querySelector("[data-announce]")?.dataset.announce);
+  follow(box);
+}
+
+function follow(root) {
+  for (const log of root.querySelectorAll("[data-follow]"))
+    if (document.activeElement !== log) log.scrollTop = log.scrollHeight;
+}
+
+async function poll(box) {
+  if (!document.hidden) {
+    const lost = document.getElementById("connection");
+    try {
+      const answer = await fetch(box.dataset.poll, { signal: AbortSignal.timeout(30000) });
+      if (answer.status === 401) return location.reload();
+      if (!answer.ok) throw new Error(answer.status);
+      replaceParts(box, await answer.text());
+      if (lost) lost.hidden = true;
+    } catch {
+      if (lost) lost.hidden = false;
+    }
+  }
+  setTimeout(poll, EVERY_MS, box);
+}
+
+async function apply(form) {
+  const box = document.getElementById(form.dataset.instant);
+  form.latest?.abort();
+  form.latest = new AbortController();
+  try {
+    const query = new URLSearchParams(new FormData(form));
+    const answer = await fetch(`${form.dataset.part}?${query}`, { signal: form.latest.signal });
+    if (answer.ok) box.innerHTML = await answer.text();
+  } catch {
+    // A newer position of the control has taken over, or the next one will.
+  }
+}
+
+for (const box of document.querySelectorAll("[data-poll]")) {
+  for (const part of box.children) part.dataset.html = part.outerHTML;
+  setTimeout(poll, EVERY_MS, box);
+}
+for (const form of document.querySelectorAll("form[data-instant]")) form.addEventListener("input", () => apply(form));
+follow(document);

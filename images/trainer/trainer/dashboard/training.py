@@ -1,0 +1,105 @@
+"""What a round's folder tells of its training: the losses and the log."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import Response
+from matplotlib.axes import Axes
+
+from trainer.dashboard.charts import Theme, chart, line_style, thinned
+from trainer.job import LOG, METRICS
+
+LOG_LINES = 40
+LOG_BYTES = 20_000
+CHART_POINTS = 200
+TABLE_ROWS = 12
+SMOOTHED_OVER = 10
+
+
+@dataclass(frozen=True)
+class Losses:
+    """total: the summed loss per line of metrics.jsonl, at `iterations`; planned: how many there will be."""
+
+    iterations: tuple[int, ...]
+    total: tuple[float, ...]
+    planned: int
+
+    def __len__(self) -> int:
+        return len(self.iterations)
+
+    @property
+    def smooth(self) -> list[float]:
+        """The running mean over the last SMOOTHED_OVER iterations."""
+        means = []
+        for end in range(1, len(self.total) + 1):
+            window = self.total[max(0, end - SMOOTHED_OVER) : end]
+            means.append(sum(window) / len(window))
+        return means
+
+    @property
+    def step(self) -> int:
+        """Changes some forty times in a round: a chart need not be drawn more often."""
+        return len(self) // max(1, self.planned // 40)
+
+    def table(self) -> list[tuple[int, float]]:
+        """Iteration and smoothed loss, a few rows."""
+        smooth = self.smooth
+        return [(self.iterations[i], smooth[i]) for i in thinned(len(self), TABLE_ROWS)]
+
+
+def read_losses(folder: Path) -> Losses:
+    """Of a round's folder; empty before its first iteration. A line that is being written is left out."""
+    iterations: list[int] = []
+    total: list[float] = []
+    planned = 0
+    try:
+        lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+            number, loss, planned = int(row["iter"]), float(row["loss"]), int(row["iterations"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        while iterations and iterations[-1] >= number:  # a resumed round makes its last iterations again
+            iterations.pop()
+            total.pop()
+        iterations.append(number)
+        total.append(loss)
+    return Losses(tuple(iterations), tuple(total), planned)
+
+
+def log_tail(folder: Path) -> list[str]:
+    """The last LOG_LINES lines of a round's log."""
+    try:
+        with (folder / LOG).open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LOG_BYTES))
+            content = file.read()
+    except OSError:
+        return []
+    return content.decode("utf-8", errors="replace").splitlines()[-LOG_LINES:]
+
+
+def loss_chart(losses: Losses, theme: Theme) -> Response:
+    def paint(axes: Axes) -> None:
+        chosen = thinned(len(losses), CHART_POINTS)
+        x = [losses.iterations[i] for i in chosen]
+        smooth = losses.smooth
+        axes.plot(
+            x, [losses.total[i] for i in chosen], color=theme.faint, linewidth=1, label="each iteration"
+        )
+        axes.plot(
+            x,
+            [smooth[i] for i in chosen],
+            **line_style(0, theme),
+            linewidth=2,
+            label=f"mean of {SMOOTHED_OVER}",
+        )
+        axes.set_xlim(0, max(losses.planned, 1))
+        axes.set_ylim(bottom=0)
+
+    return chart(theme, "iteration", "loss", paint)

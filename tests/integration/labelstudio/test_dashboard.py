@@ -1,0 +1,57 @@
+"""What the dashboard relies on in a real Label Studio: its login, and its record of annotations."""
+
+from urllib.parse import urlsplit
+
+import requests
+from integration.support.labelstudio import EMAIL, PASSWORD, LabelStudio
+
+from labelloop.labels import parse_label_config
+from trainer.dashboard.effort import measure
+from trainer.dashboard.login import ask_label_studio
+
+
+def test_the_login_is_label_studios(provisioned: LabelStudio) -> None:
+    assert ask_label_studio(provisioned.url, EMAIL, PASSWORD) == EMAIL
+    assert ask_label_studio(provisioned.url, EMAIL, "wrong") is None
+    assert ask_label_studio(provisioned.url, "nobody@example.org", PASSWORD) is None
+    assert ask_label_studio(provisioned.url, "no address", "") is None
+
+
+def relative(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.path}?{parts.query}"
+
+
+def test_a_user_made_in_label_studio_can_log_in(provisioned: LabelStudio) -> None:
+    email, password = "zoe@example.org", "battery staple 2"
+    invitation = provisioned.studio.request("GET", "/api/invite")["invite_url"]
+    with requests.Session() as browser:
+        browser.trust_env = False
+        browser.get(f"{provisioned.url}{relative(invitation)}", timeout=30)
+        form = {"email": email, "password": password, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        signed_up = browser.post(f"{provisioned.url}{relative(invitation)}", data=form, timeout=30)
+    assert signed_up.ok
+    assert ask_label_studio(provisioned.url, email, password) == email
+    assert ask_label_studio(provisioned.url, email, "wrong") is None
+
+
+def test_an_annotation_is_held_against_the_prediction_it_started_from(provisioned: LabelStudio) -> None:
+    studio = provisioned.studio
+    config = """<View><Image name="image" value="$image"/>
+      <RectangleLabels name="label" toName="image"><Label value="ball"/></RectangleLabels></View>"""
+    project = studio.request("POST", "/api/projects", json={"title": "effort", "label_config": config})
+
+    def region(x: float) -> dict[str, object]:
+        value = {"x": x, "y": 10, "width": 20, "height": 20, "rotation": 0, "rectanglelabels": ["ball"]}
+        size = {"original_width": 640, "original_height": 480}
+        return {"type": "rectanglelabels", "from_name": "label", "to_name": "image", "value": value} | size
+
+    studio.request("POST", f"/api/projects/{project['id']}/import", json=[{"image": "/a.jpg"}])
+    task = next(studio.iter_tasks(project["id"]))["id"]
+    rows = [{"task": task, "result": [region(10), region(40)], "score": 0.5, "model_version": "v0001"}]
+    studio.import_predictions(project["id"], rows)
+    body = {"result": [region(10), region(43), region(75)], "lead_time": 12.5}
+    studio.request("POST", f"/api/tasks/{task}/annotations", json=body)
+    (work,) = measure(list(studio.annotated_tasks(project["id"])), parse_label_config(config))
+    assert (work.version, work.accepted, work.changed, work.drawn, work.deleted) == ("v0001", 1, 1, 1, 0)
+    assert work.lead_times == (12.5,)

@@ -1,0 +1,172 @@
+"""Rounds as the real ones leave them: snapshots of pictures, judgements by the real evaluation, versions."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from support import shapes
+from support.fake_studio import FakeStudio
+
+from labelloop.boxes import Boxes
+from labelloop.files import write_text
+from labelloop.images import Pixels
+from labelloop.registry import Card
+from trainer.dashboard.loop import Loop
+from trainer.evaluate import evaluate
+from trainer.gate import decide
+from trainer.job import JOB, Job
+from trainer.rounds import Round, State
+from trainer.snapshot import Snapshot, SnapshotImage
+from trainer.split import Side
+from trainer.stages import EVALUATION, Judgement
+
+
+def snapshot_of(loop: Loop, count: int, project: int = 1, xml: str = shapes.LABEL_CONFIG) -> Snapshot:
+    """The first `count` pictures of volumes/images, which are made when they are not there; every fifth is
+    held out. Task numbers are the images'.
+    """
+    pictures = shapes.save(loop.settings.images_dir, count)
+    images = []
+    for number, (name, made) in enumerate(sorted(pictures.items()), 1):
+        path = loop.settings.images_dir / name
+        images.append(
+            SnapshotImage(
+                id=number,
+                task=number,
+                file=str(path.relative_to(loop.settings.labelloop_home)),
+                sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+                width=made.image.width,
+                height=made.image.height,
+                side=Side.HOLDOUT if number % 5 == 0 else Side.TRAIN,
+                xyxy=tuple((float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2, _ in made.boxes),
+                labels=tuple(label for *_, label in made.boxes),
+            )
+        )
+    return Snapshot(project, xml, tuple(images), (), ())
+
+
+@dataclass
+class Guesser:
+    """A detector that knows the truth and strays from it: by `stray` pixels, missing and mistaking some."""
+
+    version: str
+    stray: float
+    truth: dict[bytes, SnapshotImage]
+    classes: tuple[str, ...] = shapes.LABELS
+
+    @classmethod
+    def of(cls, loop: Loop, snapshot: Snapshot, version: str, stray: float) -> "Guesser":
+        from labelloop.images import read_image
+
+        known = {
+            read_image(loop.settings.labelloop_home / image.file).tobytes(): image
+            for image in snapshot.images
+        }
+        return cls(version, stray, known)
+
+    def predict(self, images: list[Pixels]) -> list[Boxes]:
+        return [self._guess(self.truth[pixels.tobytes()]) for pixels in images]
+
+    def _guess(self, image: SnapshotImage) -> Boxes:
+        rng = np.random.default_rng(image.id)
+        rows = []
+        for label, box in zip(image.labels, image.xyxy, strict=True):
+            draw = rng.uniform(size=3)
+            if draw[0] * 100 < self.stray:
+                continue
+            shown = 1 - label if draw[1] * 60 < self.stray else label
+            rows.append(
+                (np.array(box) + rng.normal(0, self.stray / 2, 4), 0.95 - draw[2] * self.stray / 40, shown)
+            )
+        if rng.uniform() * 60 < self.stray:
+            rows.append((np.array([5.0, 5.0, 60.0, 50.0]), 0.45, 0))
+        return Boxes.of([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows]).clip(
+            image.width, image.height
+        )
+
+
+def finished_round(loop: Loop, count: int, stray: float, champion_stray: float, project: int = 1) -> Round:
+    """A round on the first `count` pictures: its candidate and the champion guess that badly."""
+    models = loop.models(project)
+    champion = models.champion()
+    round_, _ = loop.rounds.request(project, "a test")
+    loop.rounds.move(round_.id, State.SNAPSHOTTING, labelled=count, parent=champion)
+    folder = loop.rounds.folder(round_.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    snapshot = snapshot_of(loop, count, project)
+    snapshot.write(folder)
+    loop.rounds.move(round_.id, State.TRAINING)
+    _leave_training(folder, snapshot)
+    loop.rounds.move(round_.id, State.EVALUATING)
+    settings = loop.settings
+
+    def score(version: str, by: float) -> object:
+        guesser = Guesser.of(loop, snapshot, version, by)
+        return evaluate(guesser, snapshot, settings, lambda fraction, text: None)  # type: ignore[arg-type]
+
+    candidate, held = score("", stray), score(champion or "", champion_stray)
+    verdict = decide(candidate, held, True, settings)  # type: ignore[arg-type]
+    judged = Judgement(candidate=candidate, champion=held, **vars(verdict))  # type: ignore[arg-type]
+    write_text(folder / EVALUATION, judged.model_dump_json())
+    if not verdict.promote:
+        return loop.rounds.move(round_.id, State.KEPT, verdict=f"kept {champion}: {verdict.reason}")
+    weights = folder / "weights.pth"
+    weights.write_bytes(f"weights of round {round_.id}".encode())
+    card = Card(
+        parent=champion,
+        round=round_.id,
+        detector="yolox_nano",
+        classes=list(shapes.LABELS),
+        dataset_fingerprint=snapshot.fingerprint,
+        images=len(snapshot.train),
+        boxes=snapshot.boxes,
+        metrics=judged.candidate.metrics() | {"p": verdict.p, "delta": verdict.delta},
+        score_thresholds=judged.candidate.score_thresholds,
+        verdict="promoted",
+        reason=verdict.reason,
+    )
+    version = models.write(card, "model = {}\n", weights)
+    models.promote(version)
+    return loop.rounds.move(
+        round_.id, State.PROMOTED, version=version, verdict=f"promoted {version}: {verdict.reason}"
+    )
+
+
+def _leave_training(folder: Path, snapshot: Snapshot) -> None:
+    job = Job(
+        project_id=snapshot.project,
+        detector="yolox_nano",
+        why="a test",
+        parent=None,
+        start="COCO weights",
+        start_weights="start.pth",
+        start_classes=[],
+        iterations=120,
+        threads=1,
+        accelerator="cpu",
+    )
+    write_text(folder / JOB, job.model_dump_json())
+    write_text(
+        folder / "metrics.jsonl",
+        "".join(f'{{"iter": {n}, "iterations": 120, "loss": {9 / n + 1}}}\n' for n in range(1, 121)),
+    )
+    write_text(folder / "log.txt", "2026-11-22 20:00:00 INFO a log\n")
+
+
+def fill(loop: Loop, studio: FakeStudio) -> None:
+    """Three rounds, a failed one among them."""
+    finished_round(loop, 20, 9, 30)
+    finished_round(loop, 35, 4, 9)
+    failed, _ = loop.rounds.request(1, "dashboard, ann@example.org")
+    loop.rounds.move(failed.id, State.FAILED, error="training diverged at iteration 12; lower optimizer.lr")
+    finished_round(loop, 50, 6, 4)
+    for number in range(1, 71):
+        studio.add_task(annotations=int(number <= 50))
+
+
+def relabelled(snapshot: Snapshot) -> Snapshot:
+    """With the first image's first box of the other label."""
+    first = snapshot.images[0]
+    changed = replace(first, labels=(1 - first.labels[0], *first.labels[1:]))
+    return replace(snapshot, images=(changed, *snapshot.images[1:]))

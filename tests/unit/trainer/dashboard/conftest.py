@@ -1,0 +1,42 @@
+"""A dashboard on the folders that a test fills."""
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from support.dashboard import ask_who, log_in
+
+from labelloop.registry import ProjectModels
+from labelloop.studio import Studio
+from trainer import heartbeat
+from trainer.backend import Backend
+from trainer.dashboard.app import create_app
+from trainer.dashboard.loop import Loop
+from trainer.env import TrainerSettings
+
+
+@pytest.fixture
+def loop(loop_settings: TrainerSettings, models: ProjectModels, studio: Studio, backend: Backend) -> Loop:
+    """Project 1 with v0000 in service, a worker that lives, and no label yet."""
+    heartbeat.beat(loop_settings.rounds_dir, {"1": "v0000"}, {})
+    return Loop(loop_settings, studio, backend)
+
+
+@pytest.fixture
+def app(loop: Loop) -> FastAPI:
+    return create_app(loop, "a secret", ask_who)
+
+
+@pytest.fixture
+def stranger(app: FastAPI) -> Iterator[TestClient]:
+    """A browser that has not logged in."""
+    with TestClient(app, follow_redirects=False) as client:
+        yield client
+
+
+@pytest.fixture
+def client(stranger: TestClient) -> TestClient:
+    """A browser that has."""
+    assert log_in(stranger) == 303
+    return stranger

@@ -1,0 +1,111 @@
+"""Archives hold what the folders hold; comparisons show what the evaluations say."""
+
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from support.dashboard import words
+from support.dashboard_data import finished_round
+
+from labelloop.registry import Card
+from trainer.dashboard import stored
+from trainer.dashboard.downloads import VERSION_FILES
+from trainer.dashboard.loop import Loop
+
+
+def opened(client: TestClient, path: str) -> zipfile.ZipFile:
+    answer = client.get(path)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/zip")
+    assert answer.headers["Content-Disposition"].startswith('attachment; filename="labelloop-1-')
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    assert archive.testzip() is None
+    return archive
+
+
+def test_before_the_first_round(client: TestClient) -> None:
+    page = words(client.get("/downloads?project=1").text)
+    assert "v0000 : yolox_nano, mAP –" in page
+    assert "There is none yet; the first round takes one." in page
+
+
+def test_a_version_is_its_three_files(client: TestClient, loop: Loop) -> None:
+    finished_round(loop, 25, stray=5, champion_stray=30)
+    assert 'href="/downloads/v0001.zip?project=1"' in client.get("/downloads").text
+    archive = opened(client, "/downloads/v0001.zip?project=1")
+    folder = loop.models(1).folder("v0001")
+    assert sorted(archive.namelist()) == sorted(f"v0001/{name}" for name in VERSION_FILES)
+    for name in VERSION_FILES:
+        assert archive.read(f"v0001/{name}") == (folder / name).read_bytes()
+    card = Card.model_validate_json(archive.read("v0001/card.json"))
+    assert hashlib.sha256(archive.read("v0001/weights.pth")).hexdigest() == card.weights_sha256
+
+
+@pytest.mark.parametrize("name", ["v0009", "champion", "..%2f..%2fsecret", "v0000%00"])
+def test_nothing_else_can_be_had(client: TestClient, name: str) -> None:
+    assert client.get(f"/downloads/{name}.zip?project=1").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "format_name, expected",
+    [("coco", "val.json"), ("yolo", "data.yaml"), ("voc", "ImageSets/Main/val.txt")],
+)
+def test_a_dataset_in_each_format(client: TestClient, loop: Loop, format_name: str, expected: str) -> None:
+    finished_round(loop, 10, stray=5, champion_stray=30)
+    archive = opened(client, f"/rounds/1/dataset-{format_name}.zip?project=1")
+    top = f"labelloop-1-round-1-{format_name}"
+    names = archive.namelist()
+    assert f"{top}/{expected}" in names
+    assert sum(name.endswith(".png") for name in names) == 10
+    if format_name == "coco":
+        snapshot = stored.snapshot(loop.rounds.folder(1))
+        assert snapshot is not None
+        boxes = sum(
+            len(json.loads(archive.read(f"{top}/{side}.json"))["annotations"]) for side in ("train", "val")
+        )
+        assert boxes == snapshot.boxes
+    assert list(loop.settings.rounds_dir.glob(".dataset-*")) == []
+
+
+def test_a_dataset_that_is_not_there(client: TestClient, loop: Loop) -> None:
+    assert client.get("/rounds/1/dataset-coco.zip").status_code == 404
+    loop.rounds.request(1, "a test")
+    assert "has no snapshot" in client.get("/rounds/1/dataset-coco.zip").text
+    finished = loop.rounds.cancel(1)
+    finished = finished_round(loop, 10, stray=5, champion_stray=30)
+    answer = client.get(f"/rounds/{finished.id}/dataset-zip.zip")
+    assert answer.status_code == 404 and "choose one of coco, yolo, voc" in words(answer.text)
+    assert list(loop.settings.rounds_dir.glob(".dataset-*")) == []
+
+
+def test_two_versions_side_by_side(client: TestClient, loop: Loop) -> None:
+    finished_round(loop, 25, stray=5, champion_stray=30)
+    judged = stored.judgement(loop.rounds.folder(1))
+    assert judged is not None and judged.champion is not None
+    page = words(client.get("/compare?project=1").text)
+    assert "Both were scored on the same hold-out." in page
+    assert f"mAP {judged.champion.mAP:.3f} {judged.candidate.mAP:.3f} higher" in page
+    for label, score in judged.candidate.per_class.items():
+        assert f"AP of {label} {judged.champion.per_class[label]:.3f} {score:.3f}" in page
+    turned = words(client.get("/compare?left=v0001&right=v0000").text)
+    assert f"mAP {judged.candidate.mAP:.3f} higher {judged.champion.mAP:.3f}" in turned
+
+
+def test_versions_scored_on_other_images_are_said_to_be(
+    client: TestClient, loop: Loop, tmp_path: Path
+) -> None:
+    finished_round(loop, 25, stray=12, champion_stray=30)
+    finished_round(loop, 40, stray=3, champion_stray=12)
+    page = words(client.get("/compare?left=v0000&right=v0002").text)
+    assert "They were not scored on the same hold-out" in page
+    assert "Both were scored on the same hold-out." in words(
+        client.get("/compare?left=v0000&right=v0001").text
+    )
+
+
+def test_a_single_version_compares_with_itself(client: TestClient) -> None:
+    assert client.get("/compare?project=1").status_code == 200
+    assert client.get("/compare?left=v0009").status_code == 404

@@ -1,0 +1,114 @@
+"""What became of the boxes that an annotation started from."""
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from support.dashboard import words
+from support.fake_studio import FakeStudio
+from support.shapes import LABEL_CONFIG
+
+from labelloop.labels import parse_label_config
+from trainer.dashboard.effort import Work, measure
+from trainer.dashboard.loop import Loop
+from trainer.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
+
+CONFIG = parse_label_config(LABEL_CONFIG)
+EARLY, LATE = "2026-11-22T18:00:00Z", "2026-11-22T19:00:00.500000Z"
+
+
+def region(x: float, y: float, label: str = "ball", side: float = 20.0) -> dict[str, Any]:
+    value = {"x": x, "y": y, "width": side, "height": side, "rotation": 0, "rectanglelabels": [label]}
+    return {
+        "type": "rectanglelabels",
+        "from_name": "label",
+        "to_name": "image",
+        "original_width": 640,
+        "original_height": 480,
+        "value": value,
+    }
+
+
+def task(annotated: list[Any], predicted: list[Any] | None, **fields: Any) -> dict[str, Any]:
+    annotation = {"id": 1, "created_at": LATE, "updated_at": LATE, "lead_time": 12.5, "result": annotated}
+    predictions = (
+        [{"id": 7, "created_at": EARLY, "model_version": "v0001", "result": predicted}]
+        if predicted is not None
+        else []
+    )
+    return {"id": 1, "annotations": [annotation | fields], "predictions": predictions}
+
+
+@pytest.mark.parametrize(
+    "annotated, predicted, expected",
+    [
+        ([region(10, 10)], [region(10, 10)], (1, 0, 0, 0)),
+        ([region(10.1, 10)], [region(10, 10)], (1, 0, 0, 0)),
+        ([region(12, 10)], [region(10, 10)], (0, 1, 0, 0)),
+        ([region(10, 10, "crate")], [region(10, 10, "ball")], (0, 1, 0, 0)),
+        ([], [region(10, 10)], (0, 0, 1, 0)),
+        ([region(10, 10)], [], (0, 0, 0, 1)),
+        ([region(60, 60)], [region(10, 10)], (0, 0, 1, 1)),
+        ([], [], (0, 0, 0, 0)),
+        ([region(10, 10), region(50, 50)], [region(50, 50), region(10, 12)], (1, 1, 0, 0)),
+    ],
+)
+def test_each_box_is_counted_once(
+    annotated: list[Any], predicted: list[Any], expected: tuple[int, int, int, int]
+) -> None:
+    (work,) = measure([task(annotated, predicted)], CONFIG)
+    assert (work.accepted, work.changed, work.deleted, work.drawn) == expected
+    assert (work.version, work.images, work.lead_times) == ("v0001", 1, (12.5,))
+
+
+def test_without_a_prediction_every_box_was_drawn() -> None:
+    assert measure([task([region(10, 10)], None)], CONFIG) == [Work(None, 1, drawn=1, lead_times=(12.5,))]
+
+
+def test_the_prediction_it_started_from_counts_not_a_later_one() -> None:
+    made = task([region(10, 10)], [region(10, 10)])
+    later = {"id": 8, "created_at": "2026-11-22T20:00:00Z", "model_version": "v0002", "result": []}
+    made["predictions"].append(later)
+    assert [work.version for work in measure([made], CONFIG)] == ["v0001"]
+    made["annotations"][0]["parent_prediction"] = 8
+    assert [work.version for work in measure([made], CONFIG)] == ["v0002"]
+
+
+def test_skipped_tasks_are_no_work() -> None:
+    assert measure([task([], [region(1, 1)], was_cancelled=True)], CONFIG) == []
+
+
+def test_the_estimate_adds_up() -> None:
+    work = Work("v0001", 3, accepted=10, changed=4, deleted=2, drawn=1)
+    assert work.seconds_by_hand == 15 * DRAW_S
+    assert work.seconds_with_model == 10 * ACCEPT_S + 4 * ADJUST_S + 2 * DELETE_S + DRAW_S
+    assert work.seconds_saved == work.seconds_by_hand - work.seconds_with_model
+    assert work.share_accepted == 10 / 16
+    assert Work("v0001", deleted=5).seconds_saved < 0
+
+
+def test_before_the_first_label(client: TestClient) -> None:
+    assert "Nothing is labelled yet." in words(client.get("/effort").text)
+    assert client.get("/effort/accepted.svg").status_code == 200
+
+
+def test_the_page_shows_each_version(client: TestClient, fake_studio: FakeStudio) -> None:
+    for number, lead in enumerate((10.0, 20.0, 90.0)):
+        row = fake_studio.tasks[fake_studio.add_task(annotations=1)]
+        row |= task(
+            [region(10, 10), region(50, 50 + number)], [region(10, 10), region(50, 50)], lead_time=lead
+        )
+    page = words(client.get("/effort?project=1").text)
+    assert "v0001 – 3 4 2 0 0 67% 20 s" in page
+    assert "Boxes accepted as they were 4, 67% of those proposed" in page
+    assert "Median time per image 20 s" in page
+    assert "v0001" in client.get("/effort/accepted.svg").text
+
+
+def test_without_label_studio(client: TestClient, loop: Loop, fake_studio: FakeStudio) -> None:
+    client.get("/")
+    fake_studio.down = True
+    page = client.get("/effort?project=1")
+    assert page.status_code == 200
+    assert "503" in page.text
+    assert client.get("/effort/accepted.svg").status_code == 200

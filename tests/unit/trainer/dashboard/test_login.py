@@ -1,0 +1,210 @@
+"""Who gets in, and what a stranger and a forged form get."""
+
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.parse import parse_qs
+
+import pytest
+from fastapi.testclient import TestClient
+from support.dashboard import EMAIL, PASSWORD, csrf, log_in, press, words
+
+from trainer.dashboard.app import create_app
+from trainer.dashboard.login import WINDOW_S, LoginError, Throttle, ask_label_studio
+from trainer.dashboard.loop import Loop
+from trainer.dashboard.security import local_path
+
+PAGES = ("/", "/live", "/rounds/1/loss.svg", "/do/retrain")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_stranger_sees_nothing(stranger: TestClient, path: str) -> None:
+    answer = stranger.get(path)
+    assert answer.status_code in (303, 401)
+    assert "v0000" not in answer.text
+
+
+def test_a_stranger_is_led_to_the_login_and_back(stranger: TestClient) -> None:
+    answer = stranger.get("/do/retrain?project=1")
+    assert answer.headers["Location"] == "/login?next=/do/retrain%3Fproject%3D1"
+    page = stranger.get(answer.headers["Location"]).text
+    assert 'name="next" value="/do/retrain?project=1"' in page
+
+
+def test_a_strangers_button_does_nothing(stranger: TestClient, loop: Loop) -> None:
+    form = {"csrf": csrf(stranger, "/login")}
+    assert stranger.post("/do/retrain", data=form).status_code == 401
+    assert loop.rounds.open_rounds() == []
+
+
+def test_the_right_password_opens_and_logging_out_closes(client: TestClient) -> None:
+    assert EMAIL in client.get("/").text
+    assert client.post("/logout", data={"csrf": csrf(client, "/")}).headers["Location"] == "/login"
+    assert client.get("/").status_code == 303
+
+
+@pytest.mark.parametrize("password", ["", "wrong", PASSWORD.upper(), PASSWORD + "\x00"])
+def test_a_wrong_password_does_not(stranger: TestClient, password: str) -> None:
+    form = {"csrf": csrf(stranger, "/login"), "email": EMAIL, "password": password}
+    answer = stranger.post("/login", data=form)
+    assert answer.status_code == 401
+    assert "knows no user" in answer.text
+    assert PASSWORD not in answer.text
+    assert stranger.get("/").status_code == 303
+
+
+def test_a_forged_session_is_none(stranger: TestClient, loop: Loop) -> None:
+    with TestClient(
+        create_app(loop, "another secret", lambda *given: EMAIL), follow_redirects=False
+    ) as other:
+        log_in(other)
+        cookie = other.cookies["labelloop_dashboard"]
+    stranger.cookies.set("labelloop_dashboard", cookie)
+    assert stranger.get("/").status_code == 303
+
+
+def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(stranger: TestClient) -> None:
+    cookie = stranger.get("/login").headers["Set-Cookie"].lower()
+    assert "httponly" in cookie and "samesite=lax" in cookie
+
+
+@pytest.mark.parametrize("token", [None, "", "guessed", "ünicode"])
+@pytest.mark.parametrize("path", ["/do/retrain", "/do/rollback", "/logout"])
+def test_a_form_without_the_sessions_token_is_refused(
+    client: TestClient, loop: Loop, path: str, token: str | None
+) -> None:
+    answer = client.post(path, data={} if token is None else {"csrf": token})
+    assert answer.status_code == 403
+    assert "load it anew" in answer.text
+    assert loop.rounds.open_rounds() == []
+    assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body, status", [(b"\xff\xfe=1", 400), (b"a=1&" * 3000, 413), (b"a=1&" * 30, 400), (b"{}", 403)]
+)
+def test_what_is_no_form_is_refused(client: TestClient, body: bytes, status: int) -> None:
+    assert client.post("/do/retrain", content=body).status_code == status
+
+
+def test_guessing_is_slowed_down(stranger: TestClient) -> None:
+    assert [log_in(stranger, "wrong") for _ in range(5)] == [401] * 5
+    form = {"csrf": csrf(stranger, "/login"), "email": EMAIL.upper(), "password": PASSWORD}
+    answer = stranger.post("/login", data=form)
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["Retry-After"]) <= WINDOW_S
+
+
+def test_the_throttle_forgets_and_counts_addresses_too() -> None:
+    now = 0.0
+    throttle = Throttle(lambda: now)
+    assert [throttle.attempt(f"user {n}", "10.0.0.1") for n in range(20)] == [0.0] * 20
+    assert throttle.attempt("user 21", "10.0.0.1") == WINDOW_S
+    assert throttle.attempt("user 21", "10.0.0.2") == 0.0
+    now = WINDOW_S
+    assert throttle.attempt("user 21", "10.0.0.1") == 0.0
+    for _ in range(3):
+        throttle.attempt("ann", "10.0.0.3")
+    throttle.succeeded("ann")
+    assert [throttle.attempt("ann", "10.0.0.4") for _ in range(6)] == [0.0] * 5 + [WINDOW_S]
+
+
+@pytest.mark.parametrize(
+    "path, to",
+    [
+        ("/rounds?project=2", "/rounds?project=2"),
+        ("//evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("/a\r\nSet-Cookie: x", "/"),
+        ("", "/"),
+    ],
+)
+def test_the_login_leads_to_no_other_site(stranger: TestClient, path: str, to: str) -> None:
+    assert local_path(path) == to
+    form = {"csrf": csrf(stranger, "/login"), "email": EMAIL, "password": PASSWORD, "next": path}
+    assert stranger.post("/login", data=form).headers["Location"] == to
+
+
+@pytest.mark.parametrize("path", ["/login", "/", "/static/dashboard.js", "/nowhere", "/health"])
+def test_every_answer_carries_the_policy(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+
+
+def test_nothing_but_the_pages_is_served(client: TestClient) -> None:
+    for path in ("/docs", "/openapi.json", "/projects/1/rounds", "/static/../app.py", "/static/"):
+        assert client.get(path).status_code == 404
+
+
+def test_a_user_name_is_no_markup(loop: Loop) -> None:
+    name = '"><b>Zoë</b>@example.org'
+    with TestClient(create_app(loop, "a secret", lambda *given: name), follow_redirects=False) as client:
+        log_in(client)
+        assert "<b>Zoë" not in client.get("/").text
+        assert "Round 1 requested" in press(client, "retrain")
+    assert loop.rounds.get(1).requested_by == f"dashboard, {name}"
+
+
+class LoginPage(BaseHTTPRequestHandler):
+    """Label Studio's login as seen from outside: form with token, 302 and a session when all is right."""
+
+    def do_GET(self) -> None:
+        if self.path == "/user/login/":
+            self._answer(200, cookie="csrftoken=t0ken")
+        elif self.path == "/api/current-user/whoami":
+            known = "sessionid=s" in (self.headers["Cookie"] or "")
+            self._answer(200 if known else 401, b'{"email": "ann@example.org"}')
+        else:
+            self._answer(302)
+
+    def do_POST(self) -> None:
+        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        if form["csrfmiddlewaretoken"] != ["t0ken"] or "csrftoken=t0ken" not in self.headers["Cookie"]:
+            self._answer(403)
+        elif (form["email"], form.get("password")) == ([EMAIL], [PASSWORD]):
+            self._answer(302, cookie="sessionid=s")
+        else:
+            self._answer(200)
+
+    def _answer(self, status: int, body: bytes = b"", cookie: str = "") -> None:
+        self.send_response(status)
+        if cookie:
+            self.send_header("Set-Cookie", f"{cookie}; Path=/")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def login_page() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), LoginPage)
+    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_label_studio_is_asked(login_page: str) -> None:
+    assert ask_label_studio(login_page, EMAIL, PASSWORD) == EMAIL
+    assert ask_label_studio(login_page, EMAIL, "wrong") is None
+
+
+def test_without_label_studio_nobody_can_log_in(loop: Loop) -> None:
+    with pytest.raises(LoginError, match=r"does not answer at http://127.0.0.1:9"):
+        ask_label_studio("http://127.0.0.1:9", EMAIL, PASSWORD)
+
+    def gone(url: str, email: str, password: str) -> str | None:
+        raise LoginError("gone")
+
+    with TestClient(create_app(loop, "a secret", gone)) as client:
+        form = {"csrf": csrf(client, "/login"), "email": EMAIL, "password": PASSWORD}
+        answer = client.post("/login", data=form)
+        assert answer.status_code == 503
+        assert "does not answer" in words(answer.text)

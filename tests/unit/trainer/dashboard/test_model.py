@@ -1,0 +1,206 @@
+"""One version, label by label and box by box: what is shown is what evaluation and predictions hold."""
+
+import re
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from support.dashboard import csrf, words
+from support.dashboard_data import Guesser, finished_round, snapshot_of
+from support.shapes import LABELS
+
+from labelloop.boxes import Boxes, iou_matrix
+from labelloop.detector import Detector
+from labelloop.files import write_text
+from trainer.dashboard import agreement, predictions, stored
+from trainer.dashboard.agreement import Kind
+from trainer.dashboard.curves import effect, precision_recall
+from trainer.dashboard.loop import Loop
+from trainer.evaluate import match
+
+STRAY = 8
+
+
+@pytest.fixture
+def looked_at(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> predictions.Predictions:
+    """Round 1 has promoted v0001, which has then looked at the round's images."""
+    finished_round(loop, 30, stray=STRAY, champion_stray=30)
+    folder = loop.rounds.folder(1)
+    snapshot = stored.snapshot(folder)
+    assert snapshot is not None
+    guesser = Guesser.of(loop, snapshot, "v0001", STRAY)
+    monkeypatch.setattr(Detector, "load", lambda path, device: guesser)
+    return predictions.make(folder, loop.models(1).folder("v0001"), loop.settings)
+
+
+def test_the_starting_model_before_any_round(client: TestClient) -> None:
+    page = words(client.get("/model?project=1").text)
+    assert "Model v0000" in page
+    assert "No round has scored this version on the hold-out yet." in page
+
+
+@pytest.mark.parametrize(
+    "query, status", [("version=v0009", 404), ("version=../..", 404), ("score=2", 400), ("score=x", 400)]
+)
+def test_bad_input(client: TestClient, query: str, status: int) -> None:
+    assert client.get(f"/model?project=1&{query}").status_code == status
+
+
+def test_each_label_has_its_stored_score(client: TestClient, loop: Loop) -> None:
+    finished_round(loop, 30, stray=STRAY, champion_stray=30)
+    judged = stored.judgement(loop.rounds.folder(1))
+    assert judged is not None and judged.champion is not None
+    for version, evaluation in (("v0001", judged.candidate), ("v0000", judged.champion)):
+        page = words(client.get(f"/model?version={version}").text)
+        assert f"Hold-out mAP {evaluation.mAP:.3f}" in page
+        for label, score in evaluation.per_class.items():
+            assert f"{label} {score:.3f} {evaluation.matches[label].truths.sum()} " in page
+    assert "Model v0001" in words(client.get("/model").text)  # the one in service
+
+
+def test_the_threshold_counts_as_a_person_would(loop: Loop) -> None:
+    """Found, missed and spurious boxes at a score, against counting overlaps one by one."""
+    snapshot = snapshot_of(loop, 40)
+    guesser = Guesser.of(loop, snapshot, "v0001", STRAY)
+    found = [guesser._guess(image) for image in snapshot.images]
+    matches = match(snapshot.classes, snapshot.images, found)
+    for score in (0.05, 0.5, 0.8, 0.9, 1.0):
+        for index, label in enumerate(LABELS):
+            hits = shown = truths = 0
+            for image, boxes in zip(snapshot.images, found, strict=True):
+                truth = predictions.truth_of(image)
+                truth = truth.select(truth.labels == index)
+                mine = boxes.select((boxes.labels == index) & (boxes.scores >= score))
+                hits += int((iou_matrix(truth.xyxy, mine.xyxy).max(axis=1, initial=0.0) >= 0.5).sum())
+                shown, truths = shown + len(mine), truths + len(truth)
+            got = effect(label, matches[label], score)
+            assert (got.found, got.missed, got.spurious) == (hits, truths - hits, shown - hits)
+
+
+def test_the_curve_ends_at_the_recall_of_all_boxes(loop: Loop) -> None:
+    snapshot = snapshot_of(loop, 40)
+    guesser = Guesser.of(loop, snapshot, "v0001", STRAY)
+    matches = match(snapshot.classes, snapshot.images, [guesser._guess(image) for image in snapshot.images])
+    for found in matches.values():
+        recall, precision = precision_recall(found)
+        assert recall == sorted(recall) and precision == sorted(precision, reverse=True)
+        all_boxes = effect("", found, 0.0)
+        assert recall[-1] == pytest.approx(all_boxes.recall)
+        assert precision[-1] == pytest.approx(all_boxes.precision)
+        sampled = [
+            max((p for r, p in zip(recall, precision, strict=True) if r >= at), default=0)
+            for at in np.linspace(0, 1, 101)
+        ]
+        assert np.mean(sampled) == pytest.approx(found.average_precision_50())
+
+
+def test_the_slider_works_without_scripts_and_with(client: TestClient, loop: Loop) -> None:
+    finished_round(loop, 30, stray=STRAY, champion_stray=30)
+    judged = stored.judgement(loop.rounds.folder(1))
+    assert judged is not None
+    part = client.get("/model/threshold?version=v0001&score=0.9").text
+    assert part.strip() in client.get("/model?version=v0001&score=0.9").text
+    said = words(part)
+    ball = effect("ball", judged.candidate.matches["ball"], 0.9)
+    assert f"ball {ball.found} {ball.missed} {ball.spurious}" in said
+    boxes = judged.candidate.boxes
+    assert f"Boxes from a score of 1.00 on: of {boxes} boxes 0 are found and {boxes} missed; 0 are" in words(
+        client.get("/model/threshold?version=v0001&score=1").text
+    )
+
+
+def test_the_curves_are_drawn(client: TestClient, loop: Loop) -> None:
+    finished_round(loop, 30, stray=STRAY, champion_stray=30)
+    drawn = client.get("/model/precision-recall.svg?version=v0001&theme=dark").text
+    assert "ball" in drawn and "crate" in drawn and "recall" in drawn
+
+
+def test_the_matrix_and_the_worst_images(
+    client: TestClient, loop: Loop, looked_at: predictions.Predictions
+) -> None:
+    html = client.get("/model?version=v0001").text
+    judged, snapshot = stored.judgement(loop.rounds.folder(1)), stored.snapshot(loop.rounds.folder(1))
+    assert judged is not None and snapshot is not None
+    matrix = html[html.index('class="matrix"') : html.index("The worst images")]
+    counts = [int(cell) for cell in re.findall(r'<td class="count[^"]*">(\d+)</td>', matrix)]
+    assert len(counts) == 8
+    by_label = {
+        name: [label for image in snapshot.holdout for label in image.labels].count(index)
+        for index, name in enumerate(LABELS)
+    }
+    assert (sum(counts[0:3]), sum(counts[3:6])) == (by_label["ball"], by_label["crate"])
+    tasks = [int(task) for task in re.findall(r"data\?task=(\d+)", html)]
+    assert set(tasks) <= {image.task for image in snapshot.holdout}
+    assert "http://testserver:8080/projects/1/data?task=" in html
+    assert html.count('<svg class="boxes"') == 2 * len(tasks) > 0
+
+
+def test_the_worst_image_comes_first(client: TestClient, loop: Loop) -> None:
+    finished_round(loop, 30, stray=0, champion_stray=30)
+    folder = loop.rounds.folder(1)
+    snapshot = stored.snapshot(folder)
+    assert snapshot is not None
+    boxes = {image.id: predictions.rows_of(predictions.truth_of(image)) for image in snapshot.images}
+    half, none = snapshot.holdout[0], snapshot.holdout[3]
+    boxes[half.id] = [*boxes[half.id], (0.0, 0.0, 5.0, 5.0, 0.9, 0)]
+    boxes[none.id] = []
+    made = predictions.Predictions(version="v0001", fingerprint=snapshot.fingerprint, boxes=boxes)
+    write_text(predictions.path_of(folder, "v0001"), made.model_dump_json())
+    page = words(client.get("/model?version=v0001").text)
+    assert f"Task {none.task} : {len(none.labels)} missed" in page
+    assert page.index(f"Task {none.task} :") < page.index(f"Task {half.task} : 1 spurious")
+    assert page.count("Task ") == 2
+
+
+def test_images_are_upright_and_small(client: TestClient, loop: Loop) -> None:
+    finished_round(loop, 10, stray=0, champion_stray=30)
+    answer = client.get("/rounds/1/images/3.jpg?project=1")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/jpeg")
+    assert client.get("/rounds/1/images/99.jpg").status_code == 404
+    assert client.get("/rounds/9/images/1.jpg").status_code == 404
+    assert client.get("/rounds/1/images/..%2f..%2fsecret.jpg").status_code in (400, 404)
+    for path in loop.settings.images_dir.iterdir():
+        path.unlink()
+    assert client.get("/rounds/1/images/3.jpg").status_code == 404
+
+
+def test_looking_is_asked_for_by_a_button_and_says_why_it_fails(
+    client: TestClient, app: FastAPI, loop: Loop, child_processes: None
+) -> None:
+    """The made version's weights are no real ones."""
+    finished_round(loop, 10, stray=0, champion_stray=40)
+    loop.models(1).promote("v0000")
+    assert client.post("/model/look?version=v0000", data={}).status_code == 403
+    form = {"csrf": csrf(client, "/model?version=v0000")}
+    answer = client.post("/model/look?project=1&version=v0000", data=form)
+    assert answer.headers["Location"] == "/model?project=1&version=v0000"
+    assert "v0000 looks at the images of round 1 now." in words(client.get(answer.headers["Location"]).text)
+    assert app.state.looking.wait(60)
+    page = words(client.get("/model?version=v0000").text)
+    assert "failed: " in page and "v0000" in page
+
+
+BOX = (10.0, 10.0, 50.0, 50.0)
+
+
+@pytest.mark.parametrize(
+    "truth, found, kinds",
+    [
+        ([], [], []),
+        ([(BOX, 0)], [(BOX, 0.9, 0)], [Kind.RIGHT]),
+        ([(BOX, 0)], [((10.0, 10.0, 50.0, 34.0), 0.9, 0)], [Kind.LOOSE]),
+        ([(BOX, 0)], [(BOX, 0.9, 1)], [Kind.WRONG_LABEL]),
+        ([(BOX, 0)], [((60.0, 60.0, 90.0, 90.0), 0.9, 0)], [Kind.MISSED, Kind.SPURIOUS]),
+        ([(BOX, 0)], [(BOX, 0.5, 0), (BOX, 0.9, 0)], [Kind.RIGHT, Kind.SPURIOUS]),
+        # The right label wins over the higher score of a wrong one.
+        ([(BOX, 0)], [(BOX, 0.9, 1), (BOX, 0.5, 0)], [Kind.RIGHT, Kind.SPURIOUS]),
+        ([(BOX, 0), (BOX, 1)], [(BOX, 0.9, 1)], [Kind.RIGHT, Kind.MISSED]),
+    ],
+)
+def test_boxes_are_compared(truth: list, found: list, kinds: list[Kind]) -> None:  # type: ignore[type-arg]
+    findings = agreement.compare(
+        Boxes.of([b for b, _ in truth], [1.0] * len(truth), [label for _, label in truth]),
+        Boxes.of([b for b, *_ in found], [s for _, s, _ in found], [label for *_, label in found]),
+    )
+    assert [finding.kind for finding in findings] == kinds

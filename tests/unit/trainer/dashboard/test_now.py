@@ -1,0 +1,205 @@
+"""The first page and its buttons: what is shown is what API and files hold; each button says what it did."""
+
+import json
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from support.dashboard import EMAIL, press, words
+from support.fake_backend import FakeBackend
+from support.fake_studio import FakeStudio
+from support.shapes import LABEL_CONFIG
+from support.versions import add_version
+
+from labelloop.registry import ProjectModels
+from trainer import heartbeat
+from trainer.dashboard.loop import Loop
+from trainer.rounds import State
+
+
+def write_metrics(folder: Path, rows: int, planned: int = 100) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"iter": n, "iterations": planned, "loss": 10.0 / n}) for n in range(1, rows + 1)]
+    (folder / "metrics.jsonl").write_text("\n".join(lines) + '\n{"iter": 9')
+
+
+def test_before_any_label(client: TestClient) -> None:
+    page = words(client.get("/").text)
+    for said in ("labelstudio well", "mlbackend well", "trainer well", "v0000", "None yet. A round trains"):
+        assert said in page
+
+
+def test_counts_are_label_studios(client: TestClient, fake_studio: FakeStudio) -> None:
+    for annotations in (0, 0, 0, 1, 1):
+        fake_studio.add_task(annotations=annotations)
+    page = words(client.get("/").text)
+    assert "All 5 Labelled 2 Waiting to be labelled 3 Without boxes of the model 3" in page
+
+
+def test_what_is_wrong_is_said(
+    client: TestClient, loop: Loop, fake_studio: FakeStudio, fake_backend: FakeBackend
+) -> None:
+    fake_backend.down = fake_studio.down = True
+    heartbeat.beat(loop.settings.rounds_dir, {"1": "v0000"}, {"import": "<disk> is full"})
+    page = client.get("/").text
+    assert "mlbackend</strong> not well: " in page and "labelstudio</strong> not well: " in page
+    assert "&lt;disk&gt; is full" in page
+    assert "project 1" not in page  # a single project needs no switch
+    assert "Label Studio does not say how many." in page
+
+
+def test_an_open_round_is_followed(client: TestClient, loop: Loop) -> None:
+    round_, _ = loop.rounds.request(1, "a test")
+    loop.rounds.move(round_.id, State.SNAPSHOTTING, labelled=12)
+    loop.rounds.move(round_.id, State.TRAINING)
+    loop.rounds.progress(round_.id, 0.37, "iteration 37 of 100; loss 0.270", 95.0)
+    folder = loop.rounds.folder(round_.id)
+    write_metrics(folder, 37)
+    (folder / "log.txt").write_text("".join(f"line {n} <b>\n" for n in range(100)))
+    part = client.get("/live?project=1").text
+    said = words(part)
+    assert "Round 1: training" in said
+    assert "2/3 training, 37%, 1:35 min left" in said
+    assert "iteration 37 of 100; loss 0.270" in said
+    assert "after 37 of 100 iterations" in part
+    assert "line 99 &lt;b&gt;" in part and "line 60" in part and "line 59" not in part
+    assert "<html" not in part
+
+
+def test_the_loss_curve_is_drawn_in_both_themes(client: TestClient, loop: Loop) -> None:
+    loop.rounds.request(1, "a test")
+    write_metrics(loop.rounds.folder(1), 37)
+    drawn = {}
+    for theme in ("light", "dark", "nonsense"):
+        answer = client.get(f"/rounds/1/loss.svg?project=1&theme={theme}")
+        assert answer.headers["Content-Type"] == "image/svg+xml"
+        assert "<script" not in answer.text and "iteration" in answer.text
+        drawn[theme] = answer.text
+    assert drawn["light"] != drawn["dark"]
+    assert drawn["nonsense"] == drawn["light"]
+    assert client.get("/rounds/9/loss.svg").status_code == 404
+
+
+def test_a_round_taken_up_again_has_one_loss_an_iteration(client: TestClient, loop: Loop) -> None:
+    loop.rounds.request(1, "a test")
+    folder = loop.rounds.folder(1)
+    folder.mkdir(parents=True)
+    rows = [(1, 5.0), (2, 4.0), (3, 3.0), (2, 4.5), (3, 3.5)]
+    (folder / "metrics.jsonl").write_text(
+        "".join(json.dumps({"iter": n, "iterations": 3, "loss": loss}) + "\n" for n, loss in rows)
+    )
+    assert "1 5.000 2 4.750 3 4.333" in words(client.get("/live").text)
+
+
+def test_a_failed_round_says_why(client: TestClient, loop: Loop) -> None:
+    loop.rounds.request(1, "a test")
+    loop.rounds.move(1, State.FAILED, error="no image <can> be read")
+    page = client.get("/").text
+    assert "Round 1: failed" in page
+    assert "no image &lt;can&gt; be read" in page
+
+
+def test_each_project_has_its_page(
+    client: TestClient, loop: Loop, fake_studio: FakeStudio, tmp_path: Path
+) -> None:
+    fake_studio.add_project(2, LABEL_CONFIG.replace("ball", "Bär 🐻"))["title"] = "Bären & 熊"
+    add_version(loop.models(2), tmp_path / "two")
+    loop.models(2).promote("v0000")
+    loop.models(2).promote(add_version(loop.models(2), tmp_path / "two"))
+    loop.forget_status()
+    page = client.get("/?project=2").text
+    assert '<option value="2" selected>Bären &amp; 熊 (2)</option>' in page
+    assert '<dd id="champion">v0001</dd>' in page
+    assert '<dd id="champion">v0000</dd>' in client.get("/?project=1").text
+    assert "Bär 🐻" in page
+    assert "Round 1 requested" in press(client, "retrain", project=2)
+    assert loop.rounds.get(1).project == 2
+
+
+@pytest.mark.parametrize("query, status", [("9", 404), ("x", 400), ("-1", 404), ("1%00", 400), ("", 400)])
+def test_a_project_that_is_not_there(client: TestClient, query: str, status: int) -> None:
+    assert client.get(f"/?project={query}").status_code == status
+
+
+def test_without_any_project(client: TestClient, loop: Loop, fake_studio: FakeStudio) -> None:
+    fake_studio.projects.clear()
+    for path in loop.settings.models_dir.iterdir():
+        path.rename(loop.settings.models_dir / ".gone")
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "There is no project in which boxes are drawn yet." in words(page.text)
+    assert client.get("/live").status_code == 200
+    assert client.get("/do/retrain").status_code == 404
+
+
+def test_looking_at_a_button_changes_nothing(client: TestClient, loop: Loop) -> None:
+    for name in ("retrain", "cancel", "predict", "rollback"):
+        assert client.get(f"/do/{name}?project=1").status_code == 200
+    assert client.get("/do/nothing").status_code == 404
+    assert loop.rounds.history(1) == []
+
+
+def test_retrain_then_join(client: TestClient, loop: Loop) -> None:
+    assert "Round 1 requested." in press(client, "retrain")
+    assert loop.rounds.get(1).requested_by == f"dashboard, {EMAIL}"
+    assert "Round 1 is open already (requested)" in press(client, "retrain")
+    assert "open already" not in client.get("/").text  # said once
+
+
+def test_retrain_without_a_worker(client: TestClient, loop: Loop) -> None:
+    (loop.settings.rounds_dir / "worker.json").unlink()
+    assert "the trainer does not run: the worker has not started yet" in press(client, "retrain")
+    assert loop.rounds.history(1) == []
+
+
+def test_cancel(client: TestClient, loop: Loop) -> None:
+    assert "No round is open" in press(client, "cancel")
+    loop.rounds.request(1, "a test")
+    assert "Round 1 cancelled before it began." in press(client, "cancel")
+    loop.rounds.request(1, "a test")
+    loop.rounds.move(2, State.SNAPSHOTTING)
+    assert "Round 2 is asked to stop" in press(client, "cancel")
+    assert loop.rounds.get(2).cancel_requested
+
+
+def test_pre_label(
+    client: TestClient, app: FastAPI, fake_studio: FakeStudio, fake_backend: FakeBackend
+) -> None:
+    assert "Every unlabelled image has the boxes of v0000 already." in press(client, "predict")
+    tasks = [fake_studio.add_task() for _ in range(3)]
+    assert "3 images get the boxes of v0000 now" in press(client, "predict")
+    app.state.pre_labelling.wait(10)
+    assert all(fake_studio.versions_of(task) == ["v0000"] for task in tasks)
+    assert "Without boxes of the model 0" in words(client.get("/").text)
+
+
+def test_pre_label_says_what_went_wrong(
+    client: TestClient, app: FastAPI, fake_studio: FakeStudio, fake_backend: FakeBackend
+) -> None:
+    fake_studio.add_task()
+    fake_backend.results_missing = 1
+    press(client, "predict")
+    app.state.pre_labelling.wait(10)
+    assert "0 results for 1 tasks" in client.get("/").text
+
+
+def test_roll_back(client: TestClient, models: ProjectModels, tmp_path: Path) -> None:
+    models.promote(add_version(models, tmp_path / "next"))
+    assert "v0000, yolox_nano" in client.get("/do/rollback").text
+    said = press(client, "rollback", version="v0000")
+    assert "In service: v0000, before: v0001." in said
+    assert models.champion() == "v0000"
+    assert "v0000 is in service already" in press(client, "rollback", version="v0000")
+
+
+@pytest.mark.parametrize("version", ["", "v0009", "../../secret", "v0000/../v0000"])
+def test_roll_back_to_nowhere(client: TestClient, models: ProjectModels, version: str) -> None:
+    assert "Choose one of v0000" in press(client, "rollback", version=version)
+    assert models.champion() == "v0000"
+
+
+def test_roll_back_mends_a_damaged_pointer(client: TestClient, models: ProjectModels) -> None:
+    (models.path / "champion").write_text("v0007\n")
+    assert "which is no version here" in client.get("/").text
+    assert "In service: v0000, before: none." in press(client, "rollback", version="v0000")
