@@ -4,7 +4,6 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from pprint import pformat
@@ -96,7 +95,8 @@ def learn(folder: Path, settings: Settings) -> None:
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
     if fine_tuning:
         state = blend(state, start, FINE_TUNING_KEEP)
-    _write_candidate(folder, served, state, card, _readable(snapshot.holdout, settings, GRAPH_IMAGES))
+    held_out, _ = _read(snapshot.holdout, settings, at_most=GRAPH_IMAGES)
+    _write_candidate(folder, served, state, card, held_out)
 
 
 def libraries() -> dict[str, str]:
@@ -113,19 +113,23 @@ def config_text(config: Config) -> str:
 
 def _require_a_readable_image(snapshot: Snapshot, settings: Settings) -> None:
     """Without one, mmdet would draw images for ever."""
-    if not _readable(snapshot.train, settings, 1):
-        raise ValueError(f"none of the {len(snapshot.train)} training images can be read any more")
+    found, reason = _read(snapshot.train, settings, at_most=1)
+    if not found:
+        raise ValueError(f"none of the {len(snapshot.train)} training images can be read: {reason}")
 
 
-def _readable(images: Sequence[SnapshotImage], settings: Settings, at_most: int) -> list[Pixels]:
-    """The first images that can be read."""
+def _read(images: Sequence[SnapshotImage], settings: Settings, at_most: int) -> tuple[list[Pixels], str]:
+    """The first images that can be read, and why the last of the others cannot."""
     found: list[Pixels] = []
+    reason = "the snapshot has none"
     for image in images:
         if len(found) == at_most:
             break
-        with suppress(ImageError):
+        try:
             found.append(read_image(settings.labelloop_home / image.file))
-    return found
+        except ImageError as error:
+            reason = str(error)
+    return found, reason
 
 
 def _iterations_behind(folder: Path) -> int:
