@@ -45,11 +45,8 @@ def check_docker(home: Home, settings: dict[str, str], *, built: bool) -> None:
     project = settings.get("COMPOSE_PROJECT_NAME", "labelloop")
     running = engine.containers(project)
     _project(home, project, running)
-    _ports(
-        settings,
-        "labelstudio"
-        in {engine.service_of(container) for container in running if container["State"]["Running"]},
-    )
+    services = {engine.service_of(container) for container in running if container["State"]["Running"]}
+    _ports(settings, label_studio_ours="labelstudio" in services, dashboard_ours="trainer" in services)
 
 
 def check_host(home: Home, settings: dict[str, str], *, built: bool, running: bool) -> None:
@@ -65,7 +62,7 @@ def check_host(home: Home, settings: dict[str, str], *, built: bool, running: bo
         "Free some, or clone the repository onto a larger disk.",
     )
     _memory(_memory_of_host())
-    _ports(settings, running)
+    _ports(settings, label_studio_ours=running, dashboard_ours=running)
     for name in HOST_PORTS:
         if name in settings and not running and not port_is_free("127.0.0.1", int(settings[name])):
             raise Failure(
@@ -121,7 +118,7 @@ def _project(home: Home, project: str, running: list[dict[str, Any]]) -> None:
         )
 
 
-def _ports(settings: dict[str, str], ours: bool) -> None:
+def _ports(settings: dict[str, str], *, label_studio_ours: bool, dashboard_ours: bool) -> None:
     label_studio, dashboard = int(settings.get("PORT", "8080")), dashboard_port(settings)
     if label_studio == dashboard:
         raise Failure(
@@ -130,8 +127,8 @@ def _ports(settings: dict[str, str], ours: bool) -> None:
             needed="another one",
             do=f"For example `make up DASHBOARD_PORT={dashboard + 1}`.",
         )
-    _port(settings, ours, "PORT", label_studio)
-    _port(settings, ours, "DASHBOARD_PORT", dashboard)
+    _port(settings, label_studio_ours, "PORT", label_studio)
+    _port(settings, dashboard_ours, "DASHBOARD_PORT", dashboard)
 
 
 def _port(settings: dict[str, str], ours: bool, name: str, port: int) -> None:

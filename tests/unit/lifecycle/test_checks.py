@@ -68,8 +68,11 @@ def test_little_memory(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
         checks.check_docker(home, SETTINGS, built=True)
 
 
-@pytest.mark.parametrize("name", ["PORT", "DASHBOARD_PORT"])
-def test_a_port_in_use_names_another(home: Home, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize(("name", "service"), [("PORT", "labelstudio"), ("DASHBOARD_PORT", "trainer")])
+def test_a_port_in_use_names_another(
+    home: Home, monkeypatch: pytest.MonkeyPatch, name: str, service: str
+) -> None:
+    """Unless the service that publishes it holds it, whatever has become of the others."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -78,7 +81,7 @@ def test_a_port_in_use_names_another(home: Home, monkeypatch: pytest.MonkeyPatch
             Failure, match=rf"port {port} on 127.0.0.1: found another program.* {name}={port + 2}"
         ):
             checks.check_docker(home, {**SETTINGS, name: str(port)}, built=True)
-        monkeypatch.setattr(engine, "containers", lambda project: [container(home.root)])
+        monkeypatch.setattr(engine, "containers", lambda project: [container(home.root, service)])
         checks.check_docker(home, {**SETTINGS, name: str(port)}, built=True)
 
 
