@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
+from support.browser import chromium
 from support.dashboard import EMAIL, PASSWORD, ask_who
 from support.dashboard_data import finished_round
 from support.fake_backend import FakeBackend
@@ -25,14 +26,6 @@ from trainer.dashboard.loop import Loop
 from trainer.env import TrainerSettings
 from trainer.rounds import State
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-]
 PAGES = ("/", "/rounds", "/model", "/effort", "/label-errors", "/downloads", "/compare", "/do/rollback")
 SERIOUS = ("serious", "critical")
 
@@ -79,10 +72,8 @@ def url(loop: Loop) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as launched:
         yield launched
-        launched.close()
 
 
 def opened(browser: Browser, url: str, scheme: str = "light", width: int = 1280) -> tuple[Page, list[str]]:
