@@ -12,15 +12,20 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from labelloop import graph
 from labelloop.files import fsync_dir, write_text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 STARTING_VERSION = "v0000"
 _VERSION = re.compile(r"v\d{4,}")
@@ -55,6 +60,12 @@ class Card(BaseModel):
     seconds: float = 0.0
     device: str = "cpu"
     libraries: dict[str, str] = Field(default_factory=dict)
+
+    def thresholds(self, labels: Sequence[str], otherwise: float) -> "NDArray[np.float32]":
+        """(labels,): from which score on a box of each label is shown; by default `otherwise`."""
+        import numpy as np
+
+        return np.array([self.score_thresholds.get(label, otherwise) for label in labels], dtype=np.float32)
 
 
 def sha256_file(path: Path) -> str:

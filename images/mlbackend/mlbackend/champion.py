@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from label_studio_ml.model import LabelStudioMLBase
+from numpy.typing import NDArray
 
 from labelloop.boxes import Boxes, prediction_score
 from labelloop.images import Pixels
@@ -93,7 +94,9 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
             "error": f"{image.name}: {image.error}",
         }
 
-    def _thresholds(self, config: LabelConfig) -> Any:
-        """(labels,) float32: from which score on a box of each label is shown."""
-        own = self.detector.card.score_thresholds if self.detector.card else {}
-        return np.array([own.get(label.value, self._threshold) for label in config.labels], dtype=np.float32)
+    def _thresholds(self, config: LabelConfig) -> NDArray[np.float32]:
+        """(labels,): from which score on a box of each label is shown."""
+        card = self.detector.card
+        if card is None:
+            return np.full(len(config.labels), self._threshold, dtype=np.float32)
+        return card.thresholds(config.names, self._threshold)

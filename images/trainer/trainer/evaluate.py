@@ -11,14 +11,14 @@ from pydantic import BaseModel
 
 from labelloop.boxes import Boxes
 from labelloop.detector import Detector
-from labelloop.images import ImageError, read_image
+from labelloop.images import ImageError
 from labelloop.labels import LabelMap
 from labelloop.settings import Settings
+from trainer.detections import detections, load_detector
 from trainer.matches import ClassMatches, mean_average_precision, resamples
 from trainer.snapshot import Snapshot, SnapshotImage
 
 MAX_DETECTIONS = 100
-BATCH = 8
 RESAMPLES = 1000
 SEED = 20
 INTERVAL = (2.5, 97.5)
@@ -68,23 +68,20 @@ def evaluate(
     Raises:
         registry.RegistryError: the folder holds no model that loads.
     """
-    detector = Detector.load(model, _device(settings)) if isinstance(model, Path) else model
+    detector = load_detector(model, settings) if isinstance(model, Path) else model
     label_map = LabelMap.build(detector.classes, snapshot.label_config)
     images: list[SnapshotImage] = []
     found: list[Boxes] = []
     missing: list[str] = []
     holdout = snapshot.holdout
-    for start in range(0, len(holdout), BATCH):
-        batch, pixels = [], []
-        for image in holdout[start : start + BATCH]:
-            try:
-                pixels.append(read_image(settings.labelloop_home / image.file))
-                batch.append(image)
-            except ImageError as error:
-                missing.append(str(error))
-        found += [label_map.apply(boxes) for boxes in detector.predict(pixels)]
-        images += batch
-        done = min(start + BATCH, len(holdout))
+    files = [settings.labelloop_home / image.file for image in holdout]
+    looked_at = zip(holdout, detections(detector, label_map, files), strict=True)
+    for done, (image, boxes) in enumerate(looked_at, start=1):
+        if isinstance(boxes, ImageError):
+            missing.append(str(boxes))
+        else:
+            images.append(image)
+            found.append(boxes)
         progress(done / len(holdout), f"scored {done} of {len(holdout)} hold-out images")
     matches = match(snapshot.classes, images, found)
     thresholds = _score_thresholds(matches, settings.score_threshold)
@@ -209,10 +206,3 @@ def _score_thresholds(matches: dict[str, ClassMatches], at_most: float) -> dict[
     """By label; no higher than SCORE_THRESHOLD, for a hold-out's few boxes can't tell what lies above."""
     cheapest = {name: row.cheapest_threshold() for name, row in matches.items()}
     return {name: min(value, at_most) for name, value in cheapest.items() if value is not None}
-
-
-def _device(settings: Settings) -> str:
-    import torch
-
-    torch.set_num_threads(settings.threads)
-    return "cuda:0" if settings.accelerator == "cuda" and torch.cuda.is_available() else "cpu"

@@ -11,8 +11,8 @@ from labelloop.boxes import Boxes, iou_matrix
 from trainer.dashboard import predictions, stored
 from trainer.dashboard.agreement import GOOD, OVERLAPS, Finding, Kind, compare
 from trainer.dashboard.curves import effects
-from trainer.dashboard.model import Drawn, chosen_card, drawn, thresholds
-from trainer.dashboard.pages import Asked
+from trainer.dashboard.model import Drawn, chosen_card, drawn
+from trainer.dashboard.pages import Asked, percent
 from trainer.dashboard.predictions import Predictions
 from trainer.snapshot import Snapshot, SnapshotImage
 
@@ -38,6 +38,10 @@ class Suspect:
     why: str
     truth: list[Drawn]
     found: list[Drawn]
+
+    @property
+    def summary(self) -> str:
+        return f"{self.why} ({percent(self.confidence)} sure)"
 
 
 def suspects(
@@ -107,6 +111,6 @@ def show(page: Asked) -> HTMLResponse:
         if snapshot is not None and found is not None:
             otherwise = page.loop.settings.score_threshold
             recalls = {part.label: part.recall or 0.0 for part in effects(scored.evaluation, None, otherwise)}
-            rows = suspects(snapshot, found, thresholds(card, snapshot, otherwise), recalls)
+            rows = suspects(snapshot, found, card.thresholds(snapshot.classes, otherwise), recalls)
             values |= {"suspects": rows[:SHOWN], "count": len(rows), "images": snapshot.labelled}
     return page.show("label_errors.html", 200, **values, task_url=page.task_url)

@@ -4,7 +4,6 @@ import io
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, status
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from PIL import Image
@@ -165,13 +164,8 @@ def image(round_id: int, image_id: int, page: Asked) -> Response:
     )
 
 
-def thresholds(card: Card, snapshot: Snapshot, otherwise: float) -> np.ndarray:
-    """(labels,) the scores from which on boxes are proposed."""
-    return np.array([card.score_thresholds.get(name, otherwise) for name in snapshot.classes])
-
-
 def _images(page: Page, card: Card, snapshot: Snapshot, found: Predictions) -> dict[str, Any]:
-    limits = thresholds(card, snapshot, page.loop.settings.score_threshold)
+    limits = card.thresholds(snapshot.classes, page.loop.settings.score_threshold)
     holdout = [image for image in snapshot.holdout if image.id in found.boxes]
     pairs = [(predictions.truth_of(image), found.of(image, limits)) for image in holdout]
     matrix = agreement.confusion(pairs, len(snapshot.classes))

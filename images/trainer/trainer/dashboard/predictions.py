@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from labelloop.boxes import Boxes
 from labelloop.files import write_text
-from labelloop.images import ImageError, read_image
+from labelloop.images import ImageError
 from labelloop.labels import LabelMap
 from labelloop.registry import Registry, RegistryError
 from labelloop.settings import Settings
@@ -29,7 +29,6 @@ from trainer.snapshot import Snapshot, SnapshotImage
 log = logging.getLogger(__name__)
 
 LOWEST_SCORE = 0.05
-BATCH = 8
 NICENESS = 10
 
 Row = tuple[float, float, float, float, float, int]
@@ -73,27 +72,22 @@ def make(folder: Path, version_folder: Path, settings: Settings) -> Predictions:
     Raises:
         RegistryError: the version cannot be loaded. OSError, ValueError: there is no snapshot.
     """
-    import torch
+    from trainer.detections import READ_AT_ONCE, detections, load_detector
 
-    from labelloop.detector import Detector
-
-    torch.set_num_threads(settings.threads)
     snapshot = Snapshot.load(folder)
-    cuda = settings.accelerator == "cuda" and torch.cuda.is_available()
-    detector = Detector.load(version_folder, "cuda:0" if cuda else "cpu")
+    detector = load_detector(version_folder, settings)
     label_map = LabelMap.build(detector.classes, snapshot.label_config)
     boxes: dict[int, list[Row]] = {}
-    for start in range(0, len(snapshot.images), BATCH):
-        batch, pixels = [], []
-        for image in snapshot.images[start : start + BATCH]:
-            try:
-                pixels.append(read_image(settings.labelloop_home / image.file))
-                batch.append(image)
-            except ImageError as error:
-                log.warning("%s", error)
-        for image, found in zip(batch, detector.predict(pixels), strict=True):
-            boxes[image.id] = rows_of(label_map.apply(found))
-        print(f"{min(start + BATCH, len(snapshot.images))} of {len(snapshot.images)} images", flush=True)
+    count = len(snapshot.images)
+    files = [settings.labelloop_home / image.file for image in snapshot.images]
+    looked_at = zip(snapshot.images, detections(detector, label_map, files), strict=True)
+    for done, (image, found) in enumerate(looked_at, start=1):
+        if isinstance(found, ImageError):
+            log.warning("%s", found)
+        else:
+            boxes[image.id] = rows_of(found)
+        if done % READ_AT_ONCE == 0 or done == count:
+            print(f"{done} of {count} images", flush=True)
     made = Predictions(version=version_folder.name, fingerprint=snapshot.fingerprint, boxes=boxes)
     write_text(path_of(folder, version_folder.name), made.model_dump_json())
     return made

@@ -3,18 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from labelloop.boxes import Boxes
-from labelloop.detector import Detector
-from labelloop.images import read_image
+from labelloop.images import ImageError
 from labelloop.labels import LabelConfig, LabelMap
 from labelloop.registry import ProjectModels
 from labelloop.settings import Settings
+from trainer.detections import detections, load_detector
 from trainer.evaluate import evaluate
 from trainer.simulate.dataset import Dataset, TrueImage
 
-READ_AT_ONCE = 8
 Progress = Callable[[float, str], None]
 
 
@@ -48,17 +45,14 @@ def propose(
     """The boxes that a version proposes for each image, as the ML backend would: its thresholds, the
     project's labels.
     """
-    device = "cuda:0" if settings.accelerator == "cuda" else "cpu"
-    detector = Detector.load(models.folder(version), device)
+    detector = load_detector(models.folder(version), settings)
     label_map = LabelMap.build(detector.classes, config)
-    own = models.card(version).score_thresholds
-    thresholds = np.array([own.get(name, settings.score_threshold) for name in config.names], np.float32)
+    thresholds = models.card(version).thresholds(config.names, settings.score_threshold)
     proposed: list[Boxes] = []
-    for start in range(0, len(images), READ_AT_ONCE):
-        batch = images[start : start + READ_AT_ONCE]
-        for image, found in zip(batch, detector.predict([read_image(i.path) for i in batch]), strict=True):
-            boxes = label_map.apply(found)
-            proposed.append(
-                boxes.select(boxes.scores >= thresholds[boxes.labels]).clip(image.width, image.height)
-            )
+    looked_at = detections(detector, label_map, [image.path for image in images])
+    for image, boxes in zip(images, looked_at, strict=True):
+        if isinstance(boxes, ImageError):
+            raise boxes
+        shown = boxes.select(boxes.scores >= thresholds[boxes.labels])
+        proposed.append(shown.clip(image.width, image.height))
     return proposed
