@@ -5,9 +5,7 @@ Goes on from the stack that test_loop.py and test_screen.py have left: v0001 in 
 """
 
 import json
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from itertools import islice
 
 import pytest
@@ -21,18 +19,23 @@ SERVICES = ("labelstudio", "mlbackend", "trainer")
 CARRIES_ON_WITHIN_S = 240
 
 
-def round_states(stack: Stack) -> list[str]:
-    """Every round's state, oldest first."""
-    with closing(sqlite3.connect(stack.home / "volumes/rounds/rounds.sqlite3", timeout=30)) as database:
-        return [state for (state,) in database.execute("select state from rounds order by id")]
+STAGES = ("requested", "snapshotting", "training", "evaluating")
+
+
+def rounds_of(stack: Stack) -> list[tuple[str, str | None]]:
+    """Every round's state and error, oldest first."""
+    rows = stack.query("trainer", "rounds/rounds.sqlite3", "select state, error from rounds order by id")
+    return [(state, error) for state, error in rows]
 
 
 def check_consistent(stack: Stack) -> None:
     """Whole databases, whole versions, a pointer to one of them, every task predicted once by each
     version."""
-    for path in ("volumes/labelstudio/label_studio.sqlite3", "volumes/rounds/rounds.sqlite3"):
-        with closing(sqlite3.connect(stack.home / path, timeout=30)) as database:
-            assert database.execute("pragma integrity_check").fetchall() == [("ok",)], path
+    for service, path in (
+        ("labelstudio", "labelstudio/label_studio.sqlite3"),
+        ("trainer", "rounds/rounds.sqlite3"),
+    ):
+        assert stack.query(service, path, "pragma integrity_check") == [["ok"]], path
     models = Registry(stack.home / "volumes/models").project(1)
     assert models.champion() in models.versions()
     for version in models.versions():
@@ -72,24 +75,25 @@ def test_a_round_is_taken_up_where_it_stopped(stack: Stack) -> None:
     annotations = stack.studio().count_tasks(1)
     for task in islice(stack.studio().iter_tasks(1, UNLABELLED), 6):
         stack.studio().request("POST", f"/api/tasks/{task['id']}/annotations/", json={"result": []})
-    before = len(round_states(stack))
+    before = len(rounds_of(stack))
     [backend] = stack.studio().backends(1)
     stack.studio().request("POST", f"/api/ml/{backend['id']}/train", json={})
 
-    def reached(*states: str) -> Callable[[], bool]:
-        return lambda: round_states(stack)[-1] in states
+    def past(stage: str) -> Callable[[], bool]:
+        """Whether the round is in `stage`, or further."""
+        return lambda: rounds_of(stack)[-1][0] not in STAGES[: STAGES.index(stage)]
 
-    ended = ("promoted", "kept", "failed", "cancelled")
-    for state in ("snapshotting", "training", "evaluating"):
-        wait_for(f"the round to reach {state}", reached(state, *ended), CARRIES_ON_WITHIN_S, every=0.1)
-        if state == "training":
+    for stage in STAGES[1:]:
+        wait_for(f"the round to reach {stage}", past(stage), CARRIES_ON_WITHIN_S, every=0.1)
+        if stage == "training":
             folder = max((stack.home / "volumes/rounds").glob("[0-9]*"))
             wait_for("a checkpoint", (folder / "last.pth").exists, CARRIES_ON_WITHIN_S)
         assert stack.kill("trainer")
         stack.run("up")
-    wait_for("the round's end", reached(*ended), 600)
-    assert round_states(stack)[-1] in ("promoted", "kept")
-    assert len(round_states(stack)) == before + 1
+    wait_for("the round's end", lambda: rounds_of(stack)[-1][0] not in STAGES, 600)
+    state, error = rounds_of(stack)[-1]
+    assert state in ("promoted", "kept"), f"{state}: {error}"
+    assert len(rounds_of(stack)) == before + 1
     wait_for("the pre-labels", lambda: everything_pre_labelled(stack), CARRIES_ON_WITHIN_S)
     assert stack.studio().count_tasks(1) == annotations
     check_consistent(stack)

@@ -1,6 +1,7 @@
 """A whole stack of its own for tests and benchmarks: a copy of the work tree, its own name, port and volumes,
 run by `make`."""
 
+import json
 import os
 import shutil
 import socket
@@ -15,6 +16,11 @@ from labelloop.studio import Studio
 
 REPO = Path(__file__).parents[2]
 MAKE_S = 900
+
+_QUERY = """
+import json, sqlite3, sys
+print(json.dumps(sqlite3.connect(sys.argv[1], timeout=30).execute(sys.argv[2]).fetchall()))
+"""
 
 T = TypeVar("T")
 
@@ -119,6 +125,21 @@ class Stack:
             command = [".venv/ml/bin/supervisorctl", "--configuration", config, "signal", "KILL", program]
         done = subprocess.run(command, cwd=self.home, check=False, capture_output=True, text=True, timeout=60)
         return done.returncode == 0 and "ERROR" not in done.stdout
+
+    def query(self, service: str, database: str, sql: str) -> list[list[Any]]:
+        """The rows that a service sees in a SQLite file below volumes/.
+
+        Asked by its own user: root would own the write-ahead log a while, so the service could not write.
+        """
+        home = "/labelloop" if self.runtime == "docker" else str(self.home)
+        asked = ["python", "-c", _QUERY, f"{home}/volumes/{database}", sql]
+        if self.runtime == "docker":
+            asked = ["docker", "compose", "--project-name", self.name, "exec", "-T", service, *asked]
+        else:
+            asked[0] = ".venv/ml/bin/python"
+        done = subprocess.run(asked, cwd=self.home, check=False, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"{service} could not answer {sql!r}: {done.stderr}"
+        return json.loads(done.stdout)
 
     @property
     def url(self) -> str:

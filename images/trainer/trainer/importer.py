@@ -5,10 +5,8 @@ What was seen is kept in one SQLite file beside the rounds, so that looking agai
 
 import logging
 import os
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 
 from labelloop.images import SUFFIXES, ImageError, read_image
 from labelloop.studio import Studio
+from trainer.database import reading, writing
 from trainer.locks import holding
 
 log = logging.getLogger(__name__)
@@ -24,7 +23,6 @@ SETTLED_S = 3.0
 PATIENCE_S = 30.0
 SYNC_SILENCE_S = 30.0
 NOT_UTF8 = "the file's name is not UTF-8; rename it"
-BUSY_TIMEOUT_S = 15.0
 _READ = 1000
 
 _SCHEMA = """
@@ -91,15 +89,8 @@ class ImageIndex:
         self.images_dir = images_dir
         self.path = rounds_dir / "images.sqlite3"
         rounds_dir.mkdir(parents=True, exist_ok=True)
-        with self._transaction() as connection:
+        with writing(self.path) as connection:
             connection.executescript(_SCHEMA)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            with connection:
-                yield connection
 
     def scan(self) -> Scan:
         """Brings the index up to date with the folder."""
@@ -116,7 +107,7 @@ class ImageIndex:
                 newest_change = max(newest_change, stat.st_ctime)
                 yield name, stat.st_size, stat.st_mtime_ns, (reason if name == path else NOT_UTF8) or None
 
-        with self._transaction() as connection:
+        with writing(self.path) as connection:
             connection.execute(_FOUND)
             connection.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?, ?)", look())
             connection.execute("DELETE FROM files WHERE path NOT IN (SELECT path FROM found)")
@@ -132,7 +123,7 @@ class ImageIndex:
         files take to decode.
         """
         deadline = time.monotonic() + seconds
-        with self._transaction() as connection:
+        with reading(self.path) as connection:
             rows = connection.execute(
                 "SELECT path, size, mtime_ns FROM files WHERE NOT checked ORDER BY id LIMIT ?", (_READ,)
             ).fetchall()
@@ -144,7 +135,7 @@ class ImageIndex:
             if reason:
                 log.warning("%s cannot be used: %s", self.images_dir / path, reason)
             learnt.append((reason, path, size, mtime_ns))
-        with self._transaction() as connection:
+        with writing(self.path) as connection:
             connection.executemany(
                 "UPDATE files SET checked = 1, reason = ? WHERE path = ? AND size = ? AND mtime_ns = ?",
                 learnt,
@@ -164,13 +155,13 @@ class ImageIndex:
         return None
 
     def problems(self) -> list[Problem]:
-        with self._transaction() as connection:
+        with reading(self.path) as connection:
             rows = connection.execute("SELECT path, reason FROM files WHERE reason IS NOT NULL ORDER BY path")
             return [Problem(path, reason) for path, reason in rows]
 
     def newest(self) -> int:
         """Grows whenever an image is added."""
-        with self._transaction() as connection:
+        with reading(self.path) as connection:
             return int(
                 connection.execute("SELECT coalesce(max(id), 0) FROM files WHERE reason IS NULL").fetchone()[
                     0
@@ -179,12 +170,12 @@ class ImageIndex:
 
     def synced(self, storage: str) -> int:
         """`newest` as it was when this storage was last synchronised; 0 when never."""
-        with self._transaction() as connection:
+        with reading(self.path) as connection:
             row = connection.execute("SELECT newest FROM synced WHERE storage = ?", (storage,)).fetchone()
             return int(row[0]) if row else 0
 
     def record_sync(self, storage: str, newest: int) -> None:
-        with self._transaction() as connection:
+        with writing(self.path) as connection:
             connection.execute("INSERT OR REPLACE INTO synced VALUES (?, ?)", (storage, newest))
 
 

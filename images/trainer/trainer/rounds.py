@@ -4,15 +4,13 @@ Several processes use it at once (worker, the round's own, web, CLI); each call 
 """
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-BUSY_TIMEOUT_S = 15.0
+from trainer.database import reading, writing
 
 
 class State(StrEnum):
@@ -124,20 +122,12 @@ class Rounds:
         self.root = root
         self.path = root / "rounds.sqlite3"
         root.mkdir(parents=True, exist_ok=True)
-        with self._transaction() as connection:
+        with writing(self.path) as connection:
             if (
                 connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'one_open_round'").fetchone()
                 is None
             ):
                 connection.executescript(_SCHEMA)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)) as connection:
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
-            with connection:
-                yield connection
 
     def folder(self, round_id: int) -> Path:
         """Where a round keeps its snapshot, log, metrics and checkpoints; need not exist yet."""
@@ -145,8 +135,7 @@ class Rounds:
 
     def request(self, project: int, requested_by: str) -> tuple[Round, bool]:
         """Opens a round, or joins the one that is open: (round, joined)."""
-        with self._transaction() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with writing(self.path) as connection:
             existing = self._open(connection, project)
             if existing is not None:
                 return existing, True
@@ -158,22 +147,22 @@ class Rounds:
 
     def get(self, round_id: int) -> Round:
         """Raises RoundError when there is no such round."""
-        with self._transaction() as connection:
+        with reading(self.path) as connection:
             return self._get(connection, round_id)
 
     def open_round(self, project: int) -> Round | None:
-        with self._transaction() as connection:
+        with reading(self.path) as connection:
             return self._open(connection, project)
 
     def open_rounds(self) -> list[Round]:
         """Open rounds of all projects, oldest request first."""
-        with self._transaction() as connection:
+        with reading(self.path) as connection:
             rows = connection.execute(f"SELECT * FROM rounds WHERE state IN ({_marks()}) ORDER BY id", OPEN)
             return [_round(row) for row in rows]
 
     def history(self, project: int, limit: int = 100) -> list[Round]:
         """The newest rounds of a project, newest first, the open one included."""
-        with self._transaction() as connection:
+        with reading(self.path) as connection:
             rows = connection.execute(
                 "SELECT * FROM rounds WHERE project = ? ORDER BY id DESC LIMIT ?", (project, limit)
             )
@@ -185,8 +174,7 @@ class Rounds:
         Raises:
             RoundError: there is no such round, or its state does not lead to `state`.
         """
-        with self._transaction() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with writing(self.path) as connection:
             current = self._get(connection, round_id)
             if state == current.state and not current.closed:
                 return self._set(connection, round_id, columns)
@@ -203,7 +191,7 @@ class Rounds:
         self, round_id: int, fraction: float, message: str, eta_seconds: float | None = None
     ) -> None:
         """Records how far the round's present state has come (0..1)."""
-        with self._transaction() as connection:
+        with writing(self.path) as connection:
             columns = {
                 "stage_progress": min(max(fraction, 0.0), 1.0),
                 "message": message,
@@ -213,7 +201,7 @@ class Rounds:
 
     def record(self, round_id: int, **columns: object) -> Round:
         """Sets columns, whatever the state."""
-        with self._transaction() as connection:
+        with writing(self.path) as connection:
             return self._set(connection, round_id, columns)
 
     def cancel(self, round_id: int) -> Round:
@@ -222,8 +210,7 @@ class Rounds:
         Raises:
             RoundError: there is no such round, or it is over.
         """
-        with self._transaction() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with writing(self.path) as connection:
             current = self._get(connection, round_id)
             if current.closed:
                 raise RoundError(

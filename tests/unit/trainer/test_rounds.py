@@ -1,6 +1,8 @@
 """The table of rounds: queue, history, and what several processes at once make of it."""
 
 import multiprocessing
+import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -107,3 +109,22 @@ def test_unknown_columns_are_refused(rounds: Rounds) -> None:
     round_, _ = rounds.request(1, "a")
     with pytest.raises(RoundError, match="no column colour"):
         rounds.record(round_.id, colour="red")
+
+
+def test_a_file_that_cannot_be_opened_for_a_moment_is_waited_for(rounds: Rounds, tmp_path: Path) -> None:
+    round_, _ = rounds.request(1, "a")
+    (tmp_path / "rounds").rename(tmp_path / "away")
+    back = threading.Timer(0.3, lambda: (tmp_path / "away").rename(tmp_path / "rounds"))
+    back.start()
+    assert rounds.move(round_.id, State.SNAPSHOTTING).state == State.SNAPSHOTTING
+    back.join()
+    assert rounds.get(round_.id).state == State.SNAPSHOTTING
+
+
+def test_one_that_stays_away_is_an_error(
+    rounds: Rounds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.database.PATIENCE_S", 0.2)
+    (tmp_path / "rounds").rename(tmp_path / "away")
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        rounds.get(1)
