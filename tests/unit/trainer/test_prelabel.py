@@ -79,11 +79,11 @@ def test_killed_in_the_third_batch_and_run_again(
     def killing(original: Callable[..., Any], after: bool) -> Callable[..., Any]:
         def called(*args: Any) -> Any:
             nonlocal calls
-            calls += 1
-            if calls == 3 and not after:
+            number = calls = calls + 1
+            if number == 3 and not after:
                 raise Killed
             answer = original(*args)
-            if calls == 3:
+            if number == 3:
                 raise Killed
             return answer
 
