@@ -31,7 +31,7 @@ from labelloop.images import read_image
 from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, without_prediction_of
 from trainer.backend import USER, Backend
-from trainer.graphs import apart
+from trainer.graphs import VISIBLE, apart
 from trainer.locks import Busy
 from trainer.prelabel import Prelabeller
 
@@ -210,7 +210,13 @@ def _agreement(appliance: Appliance) -> Iterator[Figure]:
         shutil.copytree(appliance.version, folder, ignore=shutil.ignore_patterns("graph.*"))
         network = Detector.load(folder, "cpu")
         pixels = [read_image(path) for path in appliance.images[:SINGLES]]
-        gaps = [apart(a, b) for a, b in zip(network.predict(pixels), graph.predict(pixels), strict=True)]
+        expected = network.predict(pixels)
+        if not any((boxes.scores >= VISIBLE).any() for boxes in expected):
+            raise RuntimeError(
+                f"the starting model finds nothing on {SINGLES} images, nothing to compare: put the "
+                "detector's weights into volumes/cache/weights/ (`make status` names the file)"
+            )
+        gaps = [apart(a, b) for a, b in zip(expected, graph.predict(pixels), strict=True)]
     command = f"labelloop.detector.Detector.predict, {len(gaps)} images"
     worst_px, worst_score = (max(gap[column] for gap in gaps) for column in (0, 1))
     yield figure("serving", "graph against network, boxes apart", worst_px, "px", command, at_most=1.0)
