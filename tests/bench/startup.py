@@ -51,7 +51,7 @@ def throw_away_stack(home: Path) -> Stack:
         target = home / "volumes" / "cache" / "weights" / weights.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(weights, target)
-    stack.run("build", timeout=BUILD_S)
+    stack.run("build", PORT=stack.port, timeout=BUILD_S)
     return stack
 
 
