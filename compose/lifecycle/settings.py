@@ -17,9 +17,9 @@ from lifecycle.home import Home
 UNPRIVILEGED_ID = 10001
 """Runs the containers when the host's user is root."""
 
-_ENV_HEADER = """\
+ENV_HEADER = """\
 # Written by `make up`: secrets, ports and facts of this host. Mode 600, not in git. Change a port here or by
-# `make up PORT=…`. ADMIN_PASSWORD is for the first boot; change the password in Label Studio after that."""
+# `make up PORT=…`. `make up` applies what is changed here, ADMIN_PASSWORD too."""
 _LOCAL_HEADER = """\
 # Your settings of the loop; they win over configs/loop.env, which explains them.
 # `make up NAME=VALUE` writes them here."""
@@ -43,7 +43,7 @@ def _password() -> str:
     return "".join(secrets.choice(alphabet) for _ in range(20))
 
 
-_SECRETS: dict[str, Callable[[], str]] = {
+SECRETS: dict[str, Callable[[], str]] = {
     "ADMIN_PASSWORD": _password,
     "API_TOKEN": lambda: secrets.token_hex(20),
     "SECRET_KEY": lambda: secrets.token_urlsafe(48),
@@ -107,7 +107,7 @@ def keep(home: Home, given: Mapping[str, str]) -> list[str]:
     if local or not home.local_settings.exists():
         env_file.update(home.local_settings, local, header=_LOCAL_HEADER, mode=0o644)
     if host:
-        env_file.update(home.env_file, host, header=_ENV_HEADER, mode=0o600)
+        env_file.update(home.env_file, host, header=ENV_HEADER, mode=0o600)
     files = {name: home.local_settings if name in loop_names else home.env_file for name in given}
     return [
         f"{name}={given[name]} is kept in {files[name].relative_to(home.root)}"
@@ -135,7 +135,7 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
         "PGID": lambda: str(UNPRIVILEGED_ID if root else os.getegid()),
         "THREADS": lambda: str(_cores()),
         "ADMIN_EMAIL": lambda: "admin@labelloop.local",
-        **_SECRETS,
+        **SECRETS,
     }
     if host_runtime:
         defaults["MLBACKEND_PORT"] = lambda: str(network.free_port(9090))
@@ -145,7 +145,7 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
     facts = {"COMPOSE_FILE": compose_file, "COMPOSE_ACCELERATOR": accelerator}
     changes.update({name: value for name, value in facts.items() if have.get(name) != value})
     if changes:
-        env_file.update(home.env_file, changes, header=_ENV_HEADER, mode=0o600)
+        env_file.update(home.env_file, changes, header=ENV_HEADER, mode=0o600)
     if home.env_file.stat().st_mode & 0o077:
         home.env_file.chmod(0o600)
     return list(changes)
@@ -158,7 +158,7 @@ def dashboard_port(settings: Mapping[str, str]) -> int:
 
 
 def _check(home: Home, name: str, value: str, known: list[str]) -> None:
-    if name in _SECRETS:
+    if name in SECRETS:
         raise Failure(
             f"{name} is a secret",
             do=f"Put it into {home.env_file} before the first `make up`; a command line is no place for it.",

@@ -18,6 +18,9 @@ from core.settings.label_studio import (  # noqa: E402
     SUPPORTED_EXTENSIONS,
 )
 
+# Label Studio has it in SECRET_KEY by now; no process that this one starts inherits it.
+environment.forget_secret_key()
+
 ROOT_URLCONF = "provisioner.urls"
 SUPPORTED_EXTENSIONS.update(SUFFIXES)
 # Python 3.11 knows it only where the system has a list of types, which a slim image has not.
