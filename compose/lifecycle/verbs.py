@@ -12,6 +12,7 @@ from lifecycle.console import Failure, fail, heading, line
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.lock import lock
+from lifecycle.rotate import rotate
 from lifecycle.runtime import running_stack
 from lifecycle.simulate import simulate
 from lifecycle.testing import bench, lint, test
@@ -110,6 +111,7 @@ VERBS: dict[str, Callable[[Home, Given], None]] = {
     "rollback": _rollback,
     "export": _export,
     "simulate": simulate,
+    "rotate-secrets": rotate,
     "test": test,
     "bench": bench,
     "lint": lint,
