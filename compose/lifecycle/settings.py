@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import string
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Optional
@@ -19,17 +20,22 @@ UNPRIVILEGED_ID = 10001
 
 ENV_HEADER = """\
 # Written by `make up`: secrets, ports and facts of this host. Mode 600, not in git. Change a port here or by
-# `make up PORT=…`. `make up` applies what is changed here, ADMIN_PASSWORD too."""
+# `make up PORT=…`. `make up` applies what is changed here, ADMIN_PASSWORD too.
+# `make rotate-secrets` makes new secrets."""
 _LOCAL_HEADER = """\
 # Your settings of the loop; they win over configs/loop.env, which explains them.
 # `make up NAME=VALUE` writes them here."""
 
 _CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu", "cuda")}
+# The share of the host's memory that a service may take, and what it may in any case, in MiB: the host is
+# spared a process that grows without end, and a small one still trains.
+_MEMORY = {"TRAINER_MEMORY": (0.8, 2560), "MLBACKEND_MEMORY": (0.5, 1536)}
 _NUMBERS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT", "THREADS")
 _FROM_ENVIRONMENT = (*_CHOICES, "COMPOSE_PROJECT_NAME")
 _HOST_SETTINGS = (
     *_CHOICES,
     *_NUMBERS,
+    *_MEMORY,
     "BIND",
     "SUBNET",
     "COMPOSE_PROJECT_NAME",
@@ -134,6 +140,8 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
         "PUID": lambda: str(UNPRIVILEGED_ID if root else os.geteuid()),
         "PGID": lambda: str(UNPRIVILEGED_ID if root else os.getegid()),
         "THREADS": lambda: str(_cores()),
+        "TRAINER_MEMORY": lambda: _memory_limit("TRAINER_MEMORY"),
+        "MLBACKEND_MEMORY": lambda: _memory_limit("MLBACKEND_MEMORY"),
         "ADMIN_EMAIL": lambda: "admin@labelloop.local",
         **SECRETS,
     }
@@ -177,6 +185,8 @@ def _problem(home: Home, name: str, value: str) -> Optional[str]:
         return "one of " + ", ".join(_CHOICES[name])
     if name in _NUMBERS and not (value.isdigit() and 0 < int(value) < 65536):
         return "a whole number above 0"
+    if name in _MEMORY and not re.fullmatch(r"0|[1-9]\d*[mg]", value):
+        return "megabytes or gigabytes such as 2560m or 6g; 0 for no limit"
     if name == "LABEL_CONFIG" and not _is_file_below(home.root, value):
         return "a file below the repository, for example configs/labels/face.xml"
     if (
@@ -199,3 +209,17 @@ def _is_file_below(root: Path, relative: str) -> bool:
 def _cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory_limit(name: str) -> str:
+    """As Compose writes it, for example 6144m; 0, no limit, where the host's memory isn't known."""
+    share, least = _MEMORY[name]
+    total = host_memory() / 2**20
+    return f"{max(int(total * share), least)}m" if total else "0"
+
+
+def host_memory() -> float:
+    """In bytes; 0 where it can't be told."""
+    if sys.platform != "linux":
+        return 0.0
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -55,6 +55,10 @@ def test_every_service_is_confined(home: Home) -> None:
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert not service["user"].startswith("0:")
         assert service["restart"] == "unless-stopped"
+        assert 0 < service["pids_limit"] <= 4096
+        assert int(service["mem_limit"]) >= 1.5e9
+        assert [entry.split(",")[0] for entry in service["tmpfs"]] in (["/tmp:size=1g"], ["/tmp:size=2g"])
+        assert not [mount for mount in service.get("volumes", ()) if "docker.sock" in mount["source"]]
         assert service["healthcheck"]["test"][:3] == ["CMD", "python", "-m"]
         assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
 
