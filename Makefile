@@ -1,9 +1,9 @@
 # Every operation of the appliance. Settings given here are kept: `make up DETECTOR=yolox_s PORT=8081`.
 .DEFAULT_GOAL := help
-.PHONY: help up down restart status logs import predict retrain cancel models rollback export simulate rotate-secrets build test bench lint lock
+.PHONY: help up down restart status logs import predict retrain cancel models rollback export simulate rotate-secrets build test bench lint sbom audit lock
 
 LIFECYCLE := @python3 compose/lifecycle
-TARGETS := up down restart status logs import predict retrain cancel models rollback export simulate rotate-secrets build test bench lint lock
+TARGETS := up down restart status logs import predict retrain cancel models rollback export simulate rotate-secrets build test bench lint sbom audit lock
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,8 @@ build: ## Build the images (or the host's environments) without starting
 test: ## Lint, then all tests; TESTS="tests/unit -k boxes" runs those alone
 bench: ## Measure against the alternatives: ratios, build/bench/bench.json and bench.png; ONLY=startup COCO=DIR
 lint: ## ruff and mypy --strict
+sbom: ## What is in each image, as CycloneDX: build/sbom/<image>.cdx.json
+audit: ## Ask a vulnerability database about every locked package; says so when it can't be reached
 lock: ## Resolve the requirements.in files into locks with hashes (needs uv); UPGRADE=1 for newer versions
 
 $(TARGETS):
