@@ -1,12 +1,12 @@
 # Every operation of the appliance. Settings given here are kept: `make up DETECTOR=yolox_s PORT=8081`.
 .DEFAULT_GOAL := help
-.PHONY: help up down restart status logs import predict retrain cancel models rollback export simulate build test bench lint lock
+.PHONY: help up down restart status logs import predict retrain cancel models rollback export simulate rotate-secrets build test bench lint sbom audit lock
 
 LIFECYCLE := @python3 compose/lifecycle
-TARGETS := up down restart status logs import predict retrain cancel models rollback export simulate build test bench lint lock
+TARGETS := up down restart status logs import predict retrain cancel models rollback export simulate rotate-secrets build test bench lint sbom audit lock
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## Check the host, build what isn't built, start, wait until all is healthy; NAME=VALUE settings are kept
 down: ## Stop; volumes/ keeps everything
@@ -22,11 +22,14 @@ models: ## The model's versions and what became of them
 rollback: ## Put an earlier version into service: VERSION=v0001
 export: ## Write the labelled images as a dataset: FORMAT=coco, yolo or voc
 simulate: ## Measure the clicks that the loop saves on a COCO folder: COCO=DIR, SEEDS=0,1,2, ORDERS=uncertainty,random
+rotate-secrets: ## New secrets, without loss of data; ADMIN=1: and a new password of the admin's
 
 build: ## Build the images (or the host's environments) without starting
 test: ## Lint, then all tests; TESTS="tests/unit -k boxes" runs those alone
 bench: ## Measure against the alternatives: ratios, build/bench/bench.json and bench.png; ONLY=startup COCO=DIR
 lint: ## ruff and mypy --strict
+sbom: ## What is in each image, as CycloneDX: build/sbom/<image>.cdx.json
+audit: ## Ask a vulnerability database about every locked package; says so when it can't be reached
 lock: ## Resolve the requirements.in files into locks with hashes (needs uv); UPGRADE=1 for newer versions
 
 $(TARGETS):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any, Optional
 
@@ -13,7 +11,7 @@ from lifecycle import engine, host_python
 from lifecycle.console import Failure, line
 from lifecycle.home import Home
 from lifecycle.network import free_port, port_is_free
-from lifecycle.settings import dashboard_port
+from lifecycle.settings import dashboard_port, host_memory
 
 ENGINE = (20, 10)
 COMPOSE = (2, 20)
@@ -61,7 +59,7 @@ def check_host(home: Home, settings: dict[str, str], *, built: bool, running: bo
         RUN_GB if built else HOST_BUILD_GB,
         "Free some, or clone the repository onto a larger disk.",
     )
-    _memory(_memory_of_host())
+    _memory(host_memory())
     _ports(settings, label_studio_ours=running, dashboard_ours=running)
     for name in HOST_PORTS:
         if name in settings and not running and not port_is_free("127.0.0.1", int(settings[name])):
@@ -99,12 +97,6 @@ def _memory(total: float) -> None:
             do="Give the machine (or Docker's virtual machine) more.",
         )
     line("memory", f"{total / 1e9:.0f} GB (needed {MEMORY_GB})")
-
-
-def _memory_of_host() -> float:
-    if sys.platform != "linux":
-        return 0.0
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def _project(home: Home, project: str, running: list[dict[str, Any]]) -> None:

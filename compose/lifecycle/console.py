@@ -8,6 +8,9 @@ import sys
 class Failure(Exception):
     """An operation can't go on. The text says what was found, what was needed, and what to do."""
 
+    status = 1
+    """What the program ends with."""
+
     def __init__(self, what: str, *, found: str = "", needed: str = "", do: str = "") -> None:
         facts = ", ".join(
             part for part in (found and f"found {found}", needed and f"needed {needed}") if part

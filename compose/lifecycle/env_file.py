@@ -47,7 +47,7 @@ def update(path: Path, changes: Mapping[str, str], *, header: str, mode: int) ->
         if match is not None and match[1] in left:
             lines[index] = f"{match[1]}={_quote(match[1], left.pop(match[1]))}"
     lines += [f"{name}={_quote(name, value)}" for name, value in left.items()]
-    _replace(path, "\n".join(lines) + "\n", mode)
+    replace(path, "\n".join(lines) + "\n", mode)
 
 
 def _unquote(value: str) -> str:
@@ -66,7 +66,8 @@ def _quote(name: str, value: str) -> str:
     return f"'{value}'"
 
 
-def _replace(path: Path, text: str, mode: int) -> None:
+def replace(path: Path, text: str, mode: int) -> None:
+    """Writes the file in one step: a reader, or a kill, sees the former text or all of this one."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         os.fchmod(descriptor, mode)

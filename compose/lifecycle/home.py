@@ -43,6 +43,11 @@ class Home:
         return self.volumes / "run"
 
     @property
+    def secrets(self) -> Path:
+        """The secrets of .env, a file each; see secret_files."""
+        return self.run / "secrets"
+
+    @property
     def venvs(self) -> Path:
         """The host runtime's virtual environments; LABELLOOP_VENVS lets several checkouts share them."""
         return Path(os.environ.get("LABELLOOP_VENVS") or self.root / ".venv")

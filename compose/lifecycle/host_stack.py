@@ -16,7 +16,7 @@ from lifecycle.console import Board, Failure
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
-from lifecycle.settings import dashboard_port
+from lifecycle.settings import SECRETS, dashboard_port
 from lifecycle.shell import answer
 from lifecycle.venvs import PACKAGES
 
@@ -244,9 +244,10 @@ class HostStack:
         backend, trainer = settings.get("MLBACKEND_PORT", "9090"), settings.get("TRAINER_PORT", "9191")
         bind, dashboard = settings.get("BIND", "127.0.0.1"), dashboard_port(settings)
         reach = "127.0.0.1" if bind in ("0.0.0.0", "::") else bind
+        open_to_see = {name: value for name, value in (os.environ | settings).items() if name not in SECRETS}
         return {
-            **os.environ,
-            **settings,
+            **open_to_see,
+            "SECRETS_DIR": str(home.secrets),
             "LABELLOOP_HOME": str(home.root),
             "LABELSTUDIO_BIN": str(home.venvs / "labelstudio" / "bin"),
             "ML_BIN": str(home.venvs / "ml" / "bin"),

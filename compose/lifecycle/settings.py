@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import string
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Optional
@@ -17,19 +18,24 @@ from lifecycle.home import Home
 UNPRIVILEGED_ID = 10001
 """Runs the containers when the host's user is root."""
 
-_ENV_HEADER = """\
+ENV_HEADER = """\
 # Written by `make up`: secrets, ports and facts of this host. Mode 600, not in git. Change a port here or by
-# `make up PORT=…`. ADMIN_PASSWORD is for the first boot; change the password in Label Studio after that."""
+# `make up PORT=…`. `make up` applies what is changed here, ADMIN_PASSWORD too.
+# `make rotate-secrets` makes new secrets."""
 _LOCAL_HEADER = """\
 # Your settings of the loop; they win over configs/loop.env, which explains them.
 # `make up NAME=VALUE` writes them here."""
 
 _CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu", "cuda")}
+# The share of the host's memory that a service may take, and what it may in any case, in MiB: the host is
+# spared a process that grows without end, and a small one still trains.
+_MEMORY = {"TRAINER_MEMORY": (0.8, 2560), "MLBACKEND_MEMORY": (0.5, 1536)}
 _NUMBERS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT", "THREADS")
 _FROM_ENVIRONMENT = (*_CHOICES, "COMPOSE_PROJECT_NAME")
 _HOST_SETTINGS = (
     *_CHOICES,
     *_NUMBERS,
+    *_MEMORY,
     "BIND",
     "SUBNET",
     "COMPOSE_PROJECT_NAME",
@@ -43,7 +49,7 @@ def _password() -> str:
     return "".join(secrets.choice(alphabet) for _ in range(20))
 
 
-_SECRETS: dict[str, Callable[[], str]] = {
+SECRETS: dict[str, Callable[[], str]] = {
     "ADMIN_PASSWORD": _password,
     "API_TOKEN": lambda: secrets.token_hex(20),
     "SECRET_KEY": lambda: secrets.token_urlsafe(48),
@@ -107,7 +113,7 @@ def keep(home: Home, given: Mapping[str, str]) -> list[str]:
     if local or not home.local_settings.exists():
         env_file.update(home.local_settings, local, header=_LOCAL_HEADER, mode=0o644)
     if host:
-        env_file.update(home.env_file, host, header=_ENV_HEADER, mode=0o600)
+        env_file.update(home.env_file, host, header=ENV_HEADER, mode=0o600)
     files = {name: home.local_settings if name in loop_names else home.env_file for name in given}
     return [
         f"{name}={given[name]} is kept in {files[name].relative_to(home.root)}"
@@ -134,8 +140,10 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
         "PUID": lambda: str(UNPRIVILEGED_ID if root else os.geteuid()),
         "PGID": lambda: str(UNPRIVILEGED_ID if root else os.getegid()),
         "THREADS": lambda: str(_cores()),
+        "TRAINER_MEMORY": lambda: _memory_limit("TRAINER_MEMORY"),
+        "MLBACKEND_MEMORY": lambda: _memory_limit("MLBACKEND_MEMORY"),
         "ADMIN_EMAIL": lambda: "admin@labelloop.local",
-        **_SECRETS,
+        **SECRETS,
     }
     if host_runtime:
         defaults["MLBACKEND_PORT"] = lambda: str(network.free_port(9090))
@@ -145,7 +153,7 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
     facts = {"COMPOSE_FILE": compose_file, "COMPOSE_ACCELERATOR": accelerator}
     changes.update({name: value for name, value in facts.items() if have.get(name) != value})
     if changes:
-        env_file.update(home.env_file, changes, header=_ENV_HEADER, mode=0o600)
+        env_file.update(home.env_file, changes, header=ENV_HEADER, mode=0o600)
     if home.env_file.stat().st_mode & 0o077:
         home.env_file.chmod(0o600)
     return list(changes)
@@ -158,7 +166,7 @@ def dashboard_port(settings: Mapping[str, str]) -> int:
 
 
 def _check(home: Home, name: str, value: str, known: list[str]) -> None:
-    if name in _SECRETS:
+    if name in SECRETS:
         raise Failure(
             f"{name} is a secret",
             do=f"Put it into {home.env_file} before the first `make up`; a command line is no place for it.",
@@ -177,6 +185,8 @@ def _problem(home: Home, name: str, value: str) -> Optional[str]:
         return "one of " + ", ".join(_CHOICES[name])
     if name in _NUMBERS and not (value.isdigit() and 0 < int(value) < 65536):
         return "a whole number above 0"
+    if name in _MEMORY and not re.fullmatch(r"0|[1-9]\d*[mg]", value):
+        return "megabytes or gigabytes such as 2560m or 6g; 0 for no limit"
     if name == "LABEL_CONFIG" and not _is_file_below(home.root, value):
         return "a file below the repository, for example configs/labels/face.xml"
     if (
@@ -199,3 +209,17 @@ def _is_file_below(root: Path, relative: str) -> bool:
 def _cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory_limit(name: str) -> str:
+    """As Compose writes it, for example 6144m; 0, no limit, where the host's memory isn't known."""
+    share, least = _MEMORY[name]
+    total = host_memory() / 2**20
+    return f"{max(int(total * share), least)}m" if total else "0"
+
+
+def host_memory() -> float:
+    """In bytes; 0 where it can't be told."""
+    if sys.platform != "linux":
+        return 0.0
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -28,7 +28,7 @@ _RUFF = ("compose", "configs", "images", "tests")
 
 def lint(home: Home, given: Mapping[str, str]) -> None:
     """ruff and mypy --strict on our own packages."""
-    venv = _environment(home)
+    venv = environment_with_tools(home)
     heading("Lint")
     run(
         [str(venv / "bin/ruff"), "check", *_RUFF],
@@ -44,7 +44,7 @@ def test(home: Home, given: Mapping[str, str]) -> None:
     if not given.get("TESTS"):
         lint(home, given)
     venvs.ensure_labelstudio(home)
-    venv = _environment(home)
+    venv = environment_with_tools(home)
     _ensure_chromium()
     runtime = "docker" if engine.engine_version() else "host"
     if runtime == "host":
@@ -60,7 +60,7 @@ def test(home: Home, given: Mapping[str, str]) -> None:
 def bench(home: Home, given: Mapping[str, str]) -> None:
     """The benchmarks of tests/bench; what they take is theirs to check."""
     venvs.ensure_labelstudio(home)
-    venv = _environment(home)
+    venv = environment_with_tools(home)
     heading("Benchmarks")
     sources = [home.root / folder for folder in ("tests", "compose", *venvs.PACKAGES)]
     environment = {**_programs(home, venv), "PYTHONPATH": os.pathsep.join(map(str, sources))}
@@ -80,7 +80,8 @@ def _programs(home: Home, venv: Path) -> dict[str, str]:
     }
 
 
-def _environment(home: Home) -> Path:
+def environment_with_tools(home: Home) -> Path:
+    """The folder of the ml environment, made if it isn't there, with the developers' tools in it."""
     in_force = settings.load(home)
     accelerator = choose_accelerator(in_force, "host")
     return venvs.ensure_tests(home, accelerator, choose_architecture(in_force, accelerator))

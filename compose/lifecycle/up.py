@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 
-from lifecycle import checks, images, venvs, volumes
+from lifecycle import checks, images, secret_files, venvs, volumes
 from lifecycle import settings as settings_module
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.home import Home
@@ -58,6 +58,7 @@ def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str
         note(text)
     written = settings_module.complete(home, host_runtime=runtime == "host", accelerator=accelerator)
     note(f".env: {', '.join(written)} written" if written else ".env: nothing to add")
+    secret_files.publish(home, settings_module.load(home))
     settings = settings_module.load(home)
 
     if runtime == "docker":

@@ -8,11 +8,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lifecycle import settings as settings_module
+from lifecycle.audit import audit
 from lifecycle.console import Failure, fail, heading, line
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.lock import lock
+from lifecycle.rotate import rotate
 from lifecycle.runtime import running_stack
+from lifecycle.sbom import sbom
 from lifecycle.simulate import simulate
 from lifecycle.testing import bench, lint, test
 from lifecycle.up import build, up
@@ -34,7 +37,7 @@ def main(arguments: list[str]) -> int:
         VERBS[arguments[0]](home, settings_module.parse_arguments(arguments[1:]))
     except Failure as error:
         fail(error)
-        return 1
+        return error.status
     except KeyboardInterrupt:
         print("\ninterrupted; `make up` carries on where this stopped", file=sys.stderr)
         return 130
@@ -110,8 +113,11 @@ VERBS: dict[str, Callable[[Home, Given], None]] = {
     "rollback": _rollback,
     "export": _export,
     "simulate": simulate,
+    "rotate-secrets": rotate,
     "test": test,
     "bench": bench,
     "lint": lint,
+    "sbom": sbom,
+    "audit": audit,
     "lock": _lock,
 }

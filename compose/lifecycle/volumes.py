@@ -1,4 +1,4 @@
-"""The folders of state: there, and the containers' user's."""
+"""The folders of state: there, the containers' user's, and closed to others where tokens are in them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from lifecycle.home import VOLUMES, Home
 
 # Docker makes a missing bind mount's source as root.
 _MOUNTED = (*VOLUMES, "labelstudio/media/upload", "cache/weights")
+# Label Studio's database holds tokens, and so do its backups.
+_PRIVATE = ("labelstudio", "backups")
 _STATE = ("labelstudio", "models", "rounds", "cache", "backups")
 
 
@@ -19,6 +21,8 @@ def prepare_volumes(home: Home, settings: Optional[Mapping[str, str]]) -> None:
     """Makes the folders; given a Docker run's settings, as root, hands the state to the containers' user."""
     for name in _MOUNTED:
         (home.volumes / name).mkdir(parents=True, exist_ok=True)
+    for name in _PRIVATE:
+        _close(home.volumes / name)
     if settings is None:
         return
     uid, gid = int(settings["PUID"]), int(settings["PGID"])
@@ -35,6 +39,13 @@ def prepare_volumes(home: Home, settings: Optional[Mapping[str, str]]) -> None:
             needed=f"owned by user {uid}",
             do=f"`sudo chown -R {uid}:{gid} {home.volumes}`.",
         )
+
+
+def _close(folder: Path) -> None:
+    """Lets nobody but the owner in; another's folder is left to whoever complains of it."""
+    status = folder.stat()
+    if status.st_mode & 0o077 and os.geteuid() in (0, status.st_uid):
+        folder.chmod(0o700)
 
 
 def _hand_over(folder: Path, uid: int, gid: int) -> None:

@@ -1,4 +1,4 @@
-"""Every setting of the appliance, typed, from the process environment."""
+"""Every setting of the appliance, typed, from the process environment; secrets from files of their own."""
 
 import os
 from functools import cache
@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 
 class MissingSecret(RuntimeError):
@@ -16,7 +21,8 @@ class MissingSecret(RuntimeError):
 class Settings(BaseSettings):
     """Settings by environment name (case-insensitive); see configs/loop.env for what an operator may set.
 
-    Secrets are optional: a service is handed those it needs and no others. Ask for one with `secret`.
+    Secrets are optional: a service is handed those it needs and no others, each as a file of its name in the
+    folder SECRETS_DIR. Ask for one with `secret`.
     """
 
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
@@ -89,16 +95,31 @@ class Settings(BaseSettings):
         """LABEL_CONFIG, taken from labelloop_home when relative."""
         return self.labelloop_home / self.label_config
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the files of SECRETS_DIR."""
+        folder = os.environ.get("SECRETS_DIR")
+        files = [SecretsSettingsSource(settings_cls, folder)] if folder else []
+        return init_settings, env_settings, *files
+
     def secret(self, name: str) -> str:
         """The value of a secret field.
 
         Raises:
-            MissingSecret: the environment does not hold it.
+            MissingSecret: neither SECRETS_DIR nor the environment holds it.
         """
         value: SecretStr | None = getattr(self, name)
         if value is None:
             raise MissingSecret(
-                f"{name.upper()} is not set. `make up` writes it into .env; start the stack through make."
+                f"{name.upper()} is not set, nor a file of SECRETS_DIR. `make up` writes it; start the stack "
+                "through make."
             )
         return value.get_secret_value()
 

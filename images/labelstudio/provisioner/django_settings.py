@@ -15,10 +15,16 @@ from core.settings.label_studio import (  # noqa: E402
     DATABASES,
     DJANGO_DB,
     DJANGO_DB_SQLITE,
+    MIDDLEWARE,
     SUPPORTED_EXTENSIONS,
 )
 
+# Label Studio has it in SECRET_KEY by now; no process that this one starts inherits it.
+environment.forget_secret_key()
+
 ROOT_URLCONF = "provisioner.urls"
+MIDDLEWARE.insert(0, "provisioner.middleware.SecurityHeaders")
+MIDDLEWARE.append("provisioner.middleware.LoginThrottle")
 SUPPORTED_EXTENSIONS.update(SUFFIXES)
 # Python 3.11 knows it only where the system has a list of types, which a slim image has not.
 mimetypes.add_type("image/webp", ".webp")

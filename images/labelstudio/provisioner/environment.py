@@ -56,3 +56,9 @@ def apply(settings: Settings) -> None:
     """Sets what is not set already: an operator's own LABEL_STUDIO_… wins."""
     for name, value in label_studio_environment(settings).items():
         os.environ.setdefault(name, value)
+
+
+def forget_secret_key() -> None:
+    """Takes SECRET_KEY out of the environment, unless that is where it came from."""
+    if os.environ.get("SECRETS_DIR"):
+        os.environ.pop("SECRET_KEY", None)

@@ -1,15 +1,27 @@
-"""Label Studio's URLs, less tips that come from the internet, and less a sign-up form nobody may send."""
+"""Label Studio's URLs, less tips that come from the internet, a sign-up form nobody may send, its settings on
+show, and a page that anybody may have fail.
+"""
 
 from core.middleware import enforce_csrf_checks
 from core.urls import urlpatterns as label_studio_urls
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from core.utils.common import collect_versions
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
-from django.urls import path
+from django.urls import path, re_path
 from users.views import user_signup
 
 
 def no_tips(request: HttpRequest) -> HttpResponse:
     return JsonResponse({})
+
+
+def versions(request: HttpRequest) -> HttpResponse:
+    """Label Studio's own page shows a superuser every setting as well; the secret key is one."""
+    return JsonResponse(collect_versions())
+
+
+def not_here(request: HttpRequest) -> HttpResponse:
+    raise Http404
 
 
 @enforce_csrf_checks  # type: ignore[untyped-decorator]
@@ -23,6 +35,8 @@ def sign_up_by_invitation(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("heidi-tips/", no_tips, name="heidi_tips"),
+    path("version/", versions, name="version"),
+    re_path("trigger500/", not_here),
     path("user/signup/", sign_up_by_invitation, name="user-signup"),
     *label_studio_urls,
 ]

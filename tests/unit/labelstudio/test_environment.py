@@ -30,3 +30,15 @@ def test_an_operators_own_variable_wins(monkeypatch: pytest.MonkeyPatch) -> None
 def test_without_a_secret_key_nothing_starts() -> None:
     with pytest.raises(MissingSecret, match="SECRET_KEY"):
         environment.label_studio_environment(settings(None))
+
+
+@pytest.mark.parametrize("from_file", [True, False])
+def test_the_secret_key_leaves_the_environment_when_a_file_has_it(
+    monkeypatch: pytest.MonkeyPatch, from_file: bool
+) -> None:
+    ready = settings()
+    monkeypatch.setattr(os, "environ", {"SECRETS_DIR": "/run/secrets"} if from_file else {})
+    environment.apply(ready)
+    assert os.environ["SECRET_KEY"] == "k"
+    environment.forget_secret_key()
+    assert ("SECRET_KEY" in os.environ) != from_file

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lifecycle import engine, settings
+from lifecycle import engine, secret_files, settings
 from lifecycle.home import Home
 
 REPO = Path(__file__).parents[3]
@@ -55,6 +55,10 @@ def test_every_service_is_confined(home: Home) -> None:
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert not service["user"].startswith("0:")
         assert service["restart"] == "unless-stopped"
+        assert 0 < service["pids_limit"] <= 4096
+        assert int(service["mem_limit"]) >= 1.5e9
+        assert [entry.split(",")[0] for entry in service["tmpfs"]] in (["/tmp:size=1g"], ["/tmp:size=2g"])
+        assert not [mount for mount in service.get("volumes", ()) if "docker.sock" in mount["source"]]
         assert service["healthcheck"]["test"][:3] == ["CMD", "python", "-m"]
         assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
 
@@ -64,10 +68,23 @@ def test_each_service_has_the_secrets_it_needs_and_no_other(home: Home) -> None:
     model = {"API_TOKEN", "BACKEND_PASSWORD", "TRAINER_PASSWORD"}
     dashboard = {"DASHBOARD_SECRET"}
     secrets = labelstudio | model | dashboard
+    services = config(home)["services"]
     held = {
-        name: secrets & service["environment"].keys() for name, service in config(home)["services"].items()
+        name: {secret["source"] for secret in service.get("secrets", ())}
+        for name, service in services.items()
     }
     assert held == {"labelstudio": labelstudio, "trainer": model | dashboard, "mlbackend": model}
+    for service in services.values():
+        assert not secrets & service["environment"].keys()
+
+
+def test_no_secret_is_in_what_compose_makes_of_the_files(home: Home) -> None:
+    settings.complete(home, host_runtime=False, accelerator="cpu")
+    secret_files.publish(home, settings.load(home))
+    text = json.dumps(config(home))
+    written = settings.load(home)
+    assert not [name for name in settings.SECRETS if written[name] in text]
+    assert written[secret_files.STAMP] in text
 
 
 def test_the_operators_settings_win_over_the_shipped_ones(home: Home) -> None:

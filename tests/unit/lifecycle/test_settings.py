@@ -124,3 +124,22 @@ def test_words_that_are_no_settings_are_refused() -> None:
     assert settings.parse_arguments(["A=1", "B=x=y"]) == {"A": "1", "B": "x=y"}
     with pytest.raises(Failure, match="found 'oops', needed NAME=VALUE"):
         settings.parse_arguments(["oops"])
+
+
+@pytest.mark.parametrize(
+    "gigabytes, trainer, mlbackend", [(0, "0", "0"), (3.5, "2670m", "1668m"), (2, "2560m", "1536m")]
+)
+def test_memory_limits_follow_the_host_but_leave_enough_to_train(
+    home: Home, monkeypatch: pytest.MonkeyPatch, gigabytes: float, trainer: str, mlbackend: str
+) -> None:
+    monkeypatch.setattr(settings, "host_memory", lambda: gigabytes * 1e9)
+    complete(home)
+    written = env_file.read(home.env_file)
+    assert (written["TRAINER_MEMORY"], written["MLBACKEND_MEMORY"]) == (trainer, mlbackend)
+
+
+@pytest.mark.parametrize("value", ["6", "lots", "6 g", "-1g", "0g"])
+def test_a_memory_limit_has_a_unit(home: Home, value: str) -> None:
+    settings.check(home, {"TRAINER_MEMORY": "6g", "MLBACKEND_MEMORY": "0"})
+    with pytest.raises(Failure, match="such as 2560m or 6g"):
+        settings.check(home, {"TRAINER_MEMORY": value})

@@ -16,9 +16,10 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.sessions import SessionMiddleware
 
 from labelloop.settings import MissingSecret
+from labelloop.throttle import Throttle
 from trainer.dashboard import downloads, effort, label_errors, model, now, rounds
 from trainer.dashboard.actions import PreLabelling
-from trainer.dashboard.login import LoginError, Throttle, ask_label_studio
+from trainer.dashboard.login import LoginError, ask_label_studio
 from trainer.dashboard.loop import Loop, UnknownProject
 from trainer.dashboard.pages import HERE, templates
 from trainer.dashboard.predictions import Looking
@@ -31,6 +32,7 @@ from trainer.dashboard.security import (
     csrf_token,
     local_path,
 )
+from trainer.dashboard.sessions import EndedSessions, WithoutEndedSessions, new_session_id
 from trainer.env import get_settings
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,8 @@ def create_app(loop: Loop, secret: str, ask_who: AskWho = ask_label_studio) -> F
     )
     app.state.loop, app.state.pre_labelling, app.state.looking = loop, pre_labelling, looking
     app.state.ledger = effort.Ledger(loop)
+    ended = EndedSessions(loop.settings.rounds_dir / "logged_out.json")
+    app.add_middleware(WithoutEndedSessions, ended=ended)
     app.add_middleware(
         SessionMiddleware,
         secret_key=secret,
@@ -67,14 +71,14 @@ def create_app(loop: Loop, secret: str, ask_who: AskWho = ask_label_studio) -> F
     )
     app.add_middleware(SecurityHeaders)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-    _add_login(app, loop, ask_who)
+    _add_login(app, loop, ask_who, ended)
     _add_errors(app)
     for part in (now, rounds, model, effort, downloads, label_errors):
         app.include_router(part.router)
     return app
 
 
-def _add_login(app: FastAPI, loop: Loop, ask_who: AskWho) -> None:
+def _add_login(app: FastAPI, loop: Loop, ask_who: AskWho, ended: EndedSessions) -> None:
     throttle = Throttle()
 
     def form_page(
@@ -112,13 +116,16 @@ def _add_login(app: FastAPI, loop: Loop, ask_who: AskWho) -> None:
         if user is None:
             wrong = "Label Studio knows no user with this e-mail address and password."
             return form_page(request, status.HTTP_401_UNAUTHORIZED, wrong, email, to)
-        throttle.succeeded(email)
+        throttle.succeeded(email, address)
         request.session.clear()
         request.session["user"] = user
+        request.session["id"] = new_session_id()
+        csrf_token(request)  # now, for whatever changes a session renews its cookie
         return RedirectResponse(to, status.HTTP_303_SEE_OTHER)
 
     @app.post("/logout")
     def log_out(request: Request, form: Form) -> Response:
+        ended.add(request.session.get("id"))
         request.session.clear()
         return RedirectResponse("/login", status.HTTP_303_SEE_OTHER)
 

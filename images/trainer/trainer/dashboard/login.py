@@ -1,15 +1,8 @@
 """Who may come in: whoever Label Studio lets in, with the same name and password."""
 
-import threading
-import time
-from collections import defaultdict, deque
-from collections.abc import Callable
-
 import requests
 
 TIMEOUT_S = (3.0, 20.0)
-WINDOW_S = 60.0
-PER_USER, PER_ADDRESS = 5, 20
 
 
 class LoginError(RuntimeError):
@@ -45,40 +38,3 @@ def ask_label_studio(url: str, email: str, password: str) -> str | None:
             raise LoginError(f"Label Studio does not answer at {url}: {error}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise LoginError(f"{url}/api/current-user/whoami: no answer that names a user") from error
-
-
-class Throttle:
-    """Attempts to log in: at most PER_USER a name and PER_ADDRESS an address within WINDOW_S seconds."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._attempts: dict[tuple[str, str], deque[float]] = defaultdict(deque)
-
-    def attempt(self, user: str, address: str) -> float:
-        """Counts an attempt that is allowed and returns 0.0, or the seconds until one will be."""
-        keys = {("user", user.lower()): PER_USER, ("address", address): PER_ADDRESS}
-        with self._lock:
-            self._forget()
-            wait_s = max(self._wait_s(key, allowed) for key, allowed in keys.items())
-            if wait_s == 0.0:
-                for key in keys:
-                    self._attempts[key].append(self._clock())
-            return wait_s
-
-    def succeeded(self, user: str) -> None:
-        with self._lock:
-            self._attempts.pop(("user", user.lower()), None)
-
-    def _wait_s(self, key: tuple[str, str], allowed: int) -> float:
-        times = self._attempts.get(key, ())
-        return times[-allowed] + WINDOW_S - self._clock() if len(times) >= allowed else 0.0
-
-    def _forget(self) -> None:
-        """Drops what no longer counts, so that a guesser cannot fill the memory."""
-        oldest = self._clock() - WINDOW_S
-        for key, times in list(self._attempts.items()):
-            while times and times[0] <= oldest:
-                times.popleft()
-            if not times:
-                del self._attempts[key]

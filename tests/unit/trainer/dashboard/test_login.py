@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from urllib.parse import parse_qs
 
 import pytest
 from fastapi.testclient import TestClient
-from support.dashboard import EMAIL, PASSWORD, csrf, log_in, press, words
+from support.dashboard import EMAIL, PASSWORD, ask_who, csrf, log_in, press, words
 
+from labelloop.throttle import WINDOW_S, Throttle
 from trainer.dashboard.app import create_app
-from trainer.dashboard.login import WINDOW_S, LoginError, Throttle, ask_label_studio
+from trainer.dashboard.login import LoginError, ask_label_studio
 from trainer.dashboard.loop import Loop
-from trainer.dashboard.security import local_path
+from trainer.dashboard.security import SESSION_S, local_path
+from trainer.dashboard.sessions import EndedSessions
 
 PAGES = ("/", "/live", "/rounds/1/loss.svg", "/do/retrain")
 
@@ -41,6 +44,41 @@ def test_the_right_password_opens_and_logging_out_closes(client: TestClient) -> 
     assert EMAIL in client.get("/").text
     assert client.post("/logout", data={"csrf": csrf(client, "/")}).headers["Location"] == "/login"
     assert client.get("/").status_code == 303
+
+
+def test_a_stolen_session_ends_with_the_logout_also_after_a_restart(client: TestClient, loop: Loop) -> None:
+    stolen = {"Cookie": f"labelloop_dashboard={client.cookies['labelloop_dashboard']}"}
+    thief = TestClient(client.app, follow_redirects=False)
+    answer = thief.get("/", headers=stolen)
+    assert answer.status_code == 200 and "Set-Cookie" not in answer.headers, "a page view renews no session"
+    assert client.post("/logout", data={"csrf": csrf(client, "/")}).status_code == 303
+    assert thief.get("/", headers=stolen).status_code == 303
+    assert thief.get("/live", headers=stolen).status_code == 401
+    restarted = TestClient(create_app(loop, "a secret", ask_who), follow_redirects=False)
+    assert restarted.get("/", headers=stolen).status_code == 303
+    assert log_in(client) == 303 and client.get("/").status_code == 200
+
+
+def test_a_session_is_remembered_as_ended_until_it_would_have_ended_by_itself(tmp_path: Path) -> None:
+    now = 1000.0
+    ended = EndedSessions(tmp_path / "logged_out.json", lambda: now)
+    ended.add("a")
+    ended.add(None)
+    now += SESSION_S - 1
+    ended.add("b")
+    assert "a" in ended and "b" in ended and None not in ended
+    now += 2
+    ended.add("c")
+    again = EndedSessions(tmp_path / "logged_out.json", lambda: now)
+    assert ["a" in again, "b" in again, "c" in again] == [False, True, True]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": "b"}'])
+def test_a_damaged_list_of_ended_sessions_counts_as_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "logged_out.json").write_text(text)
+    ended = EndedSessions(tmp_path / "logged_out.json")
+    ended.add("a")
+    assert "a" in EndedSessions(tmp_path / "logged_out.json")
 
 
 @pytest.mark.parametrize("password", ["", "wrong", PASSWORD.upper(), PASSWORD + "\x00"])
@@ -105,8 +143,16 @@ def test_the_throttle_forgets_and_counts_addresses_too() -> None:
     assert throttle.attempt("user 21", "10.0.0.1") == 0.0
     for _ in range(3):
         throttle.attempt("ann", "10.0.0.3")
-    throttle.succeeded("ann")
+    throttle.succeeded("ann", "10.0.0.3")
     assert [throttle.attempt("ann", "10.0.0.4") for _ in range(6)] == [0.0] * 5 + [WINDOW_S]
+
+
+def test_any_number_of_people_behind_one_address_come_in() -> None:
+    throttle = Throttle(lambda: 0.0)
+    for number in range(100):
+        assert throttle.attempt(f"user {number}", "10.0.0.1") == 0.0
+        throttle.succeeded(f"user {number}", "10.0.0.1")
+    throttle.succeeded("somebody", "an address that never tried")
 
 
 @pytest.mark.parametrize(

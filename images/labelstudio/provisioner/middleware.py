@@ -1,0 +1,74 @@
+"""What Label Studio's answers carry, and how often a password may be tried at its doors."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.signals import user_logged_in
+from django.http import HttpRequest, HttpResponse
+
+from labelloop.throttle import Throttle
+
+# Those of the page, of Django's administration, and of the API's own pages, which nobody needs but it has.
+LOGINS = ("user-login", "admin:login", "rest_framework:login")
+FILES = "/data/"
+
+# Scripts and styles are left to Label Studio's own policy, which only reports: its editor needs much.
+_HEADERS = {
+    "Content-Security-Policy": "frame-ancestors 'self'; base-uri 'self'; object-src 'none'",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+# An image does not mind; a page or SVG that somebody put among the images can't act as whoever opens it.
+_FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
+
+# Django loads each middleware twice in a process; the attempts are counted once.
+_throttle = Throttle()
+
+View = Callable[..., HttpResponse]
+
+
+class SecurityHeaders:
+    """Django middleware: headers that Label Studio doesn't set itself; files are served as inert."""
+
+    def __init__(self, get_response: View) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self._get_response(request)
+        for name, value in _HEADERS.items():
+            response.setdefault(name, value)
+        if request.path.startswith(FILES):
+            response["Content-Security-Policy"] = _FILE_POLICY
+        return response
+
+
+class LoginThrottle:
+    """Django middleware: refuses a login with 429 while its name or address has tried too often.
+
+    Each of gunicorn's workers counts for itself.
+    """
+
+    def __init__(self, get_response: View) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self._get_response(request)
+
+    def process_view(self, request: HttpRequest, view: View, args: Any, kwargs: Any) -> HttpResponse | None:
+        """After the check of the form's token: what another site sends is not counted."""
+        if request.method != "POST" or request.resolver_match.view_name not in LOGINS:
+            return None
+        name = request.POST.get("email") or request.POST.get("username") or ""
+        wait_s = _throttle.attempt(name.strip(), request.META.get("REMOTE_ADDR", ""))
+        if not wait_s:
+            return None
+        seconds = f"{wait_s:.0f}"
+        words = f"Too many attempts to log in. Try again in {seconds} seconds."
+        return HttpResponse(words, "text/plain; charset=utf-8", 429, headers={"Retry-After": seconds})
+
+
+def _succeeded(sender: Any, request: HttpRequest, user: Any, **kwargs: Any) -> None:
+    _throttle.succeeded(user.email, request.META.get("REMOTE_ADDR", ""))
+
+
+user_logged_in.connect(_succeeded)

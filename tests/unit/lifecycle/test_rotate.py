@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import pytest
+
+from lifecycle import env_file, rotate, secret_files, settings
+from lifecycle.console import Failure
+from lifecycle.home import Home
+
+
+class Stack:
+    """Runs, or not."""
+
+    def __init__(self, states: dict[str, str]) -> None:
+        self._states = states
+
+    def states(self) -> dict[str, str]:
+        return self._states
+
+
+@pytest.fixture
+def started(home: Home, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A checkout with secrets whose stack runs; the list grows with every `make up`."""
+    settings.complete(home, host_runtime=True, accelerator="cpu")
+    secret_files.publish(home, settings.load(home))
+    ups: list[str] = []
+    monkeypatch.setattr(rotate, "up", lambda home, given: ups.append("up"))
+    monkeypatch.setattr(rotate, "running_stack", lambda home, in_force: Stack({"trainer": "healthy"}))
+    return ups
+
+
+@pytest.mark.parametrize("given", [{}, {"ADMIN": "0"}, {"ADMIN": "1"}])
+def test_every_secret_is_new_and_all_else_stays(
+    home: Home, started: list[str], given: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = settings.load(home)
+    rotate.rotate(home, given)
+    after = settings.load(home)
+    changed = {name for name in after if after[name] != before.get(name)}
+    kept = set() if given.get("ADMIN") == "1" else {"ADMIN_PASSWORD"}
+    assert changed == set(settings.SECRETS) - kept and before.keys() == after.keys()
+    assert started == ["up"]
+    said = capsys.readouterr().out
+    assert not [name for name in settings.SECRETS if after[name] in said]
+
+
+def test_what_does_not_run_is_not_started(
+    home: Home, started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rotate, "running_stack", lambda home, in_force: Stack({}))
+    rotate.rotate(home, {})
+    assert started == []
+
+
+def test_a_run_killed_half_way_is_finished_by_the_next_make_up(
+    home: Home, started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before .env: all as it was. After it: the files and the containers' label follow .env."""
+    before = home.env_file.read_text()
+
+    def killed(path: Path, text: str, mode: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(env_file, "replace", killed)
+        rotate.replace_secrets(home, admin=True)
+    assert home.env_file.read_text() == before
+
+    stamp = settings.load(home)[secret_files.STAMP]
+    rotate.replace_secrets(home, admin=True)
+    secret_files.publish(home, settings.load(home))
+    now = settings.load(home)
+    assert now[secret_files.STAMP] != stamp
+    assert {path.name: path.read_text() for path in home.secrets.iterdir()} == {
+        name: now[name] for name in settings.SECRETS
+    }
+
+
+@pytest.mark.parametrize("given", [{"ADMIN": "yes"}, {"API_TOKEN": "mine"}])
+def test_other_words_are_refused(home: Home, started: list[str], given: dict[str, str]) -> None:
+    before = home.env_file.read_text()
+    with pytest.raises(Failure, match="needed nothing, or ADMIN=1"):
+        rotate.rotate(home, given)
+    assert home.env_file.read_text() == before
+
+
+def test_without_secrets_there_is_nothing_to_rotate(home: Home) -> None:
+    with pytest.raises(Failure, match="`make up` writes it"):
+        rotate.rotate(home, {})
