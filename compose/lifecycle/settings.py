@@ -26,6 +26,7 @@ _LOCAL_HEADER = """\
 
 _CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu", "cuda")}
 _NUMBERS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT", "THREADS")
+_BACKUP = {"BACKUP_EVERY_HOURS": 0, "BACKUP_KEEP": 1}
 _FROM_ENVIRONMENT = (*_CHOICES, "COMPOSE_PROJECT_NAME")
 _HOST_SETTINGS = (
     *_CHOICES,
@@ -43,7 +44,7 @@ def _password() -> str:
     return "".join(secrets.choice(alphabet) for _ in range(20))
 
 
-_SECRETS: dict[str, Callable[[], str]] = {
+SECRETS: dict[str, Callable[[], str]] = {
     "ADMIN_PASSWORD": _password,
     "API_TOKEN": lambda: secrets.token_hex(20),
     "SECRET_KEY": lambda: secrets.token_urlsafe(48),
@@ -135,7 +136,7 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
         "PGID": lambda: str(UNPRIVILEGED_ID if root else os.getegid()),
         "THREADS": lambda: str(_cores()),
         "ADMIN_EMAIL": lambda: "admin@labelloop.local",
-        **_SECRETS,
+        **SECRETS,
     }
     if host_runtime:
         defaults["MLBACKEND_PORT"] = lambda: str(network.free_port(9090))
@@ -158,7 +159,7 @@ def dashboard_port(settings: Mapping[str, str]) -> int:
 
 
 def _check(home: Home, name: str, value: str, known: list[str]) -> None:
-    if name in _SECRETS:
+    if name in SECRETS:
         raise Failure(
             f"{name} is a secret",
             do=f"Put it into {home.env_file} before the first `make up`; a command line is no place for it.",
@@ -177,6 +178,8 @@ def _problem(home: Home, name: str, value: str) -> Optional[str]:
         return "one of " + ", ".join(_CHOICES[name])
     if name in _NUMBERS and not (value.isdigit() and 0 < int(value) < 65536):
         return "a whole number above 0"
+    if name in _BACKUP and not (value.isdigit() and int(value) >= _BACKUP[name]):
+        return f"a whole number from {_BACKUP[name]} on"
     if name == "LABEL_CONFIG" and not _is_file_below(home.root, value):
         return "a file below the repository, for example configs/labels/face.xml"
     if (
