@@ -1,7 +1,7 @@
 """The service that writes backups; in its container, or beside the others on the host.
 
     python -m lifecycle.backup_service schedule     one every BACKUP_EVERY_HOURS; BACKUP_KEEP of them stay
-    python -m lifecycle.backup_service once         one now; `images`, `env` (.env on stdin), `scheduled` may follow
+    python -m lifecycle.backup_service once         one now; with `images`, `env` (on stdin), `scheduled`
     python -m lifecycle.backup_service count        what there is to keep
     python -m lifecycle.backup_service health       whether the schedule's last one went well
 

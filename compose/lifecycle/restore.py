@@ -38,7 +38,7 @@ def restore(home: Home, given: Mapping[str, str]) -> None:
     swap = put_in(home, archive, manifest)
     try:
         up(home, {})
-    except (Failure, OSError) as error:
+    except Exception as error:
         raise _way_back(home, swap, error, start=had_state) from error
     line("restored", f"the state of {manifest.created_at}")
     line("replaced", f"{(home.backups / swap.aside).relative_to(home.root)}; delete it when you are content")
@@ -88,6 +88,8 @@ def stop(home: Home) -> None:
 def _way_back(home: Home, swap: Swap, error: Exception, start: bool) -> Failure:
     heading("The restored state did not come up. Putting the former one back.")
     note(str(error).splitlines()[0])
+    # First the settings: with those of the archive it may be that not even a stop works.
+    swap.undo_settings(home)
     stop(home)
     swap.undo(home)
     what = f"the restored state did not come up: {error}"

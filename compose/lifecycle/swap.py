@@ -92,6 +92,14 @@ class Swap:
             if (aside / name).exists():
                 shutil.rmtree(home.root / name, ignore_errors=not (home.root / name).exists())
                 _move(aside / name, home.root / name)
+        self.undo_settings(home)
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(home.backups / self.staged, ignore_errors=True)
+        (home.backups / _NOTE).unlink(missing_ok=True)
+
+    def undo_settings(self, home: Home) -> None:
+        """Puts back single files and .env alone, which a stack may run beside."""
+        aside = home.backups / self.aside
         for name in self.added:
             (home.root / name).unlink(missing_ok=True)
         for name in self.changed:
@@ -101,9 +109,6 @@ class Swap:
             _move(aside / ENV, home.env_file)
         elif self.env == "added":
             home.env_file.unlink(missing_ok=True)
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(home.backups / self.staged, ignore_errors=True)
-        (home.backups / _NOTE).unlink(missing_ok=True)
 
     def _put_secrets(self, home: Home, aside: Path, staged: Path) -> None:
         if self.env == "changed":

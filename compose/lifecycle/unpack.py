@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ import tarfile
 import zlib
 from dataclasses import fields
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Union
 
 from lifecycle import contents
 from lifecycle.archive import ENV, FORMAT, MANIFEST, SPARE_BYTES, Manifest
@@ -33,7 +34,7 @@ def verify(archive: Path) -> Manifest:
     found: dict[str, dict[str, Any]] = {}
     manifest = None
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        with gzip.open(archive) as plain, tarfile.open(fileobj=plain, mode="r:") as tar:
             for member in tar:
                 if manifest is not None:
                     raise _refused(archive, f"{member.name} behind {MANIFEST}", "nothing behind it")
@@ -44,6 +45,8 @@ def verify(archive: Path) -> Manifest:
                     manifest = _manifest(archive, file.read())
                 else:
                     found[member.name] = {"size": member.size, "sha256": _sum(file)}
+            # To its end, where gzip's own sum is.
+            _sum(plain)
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise _refused(archive, f"damaged ({error})", "a whole archive") from error
     if manifest is None:
@@ -151,7 +154,7 @@ def _write(path: Path, file: IO[bytes], member: tarfile.TarInfo) -> None:
     os.utime(path, (member.mtime, member.mtime))
 
 
-def _sum(file: IO[bytes]) -> str:
+def _sum(file: Union[IO[bytes], gzip.GzipFile]) -> str:
     digest = hashlib.sha256()
     for chunk in iter(lambda: file.read(_CHUNK), b""):
         digest.update(chunk)

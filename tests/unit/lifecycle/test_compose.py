@@ -67,7 +67,12 @@ def test_each_service_has_the_secrets_it_needs_and_no_other(home: Home) -> None:
     held = {
         name: secrets & service["environment"].keys() for name, service in config(home)["services"].items()
     }
-    assert held == {"labelstudio": labelstudio, "trainer": model | dashboard, "mlbackend": model}
+    assert held == {
+        "labelstudio": labelstudio,
+        "trainer": model | dashboard,
+        "mlbackend": model,
+        "backup": set(),
+    }
 
 
 def test_the_operators_settings_win_over_the_shipped_ones(home: Home) -> None:
@@ -81,3 +86,12 @@ def test_a_gpu_is_reserved_only_when_it_is_chosen(home: Home) -> None:
     for name in ("mlbackend", "trainer"):
         assert services[name]["image"].endswith(":cuda")
         assert services[name]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+
+
+def test_the_backup_service_has_no_network_and_the_trainer_sees_no_archive(home: Home) -> None:
+    services = config(home)["services"]
+    assert services["backup"]["network_mode"] == "none"
+    mounts = {name: {mount["target"] for mount in service["volumes"]} for name, service in services.items()}
+    archives = "/labelloop/volumes/backups"
+    assert {name for name, targets in mounts.items() if archives in targets} == {"backup"}
+    assert f"{archives}/status" in mounts["trainer"]
