@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Optional
 
 from lifecycle import settings as settings_module
 from lifecycle.backup_service import parse_answer, read_status
@@ -50,8 +51,11 @@ def write_archive(home: Home, stack: Stack, *, images: bool = False, secrets: bo
     return archive
 
 
-def say_status(home: Home) -> None:
-    """A line on the newest archive and the schedule, which is a warning when the schedule fails."""
+def say_status(home: Home, service: Optional[str] = None) -> None:
+    """A line on the newest archive and the schedule, which is a warning when the schedule fails.
+
+    service: the state of the backup service's container.
+    """
     archives = sorted(home.backups.glob("labelloop-*.tar.gz"), key=lambda path: path.stat().st_mtime)
     newest = (
         f"{archives[-1].name}, {_ago(time.time() - archives[-1].stat().st_mtime)} ago"
@@ -59,7 +63,9 @@ def say_status(home: Home) -> None:
         else "none yet"
     )
     status = read_status(home)
-    if status is None:
+    if service in ("exited", "dead", "failing", "restarting"):
+        line("backups", f"WARNING: the backup service is {service}; newest: {newest}")
+    elif status is None:
         line("backups", newest)
     elif status.error:
         line("backups", f"WARNING: the schedule fails since {status.since}: {status.error} Newest: {newest}")

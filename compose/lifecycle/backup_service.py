@@ -80,7 +80,8 @@ class Schedule:
             self._keep = _number(environment, "BACKUP_KEEP", 7, 1)
         except Failure as error:
             self._wrong = str(error)
-        self._note(self._wrong)
+        before = read_status(home)
+        self._note(self._wrong or (before.error if before and self._every else None))
 
     def look(self) -> None:
         """Writes an archive if one is due."""
@@ -104,12 +105,13 @@ class Schedule:
         if now < self._not_before or not self._home.database.is_file():
             return False
         newest = archive.scheduled_archives(self._home)[-1:]
-        return not newest or now - newest[0].stat().st_mtime >= self._every * 3600
+        return self._failing or not newest or now - newest[0].stat().st_mtime >= self._every * 3600
 
     def _note(self, error: Optional[str]) -> None:
         before = read_status(self._home)
         since = before.since if before and before.error else None
         newest = archive.scheduled_archives(self._home)[-1:]
+        self._failing = error is not None
         status = Status(
             every_hours=self._every,
             last=newest[0].name if newest else None,

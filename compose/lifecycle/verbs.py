@@ -61,7 +61,7 @@ def _status(home: Home, given: Given) -> None:
     heading("Services")
     for service in SERVICES:
         line(service, states.get(service, "not running"))
-    say_status(home)
+    say_status(home, states.get("backup"))
     sys.stdout.flush()
     if "trainer" not in states:
         raise Failure("the stack is not running", do="`make up` starts it.")

@@ -98,6 +98,11 @@ def test_a_failure_shows_until_one_succeeds(
     schedule.look()
     status = read_status(clock.home)
     assert status == failed, "since when it fails stays"
+    schedule = clock.schedule()
+    assert main(["health"]) == 1, "a restart is no success"
+    clock.now += HOUR
+    schedule.look()
+    assert read_status(clock.home) == failed
     assert main(["health"]) == 1
     capsys.readouterr()
     say_status(clock.home)
