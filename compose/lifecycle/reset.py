@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lifecycle import contents, volumes
 from lifecycle import settings as settings_module
@@ -58,7 +59,7 @@ def reset(home: Home, given: Mapping[str, str]) -> None:
 
 def _say_what_goes(home: Home, stack: Stack) -> None:
     if home.database.is_file():
-        told = parse_answer(stack.backup_service(["count"]))
+        told = _count(stack)
         for project in told.get("projects", []):
             line(f"project {project['id']}", f"{project['title']}: {project['annotations']} annotations")
         if told.get("error"):
@@ -69,6 +70,14 @@ def _say_what_goes(home: Home, stack: Stack) -> None:
     line("rounds", f"{sum(1 for path in rounds.glob('[0-9]*') if path.is_dir())} folders")
     for name in contents.STATE:
         line("", f"{name}: {_bytes(home.root / name) / 1e6:.1f} MB")
+
+
+def _count(stack: Stack) -> dict[str, Any]:
+    """What the backup service counts; what is broken may be reset too."""
+    try:
+        return parse_answer(stack.backup_service(["count"]))
+    except Failure as error:
+        return {"error": str(error)}
 
 
 def _bytes(folder: Path) -> int:

@@ -21,6 +21,7 @@ from lifecycle.home import Home
 
 _ROOTS = (*contents.STATE, contents.IMAGES, contents.CONFIGS)
 _CHUNK = 1 << 20
+_DAMAGE = (OSError, EOFError, ValueError, tarfile.TarError, zlib.error)
 _OTHER = "Take another archive; nothing is changed."
 
 
@@ -47,7 +48,7 @@ def verify(archive: Path) -> Manifest:
                     found[member.name] = {"size": member.size, "sha256": _sum(file)}
             # To its end, where gzip's own sum is.
             _sum(plain)
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+    except _DAMAGE as error:
         raise _refused(archive, f"damaged ({error})", "a whole archive") from error
     if manifest is None:
         raise _refused(archive, f"no {MANIFEST}", "a whole archive")
@@ -81,7 +82,7 @@ def unpack(archive: Path, manifest: Manifest, folder: Path) -> None:
                 if member.name not in manifest.files:
                     raise _refused(archive, "a change since it was checked", "the same archive")
                 _write(folder / member.name, file, member)
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+    except _DAMAGE as error:
         raise Failure(f"unpacking {archive}", found=str(error), do="Nothing is changed.") from error
 
 
