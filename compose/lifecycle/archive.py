@@ -109,20 +109,13 @@ def write(
         try:
             return _write(home, work, images, env, scheduled, lambda done: report(done, total))
         except OSError as error:
-            raise Failure(
-                "the backup", found=str(error), needed="all of it on disk", do="Nothing is changed."
-            ) from error
+            raise Failure("the backup", found=str(error), needed="files to read and room for them") from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
 
 def _write(
-    home: Home,
-    work: Path,
-    images: bool,
-    env: Optional[bytes],
-    scheduled: bool,
-    report: Callable[[int], None],
+    home: Home, work: Path, images: bool, env: Optional[bytes], scheduled: bool, report: Callable[[int], None]
 ) -> tuple[Path, Manifest]:
     now = time.gmtime()
     taken = snapshots.take(home, work)
@@ -132,13 +125,7 @@ def _write(
             fileobj=file, mode="w:gz", compresslevel=_LEVEL, format=tarfile.PAX_FORMAT
         ) as archive:
             writer = _Writer(archive, report)
-            for name, path in taken.items():
-                writer.add(name, path)
-            if env is not None:
-                writer.add_bytes(ENV, env, 0o600)
-            for folder in contents.folders(home, images):
-                writer.add_all(folder)
-            models = _add_models(writer, home)
+            counts = _add(writer, home, taken, images, env)
             facts = snapshots.facts(taken[contents.DATABASE], taken.get(contents.ROUNDS))
             manifest = Manifest(
                 format=FORMAT,
@@ -148,11 +135,10 @@ def _write(
                 secrets=env is not None,
                 version=contents.running_version(home),
                 projects=facts.projects,
-                counts={**facts.counts, "models": models, "files": len(writer.files), "bytes": writer.done},
+                counts={**facts.counts, **counts},
                 files=writer.files,
             )
-            text = json.dumps(asdict(manifest), indent=1)
-            writer.add_bytes(MANIFEST, text.encode(), 0o600)
+            writer.add_bytes(MANIFEST, json.dumps(asdict(manifest), indent=1).encode(), 0o600)
         file.flush()
         os.fsync(file.fileno())
     final = home.backups / time.strftime(_NAME.format(kind="scheduled-" if scheduled else ""), now)
@@ -161,6 +147,20 @@ def _write(
     temporary.rename(final)
     _fsync(home.backups)
     return final, manifest
+
+
+def _add(
+    writer: _Writer, home: Home, taken: dict[str, Path], images: bool, env: Optional[bytes]
+) -> dict[str, int]:
+    """Adds all there is but the manifest, the databases first. Returns: counts of models, files, bytes."""
+    for name, path in taken.items():
+        writer.add(name, path)
+    if env is not None:
+        writer.add_bytes(ENV, env, 0o600)
+    for folder in contents.folders(home, images):
+        writer.add_all(folder)
+    models = _add_models(writer, home)
+    return {"models": models, "files": len(writer.files), "bytes": writer.done}
 
 
 def _add_models(writer: _Writer, home: Home) -> int:

@@ -43,9 +43,7 @@ def restore(home: Home, given: Mapping[str, str]) -> None:
     line("restored", f"the state of {manifest.created_at}")
     line("replaced", f"{(home.backups / swap.aside).relative_to(home.root)}; delete it when you are content")
     if not manifest.secrets:
-        note(
-            "no secrets in it: .env stayed, account and API token are its; people may have to log in again"
-        )
+        note("no secrets in it: .env stayed, account and API token are its; people may have to log in again")
 
 
 def put_in(home: Home, archive: Path, manifest: Manifest) -> Swap:
