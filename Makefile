@@ -1,9 +1,9 @@
 # Every operation of the appliance. Settings given here are kept: `make up DETECTOR=yolox_s PORT=8081`.
 .DEFAULT_GOAL := help
-.PHONY: help up down restart status logs import predict retrain cancel models rollback export simulate rotate-secrets build test bench lint sbom audit lock
+.PHONY: help up down restart status logs import predict retrain cancel models rollback export backup restore upgrade reset rotate-secrets simulate build test bench lint sbom audit lock
 
 LIFECYCLE := @python3 compose/lifecycle
-TARGETS := up down restart status logs import predict retrain cancel models rollback export simulate rotate-secrets build test bench lint sbom audit lock
+TARGETS := up down restart status logs import predict retrain cancel models rollback export backup restore upgrade reset rotate-secrets simulate build test bench lint sbom audit lock
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,8 +21,14 @@ cancel: ## Cancel the open round
 models: ## The model's versions and what became of them
 rollback: ## Put an earlier version into service: VERSION=v0001
 export: ## Write the labelled images as a dataset: FORMAT=coco, yolo or voc
-simulate: ## Measure the clicks that the loop saves on a COCO folder: COCO=DIR, SEEDS=0,1,2, ORDERS=uncertainty,random
+
+backup: ## Archive labels, uploads, models, rounds and configs into volumes/backups; IMAGES=1 SECRETS=1 for those too
+restore: ## Put an archive's state in and start; what it replaces is kept: FILE=volumes/backups/…
+upgrade: ## After a git pull: back up, build, start, and go back if that fails
+reset: ## Delete labels, models and rounds, after a backup and a question; YES=1 asks nothing
 rotate-secrets: ## New secrets, without loss of data; ADMIN=1: and a new password of the admin's
+
+simulate: ## Measure the clicks that the loop saves on a COCO folder: COCO=DIR, SEEDS=0,1,2, ORDERS=uncertainty,random
 
 build: ## Build the images (or the host's environments) without starting
 test: ## Lint, then all tests; TESTS="tests/unit -k boxes" runs those alone

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NoReturn, Optional
 
-from lifecycle import engine
+from lifecycle import backup_service, engine
 from lifecycle.console import Board, Failure, note
 from lifecycle.home import Home
 from lifecycle.shell import answer, run
@@ -69,6 +69,10 @@ class DockerStack:
             engine.service_of(container): _state(container) for container in engine.containers(self._project)
         }
 
+    def is_there(self) -> bool:
+        """Whether there is any container to stop."""
+        return bool(self.states())
+
     def stop(self) -> None:
         run(engine.compose("down", "--remove-orphans"), what="stopping the stack", cwd=self._home.root)
 
@@ -98,6 +102,21 @@ class DockerStack:
             stdin=subprocess.DEVNULL,
             capture_output=True,
         )
+
+    def backup_service(self, arguments: Sequence[str], stdin: bytes = b"") -> str:
+        """What `lifecycle.backup_service …` prints in a container of its own, beside the stack or without."""
+        done = subprocess.run(
+            engine.compose("run", "--rm", "--no-deps", "-T", "backup", *backup_service.PROGRAM, *arguments),
+            cwd=self._home.root,
+            input=stdin,
+            stdout=subprocess.PIPE,
+        )
+        if not done.stdout:
+            raise Failure(
+                f"the backup service ended with {done.returncode}",
+                do="Its reason is above; `make build` makes a missing image.",
+            )
+        return done.stdout.decode()
 
     def last_words(self, service: str) -> str:
         """The end of the service's log."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from lifecycle import files
 from lifecycle.console import Failure
 
 _LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
@@ -47,7 +46,7 @@ def update(path: Path, changes: Mapping[str, str], *, header: str, mode: int) ->
         if match is not None and match[1] in left:
             lines[index] = f"{match[1]}={_quote(match[1], left.pop(match[1]))}"
     lines += [f"{name}={_quote(name, value)}" for name, value in left.items()]
-    replace(path, "\n".join(lines) + "\n", mode)
+    files.replace_text(path, "\n".join(lines) + "\n", mode)
 
 
 def _unquote(value: str) -> str:
@@ -64,18 +63,3 @@ def _quote(name: str, value: str) -> str:
             f"{name}", found=repr(value), needed="a value without quotes and line ends", do="Choose another."
         )
     return f"'{value}'"
-
-
-def replace(path: Path, text: str, mode: int) -> None:
-    """Writes the file in one step: a reader, or a kill, sees the former text or all of this one."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        os.fchmod(descriptor, mode)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

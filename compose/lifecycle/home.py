@@ -38,6 +38,25 @@ class Home:
         return self.volumes / "labelstudio" / "provisioned.json"
 
     @property
+    def database(self) -> Path:
+        """Label Studio's."""
+        return self.volumes / "labelstudio" / "label_studio.sqlite3"
+
+    @property
+    def backups(self) -> Path:
+        return self.volumes / "backups"
+
+    @property
+    def running_version(self) -> Path:
+        """What `make up` started, noted for backups."""
+        return self.backups / "status" / "version.json"
+
+    @property
+    def backup_status(self) -> Path:
+        """What the schedule says of itself."""
+        return self.backups / "status" / "schedule.json"
+
+    @property
     def run(self) -> Path:
         """The host runtime's pid file, socket and logs."""
         return self.volumes / "run"

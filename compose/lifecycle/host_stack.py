@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, Optional
 
-from lifecycle import orphans
+from lifecycle import backup_service, orphans
 from lifecycle.console import Board, Failure
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
@@ -83,6 +84,10 @@ class HostStack:
     def is_running(self) -> bool:
         return self._pid() is not None
 
+    def is_there(self) -> bool:
+        """Whether there is anything to stop."""
+        return self.holds_ports()
+
     def holds_ports(self) -> bool:
         """Whether programs of this checkout are there, with their supervisord or without."""
         return self.is_running() or bool(orphans.find(self._home.run))
@@ -134,6 +139,19 @@ class HostStack:
             stdin=subprocess.DEVNULL,
             capture_output=True,
         )
+
+    def backup_service(self, arguments: Sequence[str], stdin: bytes = b"") -> str:
+        """What `lifecycle.backup_service …` prints, beside the stack or without."""
+        done = subprocess.run(
+            [sys.executable, *backup_service.PROGRAM[1:], *arguments],
+            cwd=self._home.root,
+            env=self._environment(),
+            input=stdin,
+            stdout=subprocess.PIPE,
+        )
+        if not done.stdout:
+            raise Failure(f"the backup service ended with {done.returncode}", do="Its reason is above.")
+        return done.stdout.decode()
 
     def last_words(self) -> str:
         """The end of the log."""
@@ -251,7 +269,7 @@ class HostStack:
             "LABELLOOP_HOME": str(home.root),
             "LABELSTUDIO_BIN": str(home.venvs / "labelstudio" / "bin"),
             "ML_BIN": str(home.venvs / "ml" / "bin"),
-            "PYTHONPATH": os.pathsep.join(str(home.root / package) for package in PACKAGES),
+            "PYTHONPATH": os.pathsep.join(str(home.root / package) for package in (*PACKAGES, "compose")),
             "PYTHONUNBUFFERED": "1",
             "OMP_NUM_THREADS": settings.get("THREADS", "1"),
             "OMP_WAIT_POLICY": "PASSIVE",

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional
 
-from lifecycle import env_file
+from lifecycle import env_file, files
 from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.settings import ENV_HEADER, SECRETS
@@ -63,7 +63,7 @@ def _write(folder: Path, wanted: Mapping[str, str], owner: Optional[tuple[int, i
     for name, value in wanted.items():
         path = folder / name
         if not path.is_file() or path.read_text() != value:
-            env_file.replace(path, value, FILE_MODE)
+            files.replace_text(path, value, FILE_MODE)
         path.chmod(FILE_MODE)
     if owner is not None:
         for path in (folder, *folder.iterdir()):

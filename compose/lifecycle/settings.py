@@ -31,6 +31,7 @@ _CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu"
 # spared a process that grows without end, and a small one still trains.
 _MEMORY = {"TRAINER_MEMORY": (0.8, 2560), "MLBACKEND_MEMORY": (0.5, 1536)}
 _NUMBERS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT", "THREADS")
+_BACKUP = {"BACKUP_EVERY_HOURS": 0, "BACKUP_KEEP": 1}
 _FROM_ENVIRONMENT = (*_CHOICES, "COMPOSE_PROJECT_NAME")
 _HOST_SETTINGS = (
     *_CHOICES,
@@ -187,6 +188,8 @@ def _problem(home: Home, name: str, value: str) -> Optional[str]:
         return "a whole number above 0"
     if name in _MEMORY and not re.fullmatch(r"0|[1-9]\d*[mg]", value):
         return "megabytes or gigabytes such as 2560m or 6g; 0 for no limit"
+    if name in _BACKUP and not (value.isdigit() and int(value) >= _BACKUP[name]):
+        return f"a whole number from {_BACKUP[name]} on"
     if name == "LABEL_CONFIG" and not _is_file_below(home.root, value):
         return "a file below the repository, for example configs/labels/face.xml"
     if (

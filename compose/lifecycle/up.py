@@ -6,12 +6,13 @@ import json
 import time
 from collections.abc import Mapping
 
-from lifecycle import checks, images, secret_files, venvs, volumes
+from lifecycle import checks, images, secret_files, venvs, version, volumes
 from lifecycle import settings as settings_module
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.home import Home
 from lifecycle.host_stack import HostStack
 from lifecycle.runtime import Stack, choose_accelerator, choose_architecture, choose_runtime, docker_stack
+from lifecycle.swap import undo_interrupted
 
 PROVISION_SECONDS = 300
 
@@ -26,6 +27,7 @@ def up(home: Home, given: Mapping[str, str]) -> None:
     stack, settings = _prepare(home, given)
     heading("Services")
     stack.start()
+    version.note(home)
     heading("Label Studio's project")
     _provision(home, stack)
     _say_next(home, settings, time.monotonic() - started)
@@ -39,6 +41,8 @@ def build(home: Home, given: Mapping[str, str]) -> None:
 def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str]]:
     """Returns: the stack, ready to start, and the settings in force."""
     settings_module.check(home, given)
+    if undo_interrupted(home):
+        note("a restore was killed before its end: the state from before it is back")
     settings = {**settings_module.load(home), **given}
 
     heading("Checks. Nothing is changed yet.")

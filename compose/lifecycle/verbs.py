@@ -9,16 +9,20 @@ from pathlib import Path
 
 from lifecycle import settings as settings_module
 from lifecycle.audit import audit
+from lifecycle.backup import backup, say_status
 from lifecycle.console import Failure, fail, heading, line
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.lock import lock
+from lifecycle.reset import reset
+from lifecycle.restore import restore
 from lifecycle.rotate import rotate
 from lifecycle.runtime import running_stack
 from lifecycle.sbom import sbom
 from lifecycle.simulate import simulate
 from lifecycle.testing import bench, lint, test
 from lifecycle.up import build, up
+from lifecycle.upgrade import upgrade
 
 Given = Mapping[str, str]
 
@@ -60,6 +64,7 @@ def _status(home: Home, given: Given) -> None:
     heading("Services")
     for service in SERVICES:
         line(service, states.get(service, "not running"))
+    say_status(home, states.get("backup"))
     sys.stdout.flush()
     if "trainer" not in states:
         raise Failure("the stack is not running", do="`make up` starts it.")
@@ -112,6 +117,10 @@ VERBS: dict[str, Callable[[Home, Given], None]] = {
     "models": _labelloop("models"),
     "rollback": _rollback,
     "export": _export,
+    "backup": backup,
+    "restore": restore,
+    "upgrade": upgrade,
+    "reset": reset,
     "simulate": simulate,
     "rotate-secrets": rotate,
     "test": test,

@@ -11,7 +11,7 @@ from lifecycle.console import Failure
 from lifecycle.home import VOLUMES, Home
 
 # Docker makes a missing bind mount's source as root.
-_MOUNTED = (*VOLUMES, "labelstudio/media/upload", "cache/weights")
+_MOUNTED = (*VOLUMES, "labelstudio/media/upload", "cache/weights", "backups/status")
 # Label Studio's database holds tokens, and so do its backups.
 _PRIVATE = ("labelstudio", "backups")
 _STATE = ("labelstudio", "models", "rounds", "cache", "backups")

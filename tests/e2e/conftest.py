@@ -24,6 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.timeout(TEST_S))
+    # The others go on from one another by name, beginning with a stack without any image.
+    items.sort(key=lambda item: item.path == Path(__file__).parent / "test_keep.py")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """What there is to say about the appliance, gathered from its parts; any of them may be down."""
 
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from labelloop.labels import LabelConfigError, LabelMap, parse_label_config
@@ -83,6 +85,7 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
         studio_problem = str(error)
     if beat is not None and beat.fresh:
         problems += [f"{chore}: {error}" for chore, error in beat.errors.items()]
+    problems += _backup_problems(settings.volumes_dir)
     services = [
         Service("labelstudio", settings.labelstudio_url, studio_problem),
         Service("mlbackend", settings.mlbackend_url, backend_problem),
@@ -103,6 +106,15 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
     unreadable = ImageIndex(settings.rounds_dir, settings.images_dir).problems()
     unreadable += _unreadable_elsewhere(served, {problem.path for problem in unreadable})
     return Status(services, projects, unreadable, problems)
+
+
+def _backup_problems(volumes: Path) -> list[str]:
+    """What the backup service, which nobody can ask, says of its schedule; nothing before it first ran."""
+    try:
+        said = json.loads((volumes / "backups" / "status" / "schedule.json").read_bytes())
+        return [f"scheduled backups fail since {said['since']}: {said['error']}"] if said["error"] else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _ask_backend(backend: Backend) -> tuple[dict[str, Row], str | None]:

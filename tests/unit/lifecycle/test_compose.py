@@ -56,7 +56,7 @@ def test_every_service_is_confined(home: Home) -> None:
         assert not service["user"].startswith("0:")
         assert service["restart"] == "unless-stopped"
         assert 0 < service["pids_limit"] <= 4096
-        assert int(service["mem_limit"]) >= 1.5e9
+        assert int(service["mem_limit"]) >= 2**30
         assert [entry.split(",")[0] for entry in service["tmpfs"]] in (["/tmp:size=1g"], ["/tmp:size=2g"])
         assert not [mount for mount in service.get("volumes", ()) if "docker.sock" in mount["source"]]
         assert service["healthcheck"]["test"][:3] == ["CMD", "python", "-m"]
@@ -73,7 +73,12 @@ def test_each_service_has_the_secrets_it_needs_and_no_other(home: Home) -> None:
         name: {secret["source"] for secret in service.get("secrets", ())}
         for name, service in services.items()
     }
-    assert held == {"labelstudio": labelstudio, "trainer": model | dashboard, "mlbackend": model}
+    assert held == {
+        "labelstudio": labelstudio,
+        "trainer": model | dashboard,
+        "mlbackend": model,
+        "backup": set(),
+    }
     for service in services.values():
         assert not secrets & service["environment"].keys()
 
@@ -98,3 +103,12 @@ def test_a_gpu_is_reserved_only_when_it_is_chosen(home: Home) -> None:
     for name in ("mlbackend", "trainer"):
         assert services[name]["image"].endswith(":cuda")
         assert services[name]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+
+
+def test_the_backup_service_has_no_network_and_the_trainer_sees_no_archive(home: Home) -> None:
+    services = config(home)["services"]
+    assert services["backup"]["network_mode"] == "none"
+    mounts = {name: {mount["target"] for mount in service["volumes"]} for name, service in services.items()}
+    archives = "/labelloop/volumes/backups"
+    assert {name for name, targets in mounts.items() if archives in targets} == {"backup"}
+    assert f"{archives}/status" in mounts["trainer"]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import env_file, rotate, secret_files, settings
+from lifecycle import files, rotate, secret_files, settings
 from lifecycle.console import Failure
 from lifecycle.home import Home
 
@@ -61,7 +61,7 @@ def test_a_run_killed_half_way_is_finished_by_the_next_make_up(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(env_file, "replace", killed)
+        patched.setattr(files, "replace_text", killed)
         rotate.replace_secrets(home, admin=True)
     assert home.env_file.read_text() == before
 

@@ -109,6 +109,8 @@ def test_the_environment_names_runtime_and_project(home: Home, monkeypatch: pyte
         ("LABEL_CONFIG", "nowhere.xml", "needed a file below the repository"),
         ("LABEL_CONFIG", "/etc/hostname", "needed a file below the repository"),
         ("COMPOSE_PROJECT_NAME", "My Stack", "needed lower-case letters"),
+        ("BACKUP_EVERY_HOURS", "daily", "needed a whole number from 0 on"),
+        ("BACKUP_KEEP", "0", "needed a whole number from 1 on"),
         ("COLOUR", "red", "the setting COLOUR: found no such setting, needed one of ACCELERATOR"),
         ("API_TOKEN", "abc", "API_TOKEN is a secret"),
     ],

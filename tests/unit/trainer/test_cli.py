@@ -262,6 +262,19 @@ def test_status_names_labels_the_model_does_not_know(run: Run, alive: None, fake
     assert "no label takes the champion's crate" in output
 
 
+def test_status_tells_of_scheduled_backups_that_fail(
+    run: Run, alive: None, loop_settings: TrainerSettings
+) -> None:
+    said = loop_settings.volumes_dir / "backups" / "status" / "schedule.json"
+    well = {"every_hours": 24, "last": None, "error": None, "since": None}
+    write_text(said, json.dumps(well))
+    assert run("status").exit_code == 0
+    write_text(said, json.dumps({**well, "error": "the disk is full", "since": "2026-01-01T00:00:00Z"}))
+    result = run("status")
+    assert result.exit_code == 1
+    assert "scheduled backups fail since 2026-01-01T00:00:00Z: the disk is full" in result.output
+
+
 @pytest.mark.parametrize("broken", ["studio", "backend", "worker", "version"])
 def test_status_fails_when_something_is_wrong(
     broken: str,

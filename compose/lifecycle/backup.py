@@ -1,0 +1,85 @@
+"""`make backup`, and what `make status` says of backups."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Optional
+
+from lifecycle import settings as settings_module
+from lifecycle.backup_service import parse_answer, read_status
+from lifecycle.console import Failure, heading, line
+from lifecycle.home import Home
+from lifecycle.runtime import Stack, running_stack
+
+
+def backup(home: Home, given: Mapping[str, str]) -> None:
+    """One archive, while people label. IMAGES=1: volumes/images too; SECRETS=1: what .env holds too."""
+    unknown = set(given) - {"IMAGES", "SECRETS"}
+    if unknown:
+        raise Failure("make backup", found=min(unknown), needed="IMAGES=1, SECRETS=1 or nothing")
+    heading("Backup")
+    stack = running_stack(home, settings_module.load(home))
+    write_archive(home, stack, images=is_yes(given.get("IMAGES")), secrets=is_yes(given.get("SECRETS")))
+
+
+def write_archive(home: Home, stack: Stack, *, images: bool = False, secrets: bool = False) -> Path:
+    """Has the backup service write an archive, and says what is in it and what isn't. Returns: the archive.
+
+    Raises:
+        Failure: why there is none.
+    """
+    if not home.database.is_file():
+        raise Failure("there is nothing to back up yet", do="`make up` starts labelloop.")
+    options = [*(["images"] if images else []), *(["env"] if secrets else [])]
+    env = home.env_file.read_bytes() if secrets else b""
+    answer = parse_answer(stack.backup_service(["once", *options], env))
+    if answer.get("error"):
+        raise Failure(str(answer["error"]))
+    archive = home.backups / str(answer["archive"])
+    counts = answer["counts"]
+    line("archive", f"{archive.relative_to(home.root)} ({archive.stat().st_size / 1e6:.1f} MB, mode 600)")
+    counted = ", ".join(f"{counts[name]} {name}" for name in ("annotations", "tasks", "models", "rounds"))
+    line("in it", f"{counted}, uploads, configs/" + (", volumes/images" if images else ""))
+    left_out = [
+        *([] if images else ["volumes/images, which are your own files (IMAGES=1 takes them in)"]),
+        *([] if secrets else [".env (SECRETS=1)"]),
+        "volumes/cache, which is made again",
+    ]
+    line("left out", "; ".join(left_out))
+    return archive
+
+
+def say_status(home: Home, service: Optional[str] = None) -> None:
+    """A line on the newest archive and the schedule, which is a warning when the schedule fails.
+
+    service: the state of the backup service's container.
+    """
+    archives = sorted(home.backups.glob("labelloop-*.tar.gz"), key=lambda path: path.stat().st_mtime)
+    newest = (
+        f"{archives[-1].name}, {_ago(time.time() - archives[-1].stat().st_mtime)} ago"
+        if archives
+        else "none yet"
+    )
+    status = read_status(home)
+    if service in ("exited", "dead", "failing", "restarting"):
+        line("backups", f"WARNING: the backup service is {service}; newest: {newest}")
+    elif status is None:
+        line("backups", newest)
+    elif status.error:
+        line("backups", f"WARNING: the schedule fails since {status.since}: {status.error} Newest: {newest}")
+    else:
+        every = f"every {status.every_hours} h" if status.every_hours else "only by `make backup`"
+        line("backups", f"{every}; newest: {newest}")
+
+
+def is_yes(value: object) -> bool:
+    return str(value or "0").lower() not in ("0", "no", "false")
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

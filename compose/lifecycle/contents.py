@@ -1,0 +1,119 @@
+"""What a backup holds of the checkout: which folders, which files in them, and what is left out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from lifecycle.home import Home
+
+DATABASE = "volumes/labelstudio/label_studio.sqlite3"
+ROUNDS = "volumes/rounds/rounds.sqlite3"
+IMAGE_INDEX = "volumes/rounds/images.sqlite3"
+LABELSTUDIO, MODELS, ROUNDS_FOLDER = "volumes/labelstudio", "volumes/models", "volumes/rounds"
+IMAGES, CONFIGS = "volumes/images", "configs"
+STATE = (LABELSTUDIO, MODELS, ROUNDS_FOLDER)
+"""Folders that a restore replaces as a whole."""
+
+_VERSION = re.compile(r"v\d{4,}")
+# Databases are copied by SQLite; locks and what the worker says of itself are of this run; before-…, the
+# databases from before a migration, are backups themselves.
+_NOT_KEPT = re.compile(r".*\.sqlite3(-wal|-shm|-journal|\..*)?|.*\.lock|worker\.json|__pycache__")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of the checkout: its name in an archive, and where it is."""
+
+    name: str
+    path: Path
+
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Member name and path of each file, all the way down, in order, but for hidden (temporary) ones."""
+        for top, folders, names in os.walk(self.path):
+            folders[:] = sorted(name for name in folders if _is_kept(name))
+            for name in sorted(filter(_is_kept, names)):
+                path = Path(top, name)
+                yield f"{self.name}/{path.relative_to(self.path).as_posix()}", path
+
+
+@dataclass(frozen=True)
+class ModelProject:
+    """volumes/models/<project id>."""
+
+    folder: Folder
+
+    def versions(self) -> list[Folder]:
+        """Complete versions, oldest first."""
+        entries = self.folder.path.iterdir() if self.folder.path.is_dir() else ()
+        names = [entry.name for entry in entries if _VERSION.fullmatch(entry.name)]
+        return [self._version(name) for name in sorted(names, key=lambda name: int(name[1:]))]
+
+    def champion(self) -> Optional[Folder]:
+        """The version that the pointer names now; None without a pointer, or with one that names none."""
+        try:
+            name = (self.folder.path / "champion").read_text(errors="replace").strip()
+        except FileNotFoundError:
+            return None
+        return self._version(name) if _VERSION.fullmatch(name) else None
+
+    def others(self) -> list[Folder]:
+        """Files beside the versions, but for the pointer."""
+        kept = (path for path in sorted(self.folder.path.iterdir()) if _is_kept(path.name))
+        return [
+            Folder(f"{self.folder.name}/{path.name}", path)
+            for path in kept
+            if path.is_file() and path.name != "champion"
+        ]
+
+    def _version(self, name: str) -> Folder:
+        return Folder(f"{self.folder.name}/{name}", self.folder.path / name)
+
+
+def folders(home: Home, images: bool) -> list[Folder]:
+    """What is copied file by file, after the databases, so that no upload of a task is missing."""
+    names = (CONFIGS, LABELSTUDIO, ROUNDS_FOLDER, *((IMAGES,) if images else ()))
+    return [Folder(name, home.root / name) for name in names]
+
+
+def model_projects(home: Home) -> list[ModelProject]:
+    root = home.root / MODELS
+    entries = sorted(root.iterdir()) if root.is_dir() else []
+    return [
+        ModelProject(Folder(f"{MODELS}/{path.name}", path))
+        for path in entries
+        if path.is_dir() and path.name.isdigit()
+    ]
+
+
+def size(home: Home, images: bool) -> int:
+    """Bytes that an archive needs at most: uncompressed, with every database there twice for a while."""
+    models = Folder(MODELS, home.root / MODELS)
+    total = sum(_size(path) for folder in (*folders(home, images), models) for _, path in folder.files())
+    databases = (home.root / name for name in (DATABASE, ROUNDS, IMAGE_INDEX))
+    return total + 2 * sum(_size(path) + _size(Path(f"{path}-wal")) for path in databases)
+
+
+def running_version(home: Home) -> dict[str, Any]:
+    """What `make up` noted of the version that it started; empty when it never did."""
+    try:
+        noted = json.loads(home.running_version.read_text())
+    except (OSError, ValueError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
+
+
+def _is_kept(name: str) -> bool:
+    return not name.startswith(".") and not _NOT_KEPT.fullmatch(name)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

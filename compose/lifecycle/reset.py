@@ -1,0 +1,93 @@
+"""`make reset`: labels, models and rounds go; images, settings and secrets stay."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lifecycle import contents, volumes
+from lifecycle import settings as settings_module
+from lifecycle.backup import is_yes, write_archive
+from lifecycle.backup_service import parse_answer
+from lifecycle.console import Failure, heading, line
+from lifecycle.home import Home
+from lifecycle.restore import stop
+from lifecycle.runtime import Stack, running_stack
+
+WORD = "reset"
+_KEPT = ".gitkeep"
+
+
+def reset(home: Home, given: Mapping[str, str]) -> None:
+    """Says what goes, writes a backup unless it is declined, asks for a word, stops and deletes.
+
+    YES=1 asks nothing, for scripts; BACKUP=0 goes without the backup.
+
+    Raises:
+        Failure: neither a terminal nor YES=1; the word was another one; the backup failed. Nothing is
+            deleted then.
+    """
+    unknown = set(given) - {"YES", "BACKUP"}
+    if unknown:
+        raise Failure("make reset", found=min(unknown), needed="YES=1, BACKUP=0 or nothing")
+    yes = is_yes(given.get("YES"))
+    if not yes and not sys.stdin.isatty():
+        raise Failure(
+            "make reset", found="no terminal to ask on", needed="one, or YES=1", do="Nothing is deleted."
+        )
+    heading("This goes:")
+    stack = running_stack(home, settings_module.load(home))
+    _say_what_goes(home, stack)
+    line("stays", "volumes/images, volumes/backups, volumes/cache, .env, configs/")
+    wanted = is_yes(given.get("BACKUP", "1"))
+    if wanted and not yes:
+        wanted = input("\nBack it up first? [Y/n] ").strip().lower() not in ("n", "no")
+    if wanted and home.database.is_file():
+        heading("Backup")
+        write_archive(home, stack)
+    if not yes and input(f"\nType {WORD} to delete the above: ").strip() != WORD:
+        raise Failure("make reset", found="another word", needed=WORD, do="Nothing is deleted.")
+    stop(home)
+    for name in contents.STATE:
+        _empty(home.root / name)
+    volumes.prepare_volumes(home, None)
+    line("reset", "done; `make up` begins anew")
+
+
+def _say_what_goes(home: Home, stack: Stack) -> None:
+    if home.database.is_file():
+        told = _count(stack)
+        for project in told.get("projects", []):
+            line(f"project {project['id']}", f"{project['title']}: {project['annotations']} annotations")
+        if told.get("error"):
+            line("labels", f"can't be counted: {told['error']}")
+    models = [project.versions() for project in contents.model_projects(home)]
+    line("models", f"{sum(map(len, models))} versions in {len(models)} projects")
+    rounds = home.root / contents.ROUNDS_FOLDER
+    line("rounds", f"{sum(1 for path in rounds.glob('[0-9]*') if path.is_dir())} folders")
+    for name in contents.STATE:
+        line("", f"{name}: {_bytes(home.root / name) / 1e6:.1f} MB")
+
+
+def _count(stack: Stack) -> dict[str, Any]:
+    """What the backup service counts; what is broken may be reset too."""
+    try:
+        return parse_answer(stack.backup_service(["count"]))
+    except Failure as error:
+        return {"error": str(error)}
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _empty(folder: Path) -> None:
+    """Deletes what is in it; the folder itself may be a mount."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != _KEPT:
+            path.unlink()

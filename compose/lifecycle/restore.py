@@ -1,0 +1,135 @@
+"""`make restore FILE=…`: checks, stop, swap, start; and back to where it was if that isn't well."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Optional
+
+from lifecycle import settings as settings_module
+from lifecycle.archive import Manifest, alone
+from lifecycle.console import Failure, heading, line, note
+from lifecycle.home import Home
+from lifecycle.runtime import running_stack
+from lifecycle.swap import Swap, undo_interrupted
+from lifecycle.unpack import check_version, unpack, verify
+from lifecycle.up import up
+
+_STAGED = ".restoring-"
+
+
+def restore(home: Home, given: Mapping[str, str]) -> None:
+    """From an archive to a healthy stack in its state; what was there moves to volumes/backups/replaced-…
+
+    Raises:
+        Failure: the archive is refused, and nothing was touched; or the restored stack doesn't get healthy,
+            and the former state is back and started.
+    """
+    archive = _file(home, given)
+    if undo_interrupted(home):
+        note("a restore was killed before its end: the state from before it is back")
+    heading("Checks. Nothing is changed yet.")
+    manifest = verify(archive)
+    check_version(home, manifest)
+    _say(archive, manifest)
+    had_state = home.database.is_file()
+    swap = put_in(home, archive, manifest)
+    try:
+        up(home, {})
+    except Exception as error:
+        raise _way_back(home, swap, error, start=had_state) from error
+    line("restored", f"the state of {manifest.created_at}")
+    line("replaced", f"{(home.backups / swap.aside).relative_to(home.root)}; delete it when you are content")
+    if not manifest.secrets:
+        note("no secrets in it: .env stayed, account and API token are its; people may have to log in again")
+
+
+def put_in(home: Home, archive: Path, manifest: Manifest) -> Swap:
+    """Stops the stack and puts the state of a verified archive in its place. Returns: the swap, to undo.
+
+    Raises:
+        Failure: it could not be done; all is as it was, but the stack may be stopped.
+    """
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    with alone(home.backups):
+        for leftover in home.backups.glob(f"{_STAGED}*"):
+            shutil.rmtree(leftover)
+        staged = home.backups / f"{_STAGED}{now}"
+        try:
+            unpack(archive, manifest, staged)
+            swap = Swap.plan(home, staged, home.backups / f"replaced-{now}")
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+        heading("Stop, and put the state in")
+        stop(home)
+        try:
+            swap.do(home)
+        except BaseException as error:
+            swap.undo(home)
+            if isinstance(error, OSError):
+                raise Failure(
+                    f"putting the state in: {error}", do="The former state is back; `make up` starts it."
+                ) from error
+            raise
+        note(f"{manifest.counts['files']} files are in place")
+    return swap
+
+
+def stop(home: Home) -> None:
+    """Stops whatever runs of the stack; a checkout that never ran has nothing to stop."""
+    stack = running_stack(home, settings_module.load(home))
+    if stack.is_there():
+        stack.stop()
+
+
+def _way_back(home: Home, swap: Swap, error: Exception, start: bool) -> Failure:
+    heading("The restored state did not come up. Putting the former one back.")
+    note(str(error).splitlines()[0])
+    # First the settings: with those of the archive it may be that not even a stop works.
+    swap.undo_settings(home)
+    stop(home)
+    swap.undo(home)
+    what = f"the restored state did not come up: {error}"
+    if not start:
+        return Failure(what, do="All is as empty as it was.")
+    try:
+        up(home, {})
+    except Failure as second:
+        return Failure(f"{what}\nThe former state is back but does not start: {second}")
+    return Failure(what, do="The former state is back and runs.")
+
+
+def _file(home: Home, given: Mapping[str, str]) -> Path:
+    unknown = set(given) - {"FILE"}
+    if unknown or not given.get("FILE"):
+        newest = _newest(home)
+        raise Failure(
+            "make restore",
+            found=min(unknown) if unknown else "no FILE",
+            needed=f"FILE={newest or 'an archive of make backup'}",
+        )
+    asked = Path(given["FILE"]).expanduser()
+    for path in (home.root / asked, home.backups / asked):
+        if path.is_file():
+            return path
+    raise Failure(
+        f"FILE={given['FILE']}", found="no such file", needed="an archive", do="They are in volumes/backups/."
+    )
+
+
+def _newest(home: Home) -> Optional[Path]:
+    archives = sorted(home.backups.glob("labelloop-*.tar.gz"), key=lambda path: path.stat().st_mtime)
+    return archives[-1].relative_to(home.root) if archives else None
+
+
+def _say(archive: Path, manifest: Manifest) -> None:
+    counts = manifest.counts
+    line("archive", f"{archive.name}: whole, every sum is right")
+    version = manifest.version.get("commit") or "of an unknown version"
+    line("of", f"{manifest.created_at}, labelloop {version}")
+    for project in manifest.projects:
+        line(f"project {project['id']}", f"{project['title']}: {project['annotations']} annotations")
+    line("with it", f"{counts['models']} models, {counts['rounds']} rounds")

@@ -1,0 +1,98 @@
+"""`make upgrade`: from what runs to what the checkout holds, with a way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Optional
+
+from lifecycle import images, volumes
+from lifecycle import settings as settings_module
+from lifecycle.backup import write_archive
+from lifecycle.console import Failure, heading, line, note
+from lifecycle.engine import SERVICES
+from lifecycle.home import Home
+from lifecycle.restore import put_in, stop
+from lifecycle.runtime import choose_accelerator, choose_runtime, running_stack
+from lifecycle.shell import answer
+from lifecycle.unpack import verify
+from lifecycle.up import build, up
+
+_CHECKOUT = (
+    "The checkout still holds the new version, which the next `make up` would build: "
+    "`git checkout` the former one first (after a `git pull`, ORIG_HEAD)."
+)
+
+
+def upgrade(home: Home, given: Mapping[str, str]) -> None:
+    """Backup, build, start (the first boot migrates), health. `git pull` comes before; this calls no git.
+
+    Under Docker the images that ran keep the tag `previous`. The host's environments are rebuilt in place:
+    there the way back is the state alone.
+
+    Raises:
+        Failure: the build failed, and what ran still runs; or the new version doesn't get healthy, and the
+            former images run on the former state.
+    """
+    if given:
+        raise Failure(
+            "make upgrade", found=min(given), needed="no setting", do="`make up NAME=VALUE` afterwards."
+        )
+    settings = settings_module.load(home)
+    docker = choose_runtime(settings) == "docker"
+    accelerator = choose_accelerator(settings, "docker" if docker else "host")
+    heading("Backup")
+    archive = write_archive(home, running_stack(home, settings)) if home.database.is_file() else None
+    kept = _keep_images(accelerator) if docker else []
+    try:
+        build(home, {})
+    except Failure as error:
+        _bring_back(kept, accelerator)
+        raise Failure(f"{error}\nNothing was upgraded; what ran runs on") from error
+    try:
+        up(home, {})
+    except Failure as error:
+        raise _way_back(home, archive, kept, accelerator, error) from error
+    line("upgraded", "the former state is in the backup" if archive else "there was no state yet")
+
+
+def _keep_images(accelerator: str) -> list[str]:
+    """Tags the services' images as previous. Returns: the services that have one."""
+    kept = [
+        service
+        for service in SERVICES
+        if answer(["docker", "tag", images.image_name(service, accelerator), _previous(service)]) is not None
+    ]
+    line("images", f"{', '.join(kept) or 'none'} kept as previous")
+    return kept
+
+
+def _bring_back(services: list[str], accelerator: str) -> None:
+    for service in services:
+        answer(["docker", "tag", _previous(service), images.image_name(service, accelerator)])
+
+
+def _previous(service: str) -> str:
+    return f"labelloop/{service}:previous"
+
+
+def _way_back(
+    home: Home, archive: Optional[Path], kept: list[str], accelerator: str, error: Failure
+) -> Failure:
+    heading("The new version did not come up. Going back.")
+    note(str(error).splitlines()[0])
+    what = f"the new version did not come up: {error}\n"
+    if archive is None:
+        return Failure(what, do="There was no state to go back to.")
+    try:
+        stop(home)
+        _bring_back(kept, accelerator)
+        put_in(home, archive, verify(archive))
+        settings = settings_module.load(home)
+        volumes.prepare_volumes(home, settings if kept else None)
+        running_stack(home, settings).start()
+    except Failure as second:
+        return Failure(f"{what}The former version did not start either: {second}\nThe backup is {archive}")
+    if kept:
+        return Failure(f"{what}The former images run on the former state ({archive.name})", do=_CHECKOUT)
+    return Failure(f"{what}The former state ({archive.name}) is back and runs on the new code", do=_CHECKOUT)

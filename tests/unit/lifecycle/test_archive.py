@@ -1,0 +1,166 @@
+"""Writing archives: what is in them, and what stands in the way."""
+
+import json
+import shutil
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from support import kept
+
+from lifecycle import archive, contents
+from lifecycle.console import Failure
+from lifecycle.home import Home
+
+
+class Disk(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+@pytest.fixture
+def full(home: Home) -> Home:
+    kept.fill(home)
+    return home
+
+
+def test_an_archive_holds_the_state_and_only_its_owner_reads_it(full: Home) -> None:
+    path, manifest = archive.write(full)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    found = kept.members(path)
+    assert list(found)[-1] == "manifest.json"
+    assert found["volumes/models/1/champion"] == b"v0001\n"
+    assert found["volumes/labelstudio/media/upload/1/a.jpg"] == b"pixels"
+    assert found["configs/local.env"] == b"RETRAIN_EVERY=9\n"
+    assert {"configs/loop.env", contents.DATABASE, contents.ROUNDS} <= found.keys()
+    left_out = (".env", "volumes/images", "volumes/rounds/worker.lock", f"{contents.DATABASE}-wal")
+    assert not [name for name in found if name.startswith(left_out) and name != contents.DATABASE]
+    assert manifest.projects == [{"id": 1, "title": "cells", "tasks": 0, "annotations": 3}]
+    counts = manifest.counts
+    assert (counts["annotations"], counts["models"], counts["rounds"]) == (3, 2, 1)
+    assert [entry.name for entry in full.backups.iterdir() if entry.name != ".lock"] == [path.name]
+
+
+def test_images_and_secrets_only_when_asked_for(full: Home) -> None:
+    path, manifest = archive.write(full, images=True, env=b"API_TOKEN=first\n")
+    found = kept.members(path)
+    assert found["volumes/images/a.jpg"] == b"mine"
+    assert found[".env"] == b"API_TOKEN=first\n"
+    assert manifest.images and manifest.secrets
+
+
+def test_it_says_which_version_ran(full: Home) -> None:
+    full.running_version.parent.mkdir(parents=True)
+    full.running_version.write_text(json.dumps({"commit": "abc", "label_studio": "1.23.2"}))
+    _, manifest = archive.write(full)
+    assert manifest.version == {"commit": "abc", "label_studio": "1.23.2"}
+
+
+def test_a_full_disk_is_noticed_before_anything_is_written(
+    full: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Disk(10**12, 10**12, 10**6))
+    with pytest.raises(Failure, match=r"disk space at .*volumes/backups.*0\.0 GB free"):
+        archive.write(full)
+    assert not list(full.backups.glob("*labelloop*"))
+
+
+def test_a_disk_that_fills_up_meanwhile_leaves_nothing(full: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(self: object, size: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archive._Hashing, "read", no_room)
+    with pytest.raises(Failure, match="No space left"):
+        archive.write(full)
+    assert [entry.name for entry in full.backups.iterdir()] == [".lock"]
+
+
+def test_two_at_once_are_refused(full: Home) -> None:
+    with archive.alone(full.backups), pytest.raises(Failure, match="another backup"):
+        archive.write(full)
+
+
+def test_what_a_killed_backup_left_goes_with_the_next(full: Home) -> None:
+    (full.backups / ".writing-old").mkdir()
+    archive.write(full)
+    assert not (full.backups / ".writing-old").exists()
+
+
+def test_a_damaged_database_is_not_taken_for_a_backup(full: Home) -> None:
+    data = bytearray(full.database.read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    full.database.write_bytes(data)
+    with pytest.raises(Failure, match=r"label_studio\.sqlite3: found"):
+        archive.write(full)
+    assert not list(full.backups.glob("labelloop-*"))
+
+
+def test_files_that_vanish_are_left_out(full: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round is thinned out, a version deleted, while they are copied."""
+    folder = full.volumes / "models" / "1"
+    add = archive._Writer.add
+
+    def delete_first(writer: archive._Writer, name: str, path: Path) -> bool:
+        if path.name == "log.txt":
+            path.unlink()
+            (folder / "v0000" / "weights.pth").unlink()
+            (folder / "v0000" / "card.json").unlink()
+        return add(writer, name, path)
+
+    monkeypatch.setattr(archive._Writer, "add", delete_first)
+    path, manifest = archive.write(full)
+    assert manifest.counts["models"] == 1
+    assert not [name for name in kept.members(path) if "v0000" in name or "log.txt" in name]
+
+
+def test_a_version_promoted_meanwhile_comes_with_the_pointer_to_it(
+    full: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = full.volumes / "models" / "1"
+    add = archive._Writer.add
+
+    def promote_first(writer: archive._Writer, name: str, path: Path) -> bool:
+        if path.name == "split.json":
+            shutil.copytree(folder / "v0001", folder / "v0002")
+            (folder / "champion").write_text("v0002\n")
+        return add(writer, name, path)
+
+    monkeypatch.setattr(archive._Writer, "add", promote_first)
+    found = kept.members(archive.write(full)[0])
+    assert found["volumes/models/1/champion"] == b"v0002\n"
+    assert found["volumes/models/1/v0002/weights.pth"] == b"w1"
+
+
+def test_a_log_that_grows_is_cut_where_it_was(full: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Larger than what is read at once, and written to while it is copied."""
+    log = full.volumes / "rounds" / "00001" / "log.txt"
+    log.write_text("x" * 300_000)
+    monkeypatch.setattr(archive, "_IN_MEMORY", 1000)
+    read = archive._Hashing.read
+
+    def append_first(self: archive._Hashing, size: int = -1) -> bytes:
+        with log.open("a") as file:
+            file.write("y")
+        return read(self, size)
+
+    monkeypatch.setattr(archive._Hashing, "read", append_first)
+    path, manifest = archive.write(full)
+    content = kept.members(path)["volumes/rounds/00001/log.txt"]
+    assert len(content) == manifest.files["volumes/rounds/00001/log.txt"]["size"]
+    assert content.startswith(b"x" * 300_000)
+
+
+def test_only_the_schedules_own_archives_are_thinned_out(full: Home) -> None:
+    names = [f"labelloop-scheduled-2026010{day}T000000Z.tar.gz" for day in range(1, 6)]
+    others = ["labelloop-20250101T000000Z.tar.gz", "labelloop-scheduled-mine.tar.gz", "replaced-1"]
+    for name in (*names, *others):
+        (full.backups / name).touch()
+    assert archive.thin_out(full, 2) == names[:3]
+    assert sorted(path.name for path in full.backups.iterdir()) == sorted([*names[3:], *others])
+
+
+def test_nothing_to_keep_is_said(home: Home) -> None:
+    with pytest.raises(Failure, match="needed a database"):
+        archive.write(home)

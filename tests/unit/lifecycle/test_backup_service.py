@@ -1,0 +1,160 @@
+"""The schedule: when it writes, what it keeps, and how it says that it fails."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+from support import kept
+
+from lifecycle import archive
+from lifecycle.backup import say_status
+from lifecycle.backup_service import Schedule, main, read_status
+from lifecycle.home import Home
+
+HOUR = 3600.0
+
+
+class Clock:
+    """Unix time, and archives with that time."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.now = 1_800_000_000.0
+        self.error: str | None = None
+        self.written = 0
+
+    def once(self) -> dict[str, Any]:
+        if self.error:
+            return {"error": self.error}
+        self.written += 1
+        path = self.home.backups / f"labelloop-scheduled-20260101T{self.written:06d}Z.tar.gz"
+        path.touch()
+        os.utime(path, (self.now, self.now))
+        return {"archive": path.name}
+
+    def schedule(self, **environment: str) -> Schedule:
+        return Schedule(self.home, environment, self.once, lambda: self.now)
+
+
+@pytest.fixture
+def clock(home: Home) -> Clock:
+    kept.fill(home)
+    return Clock(home)
+
+
+def test_one_is_written_every_so_many_hours(clock: Clock) -> None:
+    schedule = clock.schedule(BACKUP_EVERY_HOURS="6")
+    schedule.look()
+    assert clock.written == 0, "the stack has just started"
+    for _ in range(26):
+        clock.now += HOUR
+        schedule.look()
+        schedule.look()
+    assert clock.written == 5
+    status = read_status(clock.home)
+    assert status is not None and (status.every_hours, status.error) == (6, None)
+
+
+def test_a_restart_does_not_begin_anew(clock: Clock) -> None:
+    clock.once()
+    for _ in range(5):
+        clock.now += HOUR
+        clock.schedule(BACKUP_EVERY_HOURS="24").look()
+    assert clock.written == 1
+
+
+def test_the_newest_stay(clock: Clock) -> None:
+    schedule = clock.schedule(BACKUP_EVERY_HOURS="1", BACKUP_KEEP="3")
+    by_hand, _ = archive.write(clock.home)
+    for _ in range(6):
+        clock.now += HOUR
+        schedule.look()
+    assert [path.name[-12:-8] for path in archive.scheduled_archives(clock.home)] == ["0004", "0005", "0006"]
+    assert by_hand.exists()
+
+
+def test_zero_turns_it_off(clock: Clock) -> None:
+    schedule = clock.schedule(BACKUP_EVERY_HOURS="0")
+    clock.now += 1000 * HOUR
+    schedule.look()
+    assert clock.written == 0
+
+
+def test_a_failure_shows_until_one_succeeds(
+    clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABELLOOP_HOME", str(clock.home.root))
+    schedule = clock.schedule()
+    assert main(["health"]) == 0
+    clock.error = "disk space: found 0.0 GB free."
+    clock.now += HOUR
+    schedule.look()
+    failed = read_status(clock.home)
+    clock.now += HOUR
+    schedule.look()
+    status = read_status(clock.home)
+    assert status == failed, "since when it fails stays"
+    schedule = clock.schedule()
+    assert main(["health"]) == 1, "a restart is no success"
+    clock.now += HOUR
+    schedule.look()
+    assert read_status(clock.home) == failed
+    assert main(["health"]) == 1
+    capsys.readouterr()
+    say_status(clock.home)
+    assert "WARNING: the schedule fails since" in (told := capsys.readouterr().out) and "0.0 GB" in told
+    clock.error = None
+    schedule.look()
+    assert clock.written == 0, "it is not tried again at once"
+    clock.now += HOUR
+    schedule.look()
+    assert main(["health"]) == 0
+    capsys.readouterr()
+    say_status(clock.home)
+    assert "every 24 h; newest: labelloop-scheduled-" in capsys.readouterr().out
+
+
+def test_a_setting_that_says_nothing_is_a_failure_that_shows(clock: Clock) -> None:
+    clock.schedule(BACKUP_EVERY_HOURS="daily").look()
+    status = read_status(clock.home)
+    assert status is not None and status.error is not None and "found 'daily'" in status.error
+
+
+def test_there_is_nothing_to_keep_before_the_first_boot(clock: Clock) -> None:
+    kept.without_state(clock.home)
+    schedule = clock.schedule()
+    clock.now += HOUR
+    schedule.look()
+    assert clock.written == 0
+
+
+def test_the_program_writes_a_scheduled_archive_and_counts(clock: Clock) -> None:
+    stack = kept.PretendedStack(clock.home)
+    answer = json.loads(stack.backup_service(["once", "scheduled"]))
+    [path] = archive.scheduled_archives(clock.home)
+    assert answer["archive"] == path.name and answer["counts"]["annotations"] == 3
+    assert json.loads(stack.backup_service(["count"]))["projects"][0]["title"] == "cells"
+
+
+def test_the_schedule_ends_when_it_is_asked_to(clock: Clock) -> None:
+    environment = {
+        **os.environ,
+        "LABELLOOP_HOME": str(clock.home.root),
+        "PYTHONPATH": str(kept.REPO / "compose"),
+    }
+    command = [sys.executable, "-m", "lifecycle.backup_service", "schedule"]
+    clock.home.backup_status.unlink(missing_ok=True)
+    with subprocess.Popen(command, env=environment) as running:
+        try:
+            for _ in range(100):
+                if read_status(clock.home):
+                    break
+                time.sleep(0.1)
+            running.terminate()
+            assert running.wait(10) == 0
+        finally:
+            running.kill()

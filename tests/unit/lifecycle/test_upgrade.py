@@ -1,0 +1,165 @@
+"""`make upgrade` and `make reset` through their verbs, with a stack that only pretends."""
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import pytest
+from support import kept
+
+from lifecycle import reset as reset_module
+from lifecycle import restore as restore_module
+from lifecycle import upgrade as module
+from lifecycle.console import Failure
+from lifecycle.home import Home
+from lifecycle.reset import reset
+from lifecycle.upgrade import upgrade
+
+
+@pytest.fixture
+def stack(home: Home, monkeypatch: pytest.MonkeyPatch) -> kept.PretendedStack:
+    kept.fill(home)
+    made = kept.PretendedStack(home)
+    for each in (module, restore_module, reset_module):
+        monkeypatch.setattr(each, "running_stack", lambda home, settings: made)
+    monkeypatch.setattr(module, "up", made.up)
+    monkeypatch.setattr(module, "build", lambda home, given: made.calls.append("build"))
+    monkeypatch.setattr(module.volumes, "prepare_volumes", lambda home, settings: None)
+    monkeypatch.setenv("ACCELERATOR", "cpu")
+    monkeypatch.setenv("RUNTIME", "host")
+    return made
+
+
+@pytest.fixture
+def tagged(monkeypatch: pytest.MonkeyPatch, stack: kept.PretendedStack) -> list[tuple[str, str]]:
+    """`docker tag` commands, source and target; there is no image of the ML backend."""
+    tags: list[tuple[str, str]] = []
+
+    def docker(command: Sequence[str]) -> str | None:
+        assert list(command[:2]) == ["docker", "tag"]
+        if "mlbackend:cpu" in command[2]:
+            return None
+        tags.append((command[2], command[3]))
+        return ""
+
+    monkeypatch.setenv("RUNTIME", "docker")
+    monkeypatch.setattr(module, "answer", docker)
+    return tags
+
+
+def test_an_upgrade_backs_up_builds_and_starts(home: Home, stack: kept.PretendedStack) -> None:
+    upgrade(home, {})
+    assert stack.calls == ["once", "build", "start"]
+    assert len(list(home.backups.glob("labelloop-*"))) == 1
+
+
+def test_an_upgrade_that_does_not_start_goes_back(home: Home, stack: kept.PretendedStack) -> None:
+    def migrate_and_fail(home: Home, given: Mapping[str, str]) -> None:
+        kept.annotate(home, 2)
+        raise Failure("labelstudio is unhealthy")
+
+    before = kept.state(home)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "up", migrate_and_fail)
+        with pytest.raises(
+            Failure, match=r"(?s)labelstudio is unhealthy.*former state .* is back.*git checkout"
+        ):
+            upgrade(home, {})
+    assert stack.calls == ["once", "build", "stop", "stop", "start"]
+    after = kept.state(home)
+    before.pop("volumes/rounds/worker.lock")
+    assert after == before
+
+
+def test_the_former_images_keep_a_name_and_get_theirs_back(
+    home: Home, stack: kept.PretendedStack, tagged: list[tuple[str, str]]
+) -> None:
+    stack.wrong = [Failure("unhealthy")]
+    with pytest.raises(Failure, match=r"(?s)The former images run on the former state"):
+        upgrade(home, {})
+    assert tagged == [
+        ("labelloop/labelstudio", "labelloop/labelstudio:previous"),
+        ("labelloop/trainer:cpu", "labelloop/trainer:previous"),
+        ("labelloop/labelstudio:previous", "labelloop/labelstudio"),
+        ("labelloop/trainer:previous", "labelloop/trainer:cpu"),
+    ]
+
+
+def test_a_build_that_fails_leaves_what_runs(
+    home: Home, stack: kept.PretendedStack, tagged: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(home: Home, given: Mapping[str, str]) -> None:
+        raise Failure("building the image trainer failed")
+
+    monkeypatch.setattr(module, "build", fail)
+    with pytest.raises(Failure, match=r"(?s)building the image.*what ran runs on"):
+        upgrade(home, {})
+    assert stack.calls == ["once"]
+    assert tagged[-1] == ("labelloop/trainer:previous", "labelloop/trainer:cpu")
+
+
+def test_no_upgrade_without_a_backup(home: Home, stack: kept.PretendedStack) -> None:
+    home.database.write_bytes(b"no database")
+    with pytest.raises(Failure, match="not a database"):
+        upgrade(home, {})
+    assert stack.calls == ["once"]
+
+
+def test_a_reset_backs_up_and_leaves_images_secrets_and_settings(
+    home: Home, stack: kept.PretendedStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = kept.state(home)
+    reset(home, {"YES": "1"})
+    told = capsys.readouterr().out
+    assert "cells: 3 annotations" in told and "2 versions in 1 projects" in told
+    assert kept.state(home) == {
+        name: data for name, data in before.items() if name.startswith(("volumes/images", "configs", ".env"))
+    }
+    assert stack.calls == ["count", "once", "stop"]
+    assert len(list(home.backups.glob("labelloop-*"))) == 1
+
+
+def test_a_reset_without_a_backup_has_to_be_asked_for(home: Home, stack: kept.PretendedStack) -> None:
+    reset(home, {"YES": "1", "BACKUP": "0"})
+    assert stack.calls == ["count", "stop"]
+
+
+def test_nothing_is_deleted_when_the_backup_fails(home: Home, stack: kept.PretendedStack) -> None:
+    home.database.write_bytes(b"no database")
+    with pytest.raises(Failure, match="not a database"):
+        reset(home, {"YES": "1"})
+    assert (home.volumes / "models/1/champion").exists()
+
+
+def test_a_reset_wants_a_terminal(
+    home: Home, stack: kept.PretendedStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    with pytest.raises(Failure, match="no terminal"):
+        reset(home, {})
+    assert stack.calls == []
+
+
+@pytest.mark.parametrize(("answers", "calls"), [(["", "no"], ["count", "once"]), (["n", "yes"], ["count"])])
+def test_a_reset_wants_its_word(
+    home: Home,
+    stack: kept.PretendedStack,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[str],
+    calls: list[str],
+) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda prompt: answers.pop(0))
+    before = kept.state(home)
+    with pytest.raises(Failure, match="found another word"):
+        reset(home, {})
+    assert kept.state(home) == before
+    assert stack.calls == calls
+
+
+def test_the_word_resets(home: Home, stack: kept.PretendedStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = ["", "reset"]
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda prompt: answers.pop(0))
+    reset(home, {})
+    assert not home.database.exists()
+    assert stack.calls == ["count", "once", "stop"]
