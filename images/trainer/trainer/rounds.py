@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from trainer.database import reading, writing
+from trainer.database import reading, set_aside, writing
 
 
 class State(StrEnum):
@@ -122,12 +122,32 @@ class Rounds:
         self.root = root
         self.path = root / "rounds.sqlite3"
         root.mkdir(parents=True, exist_ok=True)
+        try:
+            self._create()
+        except sqlite3.DatabaseError:
+            self.mend()
+
+    def mend(self) -> None:
+        """Begins a new table when the file is damaged: the history is lost, and an open round with it."""
+        set_aside(self.path)
+        self._create()
+
+    def damaged(self) -> list[Path]:
+        """Files that `mend` set aside."""
+        return [path for path in self.root.glob(f"{self.path.name}.damaged-*") if path.name[-1].isdigit()]
+
+    def _create(self) -> None:
+        """Numbers go on behind those of the folders: a round must not take up what another left in its."""
         with writing(self.path) as connection:
             if (
                 connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'one_open_round'").fetchone()
                 is None
             ):
                 connection.executescript(_SCHEMA)
+                newest = max(
+                    (int(path.name) for path in self.root.glob("[0-9]*") if path.name.isdigit()), default=0
+                )
+                connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('rounds', ?)", (newest,))
 
     def folder(self, round_id: int) -> Path:
         """Where a round keeps its snapshot, log, metrics and checkpoints; need not exist yet."""
