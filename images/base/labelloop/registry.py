@@ -181,7 +181,8 @@ class ProjectModels:
             reason = f"{self._pointer} is missing"
         except RegistryError as error:
             reason = str(error)
-        for version in (self._copied(), *reversed(self.versions())):
+        copied = self._copied()
+        for version in sorted(reversed(self.versions()), key=lambda version: version != copied):
             try:
                 self.check(version)
             except RegistryError:
@@ -192,11 +193,11 @@ class ProjectModels:
         return None
 
     def _copied(self) -> str:
-        """What the pointer's copy names, whether it is there or not."""
+        """What the pointer's copy names, whether it is there or not; empty without one."""
         try:
-            return self._copy.read_bytes().decode("ascii", "replace").strip()[:40] or "none"
+            return self._copy.read_text(encoding="utf-8", errors="replace").strip()
         except OSError:
-            return "none"
+            return ""
 
     def write(self, card: Card, config_text: str, weights: Path) -> str:
         """Adds a version and returns its name; the champion stays as it is.
