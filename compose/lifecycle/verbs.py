@@ -14,7 +14,7 @@ from lifecycle.home import Home
 from lifecycle.lock import lock
 from lifecycle.runtime import running_stack
 from lifecycle.simulate import simulate
-from lifecycle.testing import bench, lint, test
+from lifecycle.testing import bench, faults, lint, load, test
 from lifecycle.up import build, up
 
 Given = Mapping[str, str]
@@ -111,7 +111,9 @@ VERBS: dict[str, Callable[[Home, Given], None]] = {
     "export": _export,
     "simulate": simulate,
     "test": test,
+    "faults": faults,
     "bench": bench,
+    "load": load,
     "lint": lint,
     "lock": _lock,
 }

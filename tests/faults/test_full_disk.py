@@ -23,10 +23,10 @@ SIZE = "8m"
 
 
 @contextmanager
-def small_disk(folder: Path) -> Iterator[Callable[[], Path]]:
-    """A file system of 8 MB at `folder`; what it gives fills it up and returns the file that does."""
+def small_disk(folder: Path, size: str = SIZE) -> Iterator[Callable[[], Path]]:
+    """A file system of that size at `folder`; what it gives fills it up and returns the file that does."""
     folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "labelloop-test", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "labelloop-test", str(folder)], check=True)
 
     def fill() -> Path:
         filler = folder / "filler"

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from faults.conftest import KILLS
 from faults.loop import PROJECT, QuickLoop
+from support.quick import STEPS
 
 from trainer.rounds import State
 
@@ -15,6 +16,7 @@ VICTIMS = ("worker", "stages", "backend")
 STAGES = ("import", "pre-labelling", "snapshot", "training", "evaluation", "promotion")
 STOPPED_S = 2.5
 SETTLE_EVERY = 15
+AIM_S = 2.0
 
 
 @pytest.mark.matrix
@@ -67,11 +69,12 @@ def test_random_kills(loop: QuickLoop, rng: random.Random, capsys: pytest.Captur
         if loop.rounds.open_round(PROJECT) is None:
             loop.request_round()
             loop.add_task(labelled=rng.random() < 0.5)
-        time.sleep(rng.uniform(0.0, 1.5))
+        come_to(loop, rng.choice((None, *STEPS)))
+        time.sleep(rng.uniform(0.0, 0.3))
         victim = rng.choice(VICTIMS)
         round_ = loop.rounds.open_round(PROJECT)
         if victim != "stages" or loop.stages():
-            killed[victim, round_.state if round_ else "between rounds"] += 1
+            killed[victim, str(round_.state) if round_ else "between rounds"] += 1
             loop.end(victim, signal.SIGKILL)
         if sum(killed.values()) % SETTLE_EVERY == 0:
             loop.heal()
@@ -84,3 +87,13 @@ def test_random_kills(loop: QuickLoop, rng: random.Random, capsys: pytest.Captur
         twice = round_.state is State.FAILED and "SIGKILL" in (round_.error or "")
         assert round_.state is State.PROMOTED or twice, round_
     assert states["promoted"]
+
+
+def come_to(loop: QuickLoop, step: str | None) -> None:
+    """Waits until the round is about to do `step`, though not for ever: another one may be on its way."""
+    (loop.home / "at").unlink(missing_ok=True)
+    deadline = time.monotonic() + AIM_S
+    while step is not None and time.monotonic() < deadline:
+        if (loop.home / "at").exists() and (loop.home / "at").read_text() == step:
+            return
+        time.sleep(0.01)

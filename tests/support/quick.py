@@ -5,6 +5,7 @@ steps that take minutes are replaced, by ones that take QUICK_STEP_S. A step wai
 LABELLOOP_HOME names it, and says in the file `at` that it has come there.
 """
 
+import logging
 import os
 import sys
 import time
@@ -123,6 +124,7 @@ def backend() -> int:
     from labelloop.registry import Card
     from mlbackend.app import create_app
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     host, _, port = os.environ["MLBACKEND_BIND"].rpartition(":")
 
     def load(folder: Path) -> FakeDetector:
