@@ -20,6 +20,8 @@ from trainer.job import JOB, Job, JobError
 from trainer.rounds import Round, Rounds, State
 from trainer.snapshot import SNAPSHOT, SnapshotError, take
 
+pytestmark = pytest.mark.matrix
+
 GARBAGE = b"\x00\xffgarbage\n" * 800
 
 

@@ -17,7 +17,10 @@ from labelloop.files import write_text
 from trainer import health
 from trainer.rounds import State
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system")
+pytestmark = [
+    pytest.mark.matrix,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system"),
+]
 
 SIZE = "8m"
 

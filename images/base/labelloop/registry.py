@@ -181,8 +181,8 @@ class ProjectModels:
             reason = f"{self._pointer} is missing"
         except RegistryError as error:
             reason = str(error)
-        copied = self._copied()
-        for version in sorted(reversed(self.versions()), key=lambda version: version != copied):
+        copied, newest_first = self._copied(), self.versions()[::-1]
+        for version in sorted(newest_first, key=lambda version: version != copied):
             try:
                 self.check(version)
             except RegistryError:
