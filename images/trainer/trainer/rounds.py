@@ -76,7 +76,7 @@ class Round:
 
 
 _COLUMNS = tuple(field.name for field in fields(Round))
-_SCHEMA = f"""
+_TABLE = """
 CREATE TABLE IF NOT EXISTS rounds (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     project INTEGER NOT NULL,
@@ -94,9 +94,15 @@ CREATE TABLE IF NOT EXISTS rounds (
     error TEXT,
     cancel_requested INTEGER NOT NULL DEFAULT 0,
     labelled INTEGER
-);
+)
+"""
+_ONE_OPEN_ROUND = f"""
 CREATE UNIQUE INDEX IF NOT EXISTS one_open_round ON rounds (project)
-    WHERE state IN ({", ".join(f"'{state}'" for state in OPEN)});
+    WHERE state IN ({", ".join(f"'{state}'" for state in OPEN)})
+"""
+_NUMBER_ON = """
+INSERT INTO sqlite_sequence (name, seq)
+SELECT 'rounds', ? WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'rounds')
 """
 
 
@@ -143,11 +149,10 @@ class Rounds:
                 connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'one_open_round'").fetchone()
                 is None
             ):
-                connection.executescript(_SCHEMA)
-                newest = max(
-                    (int(path.name) for path in self.root.glob("[0-9]*") if path.name.isdigit()), default=0
-                )
-                connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('rounds', ?)", (newest,))
+                folders = [int(path.name) for path in self.root.glob("[0-9]*") if path.name.isdigit()]
+                connection.execute(_TABLE)
+                connection.execute(_ONE_OPEN_ROUND)
+                connection.execute(_NUMBER_ON, (max(folders, default=0),))
 
     def folder(self, round_id: int) -> Path:
         """Where a round keeps its snapshot, log, metrics and checkpoints; need not exist yet."""

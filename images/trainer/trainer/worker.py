@@ -127,9 +127,10 @@ class Worker:
     def _in_service(self, project_id: int) -> str | None:
         """The champion, put right when it, or a file of it, has changed and cannot serve."""
         models = self._registry.project(project_id)
-        if self._stamps.get(project_id) != models.stamp():
+        stamp = models.stamp()
+        if self._stamps.get(project_id) != stamp:
             self._champions[project_id] = models.mend()
-            self._stamps[project_id] = models.stamp()
+            self._stamps[project_id] = stamp
             self.predicting.poke()
         return self._champions[project_id]
 
