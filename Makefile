@@ -1,9 +1,8 @@
 # Every operation of the appliance. Settings given here are kept: `make up DETECTOR=yolox_s PORT=8081`.
 .DEFAULT_GOAL := help
-.PHONY: help up down restart status logs import predict retrain cancel models rollback export backup restore upgrade reset rotate-secrets simulate build test bench lint sbom audit lock
-
 LIFECYCLE := @python3 compose/lifecycle
-TARGETS := up down restart status logs import predict retrain cancel models rollback export backup restore upgrade reset rotate-secrets simulate build test bench lint sbom audit lock
+TARGETS := $(filter-out help,$(shell sed -n 's/^\([a-z-]*\): .*/\1/p' $(firstword $(MAKEFILE_LIST))))
+.PHONY: help $(TARGETS)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +31,9 @@ simulate: ## Measure the clicks that the loop saves on a COCO folder: COCO=DIR, 
 
 build: ## Build the images (or the host's environments) without starting
 test: ## Lint, then all tests; TESTS="tests/unit -k boxes" runs those alone
+faults: ## Kill, stop, fill and damage everything: it heals; SEED=, KILLS=200
 bench: ## Measure against the alternatives: ratios, build/bench/bench.json and bench.png; ONLY=startup COCO=DIR
+load: ## Prediction and labelling load on a throw-away stack: SECONDS=300, LABELLERS=20, TASKS=20000
 lint: ## ruff and mypy --strict
 sbom: ## What is in each image, as CycloneDX: build/sbom/<image>.cdx.json
 audit: ## Ask a vulnerability database about every locked package; says so when it can't be reached

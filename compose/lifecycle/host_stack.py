@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn, Optional
 
 from lifecycle import backup_service, orphans
-from lifecycle.console import Board, Failure
+from lifecycle.console import Board, Failure, note
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
@@ -79,6 +79,9 @@ class HostStack:
             orphans.end(self._home.run)
             self._launch()
             marker.write_text(fingerprint)
+        elif given_up := self._programs_given_up():
+            note(f"{', '.join(given_up)} ended again and again: another try")
+            self._supervisorctl("start", *given_up)
         self._wait()
 
     def is_running(self) -> bool:
@@ -245,15 +248,17 @@ class HostStack:
 
     def _programs_given_up(self) -> list[str]:
         """Programs that ended again and again."""
-        command = [
-            str(self._home.venvs / "ml/bin/supervisorctl"),
-            "--configuration",
-            str(self._home.run / "supervisord.conf"),
-            "status",
-        ]
-        # Its exit status says nothing: the provisioner does not run any more once it is done.
-        told = subprocess.run(command, capture_output=True, text=True, env=self._environment()).stdout
-        return [row.split()[0] for row in told.splitlines() if " FATAL " in row]
+        return [row.split()[0] for row in self._supervisorctl("status").splitlines() if " FATAL " in row]
+
+    def _supervisorctl(self, *command: str) -> str:
+        """What it prints. Its exit status says nothing: the provisioner ends once it is done."""
+        program, config = self._home.venvs / "ml/bin/supervisorctl", self._home.run / "supervisord.conf"
+        return subprocess.run(
+            [str(program), "--configuration", str(config), *command],
+            capture_output=True,
+            text=True,
+            env=self._environment(),
+        ).stdout
 
     def _environment(self) -> dict[str, str]:
         """What the images and docker-compose.yml give the programs, with this host's paths and ports."""

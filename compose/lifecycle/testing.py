@@ -15,7 +15,7 @@ from lifecycle.runtime import choose_accelerator, choose_architecture
 from lifecycle.shell import run
 
 # In the order of cost: what is cheap fails first.
-_SUITES = ("tests/unit", "tests/contract", "tests/integration", "tests/e2e")
+_SUITES = ("tests/unit", "tests/contract", "tests/integration", "tests/faults", "tests/e2e")
 _CODE = (
     "compose/lifecycle",
     "images/base/labelloop",
@@ -57,6 +57,20 @@ def test(home: Home, given: Mapping[str, str]) -> None:
         raise Failure(f"pytest ended with {done.returncode}", do="The first failure is above.")
 
 
+def faults(home: Home, given: Mapping[str, str]) -> None:
+    """The whole fault matrix, of which `make test` runs a few rows: SEED repeats a run, KILLS is how many."""
+    known = ("SEED", "KILLS")
+    wrong = [name for name, value in given.items() if name not in known or not value.isdigit()]
+    if wrong:
+        raise Failure(
+            "make faults",
+            found=f"{wrong[0]}={given[wrong[0]]}",
+            needed=f"whole numbers for {', '.join(known)}",
+        )
+    os.environ.update({"FAULTS": "all", **given})
+    test(home, {"TESTS": "tests/faults"})
+
+
 def bench(home: Home, given: Mapping[str, str]) -> None:
     """The benchmarks of tests/bench; what they take is theirs to check."""
     venvs.ensure_labelstudio(home)
@@ -68,6 +82,11 @@ def bench(home: Home, given: Mapping[str, str]) -> None:
     done = subprocess.run(command, cwd=home.root, env=environment)
     if done.returncode != 0:
         raise Failure(f"the benchmarks ended with {done.returncode}", do="The reason is above.")
+
+
+def load(home: Home, given: Mapping[str, str]) -> None:
+    """The load section of the benchmarks, which is not among those of `make bench`."""
+    bench(home, {"OUT": str(home.root / "build" / "bench" / "load"), **given, "ONLY": "load"})
 
 
 def _programs(home: Home, venv: Path) -> dict[str, str]:

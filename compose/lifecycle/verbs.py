@@ -20,7 +20,7 @@ from lifecycle.rotate import rotate
 from lifecycle.runtime import running_stack
 from lifecycle.sbom import sbom
 from lifecycle.simulate import simulate
-from lifecycle.testing import bench, lint, test
+from lifecycle.testing import bench, faults, lint, load, test
 from lifecycle.up import build, up
 from lifecycle.upgrade import upgrade
 
@@ -124,7 +124,9 @@ VERBS: dict[str, Callable[[Home, Given], None]] = {
     "simulate": simulate,
     "rotate-secrets": rotate,
     "test": test,
+    "faults": faults,
     "bench": bench,
+    "load": load,
     "lint": lint,
     "sbom": sbom,
     "audit": audit,

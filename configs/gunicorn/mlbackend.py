@@ -14,10 +14,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 bind = os.environ.get("MLBACKEND_BIND", "127.0.0.1:9090")
 wsgi_app = "mlbackend.app:serve()"
 
-# One process holds the models; its threads answer /health and /setup while a batch is predicted.
+# One process holds the models; its threads answer /health and /setup while batches are predicted and others
+# wait for their turn. Label Studio gives /health one second: there must be a thread left for it.
 workers = 1
 worker_class = "gthread"
-threads = 8
+threads = 96
 preload_app = False
 
 # Of the worker's own silence, not of a request: a batch runs on another thread, for as long as it takes.

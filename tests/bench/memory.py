@@ -1,5 +1,6 @@
 """Memory of processes, from /proc."""
 
+import os
 from pathlib import Path
 
 
@@ -9,3 +10,12 @@ def peak_mb(pid: int | str = "self") -> float:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6
     raise ValueError(f"process {pid} tells no VmHWM")
+
+
+def resident_mb(pid: int) -> float:
+    """The resident memory that a process has now, in MB; 0 when it is gone."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except FileNotFoundError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

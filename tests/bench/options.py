@@ -24,7 +24,8 @@ class Options(BaseModel):
     only: sections to run; all of them when empty. coco: a folder with images/ and <split>.json of COCO's
     format, for the sections that need real data. predicted: of training and simulation, the starting model's
     classes for its labels, "raccoon=cat,dog,bear". seeds, labels: of the training and simulation sections.
-    sizes: task counts of the growth section. threads: of every party that is compared. runtime: `docker` or
+    sizes: task counts of the growth section. seconds, clients, labellers, tasks: of the load section; tasks=0
+    leaves the many tasks out. threads: of every party that is compared. runtime: `docker` or
     `host` by the time a section sees it. out: where bench.json and bench.png go.
     """
 
@@ -36,6 +37,10 @@ class Options(BaseModel):
     seeds: Numbers = (0, 1, 2)
     labels: Numbers = (10, 40, 160)
     sizes: Numbers = (1_000, 3_000, 10_000)
+    seconds: int = Field(300, ge=10)
+    clients: int = Field(64, ge=1)
+    labellers: int = Field(20, ge=1)
+    tasks: int = Field(20_000, ge=0)
     threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
     runtime: Literal["auto", "docker", "host"] = "auto"
     out: Path = REPO / "build" / "bench"

@@ -10,47 +10,16 @@ from itertools import islice
 
 import pytest
 from support import shapes
+from support.consistency import check_consistent, everything_pre_labelled, rounds_of
 from support.stack import Stack, wait_for
 
-from labelloop.registry import Card, Registry, sha256_file
-from labelloop.studio import UNLABELLED, without_prediction_of
+from labelloop.studio import UNLABELLED
 
 SERVICES = ("labelstudio", "mlbackend", "trainer")
 CARRIES_ON_WITHIN_S = 240
 
 
 STAGES = ("requested", "snapshotting", "training", "evaluating")
-
-
-def rounds_of(stack: Stack) -> list[tuple[str, str | None]]:
-    """Every round's state and error, oldest first."""
-    rows = stack.query("trainer", "rounds/rounds.sqlite3", "select state, error from rounds order by id")
-    return [(state, error) for state, error in rows]
-
-
-def check_consistent(stack: Stack) -> None:
-    """Whole databases, whole versions, a pointer to one of them, every task predicted once by each
-    version."""
-    for service, path in (
-        ("labelstudio", "labelstudio/label_studio.sqlite3"),
-        ("trainer", "rounds/rounds.sqlite3"),
-    ):
-        assert stack.query(service, path, "pragma integrity_check") == [["ok"]], path
-    models = Registry(stack.home / "volumes/models").project(1)
-    assert models.champion() in models.versions()
-    for version in models.versions():
-        card = Card.model_validate_json((models.folder(version) / "card.json").read_bytes())
-        assert sha256_file(models.folder(version) / "weights.pth") == card.weights_sha256
-    for task, rows in stack.predictions().items():
-        versions = [row["model_version"] for row in rows]
-        assert len(versions) == len(set(versions)), f"task {task} has {versions}"
-
-
-def everything_pre_labelled(stack: Stack) -> bool:
-    champion = Registry(stack.home / "volumes/models").project(1).champion() or ""
-    studio = stack.studio()
-    done = not studio.count_tasks(1, UNLABELLED, without_prediction_of(champion))
-    return done and studio.project(1)["model_version"] == champion
 
 
 def test_import_and_pre_labelling_carry_on(stack: Stack) -> None:

@@ -5,6 +5,7 @@ storage.
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -155,7 +156,8 @@ class Served:
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                with suppress(ConnectionError):  # who asked may have been killed meanwhile
+                    self.wfile.write(content)
 
             do_GET = do_POST = do_PATCH = do_DELETE = _handle
 

@@ -4,10 +4,12 @@ run by `make`."""
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -125,6 +127,34 @@ class Stack:
             command = [".venv/ml/bin/supervisorctl", "--configuration", config, "signal", "KILL", program]
         done = subprocess.run(command, cwd=self.home, check=False, capture_output=True, text=True, timeout=60)
         return done.returncode == 0 and "ERROR" not in done.stdout
+
+    def freeze(self, service: str, seconds: float) -> None:
+        """Stops a service, with all its processes, for so long (SIGSTOP, SIGCONT)."""
+        if self.runtime == "docker":
+            compose = ["docker", "compose", "--project-name", self.name]
+            subprocess.run([*compose, "pause", service], cwd=self.home, check=True, capture_output=True)
+            time.sleep(seconds)
+            subprocess.run([*compose, "unpause", service], cwd=self.home, check=True, capture_output=True)
+            return
+        pid = self._supervisorctl("pid", "worker" if service == "trainer" else service)
+        if not pid.isdigit() or pid == "0":
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(int(pid), signal.SIGSTOP)
+            time.sleep(seconds)
+            os.killpg(int(pid), signal.SIGCONT)
+
+    def pids(self, service: str) -> list[int]:
+        """Of a service's program and its children; host runtime alone."""
+        pid = self._supervisorctl("pid", "worker" if service == "trainer" else service)
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(number) for number in (pid, *children)]
+
+    def _supervisorctl(self, *arguments: str) -> str:
+        config = str(self.home / "volumes" / "run" / "supervisord.conf")
+        command = [".venv/ml/bin/supervisorctl", "--configuration", config, *arguments]
+        done = subprocess.run(command, cwd=self.home, check=False, capture_output=True, text=True, timeout=60)
+        return done.stdout.strip()
 
     def query(self, service: str, database: str, sql: str) -> list[list[Any]]:
         """The rows that a service sees in a SQLite file below volumes/.

@@ -13,7 +13,7 @@ import numpy as np
 from labelloop import graph
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
-from labelloop.registry import Card, RegistryError
+from labelloop.registry import Card, RegistryError, sha256_file
 from labelloop.settings import Settings
 
 if TYPE_CHECKING:
@@ -145,7 +145,15 @@ class Detector:
 
         if self.device.type != "cpu" or not (folder / graph.XML).exists():
             return
+        expected = {
+            name: digest
+            for name, digest in (self.card.sha256 if self.card else {}).items()
+            if name in graph.FILES
+        }
         try:
+            for name, digest in expected.items():
+                if not (folder / name).is_file() or sha256_file(folder / name) != digest:
+                    raise graph.GraphError(f"{folder / name} is not what it was when the version was written")
             graph.attach(self.model, folder, torch.get_num_threads())
         except graph.GraphError as error:
             log.warning("%s; the network itself serves, at a third of the speed", error)

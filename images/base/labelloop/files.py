@@ -19,7 +19,11 @@ def fsync_dir(folder: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; on a clean exit it is fsynced and takes the name atomically."""
+    """Gives a temporary path beside `path`; on a clean exit it is fsynced and takes the name atomically.
+
+    Raises:
+        OSError: naming `path`; e.g. the disk is full. What is there stays as it is.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(descriptor)
@@ -31,6 +35,10 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.replace(path)
         fsync_dir(path.parent)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise type(error)(error.errno, error.strerror, str(path)) from error
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()

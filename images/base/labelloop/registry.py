@@ -1,13 +1,15 @@
 """The model registry: immutable versions of a project's model, and the pointer to the one in service.
 
-    <models>/<project id>/champion          one line, the name of the version in service
+    <models>/<project id>/champion          one line, the name of the version in service; .champion is a copy
     <models>/<project id>/v0007/            config.py, weights.pth, card.json, graph.xml, graph.bin
 
 A version is written under a temporary name, fsynced and renamed, the pointer is replaced atomically: a
-reader sees all of a version or none of it.
+reader sees all of a version or none of it. Where the pointer, or the version it names, is damaged all the
+same, `mend` puts the version of the copy, or else the newest whole one, into service.
 """
 
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+log = logging.getLogger(__name__)
+
 STARTING_VERSION = "v0000"
+_CONFIG, _WEIGHTS, _CARD = "config.py", "weights.pth", "card.json"
 _VERSION = re.compile(r"v\d{4,}")
 _TEMPORARY = ".writing-"
 
@@ -37,7 +42,10 @@ class RegistryError(RuntimeError):
 
 
 class Card(BaseModel):
-    """What is known of a version. graph: how its graph compares with the network, or why it has none."""
+    """What is known of a version. graph: how its graph compares with the network, or why it has none.
+
+    sha256: of the other files beside the card, by name.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -48,6 +56,7 @@ class Card(BaseModel):
     detector: str
     classes: list[str]
     weights_sha256: str = ""
+    sha256: dict[str, str] = Field(default_factory=dict)
     start_weights: str = ""
     dataset_fingerprint: str | None = None
     images: int = 0
@@ -82,6 +91,10 @@ class ProjectModels:
     @property
     def _pointer(self) -> Path:
         return self.path / "champion"
+
+    @property
+    def _copy(self) -> Path:
+        return self.path / ".champion"
 
     def folder(self, version: str) -> Path:
         return self.path / version
@@ -118,15 +131,73 @@ class ProjectModels:
 
     def card(self, version: str) -> Card:
         """Raises RegistryError when the version has no card that can be read."""
-        path = self.folder(version) / "card.json"
+        path = self.folder(version) / _CARD
         try:
             return Card.model_validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:
             raise RegistryError(f"{path} cannot be read: {error}. {self._way_out()}") from error
 
-    def of_round(self, round_id: int) -> str | None:
-        """The version that a round wrote, if it came that far."""
-        return next((v for v in reversed(self.versions()) if self.card(v).round == round_id), None)
+    def of_round(self, round_id: int, weights_sha256: str) -> str | None:
+        """The version that a round wrote of these weights, if it came that far.
+
+        The number alone would not tell: rounds are counted anew when their table is lost.
+        """
+        for version in reversed(self.versions()):
+            try:
+                card = self.card(version)
+            except RegistryError:
+                continue
+            if (card.round, card.weights_sha256) == (round_id, weights_sha256):
+                return version
+        return None
+
+    def check(self, version: str) -> Card:
+        """The card of a version that can serve. A damaged graph is no hindrance: the network serves without.
+
+        Raises:
+            RegistryError: config, weights or card are missing, or not what they were when it was written.
+        """
+        card, folder = self.card(version), self.folder(version)
+        for name, expected in {_CONFIG: card.sha256.get(_CONFIG), _WEIGHTS: card.weights_sha256}.items():
+            if not (folder / name).is_file():
+                raise RegistryError(f"{folder / name} is missing. {self._way_out()}")
+            if expected and sha256_file(folder / name) != expected:
+                raise RegistryError(
+                    f"{folder / name} is damaged: its sha256 is not the one in card.json. {self._way_out()}"
+                )
+        return card
+
+    def mend(self) -> str | None:
+        """The version in service; when it cannot serve, another one that can is put into service first.
+
+        That is the one that the pointer's copy names, or else the newest: only versions that were promoted
+        are here. None when there is none that can serve.
+        """
+        try:
+            champion = self.champion()
+            if champion is not None:
+                self.check(champion)
+                return champion
+            reason = f"{self._pointer} is missing"
+        except RegistryError as error:
+            reason = str(error)
+        copied, newest_first = self._copied(), self.versions()[::-1]
+        for version in sorted(newest_first, key=lambda version: version != copied):
+            try:
+                self.check(version)
+            except RegistryError:
+                continue
+            log.error("%s %s takes its place.", reason, version)
+            self.promote(version)
+            return version
+        return None
+
+    def _copied(self) -> str:
+        """What the pointer's copy names, whether it is there or not; empty without one."""
+        try:
+            return self._copy.read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            return ""
 
     def write(self, card: Card, config_text: str, weights: Path) -> str:
         """Adds a version and returns its name; the champion stays as it is.
@@ -139,20 +210,28 @@ class ProjectModels:
         existing = self.versions()
         name = f"v{int(existing[-1][1:]) + 1:04d}" if existing else STARTING_VERSION
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.path))
-        temporary.chmod(0o755)
-        _link_or_copy(weights, temporary / "weights.pth")
-        for part in graph.FILES:
-            if (weights.parent / part).is_file():
-                _link_or_copy(weights.parent / part, temporary / part)
-        complete = card.model_copy(
-            update={"version": name, "weights_sha256": sha256_file(temporary / "weights.pth")}
-        )
-        write_text(temporary / "config.py", config_text)
-        write_text(temporary / "card.json", complete.model_dump_json(indent=2) + "\n")
-        fsync_dir(temporary)
-        temporary.rename(self.folder(name))
+        try:
+            temporary.chmod(0o755)
+            self._fill(temporary, card.model_copy(update={"version": name}), config_text, weights)
+            temporary.rename(self.folder(name))
+        except OSError:
+            # Where the disk is full, half a version must not keep it so.
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         fsync_dir(self.path)
         return name
+
+    @staticmethod
+    def _fill(folder: Path, card: Card, config_text: str, weights: Path) -> None:
+        _link_or_copy(weights, folder / _WEIGHTS)
+        write_text(folder / _CONFIG, config_text)
+        for part in graph.FILES:
+            if (weights.parent / part).is_file():
+                _link_or_copy(weights.parent / part, folder / part)
+        digests = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
+        complete = card.model_copy(update={"weights_sha256": digests.pop(_WEIGHTS), "sha256": digests})
+        write_text(folder / _CARD, complete.model_dump_json(indent=2) + "\n")
+        fsync_dir(folder)
 
     def _clear_unfinished(self) -> None:
         for leftover in self.path.glob(f"{_TEMPORARY}*"):
@@ -166,7 +245,24 @@ class ProjectModels:
         """
         if version not in self.versions():
             raise RegistryError(f"{version} is no version of project {self.path.name}. {self._way_out()}")
-        write_text(self._pointer, version + "\n")
+        for file in (self._pointer, self._copy):
+            write_text(file, version + "\n")
+
+    def stamp(self) -> tuple[object, ...]:
+        """Changes whenever the pointer moves, or a file that `check` looks at changes; a few stats."""
+        stamps: list[object] = [self.champion_stamp()]
+        try:
+            folder = self.folder(self.champion() or "none")
+        except RegistryError:
+            return tuple(stamps)
+        for name in (_CONFIG, _WEIGHTS, _CARD):
+            try:
+                stat = (folder / name).stat()
+            except OSError:
+                stamps.append(None)
+            else:
+                stamps.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
+        return tuple(stamps)
 
     def champion_stamp(self) -> tuple[int, int] | None:
         """Changes whenever the pointer moves; a stat, no read."""

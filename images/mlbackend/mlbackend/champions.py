@@ -6,13 +6,12 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
-from labelloop.registry import Registry, RegistryError, sha256_file
+from labelloop.registry import Registry, RegistryError
 from mlbackend.champion import Champion, Detects, LoadDetector
 from mlbackend.errors import BackendError
 from mlbackend.loading import ImageLoader
@@ -174,7 +173,7 @@ class Champions:
         if place.champion is not None and place.champion.version == version:
             return place.champion
         folder = models.folder(version)
-        check_weights(folder, models.card(version).weights_sha256)
+        models.check(version)
         detector = self._load_detector(folder)
         # Not in the lane: the first pass takes longest, and what serves goes on meanwhile.
         detector.predict([np.zeros((_WARM_UP_SIDE, _WARM_UP_SIDE, 3), dtype=np.uint8)])
@@ -188,15 +187,3 @@ class Champions:
         for place in sorted(loaded, key=lambda place: place.used_at)[: max(excess, 0)]:
             log.info("project %d: its model makes room for project %d's", place.project_id, newest.project_id)
             place.champion, place.error, place.seen = None, "", _NEVER
-
-
-def check_weights(folder: Path, sha256: str) -> None:
-    """Raises RegistryError when weights.pth isn't what card.json says it is."""
-    weights = folder / "weights.pth"
-    if not weights.is_file():
-        raise RegistryError(f"{weights} is missing. Choose another version with `make rollback VERSION=…`.")
-    if sha256 and sha256_file(weights) != sha256:
-        raise RegistryError(
-            f"{weights} is damaged: its sha256 is not the one in card.json. "
-            "Choose another version with `make rollback VERSION=…`."
-        )

@@ -220,7 +220,7 @@ def rollback(version: str, project: ProjectOption = None) -> None:
         if before == version:
             display.say(f"{version} is in service already.")
             return
-        versions.card(version)
+        versions.check(version)
         versions.promote(version)
         display.say(f"Champion of project {chosen['id']} ({chosen['title']}): {before or 'none'} → {version}")
         open_round = loop.rounds.open_round(chosen["id"])

@@ -1,5 +1,6 @@
 """Whether the trainer can do its work; `python -m trainer.health` is the container's health check."""
 
+import shutil
 import sys
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from trainer.env import get_settings
 TIMEOUT_S = 4.0
 LOOPBACK = "127.0.0.1"
 ANY = ("0.0.0.0", "::")
+FULL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -36,25 +38,41 @@ def worker_problems(beat: heartbeat.Heartbeat | None) -> list[str]:
     if beat is None:
         return ["the worker has not started yet"]
     if not beat.fresh:
-        return [f"the worker gave its last sign of life {beat.age_s:.0f} s ago"]
+        return [
+            f"the worker gave its last sign of life {beat.age_s:.0f} s ago"
+            if beat.age_s > 0
+            else f"the worker's last sign of life is dated {-beat.age_s:.0f} s ahead of the clock"
+        ]
     if beat.projects is None:
         return [
             "the worker has not seen Label Studio's projects yet: "
             + beat.errors.get("projects", "it is looking")
         ]
-    return [
+    rounds = [f"rounds cannot be tended: {beat.errors['rounds']}"] if "rounds" in beat.errors else []
+    return rounds + [
         f"project {project} has no starting model yet: {beat.errors.get('projects', 'it is being written')}"
         for project, champion in beat.projects.items()
         if champion is None
     ]
 
 
+def full_disks(settings: Settings) -> list[str]:
+    """The folders of state that nothing can be written to any more."""
+    folders = (settings.rounds_dir, settings.models_dir, settings.cache_dir)
+    return [
+        f"the disk of {folder} is full: make room, and the rest heals by itself"
+        for folder in folders
+        if folder.is_dir() and shutil.disk_usage(folder).free < FULL_BYTES
+    ]
+
+
 def look(settings: Settings) -> Health:
-    """Worker alive, Label Studio reachable, a champion for every project."""
+    """Worker alive, Label Studio reachable, a champion for every project, room on the disk."""
     beat = heartbeat.read(settings.rounds_dir)
     problems = worker_problems(beat)
     if not Studio(settings.labelstudio_url, "").healthy():
         problems.append(f"Label Studio does not answer at {settings.labelstudio_url}/health")
+    problems += full_disks(settings)
     return Health(problems, beat.projects if beat and beat.projects else {})
 
 

@@ -29,7 +29,8 @@ class Heartbeat:
 
     @property
     def fresh(self) -> bool:
-        return self.age_s <= STALE_S
+        """Not one dated in the future, either: a live worker replaces it soon after the clock is set back."""
+        return -BEAT_S <= self.age_s <= STALE_S
 
 
 def _path(rounds_dir: Path) -> Path:

@@ -5,6 +5,7 @@ What was seen is kept in one SQLite file beside the rounds, so that looking agai
 
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 from labelloop.images import SUFFIXES, ImageError, read_image
 from labelloop.studio import Studio
-from trainer.database import reading, writing
+from trainer.database import reading, set_aside, writing
 from trainer.locks import holding
 
 log = logging.getLogger(__name__)
@@ -89,6 +90,20 @@ class ImageIndex:
         self.images_dir = images_dir
         self.path = rounds_dir / "images.sqlite3"
         rounds_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            self._create()
+        except sqlite3.DatabaseError:
+            self.mend()
+
+    def mend(self) -> None:
+        """Makes a damaged index anew; the next look at the folder fills it."""
+        aside = set_aside(self.path)
+        if aside is not None:
+            for leftover in aside.parent.glob(f"{aside.name}*"):
+                leftover.unlink()
+        self._create()
+
+    def _create(self) -> None:
         with writing(self.path) as connection:
             connection.executescript(_SCHEMA)
 
@@ -306,4 +321,5 @@ def _is_syncing(storage: dict[str, Any]) -> bool:
         return False
     times = [(storage.get("meta") or {}).get(name) for name in ("time_queued", "time_last_ping")]
     newest = max((datetime.fromisoformat(time_) for time_ in times if time_), default=None)
-    return newest is not None and (datetime.now(UTC) - newest).total_seconds() < SYNC_SILENCE_S
+    # A clock that was set back dates a dead synchronisation in the future.
+    return newest is not None and abs((datetime.now(UTC) - newest).total_seconds()) < SYNC_SILENCE_S

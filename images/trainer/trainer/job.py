@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from labelloop.files import replacing, write_text
 from labelloop.registry import STARTING_VERSION, ProjectModels, Registry
@@ -20,6 +20,10 @@ LOG = "log.txt"
 METRICS = "metrics.jsonl"
 CHECKPOINT_EVERY_S = 20.0
 SEED = 20
+
+
+class JobError(RuntimeError):
+    """job.json cannot be read."""
 
 
 class Job(BaseModel):
@@ -44,7 +48,13 @@ class Job(BaseModel):
 
     @classmethod
     def load(cls, round_dir: Path) -> "Job":
-        return cls.model_validate_json((round_dir / JOB).read_bytes())
+        """Raises JobError when the file is damaged."""
+        path = round_dir / JOB
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            why = error.errors()[0]["msg"]
+            raise JobError(f"{path} is damaged ({why}); `make retrain` starts a new round") from error
 
 
 def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Snapshot) -> Job:

@@ -50,6 +50,8 @@ def learn(folder: Path, settings: Settings) -> None:
     torch.set_num_threads(job.threads)
     device = "cuda" if job.accelerator == "cuda" and torch.cuda.is_available() else "cpu"
 
+    for leftover in folder.glob(f".{LAST_CHECKPOINT}.*"):  # of a process that was killed
+        leftover.unlink()
     set_random_seed(job.seed)
     config = load_detector_config(job.detector, settings)
     fit_model(config, snapshot.classes)

@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SNAPSHOT_WAIT_S = 600.0
@@ -35,9 +35,9 @@ def holding(
                     file.seek(0)
                     raise Busy(f"{path} is locked by process {file.read(20).strip() or '?'}") from None
                 time.sleep(0.1)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        with suppress(OSError):  # on a full disk the lock holds all the same, without a name
+            file.truncate(0)
+            os.write(file.fileno(), f"{os.getpid()}\n".encode())
         yield
 
 

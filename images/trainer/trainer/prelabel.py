@@ -19,7 +19,7 @@ from labelloop.files import write_text
 from labelloop.labels import parse_label_config
 from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, StudioError, where, with_prediction_of, without_prediction_of
-from trainer.backend import Backend, OtherVersion
+from trainer.backend import Backend, BackendError, OtherVersion
 from trainer.locks import holding
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class Prelabeller:
         done, stored, started = 0, 0, time.monotonic()
         if total:
             log.info("project %d: %d tasks to pre-label with %s", project_id, total, version)
-            self._backend.wait_for(project_id, version, self._backend_wait_s, should_stop)
+            self._wait_for(project_id, version, should_stop)
         for tasks in self._lacking(project_id, version):
             for rows in self._predictions(project, tasks, version):
                 if should_stop():
@@ -151,6 +151,25 @@ class Prelabeller:
         if project.get("model_version") != version:
             self._point_at(project, version)
         return stored
+
+    def _wait_for(self, project_id: int, version: str, should_stop: Callable[[], bool]) -> None:
+        """Until the backend serves `version`: not any longer once another one is the champion.
+
+        Raises:
+            OtherVersion: another one is. BackendError: it does not come to serve it.
+        """
+
+        def superseded() -> bool:
+            return self._registry.project(project_id).champion() != version
+
+        try:
+            self._backend.wait_for(
+                project_id, version, self._backend_wait_s, lambda: should_stop() or superseded()
+            )
+        except BackendError as error:
+            if superseded():
+                raise OtherVersion(f"{version} is the champion no longer") from error
+            raise
 
     def _lacking(self, project_id: int, version: str) -> Iterator[list[Row]]:
         """Tasks without a prediction of `version`, in pages; from the start again until there is none.

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from trainer.database import reading, writing
+from trainer.database import reading, set_aside, writing
 
 
 class State(StrEnum):
@@ -76,7 +76,7 @@ class Round:
 
 
 _COLUMNS = tuple(field.name for field in fields(Round))
-_SCHEMA = f"""
+_TABLE = """
 CREATE TABLE IF NOT EXISTS rounds (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     project INTEGER NOT NULL,
@@ -94,9 +94,15 @@ CREATE TABLE IF NOT EXISTS rounds (
     error TEXT,
     cancel_requested INTEGER NOT NULL DEFAULT 0,
     labelled INTEGER
-);
+)
+"""
+_ONE_OPEN_ROUND = f"""
 CREATE UNIQUE INDEX IF NOT EXISTS one_open_round ON rounds (project)
-    WHERE state IN ({", ".join(f"'{state}'" for state in OPEN)});
+    WHERE state IN ({", ".join(f"'{state}'" for state in OPEN)})
+"""
+_NUMBER_ON = """
+INSERT INTO sqlite_sequence (name, seq)
+SELECT 'rounds', ? WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'rounds')
 """
 
 
@@ -122,12 +128,31 @@ class Rounds:
         self.root = root
         self.path = root / "rounds.sqlite3"
         root.mkdir(parents=True, exist_ok=True)
+        try:
+            self._create()
+        except sqlite3.DatabaseError:
+            self.mend()
+
+    def mend(self) -> None:
+        """Begins a new table when the file is damaged: the history is lost, and an open round with it."""
+        set_aside(self.path)
+        self._create()
+
+    def damaged(self) -> list[Path]:
+        """Files that `mend` set aside."""
+        return [path for path in self.root.glob(f"{self.path.name}.damaged-*") if path.name[-1].isdigit()]
+
+    def _create(self) -> None:
+        """Numbers go on behind those of the folders: a round must not take up what another left in its."""
         with writing(self.path) as connection:
             if (
                 connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'one_open_round'").fetchone()
                 is None
             ):
-                connection.executescript(_SCHEMA)
+                folders = [int(path.name) for path in self.root.glob("[0-9]*") if path.name.isdigit()]
+                connection.execute(_TABLE)
+                connection.execute(_ONE_OPEN_ROUND)
+                connection.execute(_NUMBER_ON, (max(folders, default=0),))
 
     def folder(self, round_id: int) -> Path:
         """Where a round keeps its snapshot, log, metrics and checkpoints; need not exist yet."""

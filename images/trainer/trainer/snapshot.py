@@ -25,7 +25,7 @@ Progress = Callable[[float, str], None]
 
 
 class SnapshotError(RuntimeError):
-    """There is nothing to train on; the message says what is missing."""
+    """There is nothing to train on; the message says what is missing, or damaged."""
 
 
 @dataclass(frozen=True)
@@ -156,12 +156,18 @@ def take(
     over HTTP are kept in the cache. What cannot be read is listed with its reason.
 
     Raises:
-        SnapshotError: no image, or no box, to train on. split.SplitError: split.json is damaged.
-        labels.LabelConfigError: the project has no bounding boxes. studio.StudioError: Label Studio does not
-        answer.
+        SnapshotError: no image, or no box, to train on; a damaged snapshot.json. split.SplitError: split.json
+        is damaged. labels.LabelConfigError: the project has no bounding boxes. studio.StudioError: Label
+        Studio does not answer.
     """
     if (round_dir / SNAPSHOT).exists():
-        return Snapshot.load(round_dir)
+        try:
+            return Snapshot.load(round_dir)
+        except (ValueError, KeyError, TypeError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise SnapshotError(
+                f"{round_dir / SNAPSHOT} is damaged ({why}); `make retrain` starts a new round"
+            ) from error
     xml = str(studio.project(project_id)["label_config"])
     split_file = Registry(settings.models_dir).project(project_id).path / split.SPLIT_FILE
     collector = _Collector(parse_label_config(xml), settings, frozenset(split.load(split_file)))

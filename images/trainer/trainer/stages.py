@@ -4,7 +4,8 @@ Each stage leaves a file that the next one starts from, so a round that was inte
 there: snapshot.json, last.pth, candidate/, evaluation.json, and the registry's version whose card names the
 round.
 
-Exit status 0: the round is over; 69: it needs a service that does not answer; 75: stopped before its end.
+Exit status 0: the round is over; 69: it needs a service that does not answer, or a process that was at it
+before is not gone yet; 75: stopped before its end.
 """
 
 import logging
@@ -20,13 +21,13 @@ from typing import NoReturn, Protocol
 from pydantic import BaseModel
 
 from labelloop.files import write_text
-from labelloop.registry import Card, ProjectModels, Registry
+from labelloop.registry import Card, ProjectModels, Registry, sha256_file
 from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio, StudioError
 from trainer.env import get_settings
 from trainer.evaluate import Evaluation
 from trainer.gate import Verdict
-from trainer.locks import snapshotting
+from trainer.locks import Busy, holding, snapshotting
 from trainer.process import RETRY, STOPPED, die_with_parent
 from trainer.rounds import Round, Rounds, State
 from trainer.snapshot import Snapshot
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 EVALUATION = "evaluation.json"
 REPORT_EVERY_S = 0.3
 STOP_WITHIN_S = 4
+LEFT_OVER_S = 60.0
 Progress = Callable[[float, str], None]
 
 
@@ -189,7 +191,7 @@ class Stages:
         if self._rounds.get(round_.id).state == State.TRAINING:
             self._rounds.move(round_.id, State.EVALUATING, message="loading the models")
         models = self._models(round_)
-        written = models.of_round(round_.id)
+        written = models.of_round(round_.id, sha256_file(candidate / "weights.pth"))
         judgement = self._judged(round_, models, written) or self._judge(round_, snapshot, candidate, models)
         parent = judgement.champion.version if judgement.champion else None
         if not judgement.promote:
@@ -284,9 +286,12 @@ def main(arguments: list[str]) -> int:
     rounds = Rounds(settings.rounds_dir)
     studio = Studio(settings.labelstudio_url, settings.secret("api_token"))
     stages = Stages(rounds, Registry(settings.models_dir), studio, RealLearning(settings))
+    lock = rounds.folder(int(arguments[0])) / "stages.lock"
     try:
-        closed = stages.run(int(arguments[0]))
-    except StudioError as error:
+        # A process left over from a worker that was killed must be gone first.
+        with holding(lock, LEFT_OVER_S):
+            closed = stages.run(int(arguments[0]))
+    except (StudioError, Busy) as error:
         rounds.record(int(arguments[0]), message=str(error))
         print(error)
         return RETRY

@@ -1,6 +1,7 @@
 """What there is to say about the appliance, gathered from its parts; any of them may be down."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,12 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
         Service("trainer", settings.trainer_url, "; ".join(worker_problems) or None),
     ]
     rounds, registry = Rounds(settings.rounds_dir), Registry(settings.models_dir)
+    problems += health.full_disks(settings)
+    problems += [
+        f"the table of rounds was damaged and is begun anew: earlier rounds are in {path.name} and not shown "
+        "any more; delete that file once you know"
+        for path in rounds.damaged()
+    ]
     projects = [
         _project(
             row,
@@ -145,9 +152,10 @@ def _project(
     try:
         version = models.champion()
         champion = models.card(version) if version else None
-        start = models.card(STARTING_VERSION) if STARTING_VERSION in models.versions() else None
     except RegistryError as error:
         problems.append(str(error))
+    with suppress(RegistryError):
+        start = models.card(STARTING_VERSION)
     counts = _counts(studio, row["id"], champion, problems)
     history = rounds.history(row["id"], 20)
     last = next((round_ for round_ in history if round_.state in CLOSED), None)

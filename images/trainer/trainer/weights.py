@@ -20,7 +20,7 @@ import requests
 
 from labelloop.detector import load_detector_config
 from labelloop.files import replacing, write_text
-from labelloop.registry import STARTING_VERSION, Card, Registry, sha256_file
+from labelloop.registry import Card, Registry, sha256_file
 from labelloop.settings import Settings
 
 if TYPE_CHECKING:
@@ -138,42 +138,40 @@ def reference_iterations(detector: str, settings: Settings) -> int:
 
 
 def write_starting_model(project_id: int, settings: Settings) -> str:
-    """Makes sure that a project has a starting model and a champion; the version in service.
+    """Makes sure that a project has a champion, if need be a starting model; the version in service.
 
     Raises:
-        WeightsError: the starting weights cannot be had. registry.RegistryError: the champion pointer is
-        damaged.
+        WeightsError: the starting weights cannot be had.
     """
     from trainer.graphs import add_graph
     from trainer.learn import config_text, libraries
     from trainer.recipe import fit_model
 
     models = Registry(settings.models_dir).project(project_id)
-    champion = models.champion()
+    champion = models.mend()
     if champion is not None:
         return champion
-    if not models.versions():
-        detector, why = choose(settings)
-        found = find(detector, settings)
-        config = load_detector_config(detector, settings)
-        fit_model(config, found.classes or [""])
-        card = Card(
-            detector=detector,
-            classes=found.classes,
-            start_weights=found.source,
-            verdict="starting model",
-            reason=why,
-            libraries=libraries(),
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            weights = Path(folder, "weights.pth")
-            save(found.state, weights)
-            write_text(Path(folder, "config.py"), config_text(config))
-            write_text(Path(folder, "card.json"), card.model_dump_json())
-            graph = add_graph(Path(folder), [])
-            models.write(card.model_copy(update={"graph": graph}), config_text(config), weights)
-    models.promote(STARTING_VERSION)
-    return STARTING_VERSION
+    detector, why = choose(settings)
+    found = find(detector, settings)
+    config = load_detector_config(detector, settings)
+    fit_model(config, found.classes or [""])
+    card = Card(
+        detector=detector,
+        classes=found.classes,
+        start_weights=found.source,
+        verdict="starting model",
+        reason=why,
+        libraries=libraries(),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder, "weights.pth")
+        save(found.state, weights)
+        write_text(Path(folder, "config.py"), config_text(config))
+        write_text(Path(folder, "card.json"), card.model_dump_json())
+        graph = add_graph(Path(folder), [])
+        version = models.write(card.model_copy(update={"graph": graph}), config_text(config), weights)
+    models.promote(version)
+    return version
 
 
 def save(state: Mapping[str, "torch.Tensor"], path: Path) -> None:

@@ -5,6 +5,7 @@ Learning happens in child processes; importing and pre-labelling go on in thread
 
 import logging
 import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -58,6 +59,7 @@ class Worker:
         self._prelabeller = Prelabeller(studio, backend, self._registry, settings.rounds_dir)
         self._projects: list[Row] | None = None
         self._stamps: dict[int, object] = {}
+        self._champions: dict[int, str | None] = {}
         self._stopping = threading.Event()
         self._starting: tuple[int, Child] | None = None
         self._round: tuple[int, Child] | None = None
@@ -102,30 +104,35 @@ class Worker:
 
     def beat(self) -> None:
         projects = self._projects
-        champions = None if projects is None else {str(p["id"]): self._champion(p["id"]) for p in projects}
-        heartbeat.beat(
-            self._settings.rounds_dir, champions, {c.name: c.error for c in self._chores if c.error}
+        champions = (
+            None if projects is None else {str(p["id"]): self._champions.get(p["id"]) for p in projects}
         )
-
-    def _champion(self, project_id: int) -> str | None:
         try:
-            return self._registry.project(project_id).champion()
-        except RuntimeError:
-            return None
+            heartbeat.beat(
+                self._settings.rounds_dir, champions, {c.name: c.error for c in self._chores if c.error}
+            )
+        except OSError as error:  # the disk is full, say: the heartbeat's age tells
+            log.error("no sign of life could be given: %s", error)
 
     def look_around(self) -> None:
         """Learns of projects, has starting models written, and asks for the rounds that are due."""
         self._projects = detection_projects(self._studio)
         self._tend_starting()
         for project in self._projects:
-            models = self._registry.project(project["id"])
-            if models.champion() is None:
+            if self._in_service(project["id"]) is None:
                 self._start(project["id"])
             elif retrains_itself(project):
                 self._request_if_due(project["id"])
-            if self._stamps.get(project["id"]) != models.champion_stamp():
-                self._stamps[project["id"]] = models.champion_stamp()
-                self.predicting.poke()
+
+    def _in_service(self, project_id: int) -> str | None:
+        """The champion, put right when it, or a file of it, has changed and cannot serve."""
+        models = self._registry.project(project_id)
+        stamp = models.stamp()
+        if self._stamps.get(project_id) != stamp:
+            self._champions[project_id] = models.mend()
+            self._stamps[project_id] = stamp
+            self.predicting.poke()
+        return self._champions[project_id]
 
     def _start(self, project_id: int) -> None:
         if self._starting is None:
@@ -164,7 +171,14 @@ class Worker:
             log.info("project %d: %d new labels; round %d requested", project_id, new, round_.id)
 
     def tend_rounds(self) -> None:
-        """Begins the oldest open round, looks after the one that runs."""
+        """Begins the oldest open round, looks after the one that runs; mends a damaged table."""
+        try:
+            self._tend_rounds()
+        except sqlite3.DatabaseError:
+            self._rounds.mend()
+            raise
+
+    def _tend_rounds(self) -> None:
         if self._round is None:
             now = time.monotonic()
             waiting = (r for r in self._rounds.open_rounds() if self._not_before.get(r.id, 0.0) <= now)
@@ -226,7 +240,14 @@ class Worker:
         """Imports what is new and decodes a few files to learn which nobody can read; seconds to the next."""
         if self._projects is None:
             return CHECK_PAUSE_S
-        if self._importer.run([p["id"] for p in self._projects]):
+        try:
+            return self._import_images(self._projects)
+        except sqlite3.DatabaseError:
+            self._importer.index.mend()
+            raise
+
+    def _import_images(self, projects: list[Row]) -> float | None:
+        if self._importer.run([p["id"] for p in projects]):
             self.predicting.poke()
         left = self._importer.index.check(CHECK_SLICE_S, self._stopping.is_set)
         return CHECK_PAUSE_S if left or self._importer.waiting else None

@@ -14,6 +14,7 @@ from labelloop import graph
 from labelloop.boxes import Boxes
 from labelloop.detector import Detector, mmdet_config
 from labelloop.images import Pixels
+from labelloop.registry import Card, ProjectModels
 from trainer.graphs import add_graph, apart
 
 CLASSES = ("ball", "crate")
@@ -118,6 +119,23 @@ def test_a_damaged_graph_gives_way_to_the_network(
     (yolox / graph.XML).write_bytes(damage)
     assert same(Detector.load(yolox, "cpu").predict(images), expected)
     assert str(yolox / graph.XML) in caplog.text and "the network itself serves" in caplog.text
+
+
+def test_a_graph_with_other_weights_than_it_was_written_with_does_not_serve(
+    yolox: Path, tmp_path: Path, images: list[Pixels], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A graph.bin of the right size loads whatever is in it, and would serve nonsense."""
+    expected = Detector.load(yolox, "cpu").predict(images)
+    add_graph(yolox, [])
+    models = ProjectModels(tmp_path / "models")
+    card = Card.model_validate_json((yolox / "card.json").read_bytes())
+    folder = models.folder(models.write(card, (yolox / "config.py").read_text(), yolox / "weights.pth"))
+    content = (folder / graph.BIN).read_bytes()
+    (folder / graph.BIN).unlink()
+    (folder / graph.BIN).write_bytes(bytes(len(content)))
+    models.check("v0000")
+    assert same(Detector.load(folder, "cpu").predict(images), expected)
+    assert str(folder / graph.BIN) in caplog.text and "the network itself serves" in caplog.text
 
 
 def test_boxes_are_compared_with_the_nearest_of_their_label() -> None:

@@ -1,5 +1,7 @@
 """Pre-labelling: every unlabelled task gets one prediction of the champion, whatever happens on the way."""
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -292,3 +294,22 @@ def test_one_at_a_time(run: Callable[[], int], loop_settings: TrainerSettings) -
         pytest.raises(Busy, match=r"predict-1\.lock is locked by process \d+"),
     ):
         run()
+
+
+def test_a_champion_that_never_came_to_serve_before_the_next_is_not_waited_for(
+    prelabeller: Prelabeller,
+    studio: Studio,
+    fake_studio: FakeStudio,
+    fake_backend: FakeBackend,
+    models: ProjectModels,
+    tmp_path: Path,
+) -> None:
+    """The backend was away for the whole service of v0000, and serves v0001 when it is back."""
+    tasks = add_tasks(fake_studio, 3)
+    fake_backend.version = "v0001"
+    prelabeller._backend_wait_s = 60.0
+    threading.Timer(0.3, lambda: models.promote(add_version(models, tmp_path / "next"))).start()
+    began = time.monotonic()
+    assert prelabeller.run(studio.project(1)) == 3
+    assert time.monotonic() - began < 30.0
+    assert [fake_studio.versions_of(task) for task in tasks] == [["v0001"]] * 3

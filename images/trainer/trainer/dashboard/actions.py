@@ -52,7 +52,7 @@ def roll_back(loop: Loop, project_id: int, version: str) -> str:
         before = None  # a damaged pointer is what this mends
     if before == version:
         return f"{version} is in service already."
-    models.card(version)
+    models.check(version)
     models.promote(version)
     open_round = loop.rounds.open_round(project_id)
     compared = (

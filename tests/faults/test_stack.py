@@ -1,0 +1,150 @@
+"""Random kills and stops of the services of a whole stack while somebody labels: `make faults` alone.
+
+A row for backups belongs here: a service killed while `make backup` runs, and the archive restored elsewhere.
+"""
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faults.conftest import KILLS
+from support import shapes
+from support.consistency import check_consistent, everything_pre_labelled, rounds_of
+from support.stack import Stack, wait_for
+
+from labelloop.studio import UNLABELLED, StudioError
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(3600)]
+
+SERVICES = ("labelstudio", "mlbackend", "trainer")
+FAULTS = ("kill", "kill", "kill", "freeze")
+FROZEN_S = (1.0, 8.0)
+PAUSE_S = 4.0
+UP_EVERY = 8
+CARRIES_ON_WITHIN_S = 300
+QUICK = """
+loop = dict(train_size=128, test_size=128, iterations=40)
+model.update(input_size=(128, 128), random_size_range=(4, 4))
+optimizer = dict(_delete_=True, type="AdamW", lr=0.003, weight_decay=0.05)
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    made = Stack.copy_of_work_tree(tmp_path_factory.mktemp("appliance"), f"labelloop-faults-{os.getpid()}")
+    (made.home / "configs" / "labels" / "shapes.xml").write_text(shapes.LABEL_CONFIG)
+    detector = made.home / "configs" / "detectors" / "yolox_mobilenetv2.py"
+    detector.write_text(detector.read_text() + QUICK)
+    shapes.save(made.images / "first", 24)
+    try:
+        made.run(
+            "up",
+            PORT=made.port,
+            LABEL_CONFIG="configs/labels/shapes.xml",
+            DETECTOR="yolox_mobilenetv2",
+            ITERATIONS=40,
+            RETRAIN_EVERY=6,
+        )
+        wait_for("the first pre-labels", lambda: well(made), CARRIES_ON_WITHIN_S)
+        yield made
+    finally:
+        made.run("down", check=False, timeout=180)
+
+
+def well(stack: Stack) -> bool:
+    return stack.studio().count_tasks(1) > 0 and everything_pre_labelled(stack)
+
+
+class Person:
+    """Submits boxes when Label Studio takes them. submitted: acknowledged ones by id."""
+
+    def __init__(self, stack: Stack, rng: random.Random) -> None:
+        self._stack, self._rng = stack, rng
+        self.submitted: dict[int, tuple[int, list[Any]]] = {}
+
+    def label(self, count: int) -> None:
+        studio = self._stack.studio()
+        try:
+            for task in islice(studio.iter_tasks(1, UNLABELLED), count):
+                result = shapes.picture(self._rng.randrange(30)).annotation()
+                path = f"/api/tasks/{task['id']}/annotations/"
+                made = studio.request("POST", path, json={"result": result}, timeout=(3.0, 20.0))
+                self.submitted[made["id"]] = task["id"], [row["value"] for row in made["result"]]
+        except StudioError:
+            pass  # not acknowledged: a person would try again
+
+    def lost(self) -> list[int]:
+        """Acknowledged annotations that are not there, or not as they were."""
+        there = {
+            annotation["id"]: (task["id"], [row["value"] for row in annotation["result"]])
+            for task in self._stack.studio().annotated_tasks(1)
+            for annotation in task["annotations"]
+        }
+        return [number for number, content in self.submitted.items() if there.get(number) != content]
+
+
+def test_random_faults_while_somebody_labels(
+    stack: Stack, rng: random.Random, capsys: pytest.CaptureFixture[str]
+) -> None:
+    person, done = Person(stack, rng), Counter[tuple[str, str, str]]()
+    while sum(done.values()) < max(KILLS // 4, 1):
+        number = sum(done.values())
+        if number % 3 == 0:
+            shapes.save(stack.images / f"more-{number}", 2, start=100 + 2 * number)
+        person.label(2)
+        time.sleep(rng.uniform(0.0, PAUSE_S))
+        service, fault = rng.choice(SERVICES), rng.choice(FAULTS)
+        state = rounds_of(stack)[-1][0] if rounds_of(stack) else "no round"
+        if fault == "freeze":
+            stack.freeze(service, rng.uniform(*FROZEN_S))
+        elif not stack.kill(service):
+            continue
+        done[service, fault, state] += 1
+        if sum(done.values()) % UP_EVERY == 0:
+            stack.run("up")
+    stack.run("up")
+    wait_for("open rounds to end", lambda: not is_open(stack), 900)
+    wait_for("the pre-labels", lambda: everything_pre_labelled(stack), CARRIES_ON_WITHIN_S)
+    states = Counter(state for state, _ in rounds_of(stack))
+    with capsys.disabled():
+        print(f"\n{sum(done.values())} faults in a whole stack: {dict(sorted(done.items()))}")
+        print(f"rounds: {dict(states)}; {len(person.submitted)} annotations acknowledged")
+    assert person.submitted and not person.lost()
+    check_consistent(stack)
+    assert all(error for state, error in rounds_of(stack) if state == "failed")
+    stack.run("status")
+
+
+def is_open(stack: Stack) -> bool:
+    return any(state not in ("promoted", "kept", "failed", "cancelled") for state, _ in rounds_of(stack))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_that_was_killed_while_all_boots(stack: Stack, service: str) -> None:
+    stack.run("down")
+    with stack.start("up") as booting:
+        wait_for(f"{service} to be killed", lambda: stack.kill(service), 300, every=0.2)
+        booting.communicate(timeout=900)
+    stack.run("up")
+    wait_for("the pre-labels", lambda: everything_pre_labelled(stack), CARRIES_ON_WITHIN_S)
+    check_consistent(stack)
+
+
+def test_programs_that_ended_too_often_are_started_again_by_up(stack: Stack) -> None:
+    """A table of rounds that is a folder cannot be mended; when it is one no longer, `make up` is enough."""
+    rounds = stack.home / "volumes/rounds/rounds.sqlite3"
+    stack.run("down")
+    aside = rounds.rename(rounds.with_suffix(".aside"))
+    Path(rounds).mkdir()
+    output = stack.run("up", check=False)
+    assert "supervisord gave up" in output or "unhealthy" in output or "not healthy" in output
+    rounds.rmdir()
+    aside.rename(rounds)
+    stack.run("up")
+    check_consistent(stack)

@@ -1,0 +1,36 @@
+"""What holds of a whole stack at any moment, whatever was done to it before."""
+
+from support.stack import Stack
+
+from labelloop.registry import Registry
+from labelloop.studio import UNLABELLED, without_prediction_of
+
+
+def rounds_of(stack: Stack) -> list[tuple[str, str | None]]:
+    """Every round's state and error, oldest first."""
+    rows = stack.query("trainer", "rounds/rounds.sqlite3", "select state, error from rounds order by id")
+    return [(state, error) for state, error in rows]
+
+
+def check_consistent(stack: Stack) -> None:
+    """Whole databases, whole versions, a pointer to one of them, every task predicted once by each
+    version."""
+    for service, path in (
+        ("labelstudio", "labelstudio/label_studio.sqlite3"),
+        ("trainer", "rounds/rounds.sqlite3"),
+    ):
+        assert stack.query(service, path, "pragma integrity_check") == [["ok"]], path
+    models = Registry(stack.home / "volumes/models").project(1)
+    assert models.champion() in models.versions()
+    for version in models.versions():
+        models.check(version)
+    for task, rows in stack.predictions().items():
+        versions = [row["model_version"] for row in rows]
+        assert len(versions) == len(set(versions)), f"task {task} has {versions}"
+
+
+def everything_pre_labelled(stack: Stack) -> bool:
+    champion = Registry(stack.home / "volumes/models").project(1).champion() or ""
+    studio = stack.studio()
+    done = not studio.count_tasks(1, UNLABELLED, without_prediction_of(champion))
+    return done and studio.project(1)["model_version"] == champion
