@@ -1,5 +1,6 @@
 # Every operation of the appliance. Settings given here are kept: `make up DETECTOR=yolox_s PORT=8081`.
 .DEFAULT_GOAL := help
+
 LIFECYCLE := @python3 compose/lifecycle
 TARGETS := $(filter-out help,$(shell sed -n 's/^\([a-z-]*\): .*/\1/p' $(firstword $(MAKEFILE_LIST))))
 .PHONY: help $(TARGETS)

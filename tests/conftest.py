@@ -2,7 +2,23 @@
 
 import os
 
+from hypothesis import HealthCheck, settings
+
 # Waiting threads that spin, the default, slow one another down many times over on a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # A proxy of the machine has no business in talks between programs on it.
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"
+
+# The same examples every time, unless HYPOTHESIS_PROFILE=thorough asks for many and for others.
+settings.register_profile(
+    "steady",
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.register_profile(
+    "thorough", settings.get_profile("steady"), max_examples=2000, derandomize=False, print_blob=True
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))

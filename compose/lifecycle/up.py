@@ -43,6 +43,7 @@ def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str
     settings_module.check(home, given)
     if undo_interrupted(home):
         note("a restore was killed before its end: the state from before it is back")
+    settings_module.check_stored(home, given)
     settings = {**settings_module.load(home), **given}
 
     heading("Checks. Nothing is changed yet.")

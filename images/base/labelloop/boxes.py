@@ -41,12 +41,13 @@ class Boxes:
 
     @classmethod
     def of(cls, xyxy: Any, scores: Any, labels: Any) -> "Boxes":
-        """From anything array-like; an empty list of boxes is (0, 4)."""
-        return cls(
-            np.asarray(xyxy, dtype=np.float32).reshape(-1, 4),
-            np.asarray(scores, dtype=np.float32).reshape(-1),
-            np.asarray(labels, dtype=np.int64).reshape(-1),
-        )
+        """From anything array-like; no boxes are (0, 4), what float32 cannot hold is infinite."""
+        with np.errstate(over="ignore"):
+            return cls(
+                np.asarray(xyxy, dtype=np.float32).reshape(-1, 4),
+                np.asarray(scores, dtype=np.float32).reshape(-1),
+                np.asarray(labels, dtype=np.int64).reshape(-1),
+            )
 
     @classmethod
     def empty(cls) -> "Boxes":
@@ -97,12 +98,13 @@ def prediction_score(scores: Floats, threshold: float | Floats) -> float:
 
     Every candidate box was one decision: kept with certainty `score`, or left out with certainty `1 - score`.
     The result is the geometric mean of those certainties, so that images with many boxes and with few
-    compare. 1.0 when the model saw no candidate at all.
+    compare. 1.0 when the model saw no candidate at all; a score that is not finite makes no candidate.
 
     scores: (N,) float32, every candidate's score, those below the threshold too. threshold: one for all, or
     (N,).
     """
-    if not len(scores):
+    finite = np.isfinite(scores)
+    if not finite.any():
         return 1.0
-    certainty = np.where(scores >= threshold, scores, 1.0 - scores)
+    certainty = np.where(scores >= threshold, scores, 1.0 - scores)[finite]
     return float(np.exp(np.log(np.clip(certainty, 1e-6, 1.0)).mean()))

@@ -1,5 +1,6 @@
 """The label config of a project, and how a model's classes map onto its labels."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -9,6 +10,7 @@ import numpy as np
 from labelloop.boxes import Boxes, nms
 
 SHARED_LABEL_NMS_IOU = 0.65
+MAX_CHARACTERS = 1 << 20
 
 
 class LabelConfigError(ValueError):
@@ -44,14 +46,19 @@ def parse_label_config(xml: str) -> LabelConfig:
     """Reads Label Studio's label config.
 
     Raises:
-        LabelConfigError: not XML, a document type declaration, no RectangleLabels with labels, or no Image
-        that it names.
+        LabelConfigError: over MAX_CHARACTERS, not XML, a document type declaration, no RectangleLabels with
+        labels, or no Image that it names.
     """
+    if len(xml) > MAX_CHARACTERS:
+        raise LabelConfigError(
+            f"the label config has {len(xml):,} characters, at most {MAX_CHARACTERS:,} are read; "
+            "use fewer labels"
+        )
     if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
         raise LabelConfigError("the label config declares a document type or an entity; plain tags only")
     try:
         root = ElementTree.fromstring(xml)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, UnicodeEncodeError) as error:
         raise LabelConfigError(f"the label config is not well-formed XML: {error}") from error
     control = next(root.iter("RectangleLabels"), None)
     if control is None:
@@ -62,8 +69,8 @@ def parse_label_config(xml: str) -> LabelConfig:
     labels = tuple(_label(tag) for tag in control.iter("Label"))
     if not labels:
         raise LabelConfigError(f'<RectangleLabels name={control.get("name")!r}> has no <Label value="…"/>')
-    values = [label.value for label in labels]
-    repeated = sorted({value for value in values if values.count(value) > 1})
+    counts = Counter(label.value.strip() for label in labels)
+    repeated = sorted(value for value, count in counts.items() if count > 1)
     if repeated:
         raise LabelConfigError(f"label {repeated[0]!r} stands twice in <RectangleLabels>")
     to_name = control.get("toName", "")
@@ -78,8 +85,8 @@ def parse_label_config(xml: str) -> LabelConfig:
 
 
 def _label(tag: ElementTree.Element) -> Label:
-    value = (tag.get("alias") or tag.get("value") or "").strip()
-    if not value:
+    value = tag.get("alias") or tag.get("value") or ""
+    if not value.strip():
         raise LabelConfigError("a <Label> has no value")
     predicted = (name.strip() for name in tag.get("predicted_values", "").split(","))
     return Label(value, tuple(name for name in predicted if name))
@@ -90,8 +97,9 @@ class LabelMap:
     """Which label each model class becomes.
 
     to_label: per class the index of its label, or None. By `predicted_values` first, then by equal name; both
-    without regard to case. Several classes may share a label. A model that was trained on the labels
-    themselves needs no `predicted_values`: they speak of the starting model's classes.
+    without regard to case, save where labels differ in nothing else. Several classes may share a label. A
+    model that was trained on the labels themselves needs no `predicted_values`: they speak of the starting
+    model's classes.
     """
 
     to_label: tuple[int | None, ...]
@@ -100,14 +108,18 @@ class LabelMap:
 
     @classmethod
     def build(cls, classes: Sequence[str], config: LabelConfig) -> "LabelMap":
-        by_name = {label.value.casefold(): index for index, label in enumerate(config.labels)}
+        exactly = {label.value: index for index, label in enumerate(config.labels)}
+        by_name = {label.value.strip().casefold(): index for index, label in enumerate(config.labels)}
         by_prediction = {
             predicted.casefold(): index
             for index, label in enumerate(config.labels)
             for predicted in label.predicted_values
             if set(classes) != set(config.names)
         }
-        to_label = tuple(by_prediction.get(c.casefold(), by_name.get(c.casefold())) for c in classes)
+        to_label = tuple(
+            by_prediction.get(c.casefold(), exactly.get(c, by_name.get(c.strip().casefold())))
+            for c in classes
+        )
         reached = set(to_label)
         return cls(
             to_label,

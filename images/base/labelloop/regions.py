@@ -45,47 +45,74 @@ def to_results(boxes: Boxes, config: LabelConfig, width: int, height: int) -> li
 
 
 def from_results(
-    results: Iterable[Mapping[str, Any]], config: LabelConfig, size: tuple[int, int] | None = None
+    results: Iterable[object], config: LabelConfig, size: tuple[int, int] | None = None
 ) -> tuple[Boxes, list[str]]:
     """Boxes (scores 1, labels indexing config.labels) of an annotation, and why others of its regions were
     left out.
 
     size: width and height of the image in pixels; without it each region's own original_width and
     original_height are used. Rotated rectangles become their axis-aligned hull. Regions of other controls
-    (polygons, choices) are none of ours and pass in silence; rectangles without a label that config knows,
-    with numbers that are missing or not finite, or without an area inside the image, are named in the second
-    result.
+    (polygons, choices) are none of ours and pass in silence; rectangles on another image, without a label
+    that config knows, with numbers that are missing or not finite, or without an area inside the image, are
+    named in the second result, and so is what is no region at all.
     """
-    known = {label.value: index for index, label in enumerate(config.labels)}
+    if isinstance(results, str | Mapping) or not isinstance(results, Iterable):
+        return Boxes.empty(), [f"the result is no list of regions but {str(results)[:40]!r}"]
+    known = {label.value.strip(): index for index, label in enumerate(config.labels)}
     xyxy: list[tuple[float, float, float, float]] = []
     labels: list[int] = []
     problems: list[str] = []
     for result in results:
+        if not isinstance(result, Mapping):
+            problems.append(f"no region but {str(result)[:40]!r}")
+            continue
         if result.get("type") != "rectanglelabels" or result.get("from_name") != config.control:
             continue
-        name = f"region {result.get('id', '?')}"
-        value = result.get("value") or {}
-        names = value.get("rectanglelabels") or []
-        unknown = [label for label in names if label not in known]
-        if not names or unknown:
-            problems.append(
-                f"{name}: " + (f"label {unknown[0]!r} is not in the label config" if unknown else "no label")
-            )
-            continue
         try:
-            width, height = size or (int(result["original_width"]), int(result["original_height"]))
-            corners = _hull(value, width, height)
-        except (KeyError, TypeError, ValueError) as error:
-            problems.append(f"{name}: {type(error).__name__} {error}")
+            box, indices = _rectangle(result, config.to_name, known, size)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            reason = str(error) if isinstance(error, _NotOurs) else f"{type(error).__name__} {error}"
+            problems.append(f"region {str(result.get('id', '?'))[:40]}: {reason}")
             continue
-        box = Boxes.of([corners], [1.0], [0]).clip(width, height)
-        if not len(box):
-            problems.append(f"{name}: no area inside the image")
-            continue
-        for label in names:
-            xyxy.append(tuple(box.xyxy[0].tolist()))
-            labels.append(known[label])
+        xyxy += [box] * len(indices)
+        labels += indices
     return Boxes.of(xyxy, np.ones(len(labels)), labels), problems
+
+
+class _NotOurs(ValueError):
+    """A rectangle that makes no box; the message says why."""
+
+
+def _rectangle(
+    result: Mapping[str, Any], to_name: str, known: Mapping[str, int], size: tuple[int, int] | None
+) -> tuple[tuple[float, float, float, float], list[int]]:
+    """The box of a rectangle, clipped to the image, and the indices of its labels.
+
+    Raises:
+        _NotOurs: the rectangle is complete, but no box of this image's labels. KeyError, TypeError,
+        ValueError, OverflowError: it is not complete, or holds something else than numbers.
+    """
+    if result.get("to_name", to_name) != to_name:
+        raise _NotOurs(f"drawn on {str(result['to_name'])[:40]!r}, not on {to_name!r}")
+    value = result["value"]
+    names = value.get("rectanglelabels") if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping) or not isinstance(names or [], list):
+        raise _NotOurs(f"its value is no rectangle but {str(value)[:40]!r}")
+    if not names:
+        raise _NotOurs("no label")
+    indices: list[int] = []
+    for label in names:
+        index = known.get(label.strip()) if isinstance(label, str) else None
+        if index is None:
+            raise _NotOurs(f"label {str(label)[:40]!r} is not in the label config")
+        if index not in indices:
+            indices.append(index)
+    width, height = size or (int(result["original_width"]), int(result["original_height"]))
+    box = Boxes.of([_hull(value, width, height)], [1.0], [0]).clip(width, height)
+    if not len(box):
+        raise _NotOurs("no area inside the image")
+    x1, y1, x2, y2 = box.xyxy[0].tolist()
+    return (x1, y1, x2, y2), indices
 
 
 def _hull(value: Mapping[str, Any], width: int, height: int) -> tuple[float, float, float, float]:

@@ -18,6 +18,7 @@ from labelloop.settings import Settings
 _LOCAL_FILES = re.compile(r"(?:^|/)data/local-files/?$")
 _UPLOAD = re.compile(r"(?:^|/)data/upload/(.+)$")
 _OLD_UPLOAD = re.compile(r"(?:^|/)storage-data/uploaded/?$")
+MAX_URL = 8192
 _CLOUD = ("s3", "gs", "azure-blob", "azure_blob", "azure")
 
 
@@ -36,6 +37,8 @@ def resolve_task_image(
     if not isinstance(url, str) or not url.strip():
         raise ImageError(f"the task holds no image URL but {str(url)[:80]!r}")
     url = url.strip()
+    if len(url) > MAX_URL and not url.startswith("data:"):
+        raise ImageError(f"{url[:80]}…: a URL of {len(url):,} characters; at most {MAX_URL:,} are read")
     try:
         return _resolve(url, settings, task_id, token or _token(settings))
     except (ValueError, OSError) as error:
@@ -48,7 +51,7 @@ def image_name(url: object) -> str:
         return repr(url)[:80]
     try:
         file = _local_path(url)
-        return str(file[1]) if file else shown(url)
+        return (str(file[1]) if file else shown(url))[:200]
     except ValueError:
         return url[:200]
 
@@ -98,7 +101,10 @@ def _local_path(url: str) -> tuple[str, Path] | None:
 def _file(settings: Settings, kind: str, relative: Path) -> Path:
     """Raises FileNotFoundError when nothing is there, ImageError when it may not be read."""
     folder = settings.images_dir if kind == "images" else settings.uploads_dir
-    resolved = (settings.volumes_dir / relative).resolve()
+    try:
+        resolved = (settings.volumes_dir / relative).resolve()
+    except RuntimeError as error:
+        raise ImageError(f"{relative}: a symbolic link that leads to itself") from error
     if not resolved.is_relative_to(folder.resolve()):
         raise ImageError(f"{relative}: lies outside {folder}, the only folder such a URL may name")
     if not resolved.exists():

@@ -34,6 +34,7 @@ from trainer.dashboard.security import (
 )
 from trainer.dashboard.sessions import EndedSessions, WithoutEndedSessions, new_session_id
 from trainer.env import get_settings
+from trainer.limits import Limits
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ def create_app(loop: Loop, secret: str, ask_who: AskWho = ask_label_studio) -> F
         max_age=SESSION_S,
         same_site="lax",
     )
+    app.add_middleware(Limits)
     app.add_middleware(SecurityHeaders)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _add_login(app, loop, ask_who, ended)
