@@ -17,7 +17,7 @@ from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
 from lifecycle.settings import dashboard_port
-from lifecycle.shell import answer
+from lifecycle.shell import answer, phrases
 from lifecycle.venvs import PACKAGES
 
 START_SECONDS = 900.0
@@ -134,6 +134,13 @@ class HostStack:
             stdin=subprocess.DEVNULL,
             capture_output=True,
         )
+
+    def orphans(self, label_config: str) -> Optional[list[str]]:
+        """What annotations hold that the label config (XML) lacks; None when Label Studio doesn't answer."""
+        if not self.is_running():
+            return None
+        command = [str(self._home.venvs / "labelstudio/bin/python"), "-m", "provisioner.would_orphan"]
+        return phrases(command, label_config, cwd=self._home.root, env=self._environment())
 
     def last_words(self) -> str:
         """The end of the log."""

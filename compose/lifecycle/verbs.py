@@ -11,6 +11,7 @@ from lifecycle import settings as settings_module
 from lifecycle.console import Failure, fail, heading, line
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
+from lifecycle.labels import labels
 from lifecycle.lock import lock
 from lifecycle.runtime import running_stack
 from lifecycle.simulate import simulate
@@ -100,6 +101,7 @@ VERBS: dict[str, Callable[[Home, Given], None]] = {
     "down": _down,
     "restart": _restart,
     "build": build,
+    "labels": labels,
     "status": _status,
     "logs": _logs,
     "import": _labelloop("import"),
