@@ -20,7 +20,6 @@ REFUSED = [
     f'<View>{IMAGE}{BOXES}<TextArea name="note"/></View>',
     f'<View>{IMAGE}{BOXES}<TextArea name="note" toName="nothing"/></View>',
     f'<View>{IMAGE}{BOXES}<Choices name="kind" toName="image"></Choices></View>',
-    f"<View>{IMAGE}{BOXES}<Label/></View>",
 ]
 
 

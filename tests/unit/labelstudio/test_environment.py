@@ -30,3 +30,10 @@ def test_an_operators_own_variable_wins(monkeypatch: pytest.MonkeyPatch) -> None
 def test_without_a_secret_key_nothing_starts() -> None:
     with pytest.raises(MissingSecret, match="SECRET_KEY"):
         environment.label_studio_environment(settings(None))
+
+
+def test_a_public_address_is_an_origin_that_forms_may_come_from() -> None:
+    trusted = "LABEL_STUDIO_CSRF_TRUSTED_ORIGINS"
+    assert trusted not in environment.label_studio_environment(settings())
+    public = settings().model_copy(update={"public_url": "https://labels.example"})
+    assert environment.label_studio_environment(public)[trusted] == "https://labels.example"

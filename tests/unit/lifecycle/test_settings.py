@@ -109,6 +109,8 @@ def test_the_environment_names_runtime_and_project(home: Home, monkeypatch: pyte
         ("LABEL_CONFIG", "nowhere.xml", "needed a file below the repository"),
         ("LABEL_CONFIG", "/etc/hostname", "needed a file below the repository"),
         ("COMPOSE_PROJECT_NAME", "My Stack", "needed lower-case letters"),
+        ("PUBLIC_URL", "labels.example.com", "needed http:// or https:// and a host"),
+        ("PUBLIC_URL", "https://example.com/labels/", "without a path"),
         ("COLOUR", "red", "the setting COLOUR: found no such setting, needed one of ACCELERATOR"),
         ("API_TOKEN", "abc", "API_TOKEN is a secret"),
     ],
