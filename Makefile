@@ -1,9 +1,9 @@
 # Every operation of the appliance. Settings given here are kept: `make up DETECTOR=yolox_s PORT=8081`.
 .DEFAULT_GOAL := help
-.PHONY: help up down restart status logs import predict retrain cancel models rollback export labels simulate build test bench lint lock
+.PHONY: help up down restart status logs import predict retrain cancel models rollback export labels simulate build test bench screenshots lint lock
 
 LIFECYCLE := @python3 compose/lifecycle
-TARGETS := up down restart status logs import predict retrain cancel models rollback export labels simulate build test bench lint lock
+TARGETS := up down restart status logs import predict retrain cancel models rollback export labels simulate build test bench screenshots lint lock
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,7 @@ labels: ## Check a label config before it is used, and say what the model recogn
 build: ## Build the images (or the host's environments) without starting
 test: ## Lint, then all tests; TESTS="tests/unit -k boxes" runs those alone
 bench: ## Measure against the alternatives: ratios, build/bench/bench.json and bench.png; ONLY=startup COCO=DIR
+screenshots: ## The pictures of docs/images/, from a stack of their own; needs a Chromium
 lint: ## ruff and mypy --strict
 lock: ## Resolve the requirements.in files into locks with hashes (needs uv); UPGRADE=1 for newer versions
 

@@ -15,7 +15,7 @@ from lifecycle.labels import labels
 from lifecycle.lock import lock
 from lifecycle.runtime import running_stack
 from lifecycle.simulate import simulate
-from lifecycle.testing import bench, lint, test
+from lifecycle.testing import bench, lint, screenshots, test
 from lifecycle.up import build, up
 
 Given = Mapping[str, str]
@@ -114,6 +114,7 @@ VERBS: dict[str, Callable[[Home, Given], None]] = {
     "simulate": simulate,
     "test": test,
     "bench": bench,
+    "screenshots": screenshots,
     "lint": lint,
     "lock": _lock,
 }
