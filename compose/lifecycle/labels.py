@@ -127,30 +127,32 @@ def _in_service(home: Home) -> Optional[Model]:
 def _recognised(text: str, config: LabelConfig, model: Model, settings: Mapping[str, str]) -> None:
     heading(f"What {model.name} recognises: {model.why}")
     found = LabelMap.build(model.classes, config)
-    tags = {
-        tag.get("alias") or tag.get("value"): tag
-        for tag in label_xml.read(text).iter()
-        if tag.name == "Label"
-    }
+    tags = {t.get("alias") or t.get("value"): t for t in label_xml.read(text).iter() if t.name == "Label"}
     width = max(12, *(len(label.value) for label in config.labels))
     for index, label in enumerate(config.labels):
         taken = [name for at, name in enumerate(model.classes) if found.to_label[at] == index]
         note(f"{label.value:<{width}} {'takes ' + ', '.join(taken) if taken else 'starts from scratch'}")
-        known = {name.casefold() for name in model.classes}
-        if found.knows_any or model.classes == coco.CLASSES:
-            for wrong in [name for name in label.predicted_values if name.casefold() not in known]:
-                near = " or ".join(coco.suggestion(wrong, model.classes))
-                line(
-                    "careful",
-                    f"predicted_values: {wrong!r} is no class of it" + (f"; {near}?" if near else ""),
-                )
-        if not taken and (meant := coco.suggestion(label.value, model.classes)):
+        meant = () if taken else coco.suggestion(label.value, model.classes)
+        if meant:
             note(f"{'':<{width}} {', '.join(meant)}? {_with_prediction(tags[label.value], meant)}")
+    if set(model.classes) != set(config.names):
+        _unknown_predictions(config, model)
     if found.unmatched_labels:
         _from_scratch(model, settings)
     if found.unmapped_classes:
         note(f"No label takes {len(found.unmapped_classes)} of its {len(model.classes)} classes:")
         _wrapped(found.unmapped_classes)
+
+
+def _unknown_predictions(config: LabelConfig, model: Model) -> None:
+    """predicted_values that are no class of the model, which has some."""
+    known = {name.casefold() for name in model.classes}
+    for label in config.labels if known else ():
+        for name in label.predicted_values:
+            if name.casefold() not in known:
+                near = " or ".join(coco.suggestion(name, model.classes))
+                told = f"predicted_values of {label.value!r}: {name!r} is no class of it"
+                line("careful", f"{told}; {near}?" if near else told)
 
 
 def _with_prediction(tag: label_xml.Tag, classes: Sequence[str]) -> str:

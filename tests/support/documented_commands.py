@@ -34,6 +34,7 @@ STACK = [
     "make rollback VERSION=v0000",
     "make cancel",
     "make logs",
+    "make build",
     "make restart",
     "make down",
 ]
@@ -43,7 +44,6 @@ ELSEWHERE = {
     "make retrain": ("tests/e2e/test_loop.py", '"retrain"'),
     "make simulate COCO=~/data/mine": ("tests/unit/lifecycle/test_simulate.py", "simulate("),
     "make bench COCO=~/data/mine ONLY=serving": ("tests/unit/bench/test_options.py", "ONLY"),
-    "make build": ("tests/unit/lifecycle/test_builds.py", "build_images"),
 }
 """Run, as far as they can be, by the tests of that file, which contain those words."""
 

@@ -1,5 +1,6 @@
 """What `make labels` says of a label config, and that it asks for nothing but Python itself."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -143,6 +144,13 @@ def test_coco_is_mmdets() -> None:
 )
 def test_near_misses_are_understood(label: str, classes: tuple[str, ...]) -> None:
     assert coco.suggestion(label) == classes
+
+
+@pytest.mark.parametrize("module", ["coco", "label_check", "label_xml", "labels"])
+def test_the_checker_is_written_for_the_hosts_python(module: str) -> None:
+    source = (REPO / "images" / "base" / "labelloop" / f"{module}.py").read_text()
+    ast.parse(source, feature_version=(3, 9))
+    assert "from __future__ import annotations" in source
 
 
 def test_the_checker_runs_on_python_alone() -> None:

@@ -63,7 +63,7 @@ def test_before_the_first_start_the_starting_model_is_explained(mine: Home, caps
         'car, truck, bus, motorcycle? <Label value="vehicle" background="#fff" predicted_values="car,truck,'
         in told
     )
-    assert "'dogg' is no class of it; dog?" in told
+    assert "predicted_values of 'pet': 'dogg' is no class of it; dog?" in told
     assert "No label takes 78 of its 80 classes" in told and "toothbrush" in told
     assert "from about 25 labelled images on" in told
     assert "`make up LABEL_CONFIG=configs/labels/mine.xml`" in told
@@ -136,3 +136,11 @@ def test_the_label_config_in_force_is_checked_when_no_file_is_named(mine: Home, 
 def test_an_unknown_setting_is_refused(mine: Home) -> None:
     with pytest.raises(Failure, match="found COLOUR"):
         labels(mine, {"COLOUR": "red"})
+
+
+def test_the_detectors_are_the_trainers() -> None:
+    from trainer import weights
+
+    assert set(module.KNOW_COCO) == set(weights.PUBLISHED)
+    assert module.KNOWS_NOTHING == weights.FALLBACK
+    assert set(weights.DEFAULT.values()) <= set(module.KNOW_COCO)
