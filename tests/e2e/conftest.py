@@ -21,7 +21,7 @@ optimizer = dict(_delete_=True, type="AdamW", lr=0.003, weight_decay=0.05)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Rounds, boots and, from cold, builds take longer than the other suites' tests may. The documents'
-    commands end with the stack's end, so they come last.
+    commands would spoil the order of the main job, so they come last.
     """
     items.sort(key=lambda item: item.path == Path(__file__).with_name("test_docs.py"))
     for item in items:

@@ -20,7 +20,6 @@ SAYS = {
     "make rollback VERSION=v0000": "v0000",
     "make cancel": "has no open round",
     "make restart": "labelloop is up",
-    "make down": "stopped; volumes/ keeps everything",
 }
 """What a command's output has when it did its work."""
 

@@ -8,6 +8,7 @@ import re
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from e2e.conftest import QUICK
 from PIL import Image
@@ -32,12 +33,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack.copy_of_work_tree(Path(folder) / "labelloop", "labelloop-screenshots")
         try:
-            task = prepare(stack)
-            with chromium() as browser:
-                page = browser.new_page(viewport=SIZE)
-                page.set_default_timeout(60_000)
-                label_studio(page, stack, task)
-                dashboard(page, stack)
+            start(stack)
+            shoot_all(stack, train(stack))
         finally:
             stack.run("down", check=False, timeout=180)
     for path in sorted(OUT.glob("*.png")):
@@ -45,8 +42,7 @@ def main() -> int:
     return 0
 
 
-def prepare(stack: Stack) -> int:
-    """A labelled project with a version of its own; an unlabelled task with at least two proposed boxes."""
+def start(stack: Stack) -> None:
     (stack.home / "configs" / "labels" / "shapes.xml").write_text(shapes.LABEL_CONFIG)
     detector = stack.home / "configs" / "detectors" / "yolox_mobilenetv2.py"
     detector.write_text(detector.read_text() + QUICK)
@@ -59,6 +55,10 @@ def prepare(stack: Stack) -> int:
         RETRAIN_EVERY=0,
         timeout=3600,
     )
+
+
+def train(stack: Stack) -> int:
+    """Labels pictures and has a round make boxes for the others; the task with the most of them."""
     pictures = shapes.save(stack.images, PICTURES)
     stack.run("import")
     studio = stack.studio()
@@ -75,7 +75,15 @@ def prepare(stack: Stack) -> int:
     return max((task["id"] for task in tasks[LABELLED:]), key=lambda task: boxes.get(task, 0))
 
 
-def _all(tasks: list[dict[str, object]]) -> list[dict[str, object]] | None:
+def shoot_all(stack: Stack, task: int) -> None:
+    with chromium() as browser:
+        page = browser.new_page(viewport=SIZE)
+        page.set_default_timeout(60_000)
+        label_studio(page, stack, task)
+        dashboard(page, stack)
+
+
+def _all(tasks: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
     return tasks if len(tasks) == PICTURES else None
 
 

@@ -36,11 +36,11 @@ STACK = [
     "make logs",
     "make build",
     "make restart",
-    "make down",
 ]
 """Run by tests/e2e/test_docs.py, in this order, on a stack with a labelled image."""
 
 ELSEWHERE = {
+    "make down": ("tests/e2e/test_survival.py", 'stack.run("down")'),
     "make retrain": ("tests/e2e/test_loop.py", '"retrain"'),
     "make simulate COCO=~/data/mine": ("tests/unit/lifecycle/test_simulate.py", "simulate("),
     "make bench COCO=~/data/mine ONLY=serving": ("tests/unit/bench/test_options.py", "ONLY"),
