@@ -58,7 +58,10 @@ NOT_RUN = {
     "docker load --input labelloop-images.tar.gz": "8 GB of images",
     "git archive --prefix=labelloop/ --output=labelloop.tar HEAD": "belongs to the air-gapped host",
     "tar --extract --file labelloop.tar": "belongs to the air-gapped host",
-    "cp yolox_nano.pth labelloop/volumes/cache/weights/": "belongs to the air-gapped host",
+    "install -D yolox_nano.pth labelloop/volumes/cache/weights/yolox_nano.pth": (
+        "belongs to the air-gapped host"
+    ),
+    "cd labelloop && make up": "belongs to the air-gapped host",
 }
 """What nothing here can run, and why; docs/README.md lists it, too."""
 
