@@ -11,6 +11,7 @@ from lifecycle import labels as module
 from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.labels import labels
+from lifecycle.shell import phrases
 
 REPO = Path(__file__).parents[3]
 CONFIG = """<View>
@@ -144,3 +145,21 @@ def test_the_detectors_are_the_trainers() -> None:
     assert set(module.KNOW_COCO) == set(weights.PUBLISHED)
     assert module.KNOWS_NOTHING == weights.FALLBACK
     assert set(weights.DEFAULT.values()) <= set(module.KNOW_COCO)
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "found"),
+    [
+        (["cat"], "[\"label 'fox' in 2 annotations\"]", ["label 'fox' in 2 annotations"]),
+        (["cat"], "[]", []),
+        (["cat"], "Traceback", None),
+        (["cat"], '{"error": "x"}', None),
+        (["false"], "[]", None),
+        (["/nowhere/python"], "[]", None),
+        (["sleep", "9"], "[]", None),
+    ],
+)
+def test_an_answer_that_cannot_be_had_is_no_answer(
+    command: list[str], text: str, found: list[str] | None, tmp_path: Path
+) -> None:
+    assert phrases(command, text, cwd=tmp_path, seconds=2) == found
