@@ -30,11 +30,14 @@ rotate-secrets: ## New secrets, without loss of data; ADMIN=1: and a new passwor
 
 simulate: ## Measure the clicks that the loop saves on a COCO folder: COCO=DIR, SEEDS=0,1,2, ORDERS=uncertainty,random
 
+labels: ## Check a label config before it is used, and say what the model recognises: FILE=configs/labels/x.xml
+
 build: ## Build the images (or the host's environments) without starting
 test: ## Lint, then all tests; TESTS="tests/unit -k boxes" runs those alone
 faults: ## Kill, stop, fill and damage everything: it heals; SEED=, KILLS=200
 bench: ## Measure against the alternatives: ratios, build/bench/bench.json and bench.png; ONLY=startup COCO=DIR
 load: ## Prediction and labelling load on a throw-away stack: SECONDS=300, LABELLERS=20, TASKS=20000
+screenshots: ## The pictures of docs/images/, from a stack of their own; needs a Chromium
 lint: ## ruff and mypy --strict
 sbom: ## What is in each image, as CycloneDX: build/sbom/<image>.cdx.json
 audit: ## Ask a vulnerability database about every locked package; says so when it can't be reached

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Optional
 from lifecycle import backup_service, engine
 from lifecycle.console import Board, Failure, note
 from lifecycle.home import Home
-from lifecycle.shell import answer, run
+from lifecycle.shell import answer, phrases, run
 
 START_SECONDS = 900.0
 FAILING_AFTER = 3
@@ -117,6 +117,13 @@ class DockerStack:
                 do="Its reason is above; `make build` makes a missing image.",
             )
         return done.stdout.decode()
+
+    def orphans(self, label_config: str) -> Optional[list[str]]:
+        """What annotations hold that the label config (XML) lacks; None when Label Studio doesn't answer."""
+        if self.states().get("labelstudio") != "healthy":
+            return None
+        command = engine.compose("exec", "-T", "labelstudio", "python", "-m", "provisioner.would_orphan")
+        return phrases(command, label_config, cwd=self._home.root)
 
     def last_words(self, service: str) -> str:
         """The end of the service's log."""

@@ -18,7 +18,7 @@ from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
 from lifecycle.settings import SECRETS, dashboard_port
-from lifecycle.shell import answer
+from lifecycle.shell import answer, phrases
 from lifecycle.venvs import PACKAGES
 
 START_SECONDS = 900.0
@@ -155,6 +155,13 @@ class HostStack:
         if not done.stdout:
             raise Failure(f"the backup service ended with {done.returncode}", do="Its reason is above.")
         return done.stdout.decode()
+
+    def orphans(self, label_config: str) -> Optional[list[str]]:
+        """What annotations hold that the label config (XML) lacks; None when Label Studio doesn't answer."""
+        if not self.is_running():
+            return None
+        command = [str(self._home.venvs / "labelstudio/bin/python"), "-m", "provisioner.would_orphan"]
+        return phrases(command, label_config, cwd=self._home.root, env=self._environment())
 
     def last_words(self) -> str:
         """The end of the log."""

@@ -231,6 +231,8 @@ def _problem(home: Home, name: str, value: str) -> Optional[str]:
         there = sorted(path.stem for path in (home.root / "configs" / "detectors").glob("[!_]*.py"))
         if value not in ("auto", *there):
             return "one of " + ", ".join(["auto", *there])
+    if name == "PUBLIC_URL" and not re.fullmatch(r"(https?://[^/\s]+)?", value):
+        return "http:// or https:// and a host, without a path, for example https://labels.example.com"
     if name == "COMPOSE_PROJECT_NAME" and not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", value):
         return "lower-case letters, digits, - and _"
     return None

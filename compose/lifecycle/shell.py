@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,25 @@ def answer(
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def phrases(
+    command: Sequence[str],
+    text: str,
+    *,
+    cwd: Path,
+    env: Optional[Mapping[str, str]] = None,
+    seconds: float = 300,
+) -> Optional[list[str]]:
+    """The JSON list that `command` prints when it reads `text`; None when it fails or takes longer."""
+    try:
+        done = subprocess.run(
+            command, input=text, capture_output=True, encoding="utf-8", timeout=seconds, cwd=cwd, env=env
+        )
+        found = json.loads(done.stdout) if done.returncode == 0 else None
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+    return [str(phrase) for phrase in found] if isinstance(found, list) else None
 
 
 def run(

@@ -73,15 +73,26 @@ def faults(home: Home, given: Mapping[str, str]) -> None:
 
 def bench(home: Home, given: Mapping[str, str]) -> None:
     """The benchmarks of tests/bench; what they take is theirs to check."""
+    _run_module(home, "bench", [f"{name}={value}" for name, value in given.items()], "the benchmarks")
+
+
+def screenshots(home: Home, given: Mapping[str, str]) -> None:
+    """The pictures of docs/images/, from a stack of their own."""
+    _ensure_chromium()
+    _run_module(home, "screenshots", [], "the screenshots")
+
+
+def _run_module(home: Home, module: str, arguments: list[str], what: str) -> None:
+    """A program of tests/, with the host runtime's environments."""
     venvs.ensure_labelstudio(home)
     venv = environment_with_tools(home)
-    heading("Benchmarks")
+    heading(what.removeprefix("the ").capitalize())
     sources = [home.root / folder for folder in ("tests", "compose", *venvs.PACKAGES)]
     environment = {**_programs(home, venv), "PYTHONPATH": os.pathsep.join(map(str, sources))}
-    command = [str(venv / "bin/python"), "-m", "bench", *(f"{name}={value}" for name, value in given.items())]
+    command = [str(venv / "bin/python"), "-m", module, *arguments]
     done = subprocess.run(command, cwd=home.root, env=environment)
     if done.returncode != 0:
-        raise Failure(f"the benchmarks ended with {done.returncode}", do="The reason is above.")
+        raise Failure(f"{what} ended with {done.returncode}", do="The reason is above.")
 
 
 def load(home: Home, given: Mapping[str, str]) -> None:

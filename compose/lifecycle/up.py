@@ -97,7 +97,7 @@ def _provision(home: Home, stack: Stack) -> None:
 def _say_next(home: Home, settings: Mapping[str, str], seconds: float) -> None:
     host = settings["BIND"] if settings["BIND"] not in ("0.0.0.0", "::", "127.0.0.1") else "localhost"
     heading(f"labelloop is up ({seconds:.0f} s).")
-    line("label", f"http://{host}:{settings['PORT']}")
+    line("label", settings.get("PUBLIC_URL") or f"http://{host}:{settings['PORT']}")
     line("dashboard", f"http://{host}:{settings['DASHBOARD_PORT']}")
     line("user", settings["ADMIN_EMAIL"])
     line("password", f"ADMIN_PASSWORD in {home.env_file}")

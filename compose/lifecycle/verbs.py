@@ -13,6 +13,7 @@ from lifecycle.backup import backup, say_status
 from lifecycle.console import Failure, fail, heading, line
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
+from lifecycle.labels import labels
 from lifecycle.lock import lock
 from lifecycle.reset import reset
 from lifecycle.restore import restore
@@ -20,7 +21,7 @@ from lifecycle.rotate import rotate
 from lifecycle.runtime import running_stack
 from lifecycle.sbom import sbom
 from lifecycle.simulate import simulate
-from lifecycle.testing import bench, faults, lint, load, test
+from lifecycle.testing import bench, faults, lint, load, screenshots, test
 from lifecycle.up import build, up
 from lifecycle.upgrade import upgrade
 
@@ -108,6 +109,7 @@ VERBS: dict[str, Callable[[Home, Given], None]] = {
     "down": _down,
     "restart": _restart,
     "build": build,
+    "labels": labels,
     "status": _status,
     "logs": _logs,
     "import": _labelloop("import"),
@@ -127,6 +129,7 @@ VERBS: dict[str, Callable[[Home, Given], None]] = {
     "faults": faults,
     "bench": bench,
     "load": load,
+    "screenshots": screenshots,
     "lint": lint,
     "sbom": sbom,
     "audit": audit,

@@ -57,6 +57,17 @@ class LabelStudioSide:
             basic_auth_pass=password,
         )
 
+    def refuses(self, label_config: str) -> str:
+        """What Label Studio says against a label config; empty when it takes it."""
+        from core.label_config import validate_label_config
+        from rest_framework.exceptions import ValidationError
+
+        try:
+            validate_label_config(label_config)
+        except ValidationError as error:
+            return str(error)
+        return ""
+
     def health(self) -> dict[str, Any]:
         return _outcome(self.backend.healthcheck())
 

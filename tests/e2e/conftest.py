@@ -20,7 +20,10 @@ optimizer = dict(_delete_=True, type="AdamW", lr=0.003, weight_decay=0.05)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Rounds, boots and, from cold, builds take longer than the other suites' tests may."""
+    """Rounds, boots and, from cold, builds take longer than the other suites' tests may. The documents'
+    commands would spoil the order of the main job, so they come last.
+    """
+    items.sort(key=lambda item: item.path == Path(__file__).with_name("test_docs.py"))
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.timeout(TEST_S))

@@ -1,13 +1,18 @@
-"""The label config of a project, and how a model's classes map onto its labels."""
+"""The label config of a project, and how a model's classes map onto its labels.
+
+`make labels` reads it with the host's own Python, 3.9 and without numpy, before anything is built.
+"""
+
+from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-import numpy as np
-
-from labelloop.boxes import Boxes, nms
+if TYPE_CHECKING:
+    from labelloop.boxes import Boxes
 
 SHARED_LABEL_NMS_IOU = 0.65
 MAX_CHARACTERS = 1 << 20
@@ -107,7 +112,7 @@ class LabelMap:
     unmatched_labels: tuple[str, ...]
 
     @classmethod
-    def build(cls, classes: Sequence[str], config: LabelConfig) -> "LabelMap":
+    def build(cls, classes: Sequence[str], config: LabelConfig) -> LabelMap:
         exactly = {label.value: index for index, label in enumerate(config.labels)}
         by_name = {label.value.strip().casefold(): index for index, label in enumerate(config.labels)}
         by_prediction = {
@@ -123,7 +128,7 @@ class LabelMap:
         reached = set(to_label)
         return cls(
             to_label,
-            tuple(c for c, index in zip(classes, to_label, strict=True) if index is None),
+            tuple(name for position, name in enumerate(classes) if to_label[position] is None),
             tuple(label.value for index, label in enumerate(config.labels) if index not in reached),
         )
 
@@ -138,6 +143,10 @@ class LabelMap:
         Where several classes share a label, their boxes compete: one object seen as cat and as dog is one
         raccoon.
         """
+        import numpy as np
+
+        from labelloop.boxes import Boxes, nms
+
         table = np.array([-1 if index is None else index for index in self.to_label], dtype=np.int64)
         if not len(table) or not len(boxes):
             return Boxes.empty()

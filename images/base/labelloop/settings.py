@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     gate_confidence: float = Field(0.8, ge=0.0, le=1.0)
     import_every: float = Field(20.0, gt=0.0, le=86400.0)
 
+    public_url: str = Field("", pattern=r"^(https?://[^/\s]+)?$")
     log_level: str = "INFO"
 
     @property

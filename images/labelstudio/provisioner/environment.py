@@ -29,6 +29,9 @@ def label_studio_environment(settings: Settings) -> dict[str, str]:
         "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
         "LABEL_STUDIO_CORS_ALLOW_ALL_ORIGINS": "false",
+        # A form that a browser sends from another origin than the one we are asked under is refused; behind a
+        # proxy that speaks TLS, the browser's is the public one.
+        **({"LABEL_STUDIO_CSRF_TRUSTED_ORIGINS": settings.public_url} if settings.public_url else {}),
         # What would call out.
         "LABEL_STUDIO_COLLECT_ANALYTICS": "false",
         "LABEL_STUDIO_LATEST_VERSION_CHECK": "false",

@@ -7,6 +7,8 @@ import pytest
 from integration.support.fake_backend import FakeBackend
 from integration.support.labelstudio import BACKEND_PASSWORD, BIN, LabelStudio
 
+PUBLIC_URL = "https://labels.example"
+
 
 @pytest.fixture(scope="session", autouse=True)
 def interpreter() -> None:
@@ -26,6 +28,7 @@ def backend() -> Iterator[FakeBackend]:
 @pytest.fixture(scope="session")
 def provisioned(tmp_path_factory: pytest.TempPathFactory, backend: FakeBackend) -> Iterator[LabelStudio]:
     label_studio = LabelStudio(tmp_path_factory.mktemp("home"), backend.url)
+    label_studio.environment["PUBLIC_URL"] = PUBLIC_URL
     made = label_studio.run("provisioner.template", timeout=600)
     assert made.returncode == 0, made.stderr
     try:

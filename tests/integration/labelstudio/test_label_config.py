@@ -85,6 +85,22 @@ def test_labels_edited_in_the_browser_stay_until_the_file_changes(labelled: Labe
 
 
 @pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        (xml("ball", "cat"), []),
+        (xml("cat"), ["label 'ball' in 1 annotation"]),
+        (xml("ball", control="other"), ["control 'label' in 2 annotations"]),
+    ],
+)
+def test_make_labels_is_told_what_would_be_orphaned(labelled: Labelled, text: str, lost: list[str]) -> None:
+    before = labelled.config
+    asked = labelled.label_studio.run("provisioner.would_orphan", text=text)
+    assert asked.returncode == 0, asked.stderr
+    assert json.loads(asked.stdout) == lost
+    assert labelled.config == before
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         (xml("cat"), "label 'ball' in 1 annotation."),

@@ -119,9 +119,11 @@ class LabelStudio:
             start_new_session=True,
         )
 
-    def run(self, module: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """`python -m module` in its environment."""
-        return self._python("-m", module, *arguments, timeout=timeout)
+    def run(
+        self, module: str, *arguments: str, timeout: float = 60, text: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """`python -m module` in its environment, reading `text`."""
+        return self._python("-m", module, *arguments, timeout=timeout, text=text)
 
     def run_program(self, source: str, timeout: float = 60) -> str:
         """What a Python program prints in its environment, beside Label Studio's own modules."""
@@ -129,11 +131,12 @@ class LabelStudio:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def _python(self, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    def _python(self, *arguments: str, timeout: float, text: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [BIN / "python", *arguments],
             env=self.environment,
             cwd=self.home,
+            input=text,
             capture_output=True,
             text=True,
             timeout=timeout,

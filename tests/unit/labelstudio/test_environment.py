@@ -42,3 +42,10 @@ def test_the_secret_key_leaves_the_environment_when_a_file_has_it(
     assert os.environ["SECRET_KEY"] == "k"
     environment.forget_secret_key()
     assert ("SECRET_KEY" in os.environ) != from_file
+
+
+def test_a_public_address_is_an_origin_that_forms_may_come_from() -> None:
+    trusted = "LABEL_STUDIO_CSRF_TRUSTED_ORIGINS"
+    assert trusted not in environment.label_studio_environment(settings())
+    public = settings().model_copy(update={"public_url": "https://labels.example"})
+    assert environment.label_studio_environment(public)[trusted] == "https://labels.example"

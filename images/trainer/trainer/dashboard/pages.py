@@ -101,7 +101,9 @@ class Page:
 
     @property
     def studio_url(self) -> str:
-        """Label Studio's, as the browser that asks would reach it."""
+        """Label Studio's, as the browser that asks would reach it: PUBLIC_URL, or the same host's port."""
+        if self.loop.settings.public_url:
+            return self.loop.settings.public_url
         host = self.request.url.hostname or "localhost"
         shown = f"[{host}]" if ":" in host else host
         return f"{self.request.url.scheme}://{shown}:{self.loop.settings.labelstudio_port}"

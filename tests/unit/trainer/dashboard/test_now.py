@@ -203,3 +203,10 @@ def test_roll_back_mends_a_damaged_pointer(client: TestClient, models: ProjectMo
     (models.path / "champion").write_text("v0007\n")
     assert "which is no version here" in client.get("/").text
     assert "In service: v0000, before: none." in press(client, "rollback", version="v0000")
+
+
+def test_links_lead_to_label_studios_public_address(client: TestClient, loop: Loop) -> None:
+    assert 'href="http://testserver:8080' in client.get("/").text
+    loop.settings.public_url = "https://labels.example"
+    page = client.get("/").text
+    assert 'href="https://labels.example' in page and "testserver:8080" not in page

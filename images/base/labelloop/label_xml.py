@@ -1,0 +1,70 @@
+"""A label config's tags with their lines, which ElementTree doesn't keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from xml.parsers import expat
+
+
+class BadXml(ValueError):
+    """Text that is no plain XML. line: where, from 1."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+@dataclass
+class Tag:
+    """One element. line: that of its opening, from 1."""
+
+    name: str
+    attributes: dict[str, str]
+    line: int
+    children: list[Tag] = field(default_factory=list)
+
+    def get(self, attribute: str) -> str:
+        return self.attributes.get(attribute, "")
+
+    def iter(self) -> Iterator[Tag]:
+        """The tag and all below it, in the order of the text."""
+        yield self
+        for child in self.children:
+            yield from child.iter()
+
+
+def read(text: str) -> Tag:
+    """The root.
+
+    Raises:
+        BadXml: not well-formed, or with a document type (entities could be anything).
+    """
+    parser = expat.ParserCreate("utf-8")
+    stack: list[Tag] = []
+    root: Tag | None = None
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal root
+        tag = Tag(name, attributes, parser.CurrentLineNumber)
+        if stack:
+            stack[-1].children.append(tag)
+        root = root or tag
+        stack.append(tag)
+
+    def refuse(*declaration: object) -> None:
+        raise BadXml(parser.CurrentLineNumber, "declares a document type or an entity; plain tags only")
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = lambda name: stack.pop()
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(text.encode("utf-8"), True)
+    except expat.ExpatError as error:
+        raise BadXml(error.lineno, f"not well-formed XML: {expat.ErrorString(error.code)}") from error
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise BadXml(line, "holds half of a character (a surrogate), which no file can") from error
+    if root is None:
+        raise BadXml(1, "is empty")
+    return root

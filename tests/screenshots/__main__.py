@@ -1,0 +1,134 @@
+"""The pictures of docs/images/: a stack of its own, drawn shapes, one round, headless Chromium.
+
+`make screenshots`; needs Debian's chromium and the host runtime or Docker, and takes about six minutes.
+"""
+
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from e2e.conftest import QUICK
+from PIL import Image
+from playwright.sync_api import Page
+from support import shapes
+from support.browser import chromium
+from support.stack import REPO, Stack, wait_for
+
+from labelloop.studio import UNLABELLED, without_prediction_of
+
+OUT = REPO / "docs" / "images"
+SIZE = {"width": 1280, "height": 800}
+MAX_BYTES = 150_000
+PICTURES, LABELLED, ITERATIONS = 40, 30, 180
+DASHBOARD = {"now": "/", "rounds": "/rounds", "model": "/model", "effort": "/effort"}
+
+
+def main() -> int:
+    # A proxy of the machine has no business in talks between programs on it.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"
+    OUT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        stack = Stack.copy_of_work_tree(Path(folder) / "labelloop", "labelloop-screenshots")
+        try:
+            start(stack)
+            shoot_all(stack, train(stack))
+        finally:
+            stack.run("down", check=False, timeout=180)
+    for path in sorted(OUT.glob("*.png")):
+        print(f"{path.relative_to(REPO)}  {path.stat().st_size // 1000} kB")
+    return 0
+
+
+def start(stack: Stack) -> None:
+    (stack.home / "configs" / "labels" / "shapes.xml").write_text(shapes.LABEL_CONFIG)
+    detector = stack.home / "configs" / "detectors" / "yolox_mobilenetv2.py"
+    detector.write_text(detector.read_text() + QUICK)
+    stack.run(
+        "up",
+        PORT=stack.port,
+        LABEL_CONFIG="configs/labels/shapes.xml",
+        DETECTOR="yolox_mobilenetv2",
+        ITERATIONS=ITERATIONS,
+        RETRAIN_EVERY=0,
+        timeout=3600,
+    )
+
+
+def train(stack: Stack) -> int:
+    """Labels pictures and has a round make boxes for the others; the task with the most of them."""
+    pictures = shapes.save(stack.images, PICTURES)
+    stack.run("import")
+    studio = stack.studio()
+    tasks = wait_for(
+        "tasks", lambda: _all(list(studio.iter_tasks(1, fields="task_only", page_size=100))), 120
+    )
+    for task in tasks[:LABELLED]:
+        name = task["data"]["image"].rsplit("/", 1)[1]
+        result = {"result": pictures[name].annotation(), "lead_time": 9.0}
+        studio.request("POST", f"/api/tasks/{task['id']}/annotations", json=result)
+    print(stack.run("retrain", timeout=1800))
+    wait_for("boxes", lambda: not studio.count_tasks(1, UNLABELLED, without_prediction_of("v0001")), 300)
+    boxes = {task: len(rows[-1]["result"]) for task, rows in stack.predictions().items() if rows}
+    return max((task["id"] for task in tasks[LABELLED:]), key=lambda task: boxes.get(task, 0))
+
+
+def shoot_all(stack: Stack, task: int) -> None:
+    with chromium() as browser:
+        page = browser.new_page(viewport=SIZE)
+        page.set_default_timeout(60_000)
+        label_studio(page, stack, task)
+        dashboard(page, stack)
+
+
+def _all(tasks: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    return tasks if len(tasks) == PICTURES else None
+
+
+def label_studio(page: Page, stack: Stack, task: int) -> None:
+    log_in(page, stack, stack.url)
+    page.wait_for_url(re.compile(r"/(projects|$)"))
+    page.goto(f"{stack.url}/projects/1/data?task={task}")
+    wait_for("boxes on the canvas", lambda: page.evaluate(_REGIONS), 60)
+    page.wait_for_timeout(2000)
+    shoot(page, "label-studio")
+
+
+_REGIONS = "() => (window.Htx?.annotationStore?.selected?.regionStore.regions || []).length"
+
+
+def dashboard(page: Page, stack: Stack) -> None:
+    url = f"http://127.0.0.1:{stack.env()['DASHBOARD_PORT']}"
+    log_in(page, stack, f"{url}/login")
+    page.wait_for_url(f"{url}/")
+    for name, path in DASHBOARD.items():
+        page.goto(url + path)
+        page.wait_for_load_state("networkidle")
+        shoot(page, name)
+
+
+def log_in(page: Page, stack: Stack, url: str) -> None:
+    env = stack.env()
+    page.goto(url)
+    page.fill("input[name=email]", env["ADMIN_EMAIL"])
+    page.fill("input[name=password]", env["ADMIN_PASSWORD"])
+    page.click("button[type=submit]")
+
+
+def shoot(page: Page, name: str) -> None:
+    """<name>.png with as many colours as fit into MAX_BYTES."""
+    path = OUT / f"{name}.png"
+    page.screenshot(path=path)
+    with Image.open(path) as image:
+        full = image.convert("RGB")
+    for colours in (128, 64, 32, 16):
+        full.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+        if path.stat().st_size < MAX_BYTES:
+            return
+    raise SystemExit(f"{path} has {path.stat().st_size} bytes with 16 colours; {MAX_BYTES} are allowed")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""docs/explanation/why-a-round-was-kept.md against what gate, stages, snapshot and worker really say."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+from support.documents import REPO, blocks
+
+from labelloop.settings import Settings
+from trainer import split, worker
+from trainer.evaluate import Evaluation
+from trainer.gate import decide
+from trainer.matches import ClassMatches
+from trainer.rounds import Rounds
+from trainer.split import SplitError
+
+PAGE = REPO / "docs" / "explanation" / "why-a-round-was-kept.md"
+TOLD = {line for block in blocks(PAGE) for line in block.text.splitlines()}
+IMAGES = 41
+
+
+def shape(sentence: str) -> str:
+    """The sentence without its numbers: – where there is none counts as one."""
+    return re.sub(r"\d+(\.\d+)?|–", "#", sentence)
+
+
+def evaluation(found: int, images: int, boxes: bool) -> Evaluation:
+    hits = [(1 << 10) - 1] * found
+    matches = {"truths": [1] * images, "image": list(range(found)), "score": [0.9] * found, "hits": hits}
+    return Evaluation(
+        version="v0001",
+        fingerprint="f",
+        images=images,
+        boxes=images,
+        labelled=images * 5,
+        knows_labels=True,
+        mAP=found / images if boxes else None,
+        AP50=None,
+        per_class={},
+        interval=None,
+        score_thresholds={},
+        missing=[],
+        matches={"ball": ClassMatches.model_validate(matches)},
+    )
+
+
+def verdicts() -> set[str]:
+    """Everything that the gate can say, as a round's verdict, over hold-outs small, empty and sufficient."""
+    said = set()
+    settings = Settings.model_validate({"gate_confidence": 0.99, "holdout_min": 5, "holdout_percent": 20})
+    cases = itertools.product(
+        (0, 2, 3, 4), (0, 2, 3, 4), (4, IMAGES), (True, False), (True, False), (True, False)
+    )
+    for better, worse, images, boxes, knows, there in cases:
+        champion = evaluation(worse, images, boxes) if there else None
+        verdict = decide(evaluation(better, images, boxes), champion, knows, settings)
+        said.add(f"{'promoted' if verdict.promote else 'kept'} v0001: {verdict.reason}")
+    many = decide(evaluation(38, IMAGES, True), evaluation(2, IMAGES, True), True, settings)
+    return said | {f"promoted v0001: {many.reason}"}
+
+
+def test_every_verdict_of_the_gate_is_explained_and_no_other() -> None:
+    told = {shape(line) for line in TOLD if line.startswith(("promoted", "kept"))}
+    assert {shape(verdict) for verdict in verdicts()} == told
+
+
+def test_cancelling_before_the_beginning(tmp_path: Path) -> None:
+    rounds = Rounds(tmp_path)
+    cancelled = rounds.cancel(rounds.request(1, "test")[0].id)
+    assert cancelled.verdict in TOLD
+
+
+def test_a_damaged_split(tmp_path: Path) -> None:
+    path = tmp_path / "volumes" / "models" / "1" / "split.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    with pytest.raises(SplitError) as error:
+        split.load(path)
+    said = re.sub(r"\(.*\)", "(…)", str(error.value)).replace(f"{tmp_path}/", "")
+    assert said in TOLD
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("snapshot", "label at least one and submit it"),
+        ("snapshot", "has a box; label some that do"),
+        ("learn", "training images can be read: "),
+        ("worker", "its process ended with "),
+        ("stages", '"cancelled"'),
+    ],
+)
+def test_the_other_reasons_are_still_in_the_code(module: str, words: str) -> None:
+    """They end a round with a sentence that is put together there; their words must stand in both."""
+    source = re.sub(r'"\s+f?"', "", Path(worker.__file__).with_name(f"{module}.py").read_text())
+    assert words in source
+    assert any(words.strip('"') in line for line in TOLD)

@@ -1,0 +1,150 @@
+"""The reference pages against what they describe."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.routing import Mount
+from support import documented_commands as table
+from support.backend_home import Home as BackendHome
+from support.documents import PAGES, REPO, coded, links, rows
+
+from labelloop.registry import Card
+from lifecycle import env_file, settings
+from lifecycle.home import VOLUMES, Home
+from trainer import job, snapshot, stages
+from trainer.rounds import Round, State
+
+REFERENCE = REPO / "docs" / "reference"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in links(page):
+        path = (page.parent / target).resolve()
+        assert path.exists() or str(path.relative_to(REPO)) in table.PENDING_PAGES, f"{page.name}: {target}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = REPO / "docs" / "README.md"
+    linked = {(index.parent / target).resolve() for target in links(index)}
+    assert {page for page in PAGES if page.is_relative_to(index.parent)} - linked == {index}
+
+
+def test_targets_are_the_makefiles() -> None:
+    there = set(re.findall(r"^([a-z-]+):.*## ", (REPO / "Makefile").read_text(), re.MULTILINE))
+    told = {words[5:] for cells in rows(REFERENCE / "targets.md") for words in coded(cells[0])}
+    assert told - table.PENDING_TARGETS == there - table.PENDING_TARGETS
+    assert there <= told
+
+
+def test_targets_that_are_named_in_passing_exist() -> None:
+    there = set(re.findall(r"^([a-z-]+):.*## ", (REPO / "Makefile").read_text(), re.MULTILINE))
+    named = {target for page in PAGES for target in re.findall(r"`make ([a-z-]+)", page.read_text())}
+    assert named <= there | table.PENDING_TARGETS
+
+
+@pytest.fixture
+def told_settings() -> dict[str, str]:
+    """Name → the second cell of its row."""
+    return {
+        name: cells[1]
+        for cells in rows(REFERENCE / "settings.md")
+        for name in coded(cells[0])
+        if name.isupper() or "_" in name
+    }
+
+
+def test_settings_are_those_that_are_read(
+    told_settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = env_file.read(REPO / "configs" / "loop.env")
+    home = Home(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "loop.env").write_text((REPO / "configs" / "loop.env").read_text())
+    monkeypatch.delenv("COMPOSE_PROJECT_NAME", raising=False)
+    settings.complete(home, host_runtime=True, accelerator="cpu")
+    from_make = {n for c in rows(REFERENCE / "settings.md", "From make's environment") for n in coded(c[0])}
+    expected = set(shipped) | set(env_file.read(home.env_file)) | set(settings._HOST_SETTINGS)
+    assert from_make and set(told_settings) - from_make == expected
+
+
+def test_the_defaults_are_those_that_ship(told_settings: dict[str, str]) -> None:
+    shipped = env_file.read(REPO / "configs" / "loop.env")
+    assert {name: told_settings[name].strip("`") for name in shipped} == shipped
+
+
+def test_the_cards_fields() -> None:
+    told = [name for cells in rows(REFERENCE / "files.md", "card.json") for name in coded(cells[0])]
+    assert sorted(told) == sorted(Card.model_fields)
+
+
+def test_the_rounds_columns_and_states() -> None:
+    table_rows = list(rows(REFERENCE / "files.md", "The table of rounds"))
+    assert sorted(n for cells in table_rows for n in coded(cells[0])) == sorted(f.name for f in fields(Round))
+    [states] = [coded(cells[1]) for cells in table_rows if coded(cells[0]) == ["state"]]
+    assert states == [str(state) for state in State]
+
+
+def test_a_rounds_files_and_the_volumes() -> None:
+    text = (REFERENCE / "files.md").read_text()
+    names = (
+        snapshot.SNAPSHOT,
+        job.JOB,
+        job.LOG,
+        job.METRICS,
+        job.LAST_CHECKPOINT,
+        job.CANDIDATE,
+        stages.EVALUATION,
+    )
+    for name in names:
+        assert f"/{name}" in text, name
+    told = {name for cells in rows(REFERENCE / "files.md", "volumes/") for name in coded(cells[0])}
+    assert told == {f"{name}/" for name in (*VOLUMES, "run")}
+
+
+def told_routes(heading: str) -> set[tuple[str, str]]:
+    return {
+        (method, coded(cells[1])[0])
+        for cells in rows(REFERENCE / "http-api.md", heading)
+        if coded(cells[0])
+        for method in coded(cells[0])
+    }
+
+
+def fastapi_routes(app: Any) -> set[tuple[str, str]]:
+    paths = app.openapi()["paths"].items()
+    found = {(method.upper(), path) for path, methods in paths for method in methods}
+    return found | {("GET", f"{route.path}/{{path}}") for route in app.routes if isinstance(route, Mount)}
+
+
+def test_the_trainers_routes(tmp_path: Path) -> None:
+    from labelloop.settings import Settings
+    from trainer.web import create_app
+
+    app = create_app(Settings(labelloop_home=tmp_path), "a password")
+    assert told_routes("The trainer's API") == fastapi_routes(app)
+
+
+def test_the_dashboards_routes(tmp_path: Path) -> None:
+    from labelloop.studio import Studio
+    from trainer.backend import Backend
+    from trainer.dashboard.app import create_app
+    from trainer.dashboard.loop import Loop
+    from trainer.env import TrainerSettings
+
+    nowhere = "http://127.0.0.1:1"
+    loop = Loop(TrainerSettings(labelloop_home=tmp_path), Studio(nowhere, "t"), Backend(nowhere, "p"))
+    assert told_routes("The dashboard") == fastapi_routes(create_app(loop, "a secret"))
+
+
+def test_the_backends_routes(tmp_path: Path) -> None:
+    home = BackendHome.below(tmp_path / "home", trainer_url="http://127.0.0.1:1")
+    try:
+        rules = home.client.application.url_map.iter_rules()
+        found = {(m, rule.rule) for rule in rules for m in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
+    finally:
+        home.stop.set()
+    assert told_routes("The ML backend") == found

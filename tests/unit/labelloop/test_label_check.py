@@ -1,0 +1,166 @@
+"""What `make labels` says of a label config, and that it asks for nothing but Python itself."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from labelloop import coco
+from labelloop.label_check import Finding, check
+from labelloop.labels import LabelConfigError, parse_label_config
+
+REPO = Path(__file__).parents[3]
+SHIPPED = sorted((REPO / "configs" / "labels").glob("*.xml"))
+
+
+def config(labels: str, *, control: str = 'name="label" toName="image"', image: str = '"$image"') -> str:
+    """The labels begin in line 3."""
+    return (
+        f"<View>\n<RectangleLabels {control}>\n{labels}\n</RectangleLabels>\n"
+        f'<Image name="image" value={image}/>\n</View>'
+    )
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_the_shipped_label_configs_have_neither_fault_nor_surprise(path: Path) -> None:
+    assert check(path.read_text()) == []
+
+
+FAULTS = [
+    (config('<Label value="a">'), 4, "mismatched tag"),
+    (config('<Label value="a"/>') + "\n<View/>", 7, "junk after document element"),
+    ("", 1, "not well-formed XML"),
+    ('<!DOCTYPE x [<!ENTITY a "b">]>\n' + config('<Label value="&a;"/>'), 1, "document type"),
+    (config('<Label value="a"/>').replace("View>", "Form>"), 1, "wants <View>"),
+    ('<View>\n<Image name="image" value="$image"/>\n</View>', 1, "no <RectangleLabels>"),
+    (config(""), 2, "has no <Label"),
+    (config("<Label/>"), 3, "<Label> has no value"),
+    (config('<Label value="a"/>\n<Label value="a"/>'), 4, "'a' stands in line 3 already"),
+    (config('<Label value="Fox"/>\n<Label value="fox"/>'), 4, "'fox' is 'Fox' to the loop"),
+    (config('<Label value="e\u0301"/>\n<Label value="\u00e9"/>'), 4, "stands in line 3 already"),
+    (config('<Label value="fox "/>'), 3, "begins or ends with a blank"),
+    (
+        config('<Label value="a"/>', control='name="label" toName="img"'),
+        2,
+        "toName='img': no tag has that name",
+    ),
+    (config('<Label value="a"/>', control='toName="image"'), 2, '<RectangleLabels> needs name="…"'),
+    (config('<Label value="a"/>', control='name="image" toName="image"'), 5, "the name 'image' is taken"),
+    (config('<Label value="a"/>', control='name="label" toName="label"'), 2, "not an <Image>"),
+    (config('<Label value="a"/>', image='"image"'), 5, "names no key of a task"),
+    (config('<Label value="a"/>').replace(' value="$image"', ""), 5, '<Image> needs name="…" and value="$…"'),
+]
+
+
+@pytest.mark.parametrize(("xml", "line", "words"), FAULTS)
+def test_a_fault_is_told_with_its_line(xml: str, line: int, words: str) -> None:
+    found = [finding for finding in check(xml) if finding.fault]
+    assert any(finding.line == line and words in finding.text for finding in found), found
+
+
+@pytest.mark.parametrize(
+    ("xml", "line", "words"),
+    [
+        (
+            config('<Label value="a" hotkey="1"/>\n<Label value="b" hotkey="1"/>'),
+            4,
+            "hotkey '1' is that of 'a'",
+        ),
+        (config('<Label value="a\u200b"/>'), 3, "U+200B"),
+        (
+            config('<Label value="a" predicted_values="cat"/>\n<Label value="b" predicted_values="Cat"/>'),
+            4,
+            "'Cat' goes to 'b' alone, not to 'a' (line 3)",
+        ),
+        (
+            config('<Label value="a"/>').replace(
+                "</View>",
+                '<RectangleLabels name="two" toName="image"><Label value="b"/></RectangleLabels></View>',
+            ),
+            6,
+            "a second <RectangleLabels>",
+        ),
+        (
+            config('<Label value="a"/>').replace(
+                "</View>", '<BrushLabels name="two" toName="image"><Label value="b"/></BrushLabels></View>'
+            ),
+            6,
+            "learns nothing from its regions",
+        ),
+    ],
+)
+def test_a_surprise_is_told_but_stops_nothing(xml: str, line: int, words: str) -> None:
+    [finding] = check(xml)
+    assert (finding.line, finding.fault) == (line, False) and words in finding.text
+
+
+def test_names_in_any_script_are_welcome() -> None:
+    assert (
+        check(config('<Label value="Füchse"/><Label value="猫"/><Label value="кошка"/><Label value="🦊"/>'))
+        == []
+    )
+
+
+@pytest.mark.parametrize("xml", [xml for xml, _, _ in FAULTS])
+def test_what_the_loop_refuses_is_a_fault(xml: str) -> None:
+    try:
+        parse_label_config(xml)
+    except LabelConfigError:
+        assert any(finding.fault for finding in check(xml))
+
+
+def test_the_checker_agrees_with_the_loop_where_it_has_no_rule_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(xml: str) -> None:
+        raise LabelConfigError("not today")
+
+    monkeypatch.setattr("labelloop.label_check.parse_label_config", refuse)
+    assert check(config('<Label value="a"/>')) == [Finding(1, "not today")]
+
+
+def test_coco_is_mmdets() -> None:
+    from mmdet.datasets import CocoDataset
+
+    assert tuple(CocoDataset.CLASSES) == coco.CLASSES
+    assert all(set(names.split(",")) <= set(coco.CLASSES) for names in coco.WORDS.values())
+
+
+@pytest.mark.parametrize(
+    ("label", "classes"),
+    [
+        ("Vehicle", ("car", "truck", "bus", "motorcycle")),
+        ("cars", ("car",)),
+        ("buses", ("bus",)),
+        ("traffic_light", ("traffic light",)),
+        ("Racoon", ("cat", "dog", "bear")),
+        ("motorcicle", ("motorcycle",)),
+        ("RBC", ()),
+        ("defect", ()),
+        ("猫", ()),
+    ],
+)
+def test_near_misses_are_understood(label: str, classes: tuple[str, ...]) -> None:
+    assert coco.suggestion(label) == classes
+
+
+@pytest.mark.parametrize("module", ["coco", "label_check", "label_xml", "labels"])
+def test_the_checker_is_written_for_the_hosts_python(module: str) -> None:
+    source = (REPO / "images" / "base" / "labelloop" / f"{module}.py").read_text()
+    ast.parse(source, feature_version=(3, 9))
+    assert "from __future__ import annotations" in source
+
+
+def test_the_checker_runs_on_python_alone() -> None:
+    """No package is there before `make up` has built anything."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "compose/lifecycle", "labels", "FILE=configs/labels/everyday.xml"],
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "usable       9 labels" in done.stdout

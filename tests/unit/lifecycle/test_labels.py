@@ -1,0 +1,165 @@
+"""`make labels`: what it prints, and when it refuses."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifecycle import labels as module
+from lifecycle.console import Failure
+from lifecycle.home import Home
+from lifecycle.labels import labels
+from lifecycle.shell import phrases
+
+REPO = Path(__file__).parents[3]
+CONFIG = """<View>
+  <RectangleLabels name="label" toName="image">
+    <Label value="Cat"/>
+    <Label value="vehicle" background="#fff"/>
+    <Label value="ufo"/>
+    <Label value="pet" predicted_values="dogg,bird"/>
+  </RectangleLabels>
+  <Image name="image" value="$image"/>
+</View>
+"""
+
+
+@pytest.fixture
+def mine(home: Home) -> Home:
+    (home.root / "configs" / "labels" / "mine.xml").write_text(CONFIG)
+    (home.root / "configs" / "detectors" / "yolox_mobilenetv2.py").write_text("")
+    return home
+
+
+FILE = {"FILE": "configs/labels/mine.xml"}
+
+
+def in_service(home: Home, classes: list[str]) -> None:
+    version = home.volumes / "models" / "3" / "v0002"
+    version.mkdir(parents=True)
+    (version / "card.json").write_text(json.dumps({"classes": classes, "detector": "yolox_s"}))
+    (version.parent / "champion").write_text("v0002\n")
+    home.provisioned.parent.mkdir(parents=True)
+    home.provisioned.write_text(json.dumps({"project": 3, "done": True}))
+
+
+class FakeStack:
+    def __init__(self, found: Any) -> None:
+        self.found = found
+
+    def orphans(self, xml: str) -> Any:
+        assert xml == CONFIG
+        return self.found
+
+
+def test_before_the_first_start_the_starting_model_is_explained(mine: Home, capsys: Any) -> None:
+    labels(mine, FILE)
+    told = capsys.readouterr().out
+    assert "What yolox_nano recognises" in told
+    assert "Cat          takes cat" in told
+    assert "ufo          starts from scratch" in told and "pet          takes bird" in told
+    assert (
+        'car, truck, bus, motorcycle? <Label value="vehicle" background="#fff" predicted_values="car,truck,'
+        in told
+    )
+    assert "predicted_values of 'pet': 'dogg' is no class of it; dog?" in told
+    assert "No label takes 78 of its 80 classes" in told and "toothbrush" in told
+    assert "from about 25 labelled images on" in told
+    assert "`make up LABEL_CONFIG=configs/labels/mine.xml`" in told
+
+
+def test_a_gpus_default_and_a_detector_that_is_asked_for(mine: Home, capsys: Any) -> None:
+    mine.env_file.write_text("COMPOSE_ACCELERATOR=cuda\n")
+    labels(mine, FILE)
+    assert "What yolox_s recognises" in capsys.readouterr().out
+    labels(mine, {**FILE, "DETECTOR": "yolox_mobilenetv2"})
+    told = capsys.readouterr().out
+    assert "proposes nothing before its first round" in told and "takes" not in told
+    assert "40 labelled images gave AP50 0.70" in told
+
+
+def test_the_model_in_service_speaks_for_itself(
+    mine: Home, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_service(mine, ["ufo", "cat"])
+    monkeypatch.setattr(module, "running_stack", lambda home, settings: FakeStack([]))
+    labels(mine, FILE)
+    told = capsys.readouterr().out
+    assert "What v0002 (yolox_s) recognises: it is in service" in told and "ufo          takes ufo" in told
+    assert "annotations  none would lose its label" in told
+
+
+def test_a_file_that_would_orphan_annotations_is_refused(mine: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_service(mine, ["cat"])
+    monkeypatch.setattr(
+        module, "running_stack", lambda home, settings: FakeStack(["label 'fox' in 2 annotations"])
+    )
+    with pytest.raises(Failure, match="mine.xml would orphan annotations: label 'fox' in 2 annotations"):
+        labels(mine, FILE)
+
+
+def test_a_stack_that_is_down_is_no_fault(mine: Home, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_service(mine, ["cat"])
+    monkeypatch.setattr(module, "running_stack", lambda home, settings: FakeStack(None))
+    labels(mine, FILE)
+    assert "not looked at" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "mine.xml: found No such file"),
+        (b"<View>\n\xff</View>", "mine.xml, line 2: found the byte 0xff, needed UTF-8"),
+        (b"<View/>", "mine.xml can't be used: 1 fault"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused(mine: Home, content: bytes | None, message: str) -> None:
+    file = mine.root / FILE["FILE"]
+    file.unlink() if content is None else file.write_bytes(content)
+    with pytest.raises(Failure, match=message):
+        labels(mine, FILE)
+
+
+def test_a_byte_order_mark_is_no_fault(mine: Home, capsys: Any) -> None:
+    (mine.root / FILE["FILE"]).write_bytes(b"\xef\xbb\xbf" + CONFIG.encode())
+    labels(mine, FILE)
+    assert "usable" in capsys.readouterr().out
+
+
+def test_the_label_config_in_force_is_checked_when_no_file_is_named(mine: Home, capsys: Any) -> None:
+    shutil.copy(REPO / "configs" / "labels" / "everyday.xml", mine.root / "configs" / "labels")
+    labels(mine, {})
+    assert "configs/labels/everyday.xml" in capsys.readouterr().out
+
+
+def test_an_unknown_setting_is_refused(mine: Home) -> None:
+    with pytest.raises(Failure, match="found COLOUR"):
+        labels(mine, {"COLOUR": "red"})
+
+
+def test_the_detectors_are_the_trainers() -> None:
+    from trainer import weights
+
+    assert set(module.KNOW_COCO) == set(weights.PUBLISHED)
+    assert module.KNOWS_NOTHING == weights.FALLBACK
+    assert set(weights.DEFAULT.values()) <= set(module.KNOW_COCO)
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "found"),
+    [
+        (["cat"], "[\"label 'fox' in 2 annotations\"]", ["label 'fox' in 2 annotations"]),
+        (["cat"], "[]", []),
+        (["cat"], "Traceback", None),
+        (["cat"], '{"error": "x"}', None),
+        (["false"], "[]", None),
+        (["/nowhere/python"], "[]", None),
+        (["sleep", "9"], "[]", None),
+    ],
+)
+def test_an_answer_that_cannot_be_had_is_no_answer(
+    command: list[str], text: str, found: list[str] | None, tmp_path: Path
+) -> None:
+    assert phrases(command, text, cwd=tmp_path, seconds=2) == found
