@@ -10,6 +10,7 @@ from support.stack import Stack
 
 ITERATIONS = 180
 TEST_S = 3600
+FIRST = "test_loop.py"
 # What an operator would write at the end of a detector's file: small images and a quick optimizer, so that
 # a round from an ImageNet backbone learns the shapes in two minutes on a CPU.
 QUICK = """
@@ -20,10 +21,18 @@ optimizer = dict(_delete_=True, type="AdamW", lr=0.003, weight_decay=0.05)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Rounds, boots and, from cold, builds take longer than the other suites' tests may."""
+    """Rounds, boots and, from cold, builds take longer than the other suites' tests may. FIRST is first, for
+    the others go on from where it has brought the stack.
+    """
+
+    def place(item: pytest.Item) -> int:
+        ours = Path(__file__).parent in item.path.parents
+        return ours + (ours and item.path.name != FIRST)
+
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if place(item):
             item.add_marker(pytest.mark.timeout(TEST_S))
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
