@@ -24,7 +24,7 @@ from trainer.snapshot import SnapshotImage
 
 FOLDER = "reports"
 PICTURE_PX, PICTURE_QUALITY = 400, 70
-PICTURES_BYTES = 3_000_000  # base64 makes four bytes of three
+PICTURES_BYTES = 2_500_000  # base64 makes four bytes of three
 LOOK_S, LOOK_EVERY_S = 3600.0, 0.5
 _NAME = re.compile(r"\w[\w .-]*")
 
