@@ -169,11 +169,15 @@ def figures(
             baseline=count / boxes,
             at_least=FIRST_TARGET if first in FIRST else None,
         )
+    for why in sorted({doubt.why for doubt in doubts}):
+        of_kind = [hit for hit, doubt in zip(found, doubts, strict=True) if doubt.why == why][: FIRST[-1]]
+        precision = sum(hit is not None for hit in of_kind) / len(of_kind)
+        yield figure(SECTION, f"precision of the first {len(of_kind)}: {why}", precision, "", command)
     for first in (count, 2 * count):
         yield figure(SECTION, f"recall in the first {first}", _recall(found[:first], planted), "", command)
         for error in Error:
-            of_kind = [row for row in planted if row.error is error]
-            share = _recall([hit for hit in found[:first] if hit and hit.error is error], of_kind)
+            there = [row for row in planted if row.error is error]
+            share = _recall([hit for hit in found[:first] if hit and hit.error is error], there)
             yield figure(SECTION, f"recall in the first {first}: {error}", share, "", command)
 
 

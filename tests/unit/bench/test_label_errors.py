@@ -66,8 +66,10 @@ PLANTED = [
     Planted("b.jpg", Error.WRONG_LABEL, ((30.0, 0.0, 40.0, 10.0),)),
 ]
 DOUBTS = [
-    Doubt("a.jpg", "", 0.9, (0.0, 0.0, 10.0, 9.0)),
-    Doubt("a.jpg", "", 0.8, (0.0, 0.0, 10.0, 10.0)),  # there already: a second doubt finds nothing more
+    Doubt("a.jpg", "missing", 0.9, (0.0, 0.0, 10.0, 9.0)),
+    Doubt(
+        "a.jpg", "missing", 0.8, (0.0, 0.0, 10.0, 10.0)
+    ),  # there already: a second doubt finds nothing more
     Doubt("c.jpg", "", 0.7, (0.0, 0.0, 10.0, 10.0)),
     Doubt("a.jpg", "", 0.6, (50.0, 50.0, 70.0, 60.0)),
     Doubt("b.jpg", "", 0.5, (0.0, 0.0, 10.0, 10.0)),
@@ -83,6 +85,7 @@ def test_precision_and_recall_of_the_top() -> None:
     assert by_name["precision of the first 4"].value == pytest.approx(2 / 4)
     assert by_name["precision of the first 4"].ratio == pytest.approx((2 / 4) / (4 / 80))
     assert by_name["precision of the first 10"].value == pytest.approx(3 / 10)
+    assert by_name["precision of the first 2: missing"].value == pytest.approx(1 / 2)
     assert by_name["recall in the first 4"].value == pytest.approx(2 / 4)
     assert by_name["recall in the first 8"].value == pytest.approx(3 / 4)
     assert by_name["recall in the first 8: spurious box"].value == 1
