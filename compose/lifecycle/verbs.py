@@ -100,6 +100,11 @@ def _export(home: Home, given: Given) -> None:
     _labelloop("export", "--format", given["FORMAT"])(home, given)
 
 
+def _report(home: Home, given: Given) -> None:
+    file = ["--file", given["FILE"]] if given.get("FILE") else []
+    _labelloop("report", *file)(home, given)
+
+
 def _lock(home: Home, given: Given) -> None:
     lock(home, upgrade=bool(given.get("UPGRADE")))
 
@@ -119,6 +124,7 @@ VERBS: dict[str, Callable[[Home, Given], None]] = {
     "models": _labelloop("models"),
     "rollback": _rollback,
     "export": _export,
+    "report": _report,
     "backup": backup,
     "restore": restore,
     "upgrade": upgrade,

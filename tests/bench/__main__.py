@@ -20,6 +20,7 @@ SECTIONS = {
     "serving": "bench.serving",
     "training": "bench.training",
     "simulation": "bench.simulation",
+    "label_errors": "bench.label_errors",
     "growth": "bench.growth",
     "load": "bench.load",
 }

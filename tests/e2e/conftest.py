@@ -10,6 +10,18 @@ from support.stack import Stack
 
 ITERATIONS = 180
 TEST_S = 3600
+# Each file goes on from where the former has brought the stack, the first from one without an image.
+ORDER = (
+    "test_loop.py",
+    "test_screen.py",
+    "test_survival.py",
+    "test_dashboard.py",
+    "test_projects.py",
+    "test_security.py",
+    "test_doctor.py",
+    "test_keep.py",
+    "test_docs.py",
+)
 # What an operator would write at the end of a detector's file: small images and a quick optimizer, so that
 # a round from an ImageNet backbone learns the shapes in two minutes on a CPU.
 QUICK = """
@@ -20,15 +32,16 @@ optimizer = dict(_delete_=True, type="AdamW", lr=0.003, weight_decay=0.05)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Rounds, boots and, from cold, builds take longer than the other suites' tests may. The documents'
-    commands would spoil the order of the main job, so they come last.
-    """
-    items.sort(key=lambda item: item.path == Path(__file__).with_name("test_docs.py"))
+    """After all other suites, in ORDER. Rounds, boots and, from cold, builds take longer than their tests may."""
+
+    def place(item: pytest.Item) -> int:
+        ours = item.path.parent == Path(__file__).parent
+        return 1 + ORDER.index(item.path.name) if ours else 0
+
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if place(item):
             item.add_marker(pytest.mark.timeout(TEST_S))
-    # The others go on from one another by name, beginning with a stack without any image.
-    items.sort(key=lambda item: item.path == Path(__file__).parent / "test_keep.py")
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

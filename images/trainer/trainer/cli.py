@@ -21,6 +21,7 @@ from labelloop.settings import MissingSecret
 from labelloop.studio import Studio, StudioError
 from trainer import render
 from trainer.backend import Backend, BackendError
+from trainer.dashboard.errors import ReportError
 from trainer.display import Display, make_console, plural
 from trainer.env import TrainerSettings, get_settings
 from trainer.export import ExportError
@@ -52,6 +53,7 @@ EXPECTED = (
     SnapshotError,
     SplitError,
     ExportError,
+    ReportError,
     WorkerGone,
     Busy,
     OptionError,
@@ -288,6 +290,29 @@ def import_() -> None:
             display.say("Label Studio is importing already; what is new follows by itself.")
         display.say(f"{plural(made, 'new image')}." if made else "No new images.")
         render.problems(index.problems(), display.console)
+
+
+@command
+def report(
+    file: Annotated[
+        str | None, typer.Option(help="Its name; by default of the project and the time.")
+    ] = None,
+    project: ProjectOption = None,
+) -> None:
+    """Write what the dashboard shows as one HTML file."""
+    from trainer.dashboard import report as reports
+    from trainer.dashboard.loop import Loop as DashboardLoop
+
+    loop = Loop.connect()
+    chosen = loop.project(project)
+    path = reports.path_of(loop.settings.rounds_dir, chosen["id"], file)
+    shown = DashboardLoop(loop.settings, loop.studio, loop.backend)
+    with Display() as display:
+        reports.look(shown, chosen["id"], lambda text: display.update("looking at images", 0.0, None, text))
+        display.update("writing", 0.0, None, path.name)
+        reports.write(shown, chosen["id"], path)
+        display.finish()
+        display.say(f"Report in {loop.shown(path)} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 class Format(StrEnum):

@@ -98,7 +98,7 @@ def _score(card: Card) -> str:
     if score is None:
         return "not yet scored on a hold-out"
     images = card.metrics.get("images")
-    return f"mAP {score:.3f}" + (f" on {images} hold-out images" if images else "")
+    return f"mAP {score:.3f} at promotion" + (f", on {images} hold-out images" if images else "")
 
 
 def problems(found: Sequence[Problem], console: Console) -> None:
@@ -115,7 +115,15 @@ def models(versions: ProjectModels, title: str, console: Console) -> None:
     """A table of versions, oldest first; the one in service is marked."""
     champion = versions.champion()
     table = Table(
-        "version", "in service", "made", "detector", "images", "mAP", "AP50", "verdict", title=title
+        "version",
+        "in service",
+        "made",
+        "detector",
+        "images",
+        "mAP at promotion",
+        "AP50",
+        "verdict",
+        title=title,
     )
     for version in versions.versions():
         try:

@@ -394,3 +394,11 @@ def test_the_cli_does_without_torch() -> None:
 
 def test_states_have_a_name_to_show() -> None:
     assert set(watch.STAGES) == {State.REQUESTED, State.SNAPSHOTTING, State.TRAINING, State.EVALUATING}
+
+
+def test_a_report_says_where_it_is(run: Run, loop_settings: TrainerSettings) -> None:
+    result = run("report", "--file", "june.html")
+    assert result.exit_code == 0 and "Report in volumes/rounds/reports/june.html" in result.output
+    assert "project 1" in (loop_settings.rounds_dir / "reports" / "june.html").read_text()
+    refused = run("report", "--file", "../june.html")
+    assert refused.exit_code == 1 and "needed one such as june.html" in refused.stderr

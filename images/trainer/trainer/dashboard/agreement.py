@@ -39,24 +39,25 @@ class Finding:
     iou: float = 0.0
 
 
-def compare(truth: Boxes, found: Boxes) -> list[Finding]:
+def compare(truth: Boxes, found: Boxes, loosest: float = OVERLAPS) -> list[Finding]:
     """Pairs each box with at most one of the other side, best scores first; both index the same labels.
 
     A pair overlaps by an IoU of at least OVERLAPS. Pairs of the same label come first; among what is left,
-    pairs of different labels; what is left then is missed or spurious. A pair below GOOD is loose.
+    pairs of different labels; then again those of the same label, by an IoU of at least `loosest`; what is
+    left then is missed or spurious. A pair below GOOD is loose.
     """
     overlap = iou_matrix(truth.xyxy, found.xyxy)
     same = truth.labels[:, None] == found.labels[None, :]
     open_truth, open_found = np.ones(len(truth), bool), np.ones(len(found), bool)
     findings: list[Finding] = []
-    for of_same_label in (True, False):
+    for of_same_label, least in ((True, OVERLAPS), (False, OVERLAPS), (True, loosest)):
         for index in np.argsort(-found.scores, kind="stable"):
             allowed = open_truth & (same[:, index] == of_same_label)
             if not open_found[index] or not allowed.any():
                 continue
             best = int(np.argmax(np.where(allowed, overlap[:, index], -1.0)))
             iou = float(overlap[best, index])
-            if iou < OVERLAPS:
+            if iou < least:
                 continue
             open_truth[best] = open_found[index] = False
             kind = Kind.WRONG_LABEL if not of_same_label else Kind.RIGHT if iou >= GOOD else Kind.LOOSE

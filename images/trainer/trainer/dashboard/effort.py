@@ -5,11 +5,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from statistics import median
 from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 from matplotlib.axes import Axes
 
@@ -21,7 +22,7 @@ from labelloop.studio import StudioError
 from trainer.dashboard.agreement import Kind, compare
 from trainer.dashboard.charts import Theme, chart
 from trainer.dashboard.loop import Loop
-from trainer.dashboard.pages import Asked, ChartTheme
+from trainer.dashboard.pages import Asked, ChartTheme, View
 from trainer.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
 from trainer.snapshot import newest_submitted
 
@@ -167,8 +168,8 @@ class Ledger:
             return works
 
 
-def _works(request: Request, project_id: int | None) -> list[Work]:
-    found: list[Work] = request.app.state.ledger.of(project_id) if project_id is not None else []
+def _works(page: View) -> list[Work]:
+    found: list[Work] = page.state.ledger.of(page.project) if page.project is not None else []
     return found
 
 
@@ -183,34 +184,39 @@ def _rounds(loop: Loop, project_id: int | None, works: list[Work]) -> dict[str, 
     return found
 
 
-@router.get("/effort", response_class=HTMLResponse)
-def show(request: Request, page: Asked) -> HTMLResponse:
+def contents(page: View) -> dict[str, Any]:
     problem, works = None, []
     try:
-        works = _works(request, page.project)
+        works = _works(page)
     except (StudioError, LabelConfigError) as error:
         problem = str(error)
-    return page.show(
-        "effort.html",
-        works=works,
-        whole=sum(works, Work(None)),
-        rounds=_rounds(page.loop, page.project, works),
-        problem=problem,
-        cost={"accept": ACCEPT_S, "adjust": ADJUST_S, "delete": DELETE_S, "draw": DRAW_S},
-    )
+    return {
+        "works": works,
+        "whole": sum(works, Work(None)),
+        "rounds": _rounds(page.loop, page.project, works),
+        "problem": problem,
+        "cost": {"accept": ACCEPT_S, "adjust": ADJUST_S, "delete": DELETE_S, "draw": DRAW_S},
+        "draw": partial(accepted_chart, works),
+    }
+
+
+@router.get("/effort", response_class=HTMLResponse)
+def show(page: Asked) -> HTMLResponse:
+    return page.show("effort.html", **contents(page))
 
 
 @router.get("/effort/accepted.svg")
-def accepted(request: Request, page: Asked, theme: ChartTheme) -> Response:
+def accepted(page: Asked, theme: ChartTheme) -> Response:
     try:
-        works = _works(request, page.project)
+        works = _works(page)
     except (StudioError, LabelConfigError):
         works = []
-    return accepted_chart([work for work in works if work.share_accepted is not None], theme)
+    return accepted_chart(works, theme)
 
 
-def accepted_chart(works: list[Work], theme: Theme) -> Response:
-    """A bar a version, with the number of images below its name."""
+def accepted_chart(every: list[Work], theme: Theme) -> Response:
+    """A bar a version that proposed something, with the number of images below its name."""
+    works = [work for work in every if work.share_accepted is not None]
 
     def paint(axes: Axes) -> None:
         names = [f"{work.version or 'unnamed'}\n{work.images}" for work in works]

@@ -1,25 +1,31 @@
 """Labels to look at again: where the model in service and an annotation disagree most confidently."""
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from fastapi import APIRouter
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, HTTPException, status
+from fastapi.responses import HTMLResponse, Response
 
 from labelloop.boxes import Boxes, iou_matrix
 from trainer.dashboard import predictions, stored
 from trainer.dashboard.agreement import GOOD, OVERLAPS, Finding, Kind, compare
 from trainer.dashboard.curves import effects
 from trainer.dashboard.model import Drawn, chosen_card, drawn
-from trainer.dashboard.pages import Asked, percent
+from trainer.dashboard.pages import Asked, View
 from trainer.dashboard.predictions import Predictions
+from trainer.display import plural
 from trainer.snapshot import Snapshot, SnapshotImage
 
 router = APIRouter()
 
 SHOWN = 24
-LEAST = 0.3
+LEAST = 0.5
+LOOSEST = 0.3
+COLUMNS = ("task", "image", "doubt", "label", "confidence", "x1", "y1", "x2", "y2")
 
 WORDS = {
     Kind.SPURIOUS: "a box may be missing",
@@ -30,18 +36,39 @@ WORDS = {
 
 
 @dataclass(frozen=True)
+class Suspicion:
+    """One disagreement. box: x1 y1 x2 y2 in pixels, the model's, or the label's that the model does not see.
+    label: of that box. confidence: 0..1.
+    """
+
+    kind: Kind
+    confidence: float
+    label: str
+    box: tuple[float, float, float, float]
+
+    @property
+    def why(self) -> str:
+        return WORDS[self.kind]
+
+
+@dataclass(frozen=True)
 class Suspect:
-    """An image whose label may be wrong. confidence: 0..1, of the surest disagreement on it."""
+    """An image whose label may be wrong. suspicions: of at least LEAST, surest first."""
 
     image: SnapshotImage
-    confidence: float
-    why: str
+    suspicions: tuple[Suspicion, ...]
     truth: list[Drawn]
     found: list[Drawn]
 
     @property
+    def confidence(self) -> float:
+        return self.suspicions[0].confidence
+
+    @property
     def summary(self) -> str:
-        return f"{self.why} ({percent(self.confidence)} sure)"
+        more = len(self.suspicions) - 1
+        said = f"{self.suspicions[0].why} (doubt {self.confidence:.2f})"
+        return f"{said}, and {plural(more, 'more doubt')}" if more else said
 
 
 def suspects(
@@ -57,20 +84,32 @@ def suspects(
         for image in snapshot.images
         if image.id in found.boxes
     ]
-    return sorted((row for row in rows if row.confidence >= LEAST), key=lambda row: -row.confidence)
+    return sorted((row for row in rows if row.suspicions), key=lambda row: -row.confidence)
+
+
+def ranked(found: list[Suspect]) -> list[tuple[SnapshotImage, Suspicion]]:
+    """Every suspicion of every image, surest first."""
+    rows = [(suspect.image, suspicion) for suspect in found for suspicion in suspect.suspicions]
+    return sorted(rows, key=lambda row: -row[1].confidence)
 
 
 def _suspect(
     image: SnapshotImage, shown: Boxes, every: Boxes, names: list[str], recalls: Mapping[str, float]
 ) -> Suspect:
     truth = predictions.truth_of(image)
-    findings = compare(truth, shown)
-    rated = [(_confidence(finding, truth, shown, every, names, recalls), finding) for finding in findings]
-    confidence, surest = max(rated, key=lambda pair: pair[0], default=(0.0, None))
+    findings = compare(truth, shown, LOOSEST)
+    suspicions = []
+    for finding in findings:
+        confidence = _confidence(finding, truth, shown, every, names, recalls)
+        if confidence >= LEAST:
+            of, index = (truth, finding.truth) if finding.found is None else (shown, finding.found)
+            x1, y1, x2, y2 = (float(value) for value in of.xyxy[index])
+            suspicions.append(
+                Suspicion(finding.kind, confidence, names[int(of.labels[index])], (x1, y1, x2, y2))
+            )
     return Suspect(
         image,
-        confidence,
-        WORDS.get(surest.kind, "") if surest else "",
+        tuple(sorted(suspicions, key=lambda suspicion: -suspicion.confidence)),
         [drawn(truth, f.truth, f, names, False) for f in findings if f.truth is not None],
         [drawn(shown, f.found, f, names, True) for f in findings if f.found is not None],
     )
@@ -84,33 +123,71 @@ def _confidence(
     names: list[str],
     recalls: Mapping[str, float],
 ) -> float:
-    """How sure the model is that the label is wrong there."""
+    """How much the model doubts the label there, 0..1. The exponents are the measured best (`make bench
+    ONLY=label_errors`).
+    """
     if finding.kind is Kind.RIGHT:
         return 0.0
-    if finding.found is not None:
-        score = float(shown.scores[finding.found])
-        looseness = (GOOD - finding.iou) / (GOOD - OVERLAPS) if finding.kind is Kind.LOOSE else 1.0
-        return score * looseness
-    index = finding.truth if finding.truth is not None else 0
-    overlaps = iou_matrix(truth.xyxy[index : index + 1], every.xyxy)[0] >= OVERLAPS
-    seen = float(every.scores[overlaps].max(initial=0.0))
-    return (1.0 - seen) * recalls.get(names[int(truth.labels[index])], 0.0)
+    if finding.found is None:
+        index = finding.truth if finding.truth is not None else 0
+        overlap = iou_matrix(truth.xyxy[index : index + 1], every.xyxy)[0]
+        # A box half of which something is on is not as far-fetched as one where nothing is.
+        seen = float((every.scores * np.minimum(overlap / OVERLAPS, 1.0) ** 3).max(initial=0.0))
+        return (1.0 - seen) * recalls.get(names[int(truth.labels[index])], 0.0)
+    score = float(shown.scores[finding.found])
+    if finding.kind is Kind.SPURIOUS:
+        return score
+    # The label says so too: something is there. A low score then hardly speaks for the label.
+    looseness = min((GOOD - finding.iou) / (GOOD - OVERLAPS), 1.0) if finding.kind is Kind.LOOSE else 1.0
+    return float(score ** (1 / 3)) * looseness
 
 
-@router.get("/label-errors", response_class=HTMLResponse)
-def show(page: Asked) -> HTMLResponse:
+def contents(page: View) -> dict[str, Any]:
+    """suspects: all of them, None before the images were looked at. shown: the first.
+
+    Raises:
+        HTTPException: 404, the version in service cannot be read.
+    """
     card = chosen_card(page, None)
     scored = (
         stored.newest_evaluation(page.loop, page.project, card.version) if card and page.project else None
     )
-    values: dict[str, object] = {"card": card, "scored": scored, "suspects": None}
+    values: dict[str, Any] = {"card": card, "scored": scored, "suspects": None}
     if card is not None and scored is not None:
         folder = page.loop.rounds.folder(scored.round.id)
-        values["looking"] = page.request.app.state.looking.state(scored.round.id, card.version)
+        values["looking"] = page.state.looking.state(scored.round.id, card.version)
         snapshot, found = stored.snapshot(folder), predictions.load(folder, card.version)
         if snapshot is not None and found is not None:
             otherwise = page.loop.settings.score_threshold
             recalls = {part.label: part.recall or 0.0 for part in effects(scored.evaluation, None, otherwise)}
             rows = suspects(snapshot, found, card.thresholds(snapshot.classes, otherwise), recalls)
-            values |= {"suspects": rows[:SHOWN], "count": len(rows), "images": snapshot.labelled}
-    return page.show("label_errors.html", 200, **values, task_url=page.task_url)
+            values |= {"suspects": rows, "shown": rows[:SHOWN], "images": snapshot.labelled}
+    return values
+
+
+@router.get("/label-errors", response_class=HTMLResponse)
+def show(page: Asked) -> HTMLResponse:
+    return page.show("label_errors.html", **contents(page))
+
+
+@router.get("/label-errors.csv")
+def table(page: Asked) -> Response:
+    """Every suspicion, surest first.
+
+    Raises:
+        HTTPException: 404, the images were not looked at yet.
+    """
+    found = contents(page)["suspects"]
+    if found is None:
+        raise HTTPException(
+            status.HTTP_404_NOT_FOUND, "the model in service has not looked at the labels yet"
+        )
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for image, doubt in ranked(found):
+        box = (round(value, 1) for value in doubt.box)
+        writer.writerow([image.task, image.file, doubt.why, doubt.label, round(doubt.confidence, 4), *box])
+    name = f"labelloop-{page.project}-label-errors.csv"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(out.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)

@@ -2,6 +2,8 @@
 
 import io
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, status
@@ -14,7 +16,7 @@ from labelloop.registry import Card, RegistryError
 from trainer.dashboard import agreement, predictions, stored
 from trainer.dashboard.agreement import Finding, Kind
 from trainer.dashboard.curves import effects, precision_recall_chart, total
-from trainer.dashboard.pages import Asked, ChartTheme, Page
+from trainer.dashboard.pages import Asked, ChartTheme, View
 from trainer.dashboard.predictions import Predictions
 from trainer.dashboard.security import checked_form
 from trainer.dashboard.stored import Scored
@@ -54,7 +56,7 @@ class Worst:
     summary: str
 
 
-def chosen_card(page: Page, version: str | None) -> Card | None:
+def chosen_card(page: View, version: str | None) -> Card | None:
     """The version asked for, else the one in service; None where there is none.
 
     Raises:
@@ -72,14 +74,14 @@ def chosen_card(page: Page, version: str | None) -> Card | None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
 
 
-def _scored(page: Page, card: Card | None) -> Scored | None:
+def _scored(page: View, card: Card | None) -> Scored | None:
     if card is None or page.project is None:
         return None
     return stored.newest_evaluation(page.loop, page.project, card.version)
 
 
-@router.get("/model", response_class=HTMLResponse)
-def show(page: Asked, version: str | None = None, score: Score = None) -> HTMLResponse:
+def contents(page: View, version: str | None = None, score: float | None = None) -> dict[str, Any]:
+    """Raises HTTPException: 404, there is no such version."""
     card = chosen_card(page, version)
     scored = _scored(page, card)
     found = snapshot = None
@@ -87,22 +89,26 @@ def show(page: Asked, version: str | None = None, score: Score = None) -> HTMLRe
     if card is not None and scored is not None:
         folder = page.loop.rounds.folder(scored.round.id)
         found, snapshot = predictions.load(folder, card.version), stored.snapshot(folder)
-        looking = page.request.app.state.looking.state(scored.round.id, card.version)
+        looking = page.state.looking.state(scored.round.id, card.version)
     own = effects(scored.evaluation, None, page.loop.settings.score_threshold) if scored else []
-    return page.show(
-        "model.html",
-        card=card,
-        scored=scored,
-        versions=page.loop.models(page.project or 0).versions()[::-1],
-        labels=own,
-        all_labels=total(own),
+    return {
+        "card": card,
+        "scored": scored,
+        "versions": page.loop.models(page.project or 0).versions()[::-1],
+        "labels": own,
         **_at(page, scored, score),
         **(_images(page, card, snapshot, found) if card and snapshot and found else {"matrix": None}),
-        looking=looking,
-    )
+        "looking": looking,
+        "draw": partial(precision_recall_chart, scored.evaluation if scored else None),
+    }
 
 
-def _at(page: Page, scored: Scored | None, score: float | None) -> dict[str, Any]:
+@router.get("/model", response_class=HTMLResponse)
+def show(page: Asked, version: str | None = None, score: Score = None) -> HTMLResponse:
+    return page.show("model.html", **contents(page, version, score))
+
+
+def _at(page: View, scored: Scored | None, score: float | None) -> dict[str, Any]:
     """What the slider shows."""
     at = page.loop.settings.score_threshold if score is None else score
     parts = effects(scored.evaluation, at, at) if scored else []
@@ -134,7 +140,7 @@ def look(
     scored = _scored(page, card)
     if card is None or scored is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "no round has scored this version yet")
-    said = request.app.state.looking.begin(scored.round.id, card.version)
+    said = page.state.looking.begin(scored.round.id, card.version)
     request.session["said"] = {"text": said, "well": True}
     where = f"/{then}?project={page.project}&version={card.version}"
     return RedirectResponse(where, status.HTTP_303_SEE_OTHER)
@@ -152,19 +158,26 @@ def image(round_id: int, image_id: int, page: Asked) -> Response:
     if found is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"round {round_id} has no image {image_id}")
     try:
-        pixels = read_image(page.loop.settings.labelloop_home / found.file)
+        small = thumbnail(page.loop.settings.labelloop_home / found.file, SHOWN_PX)
     except ImageError as error:
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
-    shown = Image.fromarray(pixels[:, :, ::-1])
-    shown.thumbnail((SHOWN_PX, SHOWN_PX))
+    return Response(small, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+
+def thumbnail(file: Path, longest: int, quality: int = JPEG_QUALITY) -> bytes:
+    """An image, upright, as a JPEG with at most `longest` pixels a side.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    shown = Image.fromarray(read_image(file)[:, :, ::-1])
+    shown.thumbnail((longest, longest))
     out = io.BytesIO()
-    shown.save(out, "JPEG", quality=JPEG_QUALITY)
-    return Response(
-        out.getvalue(), media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"}
-    )
+    shown.save(out, "JPEG", quality=quality)
+    return out.getvalue()
 
 
-def _images(page: Page, card: Card, snapshot: Snapshot, found: Predictions) -> dict[str, Any]:
+def _images(page: View, card: Card, snapshot: Snapshot, found: Predictions) -> dict[str, Any]:
     limits = card.thresholds(snapshot.classes, page.loop.settings.score_threshold)
     holdout = [image for image in snapshot.holdout if image.id in found.boxes]
     pairs = [(predictions.truth_of(image), found.of(image, limits)) for image in holdout]
@@ -177,7 +190,6 @@ def _images(page: Page, card: Card, snapshot: Snapshot, found: Predictions) -> d
         "most": max((count for row in matrix for count in row), default=0),
         "holdout": len(holdout),
         "worst": sorted(worst, key=lambda entry: -entry.seconds)[:WORST],
-        "task_url": page.task_url,
     }
 
 

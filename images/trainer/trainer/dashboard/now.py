@@ -1,6 +1,7 @@
 """The first page: what is going on, and the buttons."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request, status
@@ -8,8 +9,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from labelloop.registry import Card, RegistryError
 from trainer import heartbeat
-from trainer.dashboard import actions
-from trainer.dashboard.pages import Asked, ChartTheme, Page
+from trainer.dashboard import actions, stored
+from trainer.dashboard.pages import Asked, ChartTheme, Page, View
 from trainer.dashboard.security import checked_form
 from trainer.dashboard.training import Losses, log_tail, loss_chart, read_losses
 from trainer.prelabel import read_progress
@@ -56,7 +57,7 @@ BUTTONS = {
 }
 
 
-def _live(page: Page) -> dict[str, Any]:
+def contents(page: View) -> dict[str, Any]:
     """What changes while one looks."""
     loop = page.loop
     found = loop.status()
@@ -65,23 +66,26 @@ def _live(page: Page) -> dict[str, Any]:
         return values
     rounds_dir = loop.settings.rounds_dir
     shown = loop.rounds.open_round(page.project) or next(iter(loop.rounds.history(page.project, 1)), None)
+    losses = read_losses(loop.rounds.folder(shown.id)) if shown else Losses((), (), 0)
     beat = heartbeat.read(rounds_dir)
     prelabels = read_progress(rounds_dir, page.project)
     champion = _champion(page)
-    problem = page.request.app.state.pre_labelling.problems.get(page.project)
+    problem = page.state.pre_labelling.problems.get(page.project)
     return {
         **values,
         "now": loop.project_status(page.project),
         "champion": champion,
+        "scored": stored.newest_evaluation(loop, page.project, champion.version) if champion else None,
         "prelabels": prelabels if prelabels and champion and prelabels.version == champion.version else None,
         "prelabel_problem": problem or (beat.errors.get("pre-labels") if beat else None),
         "shown": shown,
-        "losses": read_losses(loop.rounds.folder(shown.id)) if shown else Losses((), (), 0),
+        "losses": losses,
+        "draw": partial(loss_chart, losses),
         "log": log_tail(loop.rounds.folder(shown.id)) if shown else [],
     }
 
 
-def _champion(page: Page) -> Card | None:
+def _champion(page: View) -> Card | None:
     """Read anew, for status is some seconds old; None without one, or when its card is damaged."""
     models = page.loop.models(page.project or 0)
     try:
@@ -93,13 +97,13 @@ def _champion(page: Page) -> Card | None:
 
 @router.get("/", response_class=HTMLResponse)
 def now(page: Asked) -> HTMLResponse:
-    return page.show("now.html", buttons=BUTTONS.values(), **_live(page))
+    return page.show("now.html", buttons=BUTTONS.values(), **contents(page))
 
 
 @router.get("/live", response_class=HTMLResponse)
 def live(page: Asked) -> HTMLResponse:
     """The part of the page that the browser asks for again and again."""
-    return page.fragment("live.html", **_live(page))
+    return page.fragment("live.html", **contents(page))
 
 
 @router.get("/rounds/{round_id}/loss.svg")
@@ -171,5 +175,5 @@ def _do(button: Button, project_id: int, page: Page, form: dict[str, str]) -> st
         case "rollback":
             return actions.roll_back(page.loop, project_id, form.get("version", ""))
         case _:
-            said: str = page.request.app.state.pre_labelling.begin(project_id)
+            said: str = page.state.pre_labelling.begin(project_id)
             return said

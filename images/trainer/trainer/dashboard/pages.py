@@ -68,7 +68,14 @@ def theme_of(theme: str = "light") -> Theme:
     return THEMES.get(theme, THEMES["light"])
 
 
-class Page:
+class View:
+    """What a page's contents are gathered from. state: the parts of a dashboard that do things, app.state."""
+
+    def __init__(self, loop: Loop, project: int | None, state: Any) -> None:
+        self.loop, self.project, self.state = loop, project, state
+
+
+class Page(View):
     """One request for a page: who asks, and about which project. A dependency of every page's route."""
 
     def __init__(
@@ -78,8 +85,8 @@ class Page:
         loop: Annotated[Loop, Depends(loop_of)],
         project: int | None = None,
     ) -> None:
-        self.request, self.user, self.loop = request, user, loop
-        self.project = loop.choose(project)
+        super().__init__(loop, loop.choose(project), request.app.state)
+        self.request, self.user = request, user
 
     def show(self, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
         """A whole page: a template with what base.html needs beside `values`."""
@@ -94,7 +101,7 @@ class Page:
 
     def fragment(self, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
         """A part of a page."""
-        common = {"project": self.project, "studio": self.studio_url}
+        common = {"project": self.project, "studio": self.studio_url, "task_url": self.task_url}
         return templates.TemplateResponse(
             self.request, template, {**common, **values}, status_code=status_code
         )

@@ -1,6 +1,8 @@
 """The rounds so far: what changed, what the gate decided and why, and the curve of the scores."""
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
@@ -9,7 +11,7 @@ from matplotlib.axes import Axes
 from trainer.dashboard import stored
 from trainer.dashboard.charts import Theme, chart
 from trainer.dashboard.loop import Loop
-from trainer.dashboard.pages import Asked, ChartTheme
+from trainer.dashboard.pages import Asked, ChartTheme, View
 from trainer.dashboard.stored import Contents
 from trainer.display import plural
 from trainer.evaluate import Evaluation
@@ -104,10 +106,15 @@ def _training(loop: Loop, round_: Round) -> list[str]:
     return [f"{job.detector} from {job.start}, {plural(job.iterations, 'iteration')}"]
 
 
+def contents(page: View) -> dict[str, Any]:
+    found = rows(page.loop, page.project) if page.project is not None else []
+    marks = points(found)
+    return {"rows": found, "points": marks, "draw": partial(score_chart, marks)}
+
+
 @router.get("", response_class=HTMLResponse)
 def show(page: Asked) -> HTMLResponse:
-    found = rows(page.loop, page.project) if page.project is not None else []
-    return page.show("rounds.html", rows=found, points=points(found))
+    return page.show("rounds.html", **contents(page))
 
 
 @router.get("/scores.svg")

@@ -1,16 +1,23 @@
 """Planted label errors come out on top."""
 
+import csv
+import io
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from support import shapes
 from support.dashboard import words
 from support.dashboard_data import finished_round
 
+from labelloop.boxes import Boxes
 from labelloop.files import write_text
 from trainer.dashboard import predictions, stored
+from trainer.dashboard.label_errors import LEAST, ranked, suspects
 from trainer.dashboard.loop import Loop
 from trainer.snapshot import Snapshot, SnapshotImage
+from trainer.split import Side
 
 BALL = 0
 
@@ -77,3 +84,64 @@ def test_before_anything_was_looked_at(client: TestClient, loop: Loop) -> None:
     page = client.get("/label-errors").text
     assert "v0001 can look at the 25 labelled images of round 1" in words(page)
     assert 'action="/model/look?project=1&amp;version=v0001&amp;then=label-errors"' in page
+
+
+def test_every_doubt_as_a_table(client: TestClient, planted: Snapshot) -> None:
+    answer = client.get("/label-errors.csv?project=1")
+    assert answer.headers["Content-Type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert len(rows) == len(PLANTED)
+    assert {int(row["task"]): row["doubt"] for row in rows} == {n: why for n, (_, why) in PLANTED.items()}
+    confidences = [float(row["confidence"]) for row in rows]
+    assert confidences == sorted(confidences, reverse=True) and confidences[-1] >= LEAST
+    spurious = next(row for row in rows if row["task"] == "17")
+    assert [float(spurious[side]) for side in ("x1", "y1", "x2", "y2")] == [0, 0, 12, 12]
+    assert spurious["label"] == "ball" and spurious["image"].startswith("volumes/images/shape-")
+
+
+def test_there_is_no_table_before_anything_was_looked_at(client: TestClient) -> None:
+    assert client.get("/label-errors.csv?project=1").status_code == 404
+
+
+def doubts(label: Boxes, model: Boxes) -> list[tuple[str, float]]:
+    """Of one image of balls and crates, surest first."""
+    image = SnapshotImage(
+        id=1,
+        task=1,
+        file="a.png",
+        sha256="",
+        width=400,
+        height=400,
+        side=Side.TRAIN,
+        xyxy=tuple(tuple(box) for box in label.xyxy.tolist()),
+        labels=tuple(label.labels.tolist()),
+    )
+    snapshot = Snapshot(1, shapes.LABEL_CONFIG, (image,), (), ())
+    found = predictions.Predictions(version="v0001", fingerprint="", boxes={1: predictions.rows_of(model)})
+    limits = np.array([0.3, 0.3])
+    rows = ranked(suspects(snapshot, found, limits, {"ball": 1.0, "crate": 1.0}))
+    return [(doubt.why, pytest.approx(doubt.confidence, abs=1e-3)) for _, doubt in rows]
+
+
+def test_a_box_where_nothing_is_is_doubted_more_than_one_beside_something() -> None:
+    label = Boxes.of([(0, 0, 100, 100), (200, 200, 300, 300)], [1, 1], [0, 0])
+    beside = Boxes.of([(200, 275, 300, 375)], [0.9], [1])  # IoU 1/7 with the second, of another label
+    assert doubts(label, beside) == [
+        ("a box may be one too many", 1.0),
+        ("a box may be one too many", 1 - 0.9 * (2 / 7) ** 3),
+        ("a box may be missing", 0.9),
+    ]
+
+
+def test_a_box_far_off_is_loose_not_missing_and_one_too_many() -> None:
+    label = Boxes.of([(0, 0, 100, 100)], [1], [0])
+    found = Boxes.of([(0, 55, 100, 155)], [0.512], [0])  # IoU 0.29
+    assert [why for why, _ in doubts(label, found)] == ["a box may be one too many", "a box may be missing"]
+    found = Boxes.of([(0, 50, 100, 150)], [0.512], [0])  # IoU 1/3
+    assert doubts(label, found) == [("the box may be loose", 0.8)]
+
+
+def test_where_both_see_something_a_low_score_is_a_doubt_all_the_same() -> None:
+    label = Boxes.of([(0, 0, 100, 100)], [1], [0])
+    assert doubts(label, Boxes.of([(0, 0, 100, 100)], [0.343], [1])) == [("the label may be wrong", 0.7)]
+    assert doubts(label.select(np.array([False])), Boxes.of([(0, 0, 9, 9)], [0.343], [1])) == []

@@ -59,6 +59,26 @@ def test_each_label_has_its_stored_score(client: TestClient, loop: Loop) -> None
     assert "Model v0001" in words(client.get("/model").text)  # the one in service
 
 
+def test_a_score_says_on_which_images_it_was_made(client: TestClient, loop: Loop) -> None:
+    """The hold-out has grown since v0001 was promoted: both pages show both of its scores, and say so."""
+    finished_round(loop, 25, stray=3, champion_stray=40)
+    first = loop.models(1).card("v0001").metrics
+    score = f"Hold-out mAP {first['mAP']:.3f}"
+    for page in ("/", "/model"):
+        shown = words(client.get(page).text)
+        assert score in shown and f"on {first['images']} images, in round 1" in shown
+        assert "at promotion" not in shown
+    finished_round(loop, 35, stray=40, champion_stray=12)
+    judged = stored.judgement(loop.rounds.folder(2))
+    assert judged is not None and judged.champion is not None and judged.champion.version == "v0001"
+    assert judged.champion.mAP != first["mAP"] and judged.champion.images == 7
+    for page in ("/", "/model"):
+        shown = words(client.get(page).text)
+        assert f"Hold-out mAP now {judged.champion.mAP:.3f}" in shown
+        assert "on 7 images, in round 2" in shown
+        assert f"Hold-out mAP at promotion {first['mAP']:.3f} on 5 images, in round 1;" in shown
+
+
 def test_the_threshold_counts_as_a_person_would(loop: Loop) -> None:
     """Found, missed and spurious boxes at a score, against counting overlaps one by one."""
     snapshot = snapshot_of(loop, 40)

@@ -1,0 +1,162 @@
+"""What the dashboard shows of a project, as one HTML file that needs no server, no script and no network."""
+
+import base64
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+from fastapi import HTTPException, Response
+from markupsafe import Markup
+
+from labelloop.files import write_text
+from labelloop.images import ImageError
+from trainer.dashboard import effort, label_errors, model, now, predictions, rounds
+from trainer.dashboard.charts import THEMES, Theme
+from trainer.dashboard.errors import ReportError
+from trainer.dashboard.loop import Loop
+from trainer.dashboard.pages import HERE, NAVIGATION, View, templates
+from trainer.dashboard.predictions import Looking
+from trainer.snapshot import SnapshotImage
+
+FOLDER = "reports"
+PICTURE_PX, PICTURE_QUALITY = 400, 70
+PICTURES_BYTES = 2_500_000  # base64 makes four bytes of three
+LOOK_S, LOOK_EVERY_S = 3600.0, 0.5
+_NAME = re.compile(r"\w[\w .-]*")
+
+# Template and contents of each part, by the page's name.
+PARTS: dict[str, tuple[str, Callable[[View], dict[str, object]]]] = {
+    "Now": ("now.html", now.contents),
+    "Rounds": ("rounds.html", rounds.contents),
+    "Model": ("model.html", model.contents),
+    "Effort": ("effort.html", effort.contents),
+    "Label errors": ("label_errors.html", label_errors.contents),
+}
+
+
+@dataclass
+class Standalone:
+    """What templates ask instead of a server: charts and pictures as data URIs.
+
+    home: what the pictures' files are relative to. left_out: pictures that are not in the file.
+    """
+
+    home: Path
+    left_out: int = 0
+    _bytes: int = 0
+    _ids: dict[str, str] = field(default_factory=dict)
+
+    def chart(self, draw: Callable[[Theme], Response], theme: str) -> str:
+        return _data_uri("image/svg+xml", bytes(draw(THEMES[theme]).body))
+
+    def picture(self, image: SnapshotImage) -> Markup:
+        """An SVG element: the picture where it is shown first, a reference to it from then on."""
+        if image.file not in self._ids:
+            self._ids[image.file] = f"picture-{len(self._ids)}"
+            return self._first(image, self._ids[image.file])
+        return Markup('<use href="#{}"/>').format(self._ids[image.file])
+
+    def _first(self, image: SnapshotImage, name: str) -> Markup:
+        size = Markup('width="{}" height="{}"').format(image.width, image.height)
+        try:
+            small = model.thumbnail(self.home / image.file, PICTURE_PX, PICTURE_QUALITY)
+        except ImageError:
+            small = b""
+        if not small or self._bytes + len(small) > PICTURES_BYTES:
+            self.left_out += 1
+            return Markup('<rect id="{}" class="left-out" {}/>').format(name, size)
+        self._bytes += len(small)
+        return Markup('<image id="{}" href="{}" {} preserveAspectRatio="none"/>').format(
+            name, _data_uri("image/jpeg", small), size
+        )
+
+
+def path_of(rounds_dir: Path, project_id: int, name: str | None) -> Path:
+    """Where a report goes: <rounds_dir>/reports/<name>, by default named after the project and the time.
+
+    Raises:
+        ReportError: `name` is no plain file name.
+    """
+    chosen = name or f"report-{project_id}-{datetime.now():%Y%m%d-%H%M%S}.html"
+    if not _NAME.fullmatch(chosen):
+        raise ReportError(
+            f"FILE={chosen}: found no plain file name, needed one such as june.html; reports go to "
+            f"volumes/rounds/{FOLDER}/"
+        )
+    return rounds_dir / FOLDER / (chosen if chosen.endswith(".html") else f"{chosen}.html")
+
+
+def look(loop: Loop, project_id: int, progress: Callable[[str], None]) -> None:
+    """Has the model in service look at the newest round's images, unless it did; the matrix, the worst images
+    and the label errors need that. What goes wrong stands in the report.
+    """
+    view = _view(loop, project_id)
+    found = label_errors.contents(view)
+    if found["scored"] is None or found["suspects"] is not None:
+        return
+    round_id, version = found["scored"].round.id, found["card"].version
+    looking: Looking = view.state.looking
+    looking.begin(round_id, version)
+    deadline = time.monotonic() + LOOK_S
+    try:
+        while not looking.wait(LOOK_EVERY_S) and time.monotonic() < deadline:
+            progress(looking.state(round_id, version) or "")
+        if predictions.load(loop.rounds.folder(round_id), version) is None:
+            raise ReportError(f"{version} could not look at the images: {looking.state(round_id, version)}")
+    finally:
+        looking.stop()
+
+
+def write(loop: Loop, project_id: int, path: Path) -> Path:
+    """Writes the report, whole or not at all; returns its path.
+
+    Raises:
+        ReportError: the model in service cannot be read. OSError.
+    """
+    write_text(path, render(loop, project_id))
+    return path
+
+
+def render(loop: Loop, project_id: int) -> str:
+    """The report's HTML; raises ReportError."""
+    view, standalone = _view(loop, project_id), Standalone(loop.settings.labelloop_home)
+    try:
+        parts = [
+            {
+                "id": f"part-{name.lower().replace(' ', '-')}",
+                "name": name,
+                "html": Markup(
+                    templates.get_template(PARTS[name][0]).render(
+                        standalone=standalone, project=project_id, **PARTS[name][1](view)
+                    )
+                ),
+            }
+            for _, name in NAVIGATION
+            if name in PARTS
+        ]
+    except HTTPException as error:
+        raise ReportError(str(error.detail)) from error
+    return templates.get_template("report.html").render(
+        parts=parts,
+        project=project_id,
+        title=loop.projects().get(project_id, f"project {project_id}"),
+        made_at=datetime.now(UTC),
+        left_out=standalone.left_out,
+        css=Markup((HERE / "static" / "dashboard.css").read_text(encoding="utf-8")),
+    )
+
+
+def _view(loop: Loop, project_id: int) -> View:
+    """As the dashboard's pages have it, with nothing under way."""
+    state = SimpleNamespace(
+        pre_labelling=SimpleNamespace(problems={}), looking=Looking(loop), ledger=effort.Ledger(loop)
+    )
+    return View(loop, project_id, state)
+
+
+def _data_uri(media_type: str, data: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
