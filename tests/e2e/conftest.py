@@ -32,7 +32,7 @@ optimizer = dict(_delete_=True, type="AdamW", lr=0.003, weight_decay=0.05)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """After all other suites, in ORDER. Rounds, boots and, from cold, builds take longer than their tests may."""
+    """After all other suites, in ORDER. Rounds, boots and builds take longer than the others' tests may."""
 
     def place(item: pytest.Item) -> int:
         ours = item.path.parent == Path(__file__).parent
