@@ -7,6 +7,7 @@ files. Goes on from whatever stack the tests before it have left.
 import json
 import os
 import re
+import secrets
 import socket
 import stat
 import subprocess
@@ -127,8 +128,8 @@ def test_each_service_is_confined(stack: Stack) -> None:
         assert shown(stack, json.dumps(config)) == [], "docker inspect"
         mounts = {mount["Destination"]: mount for mount in container["Mounts"]}
         assert not [mount for mount in mounts.values() if "docker.sock" in mount["Source"]]
-        secrets = {Path(path).name for path in mounts if path.startswith("/run/secrets/")}
-        assert secrets == HELD[service]
+        mounted = {Path(path).name for path in mounts if path.startswith("/run/secrets/")}
+        assert mounted == HELD[service]
         written = {path for path, mount in mounts.items() if mount["RW"]}
         assert all(path.startswith("/labelloop/volumes/") for path in written), written
         told = docker(stack, "exec", container["Id"], "cat", "/proc/self/status")
@@ -320,12 +321,11 @@ def connected(stack: Stack) -> bool:
 
 def test_a_lost_half_of_a_rotation_is_made_up_for(stack: Stack) -> None:
     """As after a kill between .env and the restart: .env is new, the services are not; `make up` heals."""
-    changed = "DASHBOARD_SECRET=" + "x" * 64
+    fresh = secrets.token_hex(32)
     text = (stack.home / ".env").read_text()
-    (stack.home / ".env").write_text(re.sub(r"^DASHBOARD_SECRET=.*$", changed, text, flags=re.MULTILINE))
-    before = (stack.home / "volumes/run/secrets/DASHBOARD_SECRET").read_text()
+    (stack.home / ".env").write_text(re.sub(r"(?m)^DASHBOARD_SECRET=.*$", f"DASHBOARD_SECRET={fresh}", text))
     stack.run("up", timeout=600)
-    assert (stack.home / "volumes/run/secrets/DASHBOARD_SECRET").read_text() == "x" * 64 != before
+    assert (stack.home / "volumes/run/secrets/DASHBOARD_SECRET").read_text() == fresh
     assert stack.env()["SECRETS_STAMP"] not in text
     if stack.runtime == "docker":
         labels = {row["Config"]["Labels"]["labelloop.secrets"] for row in containers(stack).values()}
@@ -341,4 +341,4 @@ def test_a_lost_half_of_a_rotation_is_made_up_for(stack: Stack) -> None:
             "cat",
             "/run/secrets/DASHBOARD_SECRET",
         )
-        assert told == "x" * 64
+        assert told == fresh
