@@ -19,7 +19,7 @@ from labelloop.settings import MissingSecret
 from labelloop.throttle import Throttle
 from trainer.dashboard import downloads, effort, label_errors, model, now, rounds
 from trainer.dashboard.actions import PreLabelling
-from trainer.dashboard.login import LoginError, ask_label_studio
+from trainer.dashboard.login import LoginError, TooManyAttempts, ask_label_studio
 from trainer.dashboard.loop import Loop, UnknownProject
 from trainer.dashboard.pages import HERE, templates
 from trainer.dashboard.predictions import Looking
@@ -89,6 +89,12 @@ def _add_login(app: FastAPI, loop: Loop, ask_who: AskWho, ended: EndedSessions) 
         values = {"csrf": csrf_token(request), "wrong": wrong, "email": email, "next": to}
         return templates.TemplateResponse(request, "login.html", values, status_code=code)
 
+    def wait_page(request: Request, wait_s: float, email: str, to: str) -> HTMLResponse:
+        wrong = f"Too many attempts. Try again in {wait_s:.0f} seconds."
+        page = form_page(request, status.HTTP_429_TOO_MANY_REQUESTS, wrong, email, to)
+        page.headers["Retry-After"] = f"{wait_s:.0f}"
+        return page
+
     @app.get("/health")
     def health() -> JSONResponse:
         return JSONResponse({"status": "UP"})
@@ -105,12 +111,11 @@ def _add_login(app: FastAPI, loop: Loop, ask_who: AskWho, ended: EndedSessions) 
         address = request.client.host if request.client else ""
         wait_s = throttle.attempt(email, address)
         if wait_s:
-            wrong = f"Too many attempts. Try again in {wait_s:.0f} seconds."
-            page = form_page(request, status.HTTP_429_TOO_MANY_REQUESTS, wrong, email, to)
-            page.headers["Retry-After"] = f"{wait_s:.0f}"
-            return page
+            return wait_page(request, wait_s, email, to)
         try:
             user = ask_who(loop.settings.labelstudio_url, email, form.get("password", ""))
+        except TooManyAttempts as error:
+            return wait_page(request, error.seconds, email, to)
         except LoginError as error:
             log.warning("login: %s", error)
             wrong = "Label Studio, which knows the passwords, does not answer. See make status."

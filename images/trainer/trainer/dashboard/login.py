@@ -9,13 +9,21 @@ class LoginError(RuntimeError):
     """Label Studio could not be asked; the message says why."""
 
 
+class TooManyAttempts(LoginError):
+    """Label Studio takes no more attempts at this name, or from here, for `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"Label Studio takes the next attempt in {seconds:.0f} s")
+        self.seconds = seconds
+
+
 def ask_label_studio(url: str, email: str, password: str) -> str | None:
     """The user's e-mail address as Label Studio at `url` has it; None when it refuses the two.
 
     The session that this opens there is closed again.
 
     Raises:
-        LoginError: Label Studio does not answer, or not as its login page does.
+        LoginError: Label Studio does not answer, or not as its login page does. TooManyAttempts.
     """
     with requests.Session() as session:
         session.trust_env = False
@@ -29,6 +37,8 @@ def ask_label_studio(url: str, email: str, password: str) -> str | None:
             answer = session.post(f"{url}/user/login/", data=form, timeout=TIMEOUT_S, allow_redirects=False)
             if answer.status_code == requests.codes.ok:  # the form again, with what is wrong
                 return None
+            if answer.status_code == requests.codes.too_many_requests:
+                raise TooManyAttempts(float(answer.headers["Retry-After"]))
             if answer.status_code != requests.codes.found:
                 raise LoginError(f"POST {url}/user/login/: {answer.status_code}; see `make logs`")
             who = session.get(f"{url}/api/current-user/whoami", timeout=TIMEOUT_S)

@@ -17,6 +17,8 @@ from trainer.dashboard.loop import Loop
 from trainer.dashboard.security import SESSION_S, local_path
 from trainer.dashboard.sessions import EndedSessions
 
+GUESSED = "bob@example.org"
+"""Label Studio's login takes no more attempts at this name."""
 PAGES = ("/", "/live", "/rounds/1/loss.svg", "/do/retrain")
 
 
@@ -211,6 +213,8 @@ class LoginPage(BaseHTTPRequestHandler):
         form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
         if form["csrfmiddlewaretoken"] != ["t0ken"] or "csrftoken=t0ken" not in self.headers["Cookie"]:
             self._answer(403)
+        elif form["email"] == [GUESSED]:
+            self._answer(429)
         elif (form["email"], form.get("password")) == ([EMAIL], [PASSWORD]):
             self._answer(302, cookie="sessionid=s")
         else:
@@ -220,6 +224,8 @@ class LoginPage(BaseHTTPRequestHandler):
         self.send_response(status)
         if cookie:
             self.send_header("Set-Cookie", f"{cookie}; Path=/")
+        if status == 429:
+            self.send_header("Retry-After", "42")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -240,6 +246,16 @@ def login_page() -> Iterator[str]:
 def test_label_studio_is_asked(login_page: str) -> None:
     assert ask_label_studio(login_page, EMAIL, PASSWORD) == EMAIL
     assert ask_label_studio(login_page, EMAIL, "wrong") is None
+
+
+def test_label_studios_own_throttle_is_passed_on(loop: Loop, login_page: str) -> None:
+    with TestClient(
+        create_app(loop, "a secret", lambda url, *given: ask_label_studio(login_page, *given))
+    ) as client:
+        form = {"csrf": csrf(client, "/login"), "email": GUESSED, "password": PASSWORD}
+        answer = client.post("/login", data=form)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "42")
+    assert "Try again in 42 seconds" in answer.text
 
 
 def test_without_label_studio_nobody_can_log_in(loop: Loop) -> None:
