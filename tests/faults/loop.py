@@ -25,7 +25,7 @@ from trainer.env import TrainerSettings
 from trainer.rounds import Round, Rounds, State
 
 PROJECT = 1
-HEALS_WITHIN_S = 60.0
+HEALS_WITHIN_S = 120.0
 IMAGES = 6
 
 

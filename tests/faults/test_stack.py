@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,18 +132,4 @@ def test_a_service_that_was_killed_while_all_boots(stack: Stack, service: str) -
         booting.communicate(timeout=900)
     stack.run("up")
     wait_for("the pre-labels", lambda: everything_pre_labelled(stack), CARRIES_ON_WITHIN_S)
-    check_consistent(stack)
-
-
-def test_programs_that_ended_too_often_are_started_again_by_up(stack: Stack) -> None:
-    """A table of rounds that is a folder cannot be mended; when it is one no longer, `make up` is enough."""
-    rounds = stack.home / "volumes/rounds/rounds.sqlite3"
-    stack.run("down")
-    aside = rounds.rename(rounds.with_suffix(".aside"))
-    Path(rounds).mkdir()
-    output = stack.run("up", check=False)
-    assert "supervisord gave up" in output or "unhealthy" in output or "not healthy" in output
-    rounds.rmdir()
-    aside.rename(rounds)
-    stack.run("up")
     check_consistent(stack)

@@ -24,7 +24,7 @@ from trainer.snapshot import Snapshot
 from trainer.train import Metrics
 
 STEPS = ("snapshot", "training", "evaluation", "promotion")
-HELD_S = 60.0
+HELD_S = 180.0
 
 
 def step(name: str) -> None:
