@@ -3,13 +3,17 @@
 No proxy, no .netrc, no cookies. Redirects are followed by hand, each checked like the first address. What is
 checked is the address that the socket is connected to, so a name that resolves differently the second time
 gains nothing. Addresses of a private network are allowed (image servers live there); this machine, link-local
-and cloud metadata addresses are not.
+and cloud metadata addresses are not. When its time is over, a download's connections are cut: a server that
+drips the lines of its headers would otherwise be listened to for hours.
 """
 
 import ipaddress
 import re
 import socket
+import threading
 import time
+from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -34,6 +38,7 @@ _REFUSED_NETWORKS = tuple(
         "192.0.0.192/32",  # metadata, Oracle
         "fd00:ec2::254/128",  # metadata, AWS
         "64:ff9b::/96",  # IPv4 behind NAT64
+        "64:ff9b:1::/48",  # and behind a local one
         "2002::/16",  # IPv4 behind 6to4
     )
 )
@@ -68,9 +73,8 @@ def download(url: str, trusted: str, token: str | None = None) -> bytes:
     Raises:
         ImageError: refused, unreachable, too slow, too large, or an answer other than 200.
     """
-    deadline = time.monotonic() + DEADLINE_S
     name = shown(url)
-    with _session(trusted) as session:
+    with _Deadline(DEADLINE_S) as deadline, _session(trusted) as session:
         for _ in range(MAX_REDIRECTS + 1):
             ours = _check(url, name, trusted)
             headers = {"Accept": "image/*,*/*;q=0.5"}
@@ -83,8 +87,8 @@ def download(url: str, trusted: str, token: str | None = None) -> bytes:
                     if not answer.is_redirect:
                         return _body(answer, name, deadline, ours)
                     url = urljoin(url, answer.headers["location"])
-            except requests.RequestException as error:
-                raise ImageError(f"{name}: {_why(error)}") from error
+            except (requests.RequestException, UnicodeError) as error:
+                raise ImageError(f"{name}: {deadline.words() or _why(error)}") from error
     raise ImageError(f"{name}: more than {MAX_REDIRECTS} redirects")
 
 
@@ -99,7 +103,9 @@ def _check(url: str, name: str, trusted: str) -> bool:
     return asked == origin(trusted)
 
 
-def _body(answer: requests.Response, name: str, deadline: float, ours: bool) -> bytes:
+def _body(answer: requests.Response, name: str, deadline: "_Deadline", ours: bool) -> bytes:
+    if deadline.words():  # where headers are cut, the lines before the cut are taken for all of them
+        raise ImageError(f"{name}: {deadline.words()}")
     if answer.status_code != 200:
         raise ImageError(
             f"{name}: answered {answer.status_code} {answer.reason}{_hint(answer.status_code, ours)}"
@@ -113,14 +119,16 @@ def _body(answer: requests.Response, name: str, deadline: float, ours: bool) -> 
             body += chunk
             if len(body) > MAX_BYTES:
                 raise ImageError(f"{name}: larger than {MAX_BYTES >> 20} MiB")
-            if time.monotonic() > deadline:
-                raise ImageError(f"{name}: not complete after {DEADLINE_S:.0f} s")
+            if deadline.words():
+                raise ImageError(f"{name}: {deadline.words()}")
     except OSError as error:
-        raise ImageError(f"{name}: broke off: {error}") from error
+        raise ImageError(f"{name}: {deadline.words() or f'broke off: {error}'}") from error
     except Exception as error:  # urllib3 has its own tree of errors
         if isinstance(error, ImageError):
             raise
-        raise ImageError(f"{name}: broke off: {type(error).__name__}") from error
+        raise ImageError(f"{name}: {deadline.words() or f'broke off: {type(error).__name__}'}") from error
+    if deadline.words():  # a cut looks like the end of a body without a length
+        raise ImageError(f"{name}: {deadline.words()}")
     if declared.isdigit() and not answer.headers.get("content-encoding") and len(body) < int(declared):
         raise ImageError(f"{name}: broke off after {len(body)} of {declared} bytes")
     return bytes(body)
@@ -136,7 +144,7 @@ def _hint(status: int, ours: bool) -> str:
     )
 
 
-def _why(error: requests.RequestException) -> str:
+def _why(error: requests.RequestException | UnicodeError) -> str:
     """The error without the URL that requests puts into its messages."""
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not trusted"
@@ -155,13 +163,67 @@ def refused(address: str) -> bool:
     return special or any(ip in network for network in _REFUSED_NETWORKS if network.version == ip.version)
 
 
-class _Guarded:
-    """Mixed into urllib3's connections: looks at the peer before a byte is sent."""
+class _Deadline:
+    """A download's time, as a context: when it is over, the connections made in it are cut."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._ends = time.monotonic() + seconds
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+
+    def __enter__(self) -> "_Deadline":
+        self._before = _deadline.set(self)
+        self._timer.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _deadline.reset(self._before)
+        self._timer.cancel()
+        with self._lock:
+            for connected in self._sockets:
+                connected.close()
+            self._sockets.clear()
+
+    def watch(self, connected: socket.socket) -> None:
+        """A duplicate is kept, for TLS takes the socket itself over."""
+        with self._lock:
+            self._sockets.append(connected.dup())
+        if self.words():
+            self._cut()
+
+    def words(self) -> str:
+        """Empty while there is time left."""
+        return f"not complete after {self._seconds:.0f} s" if time.monotonic() >= self._ends else ""
+
+    def _cut(self) -> None:
+        with self._lock:
+            for connected in self._sockets:
+                with suppress(OSError):
+                    connected.shutdown(socket.SHUT_RDWR)
+
+
+_deadline: ContextVar[_Deadline] = ContextVar("deadline of this thread's download")
+
+
+class _Watched:
+    """Mixed into urllib3's connections: lets the deadline cut them."""
+
+    def _new_conn(self) -> socket.socket:
+        connected: socket.socket = super()._new_conn()  # type: ignore[misc]
+        _deadline.get().watch(connected)
+        return connected
+
+
+class _Guarded(_Watched):
+    """Looks at the peer before a byte is sent."""
 
     host: str
 
     def _new_conn(self) -> socket.socket:
-        connected: socket.socket = super()._new_conn()  # type: ignore[misc]
+        connected = super()._new_conn()
         peer = connected.getpeername()[0]
         if refused(peer):
             connected.close()
@@ -180,6 +242,14 @@ class _GuardedHTTPSConnection(_Guarded, HTTPSConnection):
     pass
 
 
+class _WatchedHTTPConnection(_Watched, HTTPConnection):
+    pass
+
+
+class _WatchedHTTPSConnection(_Watched, HTTPSConnection):
+    pass
+
+
 class _GuardedHTTPPool(HTTPConnectionPool):
     ConnectionCls = _GuardedHTTPConnection
 
@@ -188,10 +258,26 @@ class _GuardedHTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _GuardedHTTPSConnection
 
 
+class _WatchedHTTPPool(HTTPConnectionPool):
+    ConnectionCls = _WatchedHTTPConnection
+
+
+class _WatchedHTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _WatchedHTTPSConnection
+
+
 class _GuardedAdapter(HTTPAdapter):
+    pools: dict[str, type[HTTPConnectionPool]] = {"http": _GuardedHTTPPool, "https": _GuardedHTTPSPool}
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _GuardedHTTPPool, "https": _GuardedHTTPSPool}
+        self.poolmanager.pool_classes_by_scheme = self.pools
+
+
+class _WatchedAdapter(_GuardedAdapter):
+    """For Label Studio, which may have any address."""
+
+    pools = {"http": _WatchedHTTPPool, "https": _WatchedHTTPSPool}
 
 
 def _session(trusted: str) -> requests.Session:
@@ -200,5 +286,5 @@ def _session(trusted: str) -> requests.Session:
     session.mount("http://", _GuardedAdapter())
     session.mount("https://", _GuardedAdapter())
     parts = urlsplit(trusted)
-    session.mount(f"{parts.scheme}://{parts.netloc}/", HTTPAdapter())
+    session.mount(f"{parts.scheme}://{parts.netloc}/", _WatchedAdapter())
     return session

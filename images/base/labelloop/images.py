@@ -32,11 +32,17 @@ def _open(source: Path | bytes, name: str) -> Image.Image:
         raise ImageError(
             f"{name}: " + ("the file is empty" if empty else "not an image of a kind we read")
         ) from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{name}: {getattr(error, 'strerror', None) or error}") from error
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(f"{name}: {image.width} x {image.height} pixels; at most {MAX_PIXELS:,} can be read")
+    except Exception as error:
+        raise ImageError(f"{name}: {_words(error)}") from error
+    if not 0 < image.width * image.height <= MAX_PIXELS:
+        image.close()
+        raise ImageError(f"{name}: {image.width} x {image.height} pixels; 1 to {MAX_PIXELS:,} can be read")
     return image
+
+
+def _words(error: Exception) -> str:
+    """Of whatever Pillow's decoders raise over damaged bytes: struct.error, KeyError, zlib.error, …"""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def read_image(source: Path | bytes, name: str | None = None) -> Pixels:
@@ -52,10 +58,10 @@ def read_image(source: Path | bytes, name: str | None = None) -> Pixels:
     name = name or (str(source) if isinstance(source, Path) else "image")
     with _open(source, name) as image:
         try:
-            rgb = _to_rgb(ImageOps.exif_transpose(image) or image)
-        except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-            raise ImageError(f"{name}: {error}") from error
-    return np.ascontiguousarray(np.asarray(rgb)[:, :, ::-1])
+            ImageOps.exif_transpose(image, in_place=True)
+            return np.ascontiguousarray(np.asarray(_to_rgb(image))[:, :, ::-1])
+        except Exception as error:
+            raise ImageError(f"{name}: {_words(error)}") from error
 
 
 def image_size(source: Path | bytes, name: str | None = None) -> tuple[int, int]:
@@ -67,7 +73,7 @@ def image_size(source: Path | bytes, name: str | None = None) -> tuple[int, int]
     with _open(source, name or (str(source) if isinstance(source, Path) else "image")) as image:
         try:
             sideways = image.getexif().get(_ORIENTATION_TAG) in _SIDEWAYS
-        except (OSError, ValueError, SyntaxError):
+        except Exception:  # as in `_words`
             sideways = False
         return (image.height, image.width) if sideways else (image.width, image.height)
 
@@ -77,17 +83,21 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray(_to_8_bits(np.asarray(image))).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        page = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(page, rgba).convert("RGB")
-    return image.convert("RGB")
+        page = Image.new("RGB", rgba.size, "white")
+        page.paste(rgba, mask=rgba)
+        return page
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _to_8_bits(values: NDArray[np.generic]) -> Pixels:
     """16-bit values by their upper byte, as browsers do; other ranges are stretched to 0..255."""
-    numbers = values.astype(np.float64)
-    if values.dtype == np.uint16 or (numbers.min() >= 0 and 255 < numbers.max() <= 65535):
-        return (numbers / 257.0).round().astype(np.uint8)
-    low, high = float(np.nanmin(numbers)), float(np.nanmax(numbers))
-    if low >= 0 and high <= 255:
-        return numbers.astype(np.uint8)
-    return ((numbers - low) * (255.0 / max(high - low, 1e-12))).round().astype(np.uint8)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if values.dtype == np.uint16 or (low >= 0 and 255 < high <= 65535):
+        low, scale = 0.0, 1 / 257.0
+    elif low >= 0 and high <= 255:
+        low, scale = 0.0, 1.0
+    else:
+        scale = 255.0 / max(high - low, 1e-12)
+    with np.errstate(invalid="ignore"):
+        stretched = ((values.astype(np.float32) - low) * scale).round()
+    return np.clip(np.nan_to_num(stretched, copy=False), 0, 255).astype(np.uint8)

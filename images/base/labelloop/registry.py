@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 STARTING_VERSION = "v0000"
 _VERSION = re.compile(r"v\d{4,}")
+_ID = re.compile(r"0|[1-9][0-9]{0,17}")
 _TEMPORARY = ".writing-"
 
 
@@ -117,7 +118,9 @@ class ProjectModels:
         return f"Choose one of {', '.join(self.versions()) or 'none'} with `make rollback VERSION=…`."
 
     def card(self, version: str) -> Card:
-        """Raises RegistryError when the version has no card that can be read."""
+        """Raises RegistryError when that is no version's name, or it has no card that can be read."""
+        if not _VERSION.fullmatch(version):
+            raise RegistryError(f"{version[:40]!r} is no version's name. {self._way_out()}")
         path = self.folder(version) / "card.json"
         try:
             return Card.model_validate_json(path.read_bytes())
@@ -191,7 +194,7 @@ class Registry:
         if not self.root.is_dir():
             return []
         return sorted(
-            int(entry.name) for entry in self.root.iterdir() if entry.name.isdigit() and entry.is_dir()
+            int(entry.name) for entry in self.root.iterdir() if _ID.fullmatch(entry.name) and entry.is_dir()
         )
 
 

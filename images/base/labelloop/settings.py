@@ -42,11 +42,11 @@ class Settings(BaseSettings):
     score_threshold: float = Field(0.3, ge=0.0, le=1.0)
 
     retrain_every: int = Field(50, ge=0)
-    iterations: int = Field(0, ge=0)
+    iterations: int = Field(0, ge=0, le=1_000_000)
     holdout_percent: int = Field(20, ge=1, le=90)
     holdout_min: int = Field(5, ge=1)
     gate_confidence: float = Field(0.8, ge=0.0, le=1.0)
-    import_every: float = Field(20.0, gt=0.0)
+    import_every: float = Field(20.0, gt=0.0, le=86400.0)
 
     log_level: str = "INFO"
 

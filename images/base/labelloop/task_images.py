@@ -18,6 +18,7 @@ from labelloop.settings import Settings
 _LOCAL_FILES = re.compile(r"(?:^|/)data/local-files/?$")
 _UPLOAD = re.compile(r"(?:^|/)data/upload/(.+)$")
 _OLD_UPLOAD = re.compile(r"(?:^|/)storage-data/uploaded/?$")
+MAX_URL = 8192
 _CLOUD = ("s3", "gs", "azure-blob", "azure_blob", "azure")
 
 
@@ -36,6 +37,8 @@ def resolve_task_image(
     if not isinstance(url, str) or not url.strip():
         raise ImageError(f"the task holds no image URL but {str(url)[:80]!r}")
     url = url.strip()
+    if len(url) > MAX_URL and not url.startswith("data:"):
+        raise ImageError(f"{url[:80]}…: a URL of {len(url):,} characters; at most {MAX_URL:,} are read")
     try:
         return _resolve(url, settings, task_id, token or _token(settings))
     except (ValueError, OSError) as error:
@@ -48,7 +51,7 @@ def image_name(url: object) -> str:
         return repr(url)[:80]
     try:
         file = _local_path(url)
-        return str(file[1]) if file else shown(url)
+        return (str(file[1]) if file else shown(url))[:200]
     except ValueError:
         return url[:200]
 
