@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,13 @@ class ImageLoader:
         The next batch is being decoded while the caller works on one, so up to two are in memory: each at
         most BATCH_IMAGES images and, unless a single image is larger, BATCH_PIXELS pixels.
         """
-        deadline = time.monotonic() + DOWNLOADS_BUDGET_S
+        left_s = DOWNLOADS_BUDGET_S
         ahead: list[Future[TaskImage]] = []
         for start in range(0, len(tasks), WINDOW):
-            window = tasks[start : start + WINDOW]
-            located = list(self._pool.map(lambda task: self._locate(task, data_key, token, deadline), window))
+            began = time.monotonic()
+            locate = partial(self._locate, data_key=data_key, token=token, deadline=began + left_s)
+            located = list(self._pool.map(locate, tasks[start : start + WINDOW]))
+            left_s -= time.monotonic() - began
             for group in _groups(located):
                 decoding = [self._pool.submit(_decode, item) for item in group]
                 if ahead:
@@ -77,7 +80,7 @@ class ImageLoader:
         if time.monotonic() > deadline:
             return TaskImage(
                 name,
-                error=f"not read: this request had already spent {DOWNLOADS_BUDGET_S:.0f} s on other images",
+                error=f"not read: {DOWNLOADS_BUDGET_S:.0f} s of this request went into finding other images",
             )
         task_id = task.get("id")
         try:

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from typing import Any
 
 KEPT = 50
+KEY_CHARACTERS = 40
 
 
 class Unreadable:
@@ -16,17 +17,18 @@ class Unreadable:
 
     def add(self, task: object, url: str, reason: str) -> bool:
         """Returns whether this is news."""
-        entry = {"task": task, "url": url, "reason": reason}
+        key = str(task)[:KEY_CHARACTERS]
+        entry = {"task": task if isinstance(task, int | None) else key, "url": url, "reason": reason}
         with self._lock:
-            known = self._by_task.pop(str(task), None)
-            self._by_task[str(task)] = entry
+            known = self._by_task.pop(key, None)
+            self._by_task[key] = entry
             while len(self._by_task) > KEPT:
                 self._by_task.popitem(last=False)
         return known != entry
 
     def discard(self, task: object) -> None:
         with self._lock:
-            self._by_task.pop(str(task), None)
+            self._by_task.pop(str(task)[:KEY_CHARACTERS], None)
 
     def entries(self) -> list[dict[str, Any]]:
         """Oldest first."""
