@@ -75,6 +75,7 @@ class Round:
         return asdict(self)
 
 
+_LARGEST_ID = 2**63 - 1
 _COLUMNS = tuple(field.name for field in fields(Round))
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS rounds (
@@ -239,8 +240,9 @@ class Rounds:
 
     @staticmethod
     def _get(connection: sqlite3.Connection, round_id: int) -> Round:
-        row = connection.execute("SELECT * FROM rounds WHERE id = ?", (round_id,)).fetchone()
-        if row is None:
+        possible = 0 < round_id <= _LARGEST_ID
+        row = possible and connection.execute("SELECT * FROM rounds WHERE id = ?", (round_id,)).fetchone()
+        if not row:
             raise RoundError(f"there is no round {round_id}")
         return _round(row)
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from labelloop.files import replacing, write_bytes
 from labelloop.images import SUFFIXES, ImageError, image_size, read_image
 from labelloop.labels import LabelConfig, parse_label_config
 from labelloop.regions import from_results
-from labelloop.registry import Registry
+from labelloop.registry import Registry, sha256_file
 from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio
 from labelloop.task_images import resolve_task_image
@@ -197,10 +197,11 @@ class _Collector:
         self.warnings: list[str] = []
 
     def add(self, task: Mapping[str, Any]) -> None:
-        annotation = newest_submitted(task.get("annotations") or [])
+        annotation = newest_submitted(task.get("annotations"))
         if annotation is None:
             return
-        url = (task.get("data") or {}).get(self._config.data_key)
+        data = task.get("data")
+        url = data.get(self._config.data_key) if isinstance(data, Mapping) else None
         try:
             image, problems = self._read(task, url, annotation)
         except ImageError as error:
@@ -228,13 +229,12 @@ class _Collector:
     ) -> tuple[SnapshotImage, list[str]]:
         source = resolve_task_image(url, self._settings, task["id"])
         try:
-            content = source if isinstance(source, bytes) else source.read_bytes()
+            digest = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else sha256_file(source)
         except OSError as error:
             raise ImageError(f"{url}: {error.strerror}") from error
-        digest = hashlib.sha256(content).hexdigest()
-        width, height = image_size(content, str(url))
+        width, height = image_size(source, str(url))
         if digest not in self._decoded_before:
-            read_image(content, str(url))
+            read_image(source, str(url))
         boxes, problems = from_results(annotation.get("result") or [], self._config, (width, height))
         return (
             SnapshotImage(
@@ -263,16 +263,30 @@ class _Collector:
         return str(resolved.relative_to(home) if resolved.is_relative_to(home) else resolved)
 
 
-def newest_submitted(annotations: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The annotation that counts; None when all were skipped."""
-    submitted = [annotation for annotation in annotations if not annotation.get("was_cancelled")]
-    return max(
-        submitted, key=lambda annotation: (_submitted_at(annotation), annotation.get("id", 0)), default=None
-    )
+def newest_submitted(annotations: object) -> Mapping[str, Any] | None:
+    """Of a task's list of annotations the one that counts; None when all were skipped."""
+    submitted = [
+        annotation
+        for annotation in (annotations if isinstance(annotations, list) else [])
+        if isinstance(annotation, Mapping) and not annotation.get("was_cancelled")
+    ]
+    return max(submitted, key=lambda annotation: (_submitted_at(annotation), _id(annotation)), default=None)
 
 
 def _submitted_at(annotation: Mapping[str, Any]) -> datetime:
-    return datetime.fromisoformat(annotation.get("updated_at") or annotation["created_at"])
+    """Imported annotations may have no date that can be read: they are older than all that have."""
+    for key in ("updated_at", "created_at"):
+        try:
+            when = datetime.fromisoformat(annotation[key])
+        except (KeyError, TypeError, ValueError):
+            continue
+        return when if when.tzinfo else when.replace(tzinfo=UTC)
+    return datetime.min.replace(tzinfo=UTC)
+
+
+def _id(annotation: Mapping[str, Any]) -> int:
+    identity = annotation.get("id")
+    return identity if isinstance(identity, int) else 0
 
 
 def _require_data(snapshot: Snapshot) -> None:

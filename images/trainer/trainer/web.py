@@ -6,7 +6,9 @@ import sys
 from typing import Annotated, Any
 
 import uvicorn
-from fastapi import Depends, FastAPI, HTTPException, Response, status
+from fastapi import Depends, FastAPI, HTTPException, Request, Response, status
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from pydantic import BaseModel, Field
 
@@ -14,6 +16,7 @@ from labelloop.registry import Registry
 from labelloop.settings import MissingSecret, Settings
 from trainer import health
 from trainer.env import get_settings
+from trainer.limits import Limits
 from trainer.rounds import Round, RoundError, Rounds
 
 USER = "mlbackend"
@@ -38,6 +41,7 @@ class RoundAnswer(BaseModel):
 def create_app(settings: Settings, password: str) -> FastAPI:
     """The application; every route but /health asks for basic auth as USER with `password`."""
     app = FastAPI(title="labelloop trainer", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Limits)
     rounds = Rounds(settings.rounds_dir)
     registry = Registry(settings.models_dir)
 
@@ -60,6 +64,13 @@ def create_app(settings: Settings, password: str) -> FastAPI:
             return rounds.get(round_id)
         except RoundError as error:
             raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
+
+    @app.exception_handler(RequestValidationError)
+    def nonsense(request: Request, error: Exception) -> JSONResponse:
+        """Without the input, which JSON cannot always hold."""
+        assert isinstance(error, RequestValidationError)
+        told = [{"loc": list(row["loc"]), "msg": row["msg"], "type": row["type"]} for row in error.errors()]
+        return JSONResponse({"detail": told}, status.HTTP_422_UNPROCESSABLE_CONTENT)
 
     @app.get("/health")
     def get_health(response: Response) -> dict[str, Any]:

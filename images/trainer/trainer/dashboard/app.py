@@ -32,6 +32,7 @@ from trainer.dashboard.security import (
     local_path,
 )
 from trainer.env import get_settings
+from trainer.limits import Limits
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ def create_app(loop: Loop, secret: str, ask_who: AskWho = ask_label_studio) -> F
         max_age=SESSION_S,
         same_site="lax",
     )
+    app.add_middleware(Limits)
     app.add_middleware(SecurityHeaders)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _add_login(app, loop, ask_who)

@@ -96,7 +96,7 @@ def measure(tasks: Sequence[Json], config: LabelConfig) -> list[Work]:
     """
     by_version: dict[str | None, Work] = {}
     for task in tasks:
-        annotation = newest_submitted(task.get("annotations") or [])
+        annotation = newest_submitted(task.get("annotations"))
         if annotation is None:
             continue
         work = _work(annotation, _started_from(annotation, task.get("predictions") or []), config)

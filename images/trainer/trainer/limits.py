@@ -1,0 +1,44 @@
+"""What is refused before a route sees it."""
+
+import re
+
+from fastapi import status
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY_BYTES = 64 * 1024
+_HOST = re.compile(rb"([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+
+
+class Limits:
+    """ASGI middleware: a Host header that names none gets 400, a body over MAX_BODY_BYTES 413.
+
+    A body is read before credentials are looked at, and a URL with such a host cannot be taken apart.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if any(host and not _HOST.fullmatch(host) for host in hosts):
+            refusal = JSONResponse({"detail": "the Host header names no host"}, status.HTTP_400_BAD_REQUEST)
+            await refusal(scope, receive, send)
+            return
+        taken = 0
+
+        async def receive_some() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > MAX_BODY_BYTES:
+                raise HTTPException(
+                    status.HTTP_413_CONTENT_TOO_LARGE, f"a request has at most {MAX_BODY_BYTES:,} bytes"
+                )
+            return message
+
+        await self._app(scope, receive_some, send)
