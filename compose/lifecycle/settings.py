@@ -25,11 +25,23 @@ _LOCAL_HEADER = """\
 # `make up NAME=VALUE` writes them here."""
 
 _CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu", "cuda")}
-_NUMBERS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT", "THREADS")
+_PORTS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT")
+# As in labelloop/settings.py, which would refuse them only in a service that starts and ends, over and over.
+_WHOLE_NUMBERS = {
+    **dict.fromkeys(_PORTS, (1, 65535)),
+    "THREADS": (1, 1024),
+    "RETRAIN_EVERY": (0, 1_000_000),
+    "ITERATIONS": (0, 1_000_000),
+    "HOLDOUT_PERCENT": (1, 90),
+    "HOLDOUT_MIN": (1, 1_000_000),
+}
+_NUMBERS = {"SCORE_THRESHOLD": (0.0, 1.0), "GATE_CONFIDENCE": (0.0, 1.0), "IMPORT_EVERY": (0.1, 86400.0)}
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _FROM_ENVIRONMENT = (*_CHOICES, "COMPOSE_PROJECT_NAME")
 _HOST_SETTINGS = (
     *_CHOICES,
-    *_NUMBERS,
+    *_PORTS,
+    "THREADS",
     "BIND",
     "SUBNET",
     "COMPOSE_PROJECT_NAME",
@@ -93,6 +105,20 @@ def check(home: Home, given: Mapping[str, str]) -> None:
     known = [*_HOST_SETTINGS, *env_file.read(home.shipped_settings)]
     for name, value in given.items():
         _check(home, name, value, known)
+
+
+def check_stored(home: Home, given: Mapping[str, str]) -> None:
+    """The settings that stand in files, or in the environment, and that none of `given` replaces.
+
+    Raises:
+        Failure: one of them has an impossible value.
+    """
+    files = (home.env_file, home.local_settings, home.shipped_settings)
+    for name, value in load(home).items():
+        problem = _problem(home, name, value) if value and name not in given else None
+        if problem:
+            where = next((str(path) for path in files if name in env_file.read(path)), "the environment")
+            raise Failure(f"{name} in {where}", found=repr(value), needed=problem, do="Correct it there.")
 
 
 def keep(home: Home, given: Mapping[str, str]) -> list[str]:
@@ -175,25 +201,35 @@ def _check(home: Home, name: str, value: str, known: list[str]) -> None:
 def _problem(home: Home, name: str, value: str) -> Optional[str]:
     if name in _CHOICES and value not in _CHOICES[name]:
         return "one of " + ", ".join(_CHOICES[name])
-    if name in _NUMBERS and not (value.isdigit() and 0 < int(value) < 65536):
-        return "a whole number above 0"
+    if name in _WHOLE_NUMBERS:
+        lowest, highest = _WHOLE_NUMBERS[name]
+        if not (re.fullmatch("[0-9]{1,9}", value) and lowest <= int(value) <= highest):
+            return f"a whole number from {lowest} to {highest}"
+    if name in _NUMBERS:
+        least, most = _NUMBERS[name]
+        if not (
+            re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}", value) and least <= float(value) <= most
+        ):
+            return f"a number from {least:g} to {most:g}"
+    if name == "LOG_LEVEL" and value.upper() not in _LOG_LEVELS:
+        return "one of " + ", ".join(_LOG_LEVELS)
     if name == "LABEL_CONFIG" and not _is_file_below(home.root, value):
         return "a file below the repository, for example configs/labels/face.xml"
-    if (
-        name == "DETECTOR"
-        and value != "auto"
-        and not (home.root / "configs" / "detectors" / f"{value}.py").is_file()
-    ):
+    if name == "DETECTOR":
         there = sorted(path.stem for path in (home.root / "configs" / "detectors").glob("[!_]*.py"))
-        return "one of " + ", ".join(["auto", *there])
+        if value not in ("auto", *there):
+            return "one of " + ", ".join(["auto", *there])
     if name == "COMPOSE_PROJECT_NAME" and not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", value):
         return "lower-case letters, digits, - and _"
     return None
 
 
 def _is_file_below(root: Path, relative: str) -> bool:
-    path = (root / relative).resolve()
-    return path.is_file() and root.resolve() in path.parents
+    try:
+        path = (root / relative).resolve()
+        return path.is_file() and root.resolve() in path.parents
+    except (OSError, ValueError):  # a name that is too long, or has a null byte
+        return False
 
 
 def _cores() -> int:

@@ -39,6 +39,7 @@ def build(home: Home, given: Mapping[str, str]) -> None:
 def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str]]:
     """Returns: the stack, ready to start, and the settings in force."""
     settings_module.check(home, given)
+    settings_module.check_stored(home, given)
     settings = {**settings_module.load(home), **given}
 
     heading("Checks. Nothing is changed yet.")

@@ -103,22 +103,28 @@ def orphans(tasks: Iterable[Row], xml: str) -> list[str]:
     for task in tasks:
         for annotation in task["annotations"]:
             if not annotation.get("was_cancelled"):
+                results = annotation.get("result")
                 counts.update(
-                    {what for result in annotation["result"] for what in _lacking(result, controls)}
+                    {
+                        what
+                        for result in (results if isinstance(results, list) else [])
+                        for what in _lacking(result, controls)
+                    }
                 )
     return [
         f"{what} in {count} annotation{'' if count == 1 else 's'}" for what, count in sorted(counts.items())
     ]
 
 
-def _lacking(result: Row, controls: dict[str, set[str]]) -> Iterator[str]:
-    control = result.get("from_name")
-    if control is None:
+def _lacking(result: object, controls: dict[str, set[str]]) -> Iterator[str]:
+    control = result.get("from_name") if isinstance(result, dict) else None
+    if not isinstance(result, dict) or not isinstance(control, str):
         return
     if control not in controls:
         yield f"control {control!r}"
         return
-    values = result.get("value", {}).get(result.get("type"))
+    value_of = result.get("value")
+    values = value_of.get(str(result.get("type"))) if isinstance(value_of, dict) else None
     for value in values if isinstance(values, list) else ():
         if isinstance(value, str) and value not in controls[control]:
             yield f"label {value!r}"

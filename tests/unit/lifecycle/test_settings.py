@@ -101,8 +101,8 @@ def test_the_environment_names_runtime_and_project(home: Home, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("PORT", "eighty", "PORT: found 'eighty', needed a whole number above 0"),
-        ("PORT", "0", "needed a whole number above 0"),
+        ("PORT", "eighty", "PORT: found 'eighty', needed a whole number from 1 to 65535"),
+        ("PORT", "0", "needed a whole number from 1 to 65535"),
         ("RUNTIME", "vm", "needed one of auto, docker, host"),
         ("ACCELERATOR", "tpu", "needed one of auto, cpu, cuda"),
         ("DETECTOR", "yolo", "needed one of auto, yolox_nano, yolox_s"),
