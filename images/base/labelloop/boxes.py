@@ -41,7 +41,7 @@ class Boxes:
 
     @classmethod
     def of(cls, xyxy: Any, scores: Any, labels: Any) -> "Boxes":
-        """From anything array-like; an empty list of boxes is (0, 4), what float32 cannot hold is infinite."""
+        """From anything array-like; no boxes are (0, 4), what float32 cannot hold is infinite."""
         with np.errstate(over="ignore"):
             return cls(
                 np.asarray(xyxy, dtype=np.float32).reshape(-1, 4),

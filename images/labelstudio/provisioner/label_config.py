@@ -101,8 +101,9 @@ def orphans(tasks: Iterable[Row], xml: str) -> list[str]:
     controls = _controls(xml)
     counts: Counter[str] = Counter()
     for task in tasks:
-        for annotation in task["annotations"]:
-            if not annotation.get("was_cancelled"):
+        annotations = task.get("annotations")
+        for annotation in annotations if isinstance(annotations, list) else ():
+            if isinstance(annotation, dict) and not annotation.get("was_cancelled"):
                 results = annotation.get("result")
                 counts.update(
                     {
