@@ -91,7 +91,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _to_8_bits(values: NDArray[np.generic]) -> Pixels:
     """16-bit values by their upper byte, as browsers do; other ranges are stretched to 0..255."""
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    low, high = float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))
     if values.dtype == np.uint16 or (low >= 0 and 255 < high <= 65535):
         low, scale = 0.0, 1 / 257.0
     elif low >= 0 and high <= 255:

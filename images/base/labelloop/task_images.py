@@ -101,7 +101,10 @@ def _local_path(url: str) -> tuple[str, Path] | None:
 def _file(settings: Settings, kind: str, relative: Path) -> Path:
     """Raises FileNotFoundError when nothing is there, ImageError when it may not be read."""
     folder = settings.images_dir if kind == "images" else settings.uploads_dir
-    resolved = (settings.volumes_dir / relative).resolve()
+    try:
+        resolved = (settings.volumes_dir / relative).resolve()
+    except RuntimeError as error:
+        raise ImageError(f"{relative}: a symbolic link that leads to itself") from error
     if not resolved.is_relative_to(folder.resolve()):
         raise ImageError(f"{relative}: lies outside {folder}, the only folder such a URL may name")
     if not resolved.exists():
