@@ -100,4 +100,5 @@ def _to_8_bits(values: NDArray[np.generic]) -> Pixels:
         scale = 255.0 / max(high - low, 1e-12)
     with np.errstate(invalid="ignore"):
         stretched = ((values.astype(np.float32) - low) * scale).round()
-    return np.clip(np.nan_to_num(stretched, copy=False), 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(np.nan_to_num(stretched, copy=False), 0, 255).astype(np.uint8)
+    return pixels
