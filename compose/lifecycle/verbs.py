@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lifecycle import settings as settings_module
 from lifecycle.console import Failure, fail, heading, line
+from lifecycle.demo import demo
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.lock import lock
@@ -110,6 +111,7 @@ VERBS: dict[str, Callable[[Home, Given], None]] = {
     "rollback": _rollback,
     "export": _export,
     "simulate": simulate,
+    "demo": demo,
     "test": test,
     "bench": bench,
     "lint": lint,

@@ -381,3 +381,21 @@ def test_the_cli_does_without_torch() -> None:
 
 def test_states_have_a_name_to_show() -> None:
     assert set(watch.STAGES) == {State.REQUESTED, State.SNAPSHOTTING, State.TRAINING, State.EVALUATING}
+
+
+def test_status_names_the_projects_that_are_left_alone(
+    run: Run, alive: None, fake_studio: FakeStudio
+) -> None:
+    fake_studio.add_project(2, '<View><Text name="t" value="$t"/></View>')
+    fake_studio.add_project(3)
+    said = run("status").output
+    assert "Project 1" in said and "Project 3" in said and "Project 2" not in said
+    assert "Left alone, for no boxes are drawn in them: 2 (project 2)" in said
+
+
+def test_with_several_projects_a_command_says_how_to_choose(run: Run, fake_studio: FakeStudio) -> None:
+    fake_studio.add_project(2)
+    result = run("models")
+    assert result.exit_code == 1
+    assert "choose a project with PROJECT=<id>; there are: 1 (project 1), 2 (project 2)" in result.output
+    assert run("models", "--project", "1").exit_code == 0
