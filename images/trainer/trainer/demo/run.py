@@ -16,7 +16,6 @@ from trainer.simulate.run import ROUND_OVER, World, remove
 from trainer.watch import WorkerGone, follow_predictions, follow_round, require_worker
 
 IMAGES = 60
-FEWEST_IMAGES = 10
 FIRST_SHARE, LEFT_SHARE = 0.5, 0.2
 START_WAIT_S = 300.0
 POLL_S = 0.5
