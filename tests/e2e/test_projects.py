@@ -1,4 +1,4 @@
-"""Projects that somebody makes in Label Studio, and the demo's, beside the provisioned one; gone at the end."""
+"""Projects that somebody makes in Label Studio, and the demo's, beside the provisioned one; all deleted."""
 
 import io
 import json

@@ -45,7 +45,7 @@ def may_be_adopted(project: Row) -> bool:
 
 
 def choose(projects: list[Row], wanted: int | None) -> Row:
-    """The project with id `wanted`; without one, the only project there is.
+    """The project with id `wanted`; without one, the only project there is, the demo's not counted beside it.
 
     Raises:
         NoProject: there is none, or several and none is named.
@@ -56,10 +56,11 @@ def choose(projects: list[Row], wanted: int | None) -> Row:
         if found is None:
             raise NoProject(f"there is no project {wanted} in which boxes are drawn; there are: {listed}")
         return found
-    if len(projects) != 1:
+    mine = [p for p in projects if p.get("description") != DEMO] or projects
+    if len(mine) != 1:
         raise NoProject(
             f"choose a project with PROJECT=<id>; there are: {listed}"
             if projects
             else "Label Studio has no project with <RectangleLabels>; `make up` makes one from LABEL_CONFIG"
         )
-    return projects[0]
+    return mine[0]

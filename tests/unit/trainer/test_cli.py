@@ -25,6 +25,7 @@ from labelloop.studio import Studio
 from trainer import cli, env, heartbeat, importer, watch
 from trainer.env import TrainerSettings
 from trainer.prelabel import Progress, progress_path
+from trainer.projects import DEMO
 from trainer.rounds import Rounds, State
 from trainer.stages import Stages
 
@@ -399,3 +400,5 @@ def test_with_several_projects_a_command_says_how_to_choose(run: Run, fake_studi
     assert result.exit_code == 1
     assert "choose a project with PROJECT=<id>; there are: 1 (project 1), 2 (project 2)" in result.output
     assert run("models", "--project", "1").exit_code == 0
+    fake_studio.projects[2]["description"] = DEMO
+    assert run("models").exit_code == 0, "the demo leaves the other commands as they were"
