@@ -1,10 +1,12 @@
 """`make demo`: its pictures, its steps, begun again and removed; Label Studio and the worker are fakes."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from support.fake_labelling import LabellingStudio
 from support.fake_worker import FakeWorker
 
@@ -32,6 +34,11 @@ PLACES = run.Places("http://localhost:8080", "http://localhost:8081")
 
 
 @pytest.fixture
+def paper() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
 def fake() -> Iterator[LabellingStudio]:
     made = LabellingStudio()
     with made.serve() as url:
@@ -44,16 +51,17 @@ def world(
     home: Path,
     fake: LabellingStudio,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    paper: io.StringIO,
 ) -> World:
-    """Its display writes where capsys reads."""
+    """Its display writes on paper."""
     for owner, name in ((watch, "POLL_S"), (watch, "COUNT_EVERY_S"), (run, "POLL_S"), (simulated, "POLL_S")):
         monkeypatch.setattr(owner, name, 0.01)
     monkeypatch.setenv("BACKEND_PASSWORD", "backend")
     settings, studio = TrainerSettings(), Studio(fake.url, "token")
     registry = Registry(settings.models_dir)
+    display = Display(Console(file=paper, highlight=False, soft_wrap=True, width=200))
     prelabeller = Prelabeller(studio, Backend("http://127.0.0.1:1", ""), registry, settings.rounds_dir)
-    return World(settings, studio, Rounds(settings.rounds_dir), registry, prelabeller, Display())
+    return World(settings, studio, Rounds(settings.rounds_dir), registry, prelabeller, display)
 
 
 @pytest.fixture
@@ -91,10 +99,10 @@ def test_boxes_lie_in_the_picture_around_what_differs_from_the_belt() -> None:
 
 
 def test_the_demo_ends_with_a_promoted_model_and_pictures_for_the_person(
-    world: World, worker: FakeWorker, fake: LabellingStudio, capsys: pytest.CaptureFixture[str]
+    world: World, worker: FakeWorker, fake: LabellingStudio, paper: io.StringIO
 ) -> None:
     run.demo(world, PLACES, IMAGES)
-    said = capsys.readouterr().out
+    said = paper.getvalue()
     assert world.registry.project(1).champion() == "v0001"
     assert len(fake.tasks) == IMAGES and len(fake.annotations) == 8
     assert "2 pictures with the model's boxes" in said and "http://localhost:8080/projects/1/data" in said
@@ -104,12 +112,12 @@ def test_the_demo_ends_with_a_promoted_model_and_pictures_for_the_person(
 
 
 def test_begun_again_it_does_nothing_twice(
-    world: World, worker: FakeWorker, fake: LabellingStudio, capsys: pytest.CaptureFixture[str]
+    world: World, worker: FakeWorker, fake: LabellingStudio, paper: io.StringIO
 ) -> None:
     run.demo(world, PLACES, IMAGES)
-    capsys.readouterr()
+    paper.truncate(paper.seek(0))
     run.demo(world, PLACES, IMAGES)
-    said = capsys.readouterr().out
+    said = paper.getvalue()
     assert "It was there already" in said and "v0001 is in service already" in said
     assert len(fake.projects) == 1 and len(fake.tasks) == IMAGES and len(fake.annotations) == 8
     assert len(world.rounds.history(1)) == 1
@@ -126,15 +134,15 @@ def test_a_first_round_that_is_kept_is_followed_by_one_on_more_labels(
 
 
 def test_removed_it_leaves_nothing(
-    world: World, worker: FakeWorker, fake: LabellingStudio, capsys: pytest.CaptureFixture[str]
+    world: World, worker: FakeWorker, fake: LabellingStudio, paper: io.StringIO
 ) -> None:
     run.demo(world, PLACES, IMAGES)
     run.remove_demo(world)
     assert fake.deleted == [1]
-    assert "rm -r volumes/labelstudio/media/upload/1 " in capsys.readouterr().out
+    assert "rm -r volumes/labelstudio/media/upload/1 " in paper.getvalue()
     assert world.registry.projects() == []
     run.remove_demo(world)
-    assert "no demo to remove" in capsys.readouterr().out
+    assert "no demo to remove" in paper.getvalue()
 
 
 def test_the_saving_is_told_only_where_there_is_one() -> None:
