@@ -11,6 +11,7 @@ from lifecycle import settings as settings_module
 from lifecycle.audit import audit
 from lifecycle.backup import backup, say_status
 from lifecycle.console import Failure, fail, heading, line
+from lifecycle.demo import demo
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.labels import labels
@@ -130,6 +131,7 @@ VERBS: dict[str, Callable[[Home, Given], None]] = {
     "upgrade": upgrade,
     "reset": reset,
     "simulate": simulate,
+    "demo": demo,
     "rotate-secrets": rotate,
     "test": test,
     "faults": faults,

@@ -1,5 +1,7 @@
 """Label Studio with people in it: projects are made, filled, labelled task by task and deleted."""
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,9 +11,10 @@ from support.fake_studio import Answer, FakeStudio, Row
 
 @dataclass
 class LabellingStudio(FakeStudio):
-    """annotations: by task, what was submitted. deleted: projects."""
+    """annotations: by task, what was submitted. uploads: files by id. deleted: projects."""
 
     annotations: dict[int, Row] = field(default_factory=dict)
+    uploads: dict[int, str] = field(default_factory=dict)
     deleted: list[int] = field(default_factory=list)
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Answer:
@@ -20,6 +23,14 @@ class LabellingStudio(FakeStudio):
                 project = self.add_project(len(self.deleted) + len(self.projects) + 1)
                 project.update(body)
                 return 201, project
+            case "POST", ["api", "projects", project_id, "import"] if isinstance(body, bytes):
+                names = re.findall(rb'filename="([^"]+)"', body)
+                ids = [len(self.uploads) + number for number in range(1, len(names) + 1)]
+                paths = [f"upload/{project_id}/0a1b-{name.decode()}" for name in names]
+                self.uploads.update(zip(ids, paths, strict=True))
+                return 201, {"file_upload_ids": ids}
+            case "GET", ["api", "projects", _, "file-uploads"]:
+                return 200, [{"id": n, "file": self.uploads[n]} for n in json.loads(query["ids"][0])]
             case "POST", ["api", "projects", project_id, "import"]:
                 for data in body:
                     self.tasks[self.add_task(int(project_id))]["data"] = data

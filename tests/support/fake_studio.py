@@ -32,6 +32,8 @@ class FakeStudio:
     synced: list[str] = field(default_factory=list)
     syncs: int = 0
     storage: Row = field(default_factory=dict)
+    backends: list[Row] = field(default_factory=list)
+    webhooks: list[Row] = field(default_factory=list)
     down: bool = False
     refuse: set[int] = field(default_factory=set)
     pages: list[tuple[int, int]] = field(default_factory=list)
@@ -73,6 +75,15 @@ class FakeStudio:
             return 200, {"results": list(self.projects.values()), "next": None}
         if path == "/api/tasks":
             return 200, self._page(query)
+        if path == "/api/ml":
+            if method == "POST":
+                self.backends.append(body)
+            return 200, [b for b in self.backends if [str(b["project"])] == query.get("project")]
+        if path == "/api/webhooks/":
+            return 200, self.webhooks
+        if path.startswith("/api/webhooks/"):
+            self.webhooks = [w for w in self.webhooks if w["id"] != int(path.split("/")[3])]
+            return 204, None
         if path == "/api/storages/localfiles":
             return 200, [{"id": 3, "created_at": "2026-11-22T18:02:05Z"} | self.storage]
         if path == "/api/storages/localfiles/3/sync":
@@ -148,7 +159,9 @@ class Served:
         class Handler(BaseHTTPRequestHandler):
             def _handle(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
-                body = json.loads(self.rfile.read(length) or "null")
+                content = self.rfile.read(length)
+                files = "multipart" in (self.headers.get("Content-Type") or "")
+                body = content if files else json.loads(content or "null")
                 url = urlsplit(self.path)
                 status, answer = fake.answer(self.command, url.path, parse_qs(url.query), body)
                 content = json.dumps(answer).encode()

@@ -402,5 +402,25 @@ def simulate(
         run(world, options)
 
 
+@command
+def demo(
+    studio: Annotated[str, typer.Option(help="Where a browser finds Label Studio.")],
+    dashboard: Annotated[str, typer.Option(help="Where a browser finds the dashboard.")],
+    images: Annotated[int, typer.Option(min=10, max=500, help="Pictures to make.")] = 60,
+    remove: Annotated[bool, typer.Option("--remove", help="Delete the demo instead.")] = False,
+) -> None:
+    """The whole loop once, in a project of its own with pictures made by code."""
+    from trainer.demo import run
+    from trainer.simulate.run import World
+
+    loop = Loop.connect()
+    with Display() as display:
+        world = World(loop.settings, loop.studio, loop.rounds, loop.registry, loop.prelabeller(), display)
+        if remove:
+            run.remove_demo(world)
+        else:
+            run.demo(world, run.Places(studio, dashboard), images)
+
+
 if __name__ == "__main__":
     app()

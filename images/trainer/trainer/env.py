@@ -11,7 +11,8 @@ _ADDRESS = r"^.+:\d{1,5}$"
 
 class TrainerSettings(Settings):
     """PROJECT chooses among several projects; TRAINER_BIND and DASHBOARD_BIND are address and port of the
-    HTTP API and of the dashboard; LABELSTUDIO_PORT is where people's browsers find Label Studio.
+    HTTP API and of the dashboard; LABELSTUDIO_PORT is where people's browsers find Label Studio;
+    ADOPT_PROJECTS connects the ML backend to projects made by hand.
     """
 
     project: int | None = None
@@ -19,6 +20,7 @@ class TrainerSettings(Settings):
     dashboard_bind: str = Field(default="127.0.0.1:9292", pattern=_ADDRESS)
     dashboard_secret: SecretStr | None = None
     labelstudio_port: int = Field(default=8080, ge=1, le=65535)
+    adopt_projects: bool = True
 
     @property
     def bind(self) -> tuple[str, int]:

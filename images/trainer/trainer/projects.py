@@ -8,6 +8,7 @@ from labelloop.studio import Studio
 Row = dict[str, Any]
 
 SIMULATED = "Made by `labelloop simulate`, which deletes it when it ends."
+DEMO = "Made by `make demo`; `make demo REMOVE=1` removes it."
 
 
 class NoProject(RuntimeError):
@@ -16,7 +17,13 @@ class NoProject(RuntimeError):
 
 def detection_projects(studio: Studio) -> list[Row]:
     """Label Studio's projects with a RectangleLabels control, by id."""
-    return sorted((p for p in studio.projects() if _draws_boxes(p)), key=lambda project: int(project["id"]))
+    return sort_projects(studio)[0]
+
+
+def sort_projects(studio: Studio) -> tuple[list[Row], list[Row]]:
+    """Label Studio's projects, by id: those with a RectangleLabels control, and those that are left alone."""
+    projects = sorted(studio.projects(), key=lambda project: int(project["id"]))
+    return [p for p in projects if _draws_boxes(p)], [p for p in projects if not _draws_boxes(p)]
 
 
 def _draws_boxes(project: Row) -> bool:
@@ -28,12 +35,17 @@ def _draws_boxes(project: Row) -> bool:
 
 
 def retrains_itself(project: Row) -> bool:
-    """Whether new labels alone start rounds; a simulation asks for its rounds at set numbers of labels."""
-    return project.get("description") != SIMULATED
+    """Whether new labels alone start rounds; simulation and demo ask for theirs at set numbers of labels."""
+    return project.get("description") not in (SIMULATED, DEMO)
+
+
+def may_be_adopted(project: Row) -> bool:
+    """Whether the ML backend is to be connected; a simulation needs none, and the demo connects its own."""
+    return project.get("description") not in (SIMULATED, DEMO)
 
 
 def choose(projects: list[Row], wanted: int | None) -> Row:
-    """The project with id `wanted`; without one, the only project there is.
+    """The project with id `wanted`; without one, the only project there is, the demo's not counted beside it.
 
     Raises:
         NoProject: there is none, or several and none is named.
@@ -44,10 +56,11 @@ def choose(projects: list[Row], wanted: int | None) -> Row:
         if found is None:
             raise NoProject(f"there is no project {wanted} in which boxes are drawn; there are: {listed}")
         return found
-    if len(projects) != 1:
+    mine = [p for p in projects if p.get("description") != DEMO] or projects
+    if len(mine) != 1:
         raise NoProject(
             f"choose a project with PROJECT=<id>; there are: {listed}"
             if projects
             else "Label Studio has no project with <RectangleLabels>; `make up` makes one from LABEL_CONFIG"
         )
-    return projects[0]
+    return mine[0]

@@ -13,7 +13,7 @@ from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError, without_
 from trainer import health, heartbeat
 from trainer.backend import Backend, BackendError
 from trainer.importer import ImageIndex, Problem
-from trainer.projects import detection_projects
+from trainer.projects import sort_projects
 from trainer.rounds import CLOSED, Round, Rounds
 
 Row = dict[str, Any]
@@ -55,12 +55,16 @@ class ProjectStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """unreadable: files nobody can draw on; they are reported but are nothing wrong with the appliance."""
+    """unreadable: files nobody can draw on; they are reported but are nothing wrong with the appliance.
+
+    left_alone: titles of the projects in which no boxes are drawn, with their ids.
+    """
 
     services: list[Service]
     projects: list[ProjectStatus]
     unreadable: list[Problem]
     problems: list[str] = field(default_factory=list)
+    left_alone: list[str] = field(default_factory=list)
 
     @property
     def well(self) -> bool:
@@ -75,9 +79,10 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
     worker_problems = health.worker_problems(beat)
     problems: list[str] = []
     rows: list[Row] = []
+    others: list[Row] = []
     studio_problem = None
     try:
-        rows = detection_projects(studio)
+        rows, others = sort_projects(studio)
         if not rows:
             problems.append(
                 "Label Studio has no project with <RectangleLabels>; `make up` makes one from LABEL_CONFIG"
@@ -112,7 +117,8 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
     ]
     unreadable = ImageIndex(settings.rounds_dir, settings.images_dir).problems()
     unreadable += _unreadable_elsewhere(served, {problem.path for problem in unreadable})
-    return Status(services, projects, unreadable, problems)
+    left_alone = [f"{row['id']} ({row['title']})" for row in others]
+    return Status(services, projects, unreadable, problems, left_alone)
 
 
 def _backup_problems(volumes: Path) -> list[str]:

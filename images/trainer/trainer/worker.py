@@ -14,17 +14,18 @@ from types import FrameType
 from typing import Any
 
 from labelloop.registry import Registry
-from labelloop.settings import MissingSecret, Settings
-from labelloop.studio import LABELLED, Studio
+from labelloop.settings import MissingSecret
+from labelloop.studio import LABELLED, Studio, StudioError
 from trainer import heartbeat
+from trainer.adoption import adopt
 from trainer.backend import Backend
 from trainer.chores import Chore
-from trainer.env import get_settings
+from trainer.env import TrainerSettings, get_settings
 from trainer.importer import ImageIndex, Importer
 from trainer.locks import Busy, holding
 from trainer.prelabel import Prelabeller
 from trainer.process import RETRY, STOPPED, Child, describe
-from trainer.projects import detection_projects, retrains_itself
+from trainer.projects import detection_projects, may_be_adopted, retrains_itself
 from trainer.rounds import Round, Rounds, State
 
 log = logging.getLogger(__name__)
@@ -41,13 +42,16 @@ CANCEL_PATIENCE_S = 30.0
 DEATHS_ALLOWED = 1
 RETRY_PAUSES_S = (2.0, 5.0, 10.0, 30.0, 60.0)
 PREVIOUS_WORKER_S = 15.0
+NO_PROJECT = "cancelled: its project was deleted in Label Studio, or draws no boxes any more"
 THREAD_PATIENCE_S = 2.0
 
 
 class Worker:
     """Looks after starting models, imports, pre-labels, due rounds and the one round that runs."""
 
-    def __init__(self, settings: Settings, studio: Studio, backend: Backend, spawn: Spawn = Child) -> None:
+    def __init__(
+        self, settings: TrainerSettings, studio: Studio, backend: Backend, spawn: Spawn = Child
+    ) -> None:
         self._settings = settings
         self._studio = studio
         self._spawn = spawn
@@ -67,6 +71,7 @@ class Worker:
         self._not_before: dict[int, float] = {}
         self._retries: dict[int, int] = {}
         self._deaths: dict[int, int] = {}
+        self._adopted: set[int] = set()
         self.look = Chore("projects", LOOK_S, self.look_around)
         self.tend = Chore("rounds", TEND_S, self.tend_rounds)
         self.importing = Chore("import", settings.import_every, self.import_images)
@@ -117,12 +122,15 @@ class Worker:
     def look_around(self) -> None:
         """Learns of projects, has starting models written, and asks for the rounds that are due."""
         self._projects = detection_projects(self._studio)
+        self._cancel_orphans({project["id"] for project in self._projects})
         self._tend_starting()
         for project in self._projects:
             if self._in_service(project["id"]) is None:
                 self._start(project["id"])
-            elif retrains_itself(project):
-                self._request_if_due(project["id"])
+            else:
+                self._adopt(project)
+                if retrains_itself(project):
+                    self._request_if_due(project["id"])
 
     def _in_service(self, project_id: int) -> str | None:
         """The champion, put right when it, or a file of it, has changed and cannot serve."""
@@ -133,6 +141,31 @@ class Worker:
             self._stamps[project_id] = stamp
             self.predicting.poke()
         return self._champions[project_id]
+
+    def _cancel_orphans(self, project_ids: set[int]) -> None:
+        """Cancels the rounds whose project is gone; its versions stay."""
+        for round_ in self._rounds.open_rounds():
+            if round_.project in project_ids or round_.cancel_requested:
+                continue
+            log.warning("round %d of project %d: %s", round_.id, round_.project, NO_PROJECT)
+            if round_.state == State.REQUESTED:
+                self._rounds.move(round_.id, State.CANCELLED, verdict=NO_PROJECT)
+            else:
+                self._rounds.cancel(round_.id)
+
+    def _why_cancelled(self, round_: Round) -> str:
+        known = self._projects is None or round_.project in {p["id"] for p in self._projects}
+        return (round_.verdict or "cancelled") if known else NO_PROJECT
+
+    def _adopt(self, project: Row) -> None:
+        """Connects the backend, once: who removes the connection by hand is not overruled."""
+        if project["id"] in self._adopted or not self._settings.adopt_projects or not may_be_adopted(project):
+            return
+        self._adopted.add(project["id"])
+        try:
+            adopt(self._studio, self._settings, project["id"])
+        except StudioError as error:
+            log.warning("project %d: the ML backend was not connected: %s", project["id"], error)
 
     def _start(self, project_id: int) -> None:
         if self._starting is None:
@@ -216,10 +249,12 @@ class Worker:
 
     def _ended(self, round_: Round, status: int, child: Child) -> None:
         if round_.closed:
+            if round_.state == State.CANCELLED:
+                round_ = self._rounds.record(round_.id, verdict=self._why_cancelled(round_))
             log.info("round %d: %s", round_.id, round_.verdict or round_.error or round_.state)
             self.look.poke()
         elif round_.cancel_requested:
-            self._rounds.move(round_.id, State.CANCELLED, verdict="cancelled")
+            self._rounds.move(round_.id, State.CANCELLED, verdict=self._why_cancelled(round_))
         elif status == RETRY:
             tries = self._retries[round_.id] = self._retries.get(round_.id, 0) + 1
             pause_s = RETRY_PAUSES_S[min(tries, len(RETRY_PAUSES_S)) - 1]

@@ -25,6 +25,7 @@ from labelloop.studio import Studio
 from trainer import cli, env, heartbeat, importer, watch
 from trainer.env import TrainerSettings
 from trainer.prelabel import Progress, progress_path
+from trainer.projects import DEMO
 from trainer.rounds import Rounds, State
 from trainer.stages import Stages
 
@@ -402,3 +403,23 @@ def test_a_report_says_where_it_is(run: Run, loop_settings: TrainerSettings) -> 
     assert "project 1" in (loop_settings.rounds_dir / "reports" / "june.html").read_text()
     refused = run("report", "--file", "../june.html")
     assert refused.exit_code == 1 and "needed one such as june.html" in refused.stderr
+
+
+def test_status_names_the_projects_that_are_left_alone(
+    run: Run, alive: None, fake_studio: FakeStudio
+) -> None:
+    fake_studio.add_project(2, '<View><Text name="t" value="$t"/></View>')
+    fake_studio.add_project(3)
+    said = run("status").output
+    assert "Project 1" in said and "Project 3" in said and "Project 2" not in said
+    assert "Left alone, for no boxes are drawn in them: 2 (project 2)" in said
+
+
+def test_with_several_projects_a_command_says_how_to_choose(run: Run, fake_studio: FakeStudio) -> None:
+    fake_studio.add_project(2)
+    result = run("models")
+    assert result.exit_code == 1
+    assert "choose a project with PROJECT=<id>; there are: 1 (project 1), 2 (project 2)" in result.output
+    assert run("models", "--project", "1").exit_code == 0
+    fake_studio.projects[2]["description"] = DEMO
+    assert run("models").exit_code == 0, "the demo leaves the other commands as they were"

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,13 +10,12 @@ import pytest
 from support import shapes
 from support.coco import write_coco
 from support.fake_labelling import LabellingStudio
-from support.fake_learning import FakeLearning
-from support.versions import add_version
+from support.fake_worker import FakeWorker
 from typer.testing import CliRunner
 
 from labelloop.boxes import Boxes
 from labelloop.labels import parse_label_config
-from labelloop.regions import from_results, to_results
+from labelloop.regions import from_results
 from labelloop.registry import Registry
 from labelloop.studio import Studio
 from trainer import cli, env, heartbeat, watch
@@ -36,7 +34,6 @@ from trainer.simulate.models import Score
 from trainer.simulate.options import Costs, Options
 from trainer.simulate.run import Run, World
 from trainer.simulate.signals import ended_like_ctrl_c
-from trainer.stages import Stages
 
 IMAGES = 6
 CONFIG = parse_label_config(shapes.LABEL_CONFIG)
@@ -47,42 +44,6 @@ MakeRun = Callable[[Options], Run]
 class FakeScorer:
     def score(self, models: object, version: str, progress: object) -> Score:
         return Score(0.1, 0.2) if version == "v0000" else Score(0.5, 0.8)
-
-
-class FakeWorker(threading.Thread):
-    """Writes starting models, proposes nothing with v0000 and the truth with others, runs rounds."""
-
-    def __init__(self, world: World, fake: LabellingStudio, truth: dict[str, Boxes], made: Path) -> None:
-        super().__init__(daemon=True)
-        self._world, self._fake, self._truth, self._made = world, fake, truth, made
-        self.learning = FakeLearning({"candidate": 0.6, "v0000": 0.5, "v0001": 0.7})
-        self.stopping = threading.Event()
-
-    def run(self) -> None:
-        stages = Stages(self._world.rounds, self._world.registry, self._world.studio, self.learning)
-        while not self.stopping.is_set():
-            projects = list(self._fake.projects)
-            # What is deleted from here on is still looked after, as by the real worker.
-            self.stopping.wait(0.02)
-            for round_ in self._world.rounds.open_rounds():
-                stages.run(round_.id)
-            for project_id in projects:
-                models = self._world.registry.project(project_id)
-                if models.champion() is None:
-                    models.promote(add_version(models, self._made / str(project_id)))
-                self._predict(project_id, str(models.champion()))
-            heartbeat.beat(self._world.settings.rounds_dir, dict.fromkeys(map(str, projects)), {})
-
-    def _predict(self, project_id: int, version: str) -> None:
-        lacking = [
-            t for t in self._fake.unlabelled(project_id) if version not in self._fake.versions_of(t["id"])
-        ]
-        for task in lacking:
-            boxes = Boxes.empty() if version == "v0000" else self._truth[Path(task["data"]["image"]).name]
-            row = {"task": task["id"], "model_version": version, "score": 1 / task["id"]}
-            self._fake.predictions.append({**row, "result": to_results(boxes, CONFIG, 320, 240)})
-        if lacking and project_id in self._fake.projects:
-            self._fake.projects[project_id]["model_version"] = version
 
 
 @pytest.fixture
@@ -114,7 +75,7 @@ def dataset(world: World) -> Dataset:
 @pytest.fixture
 def worker(world: World, fake: LabellingStudio, dataset: Dataset, tmp_path: Path) -> Iterator[FakeWorker]:
     truth = {image.name: image.boxes for image in dataset.train}
-    thread = FakeWorker(world, fake, truth, tmp_path / "made")
+    thread = FakeWorker(world, fake, truth, tmp_path / "made", CONFIG, (320, 240))
     heartbeat.beat(world.settings.rounds_dir, {}, {})
     thread.start()
     yield thread

@@ -25,7 +25,7 @@ from trainer.locks import holding
 from trainer.process import RETRY, STOPPED
 from trainer.projects import SIMULATED
 from trainer.rounds import Rounds, State
-from trainer.worker import Worker
+from trainer.worker import NO_PROJECT, Worker
 
 
 class FakeChild:
@@ -171,6 +171,74 @@ def test_a_simulation_asks_for_its_rounds_itself(
         fake_studio.add_task(annotations=1)
     bench.worker.look_around()
     assert bench.rounds.open_round(1) is None
+
+
+def test_a_round_whose_project_was_deleted_is_cancelled_before_it_begins(
+    bench: Bench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
+    round_, _ = bench.rounds.request(2, "test")
+    bench.worker.look_around()
+    round_ = bench.rounds.get(round_.id)
+    assert (round_.state, round_.verdict) == (State.CANCELLED, NO_PROJECT)
+
+
+def test_a_running_round_whose_project_is_deleted_is_cancelled_with_the_reason(
+    bench: Bench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
+    child = bench.begin_round()
+    bench.rounds.move(1, State.SNAPSHOTTING)
+    del fake_studio.projects[1]
+    bench.worker.look_around()
+    assert bench.rounds.cancel_requested(1)
+    bench.end(child, RETRY)
+    round_ = bench.rounds.get(1)
+    assert (round_.state, round_.verdict) == (State.CANCELLED, NO_PROJECT)
+    assert models.champion() == "v0000", "its versions stay"
+
+
+def test_a_project_made_by_hand_gets_the_backend_once(
+    bench: Bench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
+    url = f"{bench.settings.mlbackend_url}/webhook"
+    fake_studio.webhooks = [{"id": 5, "url": url, "headers": {}}, {"id": 6, "url": "http://x", "headers": {}}]
+    bench.worker.look_around()
+    bench.worker.look_around()
+    [connected] = fake_studio.backends
+    assert (connected["project"], connected["url"]) == (1, bench.settings.mlbackend_url)
+    assert (connected["auth_method"], connected["basic_auth_pass"]) == ("BASIC_AUTH", "backend")
+    assert [webhook["id"] for webhook in fake_studio.webhooks] == [6]
+    fake_studio.backends.clear()
+    bench.worker.look_around()
+    assert not fake_studio.backends, "who removes the connection is not overruled"
+
+
+@pytest.mark.parametrize("why", ["has one", "simulated", "ADOPT_PROJECTS=false"])
+def test_no_project_gets_the_backend_that(
+    why: str, bench: Bench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
+    if why == "has one":
+        fake_studio.backends.append({"project": 1, "url": "http://theirs"})
+    elif why == "simulated":
+        fake_studio.projects[1]["description"] = SIMULATED
+    else:
+        bench.settings = bench.settings.model_copy(update={"adopt_projects": False})
+        bench.worker = bench.new_worker()
+    before = list(fake_studio.backends)
+    bench.worker.look_around()
+    assert fake_studio.backends == before
+
+
+def test_each_project_has_its_own_due_round(
+    bench: Bench, models: ProjectModels, fake_studio: FakeStudio, tmp_path: Path
+) -> None:
+    fake_studio.add_project(2)
+    second = Registry(bench.settings.models_dir).project(2)
+    second.promote(add_version(second, tmp_path / "second"))
+    for _ in range(bench.settings.retrain_every):
+        fake_studio.add_task(2, annotations=1)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is None
+    assert bench.rounds.open_round(2) is not None
 
 
 def test_a_requested_round_is_begun_once(bench: Bench) -> None:

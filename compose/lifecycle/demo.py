@@ -1,0 +1,36 @@
+"""`make demo`: the loop once with made pictures, in a project of its own; brings the stack up first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lifecycle import settings as settings_module
+from lifecycle.console import Failure
+from lifecycle.home import Home
+from lifecycle.runtime import running_stack
+from lifecycle.up import up
+
+_KNOWN = ("IMAGES", "REMOVE")
+
+
+def demo(home: Home, given: Mapping[str, str]) -> None:
+    """Runs the demo, or with REMOVE=1 removes it.
+
+    Raises:
+        Failure: an unknown setting, or the stack does not start.
+    """
+    unknown = set(given) - set(_KNOWN)
+    if unknown:
+        raise Failure("make demo", found=min(unknown), needed=f"some of {', '.join(_KNOWN)}")
+    if "trainer" not in running_stack(home, settings_module.load(home)).states():
+        up(home, {})
+    settings = settings_module.load(home)
+    places = [f"--studio={_url(settings, 'PORT')}", f"--dashboard={_url(settings, 'DASHBOARD_PORT')}"]
+    images = [f"--images={given['IMAGES']}"] if "IMAGES" in given else []
+    removing = ["--remove"] if given.get("REMOVE", "0") != "0" else []
+    running_stack(home, settings).labelloop(["demo", *places, *images, *removing], None)
+
+
+def _url(settings: Mapping[str, str], port: str) -> str:
+    host = settings["BIND"] if settings["BIND"] not in ("0.0.0.0", "::", "127.0.0.1") else "localhost"
+    return f"http://{host}:{settings[port]}"
