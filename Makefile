@@ -12,6 +12,7 @@ up: ## Check the host, build what isn't built, start, wait until all is healthy;
 down: ## Stop; volumes/ keeps everything
 restart: ## Stop and start
 status: ## Services, model in service, labels, open round
+doctor: ## Look for what is wrong, everywhere, and name the way out; fails when there are problems; JSON=1
 logs: ## The services' logs, followed on a terminal
 
 import: ## Make tasks of new images in volumes/images now, instead of within a minute

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
 
@@ -29,22 +30,27 @@ def check_docker(home: Home, settings: dict[str, str], *, built: bool) -> None:
         Failure: the first thing that is missing.
     """
     info = engine.engine_info()
-    _version("engine", info.get("ServerVersion"), ENGINE, "Install Docker Engine, or use RUNTIME=host.")
-    _version(
-        "compose", engine.compose_version(), COMPOSE, "Install the Compose v2 plugin, or use RUNTIME=host."
-    )
+    line("engine", engine_version(info))
+    line("compose", compose_version())
     root = Path(str(info.get("DockerRootDir", "/var/lib/docker")))
-    _disk(
-        root if root.is_dir() else home.root,
-        RUN_GB if built else BUILD_GB,
-        "Free some (`docker system prune` removes unused images), or move the engine's data-root.",
+    line(
+        "disk",
+        disk(
+            root if root.is_dir() else home.root,
+            RUN_GB if built else BUILD_GB,
+            "Free some (`docker system prune` removes unused images), or move the engine's data-root.",
+        ),
     )
-    _memory(float(info.get("MemTotal", 0)))
+    if total := float(info.get("MemTotal", 0)):
+        line("memory", memory(total))
     project = settings.get("COMPOSE_PROJECT_NAME", "labelloop")
     running = engine.containers(project)
-    _project(home, project, running)
+    check_name(home, project, running)
     services = {engine.service_of(container) for container in running if container["State"]["Running"]}
-    _ports(settings, label_studio_ours="labelstudio" in services, dashboard_ours="trainer" in services)
+    for text in ports(
+        settings, label_studio_ours="labelstudio" in services, dashboard_ours="trainer" in services
+    ):
+        line("port", text)
 
 
 def check_host(home: Home, settings: dict[str, str], *, built: bool, running: bool) -> None:
@@ -54,13 +60,34 @@ def check_host(home: Home, settings: dict[str, str], *, built: bool, running: bo
         Failure: the first thing that is missing.
     """
     line("python", host_python.find_python())
-    _disk(
-        home.root,
-        RUN_GB if built else HOST_BUILD_GB,
-        "Free some, or clone the repository onto a larger disk.",
+    needed = RUN_GB if built else HOST_BUILD_GB
+    line("disk", disk(home.root, needed, "Free some, or clone the repository onto a larger disk."))
+    if total := host_memory():
+        line("memory", memory(total))
+    for text in ports(settings, label_studio_ours=running, dashboard_ours=running):
+        line("port", text)
+    check_inner_ports(settings, running=running)
+
+
+def engine_version(info: dict[str, Any]) -> str:
+    """`info`: the engine's own words, see engine.engine_info.
+
+    Raises:
+        Failure: no engine, or one that is too old.
+    """
+    return _version(
+        "engine", info.get("ServerVersion"), ENGINE, "Install Docker Engine, or use RUNTIME=host."
     )
-    _memory(host_memory())
-    _ports(settings, label_studio_ours=running, dashboard_ours=running)
+
+
+def compose_version() -> str:
+    """Raises Failure when there is no Compose v2, or one that is too old."""
+    do = "Install the Compose v2 plugin, or use RUNTIME=host."
+    return _version("compose", engine.compose_version(), COMPOSE, do)
+
+
+def check_inner_ports(settings: dict[str, str], *, running: bool) -> None:
+    """Those that only the host runtime's own programs use; raises Failure when one is taken."""
     for name in HOST_PORTS:
         if name in settings and not running and not port_is_free("127.0.0.1", int(settings[name])):
             raise Failure(
@@ -71,24 +98,24 @@ def check_host(home: Home, settings: dict[str, str], *, built: bool, running: bo
             )
 
 
-def _version(name: str, found: Optional[Any], needed: tuple[int, int], do: str) -> None:
+def _version(name: str, found: Optional[Any], needed: tuple[int, int], do: str) -> str:
     wanted = ".".join(map(str, needed))
     match = re.search(r"(\d+)\.(\d+)", str(found or ""))
     if match is None or (int(match[1]), int(match[2])) < needed:
         raise Failure(f"Docker {name}", found=str(found or "none"), needed=f"{wanted} or newer", do=do)
-    line(name, f"{found} (needed {wanted})")
+    return f"{found} (needed {wanted})"
 
 
-def _disk(where: Path, needed: int, do: str) -> None:
+def disk(where: Path, needed: int, do: str) -> str:
+    """Raises Failure where fewer than `needed` GB are free."""
     free = shutil.disk_usage(where).free / 1e9
     if free < needed:
         raise Failure(f"disk space at {where}", found=f"{free:.1f} GB free", needed=f"{needed} GB", do=do)
-    line("disk", f"{free:.0f} GB free (needed {needed})")
+    return f"{free:.0f} GB free (needed {needed})"
 
 
-def _memory(total: float) -> None:
-    if not total:
-        return
+def memory(total: float) -> str:
+    """Raises Failure when `total` bytes are too few."""
     if total < MEMORY_GB * 1e9:
         raise Failure(
             "memory",
@@ -96,10 +123,11 @@ def _memory(total: float) -> None:
             needed=f"{MEMORY_GB} GB",
             do="Give the machine (or Docker's virtual machine) more.",
         )
-    line("memory", f"{total / 1e9:.0f} GB (needed {MEMORY_GB})")
+    return f"{total / 1e9:.0f} GB (needed {MEMORY_GB})"
 
 
-def _project(home: Home, project: str, running: list[dict[str, Any]]) -> None:
+def check_name(home: Home, project: str, running: list[dict[str, Any]]) -> None:
+    """Raises Failure when containers of that Compose project come from another checkout."""
     elsewhere = {engine.folder_of(container) for container in running} - {str(home.root), ""}
     if elsewhere:
         raise Failure(
@@ -110,7 +138,8 @@ def _project(home: Home, project: str, running: list[dict[str, Any]]) -> None:
         )
 
 
-def _ports(settings: dict[str, str], *, label_studio_ours: bool, dashboard_ours: bool) -> None:
+def ports(settings: dict[str, str], *, label_studio_ours: bool, dashboard_ours: bool) -> Iterator[str]:
+    """A line on each published port; raises Failure when a program that isn't ours has it."""
     label_studio, dashboard = int(settings.get("PORT", "8080")), dashboard_port(settings)
     if label_studio == dashboard:
         raise Failure(
@@ -119,11 +148,11 @@ def _ports(settings: dict[str, str], *, label_studio_ours: bool, dashboard_ours:
             needed="another one",
             do=f"For example `make up DASHBOARD_PORT={dashboard + 1}`.",
         )
-    _port(settings, label_studio_ours, "PORT", label_studio)
-    _port(settings, dashboard_ours, "DASHBOARD_PORT", dashboard)
+    yield _port(settings, label_studio_ours, "PORT", label_studio)
+    yield _port(settings, dashboard_ours, "DASHBOARD_PORT", dashboard)
 
 
-def _port(settings: dict[str, str], ours: bool, name: str, port: int) -> None:
+def _port(settings: dict[str, str], ours: bool, name: str, port: int) -> str:
     address = settings.get("BIND", "127.0.0.1")
     if not ours and not port_is_free(address, port):
         raise Failure(
@@ -132,4 +161,4 @@ def _port(settings: dict[str, str], ours: bool, name: str, port: int) -> None:
             needed="a free port",
             do=f"Stop that program, or choose another: `make up {name}={port + 2}`.",
         )
-    line("port", f"{name} {address}:{port}" + (" (ours)" if ours else " is free"))
+    return f"{name} {address}:{port}" + (" (ours)" if ours else " is free")

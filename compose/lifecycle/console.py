@@ -15,8 +15,9 @@ class Failure(Exception):
         facts = ", ".join(
             part for part in (found and f"found {found}", needed and f"needed {needed}") if part
         )
-        text = f"{what}: {facts}." if facts else f"{what.rstrip('.')}."
-        super().__init__(f"{text} {do}".rstrip())
+        self.text = f"{what}: {facts}." if facts else f"{what.rstrip('.')}."
+        self.do = do
+        super().__init__(f"{self.text} {do}".rstrip())
 
 
 def heading(text: str) -> None:

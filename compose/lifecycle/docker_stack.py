@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Optional
 from lifecycle import backup_service, engine
 from lifecycle.console import Board, Failure, note
 from lifecycle.home import Home
-from lifecycle.shell import answer, phrases, run
+from lifecycle.shell import answer, ask, phrases, run
 
 START_SECONDS = 900.0
 FAILING_AFTER = 3
@@ -91,6 +91,23 @@ class DockerStack:
                 do="`make up` starts it.",
             )
         self._become(engine.compose("exec", *options, "trainer", "labelloop", *arguments))
+
+    def ask(self, arguments: Sequence[str], seconds: float) -> str:
+        """What `labelloop …` prints in the trainer's container.
+
+        Raises:
+            Failure: it isn't running, ends with another status than 0, or takes longer than `seconds`.
+        """
+        command = engine.compose("exec", "-T", "trainer", "labelloop", *arguments)
+        return ask(command, cwd=self._home.root, seconds=seconds)
+
+    def complaint(self, service: str) -> str:
+        """What the service's health check last said; else the last line of its log."""
+        for container in engine.containers(self._project):
+            checks = (container["State"].get("Health") or {}).get("Log") or []
+            if engine.service_of(container) == service and container["State"]["Running"] and checks:
+                return str(checks[-1].get("Output", "")).strip()[-500:]
+        return self.last_words(service).splitlines()[-1]
 
     def provision(self, seconds: int) -> None:
         """Runs the provisioner to its end; provisioned.json says what became of it."""

@@ -18,7 +18,7 @@ from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
 from lifecycle.settings import SECRETS, dashboard_port
-from lifecycle.shell import answer, phrases
+from lifecycle.shell import answer, ask, phrases
 from lifecycle.venvs import PACKAGES
 
 START_SECONDS = 900.0
@@ -132,6 +132,24 @@ class HostStack:
             [program, *arguments],
             {**self._environment(), **({"PROJECT": project} if project else {})},
         )
+
+    def ask(self, arguments: Sequence[str], seconds: float) -> str:
+        """What `labelloop …` prints.
+
+        Raises:
+            Failure: it isn't running, ends with another status than 0, or takes longer than `seconds`.
+        """
+        if not self.is_running():
+            raise Failure("the trainer", found="not running", needed="running", do="`make up` starts it.")
+        command = [str(self._home.venvs / "ml" / "bin" / "labelloop"), *arguments]
+        return ask(command, cwd=self._home.root, env=self._environment(), seconds=seconds)
+
+    def complaint(self, service: str) -> str:
+        """What the service's health check says, or why it can't be asked."""
+        try:
+            return self._complaint(service)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
 
     def provision(self, seconds: int) -> None:
         """Runs the provisioner to its end; provisioned.json says what became of it."""

@@ -54,6 +54,34 @@ def phrases(
     return [str(phrase) for phrase in found] if isinstance(found, list) else None
 
 
+def ask(command: Sequence[str], *, cwd: Path, seconds: float, env: Optional[Mapping[str, str]] = None) -> str:
+    """What `command` prints.
+
+    Raises:
+        Failure: it can't be started, ends with another status than 0, or takes longer than `seconds`.
+    """
+    words = " ".join(command)
+    try:
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=seconds,
+        )
+    except OSError as error:
+        raise Failure(f"{words} could not start ({error.strerror})") from error
+    except subprocess.TimeoutExpired as error:
+        raise Failure(f"{words} did not answer within {seconds:.0f} s") from error
+    if done.returncode != 0:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise Failure(f"{words} ended with {done.returncode}: {''.join(last)}")
+    return done.stdout
+
+
 def run(
     command: Sequence[str],
     *,

@@ -12,6 +12,7 @@ from lifecycle.audit import audit
 from lifecycle.backup import backup, say_status
 from lifecycle.console import Failure, fail, heading, line
 from lifecycle.demo import demo
+from lifecycle.doctor import doctor
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.labels import labels
@@ -117,6 +118,7 @@ VERBS: dict[str, Callable[[Home, Given], None]] = {
     "build": build,
     "labels": labels,
     "status": _status,
+    "doctor": doctor,
     "logs": _logs,
     "import": _labelloop("import"),
     "predict": _labelloop("predict"),

@@ -1,10 +1,11 @@
 """`labelloop`: what a person asks of the loop."""
 
 import functools
+import json
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -201,6 +202,17 @@ def status() -> None:
     render.status(found, make_console())
     if not found.well:
         raise typer.Exit(FAILED)
+
+
+@command
+def doctor() -> None:
+    """What is wrong and the way out of it, as JSON for `make doctor`."""
+    from trainer.doctor import TIMEOUT_S, examine
+
+    loop = Loop.connect()
+    studio = Studio(loop.settings.labelstudio_url, loop.settings.secret("api_token"), TIMEOUT_S)
+    found = examine(loop.settings, studio, loop.backend)
+    typer.echo(json.dumps([asdict(finding) for finding in found]))
 
 
 @command
