@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -12,11 +13,13 @@ import pytest
 from lifecycle import checks, doctor, engine, env_file, host_findings, settings
 from lifecycle.backup_service import Status
 from lifecycle.console import Failure
+from lifecycle.docker_stack import DockerStack
 from lifecycle.doctor import examine
 from lifecycle.findings import LEVELS, Finding, bounded, ok
 from lifecycle.home import VOLUMES, Home
 from lifecycle.host_stack import HostStack
 from lifecycle.network import free_port
+from lifecycle.shell import ask
 
 WELL = {"labelstudio": "healthy", "trainer": "healthy", "mlbackend": "healthy"}
 TOLD = [{"level": "ok", "name": "round", "text": "none yet", "fix": "", "command": ""}]
@@ -60,7 +63,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "engine_info", dict)
     monkeypatch.setattr(engine, "gpu_architecture", lambda: None)
     monkeypatch.setattr(engine, "containers", lambda project: [])
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
 
 
 @pytest.fixture
@@ -161,7 +164,7 @@ def test_docker_that_does_not_answer(look: Look, monkeypatch: pytest.MonkeyPatch
     found = bad(look())["engine"]
     assert found.level == "problem" and found.command == "sudo systemctl start docker"
     monkeypatch.setenv("RUNTIME", "auto")
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/docker")
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/docker")
     assert bad(look())["engine"].level == "warning"
 
 
@@ -285,3 +288,32 @@ def test_a_look_that_hangs_is_a_finding_beside_what_it_found() -> None:
     assert time.monotonic() - started < 2
     assert [finding.level for finding in found] == ["ok", "problem"]
     assert "within 0 s" in found[1].text
+
+
+@pytest.mark.parametrize(
+    "program, why",
+    [
+        ("import sys; print('out'); sys.exit('error: no token')", "ended with 1: error: no token"),
+        ("import time; time.sleep(9)", "did not answer within 0 s"),
+    ],
+)
+def test_asking_a_program_that_fails_says_its_last_words(home: Home, program: str, why: str) -> None:
+    with pytest.raises(Failure, match=why):
+        ask([sys.executable, "-c", program], cwd=home.root, seconds=0.3 if "sleep" in program else 20)
+    with pytest.raises(Failure, match="could not start"):
+        ask(["./no-such-program"], cwd=home.root, seconds=1)
+    assert ask([sys.executable, "-c", "print('[]')"], cwd=home.root, seconds=20) == "[]\n"
+
+
+def test_a_containers_complaint_is_its_health_checks(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    health = {"Log": [{"Output": "before"}, {"Output": "GET /health: no answer\n"}]}
+    container = {
+        "Config": {"Labels": {"com.docker.compose.service": "mlbackend"}},
+        "State": {"Running": True, "Health": health},
+    }
+    monkeypatch.setattr(engine, "containers", lambda project: [container])
+    monkeypatch.setattr(DockerStack, "last_words", lambda stack, service: "a\nKilled")
+    stack = DockerStack(home, "labelloop")
+    assert stack.complaint("mlbackend") == "GET /health: no answer"
+    container["State"] = {"Running": False, "Health": health}
+    assert stack.complaint("mlbackend") == "Killed", "what it said while it ran is old"
