@@ -14,8 +14,8 @@ TEST_S = 3600
 ORDER = (
     "test_loop.py",
     "test_screen.py",
-    "test_survival.py",
     "test_dashboard.py",
+    "test_survival.py",
     "test_projects.py",
     "test_security.py",
     "test_doctor.py",

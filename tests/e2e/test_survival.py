@@ -1,7 +1,7 @@
 """kill -9 of each service in the middle of its work; `make up` then ends in a consistent stack that carries
 on.
 
-Goes on from the stack that test_loop.py and test_screen.py have left: v0001 in service.
+Goes on from the stack that test_loop.py, test_screen.py and test_dashboard.py have left: v0001 in service.
 """
 
 import json

@@ -34,6 +34,7 @@ STACK = [
     "make rollback VERSION=v0000",
     "make cancel",
     "make logs",
+    "make backup",
     "make build",
     "make restart",
 ]
@@ -42,6 +43,9 @@ STACK = [
 ELSEWHERE = {
     "make doctor": ("tests/e2e/test_doctor.py", '"doctor"'),
     "make down": ("tests/e2e/test_survival.py", 'stack.run("down")'),
+    "make backup SECRETS=1 IMAGES=1": ("tests/unit/lifecycle/test_restore.py", "SECRETS"),
+    "make restore FILE=volumes/backups/labelloop-20261122.tar.gz": ("tests/e2e/test_keep.py", '"restore"'),
+    "make restore FILE=labelloop-20261122.tar.gz": ("tests/e2e/test_keep.py", '"restore"'),
     "make retrain": ("tests/e2e/test_loop.py", '"retrain"'),
     "make simulate COCO=~/data/mine": ("tests/unit/lifecycle/test_simulate.py", "simulate("),
     "make bench COCO=~/data/mine ONLY=serving": ("tests/unit/bench/test_options.py", "ONLY"),
@@ -65,27 +69,3 @@ NOT_RUN = {
     "cd labelloop && make up": "belongs to the air-gapped host",
 }
 """What nothing here can run, and why; docs/README.md lists it, too."""
-
-PENDING = {
-    "make backup": "helper A",
-    "make backup SECRETS=1 IMAGES=1": "helper A",
-    "make restore FILE=volumes/backups/labelloop-20261122.tar.gz": "helper A",
-    "make restore FILE=labelloop-20261122.tar.gz": "helper A",
-}
-"""pending: helper. Targets that are being written elsewhere: move each to another class when it is merged."""
-
-PENDING_TARGETS = {
-    "backup",
-    "restore",
-    "upgrade",
-    "reset",
-    "rotate-secrets",
-    "report",
-    "demo",
-    "sbom",
-    "audit",
-}
-"""Described in docs/reference/targets.md, perhaps not in the Makefile yet; empty once all is merged."""
-
-PENDING_PAGES = {"docs/explanation/security.md"}
-"""Linked to, perhaps not there yet; empty once all is merged."""

@@ -14,6 +14,8 @@ Ints = NDArray[np.int64]
 Mask = NDArray[Any]
 
 MIN_SIDE_PX = 1.0
+# Boxes below this score are noise: a detector gives hundreds of them on any image.
+CANDIDATE = 0.05
 
 
 @dataclass(frozen=True)
@@ -93,18 +95,18 @@ def nms(boxes: Boxes, iou_threshold: float) -> Boxes:
     return ordered.select(keep)
 
 
-def prediction_score(scores: Floats, threshold: float | Floats) -> float:
-    """How sure the model is that nothing needs correcting, 0..1 (higher: surer).
+def prediction_score(scores: Floats, weights: float | Floats = 1.0) -> float:
+    """How little is to be learnt from an image, 0..1: the lowest is to be labelled first.
 
-    Every candidate box was one decision: kept with certainty `score`, or left out with certainty `1 - score`.
-    The result is the geometric mean of those certainties, so that images with many boxes and with few
-    compare. 1.0 when the model saw no candidate at all; a score that is not finite makes no candidate.
+    1 / (1 + the weighted sum of its boxes' entropies): each candidate box is a guess between "there" and "not
+    there", the further from both the more its correction tells; the weight of rare labels is higher (Brust et
+    al., Active learning for deep object detection, VISAPP 2019: sum of uncertainties, weighted by class).
+    1.0 when the model saw no candidate at all.
 
-    scores: (N,) float32, every candidate's score, those below the threshold too. threshold: one for all, or
-    (N,).
+    scores: (N,) float32, of every box of CANDIDATE and above, those that are not proposed too; others, and
+    those that are not finite, don't count. weights: one for all, or (N,).
     """
-    finite = np.isfinite(scores)
-    if not finite.any():
-        return 1.0
-    certainty = np.where(scores >= threshold, scores, 1.0 - scores)[finite]
-    return float(np.exp(np.log(np.clip(certainty, 1e-6, 1.0)).mean()))
+    counts = np.isfinite(scores) & (scores >= CANDIDATE)
+    p = np.clip(scores.astype(np.float64), 1e-6, 1 - 1e-6)
+    entropy = -(p * np.log(p) + (1 - p) * np.log1p(-p))
+    return float(1 / (1 + np.where(counts, entropy * weights, 0.0).sum()))

@@ -45,7 +45,8 @@ class RegistryError(RuntimeError):
 class Card(BaseModel):
     """What is known of a version. graph: how its graph compares with the network, or why it has none.
 
-    sha256: of the other files beside the card, by name.
+    sha256: of the other files beside the card, by name. boxes_by_class: of the images it was trained on, like
+    `images` and `boxes`.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -62,6 +63,7 @@ class Card(BaseModel):
     dataset_fingerprint: str | None = None
     images: int = 0
     boxes: int = 0
+    boxes_by_class: dict[str, int] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
     verdict: str = ""
     reason: str = ""
@@ -76,6 +78,13 @@ class Card(BaseModel):
         import numpy as np
 
         return np.array([self.score_thresholds.get(label, otherwise) for label in labels], dtype=np.float32)
+
+    def rarity(self, labels: Sequence[str]) -> "NDArray[np.float32]":
+        """(labels,): how rare each label is among the boxes the version was trained on; 1 is the mean."""
+        import numpy as np
+
+        counts = np.array([1 + self.boxes_by_class.get(label, 0) for label in labels], dtype=np.float32)
+        return np.asarray(counts.mean() / counts, dtype=np.float32)
 
 
 def sha256_file(path: Path) -> str:

@@ -77,11 +77,11 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
     ) -> Prediction:
         height, width = pixels.shape[:2]
         candidates = label_map.apply(boxes)
-        thresholds = self._thresholds(config)[candidates.labels]
-        sure = candidates.select(candidates.scores >= thresholds)
+        sure = candidates.select(candidates.scores >= self._thresholds(config)[candidates.labels])
+        weights = self._rarity(config)[candidates.labels]
         return {
             "result": to_results(sure, config, width, height),
-            "score": prediction_score(candidates.scores, thresholds) if label_map.knows_any else CLUELESS,
+            "score": prediction_score(candidates.scores, weights) if label_map.knows_any else CLUELESS,
             "model_version": self.version,
         }
 
@@ -100,3 +100,8 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         if card is None:
             return np.full(len(config.labels), self._threshold, dtype=np.float32)
         return card.thresholds(config.names, self._threshold)
+
+    def _rarity(self, config: LabelConfig) -> NDArray[np.float32]:
+        """(labels,): what a box of each label weighs in a task's score."""
+        card = self.detector.card
+        return np.ones(len(config.labels), np.float32) if card is None else card.rarity(config.names)

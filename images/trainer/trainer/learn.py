@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -90,6 +91,7 @@ def learn(folder: Path, settings: Settings) -> None:
         dataset_fingerprint=snapshot.fingerprint,
         images=len(snapshot.train),
         boxes=sum(len(image.labels) for image in snapshot.train),
+        boxes_by_class=_boxes_by_class(snapshot),
         seconds=round(time.monotonic() - started, 1),
         device=torch.cuda.get_device_name() if device == "cuda" else f"cpu, {job.threads} threads",
         libraries=libraries(),
@@ -99,6 +101,11 @@ def learn(folder: Path, settings: Settings) -> None:
         state = blend(state, start, FINE_TUNING_KEEP)
     held_out, _ = _read(snapshot.holdout, settings, at_most=GRAPH_IMAGES)
     _write_candidate(folder, served, state, card, held_out)
+
+
+def _boxes_by_class(snapshot: Snapshot) -> dict[str, int]:
+    counts = Counter(label for image in snapshot.train for label in image.labels)
+    return {name: counts[index] for index, name in enumerate(snapshot.classes)}
 
 
 def libraries() -> dict[str, str]:

@@ -119,6 +119,8 @@ def test_a_round_trains_evaluates_and_is_judged(
     assert detector.classes == ("ball", "crate") and detector.card is not None
     assert detector.card.dataset_fingerprint == snapshot.fingerprint
     assert (detector.card.images, detector.card.boxes) == (9, sum(len(i.labels) for i in snapshot.train))
+    assert sum(detector.card.boxes_by_class.values()) == detector.card.boxes
+    assert list(detector.card.boxes_by_class) == detector.card.classes
     assert str(settings.labelloop_home) not in (candidate_folder(round_dir) / "config.py").read_text()
     start = torch.load(
         Registry(settings.models_dir).project(1).folder("v0000") / "weights.pth", weights_only=True

@@ -18,7 +18,6 @@ CLASSES = (
     set(table.STACK),
     set(table.ELSEWHERE),
     set(table.NOT_RUN),
-    set(table.PENDING),
 )
 
 

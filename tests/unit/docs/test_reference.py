@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from starlette.routing import Mount
-from support import documented_commands as table
 from support.backend_home import Home as BackendHome
 from support.documents import PAGES, REPO, coded, links, rows
 
@@ -24,7 +23,7 @@ REFERENCE = REPO / "docs" / "reference"
 def test_links_lead_somewhere(page: Path) -> None:
     for target in links(page):
         path = (page.parent / target).resolve()
-        assert path.exists() or str(path.relative_to(REPO)) in table.PENDING_PAGES, f"{page.name}: {target}"
+        assert path.exists(), f"{page.name}: {target}"
 
 
 def test_every_page_is_in_the_index() -> None:
@@ -36,14 +35,13 @@ def test_every_page_is_in_the_index() -> None:
 def test_targets_are_the_makefiles() -> None:
     there = set(re.findall(r"^([a-z-]+):.*## ", (REPO / "Makefile").read_text(), re.MULTILINE))
     told = {words[5:] for cells in rows(REFERENCE / "targets.md") for words in coded(cells[0])}
-    assert told - table.PENDING_TARGETS == there - table.PENDING_TARGETS
-    assert there <= told
+    assert told == there
 
 
 def test_targets_that_are_named_in_passing_exist() -> None:
     there = set(re.findall(r"^([a-z-]+):.*## ", (REPO / "Makefile").read_text(), re.MULTILINE))
     named = {target for page in PAGES for target in re.findall(r"`make ([a-z-]+)", page.read_text())}
-    assert named <= there | table.PENDING_TARGETS
+    assert named <= there
 
 
 @pytest.fixture

@@ -35,13 +35,20 @@ def test_nms_suppresses_within_a_label_only_and_sorts_by_score() -> None:
     assert kept.labels.tolist() == [0, 0, 1]
 
 
-@pytest.mark.parametrize("count", [1, 3, 300])
-def test_a_surer_model_scores_higher_whatever_the_number_of_boxes(count: int) -> None:
-    sure = prediction_score(np.full(count, 0.95, dtype=np.float32), threshold=0.3)
-    unsure = prediction_score(np.full(count, 0.4, dtype=np.float32), threshold=0.3)
-    nearly_kept = prediction_score(np.full(count, 0.29, dtype=np.float32), threshold=0.3)
-    assert 0 <= unsure < nearly_kept < sure <= 1
+def score(*scores: float, weights: float | list[float] = 1.0) -> float:
+    return prediction_score(np.array(scores, np.float32), np.array(weights, np.float32))
+
+
+def test_what_teaches_more_is_asked_for_first() -> None:
+    """The least sure box, more such boxes, boxes of rarer labels."""
+    assert 0 < score(0.5) < score(0.3) < score(0.9) < score(0.99) < 1
+    assert score(*[0.5] * 300) < score(*[0.5] * 3) < score(0.5)
+    assert score(0.5, 0.9, weights=[3.0, 0.5]) < score(0.5, 0.9, weights=[0.5, 3.0])
+
+
+def test_noise_does_not_count() -> None:
+    assert score(0.5, *[0.04] * 300, float("nan")) == score(0.5)
 
 
 def test_an_image_without_candidates_has_a_real_score() -> None:
-    assert prediction_score(np.array([], dtype=np.float32), threshold=0.3) == 1.0
+    assert score() == score(0.01) == 1.0

@@ -118,4 +118,4 @@ def test_whatever_a_detector_answers_is_finite_in_label_studio(rows: list[tuple[
         value = result["value"]
         assert all(0 <= value[side] <= 100 for side in ("x", "y", "width", "height"))
         assert math.isfinite(result["score"])
-    assert 0 <= prediction_score(boxes.scores, 0.3) <= 1
+    assert 0 <= prediction_score(boxes.scores) <= 1

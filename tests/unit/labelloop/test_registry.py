@@ -103,3 +103,10 @@ def test_a_reader_always_sees_a_whole_pointer(models: ProjectModels, weights: Pa
     stop.set()
     reader.join(timeout=10)
     assert seen <= {"v0000", "v0001"} and seen
+
+
+def test_rare_labels_weigh_more_and_all_the_same_before_the_first_round() -> None:
+    assert card().rarity(["cat", "dog"]).tolist() == [1, 1]
+    common, rare, unseen = card(boxes_by_class={"cat": 99, "dog": 9}).rarity(["cat", "dog", "owl"])
+    assert common < 1 < rare < unseen
+    assert rare == pytest.approx(10 * common)
