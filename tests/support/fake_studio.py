@@ -4,6 +4,7 @@ storage.
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -88,9 +89,15 @@ class FakeStudio:
             return 200, [{"id": 3, "created_at": "2026-11-22T18:02:05Z"} | self.storage]
         if path == "/api/storages/localfiles/3/sync":
             return self._sync()
+        if path.startswith("/api/predictions/"):
+            return self._delete_prediction(int(path.split("/")[3]))
         project_id = int(path.split("/")[3])
         if path.endswith("/import/predictions"):
             return self._import(body)
+        if path.endswith("/model-versions/") and method == "GET":
+            return 200, Counter(
+                p["model_version"] for p in self.predictions if self.tasks[p["task"]]["project"] == project_id
+            )
         if path.endswith("/model-versions/"):
             before = len(self.predictions)
             self.predictions = [p for p in self.predictions if p["model_version"] != body["model_version"]]
@@ -114,6 +121,12 @@ class FakeStudio:
         ]
         rows.sort(key=lambda task: task["id"], reverse=asked["ordering"] == ["-tasks:id"])
         self.pages.append((number, len(rows)))
+        if query.get("fields") == ["all"]:
+            rows = [
+                {"annotations": [], "predictions": [p for p in self.predictions if p["task"] == row["id"]]}
+                | row
+                for row in rows
+            ]
         return {"tasks": rows[(number - 1) * size : number * size], "total": len(rows)}
 
     def _meets(self, task: Row, condition: Row) -> bool:
@@ -132,6 +145,12 @@ class FakeStudio:
             case "id", "in":
                 return bool(value["min"] <= task["id"] <= value["max"])
         raise AssertionError(f"the fake knows no filter {condition}")
+
+    def _delete_prediction(self, prediction_id: int) -> Answer:
+        left = [row for row in self.predictions if row.get("id") != prediction_id]
+        found = len(left) < len(self.predictions)
+        self.predictions = left
+        return (204, None) if found else (404, {"detail": "not found"})
 
     def _sync(self) -> Answer:
         self.syncs += 1

@@ -2,19 +2,22 @@
 
     <models>/<project id>/champion          one line, the name of the version in service; .champion is a copy
     <models>/<project id>/v0007/            config.py, weights.pth, card.json, graph.xml, graph.bin
+    <models>/<project id>/removed/v0003.json    the card of a version that was taken away
 
 A version is written under a temporary name, fsynced and renamed, the pointer is replaced atomically: a
 reader sees all of a version or none of it. Where the pointer, or the version it names, is damaged all the
 same, `mend` puts the version of the copy, or else the newest whole one, into service.
 """
 
+import fcntl
 import hashlib
 import logging
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +38,7 @@ STARTING_VERSION = "v0000"
 _CONFIG, _WEIGHTS, _CARD = "config.py", "weights.pth", "card.json"
 _VERSION = re.compile(r"v\d{4,}")
 _ID = re.compile(r"0|[1-9][0-9]{0,17}")
-_TEMPORARY = ".writing-"
+_TEMPORARY, _LEAVING = ".writing-", ".removing-"
 
 
 class RegistryError(RuntimeError):
@@ -139,11 +142,33 @@ class ProjectModels:
     def _way_out(self) -> str:
         return f"Choose one of {', '.join(self.versions()) or 'none'} with `make rollback VERSION=…`."
 
+    def removed(self) -> list[str]:
+        """Versions that were taken away, oldest first; `card` still tells of them."""
+        kept = (self.path / "removed").glob("v*.json")
+        names = {path.stem for path in kept if _VERSION.fullmatch(path.stem)} - set(self.versions())
+        return sorted(names, key=lambda name: int(name[1:]))
+
+    def _kept_card(self, version: str) -> Path:
+        return self.path / "removed" / f"{version}.json"
+
+    def _gone(self, version: str) -> str:
+        """Why a version that is not there is not there."""
+        if version in self.removed():
+            why = f"{version} of project {self.path.name} was removed by retention (KEEP_VERSIONS)"
+            return f"{why}; only its card is left, {self._kept_card(version)}. {self._way_out()}"
+        return f"{version} is no version of project {self.path.name}. {self._way_out()}"
+
     def card(self, version: str) -> Card:
-        """Raises RegistryError when that is no version's name, or it has no card that can be read."""
+        """Of a version that is there, or was removed.
+
+        Raises:
+            RegistryError: that is no version's name, or it has no card that can be read.
+        """
         if not _VERSION.fullmatch(version):
             raise RegistryError(f"{version[:40]!r} is no version's name. {self._way_out()}")
         path = self.folder(version) / _CARD
+        if not self.folder(version).is_dir() and self._kept_card(version).is_file():
+            path = self._kept_card(version)
         try:
             return Card.model_validate_json(path.read_bytes())
         except (OSError, ValidationError) as error:
@@ -170,6 +195,8 @@ class ProjectModels:
             RegistryError: config, weights or card are missing, or not what they were when it was written.
         """
         card, folder = self.card(version), self.folder(version)
+        if not folder.is_dir():
+            raise RegistryError(self._gone(version))
         for name, expected in {_CONFIG: card.sha256.get(_CONFIG), _WEIGHTS: card.weights_sha256}.items():
             if not (folder / name).is_file():
                 raise RegistryError(f"{folder / name} is missing. {self._way_out()}")
@@ -256,9 +283,48 @@ class ProjectModels:
             RegistryError: there is no such version.
         """
         if version not in self.versions():
-            raise RegistryError(f"{version} is no version of project {self.path.name}. {self._way_out()}")
-        for file in (self._pointer, self._copy):
-            write_text(file, version + "\n")
+            raise RegistryError(self._gone(version))
+        with self._alone():
+            if not self.folder(version).is_dir():
+                raise RegistryError(self._gone(version))
+            for file in (self._pointer, self._copy):
+                write_text(file, version + "\n")
+
+    def remove(self, version: str) -> None:
+        """Takes a version away for good, all but its card; a kill leaves the whole version, or none of it.
+
+        Raises:
+            RegistryError: it is in service, the starting model, or not there.
+        """
+        self.clear_removed()
+        if version not in self.versions():
+            raise RegistryError(self._gone(version))
+        with self._alone():
+            if version in (self.champion(), STARTING_VERSION):
+                raise RegistryError(
+                    f"{version} of project {self.path.name} is in service, or every round's start"
+                )
+            card = self.folder(version) / _CARD
+            if card.is_file():
+                write_text(self._kept_card(version), card.read_text(encoding="utf-8", errors="replace"))
+            self.folder(version).rename(self.path / f"{_LEAVING}{version}")
+            fsync_dir(self.path)
+        self.clear_removed()
+
+    def clear_removed(self) -> None:
+        """Deletes the files of versions whose removal a kill has ended half-way."""
+        for leftover in self.path.glob(f"{_LEAVING}*"):
+            shutil.rmtree(leftover)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keeps a version from being removed by one process while another one puts it into service."""
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def stamp(self) -> tuple[object, ...]:
         """Changes whenever the pointer moves, or a file that `check` looks at changes; a few stats."""

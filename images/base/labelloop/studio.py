@@ -167,6 +167,19 @@ class Studio:
         answer = self.request("DELETE", path, json={"model_version": version}, timeout=(3.0, 600.0))
         return int(answer["deleted_predictions"])
 
+    def prediction_counts(self, project_id: int) -> dict[str, int]:
+        """How many predictions of each model version the project has."""
+        answer = self.request("GET", f"/api/projects/{project_id}/model-versions/")
+        return {str(version): int(count) for version, count in dict(answer).items()}
+
+    def delete_prediction(self, prediction_id: int) -> None:
+        """Deletes one; that it is gone already is as good."""
+        try:
+            self.request("DELETE", f"/api/predictions/{prediction_id}/")
+        except StudioError as error:
+            if error.status != 404:
+                raise
+
     def _tasks(
         self,
         project_id: int,

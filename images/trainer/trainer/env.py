@@ -12,7 +12,8 @@ _ADDRESS = r"^.+:\d{1,5}$"
 class TrainerSettings(Settings):
     """PROJECT chooses among several projects; TRAINER_BIND and DASHBOARD_BIND are address and port of the
     HTTP API and of the dashboard; LABELSTUDIO_PORT is where people's browsers find Label Studio;
-    ADOPT_PROJECTS connects the ML backend to projects made by hand.
+    ADOPT_PROJECTS connects the ML backend to projects made by hand; KEEP_ROUNDS, KEEP_VERSIONS and
+    KEEP_PREDICTIONS are how many of the newest stay, see trainer.retention.
     """
 
     project: int | None = None
@@ -21,6 +22,9 @@ class TrainerSettings(Settings):
     dashboard_secret: SecretStr | None = None
     labelstudio_port: int = Field(default=8080, ge=1, le=65535)
     adopt_projects: bool = True
+    keep_rounds: int = Field(default=20, ge=1)
+    keep_versions: int = Field(default=10, ge=1)
+    keep_predictions: int = Field(default=2, ge=1)
 
     @property
     def bind(self) -> tuple[str, int]:

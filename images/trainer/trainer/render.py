@@ -144,6 +144,9 @@ def models(versions: ProjectModels, title: str, console: Console) -> None:
             escape(card.reason if card.round is not None else card.verdict),
         )
     console.print(table)
+    gone = versions.removed()
+    if gone:
+        console.print(f"Removed by retention (KEEP_VERSIONS): {', '.join(gone)}")
 
 
 def _number(value: object) -> str:

@@ -194,6 +194,14 @@ class Rounds:
             )
             return [_round(row) for row in rows]
 
+    def older(self, project: int, keep: int) -> list[Round]:
+        """The closed rounds of a project behind its newest `keep`, oldest first."""
+        with reading(self.path) as connection:
+            rows = connection.execute(
+                "SELECT * FROM rounds WHERE project = ? ORDER BY id DESC LIMIT -1 OFFSET ?", (project, keep)
+            )
+            return [round_ for round_ in map(_round, rows) if round_.closed][::-1]
+
     def move(self, round_id: int, state: State, **columns: object) -> Round:
         """Moves a round on to `state`, which it may already be in, and sets other columns of it.
 

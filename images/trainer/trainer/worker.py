@@ -26,6 +26,7 @@ from trainer.locks import Busy, holding
 from trainer.prelabel import Prelabeller
 from trainer.process import RETRY, STOPPED, Child, describe
 from trainer.projects import detection_projects, may_be_adopted, retrains_itself
+from trainer.retention import Retention
 from trainer.rounds import Round, Rounds, State
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ Spawn = Callable[[list[str], Any], Child]
 LOOK_S = 5.0
 TEND_S = 0.5
 PREDICT_EVERY_S = 10.0
+RETAIN_EVERY_S = 3600.0
+RETAIN_SOON_S = 30.0
 CHECK_SLICE_S = 1.0
 CHECK_PAUSE_S = 3.0
 CANCEL_PATIENCE_S = 30.0
@@ -61,6 +64,7 @@ class Worker:
             ImageIndex(settings.rounds_dir, settings.images_dir), studio, settings.rounds_dir
         )
         self._prelabeller = Prelabeller(studio, backend, self._registry, settings.rounds_dir)
+        self._retention = Retention(settings, studio, self._registry, self._rounds)
         self._projects: list[Row] | None = None
         self._stamps: dict[int, object] = {}
         self._champions: dict[int, str | None] = {}
@@ -76,7 +80,8 @@ class Worker:
         self.tend = Chore("rounds", TEND_S, self.tend_rounds)
         self.importing = Chore("import", settings.import_every, self.import_images)
         self.predicting = Chore("pre-labels", PREDICT_EVERY_S, self.predict)
-        self._chores = (self.look, self.tend, self.importing, self.predicting)
+        self.retaining = Chore("retention", RETAIN_EVERY_S, self.retain)
+        self._chores = (self.look, self.tend, self.importing, self.predicting, self.retaining)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -85,7 +90,7 @@ class Worker:
         """Works until stop(); an open round stays open, to be taken up by the next worker."""
         threads = [
             threading.Thread(target=self._repeat, args=(chore,), name=chore.name, daemon=True)
-            for chore in (self.importing, self.predicting)
+            for chore in (self.importing, self.predicting, self.retaining)
         ]
         for thread in threads:
             thread.start()
@@ -294,6 +299,15 @@ class Worker:
             return 1.0
         for project in projects:
             self._prelabeller.run(project, self._stopping.is_set)
+        return None
+
+    def retain(self) -> float | None:
+        """Removes what is old; a simulation and the demo, which remove theirs themselves, are left alone."""
+        projects = self._projects
+        if projects is None:
+            return RETAIN_SOON_S
+        for project in filter(retrains_itself, projects):
+            self._retention.run(project, self._stopping.is_set)
         return None
 
 

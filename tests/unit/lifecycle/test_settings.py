@@ -111,6 +111,7 @@ def test_the_environment_names_runtime_and_project(home: Home, monkeypatch: pyte
         ("COMPOSE_PROJECT_NAME", "My Stack", "needed lower-case letters"),
         ("BACKUP_EVERY_HOURS", "daily", "needed a whole number from 0 to"),
         ("BACKUP_KEEP", "0", "needed a whole number from 1 to"),
+        ("KEEP_ROUNDS", "0", "needed a whole number from 1 to"),
         ("PUBLIC_URL", "labels.example.com", "needed http:// or https:// and a host"),
         ("PUBLIC_URL", "https://example.com/labels/", "without a path"),
         ("COLOUR", "red", "the setting COLOUR: found no such setting, needed one of ACCELERATOR"),

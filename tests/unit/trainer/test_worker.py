@@ -422,3 +422,20 @@ def test_a_missing_secret_is_named(loop_settings: TrainerSettings, monkeypatch: 
     )
     assert done.returncode == 2
     assert "API_TOKEN is not set" in done.stderr
+
+
+def test_old_versions_go_but_not_those_of_a_simulation(
+    bench: Bench, fake_studio: FakeStudio, tmp_path: Path
+) -> None:
+    fake_studio.add_project(2)["description"] = SIMULATED
+    bench.settings = bench.settings.model_copy(update={"keep_versions": 1})
+    worker = bench.new_worker()
+    simulated = Registry(bench.settings.models_dir).project(2)
+    for models in (bench.models, simulated):
+        for _ in range(3):
+            models.promote(add_version(models, tmp_path / "made"))
+    assert worker.retain() is not None, "before it knows of any project it asks again soon"
+    worker.look_around()
+    assert worker.retain() is None
+    assert bench.models.versions() == ["v0000", "v0002"]
+    assert simulated.versions() == ["v0000", "v0001", "v0002"]

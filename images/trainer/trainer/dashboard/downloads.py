@@ -17,6 +17,7 @@ from trainer.dashboard.model import chosen_card
 from trainer.dashboard.pages import Asked, moment, number
 from trainer.dashboard.stored import Scored
 from trainer.export import FORMATS, ExportError, export
+from trainer.retention import removed
 from trainer.rounds import Round, RoundError
 
 router = APIRouter()
@@ -50,7 +51,7 @@ class Difference:
 
 @router.get("/downloads", response_class=HTMLResponse)
 def show(page: Asked) -> HTMLResponse:
-    cards, datasets = [], []
+    cards, datasets, gone = [], [], []
     if page.project is not None:
         models = page.loop.models(page.project)
         for version in reversed(models.versions()):
@@ -62,7 +63,10 @@ def show(page: Asked) -> HTMLResponse:
             found = stored.contents(page.loop.rounds.folder(round_.id))
             if found is not None:
                 datasets.append(Dataset(round_, len(found.images), found.boxes))
-    return page.show("downloads.html", cards=cards, datasets=datasets, formats=FORMATS)
+            elif removed(page.loop.rounds.folder(round_.id)):
+                gone.append(f"round {round_.id}")
+        gone += models.removed()
+    return page.show("downloads.html", cards=cards, datasets=datasets, gone=gone, formats=FORMATS)
 
 
 @router.get("/downloads/{version}.zip")
@@ -71,7 +75,11 @@ def version_archive(version: str, page: Asked) -> StreamingResponse:
     card = chosen_card(page, version)
     if card is None or page.project is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no version {version[:40]!r}")
-    folder = page.loop.models(page.project).folder(version)
+    models = page.loop.models(page.project)
+    if version in models.removed():
+        why = f"the weights of {version} were removed by retention (KEEP_VERSIONS)"
+        raise HTTPException(status.HTTP_404_NOT_FOUND, why)
+    folder = models.folder(version)
     files = {f"{version}/{name}": folder / name for name in VERSION_FILES}
     return _archive(f"labelloop-{page.project}-{version}.zip", files)
 
@@ -85,7 +93,9 @@ def dataset_archive(round_id: int, format_name: str, page: Asked) -> StreamingRe
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
     snapshot = stored.snapshot(page.loop.rounds.folder(round_.id))
     if snapshot is None:
-        raise HTTPException(status.HTTP_404_NOT_FOUND, f"round {round_id} has no snapshot")
+        gone = removed(page.loop.rounds.folder(round_.id))
+        why = stored.removed_words(round_id) if gone else f"round {round_id} has no snapshot"
+        raise HTTPException(status.HTTP_404_NOT_FOUND, why)
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=page.loop.settings.rounds_dir))
     try:
         made = export(snapshot, format_name, scratch / "dataset", page.loop.settings)

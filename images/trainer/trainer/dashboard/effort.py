@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from statistics import median
 from typing import Any
@@ -24,6 +23,7 @@ from trainer.dashboard.charts import Theme, chart
 from trainer.dashboard.loop import Loop
 from trainer.dashboard.pages import Asked, ChartTheme, View
 from trainer.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
+from trainer.origin import started_from
 from trainer.snapshot import newest_submitted
 
 router = APIRouter()
@@ -100,20 +100,9 @@ def measure(tasks: Sequence[Json], config: LabelConfig) -> list[Work]:
         annotation = newest_submitted(task.get("annotations"))
         if annotation is None:
             continue
-        work = _work(annotation, _started_from(annotation, task.get("predictions") or []), config)
+        work = _work(annotation, started_from(annotation, task.get("predictions") or []), config)
         by_version[work.version] = by_version.get(work.version, Work(work.version)) + work
     return [by_version[version] for version in sorted(by_version, key=lambda version: version or "")]
-
-
-def _started_from(annotation: Json, predictions: Sequence[Json]) -> Json | None:
-    """The prediction that Label Studio names as its parent, else the newest from before it was begun."""
-    parent = annotation.get("parent_prediction")
-    named = next((row for row in predictions if parent is not None and row["id"] == parent), None)
-    if named is not None:
-        return named
-    begun = datetime.fromisoformat(annotation.get("draft_created_at") or annotation["created_at"])
-    earlier = [row for row in predictions if datetime.fromisoformat(row["created_at"]) <= begun]
-    return max(earlier, key=lambda row: (datetime.fromisoformat(row["created_at"]), row["id"]), default=None)
 
 
 def _work(annotation: Json, prediction: Json | None, config: LabelConfig) -> Work:

@@ -14,7 +14,7 @@ from labelloop.boxes import Boxes, iou_matrix
 from trainer.dashboard import predictions, stored
 from trainer.dashboard.agreement import GOOD, OVERLAPS, Finding, Kind, compare
 from trainer.dashboard.curves import effects
-from trainer.dashboard.model import Drawn, chosen_card, drawn
+from trainer.dashboard.model import Drawn, chosen_card, drawn, why_not_looked
 from trainer.dashboard.pages import Asked, View
 from trainer.dashboard.predictions import Predictions
 from trainer.display import plural
@@ -155,6 +155,7 @@ def contents(page: View) -> dict[str, Any]:
     values: dict[str, Any] = {"card": card, "scored": scored, "suspects": None}
     if card is not None and scored is not None:
         folder = page.loop.rounds.folder(scored.round.id)
+        values["why_not"] = why_not_looked(page, card, scored)
         values["looking"] = page.state.looking.state(scored.round.id, card.version)
         snapshot, found = stored.snapshot(folder), predictions.load(folder, card.version)
         if snapshot is not None and found is not None:

@@ -20,6 +20,7 @@ from trainer.dashboard.pages import Asked, ChartTheme, View
 from trainer.dashboard.predictions import Predictions
 from trainer.dashboard.security import checked_form
 from trainer.dashboard.stored import Scored
+from trainer.retention import removed
 from trainer.rounds import RoundError
 from trainer.snapshot import Snapshot, SnapshotImage
 
@@ -67,7 +68,7 @@ def chosen_card(page: View, version: str | None) -> Card | None:
         wanted = version or models.champion()
         if wanted is None:
             return None
-        if wanted not in models.versions():
+        if wanted not in (*models.versions(), *models.removed()):
             raise RegistryError(f"there is no version {wanted[:40]!r}")
         return models.card(wanted)
     except RegistryError as error:
@@ -78,6 +79,17 @@ def _scored(page: View, card: Card | None) -> Scored | None:
     if card is None or page.project is None:
         return None
     return stored.newest_evaluation(page.loop, page.project, card.version)
+
+
+def why_not_looked(page: View, card: Card | None, scored: Scored | None) -> str | None:
+    """Why a version cannot look at the images of the round that scored it; None when it can."""
+    if card is None or scored is None:
+        return None
+    if card.version in page.loop.models(page.project or 0).removed():
+        return f"The weights of {card.version} were removed by retention (KEEP_VERSIONS)."
+    if removed(page.loop.rounds.folder(scored.round.id)):
+        return f"The snapshot of round {scored.round.id} was removed by retention (KEEP_ROUNDS)."
+    return None
 
 
 def contents(page: View, version: str | None = None, score: float | None = None) -> dict[str, Any]:
@@ -99,6 +111,7 @@ def contents(page: View, version: str | None = None, score: float | None = None)
         **_at(page, scored, score),
         **(_images(page, card, snapshot, found) if card and snapshot and found else {"matrix": None}),
         "looking": looking,
+        "why_not": why_not_looked(page, card, scored),
         "draw": partial(precision_recall_chart, scored.evaluation if scored else None),
     }
 
@@ -140,6 +153,9 @@ def look(
     scored = _scored(page, card)
     if card is None or scored is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "no round has scored this version yet")
+    why_not = why_not_looked(page, card, scored)
+    if why_not:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, why_not)
     said = page.state.looking.begin(scored.round.id, card.version)
     request.session["said"] = {"text": said, "well": True}
     where = f"/{then}?project={page.project}&version={card.version}"
@@ -154,6 +170,8 @@ def image(round_id: int, image_id: int, page: Asked) -> Response:
     except RoundError as error:
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
     snapshot = stored.snapshot(page.loop.rounds.folder(round_.id))
+    if snapshot is None and removed(page.loop.rounds.folder(round_.id)):
+        raise HTTPException(status.HTTP_404_NOT_FOUND, stored.removed_words(round_id))
     found = next((i for i in snapshot.images if i.id == image_id), None) if snapshot else None
     if found is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"round {round_id} has no image {image_id}")

@@ -16,9 +16,12 @@ from trainer.dashboard.stored import Contents
 from trainer.display import plural
 from trainer.evaluate import Evaluation
 from trainer.job import Job
+from trainer.retention import removed
 from trainer.rounds import Round
 
 router = APIRouter(prefix="/rounds")
+
+REMOVED = ("snapshot, log and checkpoints were removed by retention (KEEP_ROUNDS)",)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def rows(loop: Loop, project_id: int) -> list[Row]:
                 round_,
                 judged.candidate if judged else None,
                 judged.champion if judged else None,
-                (*_changes(before, now), *_training(loop, round_)),
+                (*(REMOVED if removed(folder) else _changes(before, now)), *_training(loop, round_)),
             )
         )
         before = now or before
