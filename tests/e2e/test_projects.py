@@ -32,12 +32,13 @@ def second(stack: Stack) -> Iterator[int]:
     """A project as the browser makes it: title, labels, files dragged into Import."""
     studio = stack.studio()
     made = studio.request("POST", "/api/projects", json={"title": "parcels", "label_config": LABEL_CONFIG})
-    files = []
+    files = {}
     for seed in range(100, 110):
         content = io.BytesIO()
         shapes.picture(seed).image.save(content, "PNG")
-        files.append(("file", (f"parcel-{seed}.png", content.getvalue(), "image/png")))
+        files[f"{seed}"] = (f"parcel-{seed}.png", content.getvalue(), "image/png")
     studio.request("POST", f"/api/projects/{made['id']}/import", files=files, timeout=(3.0, 120.0))
+    assert studio.count_tasks(made["id"]) == len(files)
     yield int(made["id"])
     _delete(stack, int(made["id"]))
 

@@ -8,6 +8,8 @@ from labelloop.studio import Studio
 Row = dict[str, Any]
 
 SIMULATED = "Made by `labelloop simulate`, which deletes it when it ends."
+# What becomes of a round whose project is gone.
+NO_PROJECT = "cancelled: its project was deleted in Label Studio, or draws no boxes any more"
 DEMO = "Made by `make demo`; `make demo REMOVE=1` removes it."
 
 

@@ -29,6 +29,7 @@ from trainer.evaluate import Evaluation
 from trainer.gate import Verdict
 from trainer.locks import Busy, holding, snapshotting
 from trainer.process import RETRY, STOPPED, die_with_parent
+from trainer.projects import NO_PROJECT
 from trainer.rounds import Round, Rounds, State
 from trainer.snapshot import Snapshot
 from trainer.train import Metrics, TrainingCancelled
@@ -143,9 +144,18 @@ class Stages:
         except StudioError as error:
             if error.status == 0 or error.status >= 500:
                 raise
+            if self._project_is_gone(round_.project):
+                return self._rounds.move(round_id, State.CANCELLED, verdict=NO_PROJECT)
             return self._fail(round_id, error)
         except Exception as error:
             return self._fail(round_id, error)
+
+    def _project_is_gone(self, project_id: int) -> bool:
+        try:
+            self._studio.project(project_id)
+        except StudioError as error:
+            return error.status == 404
+        return False
 
     def _fail(self, round_id: int, error: Exception) -> Round:
         log.exception("round %d failed", round_id)

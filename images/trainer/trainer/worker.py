@@ -25,7 +25,7 @@ from trainer.importer import ImageIndex, Importer
 from trainer.locks import Busy, holding
 from trainer.prelabel import Prelabeller
 from trainer.process import RETRY, STOPPED, Child, describe
-from trainer.projects import detection_projects, may_be_adopted, retrains_itself
+from trainer.projects import NO_PROJECT, detection_projects, may_be_adopted, retrains_itself
 from trainer.retention import Retention
 from trainer.rounds import Round, Rounds, State
 
@@ -45,7 +45,6 @@ CANCEL_PATIENCE_S = 30.0
 DEATHS_ALLOWED = 1
 RETRY_PAUSES_S = (2.0, 5.0, 10.0, 30.0, 60.0)
 PREVIOUS_WORKER_S = 15.0
-NO_PROJECT = "cancelled: its project was deleted in Label Studio, or draws no boxes any more"
 THREAD_PATIENCE_S = 2.0
 
 

@@ -23,9 +23,9 @@ from trainer.chores import FIRST_PAUSE_S, LONGEST_PAUSE_S, Chore
 from trainer.env import TrainerSettings
 from trainer.locks import holding
 from trainer.process import RETRY, STOPPED
-from trainer.projects import SIMULATED
+from trainer.projects import NO_PROJECT, SIMULATED
 from trainer.rounds import Rounds, State
-from trainer.worker import NO_PROJECT, Worker
+from trainer.worker import Worker
 
 
 class FakeChild:

@@ -68,7 +68,8 @@ def to_be_deleted(studio: Studio, row: Row) -> LabellingProject:
 
 def _add(studio: Studio, project_id: int, numbers: Iterable[int]) -> None:
     """Uploads pictures as the browser's Import does, and makes tasks of them in their order."""
-    files = [("file", (p.name, p.jpeg(), "image/jpeg")) for p in map(picture, numbers)]
+    # A field each: of several files in one, Label Studio takes the last.
+    files = {p.name: (p.name, p.jpeg(), "image/jpeg") for p in map(picture, numbers)}
     path = f"/api/projects/{project_id}/import"
     answer = studio.request("POST", path, params={"commit_to_project": "false"}, files=files, timeout=SLOW_S)
     ids = answer["file_upload_ids"]
