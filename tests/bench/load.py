@@ -21,9 +21,10 @@ from bench.startup import throw_away_stack
 from support import shapes
 from support.stack import Stack, wait_for
 
+from labelloop.connection import USER
 from labelloop.registry import Registry
 from labelloop.studio import Studio, StudioError
-from trainer.backend import USER, Backend
+from trainer.backend import Backend
 from trainer.prelabel import Prelabeller
 
 PROJECT = 1
