@@ -3,7 +3,9 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# The shared package: what is imported of it here asks for no more than this Python has itself.
+sys.path.append(str(Path(__file__).resolve().parents[2] / "images" / "base"))
 
 from lifecycle.verbs import main
 

@@ -9,11 +9,12 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from lifecycle import checks, engine, findings, host_findings
+from labelloop.findings import LOGS, OK, PROBLEM, WARNING, Finding, ok, problem, warning
+from lifecycle import checks, engine, host_findings
 from lifecycle import settings as settings_module
 from lifecycle.backup import is_yes
 from lifecycle.console import Failure
-from lifecycle.findings import OK, PROBLEM, WARNING, Check, Finding, bounded, ok, problem, warning
+from lifecycle.findings import Check, bounded
 from lifecycle.home import Home
 from lifecycle.host_stack import HostStack
 from lifecycle.runtime import Stack, docker_stack
@@ -188,4 +189,4 @@ def _loop(stack: Stack, states: Mapping[str, str]) -> Iterator[Finding]:
         for row in json.loads(stack.ask(["doctor"], TRAINER_SECONDS).strip().splitlines()[-1]):
             yield Finding(**row)
     except Failure as error:
-        yield problem("loop", error.text, *findings.LOGS)
+        yield problem("loop", error.text, *LOGS)

@@ -1,47 +1,15 @@
-"""What `make doctor` finds: whether a thing is well, and the way out; each look bounded in time."""
+"""The looks of `make doctor`: each is bounded in time, and its failure is a finding, too."""
 
 from __future__ import annotations
 
 import re
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
+from labelloop.findings import LOGS, Finding, problem
 from lifecycle.console import Failure
 
-OK, WARNING, PROBLEM = "ok", "warning", "problem"
-LEVELS = (OK, WARNING, PROBLEM)
-LOGS = ("`make logs` has the rest; `make up` restarts what runs badly.", "make logs")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """name: what was looked at. fix: the way out in words, and command: what to type; empty when ok."""
-
-    level: str
-    name: str
-    text: str
-    fix: str = ""
-    command: str = ""
-
-    def __post_init__(self) -> None:
-        if self.level not in LEVELS:
-            raise ValueError(f"{self.name}: level {self.level!r}, needed one of {', '.join(LEVELS)}")
-
-
 Check = Callable[[], Iterable[Finding]]
-
-
-def ok(name: str, text: str) -> Finding:
-    return Finding(OK, name, text)
-
-
-def warning(name: str, text: str, fix: str, command: str) -> Finding:
-    return Finding(WARNING, name, text, fix, command)
-
-
-def problem(name: str, text: str, fix: str, command: str) -> Finding:
-    return Finding(PROBLEM, name, text, fix, command)
 
 
 def of_failure(name: str, error: Failure) -> Finding:

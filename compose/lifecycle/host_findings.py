@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
+from labelloop.findings import Finding, ok, problem, warning
 from lifecycle import checks, engine
 from lifecycle import settings as settings_module
 from lifecycle.backup_service import read_status
 from lifecycle.console import Failure
-from lifecycle.findings import Finding, of_failure, ok, problem, warning
+from lifecycle.findings import of_failure
 from lifecycle.home import VOLUMES, Home
 
 PRIVATE = ("labelstudio", "backups")

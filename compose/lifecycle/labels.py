@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 from xml.sax.saxutils import quoteattr
 
+from labelloop import coco, label_xml
+from labelloop.label_check import check
+from labelloop.labels import LabelConfig, LabelMap, parse_label_config
 from lifecycle import settings as settings_module
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.home import Home
 from lifecycle.runtime import running_stack
-
-# The shared package: these modules of it ask for no more than this Python has itself.
-sys.path.append(str(Path(__file__).resolve().parents[2] / "images" / "base"))
-
-from labelloop import coco, label_xml
-from labelloop.label_check import check
-from labelloop.labels import LabelConfig, LabelMap, parse_label_config
 
 KNOWS_NOTHING = "yolox_mobilenetv2"
 KNOW_COCO = ("yolox_nano", "yolox_tiny", "yolox_s", "fcos_r50")

@@ -18,12 +18,13 @@ from bench.memory import peak_mb, resident_mb
 from bench.options import Options
 from bench.report import Figure, figure
 from bench.startup import throw_away_stack
-from support import shapes
-from support.stack import Stack, wait_for
+from support import shapes, shapes_stack
+from support.stack import MAKE_S, Stack, wait_for
 
+from labelloop.connection import USER
 from labelloop.registry import Registry
 from labelloop.studio import Studio, StudioError
-from trainer.backend import USER, Backend
+from trainer.backend import Backend
 from trainer.prelabel import Prelabeller
 
 PROJECT = 1
@@ -34,12 +35,6 @@ REQUEST_S = 60.0
 GROWTH_TARGET = 1.2
 # Label Studio's patience with /health.
 HEALTH_TARGET_S = 1.0
-# As the end-to-end tests': small images, so that a round and its promotion come within the time.
-QUICK = """
-loop = dict(train_size=128, test_size=128, iterations=60)
-model.update(input_size=(128, 128), random_size_range=(4, 4))
-optimizer = dict(_delete_=True, type="AdamW", lr=0.003, weight_decay=0.05)
-"""
 
 
 def run(options: Options) -> Iterator[Figure]:
@@ -88,19 +83,10 @@ def predictions(home: Path, options: Options) -> Iterator[Figure]:
     """`clients` requests at once for `seconds`, while a round trains and a promotion happens."""
     os.environ["RUNTIME"] = "host"
     stack = throw_away_stack(home)
-    (home / "configs" / "labels" / "shapes.xml").write_text(shapes.LABEL_CONFIG)
-    detector = home / "configs" / "detectors" / "yolox_mobilenetv2.py"
-    detector.write_text(detector.read_text() + QUICK)
     pictures = shapes.save(stack.images, IMAGES)
     try:
-        stack.run(
-            "up",
-            PORT=stack.port,
-            THREADS=options.threads,
-            DETECTOR="yolox_mobilenetv2",
-            LABEL_CONFIG="configs/labels/shapes.xml",
-            RETRAIN_EVERY=0,
-        )
+        # Few iterations, so that a round and its promotion come within the time.
+        shapes_stack.up(stack, 60, timeout=MAKE_S, THREADS=options.threads, RETRAIN_EVERY=0)
         wait_for("the import", lambda: stack.studio().count_tasks(PROJECT) == IMAGES, 120)
         _label(stack.studio(), pictures)
         yield from _during_a_round(stack, sorted(pictures), options)

@@ -26,11 +26,12 @@ from bench.startup import throw_away_stack
 from bench.stock import StockSetUp
 from support.stack import Stack, wait_for
 
+from labelloop.connection import USER
 from labelloop.detector import Detector
 from labelloop.images import read_image
 from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, without_prediction_of
-from trainer.backend import USER, Backend
+from trainer.backend import Backend
 from trainer.graphs import VISIBLE, apart
 from trainer.locks import Busy
 from trainer.prelabel import Prelabeller

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import shapes
+from support import shapes, shapes_stack
 from support.stack import Stack
 
 ITERATIONS = 180
@@ -22,13 +22,6 @@ ORDER = (
     "test_keep.py",
     "test_docs.py",
 )
-# What an operator would write at the end of a detector's file: small images and a quick optimizer, so that
-# a round from an ImageNet backbone learns the shapes in two minutes on a CPU.
-QUICK = """
-loop = dict(train_size=128, test_size=128, iterations=100)
-model.update(input_size=(128, 128), random_size_range=(4, 4))
-optimizer = dict(_delete_=True, type="AdamW", lr=0.003, weight_decay=0.05)
-"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,21 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Up, provisioned, without any image."""
     made = Stack.copy_of_work_tree(tmp_path_factory.mktemp("appliance"), f"labelloop-e2e-{os.getpid()}")
-    (made.home / "configs" / "labels" / "shapes.xml").write_text(shapes.LABEL_CONFIG)
-    detector = made.home / "configs" / "detectors" / "yolox_mobilenetv2.py"
-    detector.write_text(detector.read_text() + QUICK)
     try:
-        print(
-            made.run(
-                "up",
-                PORT=made.port,
-                LABEL_CONFIG="configs/labels/shapes.xml",
-                DETECTOR="yolox_mobilenetv2",
-                ITERATIONS=ITERATIONS,
-                RETRAIN_EVERY=0,
-                timeout=3600,
-            )
-        )
+        print(shapes_stack.up(made, ITERATIONS=ITERATIONS, RETRAIN_EVERY=0))
         yield made
     finally:
         print(made.run("logs", check=False, timeout=60)[-8000:])

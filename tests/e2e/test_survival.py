@@ -10,7 +10,7 @@ from itertools import islice
 
 import pytest
 from support import shapes
-from support.consistency import check_consistent, everything_pre_labelled, rounds_of
+from support.consistency import check_consistent, everything_pre_labelled, killed_while_booting, rounds_of
 from support.stack import Stack, wait_for
 
 from labelloop.studio import UNLABELLED
@@ -77,9 +77,6 @@ def test_a_round_is_taken_up_where_it_stopped(stack: Stack) -> None:
 def test_a_killed_boot_heals(stack: Stack, service: str) -> None:
     """Everything is stopped, started, and one service killed as soon as it runs."""
     stack.run("down")
-    with stack.start("up") as booting:
-        wait_for(f"{service} to be killed", lambda: stack.kill(service), 300, every=0.2)
-        booting.communicate(timeout=900)
-    stack.run("up")
+    killed_while_booting(stack, service)
     wait_for("the pre-labels", lambda: everything_pre_labelled(stack), CARRIES_ON_WITHIN_S)
     check_consistent(stack)

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from faults.conftest import KILLS
-from support import shapes
-from support.consistency import check_consistent, everything_pre_labelled, rounds_of
-from support.stack import Stack, wait_for
+from support import shapes, shapes_stack
+from support.consistency import check_consistent, everything_pre_labelled, killed_while_booting, rounds_of
+from support.stack import MAKE_S, Stack, wait_for
 
 from labelloop.studio import UNLABELLED, StudioError
 
@@ -27,29 +27,14 @@ FROZEN_S = (1.0, 8.0)
 PAUSE_S = 4.0
 UP_EVERY = 8
 CARRIES_ON_WITHIN_S = 300
-QUICK = """
-loop = dict(train_size=128, test_size=128, iterations=40)
-model.update(input_size=(128, 128), random_size_range=(4, 4))
-optimizer = dict(_delete_=True, type="AdamW", lr=0.003, weight_decay=0.05)
-"""
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made = Stack.copy_of_work_tree(tmp_path_factory.mktemp("appliance"), f"labelloop-faults-{os.getpid()}")
-    (made.home / "configs" / "labels" / "shapes.xml").write_text(shapes.LABEL_CONFIG)
-    detector = made.home / "configs" / "detectors" / "yolox_mobilenetv2.py"
-    detector.write_text(detector.read_text() + QUICK)
     shapes.save(made.images / "first", 24)
     try:
-        made.run(
-            "up",
-            PORT=made.port,
-            LABEL_CONFIG="configs/labels/shapes.xml",
-            DETECTOR="yolox_mobilenetv2",
-            ITERATIONS=40,
-            RETRAIN_EVERY=6,
-        )
+        shapes_stack.up(made, 40, ITERATIONS=40, RETRAIN_EVERY=6, timeout=MAKE_S)
         wait_for("the first pre-labels", lambda: well(made), CARRIES_ON_WITHIN_S)
         yield made
     finally:
@@ -127,9 +112,6 @@ def is_open(stack: Stack) -> bool:
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_that_was_killed_while_all_boots(stack: Stack, service: str) -> None:
     stack.run("down")
-    with stack.start("up") as booting:
-        wait_for(f"{service} to be killed", lambda: stack.kill(service), 300, every=0.2)
-        booting.communicate(timeout=900)
-    stack.run("up")
+    killed_while_booting(stack, service)
     wait_for("the pre-labels", lambda: everything_pre_labelled(stack), CARRIES_ON_WITHIN_S)
     check_consistent(stack)

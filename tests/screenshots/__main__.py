@@ -10,10 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from e2e.conftest import QUICK
 from PIL import Image, ImageFilter
 from playwright.sync_api import Page
-from support import shapes
+from support import shapes, shapes_stack
 from support.browser import chromium
 from support.stack import REPO, Stack, wait_for
 
@@ -33,28 +32,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack.copy_of_work_tree(Path(folder) / "labelloop", "labelloop-screenshots")
         try:
-            start(stack)
+            shapes_stack.up(stack, ITERATIONS=ITERATIONS, RETRAIN_EVERY=0)
             shoot_all(stack, train(stack))
         finally:
             stack.run("down", check=False, timeout=180)
     for path in sorted(OUT.glob("*.png")):
         print(f"{path.relative_to(REPO)}  {path.stat().st_size // 1000} kB")
     return 0
-
-
-def start(stack: Stack) -> None:
-    (stack.home / "configs" / "labels" / "shapes.xml").write_text(shapes.LABEL_CONFIG)
-    detector = stack.home / "configs" / "detectors" / "yolox_mobilenetv2.py"
-    detector.write_text(detector.read_text() + QUICK)
-    stack.run(
-        "up",
-        PORT=stack.port,
-        LABEL_CONFIG="configs/labels/shapes.xml",
-        DETECTOR="yolox_mobilenetv2",
-        ITERATIONS=ITERATIONS,
-        RETRAIN_EVERY=0,
-        timeout=3600,
-    )
 
 
 def train(stack: Stack) -> int:

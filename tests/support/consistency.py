@@ -1,6 +1,6 @@
-"""What holds of a whole stack at any moment, whatever was done to it before."""
+"""What holds of a whole stack at any moment, whatever was done to it; and one such thing."""
 
-from support.stack import Stack
+from support.stack import Stack, wait_for
 
 from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, without_prediction_of
@@ -34,3 +34,11 @@ def everything_pre_labelled(stack: Stack) -> bool:
     studio = stack.studio()
     done = not studio.count_tasks(1, UNLABELLED, without_prediction_of(champion))
     return done and studio.project(1)["model_version"] == champion
+
+
+def killed_while_booting(stack: Stack, service: str) -> None:
+    """A stack that is down is started, and the service killed as soon as it runs; then `make up` again."""
+    with stack.start("up") as booting:
+        wait_for(f"{service} to be killed", lambda: stack.kill(service), 300, every=0.2)
+        booting.communicate(timeout=900)
+    stack.run("up")

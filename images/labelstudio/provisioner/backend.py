@@ -4,6 +4,7 @@ import logging
 
 import requests
 
+from labelloop import connection
 from labelloop.settings import Settings
 from labelloop.studio import Row, Studio
 from provisioner.creation import Creator
@@ -11,8 +12,6 @@ from provisioner.state import StateFile
 
 log = logging.getLogger(__name__)
 
-TITLE = "labelloop"
-USER = "labelstudio"
 CONNECTED = "CO"
 
 
@@ -26,16 +25,9 @@ def ensure_backend(studio: Studio, settings: Settings, project_id: int, file: St
     Raises:
         BackendNotReady: the backend does not answer, or Label Studio can't set it up.
     """
-    url = settings.mlbackend_url.rstrip("/")
+    url = connection.backend_url(settings)
     _check_health(url)
-    fields = {
-        "project": project_id,
-        "url": url,
-        "title": TITLE,
-        "auth_method": "BASIC_AUTH",
-        "basic_auth_user": USER,
-        "basic_auth_pass": settings.secret("backend_password"),
-    }
+    fields = connection.fields(settings, project_id)
     backend, made = Creator(studio, file).find_or_create(
         lambda: _find(studio, project_id, url), "/api/ml", lambda: fields
     )
@@ -48,7 +40,7 @@ def ensure_backend(studio: Studio, settings: Settings, project_id: int, file: St
     if backend["state"] != CONNECTED:
         said = backend.get("error_message") or backend["readable_state"]
         raise BackendNotReady(f"Label Studio can't set up the ML backend at {url}: {said}")
-    _drop_webhook(studio, project_id, url)
+    connection.drop_webhook(studio, project_id, url)
     file.update(backend=backend["id"])
     return int(backend["id"])
 
@@ -64,7 +56,11 @@ def _check_health(url: str) -> None:
 
 def _find(studio: Studio, project_id: int, url: str) -> Row | None:
     """Our connection and its state (Label Studio asks the backend when it lists); deletes doubles of it."""
-    ours = [b for b in studio.backends(project_id) if b["url"].rstrip("/") == url or b["title"] == TITLE]
+    ours = [
+        b
+        for b in studio.backends(project_id)
+        if b["url"].rstrip("/") == url or b["title"] == connection.TITLE
+    ]
     ours.sort(key=lambda backend: int(backend["id"]))
     for double in ours[1:]:
         studio.request("DELETE", f"/api/ml/{double['id']}")
@@ -76,16 +72,3 @@ def _fits(backend: Row, fields: Row) -> bool:
     """Whether all is as it should be. The password is never shown: whether it fits shows in the state."""
     shown = {name: value for name, value in fields.items() if name != "basic_auth_pass"}
     return backend["state"] == CONNECTED and all(backend.get(name) == value for name, value in shown.items())
-
-
-def _drop_webhook(studio: Studio, project_id: int, url: str) -> None:
-    """Deletes the webhook that Label Studio makes beside a backend.
-
-    It sends every event of the project, with all the tasks of an import in one body, waits for the answer
-    while a person submits, and cannot sign in. The Start Training button does not go through it, but through
-    the connection.
-    """
-    for webhook in studio.request("GET", "/api/webhooks/", params={"project": project_id}):
-        if webhook["url"] == f"{url}/webhook" and not webhook["headers"]:
-            studio.request("DELETE", f"/api/webhooks/{webhook['id']}/")
-            log.info("webhook %s deleted: nobody needs it", webhook["id"])

@@ -12,6 +12,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from labelloop.connection import USER
 from labelloop.labels import LabelConfigError
 from labelloop.registry import Registry
 from labelloop.settings import Settings, get_settings
@@ -25,7 +26,6 @@ from mlbackend.wire import START_TRAINING, Body, check_predict, check_setup, che
 
 log = logging.getLogger(__name__)
 
-USER = "labelstudio"
 MAX_BODY_BYTES = 64 * 1024 * 1024
 STOCK_VIEWS = ("_predict", "_setup", "_is_training")
 

@@ -1,6 +1,7 @@
 """A project's champion in service: label-studio-ml's model class around a detector."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from mlbackend.loading import ImageLoader, Task, TaskImage
 Prediction = dict[str, Any]
 
 SURE, CLUELESS = 1.0, 0.0
+_NO_CARD = Card(detector="", classes=[])
 
 
 class Detects(Protocol):
@@ -60,7 +62,9 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
 
         Without an image the result is empty and "error", which Label Studio passes over, says why.
         """
-        label_map = self.label_map(config)
+        card = self.detector.card or _NO_CARD
+        thresholds = card.thresholds(config.names, self._threshold)
+        view = _View(self.label_map(config), config, thresholds, card.rarity(config.names))
         predictions: list[Prediction] = []
         for batch in self._images.batches(tasks, config.data_key, token):
             pixels = [image.pixels for image in batch if image.pixels is not None]
@@ -69,19 +73,17 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
                 if image.pixels is None:
                     predictions.append(self._unreadable(image))
                 else:
-                    predictions.append(self._prediction(next(found), image.pixels, label_map, config))
+                    predictions.append(self._prediction(next(found), image.pixels, view))
         return predictions
 
-    def _prediction(
-        self, boxes: Boxes, pixels: Pixels, label_map: LabelMap, config: LabelConfig
-    ) -> Prediction:
+    def _prediction(self, boxes: Boxes, pixels: Pixels, view: "_View") -> Prediction:
         height, width = pixels.shape[:2]
-        candidates = label_map.apply(boxes)
-        sure = candidates.select(candidates.scores >= self._thresholds(config)[candidates.labels])
-        weights = self._rarity(config)[candidates.labels]
+        candidates = view.label_map.apply(boxes)
+        sure = candidates.select(candidates.scores >= view.thresholds[candidates.labels])
+        weights = view.rarity[candidates.labels]
         return {
-            "result": to_results(sure, config, width, height),
-            "score": prediction_score(candidates.scores, weights) if label_map.knows_any else CLUELESS,
+            "result": to_results(sure, view.config, width, height),
+            "score": prediction_score(candidates.scores, weights) if view.label_map.knows_any else CLUELESS,
             "model_version": self.version,
         }
 
@@ -94,14 +96,14 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
             "error": f"{image.name}: {image.error}",
         }
 
-    def _thresholds(self, config: LabelConfig) -> NDArray[np.float32]:
-        """(labels,): from which score on a box of each label is shown."""
-        card = self.detector.card
-        if card is None:
-            return np.full(len(config.labels), self._threshold, dtype=np.float32)
-        return card.thresholds(config.names, self._threshold)
 
-    def _rarity(self, config: LabelConfig) -> NDArray[np.float32]:
-        """(labels,): what a box of each label weighs in a task's score."""
-        card = self.detector.card
-        return np.ones(len(config.labels), np.float32) if card is None else card.rarity(config.names)
+@dataclass(frozen=True)
+class _View:
+    """What a request's images have in common. thresholds, rarity: (labels,), from which score on a box of the
+    label is shown, and what one weighs in a task's score.
+    """
+
+    label_map: LabelMap
+    config: LabelConfig
+    thresholds: NDArray[np.float32]
+    rarity: NDArray[np.float32]

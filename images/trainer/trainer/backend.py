@@ -7,9 +7,10 @@ from typing import Any
 
 import requests
 
+from labelloop.connection import USER
+
 Row = dict[str, Any]
 
-USER = "labelstudio"
 POLL_S = 1.0
 HEALTH_TIMEOUT_S = (3.0, 10.0)
 PREDICT_TIMEOUT_S = (3.0, 300.0)

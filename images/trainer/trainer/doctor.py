@@ -4,11 +4,10 @@
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Literal
 
+from labelloop.findings import LOGS, Finding, ok, problem, warning
 from labelloop.settings import Settings
 from labelloop.studio import Studio, StudioError
 from trainer.backend import Backend
@@ -16,26 +15,12 @@ from trainer.display import plural
 from trainer.rounds import State
 from trainer.status import ProjectStatus, Service, Status, gather
 
-Level = Literal["ok", "warning", "problem"]
-
 SHOWN = 5
 TIMEOUT_S = (3.0, 10.0)
 """For each question to Label Studio: to connect, to answer."""
 CLOCK_LEEWAY = timedelta(minutes=1)
 WELL = ("CO", "TR", "PR")
 """Label Studio's states of a connection: connected, training, predicting."""
-LOGS = ("`make logs` has the rest; `make up` restarts what runs badly.", "make logs")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """name: what was looked at. fix: the way out in words, and command: what to type; empty when ok."""
-
-    level: Level
-    name: str
-    text: str
-    fix: str = ""
-    command: str = ""
 
 
 def examine(settings: Settings, studio: Studio, backend: Backend) -> list[Finding]:
@@ -66,7 +51,7 @@ def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]
         found.extend(check())
     except Exception as error:
         why = str(error) if isinstance(error, StudioError) else f"{type(error).__name__}: {error}"
-        found.append(Finding("problem", name, f"could not be looked at: {why}", *LOGS))
+        found.append(problem(name, f"could not be looked at: {why}", *LOGS))
     return found
 
 
@@ -74,17 +59,16 @@ def _general(status: Status) -> Iterator[Finding]:
     """Services and open problems as `labelloop status` has them, and the files that nobody can draw on."""
     for service in status.services:
         yield _service(service)
-    for problem in status.problems:
-        yield Finding("problem", "open problem", problem, *LOGS)
+    for text in status.problems:
+        yield problem("open problem", text, *LOGS)
     for project in status.projects:
-        for problem in project.problems:
-            yield Finding("problem", f"project {project.id}", problem, *LOGS)
+        for text in project.problems:
+            yield problem(f"project {project.id}", text, *LOGS)
     if not status.unreadable:
-        yield Finding("ok", "images", "all can be read")
+        yield ok("images", "all can be read")
         return
-    named = _some([f"{problem.path} ({problem.reason})" for problem in status.unreadable])
-    yield Finding(
-        "warning",
+    named = _some([f"{file.path} ({file.reason})" for file in status.unreadable])
+    yield warning(
         "images",
         f"{plural(len(status.unreadable), 'file')} cannot be used: {named}",
         "Replace or remove them; the others are not held up.",
@@ -95,8 +79,8 @@ def _general(status: Status) -> Iterator[Finding]:
 def _service(service: Service) -> Finding:
     name = f"{service.name} to the trainer"
     if service.problem is None:
-        return Finding("ok", name, f"answers at {service.url}")
-    return Finding("problem", name, service.problem, "Start what is down; what runs well stays.", "make up")
+        return ok(name, f"answers at {service.url}")
+    return problem(name, service.problem, "Start what is down; what runs well stays.", "make up")
 
 
 def _weights(settings: Settings, project: ProjectStatus) -> Iterator[Finding]:
@@ -107,15 +91,15 @@ def _weights(settings: Settings, project: ProjectStatus) -> Iterator[Finding]:
     there = f"volumes/cache/weights has {_some(cached) if cached else 'none'}"
     put = f"Put the detector's .pth into {folder} (docs/how-to/air-gapped.md); labels alone teach it, too."
     if project.start is None:
-        yield Finding("problem", name, f"no starting model can be read; {there}", put, "make up")
+        yield problem(name, f"no starting model can be read; {there}", put, "make up")
         return
     start = project.start
     served = f"{project.champion.version} in service" if project.champion else "no version in service"
     text = f"{start.detector}, {start.start_weights or 'of unknown origin'}; {there}; {served}"
     if start.start_weights.startswith("none"):
-        yield Finding("warning", name, text, put, "make retrain")
+        yield warning(name, text, put, "make retrain")
     else:
-        yield Finding("ok", name, text)
+        yield ok(name, text)
 
 
 def _connection(settings: Settings, studio: Studio, project: ProjectStatus) -> Iterator[Finding]:
@@ -126,30 +110,27 @@ def _connection(settings: Settings, studio: Studio, project: ProjectStatus) -> I
     ours = [row for row in rows if str(row.get("url", "")).rstrip("/") == wanted]
     connect = (f"Connect {wanted} in the project's settings, under Model, or let it be done.", "make up")
     if not rows:
-        yield Finding("warning", name, "none is connected: Start Training does nothing in it", *connect)
+        yield warning(name, "none is connected: Start Training does nothing in it", *connect)
     elif not ours:
         others = _some([str(row.get("url")) for row in rows])
-        yield Finding("warning", name, f"Label Studio asks {others}, not {wanted}", *connect)
+        yield warning(name, f"Label Studio asks {others}, not {wanted}", *connect)
     for row in ours:
         state = row.get("readable_state") or row.get("state")
         if row.get("state") in WELL:
-            yield Finding("ok", name, f"{state} at {wanted}, says Label Studio")
+            yield ok(name, f"{state} at {wanted}, says Label Studio")
         else:
             why = f": {row['error_message']}" if row.get("error_message") else ""
             fix = "The backend is down, or its password isn't Label Studio's: both are mended."
-            yield Finding("problem", name, f"{state} at {wanted}, says Label Studio{why}", fix, "make up")
+            yield problem(name, f"{state} at {wanted}, says Label Studio{why}", fix, "make up")
 
 
 def _labels(project: ProjectStatus) -> Iterator[Finding]:
     """Labels that the model in service has no class for."""
     name = f"labels, project {project.id}"
     if not project.unmatched_labels:
-        yield Finding(
-            "ok", name, "the model in service knows every label" if project.champion else "no model"
-        )
+        yield ok(name, "the model in service knows every label" if project.champion else "no model")
         return
-    yield Finding(
-        "warning",
+    yield warning(
         name,
         f"the model in service does not know {_some(project.unmatched_labels)}",
         "It learns them from your labels; or name a class that stands for one with predicted_values "
@@ -165,16 +146,16 @@ def _round(project: ProjectStatus) -> Iterator[Finding]:
     for round_ in filter(None, (running, last)):
         if datetime.fromisoformat(round_.requested_at) > datetime.now(UTC) + CLOCK_LEEWAY:
             text = f"round {round_.id} is dated in the future: {round_.requested_at}"
-            yield Finding("warning", name, text, "Set the clock right; the round stays.", "date --utc")
+            yield warning(name, text, "Set the clock right; the round stays.", "date --utc")
     if running is not None:
-        yield Finding("ok", name, f"{running.id} is {running.state}, {running.stage_progress:.0%}")
+        yield ok(name, f"{running.id} is {running.state}, {running.stage_progress:.0%}")
     elif last is None:
-        yield Finding("ok", name, "none yet")
+        yield ok(name, "none yet")
     elif last.state == State.FAILED:
         fix = f"The whole log is volumes/rounds/{last.name}/log.txt; the model in service stays. Try again."
-        yield Finding("warning", name, f"{last.id} failed: {last.error}", fix, "make retrain")
+        yield warning(name, f"{last.id} failed: {last.error}", fix, "make retrain")
     else:
-        yield Finding("ok", name, f"{last.id} was {last.state}: {last.verdict or 'without a word'}")
+        yield ok(name, f"{last.id} was {last.state}: {last.verdict or 'without a word'}")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -2,32 +2,25 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
+from support.served import Handler, served
 
 from provisioner.health import Unhealthy, check
 
 
-class SaysUp(BaseHTTPRequestHandler):
+class SaysUp(Handler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b'{"status": "UP"}')
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), SaysUp)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with served(SaysUp) as address:
+        yield address
 
 
 def database(path: Path, *migrations: str, projects: int = 0) -> Path:

@@ -3,11 +3,10 @@
 import json
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
+from support.served import Handler, served
 
 from lifecycle import audit, verbs
 from lifecycle.console import Failure
@@ -28,7 +27,7 @@ ADVISORY = {
 }
 
 
-class Database(BaseHTTPRequestHandler):
+class Database(Handler):
     """Knows of one package."""
 
     def do_POST(self) -> None:
@@ -39,17 +38,11 @@ class Database(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
 
 @pytest.fixture
 def database() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Database)
-    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1/query"
-    server.shutdown()
-    server.server_close()
+    with served(Database) as url:
+        yield f"{url}/v1/query"
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from labelloop.findings import LEVELS, Finding, ok
 from lifecycle import checks, doctor, engine, env_file, host_findings, settings
 from lifecycle.backup_service import Status
 from lifecycle.console import Failure
 from lifecycle.docker_stack import DockerStack
 from lifecycle.doctor import examine
-from lifecycle.findings import LEVELS, Finding, bounded, ok
+from lifecycle.findings import bounded
 from lifecycle.home import VOLUMES, Home
 from lifecycle.host_stack import HostStack
 from lifecycle.network import free_port

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_backend import FakeBackend
+from support.fake_labelling import LabellingStudio
 from support.fake_studio import FakeStudio
 from support.versions import add_version
 
@@ -21,6 +22,15 @@ def fake_studio() -> Iterator[FakeStudio]:
     """A Label Studio with an empty project 1; its URL is fake_studio.url."""
     fake = FakeStudio()
     fake.add_project()
+    with fake.serve() as url:
+        fake.url = url
+        yield fake
+
+
+@pytest.fixture
+def labelling_studio() -> Iterator[LabellingStudio]:
+    """A Label Studio for a simulated person; its URL is labelling_studio.url."""
+    fake = LabellingStudio()
     with fake.serve() as url:
         fake.url = url
         yield fake

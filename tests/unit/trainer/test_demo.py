@@ -39,17 +39,9 @@ def paper() -> io.StringIO:
 
 
 @pytest.fixture
-def fake() -> Iterator[LabellingStudio]:
-    made = LabellingStudio()
-    with made.serve() as url:
-        made.url = url
-        yield made
-
-
-@pytest.fixture
 def world(
     home: Path,
-    fake: LabellingStudio,
+    labelling_studio: LabellingStudio,
     monkeypatch: pytest.MonkeyPatch,
     paper: io.StringIO,
 ) -> World:
@@ -57,7 +49,7 @@ def world(
     for owner, name in ((watch, "POLL_S"), (watch, "COUNT_EVERY_S"), (run, "POLL_S"), (simulated, "POLL_S")):
         monkeypatch.setattr(owner, name, 0.01)
     monkeypatch.setenv("BACKEND_PASSWORD", "backend")
-    settings, studio = TrainerSettings(), Studio(fake.url, "token")
+    settings, studio = TrainerSettings(), Studio(labelling_studio.url, "token")
     registry = Registry(settings.models_dir)
     display = Display(Console(file=paper, highlight=False, soft_wrap=True, width=200))
     prelabeller = Prelabeller(studio, Backend("http://127.0.0.1:1", ""), registry, settings.rounds_dir)
@@ -65,10 +57,10 @@ def world(
 
 
 @pytest.fixture
-def worker(world: World, fake: LabellingStudio, tmp_path: Path) -> Iterator[FakeWorker]:
+def worker(world: World, labelling_studio: LabellingStudio, tmp_path: Path) -> Iterator[FakeWorker]:
     truth = {made.name: made.boxes for made in map(picture, range(IMAGES))}
     config = parse_label_config(label_config(list(LABELS), {}))
-    thread = FakeWorker(world, fake, truth, tmp_path / "made", config, SIZE)
+    thread = FakeWorker(world, labelling_studio, truth, tmp_path / "made", config, SIZE)
     heartbeat.beat(world.settings.rounds_dir, {}, {})
     thread.start()
     yield thread
@@ -99,46 +91,50 @@ def test_boxes_lie_in_the_picture_around_what_differs_from_the_belt() -> None:
 
 
 def test_the_demo_ends_with_a_promoted_model_and_pictures_for_the_person(
-    world: World, worker: FakeWorker, fake: LabellingStudio, paper: io.StringIO
+    world: World, worker: FakeWorker, labelling_studio: LabellingStudio, paper: io.StringIO
 ) -> None:
     run.demo(world, PLACES, IMAGES)
     said = paper.getvalue()
     assert world.registry.project(1).champion() == "v0001"
-    assert len(fake.tasks) == IMAGES and len(fake.annotations) == 8
+    assert len(labelling_studio.tasks) == IMAGES and len(labelling_studio.annotations) == 8
     assert "2 pictures with the model's boxes" in said and "http://localhost:8080/projects/1/data" in said
     assert "0 drawn, 0 wrong ones deleted" in said, "the second batch came with its boxes"
-    assert [(b["project"], b["basic_auth_pass"]) for b in fake.backends] == [(1, "backend")]
-    assert not retrains_itself(fake.projects[1])
+    assert [(b["project"], b["basic_auth_pass"]) for b in labelling_studio.backends] == [(1, "backend")]
+    assert not retrains_itself(labelling_studio.projects[1])
 
 
 def test_begun_again_it_does_nothing_twice(
-    world: World, worker: FakeWorker, fake: LabellingStudio, paper: io.StringIO
+    world: World, worker: FakeWorker, labelling_studio: LabellingStudio, paper: io.StringIO
 ) -> None:
     run.demo(world, PLACES, IMAGES)
     paper.truncate(paper.seek(0))
     run.demo(world, PLACES, IMAGES)
     said = paper.getvalue()
     assert "It was there already" in said and "v0001 is in service already" in said
-    assert len(fake.projects) == 1 and len(fake.tasks) == IMAGES and len(fake.annotations) == 8
+    assert (
+        len(labelling_studio.projects) == 1
+        and len(labelling_studio.tasks) == IMAGES
+        and len(labelling_studio.annotations) == 8
+    )
     assert len(world.rounds.history(1)) == 1
 
 
 def test_a_first_round_that_is_kept_is_followed_by_one_on_more_labels(
-    world: World, worker: FakeWorker, fake: LabellingStudio
+    world: World, worker: FakeWorker, labelling_studio: LabellingStudio
 ) -> None:
     worker.learning.scores["candidate"] = 0.4
     with pytest.raises(SimulationError, match="no round of project 1 was promoted.*rounds.project=1"):
         run.demo(world, PLACES, IMAGES)
     assert [round_.state for round_ in world.rounds.history(1)] == [State.KEPT, State.KEPT]
-    assert len(fake.annotations) == 8
+    assert len(labelling_studio.annotations) == 8
 
 
 def test_removed_it_leaves_nothing(
-    world: World, worker: FakeWorker, fake: LabellingStudio, paper: io.StringIO
+    world: World, worker: FakeWorker, labelling_studio: LabellingStudio, paper: io.StringIO
 ) -> None:
     run.demo(world, PLACES, IMAGES)
     run.remove_demo(world)
-    assert fake.deleted == [1]
+    assert labelling_studio.deleted == [1]
     assert "rm -r volumes/labelstudio/media/upload/1 " in paper.getvalue()
     assert world.registry.projects() == []
     run.remove_demo(world)

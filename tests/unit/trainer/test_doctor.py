@@ -9,11 +9,12 @@ from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio
 from typer.testing import CliRunner
 
+from labelloop.findings import Finding
 from labelloop.registry import ProjectModels
 from labelloop.studio import Studio
 from trainer import cli, doctor, env, heartbeat
 from trainer.backend import Backend
-from trainer.doctor import Finding, examine
+from trainer.doctor import examine
 from trainer.env import TrainerSettings
 from trainer.importer import Problem
 from trainer.rounds import Rounds, State

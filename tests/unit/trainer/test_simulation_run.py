@@ -47,18 +47,10 @@ class FakeScorer:
 
 
 @pytest.fixture
-def fake() -> Iterator[LabellingStudio]:
-    made = LabellingStudio()
-    with made.serve() as url:
-        made.url = url
-        yield made
-
-
-@pytest.fixture
-def world(home: Path, fake: LabellingStudio, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(home: Path, labelling_studio: LabellingStudio, monkeypatch: pytest.MonkeyPatch) -> World:
     for owner, name in ((watch, "POLL_S"), (watch, "COUNT_EVERY_S"), (module, "POLL_S")):
         monkeypatch.setattr(owner, name, 0.01)
-    settings, studio = TrainerSettings(), Studio(fake.url, "token")
+    settings, studio = TrainerSettings(), Studio(labelling_studio.url, "token")
     registry = Registry(settings.models_dir)
     prelabeller = Prelabeller(studio, Backend("http://127.0.0.1:1", ""), registry, settings.rounds_dir)
     return World(settings, studio, Rounds(settings.rounds_dir), registry, prelabeller, Display())
@@ -73,9 +65,11 @@ def dataset(world: World) -> Dataset:
 
 
 @pytest.fixture
-def worker(world: World, fake: LabellingStudio, dataset: Dataset, tmp_path: Path) -> Iterator[FakeWorker]:
+def worker(
+    world: World, labelling_studio: LabellingStudio, dataset: Dataset, tmp_path: Path
+) -> Iterator[FakeWorker]:
     truth = {image.name: image.boxes for image in dataset.train}
-    thread = FakeWorker(world, fake, truth, tmp_path / "made", CONFIG, (320, 240))
+    thread = FakeWorker(world, labelling_studio, truth, tmp_path / "made", CONFIG, (320, 240))
     heartbeat.beat(world.settings.rounds_dir, {}, {})
     thread.start()
     yield thread
@@ -92,7 +86,9 @@ def make_run(world: World, dataset: Dataset, worker: FakeWorker, monkeypatch: py
     return lambda options: Run(world, dataset, FakeScorer(), options, "uncertainty", 0)  # type: ignore[arg-type]
 
 
-def test_a_run_labels_trains_and_counts(make_run: MakeRun, fake: LabellingStudio, dataset: Dataset) -> None:
+def test_a_run_labels_trains_and_counts(
+    make_run: MakeRun, labelling_studio: LabellingStudio, dataset: Dataset
+) -> None:
     run = make_run(OPTIONS)
     steps = list(run.steps())
     assert [(step.labels, step.state, step.version, step.mAP) for step in steps] == [
@@ -114,41 +110,41 @@ def test_a_run_labels_trains_and_counts(make_run: MakeRun, fake: LabellingStudio
 
 
 def test_what_label_studio_holds_is_the_truth(
-    make_run: MakeRun, fake: LabellingStudio, dataset: Dataset
+    make_run: MakeRun, labelling_studio: LabellingStudio, dataset: Dataset
 ) -> None:
     list(make_run(OPTIONS).steps())
-    assert len(fake.annotations) == IMAGES
+    assert len(labelling_studio.annotations) == IMAGES
     truth = {image.name: image.boxes for image in dataset.train}
-    for task_id, submitted in fake.annotations.items():
+    for task_id, submitted in labelling_studio.annotations.items():
         boxes, problems = from_results(submitted["result"], CONFIG, (320, 240))
-        expected = truth[Path(fake.tasks[task_id]["data"]["image"]).name]
+        expected = truth[Path(labelling_studio.tasks[task_id]["data"]["image"]).name]
         assert not problems
         assert boxes.xyxy == pytest.approx(expected.xyxy, abs=1e-3)
         assert boxes.labels.tolist() == expected.labels.tolist()
 
 
 def test_the_project_goes_with_all_that_was_made_for_it(
-    make_run: MakeRun, fake: LabellingStudio, world: World
+    make_run: MakeRun, labelling_studio: LabellingStudio, world: World
 ) -> None:
     steps = make_run(OPTIONS).steps()
     next(steps)
-    project = fake.projects[1]
+    project = labelling_studio.projects[1]
     assert not retrains_itself(project)
     assert project["sampling"] == "Uncertainty sampling"
     list(steps)
-    assert fake.deleted == [1]
+    assert labelling_studio.deleted == [1]
     assert world.registry.projects() == []
     assert not any(world.rounds.folder(round_.id).exists() for round_ in world.rounds.history(1))
 
 
-def test_a_kept_project_stays(make_run: MakeRun, fake: LabellingStudio, world: World) -> None:
+def test_a_kept_project_stays(make_run: MakeRun, labelling_studio: LabellingStudio, world: World) -> None:
     list(make_run(Options("shapes", schedule=("2",), keep=True)).steps())
-    assert not fake.deleted
+    assert not labelling_studio.deleted
     assert world.registry.project(1).versions() == ["v0000", "v0001"]
 
 
 def test_an_interrupted_round_is_cancelled_and_its_project_deleted(
-    make_run: MakeRun, fake: LabellingStudio, world: World, worker: FakeWorker
+    make_run: MakeRun, labelling_studio: LabellingStudio, world: World, worker: FakeWorker
 ) -> None:
     def interrupt() -> None:
         """As `make` does it: what reached the whole group comes once more."""
@@ -158,13 +154,13 @@ def test_an_interrupted_round_is_cancelled_and_its_project_deleted(
     worker.learning.during_training = interrupt
     with pytest.raises(KeyboardInterrupt), ended_like_ctrl_c():
         list(make_run(OPTIONS).steps())
-    assert fake.deleted == [1]
+    assert labelling_studio.deleted == [1]
     assert world.registry.projects() == []
     assert world.rounds.open_round(1) is None
 
 
 def test_a_failed_round_ends_the_run_and_says_why(
-    make_run: MakeRun, fake: LabellingStudio, worker: FakeWorker
+    make_run: MakeRun, labelling_studio: LabellingStudio, worker: FakeWorker
 ) -> None:
     def fail() -> None:
         raise RuntimeError("out of paint")
@@ -172,15 +168,17 @@ def test_a_failed_round_ends_the_run_and_says_why(
     worker.learning.during_training = fail
     with pytest.raises(SimulationError, match="is failed: out of paint"):
         list(make_run(OPTIONS).steps())
-    assert fake.deleted == [1]
+    assert labelling_studio.deleted == [1]
 
 
-def test_the_seed_decides_the_order_of_the_tasks(make_run: MakeRun, fake: LabellingStudio) -> None:
+def test_the_seed_decides_the_order_of_the_tasks(
+    make_run: MakeRun, labelling_studio: LabellingStudio
+) -> None:
     short = Options("shapes", schedule=("1",), keep=True)
     for _ in range(2):
         list(make_run(short).steps())
     first, second = (
-        [task["data"]["image"] for task in fake.tasks.values() if task["project"] == project]
+        [task["data"]["image"] for task in labelling_studio.tasks.values() if task["project"] == project]
         for project in (1, 2)
     )
     assert first == second
@@ -188,7 +186,7 @@ def test_the_seed_decides_the_order_of_the_tasks(make_run: MakeRun, fake: Labell
 
 
 def test_both_orders_end_up_in_the_files(
-    make_run: MakeRun, world: World, fake: LabellingStudio, monkeypatch: pytest.MonkeyPatch
+    make_run: MakeRun, world: World, labelling_studio: LabellingStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "Scorer", lambda dataset, settings: FakeScorer())
     monkeypatch.setattr(command, "_quiet", lambda: None)
@@ -201,7 +199,7 @@ def test_both_orders_end_up_in_the_files(
     assert [(row["order"], row["labels"]) for row in rows] == [
         (order, labels) for order in ("uncertainty", "random") for labels in (0, 2, IMAGES)
     ]
-    assert fake.deleted == [1, 2]
+    assert labelling_studio.deleted == [1, 2]
 
 
 def test_a_simulation_that_breaks_off_keeps_what_was_complete(
@@ -222,11 +220,15 @@ def test_a_simulation_that_breaks_off_keeps_what_was_complete(
 
 
 def test_the_command_line_becomes_options(
-    world: World, fake: LabellingStudio, monkeypatch: pytest.MonkeyPatch
+    world: World, labelling_studio: LabellingStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Options] = []
     monkeypatch.setattr(command, "simulate", lambda world, options: asked.append(options))
-    for name, value in {"LABELSTUDIO_URL": fake.url, "API_TOKEN": "t", "BACKEND_PASSWORD": "b"}.items():
+    for name, value in {
+        "LABELSTUDIO_URL": labelling_studio.url,
+        "API_TOKEN": "t",
+        "BACKEND_PASSWORD": "b",
+    }.items():
         monkeypatch.setenv(name, value)
     heartbeat.beat(world.settings.rounds_dir, {}, {})
     env.get_settings.cache_clear()

@@ -1,15 +1,13 @@
 import hashlib
-import logging
 import pickle
 import re
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from support.served import Handler, served
 
 from labelloop.detector import Detector, load_detector_config
 from labelloop.labels import parse_label_config
@@ -172,33 +170,27 @@ def test_numbers_of_numpy_beside_the_tensors_do_no_harm(tmp_path: Path) -> None:
 @pytest.fixture
 def server() -> Iterator[tuple[str, dict[str, bytes], list[str]]]:
     """URL, what it serves by path, and the paths that were asked for."""
-    served: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Files(Handler):
         def do_GET(self) -> None:
             asked.append(self.path)
-            self.send_response(200 if self.path in served else 404)
+            self.send_response(200 if self.path in files else 404)
             self.end_headers()
-            self.wfile.write(served.get(self.path, b""))
+            self.wfile.write(files.get(self.path, b""))
 
-        def log_message(self, format: str, *arguments: Any) -> None:
-            logging.debug(format, *arguments)
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{http.server_port}", served, asked
-    http.shutdown()
-    http.server_close()
+    with served(Files) as url:
+        yield url, files, asked
 
 
 def test_weights_are_fetched_once_and_only_with_the_pinned_sha256(
     settings: Settings, nano: State, server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    url, served, asked = server
+    url, files, asked = server
     torch.save({"model": {to_megvii(key): value for key, value in nano.items()}}, tmp_path / "file")
     content = (tmp_path / "file").read_bytes()
-    served["/good.pth"] = served["/forged.pth"] = content
+    files["/good.pth"] = files["/forged.pth"] = content
     digest = hashlib.sha256(content).hexdigest()
 
     monkeypatch.setattr(weights, "PUBLISHED", {"yolox_nano": Published(f"{url}/forged.pth", "0" * 64)})

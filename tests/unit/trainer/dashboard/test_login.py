@@ -1,14 +1,13 @@
 """Who gets in, and what a stranger and a forged form get."""
 
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from urllib.parse import parse_qs
 
 import pytest
 from fastapi.testclient import TestClient
 from support.dashboard import EMAIL, PASSWORD, ask_who, csrf, log_in, press, words
+from support.served import Handler, served
 
 from labelloop.throttle import WINDOW_S, Throttle
 from trainer.dashboard.app import create_app
@@ -197,7 +196,7 @@ def test_a_user_name_is_no_markup(loop: Loop) -> None:
     assert loop.rounds.get(1).requested_by == f"dashboard, {name}"
 
 
-class LoginPage(BaseHTTPRequestHandler):
+class LoginPage(Handler):
     """Label Studio's login as seen from outside: form with token, 302 and a session when all is right."""
 
     def do_GET(self) -> None:
@@ -230,17 +229,11 @@ class LoginPage(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
 
 @pytest.fixture
 def login_page() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), LoginPage)
-    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with served(LoginPage) as url:
+        yield url
 
 
 def test_label_studio_is_asked(login_page: str) -> None:

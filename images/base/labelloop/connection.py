@@ -1,0 +1,47 @@
+"""A Label Studio project's connection to the ML backend: its fields, and the webhook that comes with it."""
+
+import logging
+
+from labelloop.settings import Settings
+from labelloop.studio import Row, Studio
+
+log = logging.getLogger(__name__)
+
+TITLE = "labelloop"
+USER = "labelstudio"
+
+
+def backend_url(settings: Settings) -> str:
+    return settings.mlbackend_url.rstrip("/")
+
+
+def fields(settings: Settings, project_id: int) -> Row:
+    """What Label Studio's /api/ml takes for a connection with credentials.
+
+    Raises:
+        MissingSecret: there is no BACKEND_PASSWORD.
+    """
+    return {
+        "project": project_id,
+        "url": backend_url(settings),
+        "title": TITLE,
+        "auth_method": "BASIC_AUTH",
+        "basic_auth_user": USER,
+        "basic_auth_pass": settings.secret("backend_password"),
+    }
+
+
+def drop_webhook(studio: Studio, project_id: int, url: str) -> None:
+    """Deletes the webhook that Label Studio makes beside a backend at `url`.
+
+    It sends every event of the project, with all the tasks of an import in one body, waits for the answer
+    while a person submits, and cannot sign in. The Start Training button does not go through it, but through
+    the connection.
+
+    Raises:
+        StudioError: Label Studio does not answer or refuses.
+    """
+    for webhook in studio.request("GET", "/api/webhooks/", params={"project": project_id}):
+        if webhook["url"] == f"{url}/webhook" and not webhook["headers"]:
+            studio.request("DELETE", f"/api/webhooks/{webhook['id']}/")
+            log.info("webhook %s deleted: nobody needs it", webhook["id"])
