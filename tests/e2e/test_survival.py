@@ -7,12 +7,14 @@ Goes on from the stack that test_loop.py, test_screen.py and test_dashboard.py h
 import json
 from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from support import shapes
 from support.consistency import check_consistent, everything_pre_labelled, killed_while_booting, rounds_of
 from support.stack import Stack, wait_for
 
+from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED
 
 SERVICES = ("labelstudio", "mlbackend", "trainer")
@@ -80,3 +82,25 @@ def test_a_killed_boot_heals(stack: Stack, service: str) -> None:
     killed_while_booting(stack, service)
     wait_for("the pre-labels", lambda: everything_pre_labelled(stack), CARRIES_ON_WITHIN_S)
     check_consistent(stack)
+
+
+def test_old_rounds_lose_their_data_by_a_setting(stack: Stack) -> None:
+    """Of the loop's, the dashboard's and this file's round, the newest and the champion's stay whole."""
+    rounds = stack.home / "volumes/rounds"
+    models = Registry(stack.home / "volumes/models").project(1)
+    newest = len(rounds_of(stack))
+    whole = {newest, models.card(models.champion() or "").round}
+    stack.run("up", KEEP_ROUNDS=1)
+    for number in set(range(1, newest + 1)) - whole:
+        wait_for(f"round {number} to be emptied", (rounds / f"{number:05d}/retention.json").exists, 120)
+        stays = {"retention.json", "evaluation.json", "job.json"}
+        wait_for("its files to go", lambda folder=rounds / f"{number:05d}": names(folder) <= stays, 60)
+    for number in whole:
+        assert {"snapshot.json", "evaluation.json"} <= names(rounds / f"{number:05d}")
+    assert len(rounds_of(stack)) == newest, "the table keeps every round"
+    check_consistent(stack)
+    stack.run("up", KEEP_ROUNDS=20)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}

@@ -23,7 +23,7 @@ class TrainerSettings(Settings):
     labelstudio_port: int = Field(default=8080, ge=1, le=65535)
     adopt_projects: bool = True
     keep_rounds: int = Field(default=20, ge=1)
-    keep_versions: int = Field(default=10, ge=1)
+    keep_versions: int = Field(default=20, ge=1)
     keep_predictions: int = Field(default=2, ge=1)
 
     @property

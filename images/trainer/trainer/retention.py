@@ -69,10 +69,10 @@ class Retention:
             StudioError: Label Studio does not answer or refuses. OSError.
         """
         models = self._registry.project(project["id"])
-        in_service = self._in_service(models)
-        if in_service is None:
+        champion = models.champion()
+        if champion is None:
             return
-        rounds = self.prune_rounds(project["id"], in_service.round)
+        rounds = self.prune_rounds(project["id"], models.card(champion).round)
         versions = self.prune_versions(project["id"])
         predictions = self.prune_predictions(project, should_stop)
         if rounds or versions or predictions:
@@ -83,11 +83,6 @@ class Retention:
                 plural(versions, "version"),
                 plural(predictions, "prediction"),
             )
-
-    @staticmethod
-    def _in_service(models: ProjectModels) -> Any:
-        champion = models.champion()
-        return None if champion is None else models.card(champion)
 
     def prune_rounds(self, project_id: int, made_champion: int | None) -> int:
         """How many old rounds lost their data; the one that made the version in service keeps it."""

@@ -1,6 +1,5 @@
 """Real Label Studio: superseded predictions go one by one, what an annotation started from stays."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from trainer.retention import Retention
 from trainer.rounds import Rounds
 
 TASKS = 60
-SECONDS_EACH = 0.5
 
 
 def test_superseded_predictions_go_and_parents_stay(provisioned: LabelStudio, tmp_path: Path) -> None:
@@ -42,10 +40,8 @@ def test_superseded_predictions_go_and_parents_stay(provisioned: LabelStudio, tm
 
     settings = TrainerSettings(labelloop_home=tmp_path, keep_predictions=1)
     retention = Retention(settings, studio, Registry(settings.models_dir), Rounds(settings.rounds_dir))
-    began = time.monotonic()
     deleted = retention.prune_predictions(studio.project(made))
     assert deleted == 2 * TASKS - 1
-    assert (time.monotonic() - began) / deleted < SECONDS_EACH
     assert studio.prediction_counts(made) == {"v0000": 1, "v0002": TASKS}
     (kept,) = studio.request("GET", f"/api/tasks/{tasks[0]}/annotations/")
     assert kept["parent_prediction"] == first["id"]
