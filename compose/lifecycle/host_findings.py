@@ -83,7 +83,11 @@ def disk(home: Home, info: Mapping[str, object]) -> Iterator[Finding]:
     wheres = {str(home.root), str(docker_root if docker_root.is_dir() else home.root)}
     for where in sorted(wheres):
         try:
-            free = checks.disk(Path(where), checks.RUN_GB, "Free some, or keep less: KEEP_ROUNDS, KEEP_VERSIONS, BACKUP_KEEP.")
+            free = checks.disk(
+                Path(where),
+                checks.RUN_GB,
+                "Free some, or keep less: KEEP_ROUNDS, KEEP_VERSIONS, BACKUP_KEEP.",
+            )
             yield ok("disk", f"{where}: {free}")
         except Failure as error:
             command = "docker system prune" if info else f"du -sh {home.volumes}/*"

@@ -69,7 +69,7 @@ class Gunicorn:
 
     def check(self) -> subprocess.CompletedProcess[str]:
         """The container's health check."""
-        command = [sys.executable, "-m", "mlbackend.health"]
+        command = [sys.executable, "-m", "mlbackend.probe"]
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
 
     def predict(self, *urls: str) -> Any:

@@ -12,7 +12,7 @@ from labelloop.boxes import Boxes
 from labelloop.files import write_text
 from labelloop.images import Pixels
 from labelloop.registry import Card
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 from trainer.evaluate import evaluate
 from trainer.gate import decide
 from trainer.job import JOB, Job
@@ -22,7 +22,7 @@ from trainer.split import Side
 from trainer.stages import EVALUATION, Judgement
 
 
-def snapshot_of(loop: Loop, count: int, project: int = 1, xml: str = shapes.LABEL_CONFIG) -> Snapshot:
+def snapshot_of(loop: WatchedLoop, count: int, project: int = 1, xml: str = shapes.LABEL_CONFIG) -> Snapshot:
     """The first `count` pictures of volumes/images, which are made when they are not there; every fifth is
     held out. Task numbers are the images'.
     """
@@ -56,7 +56,7 @@ class Guesser:
     classes: tuple[str, ...] = shapes.LABELS
 
     @classmethod
-    def of(cls, loop: Loop, snapshot: Snapshot, version: str, stray: float) -> "Guesser":
+    def of(cls, loop: WatchedLoop, snapshot: Snapshot, version: str, stray: float) -> "Guesser":
         from labelloop.images import read_image
 
         known = {
@@ -86,7 +86,9 @@ class Guesser:
         )
 
 
-def finished_round(loop: Loop, count: int, stray: float, champion_stray: float, project: int = 1) -> Round:
+def finished_round(
+    loop: WatchedLoop, count: int, stray: float, champion_stray: float, project: int = 1
+) -> Round:
     """A round on the first `count` pictures: its candidate and the champion guess that badly."""
     models = loop.models(project)
     champion = models.champion()
@@ -154,7 +156,7 @@ def _leave_training(folder: Path, snapshot: Snapshot) -> None:
     write_text(folder / "log.txt", "2026-11-22 20:00:00 INFO a log\n")
 
 
-def fill(loop: Loop, studio: FakeStudio) -> None:
+def fill(loop: WatchedLoop, studio: FakeStudio) -> None:
     """Three rounds, a failed one among them."""
     finished_round(loop, 20, 9, 30)
     finished_round(loop, 35, 4, 9)

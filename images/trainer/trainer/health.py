@@ -1,20 +1,13 @@
-"""Whether the trainer can do its work; `python -m trainer.health` is the container's health check."""
+"""Whether the trainer can do its work."""
 
 import shutil
-import sys
 from dataclasses import dataclass, field
 from typing import Any
-
-import requests
 
 from labelloop.settings import Settings
 from labelloop.studio import Studio
 from trainer import heartbeat
-from trainer.env import get_settings
 
-TIMEOUT_S = 4.0
-LOOPBACK = "127.0.0.1"
-ANY = ("0.0.0.0", "::")
 FULL_BYTES = 1 << 20
 
 
@@ -74,33 +67,3 @@ def look(settings: Settings) -> Health:
         problems.append(f"Label Studio does not answer at {settings.labelstudio_url}/health")
     problems += full_disks(settings)
     return Health(problems, beat.projects if beat and beat.projects else {})
-
-
-def main() -> int:
-    settings = get_settings()
-    try:
-        answer = _ask(settings.bind, "trainer")
-        _ask(settings.dashboard_address, "dashboard")
-        problems, projects = list(answer["problems"]), dict(answer["projects"])
-    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-        print(error)
-        return 1
-    champions = ", ".join(f"{version} (project {project})" for project, version in projects.items())
-    print("; ".join(problems) or f"in service: {champions or 'no project yet'}")
-    return 1 if problems else 0
-
-
-def _ask(address: tuple[str, int], name: str) -> dict[str, Any]:
-    """The /health of a server of ours; raises requests.RequestException or ValueError."""
-    host, port = address
-    url = f"http://{LOOPBACK if host in ANY else host}:{port}/health"
-    with requests.Session() as session:
-        session.trust_env = False
-        try:
-            return dict(session.get(url, timeout=TIMEOUT_S).json())
-        except (requests.RequestException, ValueError) as error:
-            raise ValueError(f"GET {url}: the {name} does not answer: {error}") from error
-
-
-if __name__ == "__main__":
-    sys.exit(main())

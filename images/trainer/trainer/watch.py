@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio
 from trainer import health, heartbeat
 from trainer.display import Display, plural
-from trainer.prelabel import Prelabeller, Progress, read_progress
+from trainer.loop import Loop
+from trainer.prelabel import Progress, read_progress
 from trainer.rounds import Round, Rounds, State
 
 POLL_S = 0.5
@@ -67,27 +67,20 @@ def _is_shown(studio: Studio, project_id: int, version: str) -> bool:
     )
 
 
-def follow_predictions(
-    studio: Studio,
-    prelabeller: Prelabeller,
-    registry: Registry,
-    rounds_dir: Path,
-    project_id: int,
-    display: Display,
-    patience_s: float = PATIENCE_S,
-) -> None:
+def follow_predictions(loop: Loop, project_id: int, display: Display, patience_s: float = PATIENCE_S) -> None:
     """Shows the worker's pre-labelling of a project until no unlabelled task lacks the champion's prediction.
 
     Raises:
         WorkerGone: the worker does not run, or nothing moved for patience_s seconds.
     """
+    rounds_dir, prelabeller = loop.settings.rounds_dir, loop.prelabeller()
     before, moved_at = -1, time.monotonic()
     while True:
-        version = registry.project(project_id).champion()
+        version = loop.models(project_id).champion()
         missing = prelabeller.missing(project_id, version) if version else 0
         progress = read_progress(rounds_dir, project_id)
         current = progress if progress is not None and progress.version == version else None
-        if not missing and (version is None or _is_shown(studio, project_id, version)):
+        if not missing and (version is None or _is_shown(loop.studio, project_id, version)):
             if current is not None and current.eta_seconds is None and display.showing:
                 show_progress(current, display)
             display.finish()

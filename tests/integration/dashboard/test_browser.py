@@ -22,7 +22,7 @@ from labelloop.studio import Studio
 from trainer import heartbeat
 from trainer.backend import Backend
 from trainer.dashboard.app import create_app
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 from trainer.env import TrainerSettings
 from trainer.rounds import State
 
@@ -31,7 +31,7 @@ SERIOUS = ("serious", "critical")
 
 
 @pytest.fixture(scope="module")
-def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedLoop]:
     """Project 1 after one round."""
     home = tmp_path_factory.mktemp("home")
     studio, backend = FakeStudio(), FakeBackend()
@@ -42,7 +42,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     with studio.serve() as studio_url, backend.serve() as backend_url:
         settings = TrainerSettings(labelloop_home=home, labelstudio_url=studio_url, mlbackend_url=backend_url)
         settings.images_dir.mkdir(parents=True)
-        made = Loop(settings, Studio(studio_url, "token"), Backend(backend_url, "backend"))
+        made = WatchedLoop(settings, Studio(studio_url, "token"), Backend(backend_url, "backend"))
         models = made.models(1)
         models.promote(add_version(models, home / "made"))
         heartbeat.beat(settings.rounds_dir, {"1": "v0000"}, {})
@@ -52,7 +52,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
 
 
 @pytest.fixture(scope="module")
-def url(loop: Loop) -> Iterator[str]:
+def url(loop: WatchedLoop) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     server = uvicorn.Server(
@@ -118,7 +118,7 @@ def test_nothing_serious_for_axe_and_nothing_beyond_the_edge(
     assert complaints == []
 
 
-def test_a_rounds_progress_arrives_by_itself_and_is_announced_once(page: Page, loop: Loop) -> None:
+def test_a_rounds_progress_arrives_by_itself_and_is_announced_once(page: Page, loop: WatchedLoop) -> None:
     round_, _ = loop.rounds.request(1, "the test")
     expect(page.get_by_role("heading", name=f"Round {round_.id}: requested")).to_be_visible()
     loop.rounds.move(round_.id, State.SNAPSHOTTING)
@@ -152,7 +152,7 @@ def test_a_rounds_progress_arrives_by_itself_and_is_announced_once(page: Page, l
     expect(page.locator("#announcement")).to_have_text(f"Round {round_.id}: failed. stopped by the test")
 
 
-def test_a_button_by_keyboard(page: Page, loop: Loop) -> None:
+def test_a_button_by_keyboard(page: Page, loop: WatchedLoop) -> None:
     heartbeat.beat(loop.settings.rounds_dir, {"1": "v0001"}, {})
     page.get_by_role("link", name="Start a round").focus()
     page.keyboard.press("Enter")

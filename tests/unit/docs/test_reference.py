@@ -130,11 +130,11 @@ def test_the_dashboards_routes(tmp_path: Path) -> None:
     from labelloop.studio import Studio
     from trainer.backend import Backend
     from trainer.dashboard.app import create_app
-    from trainer.dashboard.loop import Loop
+    from trainer.dashboard.loop import WatchedLoop
     from trainer.env import TrainerSettings
 
     nowhere = "http://127.0.0.1:1"
-    loop = Loop(TrainerSettings(labelloop_home=tmp_path), Studio(nowhere, "t"), Backend(nowhere, "p"))
+    loop = WatchedLoop(TrainerSettings(labelloop_home=tmp_path), Studio(nowhere, "t"), Backend(nowhere, "p"))
     assert told_routes("The dashboard") == fastapi_routes(create_app(loop, "a secret"))
 
 

@@ -12,7 +12,6 @@ from support.fake_worker import FakeWorker
 
 from labelloop.boxes import iou_matrix
 from labelloop.labels import parse_label_config
-from labelloop.registry import Registry
 from labelloop.studio import Studio
 from trainer import heartbeat, watch
 from trainer.backend import Backend
@@ -20,9 +19,8 @@ from trainer.demo import run
 from trainer.demo.parts import LABELS, OVERLAP, SIZE, picture
 from trainer.display import Display
 from trainer.env import TrainerSettings
-from trainer.prelabel import Prelabeller
 from trainer.projects import retrains_itself
-from trainer.rounds import Rounds, State
+from trainer.rounds import State
 from trainer.simulate import run as simulated
 from trainer.simulate.annotator import Work
 from trainer.simulate.dataset import label_config
@@ -50,10 +48,8 @@ def world(
         monkeypatch.setattr(owner, name, 0.01)
     monkeypatch.setenv("BACKEND_PASSWORD", "backend")
     settings, studio = TrainerSettings(), Studio(labelling_studio.url, "token")
-    registry = Registry(settings.models_dir)
     display = Display(Console(file=paper, highlight=False, soft_wrap=True, width=200))
-    prelabeller = Prelabeller(studio, Backend("http://127.0.0.1:1", ""), registry, settings.rounds_dir)
-    return World(settings, studio, Rounds(settings.rounds_dir), registry, prelabeller, display)
+    return World(settings, studio, Backend("http://127.0.0.1:1", ""), display)
 
 
 @pytest.fixture

@@ -16,15 +16,12 @@ from typer.testing import CliRunner
 from labelloop.boxes import Boxes
 from labelloop.labels import parse_label_config
 from labelloop.regions import from_results
-from labelloop.registry import Registry
 from labelloop.studio import Studio
 from trainer import cli, env, heartbeat, watch
 from trainer.backend import Backend
 from trainer.display import Display
 from trainer.env import TrainerSettings
-from trainer.prelabel import Prelabeller
 from trainer.projects import retrains_itself
-from trainer.rounds import Rounds
 from trainer.simulate import command
 from trainer.simulate import run as module
 from trainer.simulate.annotator import Work
@@ -51,9 +48,7 @@ def world(home: Path, labelling_studio: LabellingStudio, monkeypatch: pytest.Mon
     for owner, name in ((watch, "POLL_S"), (watch, "COUNT_EVERY_S"), (module, "POLL_S")):
         monkeypatch.setattr(owner, name, 0.01)
     settings, studio = TrainerSettings(), Studio(labelling_studio.url, "token")
-    registry = Registry(settings.models_dir)
-    prelabeller = Prelabeller(studio, Backend("http://127.0.0.1:1", ""), registry, settings.rounds_dir)
-    return World(settings, studio, Rounds(settings.rounds_dir), registry, prelabeller, Display())
+    return World(settings, studio, Backend("http://127.0.0.1:1", ""), Display())
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,9 +17,9 @@ from support.fake_studio import FakeStudio
 
 from labelloop.files import write_text
 from labelloop.registry import ProjectModels
-from trainer import env, health, heartbeat
+from trainer import env, heartbeat, probe
 from trainer.dashboard.app import create_app as create_dashboard
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 from trainer.env import TrainerSettings
 from trainer.heartbeat import Heartbeat
 from trainer.rounds import Rounds, State
@@ -157,7 +159,7 @@ def served(
     """API and dashboard on ports that the health check program finds in TRAINER_BIND and DASHBOARD_BIND."""
     apps = {
         "TRAINER_BIND": create_app(loop_settings, "trainer"),
-        "DASHBOARD_BIND": create_dashboard(Loop.connect(loop_settings), "a secret"),
+        "DASHBOARD_BIND": create_dashboard(WatchedLoop.connect(loop_settings), "a secret"),
     }
     servers = {}
     for name, app in apps.items():
@@ -184,19 +186,18 @@ def test_the_health_program_asks_the_dashboard_too(
 ) -> None:
     beat(loop_settings, {"1": "v0000"})
     monkeypatch.setenv("DASHBOARD_BIND", "127.0.0.1:9")
-    env.get_settings.cache_clear()
-    assert health.main() == 1
-    assert "http://127.0.0.1:9/health: the dashboard does not answer" in capsys.readouterr().out
+    assert probe.main() == 1
+    assert "the dashboard does not answer on 127.0.0.1:9: " in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("served")
 def test_the_health_program_agrees(
     loop_settings: TrainerSettings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert health.main() == 1
+    assert probe.main() == 1
     assert capsys.readouterr().out == "the worker has not started yet\n"
     beat(loop_settings, {"1": "v0000"})
-    assert health.main() == 0
+    assert probe.main() == 0
     assert capsys.readouterr().out == "in service: v0000 (project 1)\n"
 
 
@@ -204,7 +205,12 @@ def test_the_health_program_fails_when_nobody_listens(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TRAINER_BIND", "127.0.0.1:9")
-    env.get_settings.cache_clear()
-    assert health.main() == 1
-    assert "http://127.0.0.1:9/health: the trainer does not answer" in capsys.readouterr().out
-    env.get_settings.cache_clear()
+    assert probe.main() == 1
+    assert "the trainer does not answer on 127.0.0.1:9: " in capsys.readouterr().out
+
+
+def test_the_health_program_is_light() -> None:
+    """It runs every five seconds, so that it does without our dependencies."""
+    heavy = "{'requests', 'pydantic', 'numpy'} & set(sys.modules)"
+    program = f"import sys, trainer.probe, mlbackend.probe; sys.exit(bool({heavy}))"
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0

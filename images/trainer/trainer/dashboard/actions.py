@@ -5,7 +5,7 @@ import threading
 
 from labelloop.registry import RegistryError
 from trainer.chores import EXPECTED
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 from trainer.display import plural
 from trainer.locks import Busy
 from trainer.prelabel import Prelabeller
@@ -19,7 +19,7 @@ class Refused(RuntimeError):
     """The button could not do it; the message says why."""
 
 
-def retrain(loop: Loop, project_id: int, user: str) -> str:
+def retrain(loop: WatchedLoop, project_id: int, user: str) -> str:
     """Opens a round or joins the open one.
 
     Raises:
@@ -32,7 +32,7 @@ def retrain(loop: Loop, project_id: int, user: str) -> str:
     return f"Round {round_.id} requested. It begins within seconds; its progress is shown below."
 
 
-def cancel(loop: Loop, project_id: int) -> str:
+def cancel(loop: WatchedLoop, project_id: int) -> str:
     """Raises Refused, or RoundError when the round ends at this very moment."""
     open_round = loop.rounds.open_round(project_id)
     if open_round is None:
@@ -43,7 +43,7 @@ def cancel(loop: Loop, project_id: int) -> str:
     return f"Round {asked.id} is asked to stop; that takes some seconds. The model in service stays."
 
 
-def roll_back(loop: Loop, project_id: int, version: str) -> str:
+def roll_back(loop: WatchedLoop, project_id: int, version: str) -> str:
     """Raises RegistryError when there is no such version, or it is damaged."""
     models = loop.registry.project(project_id)
     try:
@@ -69,7 +69,7 @@ def roll_back(loop: Loop, project_id: int, version: str) -> str:
 class PreLabelling:
     """Pre-labelling that a button began, one run a project at a time, in the background."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: WatchedLoop) -> None:
         self._loop = loop
         self._lock = threading.Lock()
         self._running: dict[int, threading.Thread] = {}

@@ -20,7 +20,7 @@ from labelloop.throttle import Throttle
 from trainer.dashboard import downloads, effort, label_errors, model, now, rounds
 from trainer.dashboard.actions import PreLabelling
 from trainer.dashboard.login import LoginError, TooManyAttempts, ask_label_studio
-from trainer.dashboard.loop import Loop, UnknownProject
+from trainer.dashboard.loop import UnknownProject, WatchedLoop
 from trainer.dashboard.pages import HERE, templates
 from trainer.dashboard.predictions import Looking
 from trainer.dashboard.security import (
@@ -42,7 +42,7 @@ AskWho = Callable[[str, str, str], str | None]
 Form = Annotated[dict[str, str], Depends(checked_form)]
 
 
-def create_app(loop: Loop, secret: str, ask_who: AskWho = ask_label_studio) -> FastAPI:
+def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studio) -> FastAPI:
     """The application.
 
     secret: signs the sessions. ask_who: Label Studio's URL, e-mail address and password to the user, or None.
@@ -80,7 +80,7 @@ def create_app(loop: Loop, secret: str, ask_who: AskWho = ask_label_studio) -> F
     return app
 
 
-def _add_login(app: FastAPI, loop: Loop, ask_who: AskWho, ended: EndedSessions) -> None:
+def _add_login(app: FastAPI, loop: WatchedLoop, ask_who: AskWho, ended: EndedSessions) -> None:
     throttle = Throttle()
 
     def form_page(
@@ -181,7 +181,7 @@ def main() -> int:
     settings = get_settings()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     try:
-        app = create_app(Loop.connect(settings), settings.secret("dashboard_secret"))
+        app = create_app(WatchedLoop.connect(settings), settings.secret("dashboard_secret"))
     except MissingSecret as error:
         log.error("%s", error)
         return 2

@@ -4,11 +4,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from labelloop.registry import ProjectModels, Registry
-from labelloop.studio import Studio
-from trainer.backend import Backend
-from trainer.env import TrainerSettings
-from trainer.rounds import Rounds
+from trainer.loop import Loop
 from trainer.status import ProjectStatus, Status, gather
 
 STATUS_S = 4.0
@@ -19,29 +15,13 @@ class UnknownProject(RuntimeError):
 
 
 @dataclass
-class Loop:
+class WatchedLoop(Loop):
     """Everything a page asks. Used by several threads."""
 
-    settings: TrainerSettings
-    studio: Studio
-    backend: Backend
     _status: Status | None = None
     _gathered_at: float = 0.0
     _titles: dict[int, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        self.rounds = Rounds(self.settings.rounds_dir)
-        self.registry = Registry(self.settings.models_dir)
-
-    @classmethod
-    def connect(cls, settings: TrainerSettings) -> "Loop":
-        """Raises MissingSecret."""
-        return cls(
-            settings,
-            Studio(settings.labelstudio_url, settings.secret("api_token")),
-            Backend(settings.mlbackend_url, settings.secret("backend_password")),
-        )
 
     def status(self) -> Status:
         """At most STATUS_S seconds old, however many pages ask."""
@@ -85,6 +65,3 @@ class Loop:
     def project_status(self, project_id: int) -> ProjectStatus | None:
         """None while Label Studio does not answer."""
         return next((p for p in self.status().projects if p.id == project_id), None)
-
-    def models(self, project_id: int) -> ProjectModels:
-        return self.registry.project(project_id)

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 
 from trainer.dashboard.charts import THEMES, Theme
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.security import csrf_token, user_of
 from trainer.display import duration, plural
 
@@ -59,8 +59,8 @@ templates.env.globals |= {"plural": plural, "navigation": NAVIGATION}
 templates.env.trim_blocks = templates.env.lstrip_blocks = True
 
 
-def loop_of(request: Request) -> Loop:
-    loop: Loop = request.app.state.loop
+def loop_of(request: Request) -> WatchedLoop:
+    loop: WatchedLoop = request.app.state.loop
     return loop
 
 
@@ -71,7 +71,7 @@ def theme_of(theme: str = "light") -> Theme:
 class View:
     """What a page's contents are gathered from. state: the parts of a dashboard that do things, app.state."""
 
-    def __init__(self, loop: Loop, project: int | None, state: Any) -> None:
+    def __init__(self, loop: WatchedLoop, project: int | None, state: Any) -> None:
         self.loop, self.project, self.state = loop, project, state
 
 
@@ -82,7 +82,7 @@ class Page(View):
         self,
         request: Request,
         user: Annotated[str, Depends(user_of)],
-        loop: Annotated[Loop, Depends(loop_of)],
+        loop: Annotated[WatchedLoop, Depends(loop_of)],
         project: int | None = None,
     ) -> None:
         super().__init__(loop, loop.choose(project), request.app.state)

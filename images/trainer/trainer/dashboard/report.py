@@ -17,7 +17,7 @@ from labelloop.images import ImageError
 from trainer.dashboard import effort, label_errors, model, now, predictions, rounds
 from trainer.dashboard.charts import THEMES, Theme
 from trainer.dashboard.errors import ReportError
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.pages import HERE, NAVIGATION, View, templates
 from trainer.dashboard.predictions import Looking
 from trainer.snapshot import SnapshotImage
@@ -90,7 +90,7 @@ def path_of(rounds_dir: Path, project_id: int, name: str | None) -> Path:
     return rounds_dir / FOLDER / (chosen if chosen.endswith(".html") else f"{chosen}.html")
 
 
-def look(loop: Loop, project_id: int, progress: Callable[[str], None]) -> None:
+def look(loop: WatchedLoop, project_id: int, progress: Callable[[str], None]) -> None:
     """Has the model in service look at the newest round's images, unless it did; the matrix, the worst images
     and the label errors need that. What goes wrong stands in the report.
     """
@@ -111,7 +111,7 @@ def look(loop: Loop, project_id: int, progress: Callable[[str], None]) -> None:
         looking.stop()
 
 
-def write(loop: Loop, project_id: int, path: Path) -> Path:
+def write(loop: WatchedLoop, project_id: int, path: Path) -> Path:
     """Writes the report, whole or not at all; returns its path.
 
     Raises:
@@ -121,7 +121,7 @@ def write(loop: Loop, project_id: int, path: Path) -> Path:
     return path
 
 
-def render(loop: Loop, project_id: int) -> str:
+def render(loop: WatchedLoop, project_id: int) -> str:
     """The report's HTML; raises ReportError."""
     view, standalone = _view(loop, project_id), Standalone(loop.settings.labelloop_home)
     try:
@@ -150,7 +150,7 @@ def render(loop: Loop, project_id: int) -> str:
     )
 
 
-def _view(loop: Loop, project_id: int) -> View:
+def _view(loop: WatchedLoop, project_id: int) -> View:
     """As the dashboard's pages have it, with nothing under way."""
     state = SimpleNamespace(
         pre_labelling=SimpleNamespace(problems={}), looking=Looking(loop), ledger=effort.Ledger(loop)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from trainer.dashboard import stored
 from trainer.dashboard.charts import Theme, chart
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.pages import Asked, ChartTheme, View
 from trainer.dashboard.stored import Contents
 from trainer.display import plural
@@ -45,7 +45,7 @@ class Point:
     promoted: bool
 
 
-def rows(loop: Loop, project_id: int) -> list[Row]:
+def rows(loop: WatchedLoop, project_id: int) -> list[Row]:
     """Newest first."""
     history = loop.rounds.history(project_id, stored.HISTORY)
     found: list[Row] = []
@@ -101,7 +101,7 @@ def _changes(before: Contents | None, now: Contents | None) -> list[str]:
     return words
 
 
-def _training(loop: Loop, round_: Round) -> list[str]:
+def _training(loop: WatchedLoop, round_: Round) -> list[str]:
     try:
         job = Job.load(loop.rounds.folder(round_.id))
     except (OSError, ValueError):

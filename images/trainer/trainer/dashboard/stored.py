@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from labelloop.registry import RegistryError
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 from trainer.evaluate import Evaluation
 from trainer.rounds import Round
 from trainer.snapshot import SNAPSHOT, Snapshot
@@ -61,7 +61,7 @@ def contents(folder: Path) -> Contents | None:
     return None if stamp is None else _contents(folder, stamp)
 
 
-def evaluations(loop: Loop, project_id: int, version: str) -> Iterator[Scored]:
+def evaluations(loop: WatchedLoop, project_id: int, version: str) -> Iterator[Scored]:
     """A version's, as candidate or as champion, newest round first."""
     try:
         made_by = loop.models(project_id).card(version).round
@@ -75,12 +75,12 @@ def evaluations(loop: Loop, project_id: int, version: str) -> Iterator[Scored]:
             yield Scored(round_, found.candidate)
 
 
-def newest_evaluation(loop: Loop, project_id: int, version: str) -> Scored | None:
+def newest_evaluation(loop: WatchedLoop, project_id: int, version: str) -> Scored | None:
     return next(evaluations(loop, project_id, version), None)
 
 
 def comparable_evaluations(
-    loop: Loop, project_id: int, versions: tuple[str, str]
+    loop: WatchedLoop, project_id: int, versions: tuple[str, str]
 ) -> tuple[Scored | None, Scored | None]:
     """Of the newest round that scored both on its hold-out; without one, the newest of each."""
     left, right = (list(evaluations(loop, project_id, version)) for version in versions)

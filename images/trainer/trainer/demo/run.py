@@ -104,9 +104,7 @@ def _pre_label_first(world: World, number: int, models: ProjectModels) -> None:
 
 
 def _follow(world: World, number: int) -> None:
-    follow_predictions(
-        world.studio, world.prelabeller, world.registry, world.settings.rounds_dir, number, world.display
-    )
+    follow_predictions(world, number, world.display)
 
 
 def _label(world: World, project: DemoProject, until: int, title: str, you: str) -> None:

@@ -8,13 +8,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from labelloop.registry import STARTING_VERSION, ProjectModels, Registry
-from labelloop.studio import Studio
+from labelloop.registry import STARTING_VERSION, ProjectModels
 from trainer import heartbeat
 from trainer.display import Display
-from trainer.env import TrainerSettings
-from trainer.prelabel import Prelabeller, progress_path
-from trainer.rounds import Round, RoundError, Rounds, State
+from trainer.loop import Loop
+from trainer.prelabel import progress_path
+from trainer.rounds import Round, RoundError, State
 from trainer.simulate.annotator import Work, correct
 from trainer.simulate.dataset import Dataset, TrueImage
 from trainer.simulate.errors import SimulationError
@@ -33,15 +32,10 @@ REQUESTED_BY = "labelloop simulate"
 ROUND_OVER = (State.PROMOTED, State.KEPT)
 
 
-@dataclass(frozen=True)
-class World:
+@dataclass
+class World(Loop):
     """What a simulation works with."""
 
-    settings: TrainerSettings
-    studio: Studio
-    rounds: Rounds
-    registry: Registry
-    prelabeller: Prelabeller
     display: Display
 
 
@@ -118,14 +112,7 @@ class Run:
     def _await_predictions(self, project: LabellingProject, models: ProjectModels) -> None:
         """Until every unlabelled task shows the champion's boxes."""
         world = self._world
-        follow_predictions(
-            world.studio,
-            world.prelabeller,
-            world.registry,
-            world.settings.rounds_dir,
-            project.id,
-            world.display,
-        )
+        follow_predictions(world, project.id, world.display)
         self._until(
             lambda: project.model_version() == models.champion(),
             SHOWN_WAIT_S,

@@ -12,19 +12,21 @@ from labelloop.studio import Studio
 from trainer import heartbeat
 from trainer.backend import Backend
 from trainer.dashboard.app import create_app
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 from trainer.env import TrainerSettings
 
 
 @pytest.fixture
-def loop(loop_settings: TrainerSettings, models: ProjectModels, studio: Studio, backend: Backend) -> Loop:
+def loop(
+    loop_settings: TrainerSettings, models: ProjectModels, studio: Studio, backend: Backend
+) -> WatchedLoop:
     """Project 1 with v0000 in service, a worker that lives, and no label yet."""
     heartbeat.beat(loop_settings.rounds_dir, {"1": "v0000"}, {})
-    return Loop(loop_settings, studio, backend)
+    return WatchedLoop(loop_settings, studio, backend)
 
 
 @pytest.fixture
-def app(loop: Loop) -> FastAPI:
+def app(loop: WatchedLoop) -> FastAPI:
     return create_app(loop, "a secret", ask_who)
 
 

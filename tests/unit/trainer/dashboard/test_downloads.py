@@ -14,7 +14,7 @@ from support.dashboard_data import finished_round
 from labelloop.registry import Card
 from trainer.dashboard import stored
 from trainer.dashboard.downloads import VERSION_FILES
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 
 
 def opened(client: TestClient, path: str) -> zipfile.ZipFile:
@@ -32,7 +32,7 @@ def test_before_the_first_round(client: TestClient) -> None:
     assert "There is none yet; the first round takes one." in page
 
 
-def test_a_version_is_its_three_files(client: TestClient, loop: Loop) -> None:
+def test_a_version_is_its_three_files(client: TestClient, loop: WatchedLoop) -> None:
     finished_round(loop, 25, stray=5, champion_stray=30)
     assert 'href="/downloads/v0001.zip?project=1"' in client.get("/downloads").text
     archive = opened(client, "/downloads/v0001.zip?project=1")
@@ -53,7 +53,9 @@ def test_nothing_else_can_be_had(client: TestClient, name: str) -> None:
     "format_name, expected",
     [("coco", "val.json"), ("yolo", "data.yaml"), ("voc", "ImageSets/Main/val.txt")],
 )
-def test_a_dataset_in_each_format(client: TestClient, loop: Loop, format_name: str, expected: str) -> None:
+def test_a_dataset_in_each_format(
+    client: TestClient, loop: WatchedLoop, format_name: str, expected: str
+) -> None:
     finished_round(loop, 10, stray=5, champion_stray=30)
     archive = opened(client, f"/rounds/1/dataset-{format_name}.zip?project=1")
     top = f"labelloop-1-round-1-{format_name}"
@@ -70,7 +72,7 @@ def test_a_dataset_in_each_format(client: TestClient, loop: Loop, format_name: s
     assert list(loop.settings.rounds_dir.glob(".dataset-*")) == []
 
 
-def test_a_dataset_that_is_not_there(client: TestClient, loop: Loop) -> None:
+def test_a_dataset_that_is_not_there(client: TestClient, loop: WatchedLoop) -> None:
     assert client.get("/rounds/1/dataset-coco.zip").status_code == 404
     loop.rounds.request(1, "a test")
     assert "has no snapshot" in client.get("/rounds/1/dataset-coco.zip").text
@@ -81,7 +83,7 @@ def test_a_dataset_that_is_not_there(client: TestClient, loop: Loop) -> None:
     assert list(loop.settings.rounds_dir.glob(".dataset-*")) == []
 
 
-def test_two_versions_side_by_side(client: TestClient, loop: Loop) -> None:
+def test_two_versions_side_by_side(client: TestClient, loop: WatchedLoop) -> None:
     finished_round(loop, 25, stray=5, champion_stray=30)
     judged = stored.judgement(loop.rounds.folder(1))
     assert judged is not None and judged.champion is not None
@@ -95,7 +97,7 @@ def test_two_versions_side_by_side(client: TestClient, loop: Loop) -> None:
 
 
 def test_versions_scored_on_other_images_are_said_to_be(
-    client: TestClient, loop: Loop, tmp_path: Path
+    client: TestClient, loop: WatchedLoop, tmp_path: Path
 ) -> None:
     finished_round(loop, 25, stray=12, champion_stray=30)
     finished_round(loop, 40, stray=3, champion_stray=12)

@@ -10,7 +10,7 @@ from support.shapes import LABEL_CONFIG
 
 from labelloop.labels import parse_label_config
 from trainer.dashboard.effort import Work, measure
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 from trainer.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
 
 CONFIG = parse_label_config(LABEL_CONFIG)
@@ -105,7 +105,7 @@ def test_the_page_shows_each_version(client: TestClient, fake_studio: FakeStudio
     assert "v0001" in client.get("/effort/accepted.svg").text
 
 
-def test_without_label_studio(client: TestClient, loop: Loop, fake_studio: FakeStudio) -> None:
+def test_without_label_studio(client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio) -> None:
     client.get("/")
     fake_studio.down = True
     page = client.get("/effort?project=1")

@@ -15,7 +15,7 @@ from labelloop.boxes import Boxes
 from labelloop.files import write_text
 from trainer.dashboard import predictions, stored
 from trainer.dashboard.label_errors import LEAST, ranked, suspects
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 from trainer.snapshot import Snapshot, SnapshotImage
 from trainer.split import Side
 
@@ -48,7 +48,7 @@ PLANTED = {
 
 
 @pytest.fixture
-def planted(loop: Loop) -> Snapshot:
+def planted(loop: WatchedLoop) -> Snapshot:
     """Round 1 of 25 images: v0001 sees what is there, four labels were then made wrong."""
     finished_round(loop, 25, stray=0, champion_stray=40)
     folder = loop.rounds.folder(1)
@@ -78,7 +78,7 @@ def test_it_leads_to_the_task(client: TestClient, planted: Snapshot) -> None:
     assert 'href="http://testserver:8080/projects/1/data?task=8"' in client.get("/label-errors").text
 
 
-def test_before_anything_was_looked_at(client: TestClient, loop: Loop) -> None:
+def test_before_anything_was_looked_at(client: TestClient, loop: WatchedLoop) -> None:
     assert "No round has scored the model" in words(client.get("/label-errors").text)
     finished_round(loop, 25, stray=5, champion_stray=30)
     page = client.get("/label-errors").text

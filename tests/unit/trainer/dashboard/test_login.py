@@ -12,7 +12,7 @@ from support.served import Handler, served
 from labelloop.throttle import WINDOW_S, Throttle
 from trainer.dashboard.app import create_app
 from trainer.dashboard.login import LoginError, ask_label_studio
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.security import SESSION_S, local_path
 from trainer.dashboard.sessions import EndedSessions
 
@@ -35,7 +35,7 @@ def test_a_stranger_is_led_to_the_login_and_back(stranger: TestClient) -> None:
     assert 'name="next" value="/do/retrain?project=1"' in page
 
 
-def test_a_strangers_button_does_nothing(stranger: TestClient, loop: Loop) -> None:
+def test_a_strangers_button_does_nothing(stranger: TestClient, loop: WatchedLoop) -> None:
     form = {"csrf": csrf(stranger, "/login")}
     assert stranger.post("/do/retrain", data=form).status_code == 401
     assert loop.rounds.open_rounds() == []
@@ -47,7 +47,9 @@ def test_the_right_password_opens_and_logging_out_closes(client: TestClient) -> 
     assert client.get("/").status_code == 303
 
 
-def test_a_stolen_session_ends_with_the_logout_also_after_a_restart(client: TestClient, loop: Loop) -> None:
+def test_a_stolen_session_ends_with_the_logout_also_after_a_restart(
+    client: TestClient, loop: WatchedLoop
+) -> None:
     stolen = {"Cookie": f"labelloop_dashboard={client.cookies['labelloop_dashboard']}"}
     thief = TestClient(client.app, follow_redirects=False)
     answer = thief.get("/", headers=stolen)
@@ -92,7 +94,7 @@ def test_a_wrong_password_does_not(stranger: TestClient, password: str) -> None:
     assert stranger.get("/").status_code == 303
 
 
-def test_a_forged_session_is_none(stranger: TestClient, loop: Loop) -> None:
+def test_a_forged_session_is_none(stranger: TestClient, loop: WatchedLoop) -> None:
     with TestClient(
         create_app(loop, "another secret", lambda *given: EMAIL), follow_redirects=False
     ) as other:
@@ -110,7 +112,7 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(stranger: TestCli
 @pytest.mark.parametrize("token", [None, "", "guessed", "ünicode"])
 @pytest.mark.parametrize("path", ["/do/retrain", "/do/rollback", "/logout"])
 def test_a_form_without_the_sessions_token_is_refused(
-    client: TestClient, loop: Loop, path: str, token: str | None
+    client: TestClient, loop: WatchedLoop, path: str, token: str | None
 ) -> None:
     answer = client.post(path, data={} if token is None else {"csrf": token})
     assert answer.status_code == 403
@@ -187,7 +189,7 @@ def test_nothing_but_the_pages_is_served(client: TestClient) -> None:
         assert client.get(path).status_code == 404
 
 
-def test_a_user_name_is_no_markup(loop: Loop) -> None:
+def test_a_user_name_is_no_markup(loop: WatchedLoop) -> None:
     name = '"><b>Zoë</b>@example.org'
     with TestClient(create_app(loop, "a secret", lambda *given: name), follow_redirects=False) as client:
         log_in(client)
@@ -241,7 +243,7 @@ def test_label_studio_is_asked(login_page: str) -> None:
     assert ask_label_studio(login_page, EMAIL, "wrong") is None
 
 
-def test_label_studios_own_throttle_is_passed_on(loop: Loop, login_page: str) -> None:
+def test_label_studios_own_throttle_is_passed_on(loop: WatchedLoop, login_page: str) -> None:
     with TestClient(
         create_app(loop, "a secret", lambda url, *given: ask_label_studio(login_page, *given))
     ) as client:
@@ -251,7 +253,7 @@ def test_label_studios_own_throttle_is_passed_on(loop: Loop, login_page: str) ->
     assert "Try again in 42 seconds" in answer.text
 
 
-def test_without_label_studio_nobody_can_log_in(loop: Loop) -> None:
+def test_without_label_studio_nobody_can_log_in(loop: WatchedLoop) -> None:
     with pytest.raises(LoginError, match=r"does not answer at http://127.0.0.1:9"):
         ask_label_studio("http://127.0.0.1:9", EMAIL, PASSWORD)
 

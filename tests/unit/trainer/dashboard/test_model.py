@@ -16,14 +16,14 @@ from labelloop.files import write_text
 from trainer.dashboard import agreement, predictions, stored
 from trainer.dashboard.agreement import Kind
 from trainer.dashboard.curves import effect, precision_recall
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 from trainer.evaluate import match
 
 STRAY = 8
 
 
 @pytest.fixture
-def looked_at(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> predictions.Predictions:
+def looked_at(loop: WatchedLoop, monkeypatch: pytest.MonkeyPatch) -> predictions.Predictions:
     """Round 1 has promoted v0001, which has then looked at the round's images."""
     finished_round(loop, 30, stray=STRAY, champion_stray=30)
     folder = loop.rounds.folder(1)
@@ -47,7 +47,7 @@ def test_bad_input(client: TestClient, query: str, status: int) -> None:
     assert client.get(f"/model?project=1&{query}").status_code == status
 
 
-def test_each_label_has_its_stored_score(client: TestClient, loop: Loop) -> None:
+def test_each_label_has_its_stored_score(client: TestClient, loop: WatchedLoop) -> None:
     finished_round(loop, 30, stray=STRAY, champion_stray=30)
     judged = stored.judgement(loop.rounds.folder(1))
     assert judged is not None and judged.champion is not None
@@ -59,7 +59,7 @@ def test_each_label_has_its_stored_score(client: TestClient, loop: Loop) -> None
     assert "Model v0001" in words(client.get("/model").text)  # the one in service
 
 
-def test_a_score_says_on_which_images_it_was_made(client: TestClient, loop: Loop) -> None:
+def test_a_score_says_on_which_images_it_was_made(client: TestClient, loop: WatchedLoop) -> None:
     """The hold-out has grown since v0001 was promoted: both pages show both of its scores, and say so."""
     finished_round(loop, 25, stray=3, champion_stray=40)
     first = loop.models(1).card("v0001").metrics
@@ -79,7 +79,7 @@ def test_a_score_says_on_which_images_it_was_made(client: TestClient, loop: Loop
         assert f"Hold-out mAP at promotion {first['mAP']:.3f} on 5 images, in round 1;" in shown
 
 
-def test_the_threshold_counts_as_a_person_would(loop: Loop) -> None:
+def test_the_threshold_counts_as_a_person_would(loop: WatchedLoop) -> None:
     """Found, missed and spurious boxes at a score, against counting overlaps one by one."""
     snapshot = snapshot_of(loop, 40)
     guesser = Guesser.of(loop, snapshot, "v0001", STRAY)
@@ -98,7 +98,7 @@ def test_the_threshold_counts_as_a_person_would(loop: Loop) -> None:
             assert (got.found, got.missed, got.spurious) == (hits, truths - hits, shown - hits)
 
 
-def test_the_curve_ends_at_the_recall_of_all_boxes(loop: Loop) -> None:
+def test_the_curve_ends_at_the_recall_of_all_boxes(loop: WatchedLoop) -> None:
     snapshot = snapshot_of(loop, 40)
     guesser = Guesser.of(loop, snapshot, "v0001", STRAY)
     matches = match(snapshot.classes, snapshot.images, [guesser._guess(image) for image in snapshot.images])
@@ -115,7 +115,7 @@ def test_the_curve_ends_at_the_recall_of_all_boxes(loop: Loop) -> None:
         assert np.mean(sampled) == pytest.approx(found.average_precision_50())
 
 
-def test_the_slider_works_without_scripts_and_with(client: TestClient, loop: Loop) -> None:
+def test_the_slider_works_without_scripts_and_with(client: TestClient, loop: WatchedLoop) -> None:
     finished_round(loop, 30, stray=STRAY, champion_stray=30)
     judged = stored.judgement(loop.rounds.folder(1))
     assert judged is not None
@@ -130,14 +130,14 @@ def test_the_slider_works_without_scripts_and_with(client: TestClient, loop: Loo
     )
 
 
-def test_the_curves_are_drawn(client: TestClient, loop: Loop) -> None:
+def test_the_curves_are_drawn(client: TestClient, loop: WatchedLoop) -> None:
     finished_round(loop, 30, stray=STRAY, champion_stray=30)
     drawn = client.get("/model/precision-recall.svg?version=v0001&theme=dark").text
     assert "ball" in drawn and "crate" in drawn and "recall" in drawn
 
 
 def test_the_matrix_and_the_worst_images(
-    client: TestClient, loop: Loop, looked_at: predictions.Predictions
+    client: TestClient, loop: WatchedLoop, looked_at: predictions.Predictions
 ) -> None:
     html = client.get("/model?version=v0001").text
     judged, snapshot = stored.judgement(loop.rounds.folder(1)), stored.snapshot(loop.rounds.folder(1))
@@ -156,7 +156,7 @@ def test_the_matrix_and_the_worst_images(
     assert html.count('<svg class="boxes"') == 2 * len(tasks) > 0
 
 
-def test_the_worst_image_comes_first(client: TestClient, loop: Loop) -> None:
+def test_the_worst_image_comes_first(client: TestClient, loop: WatchedLoop) -> None:
     finished_round(loop, 30, stray=0, champion_stray=30)
     folder = loop.rounds.folder(1)
     snapshot = stored.snapshot(folder)
@@ -173,7 +173,7 @@ def test_the_worst_image_comes_first(client: TestClient, loop: Loop) -> None:
     assert page.count("Task ") == 2
 
 
-def test_images_are_upright_and_small(client: TestClient, loop: Loop) -> None:
+def test_images_are_upright_and_small(client: TestClient, loop: WatchedLoop) -> None:
     finished_round(loop, 10, stray=0, champion_stray=30)
     answer = client.get("/rounds/1/images/3.jpg?project=1")
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/jpeg")
@@ -186,7 +186,7 @@ def test_images_are_upright_and_small(client: TestClient, loop: Loop) -> None:
 
 
 def test_looking_is_asked_for_by_a_button_and_says_why_it_fails(
-    client: TestClient, app: FastAPI, loop: Loop, child_processes: None
+    client: TestClient, app: FastAPI, loop: WatchedLoop, child_processes: None
 ) -> None:
     """The made version's weights are no real ones."""
     finished_round(loop, 10, stray=0, champion_stray=40)

@@ -14,7 +14,7 @@ from support.versions import add_version
 
 from labelloop.registry import ProjectModels
 from trainer import heartbeat
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 from trainer.rounds import State
 
 
@@ -38,7 +38,7 @@ def test_counts_are_label_studios(client: TestClient, fake_studio: FakeStudio) -
 
 
 def test_what_is_wrong_is_said(
-    client: TestClient, loop: Loop, fake_studio: FakeStudio, fake_backend: FakeBackend
+    client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio, fake_backend: FakeBackend
 ) -> None:
     fake_backend.down = fake_studio.down = True
     heartbeat.beat(loop.settings.rounds_dir, {"1": "v0000"}, {"import": "<disk> is full"})
@@ -49,7 +49,7 @@ def test_what_is_wrong_is_said(
     assert "Label Studio does not say how many." in page
 
 
-def test_an_open_round_is_followed(client: TestClient, loop: Loop) -> None:
+def test_an_open_round_is_followed(client: TestClient, loop: WatchedLoop) -> None:
     round_, _ = loop.rounds.request(1, "a test")
     loop.rounds.move(round_.id, State.SNAPSHOTTING, labelled=12)
     loop.rounds.move(round_.id, State.TRAINING)
@@ -67,7 +67,7 @@ def test_an_open_round_is_followed(client: TestClient, loop: Loop) -> None:
     assert "<html" not in part
 
 
-def test_the_loss_curve_is_drawn_in_both_themes(client: TestClient, loop: Loop) -> None:
+def test_the_loss_curve_is_drawn_in_both_themes(client: TestClient, loop: WatchedLoop) -> None:
     loop.rounds.request(1, "a test")
     write_metrics(loop.rounds.folder(1), 37)
     drawn = {}
@@ -81,7 +81,7 @@ def test_the_loss_curve_is_drawn_in_both_themes(client: TestClient, loop: Loop) 
     assert client.get("/rounds/9/loss.svg").status_code == 404
 
 
-def test_a_round_taken_up_again_has_one_loss_an_iteration(client: TestClient, loop: Loop) -> None:
+def test_a_round_taken_up_again_has_one_loss_an_iteration(client: TestClient, loop: WatchedLoop) -> None:
     loop.rounds.request(1, "a test")
     folder = loop.rounds.folder(1)
     folder.mkdir(parents=True)
@@ -92,7 +92,7 @@ def test_a_round_taken_up_again_has_one_loss_an_iteration(client: TestClient, lo
     assert "1 5.000 2 4.750 3 4.333" in words(client.get("/live").text)
 
 
-def test_a_failed_round_says_why(client: TestClient, loop: Loop) -> None:
+def test_a_failed_round_says_why(client: TestClient, loop: WatchedLoop) -> None:
     loop.rounds.request(1, "a test")
     loop.rounds.move(1, State.FAILED, error="no image <can> be read")
     page = client.get("/").text
@@ -101,7 +101,7 @@ def test_a_failed_round_says_why(client: TestClient, loop: Loop) -> None:
 
 
 def test_each_project_has_its_page(
-    client: TestClient, loop: Loop, fake_studio: FakeStudio, tmp_path: Path
+    client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio, tmp_path: Path
 ) -> None:
     fake_studio.add_project(2, LABEL_CONFIG.replace("ball", "Bär 🐻"))["title"] = "Bären & 熊"
     add_version(loop.models(2), tmp_path / "two")
@@ -122,7 +122,7 @@ def test_a_project_that_is_not_there(client: TestClient, query: str, status: int
     assert client.get(f"/?project={query}").status_code == status
 
 
-def test_without_any_project(client: TestClient, loop: Loop, fake_studio: FakeStudio) -> None:
+def test_without_any_project(client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio) -> None:
     fake_studio.projects.clear()
     for path in loop.settings.models_dir.iterdir():
         path.rename(loop.settings.models_dir / ".gone")
@@ -133,27 +133,27 @@ def test_without_any_project(client: TestClient, loop: Loop, fake_studio: FakeSt
     assert client.get("/do/retrain").status_code == 404
 
 
-def test_looking_at_a_button_changes_nothing(client: TestClient, loop: Loop) -> None:
+def test_looking_at_a_button_changes_nothing(client: TestClient, loop: WatchedLoop) -> None:
     for name in ("retrain", "cancel", "predict", "rollback"):
         assert client.get(f"/do/{name}?project=1").status_code == 200
     assert client.get("/do/nothing").status_code == 404
     assert loop.rounds.history(1) == []
 
 
-def test_retrain_then_join(client: TestClient, loop: Loop) -> None:
+def test_retrain_then_join(client: TestClient, loop: WatchedLoop) -> None:
     assert "Round 1 requested." in press(client, "retrain")
     assert loop.rounds.get(1).requested_by == f"dashboard, {EMAIL}"
     assert "Round 1 is open already (requested)" in press(client, "retrain")
     assert "open already" not in client.get("/").text  # said once
 
 
-def test_retrain_without_a_worker(client: TestClient, loop: Loop) -> None:
+def test_retrain_without_a_worker(client: TestClient, loop: WatchedLoop) -> None:
     (loop.settings.rounds_dir / "worker.json").unlink()
     assert "the trainer does not run: the worker has not started yet" in press(client, "retrain")
     assert loop.rounds.history(1) == []
 
 
-def test_cancel(client: TestClient, loop: Loop) -> None:
+def test_cancel(client: TestClient, loop: WatchedLoop) -> None:
     assert "No round is open" in press(client, "cancel")
     loop.rounds.request(1, "a test")
     assert "Round 1 cancelled before it began." in press(client, "cancel")
@@ -205,7 +205,7 @@ def test_roll_back_mends_a_damaged_pointer(client: TestClient, models: ProjectMo
     assert "In service: v0000, before: none." in press(client, "rollback", version="v0000")
 
 
-def test_links_lead_to_label_studios_public_address(client: TestClient, loop: Loop) -> None:
+def test_links_lead_to_label_studios_public_address(client: TestClient, loop: WatchedLoop) -> None:
     assert 'href="http://testserver:8080' in client.get("/").text
     loop.settings.public_url = "https://labels.example"
     page = client.get("/").text

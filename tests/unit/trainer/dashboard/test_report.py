@@ -13,7 +13,7 @@ from support.fake_studio import FakeStudio
 from labelloop.detector import Detector
 from trainer.dashboard import predictions, report, stored
 from trainer.dashboard.errors import ReportError
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 
 PAGES = ("/live", "/rounds", "/model", "/effort", "/label-errors")
 FIGURES = re.compile(r"<(table|dl|ol)\b.*?</\1>", re.DOTALL)
@@ -40,7 +40,7 @@ def said(html: str) -> str:
 
 
 @pytest.fixture
-def looked_at(loop: Loop, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch) -> Loop:
+def looked_at(loop: WatchedLoop, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch) -> WatchedLoop:
     """Two rounds; v0001 of the first is in service and has looked at the images of the second."""
     finished_round(loop, 25, stray=3, champion_stray=40)
     finished_round(loop, 30, stray=40, champion_stray=12)
@@ -56,7 +56,7 @@ def looked_at(loop: Loop, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPat
     return loop
 
 
-def test_it_has_every_figure_of_the_pages(client: TestClient, looked_at: Loop) -> None:
+def test_it_has_every_figure_of_the_pages(client: TestClient, looked_at: WatchedLoop) -> None:
     written = said(report.render(looked_at, 1))
     for page in PAGES:
         figures = [said(match[0]) for match in FIGURES.finditer(client.get(f"{page}?project=1").text)]
@@ -65,7 +65,7 @@ def test_it_has_every_figure_of_the_pages(client: TestClient, looked_at: Loop) -
             assert shown in written, page
 
 
-def test_it_asks_for_nothing_and_does_nothing(looked_at: Loop) -> None:
+def test_it_asks_for_nothing_and_does_nothing(looked_at: WatchedLoop) -> None:
     elements = Elements(report.render(looked_at, 1))
     assert {tag for tag, _ in elements.found}.isdisjoint(
         {"script", "form", "link", "iframe", "object", "base"}
@@ -76,7 +76,7 @@ def test_it_asks_for_nothing_and_does_nothing(looked_at: Loop) -> None:
     assert any(a.startswith("data:image/jpeg") for a in addresses)
 
 
-def test_ids_are_unique_and_references_lead_to_them(looked_at: Loop) -> None:
+def test_ids_are_unique_and_references_lead_to_them(looked_at: WatchedLoop) -> None:
     elements = Elements(report.render(looked_at, 1))
     ids = elements.values("id")
     assert sorted(ids) == sorted(set(ids))
@@ -85,7 +85,7 @@ def test_ids_are_unique_and_references_lead_to_them(looked_at: Loop) -> None:
 
 
 def test_a_picture_is_in_it_once_and_what_is_too_much_is_left_out(
-    looked_at: Loop, monkeypatch: pytest.MonkeyPatch
+    looked_at: WatchedLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures = [
         a for a in Elements(report.render(looked_at, 1)).values("href") if a.startswith("data:image/jpeg")
@@ -97,7 +97,7 @@ def test_a_picture_is_in_it_once_and_what_is_too_much_is_left_out(
     assert f"{len(pictures) - 1} pictures are left out" in words(small)
 
 
-def test_a_report_that_fails_leaves_the_one_before(looked_at: Loop) -> None:
+def test_a_report_that_fails_leaves_the_one_before(looked_at: WatchedLoop) -> None:
     path = report.path_of(looked_at.settings.rounds_dir, 1, "june")
     assert path == looked_at.settings.rounds_dir / "reports" / "june.html"
     report.write(looked_at, 1, path)
@@ -114,13 +114,13 @@ def test_only_a_plain_name_is_taken(name: str, tmp_path: Path) -> None:
         report.path_of(tmp_path, 1, name)
 
 
-def test_before_anything_is_there(loop: Loop) -> None:
+def test_before_anything_is_there(loop: WatchedLoop) -> None:
     written = words(report.render(loop, 1))
     assert "No round has scored this version on the hold-out yet." in written
     assert "Nothing is labelled yet." in written
 
 
-def test_looking_first_says_why_it_could_not(loop: Loop, child_processes: None) -> None:
+def test_looking_first_says_why_it_could_not(loop: WatchedLoop, child_processes: None) -> None:
     finished_round(loop, 25, stray=3, champion_stray=40)
     (loop.rounds.folder(1) / "snapshot.json").unlink()
     with pytest.raises(ReportError, match=r"v0001 could not look at the images: failed: .*snapshot\.json"):

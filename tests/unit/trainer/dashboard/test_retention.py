@@ -5,7 +5,7 @@ from fastapi.testclient import TestClient
 from support.dashboard import words
 from support.dashboard_data import finished_round
 
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 from trainer.retention import Retention
 from trainer.rounds import State
 
@@ -14,7 +14,7 @@ VERSION_GONE = "removed by retention (KEEP_VERSIONS)"
 
 
 @pytest.fixture
-def pruned(loop: Loop) -> Loop:
+def pruned(loop: WatchedLoop) -> WatchedLoop:
     """Rounds 1 and 2, which made v0001 and v0002; round 1 has lost its data, v0001 its weights."""
     finished_round(loop, 25, stray=5, champion_stray=30)
     finished_round(loop, 30, stray=5, champion_stray=30)
@@ -27,7 +27,7 @@ def pruned(loop: Loop) -> Loop:
     return loop
 
 
-def test_the_rounds_keep_scores_and_verdict(client: TestClient, pruned: Loop) -> None:
+def test_the_rounds_keep_scores_and_verdict(client: TestClient, pruned: WatchedLoop) -> None:
     page = words(client.get("/rounds?project=1").text)
     assert page.count(ROUND_GONE) == 1
     for number in (1, 2):
@@ -38,7 +38,7 @@ def test_the_rounds_keep_scores_and_verdict(client: TestClient, pruned: Loop) ->
 
 
 def test_a_removed_version_keeps_its_page_and_says_why_it_cannot_look(
-    client: TestClient, pruned: Loop
+    client: TestClient, pruned: WatchedLoop
 ) -> None:
     page = client.get("/model?project=1&version=v0001").text
     assert f"The weights of v0001 were {VERSION_GONE}." in words(page)
@@ -47,12 +47,12 @@ def test_a_removed_version_keeps_its_page_and_says_why_it_cannot_look(
     assert client.get("/compare?project=1&left=v0001&right=v0002").status_code == 200
 
 
-def test_a_version_whose_round_lost_its_snapshot_says_so(client: TestClient, pruned: Loop) -> None:
+def test_a_version_whose_round_lost_its_snapshot_says_so(client: TestClient, pruned: WatchedLoop) -> None:
     page = words(client.get("/model?project=1&version=v0000").text)
     assert f"The snapshot of round 1 was {ROUND_GONE}." in page
 
 
-def test_downloads_name_what_is_gone(client: TestClient, pruned: Loop) -> None:
+def test_downloads_name_what_is_gone(client: TestClient, pruned: WatchedLoop) -> None:
     assert "round 1, v0001" in words(client.get("/downloads?project=1").text)
     for path, why in (
         ("/downloads/v0001.zip?project=1", VERSION_GONE),
@@ -64,6 +64,6 @@ def test_downloads_name_what_is_gone(client: TestClient, pruned: Loop) -> None:
     assert client.get("/downloads/v0002.zip?project=1").status_code == 200
 
 
-def test_the_other_pages_go_on(client: TestClient, pruned: Loop) -> None:
+def test_the_other_pages_go_on(client: TestClient, pruned: WatchedLoop) -> None:
     for page in ("", "effort", "label-errors"):
         assert client.get(f"/{page}?project=1").status_code == 200

@@ -6,7 +6,7 @@ from support.dashboard_data import finished_round, relabelled, snapshot_of
 
 from labelloop.files import write_text
 from trainer.dashboard import rounds, stored
-from trainer.dashboard.loop import Loop
+from trainer.dashboard.loop import WatchedLoop
 from trainer.rounds import State
 
 
@@ -15,7 +15,7 @@ def test_before_the_first_round(client: TestClient) -> None:
     assert client.get("/rounds/scores.svg?project=1").status_code == 200
 
 
-def test_scores_intervals_and_verdicts_are_the_stored_ones(client: TestClient, loop: Loop) -> None:
+def test_scores_intervals_and_verdicts_are_the_stored_ones(client: TestClient, loop: WatchedLoop) -> None:
     first = finished_round(loop, 25, stray=5, champion_stray=30)
     second = finished_round(loop, 30, stray=20, champion_stray=5)
     assert (first.state, second.state) == (State.PROMOTED, State.KEPT)
@@ -36,7 +36,7 @@ def test_scores_intervals_and_verdicts_are_the_stored_ones(client: TestClient, l
     ]
 
 
-def test_what_changed_names_relabelled_images_and_labels(loop: Loop) -> None:
+def test_what_changed_names_relabelled_images_and_labels(loop: WatchedLoop) -> None:
     folders = []
     for round_id, snapshot in ((1, snapshot_of(loop, 10)), (2, relabelled(snapshot_of(loop, 9)))):
         loop.rounds.request(1, "a test")
@@ -53,7 +53,7 @@ def test_what_changed_names_relabelled_images_and_labels(loop: Loop) -> None:
     )
 
 
-def test_a_failed_round_and_a_damaged_file_are_told(client: TestClient, loop: Loop) -> None:
+def test_a_failed_round_and_a_damaged_file_are_told(client: TestClient, loop: WatchedLoop) -> None:
     loop.rounds.request(1, "a <b>test</b>")
     write_text(loop.rounds.folder(1) / "evaluation.json", '{"candidate": 1')
     write_text(loop.rounds.folder(1) / "snapshot.json", "[]")
@@ -63,6 +63,6 @@ def test_a_failed_round_and_a_damaged_file_are_told(client: TestClient, loop: Lo
     assert "No candidate has a score yet." in page
 
 
-def test_another_projects_rounds_are_not_shown(client: TestClient, loop: Loop) -> None:
+def test_another_projects_rounds_are_not_shown(client: TestClient, loop: WatchedLoop) -> None:
     loop.rounds.request(2, "somebody else")
     assert "somebody else" not in client.get("/rounds?project=1").text

@@ -1,0 +1,32 @@
+"""What a container's health check asks of a server of ours, every few seconds: the standard library alone."""
+
+import json
+import os
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+
+TIMEOUT_S = 4.0
+
+
+class Unanswered(RuntimeError):
+    """The server does not answer, or not with a report; the message names it and its address."""
+
+
+def health(setting: str, otherwise: str, name: str) -> tuple[int, dict[str, Any]]:
+    """Status and report of GET /health of the server `name`.
+
+    setting: the variable of the environment with the address it listens on; `otherwise` where there is none.
+
+    Raises:
+        Unanswered.
+    """
+    host, _, port = os.environ.get(setting, otherwise).rpartition(":")
+    if host in ("", "0.0.0.0", "::", "[::]"):
+        host = "127.0.0.1"
+    try:
+        connection = HTTPConnection(host, int(port), timeout=TIMEOUT_S)
+        connection.request("GET", "/health")
+        answer = connection.getresponse()
+        return answer.status, dict(json.loads(answer.read()))
+    except (OSError, HTTPException, ValueError, TypeError) as error:
+        raise Unanswered(f"the {name} does not answer on {host}:{port}: {error!r}") from error

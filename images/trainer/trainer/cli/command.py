@@ -1,0 +1,88 @@
+"""What every command has: its registration, its expected errors as one line, the choice of a project."""
+
+import functools
+from collections.abc import Callable
+from typing import Annotated, ParamSpec, TypeVar
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+
+from labelloop.labels import LabelConfigError
+from labelloop.registry import RegistryError
+from labelloop.settings import MissingSecret
+from labelloop.studio import StudioError
+from trainer.backend import BackendError
+from trainer.dashboard.errors import ReportError
+from trainer.env import get_settings
+from trainer.export import ExportError
+from trainer.importer import ImportFailed
+from trainer.locks import Busy
+from trainer.loop import Loop
+from trainer.prelabel import PredictionsLost
+from trainer.projects import NoProject
+from trainer.rounds import RoundError
+from trainer.simulate.errors import DatasetError, OptionError, SimulationError
+from trainer.snapshot import SnapshotError
+from trainer.split import SplitError
+from trainer.watch import WorkerGone
+
+FAILED = 1
+EXPECTED = (
+    StudioError,
+    BackendError,
+    RegistryError,
+    RoundError,
+    NoProject,
+    MissingSecret,
+    LabelConfigError,
+    PredictionsLost,
+    ImportFailed,
+    SnapshotError,
+    SplitError,
+    ExportError,
+    ReportError,
+    WorkerGone,
+    Busy,
+    OptionError,
+    DatasetError,
+    SimulationError,
+    OSError,
+)
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+ProjectOption = Annotated[
+    int | None, typer.Option("--project", help="Label Studio's project id; needed with several.")
+]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def fail(message: str) -> typer.Exit:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {escape(message)}")
+    return typer.Exit(FAILED)
+
+
+def command(function: Callable[P, R]) -> Callable[P, R]:
+    """Registers a command whose expected errors become one line on stderr and exit status 1."""
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except EXPECTED as error:
+            raise fail(str(error)) from None
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, e['loc'])).upper()}={e['input']!r}: {e['msg']}" for e in error.errors()
+            )
+            raise fail(f"settings: {problems}") from None
+
+    return app.command(name=function.__name__.rstrip("_"))(guarded)
+
+
+def connect() -> Loop:
+    """Raises MissingSecret."""
+    return Loop.connect(get_settings())

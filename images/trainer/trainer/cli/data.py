@@ -1,0 +1,109 @@
+"""Images in, boxes on them, datasets out."""
+
+import tempfile
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainer import render
+from trainer.cli.command import ProjectOption, command, connect
+from trainer.display import Display, plural
+from trainer.importer import ImageIndex, Importer
+from trainer.locks import Busy, snapshotting
+from trainer.projects import choose, detection_projects
+from trainer.watch import follow_predictions, show_progress
+
+IMPORT_WAIT_S = 30.0
+
+
+@command
+def predict(project: ProjectOption = None) -> None:
+    """Give every unlabelled image the champion's boxes, now."""
+    loop = connect()
+    chosen = loop.project(project)
+    with Display() as display:
+        try:
+            stored = loop.prelabeller().run(
+                chosen, on_progress=lambda progress: show_progress(progress, display)
+            )
+            display.finish()
+            display.say(
+                f"{plural(stored, 'image')} pre-labelled."
+                if stored
+                else "Every unlabelled image has the champion's boxes."
+            )
+        except Busy:
+            display.say("The worker is at it already.")
+            try:
+                follow_predictions(loop, chosen["id"], display)
+            except KeyboardInterrupt:
+                display.say("Detached: pre-labelling goes on.")
+        except KeyboardInterrupt:
+            display.say("Stopped here; the worker goes on with the rest.")
+
+
+@command
+def import_() -> None:
+    """Make tasks of new images in volumes/images, now."""
+    loop = connect()
+    index = ImageIndex(loop.settings.rounds_dir, loop.settings.images_dir)
+    importer = Importer(index, loop.studio, loop.settings.rounds_dir)
+    wanted = loop.settings.project
+    projects = detection_projects(loop.studio)
+    ids = [choose(projects, wanted)["id"]] if wanted is not None else [p["id"] for p in projects]
+    made = importer.run(ids, wait_s=IMPORT_WAIT_S, force=True)
+    with Display() as display:
+        while left := index.check(1.0):
+            display.update("checking images", 0.0, None, f"{left} left")
+        display.finish()
+        if importer.waiting:
+            display.say("Label Studio is importing already; what is new follows by itself.")
+        display.say(f"{plural(made, 'new image')}." if made else "No new images.")
+        render.problems(index.problems(), display.console)
+
+
+class Format(StrEnum):
+    COCO = "coco"
+    YOLO = "yolo"
+    VOC = "voc"
+
+
+@command
+def export(
+    format_: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.COCO,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder; by default below volumes/rounds/export.")
+    ] = None,
+    project: ProjectOption = None,
+) -> None:
+    """Write the labels so far as a dataset."""
+    from trainer.export import export as write
+    from trainer.snapshot import take
+
+    loop = connect()
+    chosen = loop.project(project)
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = out or loop.settings.rounds_dir / "exports" / f"{chosen['id']}-{format_}-{stamp}"
+    with (
+        Display() as display,
+        tempfile.TemporaryDirectory() as scratch,
+        snapshotting(loop.settings.rounds_dir),
+    ):
+        snapshot = take(
+            loop.studio,
+            chosen["id"],
+            loop.settings,
+            Path(scratch),
+            lambda f, text: display.update("reading labels", f, None, text),
+        )
+        display.update("writing", 0.0, None, f"{snapshot.labelled} images")
+        write(snapshot, format_, folder, loop.settings)
+        display.finish()
+        left_out = f"; {len(snapshot.skipped)} could not be used, see skipped.txt" if snapshot.skipped else ""
+        display.say(
+            f"{plural(snapshot.labelled, 'image')} with {plural(snapshot.boxes, 'box', 'boxes')} "
+            f"as {format_} in {loop.shown(folder)}{left_out}"
+        )

@@ -1,0 +1,114 @@
+"""Rounds and versions: start one, cancel it, list what came of them, go back."""
+
+import time
+
+from labelloop.registry import RegistryError
+from trainer import render
+from trainer.cli.command import ProjectOption, command, connect, fail
+from trainer.display import Display, make_console, plural
+from trainer.loop import Loop
+from trainer.rounds import Round, State
+from trainer.watch import follow_predictions, follow_round, require_worker
+
+CANCEL_WAIT_S = 60.0
+SERVING_WAIT_S = 30.0
+
+
+@command
+def retrain(project: ProjectOption = None) -> None:
+    """Train on the labels so far; shows the round until its verdict and the new pre-labels."""
+    loop = connect()
+    chosen = loop.project(project)
+    require_worker(loop.settings.rounds_dir)
+    round_, joined = loop.rounds.request(chosen["id"], "make retrain")
+    with Display() as display:
+        doing = f"is open ({round_.state}); joining it" if joined else "requested"
+        display.say(f"Round {round_.id} of project {chosen['id']} ({chosen['title']}) {doing}.")
+        try:
+            round_ = follow_round(loop.rounds, round_, display)
+            _say_verdict(loop, round_, display)
+            if round_.state == State.PROMOTED:
+                follow_predictions(loop, chosen["id"], display)
+        except KeyboardInterrupt:
+            if round_.closed:
+                display.say("Detached: pre-labelling goes on.")
+            else:
+                display.say(
+                    f"Detached: round {round_.id} goes on. `make retrain` shows it again, "
+                    "`make cancel` cancels it."
+                )
+
+
+def _say_verdict(loop: Loop, round_: Round, display: Display) -> None:
+    log = loop.shown(loop.rounds.folder(round_.id) / "log.txt")
+    if round_.state == State.FAILED:
+        raise fail(f"round {round_.id} failed: {round_.error}\nIts log is {log}")
+    if round_.state == State.CANCELLED:
+        raise fail(f"round {round_.id}: {round_.verdict or 'cancelled'}")
+    display.say(round_.verdict or str(round_.state))
+
+
+@command
+def cancel(project: ProjectOption = None) -> None:
+    """Cancel the open round."""
+    loop = connect()
+    chosen = loop.project(project)
+    round_ = loop.rounds.open_round(chosen["id"])
+    with Display() as display:
+        if round_ is None:
+            display.say(f"Project {chosen['id']} ({chosen['title']}) has no open round.")
+            return
+        round_ = loop.rounds.cancel(round_.id)
+        deadline = time.monotonic() + CANCEL_WAIT_S
+        while not round_.closed:
+            require_worker(loop.settings.rounds_dir)
+            if time.monotonic() > deadline:
+                raise fail(f"round {round_.id} has not stopped after {CANCEL_WAIT_S:.0f} s; see `make logs`")
+            display.update("cancelling", round_.stage_progress, None, f"round {round_.id} is {round_.state}")
+            time.sleep(0.5)
+            round_ = loop.rounds.get(round_.id)
+        display.finish()
+        display.say(f"Round {round_.id}: {round_.verdict or round_.error or round_.state}")
+
+
+@command
+def models(project: ProjectOption = None) -> None:
+    """Every version of the model, oldest first."""
+    loop = connect()
+    chosen = loop.project(project)
+    render.models(loop.models(chosen["id"]), chosen["title"], make_console())
+
+
+@command
+def rollback(version: str, project: ProjectOption = None) -> None:
+    """Put VERSION in service."""
+    loop = connect()
+    chosen = loop.project(project)
+    versions = loop.models(chosen["id"])
+    before = _champion(loop, chosen["id"])
+    with Display() as display:
+        if before == version:
+            display.say(f"{version} is in service already.")
+            return
+        versions.check(version)
+        versions.promote(version)
+        display.say(f"Champion of project {chosen['id']} ({chosen['title']}): {before or 'none'} → {version}")
+        open_round = loop.rounds.open_round(chosen["id"])
+        if open_round is not None:
+            display.say(
+                f"Round {open_round.id} is {open_round.state}; its candidate will be compared with {version}."
+            )
+        loop.backend.wait_for(chosen["id"], version, SERVING_WAIT_S, lambda: False)
+        missing = loop.prelabeller().missing(chosen["id"], version)
+        display.say(
+            f"The backend serves it. {plural(missing, 'unlabelled image')} will get boxes in the background."
+            if missing
+            else "The backend serves it, and every unlabelled image has its boxes."
+        )
+
+
+def _champion(loop: Loop, project_id: int) -> str | None:
+    try:
+        return loop.models(project_id).champion()
+    except RegistryError:
+        return None

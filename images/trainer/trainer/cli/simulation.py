@@ -1,0 +1,53 @@
+"""A simulated person on a dataset whose truth is known."""
+
+from typing import Annotated
+
+import typer
+
+from trainer.cli.command import command, connect
+from trainer.display import Display
+from trainer.simulate.options import Costs, Options, numbers, predicted_values, words
+from trainer.watch import require_worker
+
+
+@command
+def simulate(
+    name: Annotated[str, typer.Argument(help="The dataset's folder, as `make simulate` put it in place.")],
+    orders: Annotated[str, typer.Option(help="Which images come first.")] = "uncertainty,random",
+    seeds: Annotated[str, typer.Option(help="One project an order and seed.")] = "0,1,2",
+    schedule: Annotated[
+        str, typer.Option(help="Labelled images at which a round trains.")
+    ] = "10,20,40,80,160,all",
+    budget: Annotated[int, typer.Option(min=0, help="Labelled images at most; 0: all.")] = 0,
+    one_round: Annotated[int, typer.Option(min=1, help="Labels of the single round compared with.")] = 40,
+    predicted: Annotated[
+        list[str] | None, typer.Option(help="LABEL=CLASS,CLASS of the starting model; repeatable.")
+    ] = None,
+    draw: Annotated[float, typer.Option(help="Seconds to draw a box.")] = Costs.draw,
+    adjust: Annotated[float, typer.Option(help="Seconds to adjust or relabel a box.")] = Costs.adjust,
+    delete: Annotated[float, typer.Option(help="Seconds to delete a box.")] = Costs.delete,
+    accept: Annotated[float, typer.Option(help="Seconds to look at a good box.")] = Costs.accept,
+    accepted_iou: Annotated[float, typer.Option(help="A box is good from here on.")] = Costs.accepted_iou,
+    adjusted_iou: Annotated[float, typer.Option(help="And worth adjusting.")] = Costs.adjusted_iou,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the projects in Label Studio.")] = False,
+) -> None:
+    """Measure what the loop saves a person, on a COCO dataset whose truth is known."""
+    from trainer.simulate.command import simulate as run
+    from trainer.simulate.run import World
+
+    options = Options(
+        name=name,
+        orders=words(orders),
+        seeds=numbers(seeds, "SEEDS"),
+        schedule=words(schedule),
+        budget=budget,
+        one_round_at=one_round,
+        predicted=predicted_values(predicted or []),
+        costs=Costs(draw, adjust, delete, accept, accepted_iou, adjusted_iou),
+        keep=keep,
+    )
+    loop = connect()
+    require_worker(loop.settings.rounds_dir)
+    with Display() as display:
+        world = World(loop.settings, loop.studio, loop.backend, display)
+        run(world, options)

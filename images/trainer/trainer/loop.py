@@ -1,0 +1,61 @@
+"""The loop's parts, for whoever asks something of all of them: the command line and the dashboard."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from labelloop.registry import ProjectModels, Registry
+from labelloop.studio import Studio
+from trainer.backend import Backend
+from trainer.env import TrainerSettings
+from trainer.prelabel import Prelabeller
+from trainer.projects import choose, detection_projects
+from trainer.rounds import Rounds
+
+
+@dataclass
+class Loop:
+    """Label Studio, the backend and what the trainer has on disk."""
+
+    settings: TrainerSettings
+    studio: Studio
+    backend: Backend
+
+    @classmethod
+    def connect(cls, settings: TrainerSettings) -> Self:
+        """Raises MissingSecret."""
+        return cls(
+            settings,
+            Studio(settings.labelstudio_url, settings.secret("api_token")),
+            Backend(settings.mlbackend_url, settings.secret("backend_password")),
+        )
+
+    @cached_property
+    def rounds(self) -> Rounds:
+        return Rounds(self.settings.rounds_dir)
+
+    @cached_property
+    def registry(self) -> Registry:
+        return Registry(self.settings.models_dir)
+
+    def models(self, project_id: int) -> ProjectModels:
+        return self.registry.project(project_id)
+
+    def prelabeller(self) -> Prelabeller:
+        return Prelabeller(self.studio, self.backend, self.registry, self.settings.rounds_dir)
+
+    def project(self, wanted: int | None) -> dict[str, Any]:
+        """The project `wanted`, else PROJECT, else the only one.
+
+        Raises:
+            NoProject: there is none, or several to choose from.
+        """
+        return choose(
+            detection_projects(self.studio), wanted if wanted is not None else self.settings.project
+        )
+
+    def shown(self, path: Path) -> Path:
+        """A path as the operator sees it."""
+        home = self.settings.labelloop_home
+        return path.relative_to(home) if path.is_relative_to(home) else path

@@ -1,0 +1,100 @@
+"""What `labelloop status` and `labelloop report` say."""
+
+import json
+
+import pytest
+from support import shapes
+from support.cli import Run
+from support.fake_backend import FakeBackend
+from support.fake_studio import FakeStudio
+
+from labelloop.files import write_text
+from trainer import importer
+from trainer.env import TrainerSettings
+
+pytestmark = pytest.mark.usefixtures("models")
+
+
+def test_status_of_a_well_appliance(
+    run: Run, alive: None, fake_studio: FakeStudio, loop_settings: TrainerSettings
+) -> None:
+    fake_studio.add_task(annotations=1)
+    fake_studio.add_task()
+    (loop_settings.images_dir / "[b]broken.jpg").touch()
+    index = importer.ImageIndex(loop_settings.rounds_dir, loop_settings.images_dir)
+    index.scan()
+    index.check(10.0)
+    result = run("status")
+    assert result.exit_code == 0
+    for words in (
+        "Project 1: project 1",
+        "v0000, yolox_nano, not yet scored on a hold-out",
+        "2, 1 labelled, 1 waiting to be labelled",
+        "1 to be made",
+        "none yet; `make retrain` starts one",
+        "[b]broken.jpg: the file is empty",
+    ):
+        assert words in result.output
+
+
+def test_status_names_labels_the_model_does_not_know(run: Run, alive: None, fake_studio: FakeStudio) -> None:
+    fake_studio.projects[1]["label_config"] = shapes.LABEL_CONFIG.replace('"crate"', '"face"')
+    output = run("status").output
+    assert "the champion does not know face" in output
+    assert "no label takes the champion's crate" in output
+
+
+def test_status_tells_of_scheduled_backups_that_fail(
+    run: Run, alive: None, loop_settings: TrainerSettings
+) -> None:
+    said = loop_settings.volumes_dir / "backups" / "status" / "schedule.json"
+    well = {"every_hours": 24, "last": None, "error": None, "since": None}
+    write_text(said, json.dumps(well))
+    assert run("status").exit_code == 0
+    write_text(said, json.dumps({**well, "error": "the disk is full", "since": "2026-01-01T00:00:00Z"}))
+    result = run("status")
+    assert result.exit_code == 1
+    assert "scheduled backups fail since 2026-01-01T00:00:00Z: the disk is full" in result.output
+
+
+@pytest.mark.parametrize("broken", ["studio", "backend", "worker", "version"])
+def test_status_fails_when_something_is_wrong(
+    broken: str,
+    run: Run,
+    fake_studio: FakeStudio,
+    fake_backend: FakeBackend,
+    loop_settings: TrainerSettings,
+    request: pytest.FixtureRequest,
+) -> None:
+    if broken != "worker":
+        request.getfixturevalue("alive")
+    fake_studio.down, fake_backend.down = broken == "studio", broken == "backend"
+    if broken == "version":
+        fake_backend.version = "v0007"
+    result = run("status")
+    assert result.exit_code == 1
+    expected = {
+        "studio": "503",
+        "backend": "down for a test",
+        "worker": "the worker has not started yet",
+        "version": "the backend serves v0007, the champion is v0000",
+    }
+    assert expected[broken] in result.output
+
+
+def test_a_report_says_where_it_is(run: Run, loop_settings: TrainerSettings) -> None:
+    result = run("report", "--file", "june.html")
+    assert result.exit_code == 0 and "Report in volumes/rounds/reports/june.html" in result.output
+    assert "project 1" in (loop_settings.rounds_dir / "reports" / "june.html").read_text()
+    refused = run("report", "--file", "../june.html")
+    assert refused.exit_code == 1 and "needed one such as june.html" in refused.stderr
+
+
+def test_status_names_the_projects_that_are_left_alone(
+    run: Run, alive: None, fake_studio: FakeStudio
+) -> None:
+    fake_studio.add_project(2, '<View><Text name="t" value="$t"/></View>')
+    fake_studio.add_project(3)
+    said = run("status").output
+    assert "Project 1" in said and "Project 3" in said and "Project 2" not in said
+    assert "Left alone, for no boxes are drawn in them: 2 (project 2)" in said
