@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support import shapes
 from support.fake_backend import FakeBackend
+from support.fake_child import FakeChild
 from support.fake_studio import FakeStudio
 from support.versions import add_version
 
@@ -19,33 +20,12 @@ from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio
 from trainer import heartbeat, importer
 from trainer.backend import Backend
-from trainer.chores import FIRST_PAUSE_S, LONGEST_PAUSE_S, Chore
 from trainer.env import TrainerSettings
 from trainer.locks import holding
-from trainer.process import RETRY, STOPPED
+from trainer.process import RETRY
 from trainer.projects import NO_PROJECT, SIMULATED
 from trainer.rounds import Rounds, State
 from trainer.worker import Worker
-
-
-class FakeChild:
-    """A child process whose end the test decides."""
-
-    def __init__(self, arguments: list[str], log_path: Path) -> None:
-        self.arguments, self.log_path = arguments, log_path
-        self.exit: int | None = None
-        self.stopped = False
-        self.pid = 4711
-
-    def status(self) -> int | None:
-        return self.exit
-
-    def stop(self, patience_s: float = 0.0) -> None:
-        self.stopped = True
-        self.exit = STOPPED
-
-    def last_words(self) -> str:
-        return "its last words"
 
 
 class Bench:
@@ -368,38 +348,6 @@ def test_the_backend_down_is_no_reason_to_stop(
     fake_backend.down = False
     bench.worker.predict()
     assert len(fake_studio.predictions) == 1
-
-
-def test_pauses_double_up_to_a_minute() -> None:
-    now = [0.0]
-    pauses = []
-
-    def failing() -> None:
-        raise OSError("http://nowhere does not answer")
-
-    chore = Chore("test", 5.0, failing, clock=lambda: now[0])
-    for _ in range(8):
-        chore.run_if_due()
-        pauses.append(chore.due_in())
-        now[0] += chore.due_in()
-    assert pauses == [FIRST_PAUSE_S, 4.0, 8.0, 16.0, 32.0, LONGEST_PAUSE_S, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
-    assert chore.error == "http://nowhere does not answer"
-    chore.work = lambda: None
-    chore.run_if_due()
-    assert chore.error is None
-    assert chore.due_in() == 5.0
-
-
-def test_a_poke_hurries_a_chore_but_not_one_that_waits_after_a_failure() -> None:
-    now = [0.0]
-    chore = Chore("test", 5.0, lambda: None, clock=lambda: now[0])
-    chore.run_if_due()
-    chore.poke()
-    assert chore.due_in() == 0.0
-    chore.work = lambda: 1 // 0
-    chore.run_if_due()
-    chore.poke()
-    assert chore.due_in() == FIRST_PAUSE_S
 
 
 @pytest.mark.usefixtures("child_processes")
