@@ -209,6 +209,7 @@ def test_the_health_program_fails_when_nobody_listens(
     assert "the trainer does not answer on 127.0.0.1:9: " in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("child_processes")
 def test_the_health_program_is_light() -> None:
     """It runs every five seconds, so that it does without our dependencies."""
     heavy = "{'requests', 'pydantic', 'numpy'} & set(sys.modules)"
