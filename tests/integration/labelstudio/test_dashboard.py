@@ -52,6 +52,8 @@ def test_an_annotation_is_held_against_the_prediction_it_started_from(provisione
     studio.import_predictions(project["id"], rows)
     body = {"result": [region(10), region(43), region(75)], "lead_time": 12.5}
     studio.request("POST", f"/api/tasks/{task}/annotations", json=body)
-    (work,) = measure(list(studio.annotated_tasks(project["id"])), parse_label_config(config))
+    (work,) = measure(
+        list(studio.annotated_tasks(project["id"], predictions=True)), parse_label_config(config)
+    )
     assert (work.version, work.accepted, work.changed, work.drawn, work.deleted) == ("v0001", 1, 1, 1, 0)
     assert work.lead_times == (12.5,)

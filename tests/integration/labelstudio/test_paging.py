@@ -44,3 +44,10 @@ def test_conditions_hold_on_every_page(studio: Studio, projects: tuple[int, int]
         assert len(tasks) == studio.count_tasks(project, LABELLED) == 12
         assert all(len(task["annotations"]) == 1 for task in tasks)
         assert len(list(studio.iter_tasks(project, UNLABELLED, page_size=PAGE))) == 6 * PAGE - 12
+
+
+def test_labelled_tasks_bring_predictions_when_asked(studio: Studio, projects: tuple[int, int]) -> None:
+    plain, whole = (list(studio.annotated_tasks(projects[0], predictions=wanted)) for wanted in (False, True))
+    assert [task["annotations"] for task in plain] == [task["annotations"] for task in whole]
+    assert not any("predictions" in task for task in plain)
+    assert all("predictions" in task for task in whole)

@@ -152,7 +152,7 @@ class Ledger:
             made_at, works = self._kept.get(project_id, (0.0, []))
             if not made_at or time.monotonic() - made_at > KEPT_S:
                 config = parse_label_config(str(self._loop.studio.project(project_id)["label_config"]))
-                works = measure(list(self._loop.studio.annotated_tasks(project_id)), config)
+                works = measure(list(self._loop.studio.annotated_tasks(project_id, predictions=True)), config)
                 self._kept[project_id] = time.monotonic(), works
             return works
 
