@@ -1,6 +1,5 @@
-"""Random kills and stops of the services of a whole stack while somebody labels: `make faults` alone.
-
-A row for backups belongs here: a service killed while `make backup` runs, and the archive restored elsewhere.
+"""Kills and stops of the services of a whole stack, at random while somebody labels, in its boot, while a backup is
+made: `make faults` alone.
 """
 
 import os
@@ -9,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,3 +115,28 @@ def test_a_service_that_was_killed_while_all_boots(stack: Stack, service: str) -
     killed_while_booting(stack, service)
     wait_for("the pre-labels", lambda: everything_pre_labelled(stack), CARRIES_ON_WITHIN_S)
     check_consistent(stack)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_that_was_killed_during_a_backup(stack: Stack, service: str, rng: random.Random) -> None:
+    """The archive is whole: it comes back, with all that was acknowledged before it was begun."""
+    person, before = Person(stack, rng), archives(stack)
+    person.label(2)
+    with stack.start("backup") as making:
+        wait_for("the backup to begin", lambda: list(backups(stack).glob(".*")), 60, every=0.02)
+        assert stack.kill(service)
+        output, _ = making.communicate(timeout=MAKE_S)
+    assert making.returncode == 0, output
+    [archive] = archives(stack) - before
+    stack.run("restore", FILE=archive)
+    assert person.submitted and not person.lost()
+    wait_for("the pre-labels", lambda: everything_pre_labelled(stack), CARRIES_ON_WITHIN_S)
+    check_consistent(stack)
+
+
+def backups(stack: Stack) -> Path:
+    return stack.home / "volumes/backups"
+
+
+def archives(stack: Stack) -> set[Path]:
+    return set(backups(stack).glob("labelloop-2*"))
