@@ -1,6 +1,4 @@
-"""Kills and stops of the services of a whole stack, at random while somebody labels, in its boot, while a backup is
-made: `make faults` alone.
-"""
+"""Faults in a whole stack: at random while somebody labels, in its boot, in a backup; `make faults` alone."""
 
 import os
 import random
