@@ -1,12 +1,13 @@
-"""The pictures of docs/images/: a stack of its own, drawn shapes, one round, headless Chromium.
+"""The pictures of docs/images/: a stack of its own, drawn shapes, three rounds, headless Chromium.
 
-`make screenshots`; needs Debian's chromium and the host runtime or Docker, and takes about six minutes.
+`make screenshots`; needs Debian's chromium and the host runtime or Docker, and takes about ten minutes.
 """
 
 import os
 import re
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from PIL import Image, ImageFilter
 from playwright.sync_api import Page
 from support import shapes, shapes_stack
 from support.browser import chromium
+from support.consistency import everything_pre_labelled
 from support.stack import REPO, Stack, wait_for
-
-from labelloop.studio import UNLABELLED, without_prediction_of
 
 OUT = REPO / "docs" / "images"
 SIZE = {"width": 1280, "height": 800}
 MAX_BYTES = 150_000
-PICTURES, LABELLED, ITERATIONS = 40, 30, 180
+PICTURES, ITERATIONS = 48, 150
+# So many pictures are labelled when a round is asked for.
+ROUNDS = (12, 24, 40)
 DASHBOARD = {"now": "/", "rounds": "/rounds", "model": "/model", "effort": "/effort"}
 
 
@@ -42,23 +44,33 @@ def main() -> int:
 
 
 def train(stack: Stack) -> int:
-    """Labels pictures and has a round make boxes for the others; the task with the most of them."""
+    """Labels pictures and has rounds make boxes for the others; the unlabelled task with the most of them."""
     pictures = shapes.save(stack.images, PICTURES)
     for path in sorted(stack.images.glob("*.png")):
         smooth(path)
     stack.run("import")
-    studio = stack.studio()
-    tasks = wait_for(
-        "tasks", lambda: _all(list(studio.iter_tasks(1, fields="task_only", page_size=100))), 120
-    )
-    for task in tasks[:LABELLED]:
-        name = task["data"]["image"].rsplit("/", 1)[1]
-        result = {"result": pictures[name].annotation(), "lead_time": 9.0}
-        studio.request("POST", f"/api/tasks/{task['id']}/annotations", json=result)
-    print(stack.run("retrain", timeout=1800))
-    wait_for("boxes", lambda: not studio.count_tasks(1, UNLABELLED, without_prediction_of("v0001")), 300)
+    tasks = wait_for("tasks", lambda: _all(list(stack.studio().iter_tasks(1))), 120)
+    pre_labelled(stack)
+    for begin, end in pairwise((0, *ROUNDS)):
+        for task in tasks[begin:end]:
+            label(stack, task, pictures)
+        print(stack.run("retrain", timeout=1800))
+        pre_labelled(stack)
     boxes = {task: len(rows[-1]["result"]) for task, rows in stack.predictions().items() if rows}
-    return max((task["id"] for task in tasks[LABELLED:]), key=lambda task: boxes.get(task, 0))
+    return max((task["id"] for task in tasks[ROUNDS[-1] :]), key=lambda task: boxes.get(task, 0))
+
+
+def label(stack: Stack, task: dict[str, Any], pictures: dict[str, shapes.Picture]) -> None:
+    """Submits the truth as what became of the model's boxes."""
+    truth = pictures[task["data"]["image"].rsplit("/", 1)[1]].annotation()
+    proposed = stack.predictions()[task["id"]]
+    parent = proposed[-1]["id"] if proposed else None
+    annotation = {"result": truth, "lead_time": 3.0 + 2.0 * len(truth), "parent_prediction": parent}
+    stack.studio().request("POST", f"/api/tasks/{task['id']}/annotations", json=annotation)
+
+
+def pre_labelled(stack: Stack) -> None:
+    wait_for("boxes", lambda: everything_pre_labelled(stack), 300)
 
 
 def smooth(path: Path) -> None:
