@@ -18,6 +18,8 @@ from support.browser import chromium
 from support.consistency import everything_pre_labelled
 from support.stack import REPO, Stack, wait_for
 
+Row = dict[str, Any]
+
 OUT = REPO / "docs" / "images"
 SIZE = {"width": 1280, "height": 800}
 MAX_BYTES = 150_000
@@ -52,20 +54,19 @@ def train(stack: Stack) -> int:
     tasks = wait_for("tasks", lambda: _all(list(stack.studio().iter_tasks(1))), 120)
     pre_labelled(stack)
     for begin, end in pairwise((0, *ROUNDS)):
+        proposed = stack.predictions()
         for task in tasks[begin:end]:
-            label(stack, task, pictures)
+            label(stack, task, pictures, proposed[task["id"]][-1])
         print(stack.run("retrain", timeout=1800))
         pre_labelled(stack)
     boxes = {task: len(rows[-1]["result"]) for task, rows in stack.predictions().items() if rows}
     return max((task["id"] for task in tasks[ROUNDS[-1] :]), key=lambda task: boxes.get(task, 0))
 
 
-def label(stack: Stack, task: dict[str, Any], pictures: dict[str, shapes.Picture]) -> None:
+def label(stack: Stack, task: Row, pictures: dict[str, shapes.Picture], proposed: Row) -> None:
     """Submits the truth as what became of the model's boxes."""
     truth = pictures[task["data"]["image"].rsplit("/", 1)[1]].annotation()
-    proposed = stack.predictions()[task["id"]]
-    parent = proposed[-1]["id"] if proposed else None
-    annotation = {"result": truth, "lead_time": 3.0 + 2.0 * len(truth), "parent_prediction": parent}
+    annotation = {"result": truth, "lead_time": 3.0 + 2.0 * len(truth), "parent_prediction": proposed["id"]}
     stack.studio().request("POST", f"/api/tasks/{task['id']}/annotations", json=annotation)
 
 
@@ -90,7 +91,7 @@ def shoot_all(stack: Stack, task: int) -> None:
         dashboard(page, stack)
 
 
-def _all(tasks: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+def _all(tasks: list[Row]) -> list[Row] | None:
     return tasks if len(tasks) == PICTURES else None
 
 
