@@ -3,8 +3,8 @@ from labelloop.detector import mmdet_config
 
 _base_ = mmdet_config("yolox/yolox_nano_8x8_300e_coco.py")
 
-# Training images of 320 pixels, drawn at 256 to 416; 150 iterations at 40 labelled images.
-loop = dict(train_size=320, test_size=352, iterations=150)
+# Training images of 320 pixels, drawn at 256 to 416; 220 iterations at 40 labelled images.
+loop = dict(train_size=320, test_size=352, iterations=220)
 
 model = dict(input_size=(320, 320), random_size_range=(8, 13))
 # Whole images in many sizes: a round is too short for what mmdet's mosaics teach in 300 epochs.

@@ -1,7 +1,7 @@
 """From a detector's config (configs/detectors/) to the config of one round's training.
 
 A detector's config is mmdet's own with a `loop` on top:
-    loop = dict(train_size=320, test_size=352, iterations=150)
+    loop = dict(train_size=320, test_size=352, iterations=220)
 train_size: pixels of the side of an image that is trained on; test_size: of one that a model so trained looks
 at; by default what mmdet says. iterations: at 40 labelled images. Everything that names data, classes,
 length or side effects is filled in here, so that any of mmdet's detectors can be dropped in.
