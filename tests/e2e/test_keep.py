@@ -43,10 +43,6 @@ def label(stack: Stack, count: int) -> None:
         studio.request("POST", f"/api/tasks/{task['id']}/annotations/", json={"result": []})
 
 
-def archives(stack: Stack) -> set[Path]:
-    return set((stack.home / "volumes/backups").glob("labelloop-2*"))
-
-
 def check_healthy(stack: Stack) -> None:
     told = stack.run("status", check=False)
     for service in SERVICES:
@@ -60,7 +56,7 @@ def archive(stack: Stack, pictures: Mapping[str, shapes.Picture]) -> Path:
     wait_for("tasks to label", lambda: stack.studio().count_tasks(1, UNLABELLED) >= 8, 120)
     label(stack, 2)
     stack.run("backup")
-    [made] = archives(stack)
+    [made] = stack.archives()
     return made
 
 
@@ -118,8 +114,8 @@ def test_a_restore_that_does_not_come_up_brings_the_former_state_back(stack: Sta
 
 
 def test_an_upgrade_to_the_same_version_keeps_everything(stack: Stack) -> None:
-    before, there = state_of(stack), archives(stack)
+    before, there = state_of(stack), stack.archives()
     stack.run("upgrade")
     assert state_of(stack) == before
-    assert len(archives(stack) - there) == 1
+    assert len(stack.archives() - there) == 1
     check_healthy(stack)

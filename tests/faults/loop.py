@@ -232,7 +232,7 @@ class QuickLoop:
         version; no label gone; no round lost or without a reason."""
         for version in self.models.versions():
             self.models.check(version)
-        ever = [*self.models.removed(), *self.models.versions()]  # retention goes on meanwhile
+        ever = self.models.ever()  # retention goes on meanwhile
         rounds = [self.models.card(version).round for version in ever]
         written = [number for number in rounds if number is not None]
         assert len(written) == len(set(written)), f"a round wrote two versions: {rounds}"

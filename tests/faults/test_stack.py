@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,23 +117,16 @@ def test_a_service_that_was_killed_while_all_boots(stack: Stack, service: str) -
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_that_was_killed_during_a_backup(stack: Stack, service: str, rng: random.Random) -> None:
     """The archive is whole: it comes back, with all that was acknowledged before it was begun."""
-    person, before = Person(stack, rng), archives(stack)
+    person, before = Person(stack, rng), stack.archives()
+    backups = stack.home / "volumes/backups"
     person.label(2)
     with stack.start("backup") as making:
-        wait_for("the backup to begin", lambda: list(backups(stack).glob(".*")), 60, every=0.02)
+        wait_for("the backup to begin", lambda: list(backups.glob(".*")), 60, every=0.02)
         assert stack.kill(service)
         output, _ = making.communicate(timeout=MAKE_S)
     assert making.returncode == 0, output
-    [archive] = archives(stack) - before
+    [archive] = stack.archives() - before
     stack.run("restore", FILE=archive)
     assert person.submitted and not person.lost()
     wait_for("the pre-labels", lambda: everything_pre_labelled(stack), CARRIES_ON_WITHIN_S)
     check_consistent(stack)
-
-
-def backups(stack: Stack) -> Path:
-    return stack.home / "volumes/backups"
-
-
-def archives(stack: Stack) -> set[Path]:
-    return set(backups(stack).glob("labelloop-2*"))

@@ -11,8 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from playwright.sync_api import Page
 from support import shapes, shapes_stack
@@ -21,6 +19,8 @@ from support.consistency import everything_pre_labelled
 from support.stack import REPO, Stack, wait_for
 
 from labelloop.boxes import iou_matrix
+from labelloop.labels import parse_label_config
+from labelloop.regions import from_results
 
 Row = dict[str, Any]
 
@@ -31,6 +31,7 @@ PICTURES, ITERATIONS = 48, 150
 # So many pictures are labelled when a round is asked for.
 ROUNDS = (12, 26, 40)
 GOOD_IOU = 0.7
+LABELS = parse_label_config(shapes.LABEL_CONFIG)
 DASHBOARD = {"now": "/", "rounds": "/rounds", "model": "/model", "effort": "/effort"}
 
 
@@ -77,13 +78,9 @@ def label(stack: Stack, task: Row, pictures: dict[str, shapes.Picture], proposed
 
 
 def is_good(box: Row, true: Row) -> bool:
-    overlap = float(iou_matrix(_corners(box), _corners(true))[0, 0])
-    return bool(box["value"]["rectanglelabels"] == true["value"]["rectanglelabels"] and overlap >= GOOD_IOU)
-
-
-def _corners(row: Row) -> NDArray[np.float32]:
-    x, y, width, height = (row["value"][key] for key in ("x", "y", "width", "height"))
-    return np.array([[x, y, x + width, y + height]], dtype=np.float32)
+    (one, _), (other, _) = (from_results([row], LABELS) for row in (box, true))
+    overlap = iou_matrix(one.xyxy, other.xyxy)[0, 0]
+    return bool(one.labels[0] == other.labels[0] and overlap >= GOOD_IOU)
 
 
 def pre_labelled(stack: Stack) -> None:

@@ -175,6 +175,10 @@ class Stack:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def archives(self) -> set[Path]:
+        """What `make backup` has made."""
+        return set((self.home / "volumes/backups").glob("labelloop-2*"))
+
     @property
     def images(self) -> Path:
         return self.home / "volumes" / "images"

@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -90,6 +90,10 @@ class Card(BaseModel):
         return np.asarray(counts.mean() / counts, dtype=np.float32)
 
 
+def _oldest_first(versions: Iterable[str]) -> list[str]:
+    return sorted(versions, key=lambda version: int(version[1:]))
+
+
 def sha256_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -116,10 +120,7 @@ class ProjectModels:
         """Complete versions, oldest first."""
         if not self.path.is_dir():
             return []
-        return sorted(
-            (entry.name for entry in self.path.iterdir() if _VERSION.fullmatch(entry.name)),
-            key=lambda name: int(name[1:]),
-        )
+        return _oldest_first(entry.name for entry in self.path.iterdir() if _VERSION.fullmatch(entry.name))
 
     def champion(self) -> str | None:
         """The version in service; None before the first.
@@ -145,8 +146,12 @@ class ProjectModels:
     def removed(self) -> list[str]:
         """Versions that were taken away, oldest first; `card` still tells of them."""
         kept = (self.path / "removed").glob("v*.json")
-        names = {path.stem for path in kept if _VERSION.fullmatch(path.stem)} - set(self.versions())
-        return sorted(names, key=lambda name: int(name[1:]))
+        names = {path.stem for path in kept if _VERSION.fullmatch(path.stem)}
+        return _oldest_first(names - set(self.versions()))
+
+    def ever(self) -> list[str]:
+        """Every version that `card` tells of, there or removed, oldest first."""
+        return _oldest_first([*self.removed(), *self.versions()])
 
     def _kept_card(self, version: str) -> Path:
         return self.path / "removed" / f"{version}.json"

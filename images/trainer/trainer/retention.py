@@ -142,8 +142,7 @@ class Retention:
     def _superseded(self, project: Row, counts: Mapping[str, int]) -> list[str]:
         """Versions of ours with predictions, older than the newest KEEP_PREDICTIONS that have settled."""
         models = self._registry.project(project["id"])
-        known = [*models.removed(), *models.versions()]
-        ours = sorted((v for v in known if counts.get(v)), key=lambda version: int(version[1:]))
+        ours = [version for version in models.ever() if counts.get(version)]
         settled = [version for version in ours if self._has_settled(models, version)]
         if len(settled) < self._settings.keep_predictions:
             return []

@@ -23,6 +23,7 @@ from trainer.chores import Chore
 from trainer.env import TrainerSettings, get_settings
 from trainer.importer import ImageIndex, Importer
 from trainer.locks import Busy, holding
+from trainer.loop import Loop
 from trainer.prelabel import Prelabeller
 from trainer.process import RETRY, STOPPED, Child, describe
 from trainer.projects import NO_PROJECT, detection_projects, may_be_adopted, retrains_itself
@@ -314,10 +315,9 @@ def main() -> int:
     settings = get_settings()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     try:
-        studio = Studio(settings.labelstudio_url, settings.secret("api_token"))
-        backend = Backend(settings.mlbackend_url, settings.secret("backend_password"))
+        loop = Loop.connect(settings)
         with holding(settings.rounds_dir / "worker.lock", PREVIOUS_WORKER_S):
-            worker = Worker(settings, studio, backend)
+            worker = Worker(settings, loop.studio, loop.backend)
 
             def stop(signum: int, frame: FrameType | None) -> None:
                 worker.stop()

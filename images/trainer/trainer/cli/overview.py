@@ -10,6 +10,7 @@ from labelloop.studio import Studio
 from trainer import render
 from trainer.cli.command import FAILED, ProjectOption, command, connect
 from trainer.display import Display, make_console
+from trainer.env import get_settings
 
 
 @command
@@ -46,13 +47,12 @@ def report(
     from trainer.dashboard import report as reports
     from trainer.dashboard.loop import WatchedLoop
 
-    loop = connect()
+    loop = WatchedLoop.connect(get_settings())
     chosen = loop.project(project)
     path = reports.path_of(loop.settings.rounds_dir, chosen["id"], file)
-    shown = WatchedLoop(loop.settings, loop.studio, loop.backend)
     with Display() as display:
-        reports.look(shown, chosen["id"], lambda text: display.update("looking at images", 0.0, None, text))
+        reports.look(loop, chosen["id"], lambda text: display.update("looking at images", 0.0, None, text))
         display.update("writing", 0.0, None, path.name)
-        reports.write(shown, chosen["id"], path)
+        reports.write(loop, chosen["id"], path)
         display.finish()
         display.say(f"Report in {loop.shown(path)} ({path.stat().st_size / 1e6:.1f} MB)")

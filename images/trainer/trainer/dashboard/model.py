@@ -68,7 +68,7 @@ def chosen_card(page: View, version: str | None) -> Card | None:
         wanted = version or models.champion()
         if wanted is None:
             return None
-        if wanted not in (*models.versions(), *models.removed()):
+        if wanted not in models.ever():
             raise RegistryError(f"there is no version {wanted[:40]!r}")
         return models.card(wanted)
     except RegistryError as error:
