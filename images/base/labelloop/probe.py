@@ -12,10 +12,11 @@ class Unanswered(RuntimeError):
     """The server does not answer, or not with a report; the message names it and its address."""
 
 
-def health(setting: str, otherwise: str, name: str) -> tuple[int, dict[str, Any]]:
+def health(setting: str, otherwise: str, name: str, *holds: str) -> tuple[int, dict[str, Any]]:
     """Status and report of GET /health of the server `name`.
 
     setting: the variable of the environment with the address it listens on; `otherwise` where there is none.
+    holds: what a report must have to be one.
 
     Raises:
         Unanswered.
@@ -27,6 +28,9 @@ def health(setting: str, otherwise: str, name: str) -> tuple[int, dict[str, Any]
         connection = HTTPConnection(host, int(port), timeout=TIMEOUT_S)
         connection.request("GET", "/health")
         answer = connection.getresponse()
-        return answer.status, dict(json.loads(answer.read()))
+        report = dict(json.loads(answer.read()))
+        if missing := [key for key in holds if key not in report]:
+            raise ValueError(f"no {missing[0]} in its report")
+        return answer.status, report
     except (OSError, HTTPException, ValueError, TypeError) as error:
         raise Unanswered(f"the {name} does not answer on {host}:{port}: {error!r}") from error

@@ -7,7 +7,7 @@ from labelloop import probe
 
 def main() -> int:
     try:
-        status, report = probe.health("MLBACKEND_BIND", "127.0.0.1:9090", "ML backend")
+        status, report = probe.health("MLBACKEND_BIND", "127.0.0.1:9090", "ML backend", "projects")
     except probe.Unanswered as error:
         print(error)
         return 1

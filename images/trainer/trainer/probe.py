@@ -7,7 +7,7 @@ from labelloop import probe
 
 def main() -> int:
     try:
-        _, report = probe.health("TRAINER_BIND", "127.0.0.1:9191", "trainer")
+        _, report = probe.health("TRAINER_BIND", "127.0.0.1:9191", "trainer", "problems", "projects")
         probe.health("DASHBOARD_BIND", "127.0.0.1:9292", "dashboard")
     except probe.Unanswered as error:
         print(error)
