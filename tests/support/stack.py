@@ -128,31 +128,60 @@ class Stack:
         done = subprocess.run(command, cwd=self.home, check=False, capture_output=True, text=True, timeout=60)
         return done.returncode == 0 and "ERROR" not in done.stdout
 
+    def crash(self, service: str) -> bool:
+        """A running service's first process dies, as of a fault of its own; whether it ran.
+
+        What restarts a crashed service does so. (`docker kill` is an operator's act: the engine leaves the
+        container down until the next `make up`.) On Docker this needs root on the engine's own machine.
+        """
+        if self.runtime != "docker":
+            return self.kill(service)
+        pid = self._first_pid(service)
+        if not pid:
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        wait_for("the engine to notice", lambda: self._first_pid(service) != pid, 60, every=0.1)
+        return True
+
+    def runs(self, service: str) -> bool:
+        """Whether its program runs; it need not answer yet."""
+        return self._first_pid(service) > 0
+
     def freeze(self, service: str, seconds: float) -> None:
-        """Stops a service, with all its processes, for so long (SIGSTOP, SIGCONT)."""
+        """Stops a running service, with all its processes, for so long (SIGSTOP, SIGCONT)."""
         if self.runtime == "docker":
             compose = ["docker", "compose", "--project-name", self.name]
             subprocess.run([*compose, "pause", service], cwd=self.home, check=True, capture_output=True)
             time.sleep(seconds)
             subprocess.run([*compose, "unpause", service], cwd=self.home, check=True, capture_output=True)
             return
-        pid = self._supervisorctl("pid", "worker" if service == "trainer" else service)
-        if not pid.isdigit() or pid == "0":
+        pid = self._first_pid(service)
+        if not pid:
             return
         with suppress(ProcessLookupError):
-            os.killpg(int(pid), signal.SIGSTOP)
+            os.killpg(pid, signal.SIGSTOP)
             time.sleep(seconds)
-            os.killpg(int(pid), signal.SIGCONT)
+            os.killpg(pid, signal.SIGCONT)
 
     def pids(self, service: str) -> list[int]:
         """Of a service's program and its children; host runtime alone."""
-        pid = self._supervisorctl("pid", "worker" if service == "trainer" else service)
+        pid = self._first_pid(service)
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [int(number) for number in (pid, *children)]
+        return [pid, *map(int, children)]
 
-    def _supervisorctl(self, *arguments: str) -> str:
-        config = str(self.home / "volumes" / "run" / "supervisord.conf")
-        command = [".venv/ml/bin/supervisorctl", "--configuration", config, *arguments]
+    def _first_pid(self, service: str) -> int:
+        """On this machine; 0 when the service doesn't run."""
+        if self.runtime == "docker":
+            said = self._output("docker", "compose", "--project-name", self.name, "ps", "--quiet", service)
+            said = said and self._output("docker", "inspect", "--format", "{{.State.Pid}}", said)
+        else:
+            config = str(self.home / "volumes" / "run" / "supervisord.conf")
+            program = "worker" if service == "trainer" else service
+            said = self._output(".venv/ml/bin/supervisorctl", "--configuration", config, "pid", program)
+        return int(said) if said.isdigit() else 0
+
+    def _output(self, *command: str) -> str:
         done = subprocess.run(command, cwd=self.home, check=False, capture_output=True, text=True, timeout=60)
         return done.stdout.strip()
 
