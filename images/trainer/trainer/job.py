@@ -74,12 +74,9 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
     origin = parent or (STARTING_VERSION if _is(models, STARTING_VERSION, detector) else None)
     if origin is not None:
         card = models.card(origin)
-        start_weights, start_classes, start = (
-            models.folder(origin) / "weights.pth",
-            card.classes,
-            card.start_weights,
-        )
-        start = f"{origin} ({start})"
+        start_weights, start_classes = models.folder(origin) / "weights.pth", card.classes
+        # A trained version's card says what it started from; told here too, the chain grows with each round.
+        start = f"{origin} ({card.start_weights})" if origin == STARTING_VERSION else origin
     else:
         found = weights.find(detector, settings)
         start_weights, start_classes, start = round_dir / "start.pth", found.classes, found.source

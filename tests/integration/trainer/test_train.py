@@ -271,7 +271,7 @@ def test_training_goes_on_from_the_champion_while_the_classes_stay_the_same(
     second = settings.rounds_dir / "00002"
     second.mkdir()
     job = write_job(second, settings, 1, snapshot)
-    assert job.parent == version and job.start_classes == ["ball", "crate"]
+    assert job.parent == job.start == version and job.start_classes == ["ball", "crate"]
     third = settings.rounds_dir / "00003"
     third.mkdir()
     renamed = replace(snapshot, label_config_xml=LABEL_CONFIG.replace("crate", "box"))
