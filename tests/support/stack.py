@@ -120,11 +120,9 @@ class Stack:
     def kill(self, service: str) -> bool:
         """kill -9 of a service, its container or its program; whether there was anything to kill."""
         if self.runtime == "docker":
-            command = ["docker", "compose", "--project-name", self.name, "kill", "--signal", "KILL", service]
+            command = self._compose("kill", "--signal", "KILL", service)
         else:
-            program = "worker" if service == "trainer" else service
-            config = str(self.home / "volumes" / "run" / "supervisord.conf")
-            command = [".venv/ml/bin/supervisorctl", "--configuration", config, "signal", "KILL", program]
+            command = self._supervisorctl("signal", "KILL", service)
         done = subprocess.run(command, cwd=self.home, check=False, capture_output=True, text=True, timeout=60)
         return done.returncode == 0 and "ERROR" not in done.stdout
 
@@ -151,10 +149,9 @@ class Stack:
     def freeze(self, service: str, seconds: float) -> None:
         """Stops a running service, with all its processes, for so long (SIGSTOP, SIGCONT)."""
         if self.runtime == "docker":
-            compose = ["docker", "compose", "--project-name", self.name]
-            subprocess.run([*compose, "pause", service], cwd=self.home, check=True, capture_output=True)
+            subprocess.run(self._compose("pause", service), cwd=self.home, check=True, capture_output=True)
             time.sleep(seconds)
-            subprocess.run([*compose, "unpause", service], cwd=self.home, check=True, capture_output=True)
+            subprocess.run(self._compose("unpause", service), cwd=self.home, check=True, capture_output=True)
             return
         pid = self._first_pid(service)
         if not pid:
@@ -173,15 +170,23 @@ class Stack:
     def _first_pid(self, service: str) -> int:
         """On this machine; 0 when the service doesn't run."""
         if self.runtime == "docker":
-            said = self._output("docker", "compose", "--project-name", self.name, "ps", "--quiet", service)
-            said = said and self._output("docker", "inspect", "--format", "{{.State.Pid}}", said)
+            said = self._output(self._compose("ps", "--quiet", service))
+            said = said and self._output(["docker", "inspect", "--format", "{{.State.Pid}}", said])
         else:
-            config = str(self.home / "volumes" / "run" / "supervisord.conf")
-            program = "worker" if service == "trainer" else service
-            said = self._output(".venv/ml/bin/supervisorctl", "--configuration", config, "pid", program)
+            said = self._output(self._supervisorctl("pid", service))
         return int(said) if said.isdigit() else 0
 
-    def _output(self, *command: str) -> str:
+    def _compose(self, *arguments: str) -> list[str]:
+        return ["docker", "compose", "--project-name", self.name, *arguments]
+
+    def _supervisorctl(self, *arguments: str) -> list[str]:
+        """The last argument names a service; the trainer's program is its worker."""
+        *action, service = arguments
+        config = str(self.home / "volumes" / "run" / "supervisord.conf")
+        program = "worker" if service == "trainer" else service
+        return [".venv/ml/bin/supervisorctl", "--configuration", config, *action, program]
+
+    def _output(self, command: list[str]) -> str:
         done = subprocess.run(command, cwd=self.home, check=False, capture_output=True, text=True, timeout=60)
         return done.stdout.strip()
 
@@ -193,7 +198,7 @@ class Stack:
         home = "/labelloop" if self.runtime == "docker" else str(self.home)
         asked = ["python", "-c", _QUERY, f"{home}/volumes/{database}", sql]
         if self.runtime == "docker":
-            asked = ["docker", "compose", "--project-name", self.name, "exec", "-T", service, *asked]
+            asked = self._compose("exec", "-T", service, *asked)
         else:
             asked[0] = ".venv/ml/bin/python"
         done = subprocess.run(asked, cwd=self.home, check=False, capture_output=True, text=True, timeout=60)
