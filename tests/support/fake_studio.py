@@ -40,6 +40,7 @@ class FakeStudio:
     pages: list[tuple[int, int]] = field(default_factory=list)
     before_import: Callable[[list[Row]], None] = lambda rows: None
     after_import: Callable[[], None] = lambda: None
+    before_sync: Callable[[], None] = lambda: None
 
     def add_project(self, project_id: int = 1, label_config: str = LABEL_CONFIG) -> Row:
         self.projects[project_id] = {
@@ -153,6 +154,7 @@ class FakeStudio:
         return (204, None) if found else (404, {"detail": "not found"})
 
     def _sync(self) -> Answer:
+        self.before_sync()
         self.syncs += 1
         if self.storage.get("status") == "failed":
             return 200, {"id": 3} | self.storage

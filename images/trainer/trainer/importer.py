@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 SETTLED_S = 3.0
 PATIENCE_S = 30.0
 SYNC_SILENCE_S = 30.0
+# Label Studio makes a task in some 10 ms, and all of them in one request.
+SYNC_S, SYNC_S_PER_IMAGE = 600.0, 0.05
 NOT_UTF8 = "the file's name is not UTF-8; rename it"
 _READ = 1000
 
@@ -293,7 +295,8 @@ class Importer:
                 self._deferred = True
                 continue
             before = self._studio.count_tasks(project_id)
-            self._require_success(self._studio.sync_storage(storage["id"]))
+            seconds = SYNC_S + SYNC_S_PER_IMAGE * newest
+            self._require_success(self._studio.sync_storage(storage["id"], seconds))
             self.index.record_sync(key, newest)
             made += self._studio.count_tasks(project_id) - before
         if made:

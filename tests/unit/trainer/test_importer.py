@@ -97,6 +97,21 @@ def test_a_sync_that_failed_is_made_up_for(
     assert importer.run([1]) == 1
 
 
+def test_many_images_may_take_long(
+    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Label Studio makes all the tasks in one request."""
+    monkeypatch.setattr(importer_module, "SYNC_S", 0.05)
+    fake_studio.before_sync = lambda: time.sleep(0.3)
+    drop("a.jpg")
+    with pytest.raises(StudioError, match="timed out"):
+        importer.run([1])
+    monkeypatch.setattr(importer_module, "SYNC_S_PER_IMAGE", 20.0)
+    drop("b.jpg")
+    assert importer.run([1], force=True) >= 1
+    assert len(fake_studio.tasks) == 2
+
+
 def test_asked_by_a_person_it_synchronises_anyway(
     importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio
 ) -> None:
