@@ -16,9 +16,6 @@ from lifecycle.runtime import Stack, running_stack
 
 def backup(home: Home, given: Mapping[str, str]) -> None:
     """One archive, while people label. IMAGES=1: volumes/images too; SECRETS=1: what .env holds too."""
-    unknown = set(given) - {"IMAGES", "SECRETS"}
-    if unknown:
-        raise Failure("make backup", found=min(unknown), needed="IMAGES=1, SECRETS=1 or nothing")
     heading("Backup")
     stack = running_stack(home, settings_module.load(home))
     write_archive(home, stack, images=is_yes(given.get("IMAGES")), secrets=is_yes(given.get("SECRETS")))

@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lifecycle import settings as settings_module
-from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.runtime import running_stack
 from lifecycle.up import up
-
-_KNOWN = ("IMAGES", "REMOVE")
 
 
 def demo(home: Home, given: Mapping[str, str]) -> None:
     """Runs the demo, or with REMOVE=1 removes it.
 
     Raises:
-        Failure: an unknown setting, or the stack does not start.
+        Failure: the stack does not start.
     """
-    unknown = set(given) - set(_KNOWN)
-    if unknown:
-        raise Failure("make demo", found=min(unknown), needed=f"some of {', '.join(_KNOWN)}")
     if "trainer" not in running_stack(home, settings_module.load(home)).states():
         up(home, {})
     settings = settings_module.load(home)

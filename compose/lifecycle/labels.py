@@ -39,11 +39,8 @@ def labels(home: Home, given: Mapping[str, str]) -> None:
     """Says all of it about FILE, by default LABEL_CONFIG, and changes nothing.
 
     Raises:
-        Failure: an unknown setting, or the file can't be used; its faults are printed with their lines.
+        Failure: the file can't be used; its faults are printed with their lines.
     """
-    unknown = set(given) - {"FILE", "DETECTOR"}
-    if unknown:
-        raise Failure("make labels", found=min(unknown), needed="FILE=configs/labels/… or DETECTOR=…")
     settings_module.check(home, {name: value for name, value in given.items() if name == "DETECTOR"})
     settings = {**settings_module.load(home), **given}
     name = given.get("FILE") or settings["LABEL_CONFIG"]

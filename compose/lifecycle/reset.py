@@ -30,9 +30,6 @@ def reset(home: Home, given: Mapping[str, str]) -> None:
         Failure: neither a terminal nor YES=1; the word was another one; the backup failed. Nothing is
             deleted then.
     """
-    unknown = set(given) - {"YES", "BACKUP"}
-    if unknown:
-        raise Failure("make reset", found=min(unknown), needed="YES=1, BACKUP=0 or nothing")
     yes = is_yes(given.get("YES"))
     if not yes and not sys.stdin.isatty():
         raise Failure(

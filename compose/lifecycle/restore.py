@@ -103,14 +103,9 @@ def _way_back(home: Home, swap: Swap, error: Exception, start: bool) -> Failure:
 
 
 def _file(home: Home, given: Mapping[str, str]) -> Path:
-    unknown = set(given) - {"FILE"}
-    if unknown or not given.get("FILE"):
+    if not given.get("FILE"):
         newest = _newest(home)
-        raise Failure(
-            "make restore",
-            found=min(unknown) if unknown else "no FILE",
-            needed=f"FILE={newest or 'an archive of make backup'}",
-        )
+        raise Failure("make restore", found="no FILE", needed=f"FILE={newest or 'an archive of make backup'}")
     asked = Path(given["FILE"]).expanduser()
     for path in (home.root / asked, home.backups / asked):
         if path.is_file():

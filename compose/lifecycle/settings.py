@@ -47,7 +47,7 @@ _WHOLE_NUMBERS = {
 }
 _NUMBERS = {"SCORE_THRESHOLD": (0.0, 1.0), "GATE_CONFIDENCE": (0.0, 1.0), "IMPORT_EVERY": (0.1, 86400.0)}
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_FROM_ENVIRONMENT = (*_CHOICES, "COMPOSE_PROJECT_NAME")
+FROM_ENVIRONMENT = (*_CHOICES, "COMPOSE_PROJECT_NAME")
 _HOST_SETTINGS = (
     *_CHOICES,
     *_PORTS,
@@ -103,7 +103,7 @@ def load(home: Home) -> dict[str, str]:
     """
     files = (home.shipped_settings, home.local_settings, home.env_file)
     settings = {name: value for path in files for name, value in env_file.read(path).items()}
-    settings.update({name: os.environ[name] for name in _FROM_ENVIRONMENT if os.environ.get(name)})
+    settings.update({name: os.environ[name] for name in FROM_ENVIRONMENT if os.environ.get(name)})
     return settings
 
 

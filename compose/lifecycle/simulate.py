@@ -14,7 +14,7 @@ from lifecycle.home import Home
 from lifecycle.runtime import running_stack
 
 _FILES = ("train.json", "test.json")
-_OPTIONS = (
+OPTIONS = (
     "ORDERS",
     "SEEDS",
     "SCHEDULE",
@@ -36,12 +36,8 @@ def simulate(home: Home, given: Mapping[str, str]) -> None:
     stays for the next time.
 
     Raises:
-        Failure: an unknown setting, no COCO, or a file is missing in it.
+        Failure: no COCO, or a file is missing in it.
     """
-    unknown = set(given) - {"COCO", "KEEP", "PREDICTED", *_OPTIONS}
-    if unknown:
-        known = ", ".join(("COCO", "KEEP", "PREDICTED", *_OPTIONS))
-        raise Failure("make simulate", found=min(unknown), needed=f"some of {known}")
     source = _source(given.get("COCO", ""))
     _copy(source, home.volumes / "labelstudio" / "media" / "upload" / "simulate" / source.name)
     running_stack(home, settings.load(home)).labelloop(["simulate", source.name, *_arguments(given)], None)
@@ -59,7 +55,7 @@ def _source(given: str) -> Path:
 
 
 def _arguments(given: Mapping[str, str]) -> list[str]:
-    options = [f"--{name.lower().replace('_', '-')}={given[name]}" for name in _OPTIONS if name in given]
+    options = [f"--{name.lower().replace('_', '-')}={given[name]}" for name in OPTIONS if name in given]
     predicted = [f"--predicted={pair}" for pair in given.get("PREDICTED", "").split(":") if pair]
     return [*options, *predicted, *(["--keep"] if given.get("KEEP", "0") != "0" else [])]
 

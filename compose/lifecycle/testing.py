@@ -59,14 +59,9 @@ def test(home: Home, given: Mapping[str, str]) -> None:
 
 def faults(home: Home, given: Mapping[str, str]) -> None:
     """The whole fault matrix, of which `make test` runs a few rows: SEED repeats a run, KILLS is how many."""
-    known = ("SEED", "KILLS")
-    wrong = [name for name, value in given.items() if name not in known or not value.isdigit()]
-    if wrong:
-        raise Failure(
-            "make faults",
-            found=f"{wrong[0]}={given[wrong[0]]}",
-            needed=f"whole numbers for {', '.join(known)}",
-        )
+    for name, value in given.items():
+        if not value.isdigit():
+            raise Failure("make faults", found=f"{name}={value}", needed="a whole number")
     os.environ.update({"FAULTS": "all", **given})
     test(home, {"TESTS": "tests/faults"})
 

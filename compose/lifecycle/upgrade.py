@@ -34,10 +34,6 @@ def upgrade(home: Home, given: Mapping[str, str]) -> None:
         Failure: the build failed, and what ran still runs; or the new version doesn't get healthy, and the
             former images run on the former state.
     """
-    if given:
-        raise Failure(
-            "make upgrade", found=min(given), needed="no setting", do="`make up NAME=VALUE` afterwards."
-        )
     settings = settings_module.load(home)
     docker = choose_runtime(settings) == "docker"
     accelerator = choose_accelerator(settings, "docker" if docker else "host")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 from lifecycle import settings as settings_module
 from lifecycle.audit import audit
@@ -22,6 +24,7 @@ from lifecycle.restore import restore
 from lifecycle.rotate import rotate
 from lifecycle.runtime import running_stack
 from lifecycle.sbom import sbom
+from lifecycle.simulate import OPTIONS as SIMULATION_OPTIONS
 from lifecycle.simulate import simulate
 from lifecycle.testing import bench, faults, lint, load, screenshots, test
 from lifecycle.up import build, up
@@ -41,7 +44,9 @@ def main(arguments: list[str]) -> int:
                 found=repr(arguments[0]) if arguments else "none",
                 needed="one of " + ", ".join(VERBS),
             )
-        VERBS[arguments[0]](home, settings_module.parse_arguments(arguments[1:]))
+        name, given = arguments[0], settings_module.parse_arguments(arguments[1:])
+        VERBS[name].check(name, given)
+        VERBS[name].run(home, given)
     except Failure as error:
         fail(error)
         return error.status
@@ -111,37 +116,61 @@ def _lock(home: Home, given: Given) -> None:
     lock(home, upgrade=bool(given.get("UPGRADE")))
 
 
-VERBS: dict[str, Callable[[Home, Given], None]] = {
-    "up": up,
-    "down": _down,
-    "restart": _restart,
-    "build": build,
-    "labels": labels,
-    "status": _status,
-    "doctor": doctor,
-    "logs": _logs,
-    "import": _labelloop("import"),
-    "predict": _labelloop("predict"),
-    "retrain": _labelloop("retrain"),
-    "cancel": _labelloop("cancel"),
-    "models": _labelloop("models"),
-    "rollback": _rollback,
-    "export": _export,
-    "report": _report,
-    "backup": backup,
-    "restore": restore,
-    "upgrade": upgrade,
-    "reset": reset,
-    "simulate": simulate,
-    "demo": demo,
-    "rotate-secrets": rotate,
-    "test": test,
-    "faults": faults,
-    "bench": bench,
-    "load": load,
-    "screenshots": screenshots,
-    "lint": lint,
-    "sbom": sbom,
-    "audit": audit,
-    "lock": _lock,
+@dataclass(frozen=True)
+class Verb:
+    """takes: the settings that it knows, each as one writes it; None: it checks them itself."""
+
+    run: Callable[[Home, Given], None]
+    takes: Optional[tuple[str, ...]] = ()
+
+    def check(self, name: str, given: Given) -> None:
+        """Raises Failure: a setting that is unknown here, which would else do nothing, without a word."""
+        if self.takes is None:
+            return
+        known = {setting.partition("=")[0] for setting in self.takes} | set(settings_module.FROM_ENVIRONMENT)
+        for setting in given:
+            if setting not in known and not setting.startswith("LABELLOOP_"):
+                raise Failure(
+                    f"make {name}",
+                    found=setting,
+                    needed=f"{', '.join(self.takes)} or nothing" if self.takes else "no setting",
+                    do="" if self.takes else "`make up NAME=VALUE` changes the settings.",
+                )
+
+
+_PROJECT = "PROJECT=2"
+
+VERBS = {
+    "up": Verb(up, None),
+    "down": Verb(_down),
+    "restart": Verb(_restart, None),
+    "build": Verb(build, None),
+    "labels": Verb(labels, ("FILE=configs/labels/x.xml", "DETECTOR=yolox_s")),
+    "status": Verb(_status, (_PROJECT,)),
+    "doctor": Verb(doctor, ("JSON=1",)),
+    "logs": Verb(_logs),
+    "import": Verb(_labelloop("import"), (_PROJECT,)),
+    "predict": Verb(_labelloop("predict"), (_PROJECT,)),
+    "retrain": Verb(_labelloop("retrain"), (_PROJECT,)),
+    "cancel": Verb(_labelloop("cancel"), (_PROJECT,)),
+    "models": Verb(_labelloop("models"), (_PROJECT,)),
+    "rollback": Verb(_rollback, ("VERSION=v0001", _PROJECT)),
+    "export": Verb(_export, ("FORMAT=coco", _PROJECT)),
+    "report": Verb(_report, ("FILE=report.html", _PROJECT)),
+    "backup": Verb(backup, ("IMAGES=1", "SECRETS=1")),
+    "restore": Verb(restore, ("FILE=volumes/backups/….tar.gz",)),
+    "upgrade": Verb(upgrade),
+    "reset": Verb(reset, ("YES=1", "BACKUP=0")),
+    "simulate": Verb(simulate, ("COCO=DIR", "KEEP=1", "PREDICTED=raccoon=cat,dog", *SIMULATION_OPTIONS)),
+    "demo": Verb(demo, ("IMAGES=60", "REMOVE=1")),
+    "rotate-secrets": Verb(rotate, ("ADMIN=1",)),
+    "test": Verb(test, ("TESTS=tests/unit",)),
+    "faults": Verb(faults, ("SEED=1", "KILLS=200")),
+    "bench": Verb(bench, None),
+    "load": Verb(load, None),
+    "screenshots": Verb(screenshots),
+    "lint": Verb(lint),
+    "sbom": Verb(sbom, ("ACCELERATOR=cuda",)),
+    "audit": Verb(audit, ("OSV=URL",)),
+    "lock": Verb(_lock, ("UPGRADE=1",)),
 }

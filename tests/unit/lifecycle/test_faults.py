@@ -10,7 +10,7 @@ from lifecycle.console import Failure
 from lifecycle.home import Home
 
 
-@pytest.mark.parametrize("given", [{"KILLS": "many"}, {"SEEDS": "1"}], ids=str)
+@pytest.mark.parametrize("given", [{"KILLS": "many"}, {"SEED": "-1"}], ids=str)
 def test_what_faults_cannot_use_is_refused(home: Home, given: Mapping[str, str]) -> None:
     with pytest.raises(Failure, match=next(iter(given))):
         testing.faults(home, given)

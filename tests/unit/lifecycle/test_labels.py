@@ -134,11 +134,6 @@ def test_the_label_config_in_force_is_checked_when_no_file_is_named(mine: Home, 
     assert "configs/labels/everyday.xml" in capsys.readouterr().out
 
 
-def test_an_unknown_setting_is_refused(mine: Home) -> None:
-    with pytest.raises(Failure, match="found COLOUR"):
-        labels(mine, {"COLOUR": "red"})
-
-
 def test_the_detectors_are_the_trainers() -> None:
     from trainer import weights
 

@@ -29,5 +29,5 @@ def test_the_name_and_the_project_are_handed_on(
             asked.append((list(arguments), project))
 
     monkeypatch.setattr(verbs, "running_stack", lambda home, settings: Stack())
-    verbs.VERBS["report"](Home(tmp_path), given)
+    verbs.VERBS["report"].run(Home(tmp_path), given)
     assert asked == [expected]

@@ -89,12 +89,10 @@ def test_settings_become_options(tmp_path: Path, coco: Path, stack: Stack) -> No
     ]
 
 
-def test_what_is_missing_or_unknown_is_said(tmp_path: Path, coco: Path, stack: Stack) -> None:
+def test_what_is_missing_is_said(tmp_path: Path, coco: Path, stack: Stack) -> None:
     home = Home(tmp_path / "home")
     with pytest.raises(Failure, match="no COCO"):
         simulate(home, {})
-    with pytest.raises(Failure, match="found SEED, needed"):
-        simulate(home, {"COCO": str(coco), "SEED": "1"})
     (coco / "test.json").write_text("{")
     with pytest.raises(Failure, match=r"test\.json"):
         simulate(home, {"COCO": str(coco)})

@@ -1,0 +1,49 @@
+"""The verbs of `make`: what each takes, and what none takes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from lifecycle import verbs
+from lifecycle.console import Failure
+from lifecycle.verbs import VERBS
+
+REPO = Path(__file__).parents[3]
+PARTICULAR = sorted(name for name, verb in VERBS.items() if verb.takes is not None)
+
+
+@pytest.mark.parametrize("name", PARTICULAR)
+def test_a_setting_that_would_do_nothing_is_refused_before_anything_is_done(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(REPO)
+    done: list[Mapping[str, str]] = []
+    takes = VERBS[name].takes
+    monkeypatch.setitem(VERBS, name, verbs.Verb(lambda home, given: done.append(given), takes))
+    assert verbs.main([name, "PROJEKT=2"]) == 1
+    told = capsys.readouterr().err
+    assert f"make {name}: found PROJEKT, needed " in told and not done
+    assert all(setting in told for setting in takes or ())
+
+
+@pytest.mark.parametrize("name", PARTICULAR)
+@pytest.mark.parametrize("setting", ["RUNTIME=host", "LABELLOOP_CACHE=/tmp/cache"])
+def test_what_counts_everywhere_is_taken_everywhere(name: str, setting: str) -> None:
+    VERBS[name].check(name, dict([setting.split("=")]))
+
+
+def test_every_setting_is_taken_as_it_is_written() -> None:
+    for name, verb in VERBS.items():
+        verb.check(name, dict(setting.split("=", 1) for setting in verb.takes or () if "=" in setting))
+
+
+def test_the_way_out_names_where_settings_go() -> None:
+    with pytest.raises(Failure, match="found PORT, needed no setting. `make up NAME=VALUE`"):
+        VERBS["down"].check("down", {"PORT": "8081"})
+
+
+def test_the_makefile_has_every_verb() -> None:
+    lines = (REPO / "Makefile").read_text(encoding="utf-8").splitlines()
+    targets = {line.partition(":")[0] for line in lines if ": ##" in line}
+    assert targets == {*VERBS, "help"}
