@@ -133,7 +133,7 @@ class Verb:
                 raise Failure(
                     f"make {name}",
                     found=setting,
-                    needed=f"{', '.join(self.takes)} or nothing" if self.takes else "no setting",
+                    needed=f"at most {', '.join(self.takes)}" if self.takes else "no setting",
                     do="" if self.takes else "`make up NAME=VALUE` changes the settings.",
                 )
 
