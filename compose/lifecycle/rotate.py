@@ -19,7 +19,7 @@ def rotate(home: Home, given: Mapping[str, str]) -> None:
     tokens, which SECRET_KEY signs. Killed half-way, the next `make up` finishes it: the services follow .env.
 
     Raises:
-        Failure: there is no .env yet, another argument than ADMIN, or whatever `make up` meets.
+        Failure: there is no .env yet, ADMIN is neither 0 nor 1, or whatever `make up` meets.
     """
     if given.get("ADMIN", "0") not in ("0", "1"):
         raise Failure(

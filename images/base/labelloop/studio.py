@@ -110,7 +110,7 @@ class Studio:
         """The project's local-files import storages."""
         return list(self.request("GET", "/api/storages/localfiles", params={"project": project_id}))
 
-    def sync_storage(self, storage_id: int, seconds: float = 600.0) -> Row:
+    def sync_storage(self, storage_id: int, seconds: float) -> Row:
         """Makes tasks of the files that have none yet; runs in the request, which may take `seconds`."""
         path = f"/api/storages/localfiles/{storage_id}/sync"
         return dict(self.request("POST", path, timeout=(3.0, seconds)))

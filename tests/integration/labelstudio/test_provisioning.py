@@ -124,8 +124,8 @@ def test_dropped_images_become_tasks_that_are_served(provisioned: LabelStudio) -
     (provisioned.images / "notes.txt").write_text("no image")
     (provisioned.images / ".jpg.part").write_text("half copied")
     ids = state(provisioned)
-    provisioned.studio.sync_storage(ids["storage"])
-    provisioned.studio.sync_storage(ids["storage"])
+    provisioned.studio.sync_storage(ids["storage"], 600.0)
+    provisioned.studio.sync_storage(ids["storage"], 600.0)
     urls = [task["data"]["image"] for task in provisioned.studio.iter_tasks(ids["project"])]
     assert len(urls) == len(names) and all(url.startswith("/data/local-files/?d=images/") for url in urls)
     for url in urls:
