@@ -1,5 +1,6 @@
 """A project's champion in service: label-studio-ml's model class around a detector."""
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from mlbackend.loading import ImageLoader, Task, TaskImage
 
 Prediction = dict[str, Any]
 
-SURE, CLUELESS = 1.0, 0.0
+SURE = 1.0
 _NO_CARD = Card(detector="", classes=[])
 
 
@@ -64,26 +65,30 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         """
         card = self.detector.card or _NO_CARD
         thresholds = card.thresholds(config.names, self._threshold)
-        view = _View(self.label_map(config), config, thresholds, card.rarity(config.names))
+        label_map = self.label_map(config)
+        learnt = card.images > 0 and label_map.knows_any
+        view = _View(label_map, config, thresholds, card.rarity(config.names), learnt)
         predictions: list[Prediction] = []
+        in_order = iter(tasks)
         for batch in self._images.batches(tasks, config.data_key, token):
             pixels = [image.pixels for image in batch if image.pixels is not None]
             found = iter(self._forward(self.detector, pixels) if pixels else [])
             for image in batch:
+                task = next(in_order)
                 if image.pixels is None:
                     predictions.append(self._unreadable(image))
                 else:
-                    predictions.append(self._prediction(next(found), image.pixels, view))
+                    predictions.append(self._prediction(task, next(found), image.pixels, view))
         return predictions
 
-    def _prediction(self, boxes: Boxes, pixels: Pixels, view: "_View") -> Prediction:
+    def _prediction(self, task: Task, boxes: Boxes, pixels: Pixels, view: "_View") -> Prediction:
         height, width = pixels.shape[:2]
         candidates = view.label_map.apply(boxes)
         sure = candidates.select(candidates.scores >= view.thresholds[candidates.labels])
         weights = view.rarity[candidates.labels]
         return {
             "result": to_results(sure, view.config, width, height),
-            "score": prediction_score(candidates.scores, weights) if view.label_map.knows_any else CLUELESS,
+            "score": prediction_score(candidates.scores, weights) if view.learnt else _drawn(task),
             "model_version": self.version,
         }
 
@@ -100,10 +105,22 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
 @dataclass(frozen=True)
 class _View:
     """What a request's images have in common. thresholds, rarity: (labels,), from which score on a box of the
-    label is shown, and what one weighs in a task's score.
+    label is shown, and what one weighs in a task's score. learnt: whether the version was trained on the
+    project's own images, so that its doubts say what it has yet to learn.
     """
 
     label_map: LabelMap
     config: LabelConfig
     thresholds: NDArray[np.float32]
     rarity: NDArray[np.float32]
+    learnt: bool
+
+
+def _drawn(task: Task) -> float:
+    """A score in 0..1, SURE excluded, by lot, the same each time for a task.
+
+    While a handful of images is labelled, and none trained on, a random choice teaches more than the most
+    uncertain one, and makes a fairer hold-out (Hacohen et al., Active learning on a budget: opposite
+    strategies suit high and low budgets, ICML 2022).
+    """
+    return random.Random(str(task.get("id"))).random()

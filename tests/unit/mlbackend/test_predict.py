@@ -98,6 +98,7 @@ def test_names_with_spaces_quotes_and_chinese(home: Home) -> None:
 
 
 def test_boxes_below_the_threshold_are_not_proposed_but_count_in_the_score(home: Home) -> None:
+    home.add_version(images=9)
     sure, unsure, dark = (home.add_image(f"{b}.png", brightness=b) for b in (250, 120, 60))
     results = home.results(sure, unsure, dark)
     assert [len(r["result"]) for r in results] == [1, 1, 0]
@@ -111,12 +112,30 @@ def test_thresholds_of_the_card_win(home: Home) -> None:
     assert home.results(home.add_image("a.png", brightness=200))[0]["result"] == []
 
 
+def test_a_starting_version_draws_the_order_by_lot(home: Home) -> None:
+    """Its doubts don't tell which images teach the project's labels; the lot of a task never changes."""
+    urls = [home.add_image(f"{n}.png", brightness=120) for n in range(40)]
+    scores = [r["score"] for r in home.results(*urls)]
+    assert all(0 <= score < 1 for score in scores) and len(set(scores)) == 40
+    assert scores not in (sorted(scores), sorted(scores, reverse=True))
+    assert [r["score"] for r in home.results(*urls)] == scores
+
+
+def test_an_unreadable_image_shifts_no_other_lot(home: Home) -> None:
+    good = home.add_image("a.png")
+    before, gone, after = home.results(good, "/data/local-files/?d=images/gone.png", good)
+    alike = home.results(good, good, good)
+    assert gone["score"] == 1.0
+    assert (before["score"], after["score"]) == (alike[0]["score"], alike[2]["score"])
+
+
 def test_an_image_without_boxes_has_a_real_score(home: Home) -> None:
+    home.add_version(images=9)
     home.setup()
     home.detector.answer = lambda image: Boxes.empty()
     answer = home.predict(home.add_image("a.png"))
     json.loads(answer.text, parse_constant=lambda name: pytest.fail(f"{name} in the answer"))
-    assert answer.json["results"] == [{"result": [], "score": 1.0, "model_version": "v0000"}]
+    assert answer.json["results"] == [{"result": [], "score": 1.0, "model_version": "v0001"}]
 
 
 def test_boxes_that_are_not_finite_or_outside_are_dropped(home: Home) -> None:
@@ -151,10 +170,12 @@ def test_labels_that_do_not_match_are_reported_not_dropped_in_silence(
     assert "wombat" in caplog.text
 
 
-def test_a_model_that_knows_no_label_is_sure_of_nothing(home: Home) -> None:
+def test_a_model_that_knows_no_label_proposes_nothing_and_draws_the_order_by_lot(home: Home) -> None:
+    home.add_version(images=9)
     unknown = LABEL_CONFIG.replace('"pet" predicted_values="cat,dog"', '"moth"').replace('"car"', '"bee"')
-    (result,) = home.results(home.add_image("a.png"), label_config=unknown)
-    assert (result["result"], result["score"]) == ([], 0.0)
+    first, second = home.results(home.add_image("a.png"), home.add_image("b.png"), label_config=unknown)
+    assert (first["result"], second["result"]) == ([], [])
+    assert 0 <= first["score"] < 1 and first["score"] != second["score"]
 
 
 def test_images_go_through_the_model_in_whole_batches(home: Home) -> None:
