@@ -23,10 +23,11 @@ from labelloop.registry import Registry
 from labelloop.settings import Settings
 from trainer import train
 from trainer.evaluate import evaluate
+from trainer.labelled import LabelledImages
 from trainer.simulate.dataset import Dataset
 from trainer.simulate.options import predicted_values
 from trainer.snapshot import Snapshot
-from trainer.split import assign
+from trainer.split import Sides
 from trainer.weights import write_starting_model
 
 PROJECT = 1
@@ -157,8 +158,9 @@ class Bench:
                 f"LABELS={labels}: {self._dataset.folder} has {len(self._dataset.train)} images to train on"
             )
         chosen = random.Random(seed).sample(self._dataset.train, labels)
-        sides = assign([image.sha256 for image in chosen], {}, self._settings.holdout_percent)
-        images = tuple(
+        sides = Sides()
+        sides.assign((image.sha256 for image in chosen), self._settings.holdout_percent)
+        images = LabelledImages(
             image.in_snapshot(number, sides[image.sha256]) for number, image in enumerate(chosen, 1)
         )
         return Snapshot(PROJECT, self._dataset.label_config_xml, images, (), ())

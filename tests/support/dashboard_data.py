@@ -16,8 +16,9 @@ from trainer.dashboard.loop import WatchedLoop
 from trainer.evaluate import evaluate
 from trainer.gate import decide
 from trainer.job import JOB, Job
+from trainer.labelled import LabelledImages, SnapshotImage
 from trainer.rounds import Round, State
-from trainer.snapshot import Snapshot, SnapshotImage
+from trainer.snapshot import Snapshot
 from trainer.split import Side
 from trainer.stages import EVALUATION, Judgement
 
@@ -43,7 +44,7 @@ def snapshot_of(loop: WatchedLoop, count: int, project: int = 1, xml: str = shap
                 labels=tuple(label for *_, label in made.boxes),
             )
         )
-    return Snapshot(project, xml, tuple(images), (), ())
+    return Snapshot(project, xml, LabelledImages(images), (), ())
 
 
 @dataclass
@@ -169,6 +170,6 @@ def fill(loop: WatchedLoop, studio: FakeStudio) -> None:
 
 def relabelled(snapshot: Snapshot) -> Snapshot:
     """With the first image's first box of the other label."""
-    first = snapshot.images[0]
+    first, *others = snapshot.images
     changed = replace(first, labels=(1 - first.labels[0], *first.labels[1:]))
-    return replace(snapshot, images=(changed, *snapshot.images[1:]))
+    return replace(snapshot, images=LabelledImages([changed, *others]))

@@ -10,7 +10,8 @@ from labelloop.registry import Card
 from labelloop.studio import Studio
 from trainer.evaluate import Evaluation
 from trainer.gate import Verdict
-from trainer.snapshot import SNAPSHOT, Snapshot, SnapshotImage
+from trainer.labelled import LabelledImages, SnapshotImage
+from trainer.snapshot import SNAPSHOT, Snapshot
 from trainer.split import Side
 from trainer.train import Metrics
 
@@ -19,7 +20,7 @@ Progress = Callable[[float, str], None]
 
 def made_snapshot(project: int = 1) -> Snapshot:
     """Two images with a ball each, one on each side."""
-    images = tuple(
+    images = LabelledImages(
         SnapshotImage(
             n, n, f"volumes/images/{n}.jpg", f"{n:064d}", 320, 240, side, ((1.0, 1.0, 9.0, 9.0),), (0,)
         )

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from labelloop.images import ImageError
 from labelloop.labels import LabelMap
 from labelloop.settings import Settings
 from trainer.detections import detections, load_detector
+from trainer.labelled import SnapshotImage
 from trainer.matches import ClassMatches, mean_average_precision, resamples
-from trainer.snapshot import Snapshot, SnapshotImage
+from trainer.snapshot import Snapshot
 
 MAX_DETECTIONS = 100
 RESAMPLES = 1000
@@ -89,7 +90,7 @@ def evaluate(
 
 
 def match(
-    classes: Sequence[str], images: Sequence[SnapshotImage], found: Sequence[Boxes]
+    classes: Sequence[str], images: Collection[SnapshotImage], found: Sequence[Boxes]
 ) -> dict[str, ClassMatches]:
     """Matches each image's detections (labels index classes) to its ground truth with pycocotools."""
     from pycocotools.cocoeval import COCOeval
@@ -125,7 +126,9 @@ def _class_matches(rows: Sequence[dict[str, Any] | None]) -> ClassMatches:
     )
 
 
-def _coco(classes: Sequence[str], images: Sequence[SnapshotImage], found: Sequence[Boxes]) -> tuple[Any, Any]:
+def _coco(
+    classes: Sequence[str], images: Collection[SnapshotImage], found: Sequence[Boxes]
+) -> tuple[Any, Any]:
     from pycocotools.coco import COCO
 
     truth: list[_Row] = [

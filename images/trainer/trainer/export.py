@@ -22,7 +22,8 @@ from PIL import Image
 from labelloop.files import fsync_dir
 from labelloop.images import ImageError, read_image
 from labelloop.settings import Settings
-from trainer.snapshot import Snapshot, SnapshotImage
+from trainer.labelled import LabelledImages, SnapshotImage
+from trainer.snapshot import Snapshot
 from trainer.split import Side
 
 FORMATS = ("coco", "yolo", "voc")
@@ -62,7 +63,7 @@ def export(snapshot: Snapshot, format_name: str, folder: Path, settings: Setting
 def _write_coco(snapshot: Snapshot, folder: Path, home: Path) -> None:
     sides = _copy_images(snapshot, folder, home, lambda image: "images")
     for side, images in sides.items():
-        named = [replace(image, file=f"images/{image.file}") for image in images]
+        named = LabelledImages(replace(image, file=f"images/{image.file}") for image in images)
         with (folder / f"{side}.json").open("w", encoding="utf-8") as file:
             file.writelines(snapshot.coco_lines(named))
 
@@ -95,7 +96,8 @@ def _write_voc(snapshot: Snapshot, folder: Path, home: Path) -> None:
     annotations.mkdir()
     sets.mkdir(parents=True)
     for side, images in sides.items():
-        (sets / f"{side}.txt").write_text("".join(f"{Path(i.file).stem}\n" for i in images), encoding="utf-8")
+        with (sets / f"{side}.txt").open("w", encoding="utf-8") as file:
+            file.writelines(f"{Path(image.file).stem}\n" for image in images)
         for image in images:
             tree = ElementTree.ElementTree(_voc_annotation(snapshot.classes, image))
             tree.write((annotations / image.file).with_suffix(".xml"), encoding="utf-8")
@@ -123,9 +125,9 @@ def _voc_annotation(classes: Sequence[str], image: SnapshotImage) -> ElementTree
 
 def _copy_images(
     snapshot: Snapshot, folder: Path, home: Path, below: Callable[[SnapshotImage], str]
-) -> dict[str, list[SnapshotImage]]:
+) -> dict[str, LabelledImages]:
     """Copies the images; both sides' images with `file` the new name, which is unique and plain."""
-    sides: dict[str, list[SnapshotImage]] = {name: [] for name in _FOLDER_OF.values()}
+    sides = {name: LabelledImages() for name in _FOLDER_OF.values()}
     skipped = [f"task {row['task']}: {row['reason']}" for row in snapshot.skipped]
     for image in snapshot.images:
         target = folder / below(image)
@@ -135,7 +137,7 @@ def _copy_images(
         except (ImageError, OSError) as error:
             skipped.append(f"task {image.task}: {error}")
             continue
-        sides[_FOLDER_OF[image.side]].append(replace(image, file=name))
+        sides[_FOLDER_OF[image.side]].add(replace(image, file=name))
     if skipped:
         (folder / "skipped.txt").write_text("\n".join(skipped) + "\n", encoding="utf-8")
     return sides

@@ -25,8 +25,9 @@ from trainer import loading as _loading  # noqa: F401 - registers the loader wit
 from trainer.graphs import add_graph
 from trainer.hooks import Diverged
 from trainer.job import CANDIDATE, LAST_CHECKPOINT, METRICS, Job
+from trainer.labelled import SnapshotImage
 from trainer.recipe import fit_data, fit_look, fit_model, fit_run
-from trainer.snapshot import Snapshot, SnapshotImage
+from trainer.snapshot import Snapshot
 from trainer.start import blend, class_keys, fit_state, knows_every_label, label_rows, new_model
 
 GRAPH_IMAGES = 32

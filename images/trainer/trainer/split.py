@@ -5,15 +5,24 @@ the SHA-256 of its bytes. A side, once recorded, never changes. .split.json is a
 first is damaged.
 """
 
+import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from labelloop.files import write_text
+import ijson
+
+from labelloop.files import replacing
+from labelloop.registry import sha256_file
+from trainer.database import scratch
 
 SPLIT_FILE = "split.json"
+_SCHEMA = """
+CREATE TABLE sides (sha256 TEXT PRIMARY KEY, side TEXT) WITHOUT ROWID;
+CREATE TABLE labelled (sha256 TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +39,51 @@ class SplitError(RuntimeError):
     """
 
 
-def load(path: Path) -> dict[str, Side]:
-    """Sides by the images' SHA-256; empty when there is no file yet. A damaged file gives way to its copy.
+class Sides(Mapping[str, Side]):
+    """Sides by the images' SHA-256, in ascending order of it; in a temporary database, not in memory."""
+
+    def __init__(self) -> None:
+        self._database = scratch(_SCHEMA)
+
+    def record(self, sha256: str, side: Side) -> None:
+        self._database.execute("INSERT OR REPLACE INTO sides VALUES (?, ?)", (sha256, side))
+
+    def assign(self, labelled: Iterable[str], percent: int) -> None:
+        """Gives every labelled image a side: those that have one keep it.
+
+        Of the new images, in ascending order of their hash, as many go to the hold-out as keep it at
+        `percent` of all labelled ones (rounded down).
+        """
+        run = self._database.execute
+        run("DELETE FROM labelled")
+        self._database.executemany(
+            "INSERT OR IGNORE INTO labelled VALUES (?)", ((digest,) for digest in labelled)
+        )
+        (count,) = run("SELECT count(*) FROM labelled").fetchone()
+        (held,) = run(
+            "SELECT count(*) FROM labelled JOIN sides USING (sha256) WHERE side = ?", (Side.HOLDOUT,)
+        ).fetchone()
+        run(
+            "INSERT INTO sides SELECT sha256, iif(row_number() OVER (ORDER BY sha256) <= ?, ?, ?)"
+            " FROM labelled WHERE sha256 NOT IN (SELECT sha256 FROM sides)",
+            (count * percent // 100 - held, Side.HOLDOUT, Side.TRAIN),
+        )
+
+    def __getitem__(self, sha256: str) -> Side:
+        row = self._database.execute("SELECT side FROM sides WHERE sha256 = ?", (sha256,)).fetchone()
+        if row is None:
+            raise KeyError(sha256)
+        return Side(row[0])
+
+    def __iter__(self) -> Iterator[str]:
+        return (row[0] for row in self._database.execute("SELECT sha256 FROM sides ORDER BY sha256"))
+
+    def __len__(self) -> int:
+        return int(self._database.execute("SELECT count(*) FROM sides").fetchone()[0])
+
+
+def load(path: Path) -> Sides:
+    """The recorded sides; none when there is no file yet. A damaged file gives way to its copy.
 
     Raises:
         SplitError: both are damaged.
@@ -49,43 +101,48 @@ def load(path: Path) -> dict[str, Side]:
         return recorded
 
 
+def settle(path: Path, labelled: Iterable[str], percent: int) -> Sides:
+    """All sides, those of the `labelled` images among them; new ones are recorded before they are used."""
+    sides = load(path)
+    sides.assign(labelled, percent)
+    digest = hashlib.sha256()
+    for line in _lines(sides):
+        digest.update(line.encode())
+    for file in (_copy(path), path):
+        if not file.is_file() or sha256_file(file) != digest.hexdigest():
+            with replacing(file) as temporary, temporary.open("w", encoding="utf-8") as written:
+                written.writelines(_lines(sides))
+    return sides
+
+
 def _copy(path: Path) -> Path:
     return path.with_name(f".{path.name}")
 
 
-def _read(path: Path) -> dict[str, Side]:
+def _read(path: Path) -> Sides:
+    sides, found = Sides(), False
     try:
-        recorded = json.loads(path.read_text(encoding="utf-8"))["sides"]
-        return {digest: Side(side) for digest, side in recorded.items()}
+        with path.open("rb") as file:
+            for where, event, value in ijson.parse(file):
+                if where == "sides" and event == "start_map":
+                    found = True
+                elif where.startswith("sides."):
+                    sides.record(where.removeprefix("sides."), Side(value))
     except FileNotFoundError:
-        return {}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SplitError(
-            f"{path} is damaged ({error}); restore it from a backup with `make restore`"
-        ) from error
-
-
-def assign(labelled: Iterable[str], recorded: Mapping[str, Side], percent: int) -> dict[str, Side]:
-    """Sides of all labelled images: the recorded ones as they are, the new ones by the order of their hashes.
-
-    Of the new images, in ascending order of their hash, as many go to the hold-out as keep it at `percent` of
-    all labelled ones (rounded down).
-    """
-    digests = set(labelled)
-    sides = {digest: recorded[digest] for digest in digests if digest in recorded}
-    held = sum(side is Side.HOLDOUT for side in sides.values())
-    wanted = len(digests) * percent // 100 - held
-    for position, digest in enumerate(sorted(digests - sides.keys())):
-        sides[digest] = Side.HOLDOUT if position < wanted else Side.TRAIN
+        return sides
+    except (ValueError, ijson.JSONError) as error:
+        raise _damaged(path, str(error).partition("\n")[0]) from error
+    if not found:
+        raise _damaged(path, "no sides in it")
     return sides
 
 
-def settle(path: Path, labelled: Iterable[str], percent: int) -> dict[str, Side]:
-    """`assign` with what `path` records, and the new sides recorded before they are used."""
-    recorded = load(path)
-    sides = assign(labelled, recorded, percent)
-    text = json.dumps({"sides": dict(sorted((recorded | sides).items()))}, indent=1) + "\n"
-    for file in (_copy(path), path):
-        if not file.is_file() or file.read_bytes() != text.encode():
-            write_text(file, text)
-    return sides
+def _damaged(path: Path, why: str) -> SplitError:
+    return SplitError(f"{path} is damaged ({why}); restore it from a backup with `make restore`")
+
+
+def _lines(sides: Sides) -> Iterator[str]:
+    yield '{\n "sides": {'
+    for position, (digest, side) in enumerate(sides.items()):
+        yield ("," if position else "") + f"\n  {json.dumps(digest)}: {json.dumps(side)}"
+    yield "\n }\n}\n"

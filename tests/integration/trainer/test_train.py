@@ -21,8 +21,9 @@ from labelloop.registry import Registry
 from labelloop.settings import Settings
 from trainer.evaluate import evaluate
 from trainer.gate import decide
+from trainer.labelled import LabelledImages, SnapshotImage
 from trainer.recipe import fit_model
-from trainer.snapshot import Snapshot, SnapshotImage
+from trainer.snapshot import Snapshot
 from trainer.split import Side
 from trainer.start import new_model
 from trainer.train import Metrics, TrainingCancelled, TrainingFailed, candidate_folder, run, write_job
@@ -79,7 +80,7 @@ def snapshot(settings: Settings) -> Snapshot:
                 labels=tuple(label for *_, label in boxes),
             )
         )
-    return Snapshot(1, LABEL_CONFIG, tuple(images), (), ())
+    return Snapshot(1, LABEL_CONFIG, LabelledImages(images), (), ())
 
 
 @pytest.fixture

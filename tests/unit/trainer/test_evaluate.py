@@ -15,8 +15,9 @@ from labelloop.boxes import Boxes
 from labelloop.detector import Detector
 from labelloop.settings import Settings
 from trainer.evaluate import Evaluation, evaluate, match
+from trainer.labelled import LabelledImages, SnapshotImage
 from trainer.matches import ClassMatches, mean_average_precision, resamples
-from trainer.snapshot import Snapshot, SnapshotImage
+from trainer.snapshot import Snapshot
 from trainer.split import Side
 
 CLASSES = ["ball", "crate", "never"]
@@ -166,7 +167,7 @@ def evaluated(
     for each in images:
         if not (settings.labelloop_home / each.file).exists():
             Image.new("RGB", (200, 200)).save(settings.labelloop_home / each.file)
-    snapshot = Snapshot(1, config, tuple(images), (), ())
+    snapshot = Snapshot(1, config, LabelledImages(images), (), ())
     detector = cast(Detector, Fixed(classes, answers))
     return evaluate(detector, snapshot, settings, lambda fraction, words: None)
 

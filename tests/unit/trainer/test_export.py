@@ -9,7 +9,8 @@ from support.shapes import LABEL_CONFIG, picture
 from labelloop.images import read_image
 from labelloop.settings import Settings
 from trainer.export import FORMATS, ExportError, export
-from trainer.snapshot import Snapshot, SnapshotImage
+from trainer.labelled import LabelledImages, SnapshotImage
+from trainer.snapshot import Snapshot
 from trainer.split import Side
 
 BOX = (20.0, 30.0, 60.0, 90.0)
@@ -42,7 +43,7 @@ def snapshot(settings: Settings) -> Snapshot:
                 number, 10 + number, file, f"{number:064d}", 200, 100, side, boxes, (1,) * len(boxes)
             )
         )
-    return Snapshot(1, LABEL_CONFIG, tuple(images), ({"task": 9, "url": "", "reason": "empty"},), ())
+    return Snapshot(1, LABEL_CONFIG, LabelledImages(images), ({"task": 9, "url": "", "reason": "empty"},), ())
 
 
 def size_of(path: Path) -> tuple[int, int]:

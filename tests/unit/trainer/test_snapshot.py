@@ -1,5 +1,5 @@
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +13,7 @@ from labelloop.labels import LabelConfigError
 from labelloop.settings import Settings
 from labelloop.studio import Studio
 from trainer import snapshot as snapshots
-from trainer.snapshot import Snapshot, SnapshotError, SnapshotImage, newest_submitted, take
+from trainer.snapshot import Snapshot, SnapshotError, newest_submitted, take
 from trainer.split import Side
 
 WHEN = "2026-11-22T18:00:0{}.000000Z"
@@ -97,7 +97,7 @@ def test_images_boxes_and_sides_are_frozen_in_the_rounds_folder(labels: Labels) 
     snapshot = taken(labels)
     assert snapshot.classes == ["ball", "crate"]
     assert (len(snapshot.train), len(snapshot.holdout), snapshot.labelled) == (8, 2, 10)
-    first = snapshot.images[0]
+    first = next(iter(snapshot.images))
     expected = picture(0)
     assert first.file == "volumes/images/0.png" and (first.width, first.height) == expected.image.size
     assert first.sha256 == sha256((labels.settings.labelloop_home / first.file).read_bytes()).hexdigest()
@@ -245,29 +245,56 @@ def test_the_coco_file_holds_one_sides_images_in_cocos_terms(labels: Labels) -> 
     assert all(image.side is Side.TRAIN for image in snapshot.train)
 
 
-def test_writing_takes_no_more_memory_for_more_images(settings: Settings) -> None:
+def test_taking_writing_and_reading_take_no_more_memory_for_more_images(labels: Labels) -> None:
     def peak(count: int) -> int:
-        images = tuple(
-            SnapshotImage(
-                id=number,
-                task=number,
-                file=f"volumes/images/{number}.jpg",
-                sha256=f"{number:064x}",
-                width=320,
-                height=240,
-                side=Side.TRAIN,
-                xyxy=((1.0, 2.0, 30.0, 40.0),) * 3,
-                labels=(0, 1, 0),
-            )
-            for number in range(1, count + 1)
-        )
-        snapshot = Snapshot(1, LABEL_CONFIG, images, (), ())
+        while len(labels.tasks) < count:
+            number = len(labels.tasks)
+            labels.add(f"{number}.png", content + str(number).encode(), annotation([box, box, box]))
+        folder = labels.settings.rounds_dir / str(count)
         tracemalloc.start()
         try:
-            snapshot.write(settings.rounds_dir / str(count))
+            taken(labels, folder)
+            assert Snapshot.load(folder).boxes == 3 * count
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-            assert Snapshot.load(settings.rounds_dir / str(count)) == snapshot
 
-    assert peak(2_000) < peak(200) + 200_000
+    content, box = png(Image.new("RGB", (40, 30))), rectangle(10, 10, 20, 20)
+    peak(100)  # what is imported and cached once
+    small, large = peak(250), peak(1_000)
+    assert large < small + 300_000
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda text: text[: len(text) // 2], "no JSON"),
+        (lambda text: "", "no JSON"),
+        (lambda text: "[]", "KeyError"),
+        (lambda text: text.replace('"image_id": 1', '"image_id": 77'), "order"),
+        (lambda text: text.replace('"id": 2, "file_name"', '"id": 1, "file_name"'), "id 1"),
+        (lambda text: text.replace('"side": "train"', '"side": "left"'), "left"),
+    ],
+)
+def test_a_damaged_snapshot_is_named_with_the_way_out(
+    labels: Labels, damage: Callable[[str], str], why: str
+) -> None:
+    labels.add_picture(1)
+    labels.add_picture(2)
+    taken(labels)
+    file = labels.settings.rounds_dir / "00001" / "snapshot.json"
+    file.write_text(damage(file.read_text()))
+    with pytest.raises(SnapshotError, match=rf"snapshot\.json is damaged .*{why}.*make retrain"):
+        taken(labels)
+
+
+def test_a_snapshot_of_any_layout_can_be_read(labels: Labels) -> None:
+    import json
+
+    labels.add_picture(1)
+    labels.add_picture(2)
+    snapshot = taken(labels)
+    folder = labels.settings.rounds_dir / "00001"
+    rows = json.loads((folder / "snapshot.json").read_text())
+    (folder / "snapshot.json").write_text(json.dumps(dict(reversed(rows.items())), indent=2))
+    assert Snapshot.load(folder) == snapshot

@@ -1,17 +1,26 @@
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from trainer.split import Side, SplitError, assign, load, settle
+from trainer.split import Side, Sides, SplitError, load, settle
 
 
 def digests(count: int, start: int = 0) -> list[str]:
     return [sha256(bytes([n // 256, n % 256])).hexdigest() for n in range(start, start + count)]
 
 
-def held(sides: dict[str, Side]) -> set[str]:
+def assign(labelled: list[str], recorded: Mapping[str, Side], percent: int) -> dict[str, Side]:
+    sides = Sides()
+    for digest, side in recorded.items():
+        sides.record(digest, side)
+    sides.assign(labelled, percent)
+    return dict(sides)
+
+
+def held(sides: Mapping[str, Side]) -> set[str]:
     return {digest for digest, side in sides.items() if side is Side.HOLDOUT}
 
 
@@ -38,7 +47,8 @@ def test_an_image_that_is_no_longer_labelled_does_not_count_but_keeps_its_side(t
     first = settle(path, digests(10), 20)
     settle(path, digests(10, start=5), 20)
     again = settle(path, digests(10), 20)
-    assert again == first
+    assert {digest: again[digest] for digest in digests(10)} == first
+    assert len(again) == 15
 
 
 def test_sides_are_recorded_before_they_are_used_and_once_only(tmp_path: Path) -> None:
@@ -55,7 +65,17 @@ def test_the_same_bytes_count_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", "{}", json.dumps({"sides": {"aa": "left"}}), json.dumps({"sides": 3})]
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        json.dumps({"sides": {"aa": "left"}}),
+        json.dumps({"sides": {"aa": 3}}),
+        json.dumps({"sides": 3}),
+        json.dumps({"sides": {"aa": "train", "bb": "holdout"}})[:-9],
+    ],
 )
 def test_a_damaged_file_is_named_and_not_made_anew(tmp_path: Path, text: str) -> None:
     path = tmp_path / "split.json"
@@ -63,3 +83,10 @@ def test_a_damaged_file_is_named_and_not_made_anew(tmp_path: Path, text: str) ->
     with pytest.raises(SplitError, match=r"split\.json is damaged"):
         settle(path, digests(5), 20)
     assert path.read_text() == text
+
+
+def test_the_file_is_json_by_hash_whatever_the_order(tmp_path: Path) -> None:
+    path = tmp_path / "split.json"
+    sides = settle(path, reversed(digests(10)), 20)
+    assert path.read_text() == json.dumps({"sides": dict(sorted(sides.items()))}, indent=1) + "\n"
+    assert path.with_name(".split.json").read_text() == path.read_text()

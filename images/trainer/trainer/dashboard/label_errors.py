@@ -18,7 +18,8 @@ from trainer.dashboard.model import Drawn, chosen_card, drawn, why_not_looked
 from trainer.dashboard.pages import Asked, View
 from trainer.dashboard.predictions import Predictions
 from trainer.display import plural
-from trainer.snapshot import Snapshot, SnapshotImage
+from trainer.labelled import SnapshotImage
+from trainer.snapshot import Snapshot
 
 router = APIRouter()
 

@@ -20,9 +20,10 @@ from trainer.dashboard.pages import Asked, ChartTheme, View
 from trainer.dashboard.predictions import Predictions
 from trainer.dashboard.security import checked_form
 from trainer.dashboard.stored import Scored
+from trainer.labelled import SnapshotImage
 from trainer.retention import removed
 from trainer.rounds import RoundError
-from trainer.snapshot import Snapshot, SnapshotImage
+from trainer.snapshot import Snapshot
 
 router = APIRouter()
 
@@ -172,7 +173,7 @@ def image(round_id: int, image_id: int, page: Asked) -> Response:
     snapshot = stored.snapshot(page.loop.rounds.folder(round_.id))
     if snapshot is None and removed(page.loop.rounds.folder(round_.id)):
         raise HTTPException(status.HTTP_404_NOT_FOUND, stored.removed_words(round_id))
-    found = next((i for i in snapshot.images if i.id == image_id), None) if snapshot else None
+    found = snapshot.images.get(image_id) if snapshot else None
     if found is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"round {round_id} has no image {image_id}")
     try:

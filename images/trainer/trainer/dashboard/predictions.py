@@ -22,9 +22,10 @@ from labelloop.registry import Registry, RegistryError
 from labelloop.settings import Settings
 from trainer.dashboard.loop import WatchedLoop
 from trainer.env import get_settings
+from trainer.labelled import SnapshotImage
 from trainer.process import Child, describe, die_with_parent
 from trainer.rounds import Rounds
-from trainer.snapshot import Snapshot, SnapshotImage
+from trainer.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 

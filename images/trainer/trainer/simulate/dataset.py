@@ -13,8 +13,9 @@ import numpy as np
 from labelloop.boxes import Boxes
 from labelloop.images import image_size
 from labelloop.labels import LabelConfig, parse_label_config
+from trainer.labelled import LabelledImages, SnapshotImage
 from trainer.simulate.errors import DatasetError
-from trainer.snapshot import Snapshot, SnapshotImage
+from trainer.snapshot import Snapshot
 from trainer.split import Side
 
 TRAIN, TEST = "train.json", "test.json"
@@ -92,8 +93,8 @@ class Dataset:
 
     def test_snapshot(self) -> Snapshot:
         """The test images as a hold-out, for trainer.evaluate."""
-        images = tuple(image.in_snapshot(number, Side.HOLDOUT) for number, image in enumerate(self.test, 1))
-        return Snapshot(0, self.label_config_xml, images, (), ())
+        images = (image.in_snapshot(number, Side.HOLDOUT) for number, image in enumerate(self.test, 1))
+        return Snapshot(0, self.label_config_xml, LabelledImages(images), (), ())
 
 
 def label_config(labels: list[str], predicted: Mapping[str, str]) -> str:

@@ -16,7 +16,8 @@ from labelloop.files import write_text
 from trainer.dashboard import predictions, stored
 from trainer.dashboard.label_errors import LEAST, ranked, suspects
 from trainer.dashboard.loop import WatchedLoop
-from trainer.snapshot import Snapshot, SnapshotImage
+from trainer.labelled import LabelledImages, SnapshotImage
+from trainer.snapshot import Snapshot
 from trainer.split import Side
 
 BALL = 0
@@ -59,8 +60,8 @@ def planted(loop: WatchedLoop) -> Snapshot:
     assert champion is not None
     made = predictions.Predictions(version=champion, fingerprint=clean.fingerprint, boxes=boxes)
     write_text(predictions.path_of(folder, champion), made.model_dump_json())
-    images = tuple(PLANTED[i.id][0](i) if i.id in PLANTED else i for i in clean.images)
-    changed = replace(clean, images=images)
+    images = (PLANTED[i.id][0](i) if i.id in PLANTED else i for i in clean.images)
+    changed = replace(clean, images=LabelledImages(images))
     changed.write(folder)
     return changed
 
@@ -116,7 +117,7 @@ def doubts(label: Boxes, model: Boxes) -> list[tuple[str, float]]:
         xyxy=tuple(tuple(box) for box in label.xyxy.tolist()),
         labels=tuple(label.labels.tolist()),
     )
-    snapshot = Snapshot(1, shapes.LABEL_CONFIG, (image,), (), ())
+    snapshot = Snapshot(1, shapes.LABEL_CONFIG, LabelledImages([image]), (), ())
     found = predictions.Predictions(version="v0001", fingerprint="", boxes={1: predictions.rows_of(model)})
     limits = np.array([0.3, 0.3])
     rows = ranked(suspects(snapshot, found, limits, {"ball": 1.0, "crate": 1.0}))
