@@ -1,6 +1,7 @@
 """What every command has: its registration, its expected errors as one line, the choice of a project."""
 
 import functools
+import sqlite3
 from collections.abc import Callable
 from typing import Annotated, ParamSpec, TypeVar
 
@@ -49,6 +50,7 @@ EXPECTED = (
     DatasetError,
     SimulationError,
     OSError,
+    sqlite3.OperationalError,  # the disk is full, say
 )
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
