@@ -72,7 +72,7 @@ class Guesser:
     def _guess(self, image: SnapshotImage) -> Boxes:
         rng = np.random.default_rng(image.id)
         rows = []
-        for label, box in zip(image.labels, image.xyxy, strict=True):
+        for label, box in image.boxes:
             draw = rng.uniform(size=3)
             if draw[0] * 100 < self.stray:
                 continue

@@ -47,15 +47,21 @@ def _image_row(image: SnapshotImage) -> dict[str, object]:
 
 def _box_rows(images: Iterable[SnapshotImage]) -> Iterator[dict[str, object]]:
     boxes = ((image.id, label, box) for image in images for label, box in image.boxes)
-    for number, (image_id, label, (x1, y1, x2, y2)) in enumerate(boxes, start=1):
-        yield {
-            "id": number,
-            "image_id": image_id,
-            "category_id": label + 1,
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "area": (x2 - x1) * (y2 - y1),
-            "iscrowd": 0,
-        }
+    for number, (image_id, label, corners) in enumerate(boxes, start=1):
+        yield annotation(number, image_id, label, corners)
+
+
+def annotation(number: int, image_id: int, label: int, corners: Corners) -> dict[str, Any]:
+    """A box as COCO writes it down: x, y, width, height in pixels."""
+    x1, y1, x2, y2 = corners
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": label + 1,
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+        "area": (x2 - x1) * (y2 - y1),
+        "iscrowd": 0,
+    }
 
 
 def read_value(path: Path, name: str) -> Any:

@@ -14,8 +14,9 @@ from labelloop.detector import Detector
 from labelloop.images import ImageError
 from labelloop.labels import LabelMap
 from labelloop.settings import Settings
+from trainer.coco import annotation
 from trainer.detections import detections, load_detector
-from trainer.labelled import SnapshotImage
+from trainer.labelled import Corners, SnapshotImage
 from trainer.matches import ClassMatches, mean_average_precision, resamples
 from trainer.snapshot import Snapshot
 
@@ -24,7 +25,7 @@ RESAMPLES = 1000
 SEED = 20
 INTERVAL = (2.5, 97.5)
 
-_Row = tuple[int, int, tuple[float, ...], float]
+_Row = tuple[int, int, Corners, float]
 
 
 class Evaluation(BaseModel):
@@ -132,14 +133,12 @@ def _coco(
     from pycocotools.coco import COCO
 
     truth: list[_Row] = [
-        (number, label, box, 1.0)
-        for number, image in enumerate(images, 1)
-        for label, box in zip(image.labels, image.xyxy, strict=True)
+        (number, label, box, 1.0) for number, image in enumerate(images, 1) for label, box in image.boxes
     ]
     detected: list[_Row] = [
-        (number, label, tuple(box), score)
+        (number, label, (x1, y1, x2, y2), score)
         for number, boxes in enumerate(found, 1)
-        for label, box, score in zip(
+        for label, (x1, y1, x2, y2), score in zip(
             boxes.labels.tolist(), boxes.xyxy.tolist(), boxes.scores.tolist(), strict=True
         )
     ]
@@ -149,26 +148,14 @@ def _coco(
         coco.dataset = {
             "images": [{"id": number} for number in range(1, len(images) + 1)],
             "categories": [{"id": index, "name": name} for index, name in enumerate(classes, 1)],
-            "annotations": [_annotation(identity, *row) for identity, row in enumerate(rows, 1)],
+            "annotations": [
+                annotation(number, image, label, box) | {"score": score}
+                for number, (image, label, box, score) in enumerate(rows, 1)
+            ],
         }
         coco.createIndex()
         documents.append(coco)
     return documents[0], documents[1]
-
-
-def _annotation(
-    identity: int, image: int, label: int, box: tuple[float, ...], score: float
-) -> dict[str, Any]:
-    x1, y1, x2, y2 = box
-    return {
-        "id": identity,
-        "image_id": image,
-        "category_id": label + 1,
-        "bbox": [x1, y1, x2 - x1, y2 - y1],
-        "area": (x2 - x1) * (y2 - y1),
-        "iscrowd": 0,
-        "score": score,
-    }
 
 
 def _evaluation(

@@ -84,7 +84,7 @@ def _write_yolo(snapshot: Snapshot, folder: Path, home: Path) -> None:
 
 
 def _yolo_lines(image: SnapshotImage) -> Iterable[str]:
-    for label, (x1, y1, x2, y2) in zip(image.labels, image.xyxy, strict=True):
+    for label, (x1, y1, x2, y2) in image.boxes:
         centre = ((x1 + x2) / 2 / image.width, (y1 + y2) / 2 / image.height)
         size = ((x2 - x1) / image.width, (y2 - y1) / image.height)
         yield f"{label} {centre[0]:.6f} {centre[1]:.6f} {size[0]:.6f} {size[1]:.6f}\n"
@@ -111,7 +111,7 @@ def _voc_annotation(classes: Sequence[str], image: SnapshotImage) -> ElementTree
     size = ElementTree.SubElement(root, "size")
     for tag, number in (("width", image.width), ("height", image.height), ("depth", 3)):
         ElementTree.SubElement(size, tag).text = str(number)
-    for label, (x1, y1, x2, y2) in zip(image.labels, image.xyxy, strict=True):
+    for label, (x1, y1, x2, y2) in image.boxes:
         entry = ElementTree.SubElement(root, "object")
         ElementTree.SubElement(entry, "name").text = classes[label]
         for tag in ("truncated", "difficult"):

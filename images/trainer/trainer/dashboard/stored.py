@@ -123,9 +123,6 @@ def _contents(folder: Path, stamp: tuple[int, int]) -> Contents | None:
     if found is None:
         return None
     digests = {
-        image.sha256: hashlib.sha256(
-            repr(sorted(zip(image.labels, image.xyxy, strict=True))).encode()
-        ).hexdigest()
-        for image in found.images
+        image.sha256: hashlib.sha256(repr(sorted(image.boxes)).encode()).hexdigest() for image in found.images
     }
     return Contents(found.boxes, len(found.holdout), tuple(found.classes), digests)
