@@ -7,7 +7,6 @@ memory in MB and what came out, as JSON.
 """
 
 import json
-import re
 import shutil
 import statistics
 import sys
@@ -16,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+
+from bench.memory import peak_mb
 
 from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, without_prediction_of
@@ -145,14 +146,6 @@ def measure(name: str, context: Context) -> Measured:
         if name == "next-task":
             _submit(context, count)
     return Measured(statistics.median(times), peak_mb(), count)
-
-
-def peak_mb() -> float:
-    """The most memory this process has had; ru_maxrss would know of the process that started it, too."""
-    match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
-    if match is None:
-        raise RuntimeError("/proc/self/status has no VmHWM: peak memory can be measured on Linux alone")
-    return int(match[1]) * 1024 / 1e6
 
 
 def main() -> None:

@@ -5,11 +5,14 @@ from pathlib import Path
 
 
 def peak_mb(pid: int | str = "self") -> float:
-    """The most resident memory that a process has had so far, in MB."""
+    """The most resident memory that a process has had so far, in MB.
+
+    ru_maxrss would know of the process that started it, too.
+    """
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6
-    raise ValueError(f"process {pid} tells no VmHWM")
+    raise ValueError(f"process {pid} tells no VmHWM: peak memory can be measured on Linux alone")
 
 
 def resident_mb(pid: int) -> float:

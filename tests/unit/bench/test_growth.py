@@ -47,7 +47,7 @@ def test_every_picture_is_an_image_with_bytes_of_its_own(tmp_path: Path) -> None
 
 def test_peak_memory_is_the_most_a_process_has_had() -> None:
     program = (
-        "from bench.growth_operations import peak_mb\n"
+        "from bench.memory import peak_mb\n"
         "before = peak_mb()\n"
         "ballast = b'x' * 200_000_000\n"
         "del ballast\n"
