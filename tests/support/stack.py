@@ -3,6 +3,7 @@ run by `make`."""
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -44,6 +45,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def first_of_two_free_ports() -> int:
+    """PORT, and behind it DASHBOARD_PORT; below those that the system lends to whoever connects somewhere."""
+    for port in random.sample(range(20_000, 32_000, 2), 100):
+        with socket.socket() as one, socket.socket() as other, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            other.bind(("127.0.0.1", port + 1))
+            return port
+    raise RuntimeError("none of 100 pairs of ports between 20000 and 32000 is free on 127.0.0.1")
+
+
 def engine_answers() -> bool:
     return (
         shutil.which("docker") is not None
@@ -65,7 +76,7 @@ class Stack:
 
     home: Path
     name: str
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=first_of_two_free_ports)
     runtime: str = field(default_factory=default_runtime)
 
     @classmethod
