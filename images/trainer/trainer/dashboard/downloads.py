@@ -62,7 +62,7 @@ def show(page: Asked) -> HTMLResponse:
         for round_ in page.loop.rounds.history(page.project, SHOWN_ROUNDS):
             found = stored.contents(page.loop.rounds.folder(round_.id))
             if found is not None:
-                datasets.append(Dataset(round_, len(found.images), found.boxes))
+                datasets.append(Dataset(round_, found.images, found.boxes))
             elif removed(page.loop.rounds.folder(round_.id)):
                 gone.append(f"round {round_.id}")
         gone += models.removed()

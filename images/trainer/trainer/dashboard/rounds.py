@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter
@@ -12,7 +13,6 @@ from trainer.dashboard import stored
 from trainer.dashboard.charts import Theme, chart
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.pages import Asked, ChartTheme, View
-from trainer.dashboard.stored import Contents
 from trainer.display import plural
 from trainer.evaluate import Evaluation
 from trainer.job import Job
@@ -49,19 +49,19 @@ def rows(loop: WatchedLoop, project_id: int) -> list[Row]:
     """Newest first."""
     history = loop.rounds.history(project_id, stored.HISTORY)
     found: list[Row] = []
-    before: Contents | None = None
+    before: Path | None = None
     for round_ in reversed(history):
         folder = loop.rounds.folder(round_.id)
-        now, judged = stored.contents(folder), stored.judgement(folder)
+        judged = stored.judgement(folder)
         found.append(
             Row(
                 round_,
                 judged.candidate if judged else None,
                 judged.champion if judged else None,
-                (*(REMOVED if removed(folder) else _changes(before, now)), *_training(loop, round_)),
+                (*(REMOVED if removed(folder) else _changes(before, folder)), *_training(loop, round_)),
             )
         )
-        before = now or before
+        before = folder if stored.contents(folder) else before
     return found[::-1]
 
 
@@ -80,24 +80,23 @@ def points(found: list[Row]) -> list[Point]:
     ]
 
 
-def _changes(before: Contents | None, now: Contents | None) -> list[str]:
-    if now is None:
+def _changes(before: Path | None, now: Path) -> list[str]:
+    """In words, of one round's snapshot against another's."""
+    has = stored.contents(now)
+    if has is None:
         return []
-    holdout = f", {now.holdout} of them held out"
-    if before is None:
-        return [f"{plural(len(now.images), 'image')}{holdout}, {plural(now.boxes, 'box', 'boxes')}"]
-    new = now.images.keys() - before.images.keys()
-    gone = before.images.keys() - now.images.keys()
-    corrected = [
-        key for key in now.images.keys() & before.images.keys() if now.images[key] != before.images[key]
-    ]
-    words = [f"{plural(len(new), 'new image')}, {len(now.images)} in all{holdout}"]
-    if corrected:
-        words.append(f"{plural(len(corrected), 'image')} relabelled")
-    if gone:
-        words.append(f"{plural(len(gone), 'image')} gone")
-    if now.labels != before.labels:
-        words.append(f"labels: {', '.join(now.labels)}, before: {', '.join(before.labels)}")
+    holdout = f", {has.holdout} of them held out"
+    had = stored.contents(before) if before else None
+    changed = stored.difference(before, now) if before else None
+    if had is None or changed is None:
+        return [f"{plural(has.images, 'image')}{holdout}, {plural(has.boxes, 'box', 'boxes')}"]
+    words = [f"{plural(changed.new, 'new image')}, {has.images} in all{holdout}"]
+    if changed.relabelled:
+        words.append(f"{plural(changed.relabelled, 'image')} relabelled")
+    if changed.gone:
+        words.append(f"{plural(changed.gone, 'image')} gone")
+    if has.labels != had.labels:
+        words.append(f"labels: {', '.join(has.labels)}, before: {', '.join(had.labels)}")
     return words
 
 

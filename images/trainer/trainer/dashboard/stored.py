@@ -1,17 +1,22 @@
 """What rounds have left in their folders, read once as long as it stays the same."""
 
-import hashlib
+import heapq
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from labelloop.registry import RegistryError
 from trainer.dashboard.loop import WatchedLoop
 from trainer.evaluate import Evaluation
+from trainer.labelled import Corners
 from trainer.rounds import Round
 from trainer.snapshot import SNAPSHOT, Snapshot
+from trainer.split import Side
 from trainer.stages import EVALUATION, Judgement
 
 log = logging.getLogger(__name__)
@@ -19,15 +24,27 @@ log = logging.getLogger(__name__)
 KEPT_IN_MEMORY = 64
 HISTORY = 100
 
+_Stamp = tuple[int, int] | None
+_Boxes = tuple[str, int, list[tuple[int, Corners]]]
+
 
 @dataclass(frozen=True)
 class Contents:
-    """What a snapshot holds: each image's boxes as a digest, by the SHA-256 of its bytes."""
+    """What a snapshot holds."""
 
+    images: int
     boxes: int
     holdout: int
     labels: tuple[str, ...]
-    images: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Images of a snapshot that another hasn't, that it lacks, and that have other boxes in it."""
+
+    new: int
+    gone: int
+    relabelled: int
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,12 @@ def contents(folder: Path) -> Contents | None:
     return None if stamp is None else _contents(folder, stamp)
 
 
+def difference(before: Path, now: Path) -> Difference | None:
+    """Of two rounds' snapshots; None when one cannot be read."""
+    stamps = _stamp(before / SNAPSHOT), _stamp(now / SNAPSHOT)
+    return None if None in stamps else _difference(before, now, stamps)
+
+
 def evaluations(loop: WatchedLoop, project_id: int, version: str) -> Iterator[Scored]:
     """A version's, as candidate or as champion, newest round first."""
     try:
@@ -91,7 +114,7 @@ def comparable_evaluations(
     return next(iter(left), None), next(iter(right), None)
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(path: Path) -> _Stamp:
     try:
         stat = path.stat()
     except OSError:
@@ -100,7 +123,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 @lru_cache(KEPT_IN_MEMORY)
-def _judgement(folder: Path, stamp: tuple[int, int]) -> Judgement | None:
+def _judgement(folder: Path, stamp: _Stamp) -> Judgement | None:
     try:
         return Judgement.model_validate_json((folder / EVALUATION).read_bytes())
     except (OSError, ValueError) as error:
@@ -109,7 +132,7 @@ def _judgement(folder: Path, stamp: tuple[int, int]) -> Judgement | None:
 
 
 @lru_cache(2)
-def _snapshot(folder: Path, stamp: tuple[int, int]) -> Snapshot | None:
+def _snapshot(folder: Path, stamp: _Stamp) -> Snapshot | None:
     try:
         return Snapshot.load(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -118,11 +141,32 @@ def _snapshot(folder: Path, stamp: tuple[int, int]) -> Snapshot | None:
 
 
 @lru_cache(KEPT_IN_MEMORY)
-def _contents(folder: Path, stamp: tuple[int, int]) -> Contents | None:
+def _contents(folder: Path, stamp: _Stamp) -> Contents | None:
     found = _snapshot(folder, stamp)
     if found is None:
         return None
-    digests = {
-        image.sha256: hashlib.sha256(repr(sorted(image.boxes)).encode()).hexdigest() for image in found.images
-    }
-    return Contents(found.boxes, len(found.holdout), tuple(found.classes), digests)
+    holdout = sum(1 for _ in found.images.of_side(Side.HOLDOUT))
+    return Contents(found.labelled, found.boxes, holdout, tuple(found.classes))
+
+
+@lru_cache(KEPT_IN_MEMORY)
+def _difference(before: Path, now: Path, stamps: tuple[_Stamp, _Stamp]) -> Difference | None:
+    one, other = _snapshot(before, stamps[0]), _snapshot(now, stamps[1])
+    if one is None or other is None:
+        return None
+    counts = Counter(
+        _what(list(rows))
+        for _, rows in groupby(heapq.merge(_by_sha256(one, 0), _by_sha256(other, 1)), key=itemgetter(0))
+    )
+    return Difference(counts["new"], counts["gone"], counts["relabelled"])
+
+
+def _by_sha256(found: Snapshot, which: int) -> Iterator[_Boxes]:
+    return ((image.sha256, which, sorted(image.boxes)) for image in found.images.by_sha256())
+
+
+def _what(rows: list[_Boxes]) -> str:
+    """What became of one image, from its boxes before (0), now (1) or both."""
+    if len(rows) == 1:
+        return "new" if rows[0][1] else "gone"
+    return "same" if rows[0][2] == rows[1][2] else "relabelled"
