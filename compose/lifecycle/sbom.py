@@ -28,9 +28,10 @@ Component = dict[str, Any]
 
 def sbom(home: Home, given: Mapping[str, str]) -> None:
     """Writes build/sbom/<image>.cdx.json for each image."""
-    settings.check(home, given)
+    chosen = {name: given[name] for name in ("ACCELERATOR",) if name in given}
+    settings.check(home, chosen)
     runtime = "docker" if engine.engine_version() else "host"
-    accelerator = choose_accelerator({**settings.load(home), **given}, runtime)
+    accelerator = choose_accelerator({**settings.load(home), **chosen}, runtime)
     folder = home.root / "build" / "sbom"
     folder.mkdir(parents=True, exist_ok=True)
     heading("Software bills of materials")

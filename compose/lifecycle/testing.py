@@ -59,9 +59,9 @@ def test(home: Home, given: Mapping[str, str]) -> None:
 
 def faults(home: Home, given: Mapping[str, str]) -> None:
     """The whole fault matrix, of which `make test` runs a few rows: SEED repeats a run, KILLS is how many."""
-    for name, value in given.items():
-        if not value.isdigit():
-            raise Failure("make faults", found=f"{name}={value}", needed="a whole number")
+    for name in ("SEED", "KILLS"):
+        if not given.get(name, "0").isdigit():
+            raise Failure("make faults", found=f"{name}={given[name]}", needed="a whole number")
     os.environ.update({"FAULTS": "all", **given})
     test(home, {"TESTS": "tests/faults"})
 
@@ -96,9 +96,11 @@ def load(home: Home, given: Mapping[str, str]) -> None:
 
 
 def _programs(home: Home, venv: Path) -> dict[str, str]:
-    """The environment, with the host runtime's programs in it."""
+    """The environment, with the host runtime's programs in it, and without what `make` hands down to a `make`
+    that a test starts, the settings of this one.
+    """
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))},
         "PATH": f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "LABELSTUDIO_BIN": str(home.venvs / "labelstudio" / "bin"),
         "ML_BIN": str(venv / "bin"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Optional
 
@@ -37,22 +39,19 @@ def ensure_labelstudio(home: Home) -> Path:
     stamp = inputs_hash(
         home.root, [*_LABELSTUDIO_LOCKS, *_projects(_LABELSTUDIO_PACKAGES)], str(venv.resolve())
     )
-    if _is_current(venv, stamp):
-        line("labelstudio", "environment unchanged")
-        return venv
-    started = time.monotonic()
-    line("labelstudio", "installing its locked packages")
-    _create(venv)
-    _install(home, venv, _LABELSTUDIO_LOCKS)
-    _install_own(home, venv, _LABELSTUDIO_PACKAGES)
-    run(
-        [str(venv / "bin/python"), "-m", "provisioner.template"],
-        what="migrating Label Studio's database template",
-        quiet=True,
-    )
-    _mark(venv, stamp)
-    line("labelstudio", f"environment made in {time.monotonic() - started:.0f} s")
-    return venv
+
+    def install() -> None:
+        line("labelstudio", "installing its locked packages")
+        _create(venv)
+        _install(home, venv, _LABELSTUDIO_LOCKS)
+        _install_own(home, venv, _LABELSTUDIO_PACKAGES)
+        run(
+            [str(venv / "bin/python"), "-m", "provisioner.template"],
+            what="migrating Label Studio's database template",
+            quiet=True,
+        )
+
+    return _ensure(venv, stamp, install)
 
 
 def ensure_ml(home: Home, accelerator: str, arch: Optional[str]) -> Path:
@@ -63,31 +62,20 @@ def ensure_ml(home: Home, accelerator: str, arch: Optional[str]) -> Path:
     stamp = inputs_hash(
         home.root, [*locks, *recipe], accelerator, *([arch] if arch else []), str(venv.resolve())
     )
-    if _is_current(venv, stamp):
-        line("ml", "environment unchanged")
-        return venv
-    started = time.monotonic()
-    line("ml", "installing its locked packages (2.6 GB to download)")
-    _create(venv)
-    _install(home, venv, locks)
-    python = venv / "bin/python"
-    run(
-        [
-            str(python),
-            "-m",
-            "pip",
-            "install",
-            "-qq",
-            "--no-deps",
-            "--no-index",
-            str(wheel.host_wheel(home, python, accelerator, arch)),
-        ],
-        what="installing mmcv-full",
-    )
-    _install_own(home, venv, _ML_PACKAGES)
-    _mark(venv, stamp)
-    line("ml", f"environment made in {time.monotonic() - started:.0f} s")
-    return venv
+
+    def install() -> None:
+        line("ml", "installing its locked packages (2.6 GB to download)")
+        _create(venv)
+        _install(home, venv, locks)
+        python = venv / "bin/python"
+        mmcv = wheel.host_wheel(home, python, accelerator, arch)
+        run(
+            [str(python), "-m", "pip", "install", "-qq", "--no-deps", "--no-index", str(mmcv)],
+            what="installing mmcv-full",
+        )
+        _install_own(home, venv, _ML_PACKAGES)
+
+    return _ensure(venv, stamp, install)
 
 
 def ensure_tests(home: Home, accelerator: str, arch: Optional[str]) -> Path:
@@ -95,11 +83,41 @@ def ensure_tests(home: Home, accelerator: str, arch: Optional[str]) -> Path:
     venv = ensure_ml(home, accelerator, arch)
     stamp = inputs_hash(home.root, [TEST_LOCK], _marked(venv))
     marker = venv / ".labelloop-tests"
-    if not marker.is_file() or marker.read_text() != stamp:
-        line("tests", "installing the test tools")
-        _install(home, venv, [TEST_LOCK])
-        marker.write_text(stamp)
+    with _one_at_a_time(venv):
+        if not marker.is_file() or marker.read_text() != stamp:
+            line("tests", "installing the test tools")
+            _install(home, venv, [TEST_LOCK])
+            marker.write_text(stamp)
     return venv
+
+
+def _ensure(venv: Path, stamp: str, install: Callable[[], None]) -> Path:
+    """The environment's folder, made by `install` unless one with this stamp is there."""
+    with _one_at_a_time(venv):
+        if _marked(venv) == stamp:
+            line(venv.name, "environment unchanged")
+            return venv
+        started = time.monotonic()
+        install()
+        _mark(venv, stamp)
+        line(venv.name, f"environment made in {time.monotonic() - started:.0f} s")
+    return venv
+
+
+@contextmanager
+def _one_at_a_time(venv: Path) -> Iterator[None]:
+    """Two `make`s, of one checkout or of several that share environments, don't install into one together.
+
+    The later waits. The kernel frees the lock when its holder ends, however it ends.
+    """
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    with (venv.parent / f".{venv.name}.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            line(venv.name, "another make installs this environment; waiting for it to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _projects(packages: Sequence[str]) -> list[str]:
@@ -145,10 +163,6 @@ def _install_own(home: Home, venv: Path, packages: Sequence[str]) -> None:
         ],
         what="installing our own packages",
     )
-
-
-def _is_current(venv: Path, stamp: str) -> bool:
-    return _marked(venv) == stamp
 
 
 def _marked(venv: Path) -> str:

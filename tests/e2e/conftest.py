@@ -22,10 +22,17 @@ ORDER = (
     "test_keep.py",
     "test_docs.py",
 )
+FIRST = ORDER[0]
+ITS_LABELS_AND_VERSIONS = {"test_screen.py", "test_dashboard.py", "test_survival.py"}
+"""What needs the images, labels and versions that FIRST leaves."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """After all other suites, in ORDER. Rounds, boots and builds take longer than the others' tests may."""
+    """After all other suites, in ORDER. Rounds, boots and builds take longer than the others' tests may.
+
+    Raises:
+        UsageError: a file is chosen without the one that it goes on from.
+    """
 
     def place(item: pytest.Item) -> int:
         ours = item.path.parent == Path(__file__).parent
@@ -35,6 +42,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if place(item):
             item.add_marker(pytest.mark.timeout(TEST_S))
     items.sort(key=place)
+    chosen = {ORDER[place(item) - 1] for item in items if place(item)}
+    if FIRST not in chosen and (alone := sorted(chosen & ITS_LABELS_AND_VERSIONS)):
+        raise pytest.UsageError(
+            f"{', '.join(alone)}: goes on from where {FIRST} brings the stack; name tests/e2e/{FIRST} too"
+        )
 
 
 @pytest.fixture(scope="session")

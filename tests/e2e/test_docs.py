@@ -38,13 +38,11 @@ def labelled(stack: Stack, pictures: dict[str, shapes.Picture]) -> Stack:
 
 @pytest.mark.parametrize("command", STACK)
 def test_the_command_does_what_the_page_says(command: str, labelled: Stack) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
-    environment |= {"COMPOSE_PROJECT_NAME": labelled.name, "RUNTIME": labelled.runtime}
     done = subprocess.run(
         command,
         shell=True,
         cwd=labelled.home,
-        env=environment,
+        env={**os.environ, "COMPOSE_PROJECT_NAME": labelled.name, "RUNTIME": labelled.runtime},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -99,12 +99,10 @@ class Stack:
 
     def start(self, target: str, **settings: object) -> "subprocess.Popen[str]":
         """Begins `make target NAME=value …`; both its streams are its stdout."""
-        environ = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
-        environ |= {"COMPOSE_PROJECT_NAME": self.name, "RUNTIME": self.runtime}
         return subprocess.Popen(
             ["make", "--no-print-directory", target, *(f"{key}={value}" for key, value in settings.items())],
             cwd=self.home,
-            env=environ,
+            env={**os.environ, "COMPOSE_PROJECT_NAME": self.name, "RUNTIME": self.runtime},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

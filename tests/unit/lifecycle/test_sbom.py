@@ -76,7 +76,7 @@ def test_torch_is_in_the_trainers_image_with_its_hashes(checkout: Home) -> None:
 
 
 def test_with_cuda_the_model_images_hold_more(checkout: Home) -> None:
-    sbom.sbom(checkout, {"ACCELERATOR": "cuda"})
+    sbom.sbom(checkout, {"ACCELERATOR": "cuda", "LABELLOOP_CACHE": "/tmp/cache"})
     assert "pkg:pypi/triton@" in (checkout.root / "build/sbom/mlbackend.cdx.json").read_text()
     assert "pkg:pypi/triton@" not in (checkout.root / "build/sbom/labelstudio.cdx.json").read_text()
 

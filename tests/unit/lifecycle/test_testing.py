@@ -1,6 +1,7 @@
-"""`make faults` and `make load`: what they take and hand on."""
+"""`make test`, `make faults` and `make load`: what they take and hand on."""
 
 import os
+import subprocess
 from collections.abc import Mapping
 
 import pytest
@@ -21,7 +22,7 @@ def test_faults_runs_the_whole_suite_by_its_seed(home: Home, monkeypatch: pytest
     monkeypatch.setenv("FAULTS", "")
     monkeypatch.setenv("SEED", "")
     monkeypatch.setattr(testing, "test", lambda home, given: seen.append((given, os.environ["SEED"])))
-    testing.faults(home, {"SEED": "7"})
+    testing.faults(home, {"SEED": "7", "RUNTIME": "host"})
     assert seen == [({"TESTS": "tests/faults"}, "7")] and os.environ["FAULTS"] == "all"
 
 
@@ -31,3 +32,24 @@ def test_load_is_a_section_of_its_own(home: Home, monkeypatch: pytest.MonkeyPatc
     testing.load(home, {"SECONDS": "60"})
     assert seen[0]["ONLY"] == "load" and seen[0]["SECONDS"] == "60"
     assert seen[0]["OUT"].endswith("build/bench/load")
+
+
+def test_a_make_of_the_tests_does_not_inherit_this_ones_settings(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Mapping[str, str]] = []
+
+    def pytest_ends_well(command: list[str], env: Mapping[str, str], **options: object) -> object:
+        seen.append(env)
+        return subprocess.CompletedProcess(command, 0)
+
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS"):
+        monkeypatch.setenv(name, "TESTS=tests/e2e")
+    monkeypatch.setenv("SEED", "7")
+    monkeypatch.setattr(testing.venvs, "ensure_labelstudio", lambda home: None)
+    monkeypatch.setattr(testing, "environment_with_tools", lambda home: home.venvs / "ml")
+    monkeypatch.setattr(testing, "_ensure_chromium", lambda: None)
+    monkeypatch.setattr(testing.engine, "engine_version", lambda: None)
+    monkeypatch.setattr(subprocess, "run", pytest_ends_well)
+    testing.test(home, {"TESTS": "tests/e2e"})
+    assert seen[-1]["SEED"] == "7" and not {name for name in seen[-1] if name.startswith(("MAKE", "MFLAGS"))}

@@ -1,0 +1,76 @@
+"""The host runtime's environments: made once, by one `make` at a time. What pip would do is only recorded."""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from lifecycle import venvs
+from lifecycle.console import Failure
+from lifecycle.home import Home
+
+WITHIN_S = 20.0
+
+
+@pytest.fixture
+def checkout(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """With what the environments are made from, all of it empty."""
+    monkeypatch.setattr(venvs, "find_python", lambda: "python3.11")
+    for package in venvs.PACKAGES:
+        (home.root / package).mkdir(parents=True)
+        for name in ("pyproject.toml", "requirements.lock"):
+            (home.root / package / name).touch()
+    return home
+
+
+def test_the_second_of_two_makes_waits_and_finds_the_environment_made(
+    checkout: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[str] = []
+    at_work, go_on = threading.Event(), threading.Event()
+
+    def run(command: Sequence[str], what: str, **options: object) -> None:
+        made.append(what)
+        python = checkout.venvs / "labelstudio/bin/python"
+        python.parent.mkdir(parents=True, exist_ok=True)
+        python.touch()
+        at_work.set()
+        assert go_on.wait(WITHIN_S)
+
+    monkeypatch.setattr(venvs, "run", run)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(venvs.ensure_labelstudio, checkout)
+        assert at_work.wait(WITHIN_S)
+        second = pool.submit(venvs.ensure_labelstudio, checkout)
+        told = ""
+        for _ in range(int(WITHIN_S / 0.05)):
+            told += capsys.readouterr().out
+            if "waiting" in told:
+                break
+            threading.Event().wait(0.05)
+        go_on.set()
+        assert first.result(WITHIN_S) == second.result(WITHIN_S) == checkout.venvs / "labelstudio"
+    told += capsys.readouterr().out
+    assert "another make installs this environment; waiting for it to end" in told
+    assert "environment unchanged" in told
+    assert sum("making the environment" in what for what in made) == 1
+
+
+def test_what_failed_is_made_anew(checkout: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def run(command: Sequence[str], what: str, **options: object) -> None:
+        made.append(what)
+        Path(checkout.venvs / "labelstudio/bin").mkdir(parents=True, exist_ok=True)
+        (checkout.venvs / "labelstudio/bin/python").touch()
+        if what.startswith("installing images") and len(made) < 4:
+            raise Failure(what)
+
+    monkeypatch.setattr(venvs, "run", run)
+    with pytest.raises(Failure, match="installing"):
+        venvs.ensure_labelstudio(checkout)
+    venvs.ensure_labelstudio(checkout)
+    venvs.ensure_labelstudio(checkout)
+    assert sum("making the environment" in what for what in made) == 2
