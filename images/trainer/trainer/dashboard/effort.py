@@ -20,8 +20,8 @@ from labelloop.registry import RegistryError
 from labelloop.studio import StudioError
 from trainer.dashboard.agreement import Kind, compare
 from trainer.dashboard.charts import Theme, chart
-from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.pages import Asked, ChartTheme, View
+from trainer.loop import Loop
 from trainer.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
 from trainer.origin import started_from
 from trainer.snapshot import newest_submitted
@@ -141,7 +141,7 @@ def _boxes(results: Sequence[Json], config: LabelConfig, size: tuple[int, int]) 
 class Ledger:
     """Asks Label Studio for a project's annotations at most once in KEPT_S seconds."""
 
-    def __init__(self, loop: WatchedLoop) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._lock = threading.Lock()
         self._kept: dict[int, tuple[float, list[Work]]] = {}
@@ -162,7 +162,7 @@ def _works(page: View) -> list[Work]:
     return found
 
 
-def _rounds(loop: WatchedLoop, project_id: int | None, works: list[Work]) -> dict[str, int | None]:
+def _rounds(loop: Loop, project_id: int | None, works: list[Work]) -> dict[str, int | None]:
     """The round that made each version; None for the starting model and versions that are gone."""
     found: dict[str, int | None] = {}
     for work in works:

@@ -20,9 +20,9 @@ from labelloop.images import ImageError
 from labelloop.labels import LabelMap
 from labelloop.registry import Registry, RegistryError
 from labelloop.settings import Settings
-from trainer.dashboard.loop import WatchedLoop
 from trainer.env import get_settings
 from trainer.labelled import SnapshotImage
+from trainer.loop import Loop
 from trainer.process import Child, describe, die_with_parent
 from trainer.rounds import Rounds
 from trainer.snapshot import Snapshot
@@ -106,7 +106,7 @@ def rows_of(boxes: Boxes) -> list[Row]:
 class Looking:
     """Makes predictions in a child process, one at a time."""
 
-    def __init__(self, loop: WatchedLoop) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._lock = threading.Lock()
         self._child: tuple[int, str, Child] | None = None

@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 
 from trainer.dashboard import stored
 from trainer.dashboard.charts import Theme, chart
-from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.pages import Asked, ChartTheme, View
 from trainer.display import plural
 from trainer.evaluate import Evaluation
 from trainer.job import Job
+from trainer.loop import Loop
 from trainer.retention import removed
 from trainer.rounds import Round
 
@@ -45,7 +45,7 @@ class Point:
     promoted: bool
 
 
-def rows(loop: WatchedLoop, project_id: int) -> list[Row]:
+def rows(loop: Loop, project_id: int) -> list[Row]:
     """Newest first."""
     history = loop.rounds.history(project_id, stored.HISTORY)
     found: list[Row] = []
@@ -100,7 +100,7 @@ def _changes(before: Path | None, now: Path) -> list[str]:
     return words
 
 
-def _training(loop: WatchedLoop, round_: Round) -> list[str]:
+def _training(loop: Loop, round_: Round) -> list[str]:
     try:
         job = Job.load(loop.rounds.folder(round_.id))
     except (OSError, ValueError):

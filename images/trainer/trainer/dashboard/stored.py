@@ -11,9 +11,9 @@ from operator import itemgetter
 from pathlib import Path
 
 from labelloop.registry import RegistryError
-from trainer.dashboard.loop import WatchedLoop
 from trainer.evaluate import Evaluation
 from trainer.labelled import Corners
+from trainer.loop import Loop
 from trainer.rounds import Round
 from trainer.snapshot import SNAPSHOT, Snapshot
 from trainer.split import Side
@@ -84,7 +84,7 @@ def difference(before: Path, now: Path) -> Difference | None:
     return None if None in stamps else _difference(before, now, stamps)
 
 
-def evaluations(loop: WatchedLoop, project_id: int, version: str) -> Iterator[Scored]:
+def evaluations(loop: Loop, project_id: int, version: str) -> Iterator[Scored]:
     """A version's, as candidate or as champion, newest round first."""
     try:
         made_by = loop.models(project_id).card(version).round
@@ -98,12 +98,12 @@ def evaluations(loop: WatchedLoop, project_id: int, version: str) -> Iterator[Sc
             yield Scored(round_, found.candidate)
 
 
-def newest_evaluation(loop: WatchedLoop, project_id: int, version: str) -> Scored | None:
+def newest_evaluation(loop: Loop, project_id: int, version: str) -> Scored | None:
     return next(evaluations(loop, project_id, version), None)
 
 
 def comparable_evaluations(
-    loop: WatchedLoop, project_id: int, versions: tuple[str, str]
+    loop: Loop, project_id: int, versions: tuple[str, str]
 ) -> tuple[Scored | None, Scored | None]:
     """Of the newest round that scored both on its hold-out; without one, the newest of each."""
     left, right = (list(evaluations(loop, project_id, version)) for version in versions)
