@@ -43,6 +43,14 @@ def removed(folder: Path) -> bool:
     return (folder / NOTE).is_file()
 
 
+def snapshot_removed(round_id: int) -> str:
+    return f"The snapshot of round {round_id} was removed by retention (KEEP_ROUNDS)."
+
+
+def weights_removed(version: str) -> str:
+    return f"The weights of {version} were removed by retention (KEEP_VERSIONS)."
+
+
 class Retention:
     """Applies KEEP_ROUNDS, KEEP_VERSIONS and KEEP_PREDICTIONS to one project after the other."""
 

@@ -17,7 +17,7 @@ from trainer.dashboard.model import chosen_card
 from trainer.dashboard.pages import Asked, moment, number
 from trainer.dashboard.stored import Scored
 from trainer.export import FORMATS, ExportError, export
-from trainer.retention import removed
+from trainer.retention import removed, snapshot_removed, weights_removed
 from trainer.rounds import Round, RoundError
 
 router = APIRouter()
@@ -77,8 +77,7 @@ def version_archive(version: str, page: Asked) -> StreamingResponse:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no version {version[:40]!r}")
     models = page.loop.models(page.project)
     if version in models.removed():
-        why = f"the weights of {version} were removed by retention (KEEP_VERSIONS)"
-        raise HTTPException(status.HTTP_404_NOT_FOUND, why)
+        raise HTTPException(status.HTTP_404_NOT_FOUND, weights_removed(version))
     folder = models.folder(version)
     files = {f"{version}/{name}": folder / name for name in VERSION_FILES}
     return _archive(f"labelloop-{page.project}-{version}.zip", files)
@@ -94,7 +93,7 @@ def dataset_archive(round_id: int, format_name: str, page: Asked) -> StreamingRe
     snapshot = stored.snapshot(page.loop.rounds.folder(round_.id))
     if snapshot is None:
         gone = removed(page.loop.rounds.folder(round_.id))
-        why = stored.removed_words(round_id) if gone else f"round {round_id} has no snapshot"
+        why = snapshot_removed(round_id) if gone else f"round {round_id} has no snapshot"
         raise HTTPException(status.HTTP_404_NOT_FOUND, why)
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=page.loop.settings.rounds_dir))
     try:

@@ -21,7 +21,7 @@ from trainer.dashboard.predictions import Predictions
 from trainer.dashboard.security import checked_form
 from trainer.dashboard.stored import Scored
 from trainer.labelled import SnapshotImage
-from trainer.retention import removed
+from trainer.retention import removed, snapshot_removed, weights_removed
 from trainer.rounds import RoundError
 from trainer.snapshot import Snapshot
 
@@ -87,9 +87,9 @@ def why_not_looked(page: View, card: Card | None, scored: Scored | None) -> str 
     if card is None or scored is None:
         return None
     if card.version in page.loop.models(page.project or 0).removed():
-        return f"The weights of {card.version} were removed by retention (KEEP_VERSIONS)."
+        return weights_removed(card.version)
     if removed(page.loop.rounds.folder(scored.round.id)):
-        return f"The snapshot of round {scored.round.id} was removed by retention (KEEP_ROUNDS)."
+        return snapshot_removed(scored.round.id)
     return None
 
 
@@ -172,7 +172,7 @@ def image(round_id: int, image_id: int, page: Asked) -> Response:
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
     snapshot = stored.snapshot(page.loop.rounds.folder(round_.id))
     if snapshot is None and removed(page.loop.rounds.folder(round_.id)):
-        raise HTTPException(status.HTTP_404_NOT_FOUND, stored.removed_words(round_id))
+        raise HTTPException(status.HTTP_404_NOT_FOUND, snapshot_removed(round_id))
     found = snapshot.images.get(image_id) if snapshot else None
     if found is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"round {round_id} has no image {image_id}")

@@ -55,11 +55,6 @@ class Scored:
     evaluation: Evaluation
 
 
-def removed_words(round_id: int) -> str:
-    """Of a round whose data retention has taken."""
-    return f"the snapshot of round {round_id} was removed by retention (KEEP_ROUNDS)"
-
-
 def judgement(folder: Path) -> Judgement | None:
     """A round's; None before there is one, or when it cannot be read."""
     stamp = _stamp(folder / EVALUATION)
