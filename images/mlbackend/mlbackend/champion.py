@@ -1,5 +1,6 @@
 """A project's champion in service: label-studio-ml's model class around a detector."""
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -117,10 +118,10 @@ class _View:
 
 
 def _drawn(task: Task) -> float:
-    """A score in 0..1, SURE excluded, by lot, the same each time for a task.
+    """A score in 0..1, SURE excluded, by lot: the same for the same data, whichever number the task has.
 
     While a handful of images is labelled, and none trained on, a random choice teaches more than the most
     uncertain one, and makes a fairer hold-out (Hacohen et al., Active learning on a budget: opposite
     strategies suit high and low budgets, ICML 2022).
     """
-    return random.Random(str(task.get("id"))).random()
+    return random.Random(json.dumps(task.get("data"), sort_keys=True)).random()

@@ -113,20 +113,20 @@ def test_thresholds_of_the_card_win(home: Home) -> None:
 
 
 def test_a_starting_version_draws_the_order_by_lot(home: Home) -> None:
-    """Its doubts don't tell which images teach the project's labels; the lot of a task never changes."""
+    """Its doubts don't tell which images teach the project's labels. An image's lot never changes, also when
+    its task is made anew and has another number."""
     urls = [home.add_image(f"{n}.png", brightness=120) for n in range(40)]
     scores = [r["score"] for r in home.results(*urls)]
     assert all(0 <= score < 1 for score in scores) and len(set(scores)) == 40
     assert scores not in (sorted(scores), sorted(scores, reverse=True))
-    assert [r["score"] for r in home.results(*urls)] == scores
+    assert [r["score"] for r in home.results(*reversed(urls))] == scores[::-1]
 
 
 def test_an_unreadable_image_shifts_no_other_lot(home: Home) -> None:
-    good = home.add_image("a.png")
-    before, gone, after = home.results(good, "/data/local-files/?d=images/gone.png", good)
-    alike = home.results(good, good, good)
+    one, other = home.add_image("a.png"), home.add_image("b.png")
+    before, gone, after = home.results(one, "/data/local-files/?d=images/gone.png", other)
     assert gone["score"] == 1.0
-    assert (before["score"], after["score"]) == (alike[0]["score"], alike[2]["score"])
+    assert [before["score"], after["score"]] == [r["score"] for r in home.results(one, other)]
 
 
 def test_an_image_without_boxes_has_a_real_score(home: Home) -> None:

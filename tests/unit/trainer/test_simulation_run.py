@@ -109,6 +109,7 @@ def test_what_label_studio_holds_is_the_truth(
 ) -> None:
     list(make_run(OPTIONS).steps())
     assert len(labelling_studio.annotations) == IMAGES
+    assert {task["data"]["seed"] for task in labelling_studio.tasks.values()} == {0}
     truth = {image.name: image.boxes for image in dataset.train}
     for task_id, submitted in labelling_studio.annotations.items():
         boxes, problems = from_results(submitted["result"], CONFIG, (320, 240))

@@ -48,9 +48,11 @@ class LabellingProject:
         dataset: Dataset,
         images: Sequence[TrueImage],
         order: str,
+        seed: int,
         title: str,
     ) -> "LabellingProject":
-        """A project with a task for each image, in their order.
+        """A project with a task for each image, in their order. The tasks' data has the seed, by which the
+        backend draws an order by lot.
 
         The ML backend is not connected in Label Studio: the trainer asks it for every task's boxes itself,
         and the next task depends on the boxes stored and on the project's model_version alone.
@@ -71,7 +73,7 @@ class LabellingProject:
         row = studio.request("POST", "/api/projects", json=fields)
         project = cls(studio, row, by_url, dataset.label_config)
         try:
-            tasks = [{"image": url} for url in by_url]
+            tasks = [{"image": url, "seed": seed} for url in by_url]
             studio.request("POST", f"/api/projects/{project.id}/import", json=tasks, timeout=SLOW_S)
         except BaseException:
             project.delete()

@@ -96,7 +96,7 @@ class Run:
         random.Random(self._seed).shuffle(images)
         title = f"simulate {self._options.name[:16]} {self._order} {self._seed}"
         project = LabellingProject.create(
-            self._world.studio, self._world.settings, self._dataset, images, self._order, title
+            self._world.studio, self._world.settings, self._dataset, images, self._order, self._seed, title
         )
         self._world.display.say(f"Project {project.id} ({title}): {len(images)} images")
         try:
