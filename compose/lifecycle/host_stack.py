@@ -304,6 +304,7 @@ class HostStack:
             "OMP_NUM_THREADS": settings.get("THREADS", "1"),
             "OMP_WAIT_POLICY": "PASSIVE",
             "MALLOC_ARENA_MAX": "2",
+            "SQLITE_TMPDIR": str(home.volumes / "cache"),
             "LABELSTUDIO_URL": f"http://{reach}:{port}",
             "MLBACKEND_URL": f"http://127.0.0.1:{backend}",
             "TRAINER_URL": f"http://127.0.0.1:{trainer}",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -27,10 +26,11 @@ _LABELSTUDIO_LOCKS = ("images/labelstudio/requirements.lock",)
 _LABELSTUDIO_PACKAGES = ("images/base", "images/labelstudio")
 PACKAGES = (*_ML_PACKAGES, "images/labelstudio")
 TEST_LOCK = "tests/requirements.lock"
+_MARKER = ".labelloop-inputs"
 
 
 def are_there(home: Home) -> bool:
-    return all(_marked(home.venvs / name) for name in ("labelstudio", "ml"))
+    return all(_text(home.venvs / name / _MARKER) for name in ("labelstudio", "ml"))
 
 
 def ensure_labelstudio(home: Home) -> Path:
@@ -81,43 +81,59 @@ def ensure_ml(home: Home, accelerator: str, arch: Optional[str]) -> Path:
 def ensure_tests(home: Home, accelerator: str, arch: Optional[str]) -> Path:
     """The ml environment with the test tools on top."""
     venv = ensure_ml(home, accelerator, arch)
-    stamp = inputs_hash(home.root, [TEST_LOCK], _marked(venv))
-    marker = venv / ".labelloop-tests"
-    with _one_at_a_time(venv):
-        if not marker.is_file() or marker.read_text() != stamp:
-            line("tests", "installing the test tools")
-            _install(home, venv, [TEST_LOCK])
-            marker.write_text(stamp)
+    stamp = inputs_hash(home.root, [TEST_LOCK], _text(venv / _MARKER))
+
+    def install() -> None:
+        line("tests", "installing the test tools")
+        _install(home, venv, [TEST_LOCK])
+
+    _once(venv, venv / ".labelloop-tests", stamp, install)
     return venv
 
 
 def _ensure(venv: Path, stamp: str, install: Callable[[], None]) -> Path:
     """The environment's folder, made by `install` unless one with this stamp is there."""
-    with _one_at_a_time(venv):
-        if _marked(venv) == stamp:
-            line(venv.name, "environment unchanged")
-            return venv
-        started = time.monotonic()
-        install()
-        _mark(venv, stamp)
-        line(venv.name, f"environment made in {time.monotonic() - started:.0f} s")
+    started = time.monotonic()
+    made = _once(venv, venv / _MARKER, stamp, install)
+    line(
+        venv.name,
+        f"environment made in {time.monotonic() - started:.0f} s" if made else "environment unchanged",
+    )
     return venv
 
 
-@contextmanager
-def _one_at_a_time(venv: Path) -> Iterator[None]:
-    """Two `make`s, of one checkout or of several that share environments, don't install into one together.
+def _once(venv: Path, marker: Path, stamp: str, install: Callable[[], None]) -> bool:
+    """Has `install` run unless the marker holds the stamp; whether it had to.
 
-    The later waits. The kernel frees the lock when its holder ends, however it ends.
+    Two `make`s, of one checkout or of several that share environments, don't install into one together: the
+    later waits. The kernel frees the lock when its holder ends, however it ends.
     """
-    venv.parent.mkdir(parents=True, exist_ok=True)
-    with (venv.parent / f".{venv.name}.lock").open("a") as lock:
+    if _text(marker) == stamp:
+        return False
+    lock_file = venv.parent / f".{venv.name}.lock"
+    try:
+        venv.parent.mkdir(parents=True, exist_ok=True)
+        lock = lock_file.open("a")
+    except OSError as error:
+        raise Failure(
+            f"{lock_file}",
+            found=str(error.strerror),
+            needed="to install into that folder, whose environment is another one",
+            do="Have its owner run `make build`, or name another folder in LABELLOOP_VENVS.",
+        ) from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             line(venv.name, "another make installs this environment; waiting for it to end")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        if _text(marker) == stamp:
+            return False
+        install()
+        if not (venv / "bin/python").exists():
+            raise Failure(f"{venv} has no python", do="Remove the folder and run `make up` again.")
+        marker.write_text(stamp)
+    return True
 
 
 def _projects(packages: Sequence[str]) -> list[str]:
@@ -126,7 +142,7 @@ def _projects(packages: Sequence[str]) -> list[str]:
 
 def _create(venv: Path) -> None:
     """An empty environment; one that an interrupted installation left behind is made anew."""
-    (venv / ".labelloop-inputs").unlink(missing_ok=True)
+    (venv / _MARKER).unlink(missing_ok=True)
     run([find_python(), "-m", "venv", "--clear", str(venv)], what=f"making the environment {venv}")
 
 
@@ -165,12 +181,5 @@ def _install_own(home: Home, venv: Path, packages: Sequence[str]) -> None:
     )
 
 
-def _marked(venv: Path) -> str:
-    marker = venv / ".labelloop-inputs"
+def _text(marker: Path) -> str:
     return marker.read_text() if marker.is_file() else ""
-
-
-def _mark(venv: Path, stamp: str) -> None:
-    if not (venv / "bin/python").exists():
-        raise Failure(f"{venv} has no python", do="Remove the folder and run `make up` again.")
-    (venv / ".labelloop-inputs").write_text(stamp)

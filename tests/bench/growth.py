@@ -36,7 +36,7 @@ OPERATIONS = {
     "next-task": "ordering: Label Studio's next task",
     "snapshot": "snapshot",
     "status": "status",
-    "export": "export as COCO",
+    "export": "export as COCO, of a snapshot",
 }
 
 

@@ -57,7 +57,7 @@ def main(kind: str, folder: Path, out: Path, seconds: float) -> None:
     model.CLASSES = tuple(snapshot.classes)
 
     annotations = out.with_suffix(".json")
-    annotations.write_text(snapshot.coco_json(snapshot.train))
+    annotations.write_text("".join(snapshot.coco_lines(snapshot.train)))
     config.data.train.dataset.update(
         ann_file=str(annotations), img_prefix=str(settings.labelloop_home), classes=tuple(snapshot.classes)
     )

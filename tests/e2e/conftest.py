@@ -27,6 +27,7 @@ ITS_LABELS_AND_VERSIONS = {"test_screen.py", "test_dashboard.py", "test_survival
 """What needs the images, labels and versions that FIRST leaves."""
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """After all other suites, in ORDER. Rounds, boots and builds take longer than the others' tests may.
 

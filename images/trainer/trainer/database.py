@@ -71,16 +71,6 @@ def _connected(path: Path, *statements: str) -> sqlite3.Connection:
     return connection
 
 
-def scratch(schema: str) -> sqlite3.Connection:
-    """A private database that any thread may use and nobody keeps.
-
-    SQLite holds two megabytes of it in memory, the rest in a file that is gone with the connection.
-    """
-    connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-    connection.executescript(f"PRAGMA journal_mode = OFF; {schema}")
-    return connection
-
-
 def set_aside(path: Path) -> Path | None:
     """Renames the file, and what SQLite keeps beside it, when it is damaged; returns its new name, else None.
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from trainer.database import scratch
+from trainer.scratch import Scratch
 from trainer.split import Side
 
 _SCHEMA = """
@@ -15,7 +15,7 @@ CREATE TABLE images (
 );
 CREATE INDEX by_sha256 ON images (sha256);
 """
-
+_COLUMNS = "id, sha256, side, rest"
 
 Corners = tuple[float, float, float, float]
 
@@ -46,7 +46,7 @@ class LabelledImages(Collection[SnapshotImage]):
     """Images in ascending order of their ids, which differ. Any thread may read; one at a time writes."""
 
     def __init__(self, images: Iterable[SnapshotImage] = ()) -> None:
-        self._database = scratch(_SCHEMA)
+        self._database = Scratch(_SCHEMA)
         for image in images:
             self.add(image)
 
@@ -59,55 +59,46 @@ class LabelledImages(Collection[SnapshotImage]):
         rest = (image.task, image.file, image.width, image.height, image.xyxy, image.labels)
         row = (image.id, image.sha256, image.side, len(image.labels), submitted, json.dumps(rest))
         try:
-            self._database.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._database.run("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?)", row)
         except sqlite3.IntegrityError as error:
             raise ValueError(f"two images have the id {image.id}") from error
 
     def remove(self, image: SnapshotImage) -> None:
-        self._database.execute("DELETE FROM images WHERE id = ?", (image.id,))
+        self._database.run("DELETE FROM images WHERE id = ?", (image.id,))
 
     def get(self, image_id: int) -> SnapshotImage | None:
-        return next(self._select("WHERE id = ?", image_id), None)
+        return next(self.select("WHERE id = ?", image_id), None)
 
-    def of_side(self, side: Side) -> Iterator[SnapshotImage]:
-        return self._select("WHERE side = ? ORDER BY id", side)
+    def of_side(self, side: Side) -> Collection[SnapshotImage]:
+        """Those of one side, read anew each time that they are gone through."""
+        return _OfSide(self, side)
 
     def by_sha256(self) -> Iterator[SnapshotImage]:
-        return self._select("ORDER BY sha256, id")
+        return self.select("ORDER BY sha256, id")
 
     def same_bytes(self, sha256: str) -> tuple[SnapshotImage, float] | None:
         """The first image of these bytes, and when its annotation was submitted."""
-        image = next(self._select("WHERE sha256 = ? ORDER BY id", sha256), None)
-        if image is None:
-            return None
-        row = self._database.execute("SELECT submitted FROM images WHERE id = ?", (image.id,)).fetchone()
-        return image, float(row[0])
+        row = self._database.row(
+            f"SELECT {_COLUMNS}, submitted FROM images WHERE sha256 = ? ORDER BY id", (sha256,)
+        )
+        return None if row is None else (_image(*row[:-1]), float(row[-1]))
 
     @property
     def boxes(self) -> int:
-        return int(self._database.execute("SELECT total(boxes) FROM images").fetchone()[0])
+        return self._database.number("SELECT total(boxes) FROM images")
 
-    def _select(self, which: str, *values: object) -> Iterator[SnapshotImage]:
-        rows = self._database.execute(f"SELECT id, sha256, side, rest FROM images {which}", values)
-        for image_id, sha256, side, rest in rows:
-            task, file, width, height, xyxy, labels = json.loads(rest)
-            yield SnapshotImage(
-                image_id,
-                task,
-                file,
-                sha256,
-                width,
-                height,
-                Side(side),
-                tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in xyxy),
-                tuple(labels),
-            )
+    def count(self, which: str = "", *values: object) -> int:
+        return self._database.number(f"SELECT count(*) FROM images {which}", values)
+
+    def select(self, which: str, *values: object) -> Iterator[SnapshotImage]:
+        """Images by the end of an SQL query."""
+        return (_image(*row) for row in self._database.rows(f"SELECT {_COLUMNS} FROM images {which}", values))
 
     def __len__(self) -> int:
-        return int(self._database.execute("SELECT count(*) FROM images").fetchone()[0])
+        return self.count()
 
     def __iter__(self) -> Iterator[SnapshotImage]:
-        return self._select("ORDER BY id")
+        return self.select("ORDER BY id")
 
     def __contains__(self, image: object) -> bool:
         return isinstance(image, SnapshotImage) and self.get(image.id) == image
@@ -118,6 +109,28 @@ class LabelledImages(Collection[SnapshotImage]):
         return all(ours == theirs for ours, theirs in zip_longest(self, other))
 
     __hash__ = None  # type: ignore[assignment]  # what can be added to has none
+
+
+class _OfSide(Collection[SnapshotImage]):
+    def __init__(self, images: LabelledImages, side: Side) -> None:
+        self._images = images
+        self._side = side
+
+    def __len__(self) -> int:
+        return self._images.count("WHERE side = ?", self._side)
+
+    def __iter__(self) -> Iterator[SnapshotImage]:
+        return self._images.select("WHERE side = ? ORDER BY id", self._side)
+
+    def __contains__(self, image: object) -> bool:
+        return isinstance(image, SnapshotImage) and image.side is self._side and image in self._images
+
+
+def _image(image_id: int, sha256: str, side: str, rest: str) -> SnapshotImage:
+    """Of a row of _COLUMNS."""
+    task, file, width, height, xyxy, labels = json.loads(rest)
+    corners = tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in xyxy)
+    return SnapshotImage(image_id, task, file, sha256, width, height, Side(side), corners, tuple(labels))
 
 
 def rounded(corners: Sequence[float]) -> Corners:

@@ -4,7 +4,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from pprint import pformat
@@ -17,7 +17,7 @@ from mmdet.apis import set_random_seed, train_detector
 from mmdet.datasets import build_dataset
 
 from labelloop.detector import load_detector_config, load_weights
-from labelloop.files import fsync_dir, write_text
+from labelloop.files import fsync_dir, replacing, write_text
 from labelloop.images import ImageError, Pixels, read_image
 from labelloop.registry import Card
 from labelloop.settings import Settings
@@ -72,7 +72,8 @@ def learn(folder: Path, settings: Settings) -> None:
 
     seed = job.seed + _iterations_behind(folder)
     annotations = folder / "train.json"
-    write_text(annotations, snapshot.coco_json(snapshot.train))
+    with replacing(annotations) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(snapshot.coco_lines(snapshot.train))
     fit_data(config, annotations, settings.labelloop_home, snapshot.classes)
     fit_run(config, folder, job.iterations, seed, device, job.checkpoint_every_s)
     if fine_tuning:
@@ -142,7 +143,7 @@ def _require_a_readable_image(snapshot: Snapshot, settings: Settings) -> None:
         raise ValueError(f"none of the {len(snapshot.train)} training images can be read: {reason}")
 
 
-def _read(images: Sequence[SnapshotImage], settings: Settings, at_most: int) -> tuple[list[Pixels], str]:
+def _read(images: Iterable[SnapshotImage], settings: Settings, at_most: int) -> tuple[list[Pixels], str]:
     """The first images that can be read, and why the last of the others cannot."""
     found: list[Pixels] = []
     reason = "the snapshot has none"

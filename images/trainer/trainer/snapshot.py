@@ -50,12 +50,12 @@ class Snapshot:
         return self.label_config.names
 
     @property
-    def train(self) -> list[SnapshotImage]:
-        return list(self.images.of_side(Side.TRAIN))
+    def train(self) -> Collection[SnapshotImage]:
+        return self.images.of_side(Side.TRAIN)
 
     @property
-    def holdout(self) -> list[SnapshotImage]:
-        return list(self.images.of_side(Side.HOLDOUT))
+    def holdout(self) -> Collection[SnapshotImage]:
+        return self.images.of_side(Side.HOLDOUT)
 
     @property
     def labelled(self) -> int:
@@ -76,12 +76,10 @@ class Snapshot:
         digest.update(b"]]")
         return digest.hexdigest()
 
-    def coco_json(self, images: Collection[SnapshotImage]) -> str:
-        """Some of the images as COCO's json; category ids are 1 + the class's index."""
-        return "".join(self.coco_lines(images))
-
     def coco_lines(self, images: Collection[SnapshotImage]) -> Iterator[str]:
-        """`coco_json` in pieces, to be written as they come."""
+        """Some of the images as COCO's JSON, in pieces to be written as they come; category ids are 1 + the
+        class's index.
+        """
         return coco.lines(self.classes, images, {})
 
     def write(self, round_dir: Path) -> None:
@@ -120,16 +118,10 @@ class Snapshot:
 def take(
     studio: Studio, project_id: int, settings: Settings, round_dir: Path, progress: Progress
 ) -> Snapshot:
-    """Reads a project's submitted annotations and their images, settles the sides, writes snapshot.json.
-
-    A folder that has a snapshot keeps it. Skipped annotations don't count; the newest submitted one of a task
-    does, an empty one makes a negative. Of tasks with the same bytes the newest annotation counts. Images
-    over HTTP are kept in the cache. What cannot be read is listed with its reason.
+    """`collect`, frozen in the round's snapshot.json. A folder that has one keeps it.
 
     Raises:
-        SnapshotError: no image, or no box, to train on; a damaged snapshot.json. split.SplitError: split.json
-        is damaged. labels.LabelConfigError: the project has no bounding boxes. studio.StudioError: Label
-        Studio does not answer.
+        SnapshotError: a damaged snapshot.json. What `collect` raises.
     """
     if (round_dir / SNAPSHOT).exists():
         try:
@@ -139,6 +131,24 @@ def take(
             raise SnapshotError(
                 f"{round_dir / SNAPSHOT} is damaged ({why}); `make retrain` starts a new round"
             ) from error
+    snapshot = collect(studio, project_id, settings, progress)
+    round_dir.mkdir(parents=True, exist_ok=True)
+    snapshot.write(round_dir)
+    return snapshot
+
+
+def collect(studio: Studio, project_id: int, settings: Settings, progress: Progress) -> Snapshot:
+    """Reads a project's submitted annotations and their images, and settles the sides.
+
+    Skipped annotations don't count; the newest submitted one of a task does, an empty one makes a negative.
+    Of tasks with the same bytes the newest annotation counts. Images over HTTP are kept in the cache. What
+    cannot be read is listed with its reason.
+
+    Raises:
+        SnapshotError: no image, or no box, to train on. split.SplitError: split.json is damaged.
+        labels.LabelConfigError: the project has no bounding boxes. studio.StudioError: Label Studio does not
+        answer.
+    """
     xml = str(studio.project(project_id)["label_config"])
     split_file = Registry(settings.models_dir).project(project_id).path / split.SPLIT_FILE
     collector = _Collector(parse_label_config(xml), settings, split.load(split_file))
@@ -154,10 +164,7 @@ def take(
     )
     snapshot = Snapshot(project_id, xml, images, tuple(collector.skipped), tuple(collector.warnings))
     _require_data(snapshot)
-    snapshot = replace(snapshot, warnings=(*snapshot.warnings, *_unused_labels(snapshot)))
-    round_dir.mkdir(parents=True, exist_ok=True)
-    snapshot.write(round_dir)
-    return snapshot
+    return replace(snapshot, warnings=(*snapshot.warnings, *_unused_labels(snapshot)))
 
 
 class _Collector:
@@ -184,9 +191,9 @@ class _Collector:
             image, problems = self._read(task, url, annotation)
         except ImageError as error:
             shown = None if url is None else str(url)
-            self.skipped.append({"task": task["id"], "url": shown, "reason": str(error)})
+            self._leave_out(task["id"], shown, str(error))
             return
-        self.warnings += [f"task {task['id']}: {problem}" for problem in problems]
+        self.warnings += [_printable(f"task {task['id']}: {problem}") for problem in problems]
         submitted = _submitted_at(annotation).timestamp()
         twin = self.images.same_bytes(image.sha256)
         if twin is not None:
@@ -200,7 +207,11 @@ class _Collector:
 
     def _skip(self, image: SnapshotImage, url: str, winner: SnapshotImage) -> None:
         reason = f"the same bytes as the image of task {winner.task}, which was labelled later"
-        self.skipped.append({"task": image.task, "url": url, "reason": reason})
+        self._leave_out(image.task, url, reason)
+
+    def _leave_out(self, task: int, url: str | None, reason: str) -> None:
+        shown = None if url is None else _printable(url)
+        self.skipped.append({"task": task, "url": shown, "reason": _printable(reason)})
 
     def _read(
         self, task: Mapping[str, Any], url: object, annotation: Mapping[str, Any]
@@ -238,7 +249,15 @@ class _Collector:
             source = path
         home = self._settings.labelloop_home.resolve()
         resolved = source.resolve()
-        return str(resolved.relative_to(home) if resolved.is_relative_to(home) else resolved)
+        file = str(resolved.relative_to(home) if resolved.is_relative_to(home) else resolved)
+        if file != _printable(file):
+            raise ImageError(f"{file}: the file's name is not in UTF-8; rename it")
+        return file
+
+
+def _printable(text: str) -> str:
+    """Without the halves of characters that stand for what is not in UTF-8; JSON's readers refuse them."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def newest_submitted(annotations: object) -> Mapping[str, Any] | None:
@@ -268,7 +287,7 @@ def _id(annotation: Mapping[str, Any]) -> int:
 
 
 def _require_data(snapshot: Snapshot) -> None:
-    trained_on = sum(1 for _ in snapshot.images.of_side(Side.TRAIN))
+    trained_on = len(snapshot.train)
     if not trained_on:
         skipped = (
             f" ({len(snapshot.skipped)} could not be used, the first: {snapshot.skipped[0]['reason']})"
@@ -279,7 +298,7 @@ def _require_data(snapshot: Snapshot) -> None:
             f"project {snapshot.project} has {snapshot.labelled} labelled images{skipped}; "
             "label at least one and submit it"
         )
-    if not any(image.labels for image in snapshot.images.of_side(Side.TRAIN)):
+    if not any(image.labels for image in snapshot.train):
         raise SnapshotError(
             f"none of the {trained_on} training images of project {snapshot.project} has a box; "
             "label some that do"
@@ -287,7 +306,7 @@ def _require_data(snapshot: Snapshot) -> None:
 
 
 def _unused_labels(snapshot: Snapshot) -> list[str]:
-    used = {label for image in snapshot.images.of_side(Side.TRAIN) for label in image.labels}
+    used = {label for image in snapshot.train for label in image.labels}
     return [
         f"label {name!r} has no box in the training images"
         for index, name in enumerate(snapshot.classes)

@@ -16,7 +16,7 @@ import ijson
 
 from labelloop.files import replacing
 from labelloop.registry import sha256_file
-from trainer.database import scratch
+from trainer.scratch import Scratch
 
 SPLIT_FILE = "split.json"
 _SCHEMA = """
@@ -43,10 +43,10 @@ class Sides(Mapping[str, Side]):
     """Sides by the images' SHA-256, in ascending order of it; in a temporary database, not in memory."""
 
     def __init__(self) -> None:
-        self._database = scratch(_SCHEMA)
+        self._database = Scratch(_SCHEMA)
 
     def record(self, sha256: str, side: Side) -> None:
-        self._database.execute("INSERT OR REPLACE INTO sides VALUES (?, ?)", (sha256, side))
+        self._database.run("INSERT OR REPLACE INTO sides VALUES (?, ?)", (sha256, side))
 
     def assign(self, labelled: Iterable[str], percent: int) -> None:
         """Gives every labelled image a side: those that have one keep it.
@@ -54,32 +54,30 @@ class Sides(Mapping[str, Side]):
         Of the new images, in ascending order of their hash, as many go to the hold-out as keep it at
         `percent` of all labelled ones (rounded down).
         """
-        run = self._database.execute
-        run("DELETE FROM labelled")
-        self._database.executemany(
-            "INSERT OR IGNORE INTO labelled VALUES (?)", ((digest,) for digest in labelled)
-        )
-        (count,) = run("SELECT count(*) FROM labelled").fetchone()
-        (held,) = run(
+        database = self._database
+        database.run("DELETE FROM labelled")
+        database.run_many("INSERT OR IGNORE INTO labelled VALUES (?)", ((digest,) for digest in labelled))
+        count = database.number("SELECT count(*) FROM labelled")
+        held = database.number(
             "SELECT count(*) FROM labelled JOIN sides USING (sha256) WHERE side = ?", (Side.HOLDOUT,)
-        ).fetchone()
-        run(
+        )
+        database.run(
             "INSERT INTO sides SELECT sha256, iif(row_number() OVER (ORDER BY sha256) <= ?, ?, ?)"
             " FROM labelled WHERE sha256 NOT IN (SELECT sha256 FROM sides)",
             (count * percent // 100 - held, Side.HOLDOUT, Side.TRAIN),
         )
 
     def __getitem__(self, sha256: str) -> Side:
-        row = self._database.execute("SELECT side FROM sides WHERE sha256 = ?", (sha256,)).fetchone()
+        row = self._database.row("SELECT side FROM sides WHERE sha256 = ?", (sha256,))
         if row is None:
             raise KeyError(sha256)
         return Side(row[0])
 
     def __iter__(self) -> Iterator[str]:
-        return (row[0] for row in self._database.execute("SELECT sha256 FROM sides ORDER BY sha256"))
+        return (row[0] for row in self._database.rows("SELECT sha256 FROM sides ORDER BY sha256"))
 
     def __len__(self) -> int:
-        return int(self._database.execute("SELECT count(*) FROM sides").fetchone()[0])
+        return self._database.number("SELECT count(*) FROM sides")
 
 
 def load(path: Path) -> Sides:

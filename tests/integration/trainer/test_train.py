@@ -231,7 +231,7 @@ def test_cancelling_stops_training_and_leaves_no_candidate(settings: Settings, r
 def test_an_image_that_went_away_is_done_without(
     settings: Settings, snapshot: Snapshot, round_dir: Path
 ) -> None:
-    for image in snapshot.train[:4]:
+    for image in list(snapshot.train)[:4]:
         (settings.labelloop_home / image.file).unlink()
     run(round_dir, lambda metrics: None, never)
     assert candidate_folder(round_dir).is_dir()

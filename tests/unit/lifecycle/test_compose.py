@@ -112,3 +112,9 @@ def test_the_backup_service_has_no_network_and_the_trainer_sees_no_archive(home:
     archives = "/labelloop/volumes/backups"
     assert {name for name, targets in mounts.items() if archives in targets} == {"backup"}
     assert f"{archives}/status" in mounts["trainer"]
+
+
+def test_the_trainers_temporary_databases_lie_on_a_volume_not_in_memory(home: Home) -> None:
+    trainer = config(home)["services"]["trainer"]
+    folder = trainer["environment"]["SQLITE_TMPDIR"]
+    assert [volume["target"] for volume in trainer["volumes"] if volume["target"] == folder] == [folder]

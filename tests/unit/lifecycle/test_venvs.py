@@ -74,3 +74,24 @@ def test_what_failed_is_made_anew(checkout: Home, monkeypatch: pytest.MonkeyPatc
     venvs.ensure_labelstudio(checkout)
     venvs.ensure_labelstudio(checkout)
     assert sum("making the environment" in what for what in made) == 2
+
+
+def test_a_current_environment_serves_where_nothing_may_be_written(
+    checkout: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of another user, or on a read-only disk."""
+    python = checkout.venvs / "labelstudio/bin/python"
+
+    def run(command: Sequence[str], what: str, **options: object) -> None:
+        python.parent.mkdir(parents=True, exist_ok=True)
+        python.touch()
+
+    monkeypatch.setattr(venvs, "run", run)
+    venvs.ensure_labelstudio(checkout)
+    lock = checkout.venvs / ".labelstudio.lock"
+    lock.unlink()
+    lock.mkdir()  # which nobody can open for writing, root neither
+    venvs.ensure_labelstudio(checkout)
+    (checkout.root / "images/labelstudio/requirements.lock").write_text("another==1")
+    with pytest.raises(Failure, match=r"\.labelstudio\.lock.*LABELLOOP_VENVS"):
+        venvs.ensure_labelstudio(checkout)

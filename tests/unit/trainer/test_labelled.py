@@ -6,23 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from support.snapshot_images import image
 
 from trainer.labelled import LabelledImages, SnapshotImage
 from trainer.split import Side
-
-
-def image(number: int, side: Side = Side.TRAIN, boxes: int = 3) -> SnapshotImage:
-    return SnapshotImage(
-        id=number,
-        task=100 + number,
-        file=f"volumes/images/{number}.jpg",
-        sha256=f"{number * 7919 % 10007:064x}",
-        width=320,
-        height=240,
-        side=side,
-        xyxy=((1.01, 2.0, 30.55, 40.0),) * boxes,
-        labels=(1,) * boxes,
-    )
 
 
 def test_images_come_back_as_they_were_by_id() -> None:
@@ -30,7 +17,9 @@ def test_images_come_back_as_they_were_by_id() -> None:
     images = LabelledImages(given)
     assert list(images) == sorted(given, key=lambda image: image.id)
     assert (len(images), images.boxes) == (3, 6)
-    assert list(images.of_side(Side.HOLDOUT)) == [given[1]]
+    held_out = images.of_side(Side.HOLDOUT)
+    assert (list(held_out), list(held_out), len(held_out)) == ([given[1]], [given[1]], 1)
+    assert given[1] in held_out and given[0] not in held_out
     assert [found.sha256 for found in images.by_sha256()] == sorted(found.sha256 for found in given)
     assert images.get(3) == given[0] and images.get(4) is None
     assert given[0] in images and image(3, boxes=1) not in images

@@ -1,3 +1,4 @@
+import os
 import tracemalloc
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -238,11 +239,29 @@ def test_the_coco_file_holds_one_sides_images_in_cocos_terms(labels: Labels) -> 
     for seed in range(5):
         labels.add_picture(seed)
     snapshot = taken(labels)
-    document = json.loads(snapshot.coco_json(snapshot.train))
+    document = json.loads("".join(snapshot.coco_lines(snapshot.train)))
     assert [category["name"] for category in document["categories"]] == ["ball", "crate"]
     assert len(document["images"]) == 4
     assert {row["image_id"] for row in document["annotations"]} <= {row["id"] for row in document["images"]}
     assert all(image.side is Side.TRAIN for image in snapshot.train)
+
+
+def test_a_file_whose_name_is_not_in_utf_8_is_left_out_and_the_rest_can_be_read(
+    labels: Labels,
+) -> None:
+    for seed in range(4):
+        labels.add_picture(seed)
+    named = labels.settings.images_dir / "0.png"
+    named.symlink_to(named.rename(named.with_name(os.fsdecode(b"b\xe4r.orig"))))
+    labels.add("gone.png", b"", annotation([]))["data"]["image"] = "/data/local-files/?d=images/\ud800.png"
+    folder = labels.settings.rounds_dir / "00001"
+    snapshot = taken(labels, folder)
+    assert [image.task for image in snapshot.images] == [2, 3, 4]
+    first, second = snapshot.skipped
+    assert (first["task"], second["task"]) == (1, 5)
+    assert "b\\udce4r.orig: the file's name is not in UTF-8; rename it" in first["reason"]
+    assert "\\ud800" in second["url"]
+    assert Snapshot.load(folder).skipped == snapshot.skipped
 
 
 def test_taking_writing_and_reading_take_no_more_memory_for_more_images(labels: Labels) -> None:

@@ -1,6 +1,5 @@
 """Images in, boxes on them, datasets out."""
 
-import tempfile
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -75,28 +74,23 @@ class Format(StrEnum):
 def export(
     format_: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.COCO,
     out: Annotated[
-        Path | None, typer.Option(help="A folder; by default below volumes/rounds/export.")
+        Path | None, typer.Option(help="A folder; by default below volumes/rounds/exports.")
     ] = None,
     project: ProjectOption = None,
 ) -> None:
     """Write the labels so far as a dataset."""
     from trainer.export import export as write
-    from trainer.snapshot import take
+    from trainer.snapshot import collect
 
     loop = connect()
     chosen = loop.project(project)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     folder = out or loop.settings.rounds_dir / "exports" / f"{chosen['id']}-{format_}-{stamp}"
-    with (
-        Display() as display,
-        tempfile.TemporaryDirectory() as scratch,
-        snapshotting(loop.settings.rounds_dir),
-    ):
-        snapshot = take(
+    with Display() as display, snapshotting(loop.settings.rounds_dir):
+        snapshot = collect(
             loop.studio,
             chosen["id"],
             loop.settings,
-            Path(scratch),
             lambda f, text: display.update("reading labels", f, None, text),
         )
         display.update("writing", 0.0, None, f"{snapshot.labelled} images")

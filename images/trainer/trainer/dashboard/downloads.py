@@ -38,7 +38,7 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Difference:
+class Line:
     """One line of a comparison; better: the column in which the higher of two scores stands, None where
     neither is.
     """
@@ -179,12 +179,12 @@ def compare(page: Asked, left: str | None = None, right: str | None = None) -> H
     )
 
 
-def _about(left: Card, right: Card) -> list[Difference]:
-    def line(name: str, of: str) -> Difference:
-        return Difference(name, *(str(getattr(card, of) or "–") for card in (left, right)))
+def _about(left: Card, right: Card) -> list[Line]:
+    def line(name: str, of: str) -> Line:
+        return Line(name, *(str(getattr(card, of) or "–") for card in (left, right)))
 
     return [
-        Difference("made", *(moment(card.created_at) for card in (left, right))),
+        Line("made", *(moment(card.created_at) for card in (left, right))),
         line("in round", "round"),
         line("detector", "detector"),
         line("parent", "parent"),
@@ -195,11 +195,11 @@ def _about(left: Card, right: Card) -> list[Difference]:
     ]
 
 
-def _scores(left: Scored | None, right: Scored | None) -> list[Difference]:
+def _scores(left: Scored | None, right: Scored | None) -> list[Line]:
     pair = [scored.evaluation if scored else None for scored in (left, right)]
     rows = [
-        Difference("scored in round", *(str(scored.round.id) if scored else "–" for scored in (left, right))),
-        Difference("hold-out images", *(str(found.images) if found else "–" for found in pair)),
+        Line("scored in round", *(str(scored.round.id) if scored else "–" for scored in (left, right))),
+        Line("hold-out images", *(str(found.images) if found else "–" for found in pair)),
     ]
     names = [name for found in pair if found for name in found.per_class]
     scores = [("mAP", [found.mAP if found else None for found in pair])]
@@ -209,8 +209,8 @@ def _scores(left: Scored | None, right: Scored | None) -> list[Difference]:
     return rows + [_score_line(name, *values) for name, values in scores]
 
 
-def _score_line(name: str, left: float | None, right: float | None) -> Difference:
+def _score_line(name: str, left: float | None, right: float | None) -> Line:
     better = None
     if left is not None and right is not None and left != right:
         better = "left" if left > right else "right"
-    return Difference(name, number(left), number(right), better)
+    return Line(name, number(left), number(right), better)

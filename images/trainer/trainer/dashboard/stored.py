@@ -3,12 +3,13 @@
 import heapq
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from labelloop.registry import RegistryError
 from trainer.evaluate import Evaluation
@@ -16,15 +17,17 @@ from trainer.labelled import Corners
 from trainer.loop import Loop
 from trainer.rounds import Round
 from trainer.snapshot import SNAPSHOT, Snapshot
-from trainer.split import Side
 from trainer.stages import EVALUATION, Judgement
 
 log = logging.getLogger(__name__)
 
-KEPT_IN_MEMORY = 64
 HISTORY = 100
+JUDGEMENTS_KEPT = 64
+NUMBERS_KEPT = 1024  # contents and differences, of all rounds that a history shows, in all projects
 
 _Stamp = tuple[int, int] | None
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 _Boxes = tuple[str, int, list[tuple[int, Corners]]]
 
 
@@ -64,19 +67,19 @@ def judgement(folder: Path) -> Judgement | None:
 def snapshot(folder: Path) -> Snapshot | None:
     """A round's; None before there is one, or when it cannot be read."""
     stamp = _stamp(folder / SNAPSHOT)
-    return None if stamp is None else _snapshot(folder, stamp)
+    return None if stamp is None else _unless_unreadable(_snapshot, folder, stamp)
 
 
 def contents(folder: Path) -> Contents | None:
     """Of a round's snapshot."""
     stamp = _stamp(folder / SNAPSHOT)
-    return None if stamp is None else _contents(folder, stamp)
+    return None if stamp is None else _unless_unreadable(_contents, folder, stamp)
 
 
 def difference(before: Path, now: Path) -> Difference | None:
     """Of two rounds' snapshots; None when one cannot be read."""
     stamps = _stamp(before / SNAPSHOT), _stamp(now / SNAPSHOT)
-    return None if None in stamps else _difference(before, now, stamps)
+    return None if None in stamps else _unless_unreadable(_difference, before, now, stamps)
 
 
 def evaluations(loop: Loop, project_id: int, version: str) -> Iterator[Scored]:
@@ -109,6 +112,15 @@ def comparable_evaluations(
     return next(iter(left), None), next(iter(right), None)
 
 
+def _unless_unreadable(read: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R | None:
+    """What `read` gives; None, and not kept, while the disk hinders it."""
+    try:
+        return read(*args, **kwargs)
+    except OSError as error:
+        log.warning("a snapshot cannot be read: %s", error)
+        return None
+
+
 def _stamp(path: Path) -> _Stamp:
     try:
         stat = path.stat()
@@ -117,7 +129,7 @@ def _stamp(path: Path) -> _Stamp:
     return stat.st_ino, stat.st_mtime_ns
 
 
-@lru_cache(KEPT_IN_MEMORY)
+@lru_cache(JUDGEMENTS_KEPT)
 def _judgement(folder: Path, stamp: _Stamp) -> Judgement | None:
     try:
         return Judgement.model_validate_json((folder / EVALUATION).read_bytes())
@@ -128,23 +140,23 @@ def _judgement(folder: Path, stamp: _Stamp) -> Judgement | None:
 
 @lru_cache(2)
 def _snapshot(folder: Path, stamp: _Stamp) -> Snapshot | None:
+    """Raises OSError."""
     try:
         return Snapshot.load(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         log.warning("%s cannot be read: %s", folder / SNAPSHOT, error)
         return None
 
 
-@lru_cache(KEPT_IN_MEMORY)
+@lru_cache(NUMBERS_KEPT)
 def _contents(folder: Path, stamp: _Stamp) -> Contents | None:
     found = _snapshot(folder, stamp)
     if found is None:
         return None
-    holdout = sum(1 for _ in found.images.of_side(Side.HOLDOUT))
-    return Contents(found.labelled, found.boxes, holdout, tuple(found.classes))
+    return Contents(found.labelled, found.boxes, len(found.holdout), tuple(found.classes))
 
 
-@lru_cache(KEPT_IN_MEMORY)
+@lru_cache(NUMBERS_KEPT)
 def _difference(before: Path, now: Path, stamps: tuple[_Stamp, _Stamp]) -> Difference | None:
     one, other = _snapshot(before, stamps[0]), _snapshot(now, stamps[1])
     if one is None or other is None:

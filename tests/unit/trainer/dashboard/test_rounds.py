@@ -1,5 +1,9 @@
 """The page of rounds: every score, interval and verdict is the stored one."""
 
+import errno
+from pathlib import Path
+
+import pytest
 from fastapi.testclient import TestClient
 from support.dashboard import words
 from support.dashboard_data import finished_round, relabelled, snapshot_of
@@ -8,6 +12,7 @@ from labelloop.files import write_text
 from trainer.dashboard import rounds, stored
 from trainer.dashboard.loop import WatchedLoop
 from trainer.rounds import State
+from trainer.snapshot import Snapshot
 
 
 def test_before_the_first_round(client: TestClient) -> None:
@@ -51,6 +56,23 @@ def test_what_changed_names_relabelled_images_and_labels(loop: WatchedLoop) -> N
         "1 image relabelled",
         "1 image gone",
     )
+
+
+def test_what_a_full_disk_kept_from_being_read_is_read_later(
+    loop: WatchedLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop.rounds.request(1, "a test")
+    loop.rounds.folder(1).mkdir(parents=True)
+    snapshot_of(loop, 10).write(loop.rounds.folder(1))
+
+    def no_room(folder: Path) -> Snapshot:
+        raise OSError(errno.ENOSPC, "No space left on device", "/the/cache")
+
+    with monkeypatch.context() as full:
+        full.setattr(Snapshot, "load", no_room)
+        assert stored.contents(loop.rounds.folder(1)) is None
+    found = stored.contents(loop.rounds.folder(1))
+    assert found is not None and found.images == 10
 
 
 def test_a_failed_round_and_a_damaged_file_are_told(client: TestClient, loop: WatchedLoop) -> None:
