@@ -93,20 +93,3 @@ def nms(boxes: Boxes, iou_threshold: float) -> Boxes:
         if keep[i]:
             keep[i + 1 :] &= ~(overlaps[i, i + 1 :] & (ordered.labels[i + 1 :] == ordered.labels[i]))
     return ordered.select(keep)
-
-
-def prediction_score(scores: Floats, weights: float | Floats = 1.0) -> float:
-    """How little is to be learnt from an image, 0..1: the lowest is to be labelled first.
-
-    1 / (1 + the weighted sum of its boxes' entropies): each candidate box is a guess between "there" and "not
-    there", the further from both the more its correction tells; the weight of rare labels is higher (Brust et
-    al., Active learning for deep object detection, VISAPP 2019: sum of uncertainties, weighted by class).
-    1.0 when the model saw no candidate at all.
-
-    scores: (N,) float32, of every box of CANDIDATE and above, those that are not proposed too; others, and
-    those that are not finite, don't count. weights: one for all, or (N,).
-    """
-    counts = np.isfinite(scores) & (scores >= CANDIDATE)
-    p = np.clip(scores.astype(np.float64), 1e-6, 1 - 1e-6)
-    entropy = -(p * np.log(p) + (1 - p) * np.log1p(-p))
-    return float(1 / (1 + np.where(counts, entropy * weights, 0.0).sum()))

@@ -1,7 +1,5 @@
 """A project's champion in service: label-studio-ml's model class around a detector."""
 
-import json
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +9,10 @@ import numpy as np
 from label_studio_ml.model import LabelStudioMLBase
 from numpy.typing import NDArray
 
-from labelloop.boxes import Boxes, prediction_score
+from labelloop.boxes import Boxes
 from labelloop.images import Pixels
 from labelloop.labels import LabelConfig, LabelMap
+from labelloop.order import lot, prediction_score
 from labelloop.regions import to_results
 from labelloop.registry import Card
 from mlbackend.loading import ImageLoader, Task, TaskImage
@@ -89,7 +88,7 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         weights = view.rarity[candidates.labels]
         return {
             "result": to_results(sure, view.config, width, height),
-            "score": prediction_score(candidates.scores, weights) if view.learnt else _drawn(task),
+            "score": prediction_score(candidates.scores, weights) if view.learnt else lot(task.get("data")),
             "model_version": self.version,
         }
 
@@ -115,13 +114,3 @@ class _View:
     thresholds: NDArray[np.float32]
     rarity: NDArray[np.float32]
     learnt: bool
-
-
-def _drawn(task: Task) -> float:
-    """A score in 0..1, SURE excluded, by lot: the same for the same data, whichever number the task has.
-
-    While a handful of images is labelled, and none trained on, a random choice teaches more than the most
-    uncertain one, and makes a fairer hold-out (Hacohen et al., Active learning on a budget: opposite
-    strategies suit high and low budgets, ICML 2022).
-    """
-    return random.Random(json.dumps(task.get("data"), sort_keys=True)).random()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from labelloop.boxes import Boxes, iou_matrix, nms, prediction_score
+from labelloop.boxes import Boxes, iou_matrix, nms
 
 
 def test_arrays_that_do_not_agree_are_refused_with_what_came() -> None:
@@ -33,22 +33,3 @@ def test_nms_suppresses_within_a_label_only_and_sorts_by_score() -> None:
     kept = nms(boxes, iou_threshold=0.5)
     assert kept.scores.tolist() == pytest.approx([0.9, 0.8, 0.7])
     assert kept.labels.tolist() == [0, 0, 1]
-
-
-def score(*scores: float, weights: float | list[float] = 1.0) -> float:
-    return prediction_score(np.array(scores, np.float32), np.array(weights, np.float32))
-
-
-def test_what_teaches_more_is_asked_for_first() -> None:
-    """The least sure box, more such boxes, boxes of rarer labels."""
-    assert 0 < score(0.5) < score(0.3) < score(0.9) < score(0.99) < 1
-    assert score(*[0.5] * 300) < score(*[0.5] * 3) < score(0.5)
-    assert score(0.5, 0.9, weights=[3.0, 0.5]) < score(0.5, 0.9, weights=[0.5, 3.0])
-
-
-def test_noise_does_not_count() -> None:
-    assert score(0.5, *[0.04] * 300, float("nan")) == score(0.5)
-
-
-def test_an_image_without_candidates_has_a_real_score() -> None:
-    assert score() == score(0.01) == 1.0

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.junk import JUNK, mutated
 
-from labelloop.boxes import Boxes, prediction_score
+from labelloop.boxes import Boxes
 from labelloop.labels import Label, LabelConfig
+from labelloop.order import prediction_score
 from labelloop.regions import from_results, to_results
 
 CONFIG = LabelConfig("label", "image", "image", (Label("cat"), Label("dog")))

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from labelloop.boxes import Boxes
 from labelloop.labels import parse_label_config
+from labelloop.order import lot
 from labelloop.regions import from_results
 from labelloop.studio import Studio
 from trainer import cli, env, heartbeat, watch
@@ -109,7 +110,8 @@ def test_what_label_studio_holds_is_the_truth(
 ) -> None:
     list(make_run(OPTIONS).steps())
     assert len(labelling_studio.annotations) == IMAGES
-    assert {task["data"]["seed"] for task in labelling_studio.tasks.values()} == {0}
+    tasks = [labelling_studio.tasks[number]["data"] for number in sorted(labelling_studio.tasks)]
+    assert {data["seed"] for data in tasks} == {0} and tasks == sorted(tasks, key=lot)
     truth = {image.name: image.boxes for image in dataset.train}
     for task_id, submitted in labelling_studio.annotations.items():
         boxes, problems = from_results(submitted["result"], CONFIG, (320, 240))

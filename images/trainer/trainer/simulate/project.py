@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from labelloop.boxes import Boxes
 from labelloop.labels import LabelConfig
+from labelloop.order import lot
 from labelloop.regions import from_results
 from labelloop.settings import Settings
 from labelloop.studio import UNLABELLED, Row, Studio, StudioError
@@ -17,8 +18,9 @@ from trainer.simulate.dataset import Dataset, TrueImage
 NOT_FOUND = 404
 TITLE_LENGTH = 50
 SLOW_S = (3.0, 300.0)
-# Label Studio's own random order cannot be repeated. The tasks come in an order that the seed decides, so
-# one after the other is a random order, too, and the same one each time.
+# Label Studio's own random order cannot be repeated. The tasks come in an order by lot, so one after another
+# is a random order, too, and the same one each time. Until a version has learnt from labels, the backend goes
+# by the same lot: up to there, the orders that are compared are one.
 SAMPLING = {"uncertainty": "Uncertainty sampling", "random": "Sequential sampling"}
 
 
@@ -51,8 +53,8 @@ class LabellingProject:
         seed: int,
         title: str,
     ) -> "LabellingProject":
-        """A project with a task for each image, in their order. The tasks' data has the seed, by which the
-        backend draws an order by lot.
+        """A project with a task for each image, in an order by lot that the seed decides: it is part of the
+        tasks' data.
 
         The ML backend is not connected in Label Studio: the trainer asks it for every task's boxes itself,
         and the next task depends on the boxes stored and on the project's model_version alone.
@@ -73,7 +75,7 @@ class LabellingProject:
         row = studio.request("POST", "/api/projects", json=fields)
         project = cls(studio, row, by_url, dataset.label_config)
         try:
-            tasks = [{"image": url, "seed": seed} for url in by_url]
+            tasks = sorted(({"image": url, "seed": seed} for url in by_url), key=lot)
             studio.request("POST", f"/api/projects/{project.id}/import", json=tasks, timeout=SLOW_S)
         except BaseException:
             project.delete()

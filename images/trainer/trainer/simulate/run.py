@@ -1,6 +1,5 @@
 """One simulated person, one order, one seed: from the first label of a project to its last round."""
 
-import random
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -91,9 +90,8 @@ class Run:
 
     @contextmanager
     def _project(self) -> Iterator[LabellingProject]:
-        """A project whose tasks are in an order that the seed decides; removed at the end unless kept."""
-        images = list(self._dataset.train)
-        random.Random(self._seed).shuffle(images)
+        """Removed at the end unless kept."""
+        images = self._dataset.train
         title = f"simulate {self._options.name[:16]} {self._order} {self._seed}"
         project = LabellingProject.create(
             self._world.studio, self._world.settings, self._dataset, images, self._order, self._seed, title
