@@ -10,7 +10,7 @@ Body = dict[str, Any]
 
 START_TRAINING = "START_TRAINING"
 
-_PREDICT_PARAMS_TAKEN = {"tasks", "project", "label_config", "force_reload", "try_fetch", "self"}
+PREDICT_PARAMS_TAKEN = {"tasks", "project", "label_config", "force_reload", "try_fetch", "self"}
 _TYPE_NAMES = {str: "text", int: "a number", dict: "an object", list: "a list", bool: "true or false"}
 
 
@@ -61,7 +61,7 @@ def check_predict(body: Body) -> None:
         if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
             raise BadRequest(f'tasks[{index}]: expected an object with "data", got {str(task)[:80]!r}')
     params = _expect(body, "params", dict) or {}
-    if taken := _PREDICT_PARAMS_TAKEN & set(params):
+    if taken := PREDICT_PARAMS_TAKEN & set(params):
         raise BadRequest(f"params.{min(taken)}: belongs to the request itself")
 
 

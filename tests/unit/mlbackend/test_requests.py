@@ -13,6 +13,7 @@ from support.backend_home import LABEL_CONFIG, Home
 
 from labelloop.settings import MissingSecret
 from mlbackend.app import create_app
+from mlbackend.wire import PREDICT_PARAMS_TAKEN
 
 ROUTES = [
     ("GET", "/"), ("POST", "/predict"), ("POST", "/setup"), ("POST", "/train"), ("POST", "/webhook"),
@@ -151,7 +152,9 @@ def test_no_json_makes_it_stumble(home: Home, body: Any, path: str) -> None:
     tasks=st.lists(
         st.fixed_dictionaries({"id": JSON, "data": st.dictionaries(st.just("image"), JSON)}), max_size=4
     ),
-    params=st.dictionaries(st.text(max_size=6), JSON, max_size=2),
+    params=st.dictionaries(
+        st.text(max_size=6).filter(lambda name: name not in PREDICT_PARAMS_TAKEN), JSON, max_size=2
+    ),
 )
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_task_costs_another_its_result(home: Home, tasks: list[Any], params: dict[str, Any]) -> None:
