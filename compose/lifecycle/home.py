@@ -68,7 +68,7 @@ class Home:
 
     @property
     def venvs(self) -> Path:
-        """The host runtime's virtual environments; LABELLOOP_VENVS lets checkouts of one version share them."""
+        """The host runtime's virtual environments. Checkouts of one version may share them: LABELLOOP_VENVS."""
         return Path(os.environ.get("LABELLOOP_VENVS") or self.root / ".venv")
 
 
