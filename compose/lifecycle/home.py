@@ -68,7 +68,7 @@ class Home:
 
     @property
     def venvs(self) -> Path:
-        """The host runtime's virtual environments. Checkouts of one version may share them: LABELLOOP_VENVS."""
+        """The host runtime's environments, which checkouts of one version may share (LABELLOOP_VENVS)."""
         return Path(os.environ.get("LABELLOOP_VENVS") or self.root / ".venv")
 
 
