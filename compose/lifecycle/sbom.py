@@ -28,7 +28,7 @@ Component = dict[str, Any]
 
 def sbom(home: Home, given: Mapping[str, str]) -> None:
     """Writes build/sbom/<image>.cdx.json for each image."""
-    chosen = {name: given[name] for name in ("ACCELERATOR",) if name in given}
+    chosen = {name: value for name, value in given.items() if not name.startswith("LABELLOOP_")}
     settings.check(home, chosen)
     runtime = "docker" if engine.engine_version() else "host"
     accelerator = choose_accelerator({**settings.load(home), **chosen}, runtime)

@@ -81,6 +81,12 @@ def test_with_cuda_the_model_images_hold_more(checkout: Home) -> None:
     assert "pkg:pypi/triton@" not in (checkout.root / "build/sbom/labelstudio.cdx.json").read_text()
 
 
+@pytest.mark.parametrize("given", [{"ACCELERATOR": "tpu"}, {"RUNTIME": "podman"}], ids=str)
+def test_what_no_setting_may_be_is_refused(checkout: Home, given: dict[str, str]) -> None:
+    with pytest.raises(Failure, match=next(iter(given))):
+        sbom.sbom(checkout, given)
+
+
 def test_debians_packages_are_in_it_where_the_engine_answers(
     checkout: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
