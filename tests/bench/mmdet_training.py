@@ -29,6 +29,7 @@ def main(kind: str, folder: Path, out: Path, seconds: float) -> None:
     from mmdet.models import build_detector
 
     from labelloop.detector import load_detector_config, load_weights, mmdet_config
+    from labelloop.files import write_lines
     from labelloop.registry import Card
     from labelloop.settings import get_settings
     from trainer.job import Job
@@ -57,7 +58,7 @@ def main(kind: str, folder: Path, out: Path, seconds: float) -> None:
     model.CLASSES = tuple(snapshot.classes)
 
     annotations = out.with_suffix(".json")
-    annotations.write_text("".join(snapshot.coco_lines(snapshot.train)))
+    write_lines(annotations, snapshot.coco_lines(snapshot.train))
     config.data.train.dataset.update(
         ann_file=str(annotations), img_prefix=str(settings.labelloop_home), classes=tuple(snapshot.classes)
     )

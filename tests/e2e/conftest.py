@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if place(item):
             item.add_marker(pytest.mark.timeout(TEST_S))
     items.sort(key=place)
-    chosen = {ORDER[place(item) - 1] for item in items if place(item)}
+    chosen = {item.path.name for item in items if place(item)}
     if FIRST not in chosen and (alone := sorted(chosen & ITS_LABELS_AND_VERSIONS)):
         raise pytest.UsageError(
             f"{', '.join(alone)}: goes on from where {FIRST} brings the stack; name tests/e2e/{FIRST} too"

@@ -14,8 +14,6 @@ Ints = NDArray[np.int64]
 Mask = NDArray[Any]
 
 MIN_SIDE_PX = 1.0
-# Boxes below this score are noise: a detector gives hundreds of them on any image.
-CANDIDATE = 0.05
 
 
 @dataclass(frozen=True)

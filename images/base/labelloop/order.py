@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from labelloop.boxes import CANDIDATE, Floats
+from labelloop.boxes import Floats
+
+# Boxes below this score are noise: a detector gives hundreds of them on any image.
+CANDIDATE = 0.05
 
 
 def prediction_score(scores: Floats, weights: float | Floats = 1.0) -> float:

@@ -75,7 +75,7 @@ def evaluate(
     images: list[SnapshotImage] = []
     found: list[Boxes] = []
     missing: list[str] = []
-    holdout, count = snapshot.holdout, len(snapshot.holdout)
+    holdout = list(snapshot.holdout)
     files = [settings.labelloop_home / image.file for image in holdout]
     looked_at = zip(holdout, detections(detector, label_map, files), strict=True)
     for done, (image, boxes) in enumerate(looked_at, start=1):
@@ -84,7 +84,7 @@ def evaluate(
         else:
             images.append(image)
             found.append(boxes)
-        progress(done / count, f"scored {done} of {count} hold-out images")
+        progress(done / len(holdout), f"scored {done} of {len(holdout)} hold-out images")
     matches = match(snapshot.classes, images, found)
     thresholds = _score_thresholds(matches, settings.score_threshold)
     return _evaluation(detector.version, snapshot, images, matches, label_map.knows_any, missing, thresholds)

@@ -67,14 +67,14 @@ class LabelledImages(Collection[SnapshotImage]):
         self._database.run("DELETE FROM images WHERE id = ?", (image.id,))
 
     def get(self, image_id: int) -> SnapshotImage | None:
-        return next(self.select("WHERE id = ?", image_id), None)
+        return next(_select(self._database, "WHERE id = ?", image_id), None)
 
     def of_side(self, side: Side) -> Collection[SnapshotImage]:
         """Those of one side, read anew each time that they are gone through."""
-        return _OfSide(self, side)
+        return _OfSide(self._database, side)
 
     def by_sha256(self) -> Iterator[SnapshotImage]:
-        return self.select("ORDER BY sha256, id")
+        return _select(self._database, "ORDER BY sha256, id")
 
     def same_bytes(self, sha256: str) -> tuple[SnapshotImage, float] | None:
         """The first image of these bytes, and when its annotation was submitted."""
@@ -87,18 +87,11 @@ class LabelledImages(Collection[SnapshotImage]):
     def boxes(self) -> int:
         return self._database.number("SELECT total(boxes) FROM images")
 
-    def count(self, which: str = "", *values: object) -> int:
-        return self._database.number(f"SELECT count(*) FROM images {which}", values)
-
-    def select(self, which: str, *values: object) -> Iterator[SnapshotImage]:
-        """Images by the end of an SQL query."""
-        return (_image(*row) for row in self._database.rows(f"SELECT {_COLUMNS} FROM images {which}", values))
-
     def __len__(self) -> int:
-        return self.count()
+        return self._database.number("SELECT count(*) FROM images")
 
     def __iter__(self) -> Iterator[SnapshotImage]:
-        return self.select("ORDER BY id")
+        return _select(self._database, "ORDER BY id")
 
     def __contains__(self, image: object) -> bool:
         return isinstance(image, SnapshotImage) and self.get(image.id) == image
@@ -112,18 +105,26 @@ class LabelledImages(Collection[SnapshotImage]):
 
 
 class _OfSide(Collection[SnapshotImage]):
-    def __init__(self, images: LabelledImages, side: Side) -> None:
-        self._images = images
+    def __init__(self, database: Scratch, side: Side) -> None:
+        self._database = database
         self._side = side
 
     def __len__(self) -> int:
-        return self._images.count("WHERE side = ?", self._side)
+        return self._database.number("SELECT count(*) FROM images WHERE side = ?", (self._side,))
 
     def __iter__(self) -> Iterator[SnapshotImage]:
-        return self._images.select("WHERE side = ? ORDER BY id", self._side)
+        return _select(self._database, "WHERE side = ? ORDER BY id", self._side)
 
     def __contains__(self, image: object) -> bool:
-        return isinstance(image, SnapshotImage) and image.side is self._side and image in self._images
+        if not isinstance(image, SnapshotImage):
+            return False
+        which = "WHERE side = ? AND id = ?"
+        return next(_select(self._database, which, self._side, image.id), None) == image
+
+
+def _select(database: Scratch, which: str, *values: object) -> Iterator[SnapshotImage]:
+    """Images by the end of an SQL query."""
+    return (_image(*row) for row in database.rows(f"SELECT {_COLUMNS} FROM images {which}", values))
 
 
 def _image(image_id: int, sha256: str, side: str, rest: str) -> SnapshotImage:

@@ -17,7 +17,7 @@ from mmdet.apis import set_random_seed, train_detector
 from mmdet.datasets import build_dataset
 
 from labelloop.detector import load_detector_config, load_weights
-from labelloop.files import fsync_dir, replacing, write_text
+from labelloop.files import fsync_dir, write_lines, write_text
 from labelloop.images import ImageError, Pixels, read_image
 from labelloop.registry import Card
 from labelloop.settings import Settings
@@ -72,8 +72,7 @@ def learn(folder: Path, settings: Settings) -> None:
 
     seed = job.seed + _iterations_behind(folder)
     annotations = folder / "train.json"
-    with replacing(annotations) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.writelines(snapshot.coco_lines(snapshot.train))
+    write_lines(annotations, snapshot.coco_lines(snapshot.train))
     fit_data(config, annotations, settings.labelloop_home, snapshot.classes)
     fit_run(config, folder, job.iterations, seed, device, job.checkpoint_every_s)
     if fine_tuning:
@@ -88,6 +87,7 @@ def learn(folder: Path, settings: Settings) -> None:
             ) from error
         raise
 
+    boxes_by_class = _boxes_by_class(snapshot)
     card = Card(
         parent=job.parent,
         detector=job.detector,
@@ -95,8 +95,8 @@ def learn(folder: Path, settings: Settings) -> None:
         start_weights=job.start,
         dataset_fingerprint=snapshot.fingerprint,
         images=len(snapshot.train),
-        boxes=sum(len(image.labels) for image in snapshot.train),
-        boxes_by_class=_boxes_by_class(snapshot),
+        boxes=sum(boxes_by_class.values()),
+        boxes_by_class=boxes_by_class,
         seconds=round(time.monotonic() - started, 1),
         device=torch.cuda.get_device_name() if device == "cuda" else f"cpu, {job.threads} threads",
         libraries=libraries(),

@@ -5,13 +5,14 @@ import json
 from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import ijson
 
-from labelloop.files import replacing, write_bytes
+from labelloop.files import write_bytes, write_lines
 from labelloop.images import SUFFIXES, ImageError, image_size, read_image
 from labelloop.labels import LabelConfig, parse_label_config
 from labelloop.regions import from_results
@@ -41,7 +42,7 @@ class Snapshot:
     skipped: tuple[dict[str, Any], ...]
     warnings: tuple[str, ...]
 
-    @property
+    @cached_property
     def label_config(self) -> LabelConfig:
         return parse_label_config(self.label_config_xml)
 
@@ -92,11 +93,7 @@ class Snapshot:
             "skipped": self.skipped,
             "warnings": self.warnings,
         }
-        with (
-            replacing(round_dir / SNAPSHOT) as temporary,
-            temporary.open("w", encoding="utf-8") as file,
-        ):
-            file.writelines(coco.lines(self.classes, self.images, more))
+        write_lines(round_dir / SNAPSHOT, coco.lines(self.classes, self.images, more))
 
     @classmethod
     def load(cls, round_dir: Path) -> "Snapshot":

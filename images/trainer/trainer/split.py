@@ -14,7 +14,7 @@ from pathlib import Path
 
 import ijson
 
-from labelloop.files import replacing
+from labelloop.files import write_lines
 from labelloop.registry import sha256_file
 from trainer.scratch import Scratch
 
@@ -108,8 +108,7 @@ def settle(path: Path, labelled: Iterable[str], percent: int) -> Sides:
         digest.update(line.encode())
     for file in (_copy(path), path):
         if not file.is_file() or sha256_file(file) != digest.hexdigest():
-            with replacing(file) as temporary, temporary.open("w", encoding="utf-8") as written:
-                written.writelines(_lines(sides))
+            write_lines(file, _lines(sides))
     return sides
 
 

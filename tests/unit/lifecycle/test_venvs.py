@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.stack import wait_for
 
 from lifecycle import venvs
 from lifecycle.console import Failure
@@ -29,6 +30,7 @@ def test_the_second_of_two_makes_waits_and_finds_the_environment_made(
     checkout: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made: list[str] = []
+    said: list[str] = []
     at_work, go_on = threading.Event(), threading.Event()
 
     def run(command: Sequence[str], what: str, **options: object) -> None:
@@ -39,20 +41,21 @@ def test_the_second_of_two_makes_waits_and_finds_the_environment_made(
         at_work.set()
         assert go_on.wait(WITHIN_S)
 
+    def waiting() -> bool:
+        said.append(capsys.readouterr().out)
+        return "waiting" in "".join(said)
+
     monkeypatch.setattr(venvs, "run", run)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(venvs.ensure_labelstudio, checkout)
         assert at_work.wait(WITHIN_S)
         second = pool.submit(venvs.ensure_labelstudio, checkout)
-        told = ""
-        for _ in range(int(WITHIN_S / 0.05)):
-            told += capsys.readouterr().out
-            if "waiting" in told:
-                break
-            threading.Event().wait(0.05)
-        go_on.set()
+        try:
+            wait_for("the second make to wait", waiting, WITHIN_S, every=0.05)
+        finally:
+            go_on.set()
         assert first.result(WITHIN_S) == second.result(WITHIN_S) == checkout.venvs / "labelstudio"
-    told += capsys.readouterr().out
+    told = "".join(said) + capsys.readouterr().out
     assert "another make installs this environment; waiting for it to end" in told
     assert "environment unchanged" in told
     assert sum("making the environment" in what for what in made) == 1

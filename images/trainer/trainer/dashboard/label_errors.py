@@ -80,9 +80,8 @@ def suspects(
     limits: (labels,) scores from which on the model's boxes count. recalls: by label, the share of the
     hold-out's boxes that the model finds; where it finds few, a box that it does not see says little.
     """
-    names = snapshot.classes
     rows = [
-        _suspect(image, found.of(image, limits), found.of(image), names, recalls)
+        _suspect(image, found.of(image, limits), found.of(image), snapshot.classes, recalls)
         for image in snapshot.images
         if image.id in found.boxes
     ]

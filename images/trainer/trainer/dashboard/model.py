@@ -201,12 +201,11 @@ def _images(page: View, card: Card, snapshot: Snapshot, found: Predictions) -> d
     holdout = [image for image in snapshot.holdout if image.id in found.boxes]
     pairs = [(predictions.truth_of(image), found.of(image, limits)) for image in holdout]
     matrix = agreement.confusion(pairs, len(snapshot.classes))
-    names = snapshot.classes
-    worst = [_worst(image, *pair, names) for image, pair in zip(holdout, pairs, strict=True)]
+    worst = [_worst(image, *pair, snapshot.classes) for image, pair in zip(holdout, pairs, strict=True)]
     worst = [entry for entry in worst if entry.summary != "all right"]
     return {
         "matrix": matrix,
-        "names": names,
+        "names": snapshot.classes,
         "most": max((count for row in matrix for count in row), default=0),
         "holdout": len(holdout),
         "worst": sorted(worst, key=lambda entry: -entry.seconds)[:WORST],

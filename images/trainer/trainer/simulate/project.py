@@ -1,6 +1,5 @@
 """A simulated person's project in Label Studio: made, filled, labelled task by task, deleted."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -48,13 +47,12 @@ class LabellingProject:
         studio: Studio,
         settings: Settings,
         dataset: Dataset,
-        images: Sequence[TrueImage],
         order: str,
         seed: int,
         title: str,
     ) -> "LabellingProject":
-        """A project with a task for each image, in an order by lot that the seed decides: it is part of the
-        tasks' data.
+        """A project with a task for each of the dataset's images to label, in an order by lot that the seed
+        decides: it is part of the tasks' data.
 
         The ML backend is not connected in Label Studio: the trainer asks it for every task's boxes itself,
         and the next task depends on the boxes stored and on the project's model_version alone.
@@ -71,7 +69,7 @@ class LabellingProject:
             "evaluate_predictions_automatically": False,
             "enable_empty_annotation": True,
         }
-        by_url = {_url(settings, image): image for image in images}
+        by_url = {_url(settings, image): image for image in dataset.train}
         row = studio.request("POST", "/api/projects", json=fields)
         project = cls(studio, row, by_url, dataset.label_config)
         try:

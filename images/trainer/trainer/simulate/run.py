@@ -91,12 +91,11 @@ class Run:
     @contextmanager
     def _project(self) -> Iterator[LabellingProject]:
         """Removed at the end unless kept."""
-        images = self._dataset.train
         title = f"simulate {self._options.name[:16]} {self._order} {self._seed}"
         project = LabellingProject.create(
-            self._world.studio, self._world.settings, self._dataset, images, self._order, self._seed, title
+            self._world.studio, self._world.settings, self._dataset, self._order, self._seed, title
         )
-        self._world.display.say(f"Project {project.id} ({title}): {len(images)} images")
+        self._world.display.say(f"Project {project.id} ({title}): {len(self._dataset.train)} images")
         try:
             yield project
         finally:
