@@ -93,6 +93,8 @@ class FakeStudio:
         if path.startswith("/api/predictions/"):
             return self._delete_prediction(int(path.split("/")[3]))
         project_id = int(path.split("/")[3])
+        if project_id not in self.projects:
+            return 404, {"detail": "Not found."}
         if path.endswith("/import/predictions"):
             return self._import(body)
         if path.endswith("/model-versions/") and method == "GET":

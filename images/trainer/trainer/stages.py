@@ -140,7 +140,8 @@ class Stages:
             candidate = self._train(round_, snapshot)
             return self._evaluate_and_decide(round_, snapshot, candidate)
         except (Cancelled, TrainingCancelled):
-            return self._rounds.move(round_id, State.CANCELLED, verdict="cancelled")
+            gone = self._project_is_gone(round_.project)
+            return self._rounds.move(round_id, State.CANCELLED, verdict=NO_PROJECT if gone else "cancelled")
         except StudioError as error:
             if error.status == 0 or error.status >= 500:
                 raise

@@ -160,7 +160,7 @@ class Worker:
 
     def _why_cancelled(self, round_: Round) -> str:
         known = self._projects is None or round_.project in {p["id"] for p in self._projects}
-        return (round_.verdict or "cancelled") if known else NO_PROJECT
+        return "cancelled" if known else NO_PROJECT
 
     def _adopt(self, project: Row) -> None:
         """Connects the backend, once: who removes the connection by hand is not overruled."""
@@ -234,7 +234,7 @@ class Worker:
 
     def _begin(self, chosen: Round) -> None:
         if chosen.cancel_requested:
-            self._rounds.move(chosen.id, State.CANCELLED, verdict="cancelled")
+            self._rounds.move(chosen.id, State.CANCELLED, verdict=self._why_cancelled(chosen))
             return
         log.info(
             "round %d of project %d: %s",
@@ -254,8 +254,6 @@ class Worker:
 
     def _ended(self, round_: Round, status: int, child: Child) -> None:
         if round_.closed:
-            if round_.state == State.CANCELLED:
-                round_ = self._rounds.record(round_.id, verdict=self._why_cancelled(round_))
             log.info("round %d: %s", round_.id, round_.verdict or round_.error or round_.state)
             self.look.poke()
         elif round_.cancel_requested:

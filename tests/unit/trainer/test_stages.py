@@ -15,6 +15,7 @@ from trainer import stages as stages_module
 from trainer.env import TrainerSettings
 from trainer.evaluate import Evaluation
 from trainer.gate import Verdict
+from trainer.projects import NO_PROJECT
 from trainer.rounds import Round, Rounds, State
 from trainer.stages import Stages
 from trainer.train import TrainingFailed
@@ -202,6 +203,18 @@ def test_a_cancelled_round_promotes_nothing(bench: Bench) -> None:
     closed = bench.run()
     assert (closed.state, closed.verdict) == (State.CANCELLED, "cancelled")
     assert bench.models.versions() == ["v0000"]
+
+
+def test_a_round_cancelled_because_its_project_is_gone_says_so_from_the_start(
+    bench: Bench, fake_studio: FakeStudio
+) -> None:
+    def delete_the_project() -> None:
+        del fake_studio.projects[1]
+        bench.rounds.cancel(bench.round.id)
+
+    bench.learning.during_training = delete_the_project
+    closed = bench.run()
+    assert (closed.state, closed.verdict) == (State.CANCELLED, NO_PROJECT)
 
 
 @pytest.mark.parametrize("first_answer", [0, 503])
