@@ -8,6 +8,8 @@ from typing import Any
 
 import requests
 
+from labelloop.sessions import service_session
+
 Row = dict[str, Any]
 
 TIMEOUT_S = (3.0, 60.0)
@@ -49,9 +51,8 @@ class Studio:
     def __init__(self, url: str, token: str, timeout: tuple[float, float] = TIMEOUT_S) -> None:
         self.url = url.rstrip("/")
         self._timeout = timeout
-        self._session = requests.Session()
+        self._session = service_session()
         self._session.headers["Authorization"] = f"Token {token}"
-        self._session.trust_env = False
 
     def request(self, method: str, path: str, **kwargs: Any) -> Any:
         """The decoded JSON answer, None when it is empty.

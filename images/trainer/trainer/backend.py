@@ -8,6 +8,7 @@ from typing import Any
 import requests
 
 from labelloop.connection import USER
+from labelloop.sessions import service_session
 
 Row = dict[str, Any]
 
@@ -29,9 +30,8 @@ class Backend:
 
     def __init__(self, url: str, password: str) -> None:
         self.url = url.rstrip("/")
-        self._session = requests.Session()
+        self._session = service_session()
         self._session.auth = (USER, password)
-        self._session.trust_env = False
 
     def health(self) -> Row:
         """What /health says, whether it is well or not.
