@@ -53,6 +53,6 @@ def report(
     with Display() as display:
         reports.look(loop, chosen["id"], lambda text: display.update("looking at images", 0.0, None, text))
         display.update("writing", 0.0, None, path.name)
-        reports.write(loop, chosen["id"], path)
+        reports.write(loop, chosen["id"], path, lambda text: display.update("writing", 0.0, None, text))
         display.finish()
         display.say(f"Report in {loop.shown(path)} ({path.stat().st_size / 1e6:.1f} MB)")

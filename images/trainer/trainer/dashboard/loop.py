@@ -16,17 +16,18 @@ class UnknownProject(RuntimeError):
 
 @dataclass
 class WatchedLoop(Loop):
-    """Everything a page asks. Used by several threads."""
+    """Everything a page asks. Used by several threads. status_s: how old a state may be shown."""
 
+    status_s: float = STATUS_S
     _status: Status | None = None
     _gathered_at: float = 0.0
     _titles: dict[int, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def status(self) -> Status:
-        """At most STATUS_S seconds old, however many pages ask."""
+        """At most `status_s` seconds old, however many pages ask."""
         with self._lock:
-            if self._status is None or time.monotonic() - self._gathered_at > STATUS_S:
+            if self._status is None or time.monotonic() - self._gathered_at > self.status_s:
                 self._status = gather(self.settings, self.studio, self.backend)
                 self._gathered_at = time.monotonic()
                 self._titles.update({project.id: project.title for project in self._status.projects})

@@ -1,6 +1,7 @@
 """What the dashboard shows of a project, as one HTML file that needs no server, no script and no network."""
 
 import base64
+import math
 import re
 import time
 from collections.abc import Callable
@@ -26,6 +27,7 @@ FOLDER = "reports"
 PICTURE_PX, PICTURE_QUALITY = 400, 70
 PICTURES_BYTES = 2_500_000  # base64 makes four bytes of three
 LOOK_S, LOOK_EVERY_S = 3600.0, 0.5
+COUNT_S, COUNT_EVERY_S = 60.0, 1.0
 _NAME = re.compile(r"\w[\w .-]*")
 
 # Template and contents of each part, by the page's name.
@@ -111,14 +113,40 @@ def look(loop: WatchedLoop, project_id: int, progress: Callable[[str], None]) ->
         looking.stop()
 
 
-def write(loop: WatchedLoop, project_id: int, path: Path) -> Path:
+def write(loop: WatchedLoop, project_id: int, path: Path, progress: Callable[[str], None]) -> Path:
     """Writes the report, whole or not at all; returns its path.
 
     Raises:
-        ReportError: the model in service cannot be read. OSError.
+        ReportError: Label Studio does not say how many images there are, or the model in service cannot be
+            read. OSError.
     """
-    write_text(path, render(loop, project_id))
+    write_text(path, render(_still(loop, project_id, progress), project_id))
     return path
+
+
+def _still(loop: WatchedLoop, project_id: int, progress: Callable[[str], None]) -> WatchedLoop:
+    """The loop as it stands once Label Studio has counted the images: every part tells of the same moment."""
+    still = WatchedLoop(loop.settings, loop.studio, loop.backend, status_s=math.inf)
+    deadline = time.monotonic() + COUNT_S
+    while problem := _uncounted(still, project_id):
+        if time.monotonic() > deadline:
+            raise ReportError(
+                f"Label Studio does not say how many images there are: {problem}; no report was written, see "
+                "`make status`"
+            )
+        progress(problem)
+        time.sleep(COUNT_EVERY_S)
+        still.forget_status()
+    return still
+
+
+def _uncounted(loop: WatchedLoop, project_id: int) -> str | None:
+    """Why the images of the project are not counted; None when they are."""
+    found = loop.project_status(project_id)
+    if found is not None:
+        return "; ".join(found.problems) if found.tasks is None else None
+    problems = (service.problem for service in loop.status().services if service.name == "labelstudio")
+    return next(problems, None) or f"there is no project {project_id}"
 
 
 def render(loop: WatchedLoop, project_id: int) -> str:

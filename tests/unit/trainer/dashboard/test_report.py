@@ -100,12 +100,41 @@ def test_a_picture_is_in_it_once_and_what_is_too_much_is_left_out(
 def test_a_report_that_fails_leaves_the_one_before(looked_at: WatchedLoop) -> None:
     path = report.path_of(looked_at.settings.rounds_dir, 1, "june")
     assert path == looked_at.settings.rounds_dir / "reports" / "june.html"
-    report.write(looked_at, 1, path)
+    report.write(looked_at, 1, path, print)
     before = path.read_bytes()
     (looked_at.models(1).path / "champion").write_text("v0009\n")
     with pytest.raises(ReportError, match="v0009"):
-        report.write(looked_at, 1, path)
+        report.write(looked_at, 1, path, print)
     assert [file.read_bytes() for file in path.parent.iterdir()] == [before]
+
+
+def test_it_waits_until_label_studio_counts_the_images(
+    looked_at: WatchedLoop, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "COUNT_EVERY_S", 0.01)
+    fake_studio.down = True
+    seen: list[str] = []
+
+    def comes_back(problem: str) -> None:
+        seen.append(problem)
+        fake_studio.down = len(seen) < 3
+
+    path = report.path_of(looked_at.settings.rounds_dir, 1, "june")
+    written = words(report.write(looked_at, 1, path, comes_back).read_text())
+    assert len(seen) == 3 and all("503" in problem for problem in seen)
+    assert "All 40 Labelled 30 Waiting to be labelled 10" in written
+
+
+def test_without_the_counts_there_is_no_report(
+    looked_at: WatchedLoop, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "COUNT_S", 0.1)
+    monkeypatch.setattr(report, "COUNT_EVERY_S", 0.01)
+    fake_studio.down = True
+    path = report.path_of(looked_at.settings.rounds_dir, 1, "june")
+    with pytest.raises(ReportError, match=r"does not say how many .* 503 .*make status"):
+        report.write(looked_at, 1, path, print)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("name", ["../up.html", "/tmp/x.html", ".hidden", "a/b.html", "a\nb"])
