@@ -19,7 +19,7 @@ from labelloop.regions import from_results
 from labelloop.registry import Registry, sha256_file
 from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio
-from labelloop.task_images import resolve_task_image
+from labelloop.task_images import image_name, resolve_task_image
 from trainer import coco, split
 from trainer.labelled import LabelledImages, SnapshotImage, rounded
 from trainer.split import Side
@@ -34,7 +34,9 @@ class SnapshotError(RuntimeError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A project's labelled images at one moment. skipped: what could not be used, as task, url and reason."""
+    """A project's labelled images at one moment. skipped: what could not be used, as task, url
+    (without its query, or a file's path) and reason.
+    """
 
     project: int
     label_config_xml: str
@@ -187,8 +189,7 @@ class _Collector:
         try:
             image, problems = self._read(task, url, annotation)
         except ImageError as error:
-            shown = None if url is None else str(url)
-            self._leave_out(task["id"], shown, str(error))
+            self._leave_out(task["id"], None if url is None else image_name(url), str(error))
             return
         self.warnings += [_printable(f"task {task['id']}: {problem}") for problem in problems]
         submitted = _submitted_at(annotation).timestamp()
@@ -196,7 +197,7 @@ class _Collector:
         if twin is not None:
             known, known_submitted = twin
             if submitted <= known_submitted:
-                self._skip(image, str(url), known)
+                self._skip(image, image_name(url), known)
                 return
             self._skip(known, known.file, image)
             self.images.remove(known)
@@ -214,13 +215,14 @@ class _Collector:
         self, task: Mapping[str, Any], url: object, annotation: Mapping[str, Any]
     ) -> tuple[SnapshotImage, list[str]]:
         source = resolve_task_image(url, self._settings, task["id"])
+        name = image_name(url)
         try:
             digest = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else sha256_file(source)
         except OSError as error:
-            raise ImageError(f"{url}: {error.strerror}") from error
-        width, height = image_size(source, str(url))
+            raise ImageError(f"{name}: {error.strerror}") from error
+        width, height = image_size(source, name)
         if digest not in self._decoded_before:
-            read_image(source, str(url))
+            read_image(source, name)
         boxes, problems = from_results(annotation.get("result") or [], self._config, (width, height))
         return (
             SnapshotImage(

@@ -1,3 +1,4 @@
+import base64
 import os
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -157,6 +158,27 @@ def test_what_cannot_be_read_is_listed_with_its_reason_and_hurts_nothing_else(la
     assert [image.file for image in snapshot.images] == ["volumes/images/good name 好 '.png"]
     assert [row["task"] for row in snapshot.skipped] == [2, 3, 4, gone["id"], 99]
     assert all(row["reason"] for row in snapshot.skipped)
+
+
+def test_what_is_left_out_is_named_without_its_bytes_and_without_its_key(
+    labels: Labels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = annotation([rectangle(10, 10, 20, 20)])
+    labels.add("whole.png", png(picture(1).image), box)
+    inline = "data:image/png;base64," + base64.b64encode(b"no image" * 100_000).decode()
+    signed = "https://example.org/a.png?X-Amz-Signature=secret"
+    labels.tasks += [
+        {"id": task, "data": {"image": url}, "annotations": [box]} for task, url in ((2, inline), (3, signed))
+    ]
+    real = snapshots.resolve_task_image
+    monkeypatch.setattr(
+        snapshots,
+        "resolve_task_image",
+        lambda url, *rest: b"no image" if url == signed else real(url, *rest),
+    )
+    one, other = taken(labels).skipped
+    assert (one["url"], other["url"]) == ("data: URI", "https://example.org/a.png")
+    assert all(row["reason"] == f"{row['url']}: not an image of a kind we read" for row in (one, other))
 
 
 def test_boxes_are_in_pixels_of_the_image_as_a_browser_shows_it(labels: Labels) -> None:
