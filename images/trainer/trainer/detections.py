@@ -30,13 +30,14 @@ def detections(
 ) -> Iterator[Boxes | ImageError]:
     """Each file's boxes, or why it cannot be read, in the files' order; READ_AT_ONCE are in memory."""
     for start in range(0, len(files), READ_AT_ONCE):
-        read = [_read(file) for file in files[start : start + READ_AT_ONCE]]
+        read = [read_or_reason(file) for file in files[start : start + READ_AT_ONCE]]
         found = iter(detector.predict([image for image in read if not isinstance(image, ImageError)]))
         for image in read:
             yield image if isinstance(image, ImageError) else label_map.apply(next(found))
 
 
-def _read(file: Path) -> Pixels | ImageError:
+def read_or_reason(file: Path) -> Pixels | ImageError:
+    """The image, or why it cannot be read."""
     try:
         return read_image(file)
     except ImageError as error:

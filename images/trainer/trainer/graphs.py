@@ -1,6 +1,7 @@
 """The graph of a new version, kept only if it gives the same bounding boxes as the network itself."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +14,24 @@ from labelloop.images import Pixels
 MAX_PIXELS_APART = 1.0
 MAX_SCORE_APART = 0.01
 VISIBLE = 0.05
+# Photographs have up to 100 MB each when decoded.
+IMAGES_AT_ONCE = 4
 
 
-def add_graph(folder: Path, images: Sequence[Pixels]) -> str:
+def add_graph(folder: Path, images: Iterable[Pixels]) -> str:
     """Adds graph.xml and graph.bin to a version's folder (config.py, weights.pth, card.json).
 
-    images: what it is compared on besides noise; the hold-out's. Returns what the card says of it: how far
-    the graph is from the network, or "none" and why.
+    images: what it is compared on besides noise, the hold-out's; IMAGES_AT_ONCE of them are in memory.
+    Returns what the card says of it: how far the graph is from the network, or "none" and why.
     """
     try:
         network = Detector.load(folder, "cpu")
         graph.export(network.model, folder)
-        pairs = zip(network.predict(images), Detector.load(folder, "cpu").predict(images), strict=True)
-        gaps = [apart(expected, found) for expected, found in pairs]
+        served = Detector.load(folder, "cpu")
+        gaps, rest = [], iter(images)
+        while batch := list(islice(rest, IMAGES_AT_ONCE)):
+            pairs = zip(network.predict(batch), served.predict(batch), strict=True)
+            gaps += [apart(expected, found) for expected, found in pairs]
         pixels, score = (max((gap[column] for gap in gaps), default=0.0) for column in (0, 1))
         if pixels > MAX_PIXELS_APART or score > MAX_SCORE_APART:
             raise graph.GraphError(f"its boxes are {pixels:.2f} px and {score:.3f} of score off")

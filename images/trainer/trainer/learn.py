@@ -4,8 +4,9 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from pprint import pformat
 
@@ -18,10 +19,11 @@ from mmdet.datasets import build_dataset
 
 from labelloop.detector import load_detector_config, load_weights
 from labelloop.files import fsync_dir, write_lines, write_text
-from labelloop.images import ImageError, Pixels, read_image
+from labelloop.images import ImageError, Pixels
 from labelloop.registry import Card
 from labelloop.settings import Settings
 from trainer import loading as _loading  # noqa: F401 - registers the loader with mmdet
+from trainer.detections import read_or_reason
 from trainer.graphs import add_graph
 from trainer.hooks import Diverged
 from trainer.job import CANDIDATE, LAST_CHECKPOINT, METRICS, Job
@@ -104,8 +106,8 @@ def learn(folder: Path, settings: Settings) -> None:
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
     if fine_tuning:
         state = blend(state, start, FINE_TUNING_KEEP)
-    held_out, _ = _read(snapshot.holdout, settings, at_most=GRAPH_IMAGES)
-    _write_candidate(folder, served, state, card, held_out)
+    held_out = (image for image in _read(snapshot.holdout, settings) if not isinstance(image, ImageError))
+    _write_candidate(folder, served, state, card, islice(held_out, GRAPH_IMAGES))
 
 
 def quicken(model: torch.nn.Module) -> None:
@@ -138,23 +140,17 @@ def config_text(config: Config) -> str:
 
 def _require_a_readable_image(snapshot: Snapshot, settings: Settings) -> None:
     """Without one, mmdet would draw images for ever."""
-    found, reason = _read(snapshot.train, settings, at_most=1)
-    if not found:
-        raise ValueError(f"none of the {len(snapshot.train)} training images can be read: {reason}")
-
-
-def _read(images: Iterable[SnapshotImage], settings: Settings, at_most: int) -> tuple[list[Pixels], str]:
-    """The first images that can be read, and why the last of the others cannot."""
-    found: list[Pixels] = []
     reason = "the snapshot has none"
-    for image in images:
-        if len(found) == at_most:
-            break
-        try:
-            found.append(read_image(settings.labelloop_home / image.file))
-        except ImageError as error:
-            reason = str(error)
-    return found, reason
+    for image in _read(snapshot.train, settings):
+        if not isinstance(image, ImageError):
+            return
+        reason = str(image)
+    raise ValueError(f"none of the {len(snapshot.train)} training images can be read: {reason}")
+
+
+def _read(images: Iterable[SnapshotImage], settings: Settings) -> Iterator[Pixels | ImageError]:
+    """One after the other, an image or why it cannot be read."""
+    return (read_or_reason(settings.labelloop_home / image.file) for image in images)
 
 
 def _iterations_behind(folder: Path) -> int:
@@ -165,7 +161,7 @@ def _iterations_behind(folder: Path) -> int:
 
 
 def _write_candidate(
-    folder: Path, config: str, state: Mapping[str, torch.Tensor], card: Card, images: Sequence[Pixels]
+    folder: Path, config: str, state: Mapping[str, torch.Tensor], card: Card, images: Iterable[Pixels]
 ) -> None:
     """images: what its graph is checked on."""
     temporary = folder / f".{CANDIDATE}"
