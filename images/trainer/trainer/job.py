@@ -69,7 +69,7 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
     if (round_dir / JOB).exists():
         return Job.load(round_dir)
     models = Registry(settings.models_dir).project(project_id)
-    detector, why = _detector(models, settings)
+    detector, why = _detector(models, settings, snapshot.classes)
     parent = _parent(models, detector, snapshot.classes)
     origin = parent or (STARTING_VERSION if _is(models, STARTING_VERSION, detector) else None)
     if origin is not None:
@@ -100,14 +100,17 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
     return job
 
 
-def _detector(models: ProjectModels, settings: Settings) -> tuple[str, str]:
-    """What the settings ask for; `auto` does not leave a better detector because its weights went away."""
+def _detector(models: ProjectModels, settings: Settings, classes: list[str]) -> tuple[str, str]:
+    """What the settings ask for. Where the weights for that went away, the champion's detector, if its
+    training can go on from a version, rather than the one that needs no weights.
+    """
     chosen, why = weights.choose(settings)
     champion = models.champion()
-    if settings.detector == "auto" and chosen == weights.FALLBACK and champion is not None:
-        present = models.card(champion).detector
-        if present != chosen and _is(models, STARTING_VERSION, present):
-            return present, f"the champion {champion} is one, and its starting weights are {STARTING_VERSION}"
+    if chosen == settings.detector or chosen != weights.FALLBACK or champion is None:
+        return chosen, why
+    present = models.card(champion).detector
+    if _parent(models, present, classes) or _is(models, STARTING_VERSION, present):
+        return present, f"the champion {champion} is one; {why}"
     return chosen, why
 
 
