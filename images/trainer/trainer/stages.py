@@ -5,7 +5,7 @@ there: snapshot.json, last.pth, candidate/, evaluation.json, and the registry's 
 round.
 
 Exit status 0: the round is over; 69: it needs a service that does not answer, or a process that was at it
-before is not gone yet; 75: stopped before its end.
+before is not gone yet; 75: stopped before its end; 1: its training was killed.
 """
 
 import logging
@@ -32,7 +32,7 @@ from trainer.process import RETRY, STOPPED, die_with_parent
 from trainer.projects import NO_PROJECT
 from trainer.rounds import Round, Rounds, State
 from trainer.snapshot import Snapshot
-from trainer.train import Metrics, TrainingCancelled
+from trainer.train import Metrics, TrainingCancelled, TrainingKilled
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class Stages:
         """Runs every stage that is left; returns the closed round.
 
         Raises:
-            StudioError: Label Studio does not answer; the round stays open.
+            StudioError: Label Studio does not answer. TrainingKilled. The round stays open.
         """
         round_ = self._rounds.get(round_id)
         if round_.closed:
@@ -148,6 +148,8 @@ class Stages:
             if self._project_is_gone(round_.project):
                 return self._rounds.move(round_id, State.CANCELLED, verdict=NO_PROJECT)
             return self._fail(round_id, error)
+        except TrainingKilled:
+            raise
         except Exception as error:
             return self._fail(round_id, error)
 
@@ -306,6 +308,9 @@ def main(arguments: list[str]) -> int:
         rounds.record(int(arguments[0]), message=str(error))
         print(error)
         return RETRY
+    except TrainingKilled as error:
+        print(error)
+        return 1
     print(closed.verdict or closed.error)
     return 0
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from trainer.job import CANCEL, CANDIDATE, LOG, METRICS, Job
 from trainer.job import write_job as write_job
-from trainer.process import STOPPED, die_with_parent
+from trainer.process import STOPPED, describe, die_with_parent
 
 LOCK_WAIT_S = 120.0
 POLL_S = 0.5
@@ -28,6 +28,10 @@ STOP_GRACE_S = 90.0
 
 class TrainingFailed(RuntimeError):
     """Training ended without a candidate; one line says why, the rest is in the round's log.txt."""
+
+
+class TrainingKilled(TrainingFailed):
+    """A signal ended the training's process, the kernel's for want of memory; its checkpoint stays."""
 
 
 class TrainingCancelled(Exception):
@@ -57,7 +61,8 @@ def run(round_dir: Path, on_progress: Callable[[Metrics], None], should_cancel: 
     """Trains the job in `round_dir` and returns when its candidate is complete; at once when it is already.
 
     Raises:
-        TrainingCancelled: should_cancel() said so. TrainingFailed: with the reason.
+        TrainingCancelled: should_cancel() said so. TrainingKilled: run again, it goes on from its checkpoint.
+        TrainingFailed: with the reason.
     """
     if candidate_folder(round_dir).is_dir():
         return
@@ -80,10 +85,10 @@ def run(round_dir: Path, on_progress: Callable[[Metrics], None], should_cancel: 
             process.wait()
     if status == STOPPED:
         raise TrainingCancelled(_last_line(log, log_start))
+    if status < 0:
+        raise TrainingKilled(f"training was ended by {describe(status)}")
     if status != 0 or not candidate_folder(round_dir).is_dir():
-        raise TrainingFailed(
-            _last_line(log, log_start) if status > 0 else f"training was killed by signal {-status}"
-        )
+        raise TrainingFailed(_last_line(log, log_start))
 
 
 def _environment(job: Job) -> dict[str, str]:

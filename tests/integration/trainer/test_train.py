@@ -26,7 +26,15 @@ from trainer.recipe import fit_model
 from trainer.snapshot import Snapshot
 from trainer.split import Side
 from trainer.start import new_model
-from trainer.train import Metrics, TrainingCancelled, TrainingFailed, candidate_folder, run, write_job
+from trainer.train import (
+    Metrics,
+    TrainingCancelled,
+    TrainingFailed,
+    TrainingKilled,
+    candidate_folder,
+    run,
+    write_job,
+)
 from trainer.weights import write_starting_model
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -155,7 +163,7 @@ def test_after_kill_9_training_goes_on_from_its_last_checkpoint(settings: Settin
             killed.append(metrics.iteration)
             os.kill(pid, signal.SIGKILL)
 
-    with pytest.raises(TrainingFailed, match="signal 9"):
+    with pytest.raises(TrainingKilled, match="SIGKILL"):
         run(round_dir, kill_at_five, never)
     assert killed and not candidate_folder(round_dir).exists()
     before = iterations_of(round_dir)

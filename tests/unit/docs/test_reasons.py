@@ -87,6 +87,7 @@ def test_a_damaged_split(tmp_path: Path) -> None:
         ("snapshot", "label at least one and submit it"),
         ("snapshot", "has a box; label some that do"),
         ("learn", "training images can be read: "),
+        ("hooks", "training diverged at iteration "),
         ("worker", "its process ended with "),
         ("stages", '"cancelled"'),
     ],

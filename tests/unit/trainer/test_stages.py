@@ -15,10 +15,11 @@ from trainer import stages as stages_module
 from trainer.env import TrainerSettings
 from trainer.evaluate import Evaluation
 from trainer.gate import Verdict
+from trainer.process import RETRY, STOPPED
 from trainer.projects import NO_PROJECT
 from trainer.rounds import Round, Rounds, State
 from trainer.stages import Stages
-from trainer.train import TrainingFailed
+from trainer.train import TrainingFailed, TrainingKilled
 
 
 class Killed(BaseException):
@@ -193,6 +194,21 @@ def test_a_failure_is_told(bench: Bench, error: Exception, words: str) -> None:
     closed = bench.run()
     assert (closed.state, closed.error) == (State.FAILED, words)
     assert bench.models.champion() == "v0000"
+
+
+def test_a_round_whose_training_was_killed_stays_open_and_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    killed = fail_with(TrainingKilled("training was ended by SIGKILL (out of memory?)"))
+    bench.learning.during_training = killed
+    monkeypatch.setattr(stages_module, "RealLearning", lambda settings: bench.learning)
+    monkeypatch.setattr(stages_module, "die_with_parent", lambda: None)
+    monkeypatch.setattr("signal.signal", lambda *arguments: None)
+    assert stages_module.main([str(bench.round.id)]) not in (0, STOPPED, RETRY)
+    assert capsys.readouterr().out.endswith("training was ended by SIGKILL (out of memory?)\n")
+    assert bench.rounds.open_round(1) is not None
+    bench.learning.during_training = lambda: None
+    assert bench.run().state == State.PROMOTED
 
 
 def test_a_cancelled_round_promotes_nothing(bench: Bench) -> None:
