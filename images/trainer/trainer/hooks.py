@@ -76,9 +76,11 @@ class LastCheckpointHook(Hook):  # type: ignore[misc]  # mmcv is untyped
 
 @HOOKS.register_module()
 class MetricsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
-    """Appends a line of JSON an iteration to `path`: iter (1-based), iterations, losses, lr, seconds, eta.
+    """Appends a line of JSON an iteration to `path`: iter (1-based), iterations, losses, lr, seconds, waited,
+    eta.
 
-    seconds count this process's training; eta is in seconds.
+    seconds count this process's training, waited those of them in which the model waited for images; eta is
+    in seconds.
 
     Raises:
         Diverged: a loss is NaN or infinite.
@@ -86,12 +88,16 @@ class MetricsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
-        self._started = time.monotonic()
+        self._started = self._done = time.monotonic()
+        self._waited = 0.0
         self._first = 0
 
     def before_run(self, runner: Any) -> None:
-        self._started = time.monotonic()
+        self._started = self._done = time.monotonic()
         self._first = runner.iter
+
+    def before_train_iter(self, runner: Any) -> None:
+        self._waited += time.monotonic() - self._done
 
     def after_train_iter(self, runner: Any) -> None:
         losses = {name: float(value) for name, value in runner.outputs["log_vars"].items()}
@@ -108,7 +114,9 @@ class MetricsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
             **{name: round(value, 5) for name, value in losses.items()},
             "lr": runner.current_lr()[0],
             "seconds": round(seconds, 2),
+            "waited": round(self._waited, 2),
             "eta": round(eta, 1),
         }
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        self._done = time.monotonic()

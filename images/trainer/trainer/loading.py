@@ -1,6 +1,5 @@
 """Images into mmdet's training pipeline: decoded as everywhere else, kept in memory at training size."""
 
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +9,25 @@ from mmdet.datasets.builder import PIPELINES
 
 from labelloop.images import ImageError, Pixels, read_image
 
-CACHE_BYTES = 512 << 20
-
 
 class ImageCache:
-    """Decoded images by name; over `capacity` bytes the least recently used are dropped."""
+    """Decoded images by name, as many as fit into `capacity` bytes.
+
+    What came first stays: every epoch asks for every image once, in an order of its own, so the image that
+    was used longest ago is as likely to be the next as any other, and dropping it would gain nothing.
+    """
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._bytes = 0
-        self._images: OrderedDict[str, tuple[Pixels, float]] = OrderedDict()
+        self._left = capacity
+        self._images: dict[str, tuple[Pixels, float]] = {}
 
     def get(self, name: str) -> tuple[Pixels, float] | None:
-        entry = self._images.get(name)
-        if entry is not None:
-            self._images.move_to_end(name)
-        return entry
+        return self._images.get(name)
 
     def put(self, name: str, pixels: Pixels, scale: float) -> None:
-        if pixels.nbytes > self._capacity:
-            return
-        self._images[name] = (pixels, scale)
-        self._bytes += pixels.nbytes
-        while self._bytes > self._capacity:
-            _, (dropped, _) = self._images.popitem(last=False)
-            self._bytes -= dropped.nbytes
+        if pixels.nbytes <= self._left:
+            self._images[name] = (pixels, scale)
+            self._left -= pixels.nbytes
 
 
 @PIPELINES.register_module()
@@ -46,7 +39,7 @@ class LoadSnapshotImage:
     with it. One that has become unreadable since the snapshot yields None, at which mmdet draws another.
     """
 
-    def __init__(self, long_side: int, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, long_side: int, cache_bytes: int) -> None:
         self._long_side = long_side
         self._cache = ImageCache(cache_bytes)
 

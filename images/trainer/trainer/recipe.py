@@ -14,6 +14,9 @@ from typing import Any
 from mmcv import Config
 
 DEFAULT_LONG_SIDE = 1333
+# trainer.loading's, and the memory for decoded images.
+LOADER = "LoadSnapshotImage"
+CACHE_BYTES = 512 << 20
 WARMUP_PART = 0.1
 FINAL_LR_RATIO = 0.02
 
@@ -73,7 +76,7 @@ def fit_data(config: Config, annotations: Path, images: Path, classes: Sequence[
     for part in parts:
         if part.get("type") == "LoadImageFromFile":
             part.clear()
-            part.update(type="LoadSnapshotImage", long_side=long_side)
+            part.update(type=LOADER, long_side=long_side)
 
 
 def learning_rate_course(iterations: int) -> dict[str, Any]:
@@ -107,8 +110,11 @@ def fit_run(
     config.checkpoint_config = None
     config.log_config = dict(interval=1, hooks=[])
     config.workflow = [("train", 1)]
-    config.data.workers_per_gpu = 2 if device == "cuda" else 0
-    config.data.persistent_workers = device == "cuda"
+    workers = 2 if device == "cuda" else 0
+    config.data.workers_per_gpu, config.data.persistent_workers = workers, workers > 0
+    for part in _dicts(config.data.train):
+        if part.get("type") == LOADER:  # each worker has a cache of its own
+            part["cache_bytes"] = CACHE_BYTES // max(workers, 1)
     config.device = device
     config.gpu_ids = [0]
     config.seed = seed

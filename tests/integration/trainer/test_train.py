@@ -123,6 +123,8 @@ def test_a_round_trains_evaluates_and_is_judged(
     assert iterations_of(round_dir) == list(range(1, ITERATIONS + 1))
     assert seen[-1].iteration == ITERATIONS and seen[-1].fraction == 1 and seen[-1].eta == 0
     assert {"loss", "loss_cls", "loss_bbox", "loss_obj"} <= seen[-1].losses.keys()
+    last = json.loads((round_dir / "metrics.jsonl").read_text().splitlines()[-1])
+    assert 0 < last["waited"] < last["seconds"]
 
     detector = Detector.load(candidate_folder(round_dir), "cpu")
     assert detector.classes == ("ball", "crate") and detector.card is not None

@@ -1,3 +1,4 @@
+import random
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from PIL import Image
 from labelloop.detector import load_detector_config
 from labelloop.settings import Settings
 from trainer.loading import ImageCache, LoadSnapshotImage
-from trainer.recipe import fit_data, fit_look, fit_model
+from trainer.recipe import CACHE_BYTES, fit_data, fit_look, fit_model, fit_run
 
 CONFIGS = Path(__file__).parents[3]
 
@@ -31,24 +32,24 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_an_image_and_its_boxes_shrink_together(folder: Path) -> None:
-    results = LoadSnapshotImage(long_side=200)(asked(folder, "wide.png"))
+    results = LoadSnapshotImage(200, CACHE_BYTES)(asked(folder, "wide.png"))
     assert results is not None and results["img"].shape == results["img_shape"] == (150, 200, 3)
     assert results["ann_info"]["bboxes"].tolist() == [[50, 25, 100, 75]]
 
 
 def test_a_small_image_stays_as_it_is(folder: Path) -> None:
-    results = LoadSnapshotImage(long_side=1000)(asked(folder, "wide.png"))
+    results = LoadSnapshotImage(1000, CACHE_BYTES)(asked(folder, "wide.png"))
     assert results is not None and results["img"].shape == (300, 400, 3)
     assert results["ann_info"]["bboxes"].tolist() == [[100, 50, 200, 150]]
 
 
 def test_exif_is_applied(folder: Path) -> None:
-    results = LoadSnapshotImage(long_side=200)(asked(folder, "turned.jpg"))
+    results = LoadSnapshotImage(200, CACHE_BYTES)(asked(folder, "turned.jpg"))
     assert results is not None and results["img"].shape == (200, 150, 3)
 
 
 def test_an_image_is_decoded_once_and_augmentation_does_not_reach_the_copy_that_is_kept(folder: Path) -> None:
-    load = LoadSnapshotImage(long_side=200)
+    load = LoadSnapshotImage(200, CACHE_BYTES)
     first = load(asked(folder, "wide.png"))
     assert first is not None
     first["img"][:] = 255
@@ -58,19 +59,31 @@ def test_an_image_is_decoded_once_and_augmentation_does_not_reach_the_copy_that_
 
 
 def test_an_unreadable_image_yields_nothing(folder: Path) -> None:
-    assert LoadSnapshotImage(long_side=200)(asked(folder, "broken.png")) is None
+    assert LoadSnapshotImage(200, CACHE_BYTES)(asked(folder, "broken.png")) is None
 
 
-def test_the_cache_stays_within_its_bytes_and_drops_what_was_used_longest_ago() -> None:
-    cache = ImageCache(capacity=250)
-    pixels = np.zeros((10, 10, 1), np.uint8)
-    for name in ("a", "b"):
-        cache.put(name, pixels, 1.0)
-    assert cache.get("a") is not None
-    cache.put("c", pixels, 1.0)
-    assert [name for name in "abc" if cache.get(name) is not None] == ["a", "c"]
-    cache.put("huge", np.zeros((20, 20, 1), np.uint8), 1.0)
-    assert cache.get("huge") is None and cache.get("c") is not None
+def test_the_cache_stays_within_its_bytes_and_keeps_what_it_has() -> None:
+    """Of twice as many images as fit, in any order, half are there in every epoch but the first."""
+    cache = ImageCache(capacity=450)
+    cache.put("huge", np.zeros((30, 30, 1), np.uint8), 1.0)
+    names, rng = [str(n) for n in range(8)], random.Random(0)
+    for epoch in range(4):
+        hits = 0
+        for name in rng.sample(names, len(names)):
+            if cache.get(name) is not None:
+                hits += 1
+            else:
+                cache.put(name, np.zeros((10, 10, 1), np.uint8), 1.0)
+        assert hits == (4 if epoch else 0)
+    assert cache.get("huge") is None
+
+
+@pytest.mark.parametrize(("device", "share"), [("cpu", 1), ("cuda", 2)])
+def test_the_workers_share_the_memory_for_decoded_images(device: str, share: int, tmp_path: Path) -> None:
+    config = load_detector_config("yolox_nano", Settings(labelloop_home=CONFIGS))
+    fit_data(config, tmp_path / "train.json", tmp_path, ["a"])
+    fit_run(config, tmp_path, 10, 0, device, 20.0)
+    assert f"'cache_bytes': {CACHE_BYTES // share}" in str(config.data.train)
 
 
 @pytest.mark.parametrize(("name", "size"), [("yolox_nano", 320), ("fcos_r50", 1333)])
