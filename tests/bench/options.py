@@ -14,8 +14,18 @@ def _split(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _pairs(value: Any) -> Any:
+    parts = _split(value)
+    if not isinstance(value, str):
+        return value
+    if not all(part.count(":") == 1 for part in parts):
+        raise ValueError(f"{value!r}: needed LABELS:mAP with commas between, 40:0.55,160:0.6")
+    return dict(part.split(":") for part in parts)
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Numbers = Annotated[tuple[int, ...], BeforeValidator(_split)]
+Goals = Annotated[dict[int, float], BeforeValidator(_pairs)]
 
 
 class Options(BaseModel):
@@ -24,9 +34,10 @@ class Options(BaseModel):
     only: sections to run; all of them when empty. coco: a folder with images/ and <split>.json of COCO's
     format, for the sections that need real data. predicted: of training and simulation, the starting model's
     classes for its labels, "raccoon=cat,dog,bear". seeds, labels: of the training and simulation sections.
-    sizes: task counts of the growth section. seconds, clients, labellers, tasks: of the load section; tasks=0
-    leaves the many tasks out. threads: of every party that is compared. runtime: `docker` or
-    `host` by the time a section sees it. out: where bench.json and bench.png go.
+    goals: of training, the mAP to reach by number of labels, "40:0.55". sizes: task counts of the growth
+    section. seconds, clients, labellers, tasks: of the load section; tasks=0 leaves the many tasks out.
+    threads: of every party that is compared. runtime: `docker` or `host` by the time a section sees it. out:
+    where bench.json and bench.png go.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +47,7 @@ class Options(BaseModel):
     predicted: str = ""
     seeds: Numbers = (0, 1, 2)
     labels: Numbers = (10, 40, 160)
+    goals: Goals = {}
     sizes: Numbers = (1_000, 3_000, 10_000)
     seconds: int = Field(300, ge=10)
     clients: int = Field(64, ge=1)

@@ -43,10 +43,13 @@ def run(options: Options) -> Iterator[Figure]:
     yield from _sizes(options.runtime)
 
 
-def throw_away_stack(home: Path) -> Stack:
-    """A built copy of the work tree that never ran, with the starting weights that this checkout has."""
+def throw_away_stack(home: Path, runtime: str | None = None) -> Stack:
+    """A built copy of the work tree that never ran, with the starting weights that this checkout has; on the
+    run's own runtime unless another one is asked for.
+    """
     home.mkdir(parents=True)
     stack = Stack.copy_of_work_tree(home, f"labelloop-bench-{os.getpid()}")
+    stack.runtime = runtime or stack.runtime
     for weights in (REPO / "volumes" / "cache" / "weights").glob("*.pth"):
         target = home / "volumes" / "cache" / "weights" / weights.name
         target.parent.mkdir(parents=True, exist_ok=True)

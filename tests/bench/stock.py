@@ -19,6 +19,7 @@ from labelloop.studio import UNLABELLED, Studio, where
 
 BOOT_S = 60.0
 BULK_S = 1200.0
+MODEL_VERSION = "stock"
 HAS_NONE = where("total_predictions", "equal", 0)
 
 
@@ -58,8 +59,12 @@ class StockSetUp:
         for log in self._logs:
             log.close()
 
-    def bulk(self) -> float:
-        """Images a second from the request to everything stored."""
+    def bulk(self, runs: int) -> float:
+        """Images a second from nothing predicted to everything stored, in the best of the runs."""
+        return max(self._bulk() for _ in range(runs))
+
+    def _bulk(self) -> float:
+        self._studio.delete_predictions(self._project, MODEL_VERSION)
         began = time.monotonic()
         self._studio.request(
             "POST",
@@ -90,7 +95,6 @@ class StockSetUp:
             {
                 "PYTHONPATH": os.pathsep.join(map(str, (REPO / "tests", REPO / "images" / "base"))),
                 "OMP_NUM_THREADS": str(self._threads),
-                "OMP_WAIT_POLICY": "PASSIVE",
             },
         )
         server = self._run(
@@ -118,7 +122,7 @@ class StockSetUp:
         wait_for("label-studio-ml's server", lambda: _answers(f"{url}/health"), BOOT_S)
         connection = {"project": self._project, "url": url, "title": "stock"}
         self._studio.request("POST", "/api/ml", json=connection)
-        self._studio.request("PATCH", f"/api/projects/{self._project}", json={"model_version": "stock"})
+        self._studio.request("PATCH", f"/api/projects/{self._project}", json={"model_version": MODEL_VERSION})
 
     def _run(self, command: list[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
         log = (self._home / f"{len(self._programs)}.log").open("wb")

@@ -10,6 +10,7 @@ def test_words_of_the_make_command_line() -> None:
     options = Options.parse(["ONLY=growth, startup", "SIZES=100,1000", "THREADS=1", "RUNTIME=host", "COCO="])
     assert options.only == ("growth", "startup")
     assert options.sizes == (100, 1000)
+    assert Options.parse(["GOALS=40:0.55, 160:0.6"]).goals == {40: 0.55, 160: 0.6}
     assert (options.threads, options.runtime, options.coco) == (1, "host", None)
 
 
@@ -21,6 +22,7 @@ def test_words_of_the_make_command_line() -> None:
         ("SIZES=many", "valid integer"),
         ("SIZES=1000", "two different counts"),
         ("COCO=/nowhere", "no folder images/"),
+        ("GOALS=0.55", "LABELS:mAP"),
     ],
 )
 def test_what_cannot_be_done_is_refused(word: str, complaint: str) -> None:
