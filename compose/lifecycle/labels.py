@@ -18,6 +18,8 @@ from lifecycle.console import Failure, heading, line, note
 from lifecycle.home import Home
 from lifecycle.runtime import running_stack
 
+FIRST_ROUND = 10
+"""As in trainer/schedule.py, which needs more than Python's own library."""
 KNOWS_NOTHING = "yolox_mobilenetv2"
 KNOW_COCO = ("yolox_nano", "yolox_tiny", "yolox_s", "fcos_r50")
 
@@ -130,7 +132,7 @@ def _recognised(text: str, config: LabelConfig, model: Model, settings: Mapping[
     if set(model.classes) != set(config.names):
         _unknown_predictions(config, model)
     if found.unmatched_labels:
-        _from_scratch(model, settings)
+        _from_scratch(model, found.knows_any, settings)
     if found.unmapped_classes:
         note(f"No label takes {len(found.unmapped_classes)} of its {len(model.classes)} classes:")
         _wrapped(found.unmapped_classes)
@@ -152,14 +154,15 @@ def _with_prediction(tag: label_xml.Tag, classes: Sequence[str]) -> str:
     return f"<Label {' '.join(f'{name}={quoteattr(value)}' for name, value in attributes.items())}/>"
 
 
-def _from_scratch(model: Model, settings: Mapping[str, str]) -> None:
-    percent, least = int(settings["HOLDOUT_PERCENT"]), int(settings["HOLDOUT_MIN"])
+def _from_scratch(model: Model, knows_any: bool, settings: Mapping[str, str]) -> None:
+    compared = math.ceil(100 * int(settings["HOLDOUT_MIN"]) / int(settings["HOLDOUT_PERCENT"]))
     every = int(settings["RETRAIN_EVERY"])
+    first = min(every, compared if knows_any else FIRST_ROUND)
     measured = _FROM_COCO if model.classes else _FROM_NOTHING
     note("A label from scratch gets boxes after the first round that has some of it. On blood cells, which")
     note(f"the starting model doesn't know, {measured}.")
-    when = f"by itself at {every}, or by `make retrain`" if every else "by `make retrain` (RETRAIN_EVERY=0)"
-    note(f"Versions are compared from about {math.ceil(100 * least / percent)} labelled images on; a round")
+    when = f"by itself at {first}, or by `make retrain`" if every else "by `make retrain` (RETRAIN_EVERY=0)"
+    note(f"Versions are compared from about {compared} labelled images on; the first round")
     note(f"starts {when}.")
 
 

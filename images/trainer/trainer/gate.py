@@ -1,6 +1,5 @@
 """Whether a candidate goes live."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from labelloop.settings import Settings
 from trainer.evaluate import Evaluation
 from trainer.matches import mean_average_precision, resamples
+from trainer.schedule import comparable_from
 
 RESAMPLES = 1000
 SEED = 20
@@ -82,8 +82,7 @@ def probability_better(candidate: Evaluation, champion: Evaluation) -> float:
 
 def _cannot_compare(candidate: Evaluation, settings: Settings) -> str:
     if candidate.images < settings.holdout_min:
-        needed = math.ceil(100 * settings.holdout_min / settings.holdout_percent)
-        missing = max(needed - candidate.labelled, 1)
+        missing = max(comparable_from(settings) - candidate.labelled, 1)
         return f"a comparison needs {settings.holdout_min} hold-out images; label about {missing} more"
     return "no hold-out image has a box, so nothing can be compared; label more images that have one"
 

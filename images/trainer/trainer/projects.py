@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from labelloop.labels import LabelConfigError, parse_label_config
+from labelloop.labels import LabelConfigError, LabelMap, parse_label_config
+from labelloop.registry import Card
 from labelloop.studio import Studio
 
 Row = dict[str, Any]
@@ -34,6 +35,15 @@ def _draws_boxes(project: Row) -> bool:
     except LabelConfigError:
         return False
     return True
+
+
+def label_map(project: Row, card: Card) -> LabelMap:
+    """Which of the project's labels a version's classes become.
+
+    Raises:
+        LabelConfigError: the project draws no boxes.
+    """
+    return LabelMap.build(card.classes, parse_label_config(project["label_config"]))
 
 
 def retrains_itself(project: Row) -> bool:

@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labelloop.labels import LabelConfigError, LabelMap, parse_label_config
+from labelloop.labels import LabelConfigError, LabelMap
 from labelloop.registry import STARTING_VERSION, Card, ProjectModels, Registry, RegistryError
 from labelloop.settings import Settings
 from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError, without_prediction_of
 from trainer import health, heartbeat
 from trainer.backend import Backend, BackendError
 from trainer.importer import ImageIndex, Problem
-from trainer.projects import sort_projects
+from trainer.projects import label_map, sort_projects
 from trainer.rounds import CLOSED, Round, Rounds
+from trainer.schedule import next_round_at
 
 Row = dict[str, Any]
 
@@ -111,7 +112,7 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
             rounds,
             studio,
             (served.get(str(row["id"])) or {}).get("version"),
-            settings.retrain_every,
+            settings,
         )
         for row in rows
     ]
@@ -151,7 +152,7 @@ def _unreadable_elsewhere(served: dict[str, Row], known: set[str]) -> list[Probl
 
 
 def _project(
-    row: Row, models: ProjectModels, rounds: Rounds, studio: Studio, serving: str | None, retrain_every: int
+    row: Row, models: ProjectModels, rounds: Rounds, studio: Studio, serving: str | None, settings: Settings
 ) -> ProjectStatus:
     problems: list[str] = []
     champion = start = None
@@ -165,7 +166,7 @@ def _project(
     counts = _counts(studio, row["id"], champion, problems)
     history = rounds.history(row["id"], 20)
     last = next((round_ for round_ in history if round_.state in CLOSED), None)
-    unmapped, unmatched = _label_map(row, champion)
+    mapped = _label_map(row, champion)
     if champion is not None and serving is not None and serving != champion.version:
         problems.append(f"the backend serves {serving}, the champion is {champion.version}")
     return ProjectStatus(
@@ -180,9 +181,9 @@ def _project(
         unpredicted=counts[3],
         open_round=rounds.open_round(row["id"]),
         last_round=last,
-        labels_to_go=_labels_to_go(retrain_every, counts[1], history),
-        unmapped_classes=unmapped,
-        unmatched_labels=unmatched,
+        labels_to_go=_labels_to_go(counts[1], history, mapped, settings),
+        unmapped_classes=mapped.unmapped_classes if mapped else (),
+        unmatched_labels=mapped.unmatched_labels if mapped else (),
         problems=tuple(problems),
     )
 
@@ -204,17 +205,16 @@ def _counts(
         return None, None, None, None
 
 
-def _labels_to_go(every: int, labelled: int | None, history: list[Round]) -> int | None:
-    if not every or labelled is None or (history and not history[0].closed):
+def _labels_to_go(
+    labelled: int | None, history: list[Round], mapped: LabelMap | None, settings: Settings
+) -> int | None:
+    if not settings.retrain_every or labelled is None or (history and not history[0].closed):
         return None
-    return max(every - (labelled - (history[0].labelled or 0 if history else 0)), 1)
+    last = history[0].labelled or 0 if history else 0
+    return max(next_round_at(last, mapped is not None and mapped.knows_any, settings) - labelled, 1)
 
 
-def _label_map(row: Row, champion: Card | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    if champion is None:
-        return (), ()
-    try:
-        mapped = LabelMap.build(champion.classes, parse_label_config(row["label_config"]))
-    except LabelConfigError:
-        return (), ()
-    return mapped.unmapped_classes, mapped.unmatched_labels
+def _label_map(row: Row, champion: Card | None) -> LabelMap | None:
+    with suppress(LabelConfigError):
+        return label_map(row, champion) if champion else None
+    return None

@@ -26,9 +26,10 @@ from trainer.locks import Busy, holding
 from trainer.loop import Loop
 from trainer.prelabel import Prelabeller
 from trainer.process import RETRY, STOPPED, Child, describe
-from trainer.projects import NO_PROJECT, detection_projects, may_be_adopted, retrains_itself
+from trainer.projects import NO_PROJECT, detection_projects, label_map, may_be_adopted, retrains_itself
 from trainer.retention import Retention
 from trainer.rounds import Round, Rounds, State
+from trainer.schedule import next_round_at
 
 log = logging.getLogger(__name__)
 
@@ -130,12 +131,13 @@ class Worker:
         self._cancel_orphans({project["id"] for project in self._projects})
         self._tend_starting()
         for project in self._projects:
-            if self._in_service(project["id"]) is None:
+            champion = self._in_service(project["id"])
+            if champion is None:
                 self._start(project["id"])
             else:
                 self._adopt(project)
                 if retrains_itself(project):
-                    self._request_if_due(project["id"])
+                    self._request_if_due(project, champion)
 
     def _in_service(self, project_id: int) -> str | None:
         """The champion, put right when it, or a file of it, has changed and cannot serve."""
@@ -195,18 +197,21 @@ class Worker:
             )
         log.info("project %d: %s", project_id, child.last_words())
 
-    def _request_if_due(self, project_id: int) -> None:
-        every = self._settings.retrain_every
+    def _request_if_due(self, project: Row, champion: str) -> None:
+        project_id, every = project["id"], self._settings.retrain_every
         if not every or self._rounds.open_round(project_id) is not None:
             return
         labelled = self._studio.count_tasks(project_id, LABELLED)
         last = next(iter(self._rounds.history(project_id, 1)), None)
         if last is not None and (last.labelled is None or labelled < last.labelled):
             last = self._rounds.record(last.id, labelled=labelled)
-        new = labelled - (last.labelled or 0 if last is not None else 0)
-        if new >= every:
+        before = last.labelled or 0 if last is not None else 0
+        knows = label_map(project, self._registry.project(project_id).card(champion)).knows_any
+        if labelled >= next_round_at(before, knows, self._settings):
             round_, _ = self._rounds.request(project_id, f"RETRAIN_EVERY={every}")
-            log.info("project %d: %d new labels; round %d requested", project_id, new, round_.id)
+            log.info(
+                "project %d: %d new labels; round %d requested", project_id, labelled - before, round_.id
+            )
 
     def tend_rounds(self) -> None:
         """Begins the oldest open round, looks after the one that runs; mends a damaged table."""

@@ -106,6 +106,25 @@ def test_enough_new_labels_make_a_round(
     assert (bench.rounds.open_round(1) is not None) == requested
 
 
+@pytest.mark.parametrize(("labels", "first"), [(("ball",), 25), (("tree",), 10)])
+def test_the_first_round_comes_early_and_earlier_where_nothing_is_known_yet(
+    labels: tuple[str, ...], first: int, bench: Bench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
+    bench.settings.retrain_every = 50
+    tags = "".join(f'<Label value="{label}"/>' for label in labels)
+    fake_studio.projects[1]["label_config"] = (
+        '<View><Image name="image" value="$image"/>'
+        f'<RectangleLabels name="label" toName="image">{tags}</RectangleLabels></View>'
+    )
+    for _ in range(first - 1):
+        fake_studio.add_task(annotations=1)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is None
+    fake_studio.add_task(annotations=1)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is not None
+
+
 @pytest.mark.parametrize("end", [State.FAILED, State.CANCELLED])
 def test_labels_count_from_the_last_round_whatever_became_of_it(
     end: State, bench: Bench, models: ProjectModels, fake_studio: FakeStudio
