@@ -59,6 +59,22 @@ _HOST_SETTINGS = (
     "ADMIN_EMAIL",
     "TORCH_CUDA_ARCH_LIST",
 )
+# What else docker-compose.yml and Compose itself take from the environment before they look into .env.
+_FOR_COMPOSE = (
+    "PUID",
+    "PGID",
+    "SECRETS_STAMP",
+    "BASE_INPUTS",
+    "LABELSTUDIO_INPUTS",
+    "MLBACKEND_INPUTS",
+    "TRAINER_INPUTS",
+    "COMPOSE_ACCELERATOR",
+    "COMPOSE_FILE",
+    "COMPOSE_PATH_SEPARATOR",
+    "COMPOSE_PROFILES",
+    "COMPOSE_ENV_FILES",
+    "COMPOSE_DISABLE_ENV_FILE",
+)
 
 
 def _password() -> str:
@@ -94,6 +110,13 @@ def parse_arguments(arguments: list[str]) -> dict[str, str]:
             )
         given[name] = value
     return given
+
+
+def forget_the_shells() -> None:
+    """Takes what .env decides out of the environment, which Compose would prefer."""
+    for name in (*_HOST_SETTINGS, *_FOR_COMPOSE):
+        if name not in FROM_ENVIRONMENT:
+            os.environ.pop(name, None)
 
 
 def load(home: Home) -> dict[str, str]:

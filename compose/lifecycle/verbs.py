@@ -37,6 +37,7 @@ def main(arguments: list[str]) -> int:
     """Runs one verb. Returns: the exit status."""
     home = Home(Path(__file__).resolve().parents[2])
     os.chdir(home.root)
+    settings_module.forget_the_shells()
     try:
         if not arguments or arguments[0] not in VERBS:
             raise Failure(

@@ -1,5 +1,7 @@
 """The verbs of `make`: what each takes, and what none takes."""
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from lifecycle import verbs
 from lifecycle.console import Failure
+from lifecycle.settings import FROM_ENVIRONMENT
 from lifecycle.verbs import VERBS
 
 REPO = Path(__file__).parents[3]
@@ -47,3 +50,26 @@ def test_the_makefile_has_every_verb() -> None:
     lines = (REPO / "Makefile").read_text(encoding="utf-8").splitlines()
     targets = {line.partition(":")[0] for line in lines if ": ##" in line}
     assert targets == {*VERBS, "help"}
+
+
+def taken_from_the_environment() -> set[str]:
+    """What Compose looks up: each ${NAME} of our files, each NAME: without a value, and names of its own."""
+    text = "".join((REPO / path).read_text() for path in ("docker-compose.yml", "compose/gpu.yml"))
+    own = {
+        f"COMPOSE_{name}" for name in ("FILE", "PATH_SEPARATOR", "PROFILES", "ENV_FILES", "DISABLE_ENV_FILE")
+    }
+    return own | set(re.findall(r"\$\{?(\w+)", text)) | set(re.findall(r"^ +([A-Z_]+):$", text, re.MULTILINE))
+
+
+def test_what_the_shell_exports_does_not_win_over_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or Compose would publish on other ports and addresses than were checked and are printed."""
+    monkeypatch.chdir(REPO)
+    names = taken_from_the_environment()
+    assert {"BIND", "PORT", "PUID", "THREADS", "SUBNET", "NO_PROXY"} < names
+    for name in names:
+        monkeypatch.setenv(name, "the shell's")
+    left: set[str] = set()
+    monkeypatch.setitem(VERBS, "down", verbs.Verb(lambda home, given: left.update(names & set(os.environ))))
+    assert verbs.main(["down"]) == 0
+    builds = {"PIP_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}
+    assert left == builds | (names & set(FROM_ENVIRONMENT))
