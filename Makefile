@@ -4,6 +4,8 @@
 LIFECYCLE := @python3 compose/lifecycle
 TARGETS := $(filter-out help,$(shell sed -n 's/^\([a-z-]*\): .*/\1/p' $(firstword $(MAKEFILE_LIST))))
 .PHONY: help $(TARGETS)
+# The settings given, past every shell: a value may hold what a shell would take for its own.
+export MAKE_SETTINGS := $(MAKEOVERRIDES)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,4 +49,4 @@ audit: ## Ask a vulnerability database about every locked package; says so when 
 lock: ## Resolve the requirements.in files into locks with hashes (needs uv); UPGRADE=1 for newer versions
 
 $(TARGETS):
-	$(LIFECYCLE) $@ $(MAKEOVERRIDES)
+	$(LIFECYCLE) $@

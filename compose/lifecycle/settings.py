@@ -92,6 +92,12 @@ SECRETS: dict[str, Callable[[], str]] = {
 }
 
 
+def given_to_make(words: str) -> list[str]:
+    """`NAME=VALUE` arguments from make's MAKEOVERRIDES: a \\ before each blank and \\, each $ twice."""
+    quoted = re.findall(r"(?:\\.|[^\\ ])+", words, re.DOTALL)
+    return [re.sub(r"[\\$](.)", r"\1", word, flags=re.DOTALL) for word in quoted]
+
+
 def parse_arguments(arguments: list[str]) -> dict[str, str]:
     """`NAME=VALUE` arguments as a mapping.
 

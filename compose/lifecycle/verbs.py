@@ -45,7 +45,8 @@ def main(arguments: list[str]) -> int:
                 found=repr(arguments[0]) if arguments else "none",
                 needed="one of " + ", ".join(VERBS),
             )
-        name, given = arguments[0], settings_module.parse_arguments(arguments[1:])
+        words = settings_module.given_to_make(os.environ.pop("MAKE_SETTINGS", ""))
+        name, given = arguments[0], settings_module.parse_arguments([*arguments[1:], *words])
         VERBS[name].check(name, given)
         VERBS[name].run(home, given)
     except Failure as error:
