@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
@@ -12,7 +13,7 @@ from lifecycle import engine, host_python
 from lifecycle.console import Failure, line
 from lifecycle.home import Home
 from lifecycle.network import free_port, port_is_free
-from lifecycle.settings import dashboard_port, host_memory
+from lifecycle.settings import dashboard_port, host_memory, load
 
 ENGINE = (20, 10)
 COMPOSE = (2, 20)
@@ -23,8 +24,10 @@ MEMORY_GB = 3.5
 HOST_PORTS = ("MLBACKEND_PORT", "TRAINER_PORT")
 
 
-def check_docker(home: Home, settings: dict[str, str], *, built: bool) -> None:
-    """Engine, Compose, disk, memory, project name and ports.
+def check_docker(
+    home: Home, settings: dict[str, str], *, built: bool, given: Optional[Mapping[str, str]] = None
+) -> None:
+    """Engine, Compose, disk, memory, project name and ports. given: what was typed, for the way out.
 
     Raises:
         Failure: the first thing that is missing.
@@ -46,15 +49,19 @@ def check_docker(home: Home, settings: dict[str, str], *, built: bool) -> None:
     project = settings.get("COMPOSE_PROJECT_NAME", "labelloop")
     running = engine.containers(project)
     check_name(home, project, running)
-    services = {engine.service_of(container) for container in running if container["State"]["Running"]}
-    for text in ports(
-        settings, label_studio_ours="labelstudio" in services, dashboard_ours="trainer" in services
-    ):
+    for text in ports(settings, ours=engine.published_ports(running), given=given):
         line("port", text)
 
 
-def check_host(home: Home, settings: dict[str, str], *, built: bool, running: bool) -> None:
-    """Python, disk, memory, and the ports of all services.
+def check_host(
+    home: Home,
+    settings: dict[str, str],
+    *,
+    built: bool,
+    running: bool,
+    given: Optional[Mapping[str, str]] = None,
+) -> None:
+    """Python, disk, memory, and the ports of all services. given: what was typed, for the way out.
 
     Raises:
         Failure: the first thing that is missing.
@@ -64,7 +71,7 @@ def check_host(home: Home, settings: dict[str, str], *, built: bool, running: bo
     line("disk", disk(home.root, needed, "Free some, or clone the repository onto a larger disk."))
     if total := host_memory():
         line("memory", memory(total))
-    for text in ports(settings, label_studio_ours=running, dashboard_ours=running):
+    for text in ports(settings, ours=published_ports(load(home)) if running else (), given=given):
         line("port", text)
     check_inner_ports(settings, running=running)
 
@@ -138,27 +145,39 @@ def check_name(home: Home, project: str, running: list[dict[str, Any]]) -> None:
         )
 
 
-def ports(settings: dict[str, str], *, label_studio_ours: bool, dashboard_ours: bool) -> Iterator[str]:
+def published_ports(settings: Mapping[str, str]) -> tuple[int, int]:
+    """Label Studio's, the dashboard's."""
+    return int(settings.get("PORT") or 8080), dashboard_port(settings)
+
+
+def ports(
+    settings: Mapping[str, str], *, ours: Collection[int], given: Optional[Mapping[str, str]] = None
+) -> Iterator[str]:
     """A line on each published port; raises Failure when a program that isn't ours has it."""
-    label_studio, dashboard = int(settings.get("PORT", "8080")), dashboard_port(settings)
+    label_studio, dashboard = published_ports(settings)
     if label_studio == dashboard:
         raise Failure(
             "DASHBOARD_PORT",
             found=f"{dashboard}, which is PORT",
             needed="another one",
-            do=f"For example `make up DASHBOARD_PORT={dashboard + 1}`.",
+            do=f"For example {_make_up(given, 'DASHBOARD_PORT', dashboard + 1)}.",
         )
-    yield _port(settings, label_studio_ours, "PORT", label_studio)
-    yield _port(settings, dashboard_ours, "DASHBOARD_PORT", dashboard)
+    for name, port in (("PORT", label_studio), ("DASHBOARD_PORT", dashboard)):
+        yield _port(settings.get("BIND") or "127.0.0.1", name, port, port in ours, given)
 
 
-def _port(settings: dict[str, str], ours: bool, name: str, port: int) -> str:
-    address = settings.get("BIND", "127.0.0.1")
+def _port(address: str, name: str, port: int, ours: bool, given: Optional[Mapping[str, str]]) -> str:
     if not ours and not port_is_free(address, port):
         raise Failure(
             f"port {port} on {address}",
             found="another program listening",
             needed="a free port",
-            do=f"Stop that program, or choose another: `make up {name}={port + 2}`.",
+            do=f"Stop that program, or choose another: {_make_up(given, name, port + 2)}.",
         )
     return f"{name} {address}:{port}" + (" (ours)" if ours else " is free")
+
+
+def _make_up(given: Optional[Mapping[str, str]], name: str, value: int) -> str:
+    """What to type instead, with all that was typed: nothing of it is kept yet."""
+    words = {**(given or {}), name: str(value)}
+    return f"`make up {' '.join(shlex.quote(f'{name}={value}') for name, value in words.items())}`"

@@ -167,16 +167,13 @@ def _services(stack: Stack, states: dict[str, str]) -> Iterator[Finding]:
 
 def _ports(home: Home, settings: dict[str, str], stack: Stack) -> Iterator[Finding]:
     if isinstance(stack, HostStack):
-        ours = stack.holds_ports()
-        yield from host_findings.ports(settings, ours=(ours, ours), inner=True)
+        ours = checks.published_ports(settings) if stack.holds_ports() else ()
+        yield from host_findings.ports(settings, ours=ours, inner=True)
         return
     project = settings.get("COMPOSE_PROJECT_NAME", "labelloop")
     containers = engine.containers(project)
     checks.check_name(home, project, containers)
-    running = {engine.service_of(container) for container in containers if container["State"]["Running"]}
-    yield from host_findings.ports(
-        settings, ours=("labelstudio" in running, "trainer" in running), inner=False
-    )
+    yield from host_findings.ports(settings, ours=engine.published_ports(containers), inner=False)
 
 
 def _loop(stack: Stack, states: Mapping[str, str]) -> Iterator[Finding]:

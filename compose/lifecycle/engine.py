@@ -73,6 +73,13 @@ def folder_of(container: dict[str, Any]) -> str:
     return str(container["Config"]["Labels"].get("com.docker.compose.project.working_dir", ""))
 
 
+def published_ports(containers: list[dict[str, Any]]) -> set[int]:
+    """Of the host, by those of `containers` that run."""
+    running = [container for container in containers if container["State"]["Running"]]
+    published = [bound for one in running for bound in (one["HostConfig"]["PortBindings"] or {}).values()]
+    return {int(place["HostPort"]) for places in published for place in places if place["HostPort"]}
+
+
 def proxies() -> dict[str, str]:
     """The host's proxy settings, for builds, under the names that Docker passes on."""
     names = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -190,13 +190,13 @@ def project(home: Home) -> Iterator[Finding]:
         yield ok("project", f"{told.get('project')}: labels, image storage and ML backend are connected")
 
 
-def ports(values: Settings, *, ours: tuple[bool, bool], inner: bool) -> Iterator[Finding]:
-    """ours: whether Label Studio and the dashboard run. inner: the host runtime's own ports, too."""
+def ports(values: Settings, *, ours: Collection[int], inner: bool) -> Iterator[Finding]:
+    """ours: what our own programs publish. inner: the host runtime's own ports, too."""
     try:
-        for text in checks.ports(dict(values), label_studio_ours=ours[0], dashboard_ours=ours[1]):
+        for text in checks.ports(values, ours=ours):
             yield ok("ports", text)
         if inner:
-            checks.check_inner_ports(dict(values), running=ours[0])
+            checks.check_inner_ports(dict(values), running=bool(ours))
     except Failure as error:
         yield of_failure("ports", error)
 

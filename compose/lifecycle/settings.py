@@ -161,6 +161,17 @@ def check_stored(home: Home, given: Mapping[str, str]) -> None:
             raise Failure(f"{name} in {where}", found=repr(value), needed=problem, do="Correct it there.")
 
 
+def move_dashboard(home: Home, given: Mapping[str, str]) -> dict[str, str]:
+    """`given`, where PORT takes DASHBOARD_PORT along unless that was given a place of its own."""
+    have = load(home)
+    port = have.get("PORT", "")
+    follows = port.isdecimal() and have.get("DASHBOARD_PORT") == str(dashboard_port({"PORT": port}))
+    return {
+        **({"DASHBOARD_PORT": str(dashboard_port(given))} if follows and "PORT" in given else {}),
+        **given,
+    }
+
+
 def keep(home: Home, given: Mapping[str, str]) -> list[str]:
     """Keeps settings given on the command line (see `check`).
 

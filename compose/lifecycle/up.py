@@ -44,22 +44,23 @@ def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str
     if undo_interrupted(home):
         note("a restore was killed before its end: the state from before it is back")
     settings_module.check_stored(home, given)
-    settings = {**settings_module.load(home), **given}
+    moved = settings_module.move_dashboard(home, given)
+    settings = {**settings_module.load(home), **moved}
 
     heading("Checks. Nothing is changed yet.")
     runtime = choose_runtime(settings)
     accelerator = choose_accelerator(settings, runtime)
     arch = choose_architecture(settings, accelerator)
     if runtime == "docker":
-        checks.check_docker(home, settings, built=images.images_are_built(accelerator))
+        built = images.images_are_built(accelerator)
+        checks.check_docker(home, settings, built=built, given=given)
     else:
-        checks.check_host(
-            home, settings, built=venvs.are_there(home), running=HostStack(home, settings).holds_ports()
-        )
+        running = HostStack(home, settings).holds_ports()
+        checks.check_host(home, settings, built=venvs.are_there(home), running=running, given=given)
     line("runs on", f"{runtime}, {accelerator}")
 
     heading("Settings")
-    for text in settings_module.keep(home, given):
+    for text in settings_module.keep(home, moved):
         note(text)
     written = settings_module.complete(home, host_runtime=runtime == "host", accelerator=accelerator)
     note(f".env: {', '.join(written)} written" if written else ".env: nothing to add")

@@ -27,9 +27,11 @@ def pretend_engine(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     monkeypatch.setattr(engine, "engine_info", lambda: info)
 
 
-def container(folder: Path, service: str = "labelstudio") -> dict[str, Any]:
+def container(folder: Path, service: str = "labelstudio", port: int = 0) -> dict[str, Any]:
+    bindings = {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]} if port else None
     labels = {"com.docker.compose.service": service, "com.docker.compose.project.working_dir": str(folder)}
-    return {"Config": {"Labels": labels}, "State": {"Running": True}}
+    host = {"PortBindings": bindings}
+    return {"Config": {"Labels": labels}, "State": {"Running": True}, "HostConfig": host}
 
 
 def test_a_good_host_passes(home: Home) -> None:
@@ -81,8 +83,32 @@ def test_a_port_in_use_names_another(
             Failure, match=rf"port {port} on 127.0.0.1: found another program.* {name}={port + 2}"
         ):
             checks.check_docker(home, {**SETTINGS, name: str(port)}, built=True)
-        monkeypatch.setattr(engine, "containers", lambda project: [container(home.root, service)])
+        monkeypatch.setattr(engine, "containers", lambda project: [container(home.root, service, port)])
         checks.check_docker(home, {**SETTINGS, name: str(port)}, built=True)
+
+
+def test_a_service_that_moves_does_not_own_the_port_it_moves_to(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.env_file.write_text("PORT=8080\nDASHBOARD_PORT=8081\n")
+    monkeypatch.setattr(engine, "containers", lambda project: [container(home.root, "labelstudio", 8080)])
+    monkeypatch.setattr(host_python, "find_python", lambda: "python3.11")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        moved = {**SETTINGS, "PORT": str(other.getsockname()[1])}
+        with pytest.raises(Failure, match="found another program listening"):
+            checks.check_docker(home, moved, built=True)
+        with pytest.raises(Failure, match="found another program listening"):
+            checks.check_host(home, moved, built=True, running=True)
+
+
+def test_the_way_out_of_a_taken_port_repeats_all_that_was_typed(home: Home) -> None:
+    given = {"DETECTOR": "yolox_s", "PORT": "8080", "PROJECT_TITLE": "cats & dogs", "DASHBOARD_PORT": "8080"}
+    with pytest.raises(Failure) as refused:
+        checks.check_docker(home, {**SETTINGS, **given}, built=True, given=given)
+    command = "make up DETECTOR=yolox_s PORT=8080 'PROJECT_TITLE=cats & dogs' DASHBOARD_PORT=8081"
+    assert f"`{command}`" in str(refused.value)
 
 
 def test_one_port_for_two(home: Home) -> None:

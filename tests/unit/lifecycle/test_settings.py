@@ -67,6 +67,28 @@ def test_settings_of_the_command_line_are_kept_where_they_belong(home: Home) -> 
     assert settings.keep(home, given) == []
 
 
+@pytest.mark.parametrize(
+    ("stored", "given", "expected"),
+    [
+        ("", {"PORT": "8090"}, None),
+        ("PORT=8080\nDASHBOARD_PORT=8081\n", {"PORT": "8081"}, "8082"),
+        ("PORT=8080\nDASHBOARD_PORT=8081\n", {"PORT": "65535"}, "65534"),
+        ("PORT=8080\nDASHBOARD_PORT=8081\n", {"DETECTOR": "yolox_s"}, "8081"),
+        ("PORT=8080\nDASHBOARD_PORT=8081\n", {"PORT": "8090", "DASHBOARD_PORT": "9000"}, "9000"),
+        ("PORT=8080\nDASHBOARD_PORT=9000\n", {"PORT": "8090"}, "9000"),
+        ("PORT=eighty\nDASHBOARD_PORT=8081\n", {"PORT": "8090"}, "8081"),
+    ],
+)
+def test_the_dashboard_moves_along_until_it_is_given_a_place_of_its_own(
+    home: Home, stored: str, given: dict[str, str], expected: str | None
+) -> None:
+    home.env_file.write_text(stored)
+    moved = settings.move_dashboard(home, given)
+    settings.keep(home, moved)
+    assert moved.items() >= given.items()
+    assert settings.load(home).get("DASHBOARD_PORT") == expected
+
+
 def test_the_loops_settings_never_hold_a_secret_and_env_never_goes_to_a_container(home: Home) -> None:
     settings.keep(home, {"PROJECT_TITLE": "two words"})
     complete(home)

@@ -1,0 +1,39 @@
+"""`make up` and `make restart` up to the services, which only pretend."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from lifecycle import checks, env_file, images, up, volumes
+from lifecycle.home import Home
+
+REPO = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def checked(home: Home, monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, str]]:
+    """A checkout after its first `make up`, on a Docker host that passes; the settings that were checked."""
+    seen: list[Mapping[str, str]] = []
+    (home.root / "configs/labels/everyday.xml").write_text("<View/>")
+    home.env_file.write_text("PORT=8080\nDASHBOARD_PORT=8081\nSUBNET=10.213.0.0/24\n")
+    monkeypatch.setattr(up, "choose_runtime", lambda settings: "docker")
+    monkeypatch.setattr(up, "choose_accelerator", lambda settings, runtime: "cpu")
+    monkeypatch.setattr(images, "images_are_built", lambda accelerator: True)
+    monkeypatch.setattr(images, "build_images", lambda *arguments: None)
+    monkeypatch.setattr(volumes, "prepare_volumes", lambda *arguments: None)
+    monkeypatch.setattr(checks, "check_docker", lambda home, settings, **options: seen.append(settings))
+    return seen
+
+
+def test_the_readmes_example_works_after_the_quick_start(
+    home: Home, checked: list[Mapping[str, str]]
+) -> None:
+    """Its PORT is the one that the first `make up` gave to the dashboard."""
+    assert "make up DETECTOR=yolox_s LABEL_CONFIG=configs/labels/face.xml PORT=8081" in (
+        REPO / "README.md"
+    ).read_text(encoding="utf-8")
+    given = {"DETECTOR": "yolox_s", "LABEL_CONFIG": "configs/labels/face.xml", "PORT": "8081"}
+    up.build(home, given)
+    assert checks.published_ports(checked[0]) == checks.published_ports(env_file.read(home.env_file))
+    assert checks.published_ports(checked[0]) == (8081, 8082)
