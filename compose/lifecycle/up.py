@@ -38,12 +38,17 @@ def build(home: Home, given: Mapping[str, str]) -> None:
     _prepare(home, given)
 
 
-def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str]]:
-    """Returns: the stack, ready to start, and the settings in force."""
+def check_settings(home: Home, given: Mapping[str, str]) -> None:
+    """Those given and those stored; the state that a restore was killed at is put right before."""
     settings_module.check(home, given)
     if undo_interrupted(home):
         note("a restore was killed before its end: the state from before it is back")
     settings_module.check_stored(home, given)
+
+
+def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str]]:
+    """Returns: the stack, ready to start, and the settings in force."""
+    check_settings(home, given)
     moved = settings_module.move_dashboard(home, given)
     settings = {**settings_module.load(home), **moved}
 

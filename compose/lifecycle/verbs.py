@@ -27,7 +27,7 @@ from lifecycle.sbom import sbom
 from lifecycle.simulate import OPTIONS as SIMULATION_OPTIONS
 from lifecycle.simulate import simulate
 from lifecycle.testing import bench, faults, lint, load, screenshots, test
-from lifecycle.up import build, up
+from lifecycle.up import build, check_settings, up
 from lifecycle.upgrade import upgrade
 
 Given = Mapping[str, str]
@@ -64,6 +64,7 @@ def _down(home: Home, given: Given) -> None:
 
 
 def _restart(home: Home, given: Given) -> None:
+    check_settings(home, given)
     running_stack(home, settings_module.load(home)).stop()
     up(home, given)
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import checks, env_file, images, up, volumes
+from lifecycle import checks, env_file, images, up, verbs, volumes
+from lifecycle.console import Failure
 from lifecycle.home import Home
 
 REPO = Path(__file__).parents[3]
@@ -37,3 +38,17 @@ def test_the_readmes_example_works_after_the_quick_start(
     up.build(home, given)
     assert checks.published_ports(checked[0]) == checks.published_ports(env_file.read(home.env_file))
     assert checks.published_ports(checked[0]) == (8081, 8082)
+
+
+@pytest.mark.parametrize(
+    ("stored", "given"),
+    [("PORT=eighty\n", {}), ("", {"COLOUR": "red"}), ("", {"PORT": "eighty"})],
+)
+def test_a_restart_with_an_impossible_setting_stops_nothing(
+    home: Home, monkeypatch: pytest.MonkeyPatch, stored: str, given: dict[str, str]
+) -> None:
+    (home.root / "configs/labels/everyday.xml").write_text("<View/>")
+    home.env_file.write_text(stored)
+    monkeypatch.setattr(verbs, "running_stack", lambda *arguments: pytest.fail("it would be stopped"))
+    with pytest.raises(Failure, match="eighty|no such setting"):
+        verbs.VERBS["restart"].run(home, given)
