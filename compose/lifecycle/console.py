@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 
 class Failure(Exception):
@@ -34,6 +36,23 @@ def note(text: str) -> None:
 
 def fail(error: Failure) -> None:
     print(f"\nFAIL  {error}", file=sys.stderr, flush=True)
+
+
+def refusal(error: OSError) -> Failure:
+    """What the system refused, in a line; where a folder or file is somebody else's, whose."""
+    what = f"{error.filename or 'the system'}: {error.strerror or error}"
+    if isinstance(error, PermissionError) and error.filename:
+        path = Path(os.fsdecode(error.filename)).absolute()
+        owned = next(each for each in (path, *path.parents) if os.access(each, os.F_OK))
+        owner, user = owned.stat().st_uid, os.geteuid()
+        if owner != user:
+            return Failure(
+                what,
+                found=f"{owned} owned by user {owner}",
+                needed=f"a file of user {user}, who asks",
+                do=f"Run it as the owner, or `sudo chown -R {user}:{os.getegid()} {owned}`.",
+            )
+    return Failure(what, do="Mend that, and try again; `make doctor` looks for more.")
 
 
 class Board:

@@ -41,17 +41,25 @@ def reset(home: Home, given: Mapping[str, str]) -> None:
     line("stays", "volumes/images, volumes/backups, volumes/cache, .env, configs/")
     wanted = is_yes(given.get("BACKUP", "1"))
     if wanted and not yes:
-        wanted = input("\nBack it up first? [Y/n] ").strip().lower() not in ("n", "no")
+        wanted = _ask("\nBack it up first? [Y/n] ").lower() not in ("n", "no")
     if wanted and home.database.is_file():
         heading("Backup")
         write_archive(home, stack)
-    if not yes and input(f"\nType {WORD} to delete the above: ").strip() != WORD:
+    if not yes and _ask(f"\nType {WORD} to delete the above: ") != WORD:
         raise Failure("make reset", found="another word", needed=WORD, do="Nothing is deleted.")
     stop(home)
     for name in contents.STATE:
         _empty(home.root / name)
     volumes.prepare_volumes(home, None)
     line("reset", "done; `make up` begins anew")
+
+
+def _ask(question: str) -> str:
+    """Raises Failure: the answer was Ctrl-D."""
+    try:
+        return input(question).strip()
+    except EOFError as error:
+        raise Failure("make reset", found="no answer", needed="one", do="Nothing is deleted.") from error
 
 
 def _say_what_goes(home: Home, stack: Stack) -> None:

@@ -16,7 +16,7 @@ from lifecycle.console import Failure
 from lifecycle.home import Home
 
 UNPRIVILEGED_ID = 10001
-"""Runs the containers when the host's user is root."""
+"""Runs the containers of a checkout of root's."""
 
 ENV_HEADER = """\
 # Written by `make up`: secrets, ports and facts of this host. Mode 600, not in git. Change a port here or by
@@ -201,15 +201,15 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
     Returns: the names that were written.
     """
     have = env_file.read(home.env_file)
-    root = os.geteuid() == 0
+    uid, gid = _services_user(home)
     defaults: dict[str, Callable[[], str]] = {
         "COMPOSE_PROJECT_NAME": lambda: os.environ.get("COMPOSE_PROJECT_NAME") or "labelloop",
         "BIND": lambda: "127.0.0.1",
         "PORT": lambda: "8080",
         "DASHBOARD_PORT": lambda: str(dashboard_port(have)),
         "SUBNET": network.free_subnet,
-        "PUID": lambda: str(UNPRIVILEGED_ID if root else os.geteuid()),
-        "PGID": lambda: str(UNPRIVILEGED_ID if root else os.getegid()),
+        "PUID": lambda: str(uid),
+        "PGID": lambda: str(gid),
         "THREADS": lambda: str(_cores()),
         "TRAINER_MEMORY": lambda: _memory_limit("TRAINER_MEMORY"),
         "MLBACKEND_MEMORY": lambda: _memory_limit("MLBACKEND_MEMORY"),
@@ -228,6 +228,14 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
     if home.env_file.stat().st_mode & 0o077:
         home.env_file.chmod(0o600)
     return list(changes)
+
+
+def _services_user(home: Home) -> tuple[int, int]:
+    """Our own user and group; for root the checkout's owner's, so that `sudo make up` shuts nobody out."""
+    if os.geteuid() != 0:
+        return os.geteuid(), os.getegid()
+    owner = home.root.stat()
+    return (owner.st_uid, owner.st_gid) if owner.st_uid != 0 else (UNPRIVILEGED_ID, UNPRIVILEGED_ID)
 
 
 def dashboard_port(settings: Mapping[str, str]) -> int:

@@ -12,7 +12,7 @@ from typing import Optional
 from lifecycle import settings as settings_module
 from lifecycle.audit import audit
 from lifecycle.backup import backup, say_status
-from lifecycle.console import Failure, fail, heading, line
+from lifecycle.console import Failure, fail, heading, line, refusal
 from lifecycle.demo import demo
 from lifecycle.doctor import doctor
 from lifecycle.engine import SERVICES
@@ -52,6 +52,9 @@ def main(arguments: list[str]) -> int:
     except Failure as error:
         fail(error)
         return error.status
+    except OSError as error:
+        fail(refusal(error))
+        return Failure.status
     except KeyboardInterrupt:
         print("\ninterrupted; `make up` carries on where this stopped", file=sys.stderr)
         return 130

@@ -19,26 +19,29 @@ _STATE = ("labelstudio", "models", "rounds", "cache", "backups")
 
 def prepare_volumes(home: Home, settings: Optional[Mapping[str, str]]) -> None:
     """Makes the folders; given a Docker run's settings, as root, hands the state to the containers' user."""
+    user = (int(settings["PUID"]), int(settings["PGID"])) if settings is not None else None
+    if user is not None and os.geteuid() != 0:
+        _check_owner(home, *user)
     for name in _MOUNTED:
         (home.volumes / name).mkdir(parents=True, exist_ok=True)
     for name in _PRIVATE:
         _close(home.volumes / name)
-    if settings is None:
-        return
-    uid, gid = int(settings["PUID"]), int(settings["PGID"])
-    if os.geteuid() == 0:
+    if user is not None and os.geteuid() == 0:
         for name in _STATE:
-            _hand_over(home.volumes / name, uid, gid)
-        return
-    foreign = [name for name in _STATE if (home.volumes / name).stat().st_uid != uid]
-    if foreign:
-        owner = (home.volumes / foreign[0]).stat().st_uid
-        raise Failure(
-            f"{home.volumes / foreign[0]}",
-            found=f"owned by user {owner}",
-            needed=f"owned by user {uid}",
-            do=f"`sudo chown -R {uid}:{gid} {home.volumes}`.",
-        )
+            _hand_over(home.volumes / name, *user)
+
+
+def _check_owner(home: Home, uid: int, gid: int) -> None:
+    """Before anything is touched below a folder that may be another's; one to be made will be ours."""
+    for folder in (home.volumes / name for name in _STATE):
+        owner = folder.stat().st_uid if folder.exists() else os.geteuid()
+        if owner != uid:
+            raise Failure(
+                f"{folder}",
+                found=f"owned by user {owner}",
+                needed=f"owned by user {uid}",
+                do=f"`sudo chown -R {uid}:{gid} {home.volumes}`.",
+            )
 
 
 def _close(folder: Path) -> None:

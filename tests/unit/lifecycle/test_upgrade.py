@@ -156,6 +156,20 @@ def test_a_reset_wants_its_word(
     assert stack.calls == calls
 
 
+def test_an_end_of_input_resets_nothing(
+    home: Home, stack: kept.PretendedStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ctrl_d(prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", ctrl_d)
+    before = kept.state(home)
+    with pytest.raises(Failure, match=r"found no answer.*Nothing is deleted\."):
+        reset(home, {})
+    assert kept.state(home) == before
+
+
 def test_the_word_resets(home: Home, stack: kept.PretendedStack, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = ["", "reset"]
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
