@@ -12,7 +12,7 @@ from typing import Any, Optional
 from lifecycle import engine, host_python
 from lifecycle.console import Failure, line
 from lifecycle.home import Home
-from lifecycle.network import free_port, port_is_free
+from lifecycle.network import free_port, is_here, port_is_free
 from lifecycle.settings import dashboard_port, host_memory, load
 
 ENGINE = (20, 10)
@@ -162,8 +162,16 @@ def ports(
             needed="another one",
             do=f"For example {_make_up(given, 'DASHBOARD_PORT', dashboard + 1)}.",
         )
+    address = settings.get("BIND") or "127.0.0.1"
+    if not is_here(address):
+        raise Failure(
+            "BIND",
+            found=f"{address}, which is no address of this host",
+            needed="one that is, or 0.0.0.0 for all of them",
+            do="`ip -4 address` lists them.",
+        )
     for name, port in (("PORT", label_studio), ("DASHBOARD_PORT", dashboard)):
-        yield _port(settings.get("BIND") or "127.0.0.1", name, port, port in ours, given)
+        yield _port(address, name, port, port in ours, given)
 
 
 def _port(address: str, name: str, port: int, ours: bool, given: Optional[Mapping[str, str]]) -> str:

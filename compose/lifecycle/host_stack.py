@@ -291,7 +291,7 @@ class HostStack:
         port = settings.get("PORT", "8080")
         backend, trainer = settings.get("MLBACKEND_PORT", "9090"), settings.get("TRAINER_PORT", "9191")
         bind, dashboard = settings.get("BIND", "127.0.0.1"), dashboard_port(settings)
-        reach = "127.0.0.1" if bind in ("0.0.0.0", "::") else bind
+        reach = "127.0.0.1" if bind == "0.0.0.0" else bind
         open_to_see = {name: value for name, value in (os.environ | settings).items() if name not in SECRETS}
         return {
             **open_to_see,

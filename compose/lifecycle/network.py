@@ -32,8 +32,13 @@ def free_subnet() -> str:
     )
 
 
+def is_here(address: str) -> bool:
+    """Whether this host has that IPv4 address, so that something can listen on it."""
+    return port_is_free(address, 0)
+
+
 def port_is_free(address: str, port: int) -> bool:
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+    with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import secrets
@@ -46,6 +47,21 @@ _WHOLE_NUMBERS = {
     "KEEP_PREDICTIONS": (1, 1_000_000),
 }
 _NUMBERS = {"SCORE_THRESHOLD": (0.0, 1.0), "GATE_CONFIDENCE": (0.0, 1.0), "IMPORT_EVERY": (0.1, 86400.0)}
+_PATTERNS = {
+    **dict.fromkeys(
+        _MEMORY, (r"0|[1-9]\d*[mg]", "megabytes or gigabytes such as 2560m or 6g; 0 for no limit")
+    ),
+    "ADMIN_EMAIL": (
+        r"[^@\s]+@(localhost|[^@\s.]+(\.[^@\s.]+)+)",
+        "an e-mail address, which Label Studio's login asks for, such as admin@labelloop.local",
+    ),
+    "COMPOSE_PROJECT_NAME": (r"[a-z0-9][a-z0-9_-]*", "lower-case letters, digits, - and _"),
+    "PROJECT_TITLE": (r"\S.{1,48}\S", "3 to 50 characters, without blanks around them"),
+    "PUBLIC_URL": (
+        r"(https?://[^/\s]+)?",
+        "http:// or https:// and a host, without a path, for example https://labels.example.com",
+    ),
+}
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FROM_ENVIRONMENT = (*_CHOICES, "COMPOSE_PROJECT_NAME")
 _HOST_SETTINGS = (
@@ -262,8 +278,8 @@ def _check(home: Home, name: str, value: str, known: list[str]) -> None:
 def _problem(home: Home, name: str, value: str) -> Optional[str]:
     if name in _CHOICES and value not in _CHOICES[name]:
         return "one of " + ", ".join(_CHOICES[name])
-    if name in _MEMORY and not re.fullmatch(r"0|[1-9]\d*[mg]", value):
-        return "megabytes or gigabytes such as 2560m or 6g; 0 for no limit"
+    if name in _PATTERNS and not re.fullmatch(_PATTERNS[name][0], value):
+        return _PATTERNS[name][1]
     if name in _WHOLE_NUMBERS:
         lowest, highest = _WHOLE_NUMBERS[name]
         if not (re.fullmatch("[0-9]{1,9}", value) and lowest <= int(value) <= highest):
@@ -282,11 +298,20 @@ def _problem(home: Home, name: str, value: str) -> Optional[str]:
         there = sorted(path.stem for path in (home.root / "configs" / "detectors").glob("[!_]*.py"))
         if value not in ("auto", *there):
             return "one of " + ", ".join(["auto", *there])
-    if name == "PUBLIC_URL" and not re.fullmatch(r"(https?://[^/\s]+)?", value):
-        return "http:// or https:// and a host, without a path, for example https://labels.example.com"
-    if name == "COMPOSE_PROJECT_NAME" and not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", value):
-        return "lower-case letters, digits, - and _"
+    if name == "BIND" and not _is_ipv4(ipaddress.IPv4Address, value):
+        return "an IPv4 address of this host, such as 127.0.0.1; 0.0.0.0 is all of them"
+    is_network = name == "SUBNET" and _is_ipv4(ipaddress.IPv4Network, value)
+    if name == "SUBNET" and not (is_network and int(value.partition("/")[2]) <= 28):
+        return "an IPv4 network of at least 16 addresses, by its first one, such as 10.213.5.0/24"
     return None
+
+
+def _is_ipv4(kind: Callable[[str], object], value: str) -> bool:
+    """An address or a network, written as everybody writes it."""
+    try:
+        return str(kind(value)) == value
+    except ValueError:
+        return False
 
 
 def _is_file_below(root: Path, relative: str) -> bool:

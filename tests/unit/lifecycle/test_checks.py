@@ -111,6 +111,12 @@ def test_the_way_out_of_a_taken_port_repeats_all_that_was_typed(home: Home) -> N
     assert f"`{command}`" in str(refused.value)
 
 
+def test_an_address_of_another_host_is_not_a_taken_port(home: Home) -> None:
+    """192.0.2.0/24 is nobody's: it is for documentation."""
+    with pytest.raises(Failure, match=r"BIND: found 192\.0\.2\.10, which is no address of this host"):
+        checks.check_docker(home, {**SETTINGS, "BIND": "192.0.2.10"}, built=True)
+
+
 def test_one_port_for_two(home: Home) -> None:
     with pytest.raises(Failure, match=r"DASHBOARD_PORT: found 8080, which is PORT, needed another one"):
         checks.check_docker(home, {**SETTINGS, "PORT": "8080", "DASHBOARD_PORT": "8080"}, built=True)

@@ -136,6 +136,21 @@ def test_the_environment_names_runtime_and_project(home: Home, monkeypatch: pyte
         ("KEEP_ROUNDS", "0", "needed a whole number from 1 to"),
         ("PUBLIC_URL", "labels.example.com", "needed http:// or https:// and a host"),
         ("PUBLIC_URL", "https://example.com/labels/", "without a path"),
+        ("BIND", "::", "needed an IPv4 address of this host, such as 127.0.0.1; 0.0.0.0 is all of them"),
+        ("BIND", "localhost", "needed an IPv4 address of this host"),
+        ("BIND", "127.0.0.0/8", "needed an IPv4 address of this host"),
+        ("BIND", "127.0.0.1/32", "needed an IPv4 address of this host"),
+        ("ADMIN_EMAIL", "admin", "needed an e-mail address, which Label Studio's login asks for"),
+        ("ADMIN_EMAIL", "a@b", "needed an e-mail address"),
+        ("PROJECT_TITLE", "ab", "needed 3 to 50 characters"),
+        ("PROJECT_TITLE", "", "needed 3 to 50 characters"),
+        ("PROJECT_TITLE", "x" * 51, "needed 3 to 50 characters"),
+        ("PROJECT_TITLE", "cells ", "without blanks around them"),
+        ("SUBNET", "10.213.5.7/24", "needed an IPv4 network of at least 16 addresses, by its first one"),
+        ("SUBNET", "10.213.5.7", "needed an IPv4 network"),
+        ("SUBNET", "10.213.5.0/255.255.255.0", "needed an IPv4 network"),
+        ("SUBNET", "fd00::/64", "needed an IPv4 network"),
+        ("SUBNET", "10.213.5.0/29", "needed an IPv4 network"),
         ("COLOUR", "red", "the setting COLOUR: found no such setting, needed one of ACCELERATOR"),
         ("API_TOKEN", "abc", "API_TOKEN is a secret"),
     ],
@@ -145,6 +160,24 @@ def test_an_impossible_setting_is_refused_with_what_is_possible(
 ) -> None:
     with pytest.raises(Failure, match=message):
         settings.check(home, {name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BIND", "0.0.0.0"),
+        ("BIND", "192.0.2.10"),
+        ("ADMIN_EMAIL", "admin@labelloop.local"),
+        ("ADMIN_EMAIL", "first.last+x@localhost"),
+        ("PROJECT_TITLE", "abc"),
+        ("PROJECT_TITLE", "cats & dogs"),
+        ("PROJECT_TITLE", "x" * 50),
+        ("SUBNET", "10.213.5.0/24"),
+        ("SUBNET", "172.31.0.16/28"),
+    ],
+)
+def test_a_possible_setting_is_taken(home: Home, name: str, value: str) -> None:
+    settings.check(home, {name: value})
 
 
 def test_words_that_are_no_settings_are_refused() -> None:

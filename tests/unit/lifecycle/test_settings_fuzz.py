@@ -12,7 +12,8 @@ from lifecycle.home import Home
 
 SHARED = ["THREADS", "SCORE_THRESHOLD", "RETRAIN_EVERY", "ITERATIONS", "HOLDOUT_PERCENT", "HOLDOUT_MIN",
           "GATE_CONFIDENCE", "IMPORT_EVERY"]  # fmt: skip
-NAMES = [*SHARED, "PORT", "RUNTIME", "DETECTOR", "LABEL_CONFIG", "COMPOSE_PROJECT_NAME", "LOG_LEVEL"]
+NAMES = [*SHARED, "PORT", "RUNTIME", "DETECTOR", "LABEL_CONFIG", "COMPOSE_PROJECT_NAME", "LOG_LEVEL", "BIND",
+         "SUBNET", "ADMIN_EMAIL", "PROJECT_TITLE"]  # fmt: skip
 ODD = ["", "-1", "1e9", "nan", "inf", "²", "١", "1_000", " 1", "+1", "0x10", "9" * 5000, "\0", "x" * 500,
        "../..", "configs", ".", "/", "~", "1.5", ".5", "."]  # fmt: skip
 VALUES = st.sampled_from(ODD) | st.integers().map(str) | st.floats().map(str) | st.text(max_size=8)
