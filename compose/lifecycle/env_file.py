@@ -1,4 +1,4 @@
-"""Files of NAME=VALUE lines that Docker Compose and we read alike."""
+"""Files of NAME=VALUE lines, which Docker Compose reads too: alike, unless a value has ${…} or a \\ in it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lifecycle import files
 from lifecycle.console import Failure
 
 _LINE = re.compile(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$")
+_QUOTED = re.compile(r"""(['"])(.*?)\1\s*(?:#.*)?""")
 _PLAIN = re.compile(r"^[\w./:@%+,=-]*$")
 
 
@@ -50,8 +51,9 @@ def update(path: Path, changes: Mapping[str, str], *, header: str, mode: int) ->
 
 
 def _unquote(value: str) -> str:
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
-        return value[1:-1]
+    quoted = _QUOTED.fullmatch(value)
+    if quoted is not None:
+        return quoted[2]
     return re.sub(r"\s+#.*$", "", value)
 
 

@@ -15,6 +15,12 @@ def test_comments_quotes_and_export_are_understood(tmp_path: Path) -> None:
     assert env_file.read(path) == {"A": "1", "B": "two words", "C": "x # y", "D": "q", "E": "v", "F": ""}
 
 
+def test_a_comment_behind_a_quoted_value_is_none_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.env"
+    path.write_text("A=\"x\" # note\nB='x # y'  # it's a note\nC='' # none\nD=\"it's\"\n")
+    assert env_file.read(path) == {"A": "x", "B": "x # y", "C": "", "D": "it's"}
+
+
 def test_a_line_that_is_nothing_is_named_with_its_number(tmp_path: Path) -> None:
     path = tmp_path / "x.env"
     path.write_text("A=1\nwhat is this\n")
