@@ -65,6 +65,11 @@ class Manifest:
     files: dict[str, dict[str, Any]] = field(repr=False)
 
 
+def newest_archive(home: Home) -> Optional[Path]:
+    """Of the schedule's and of those somebody asked for."""
+    return max(home.backups.glob("labelloop-*.tar.gz"), key=lambda path: path.stat().st_mtime, default=None)
+
+
 def scheduled_archives(home: Home) -> list[Path]:
     """The schedule's archives, oldest first."""
     folder = home.backups

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Optional
 
 from lifecycle import settings as settings_module
+from lifecycle.archive import newest_archive
 from lifecycle.backup_service import parse_answer, read_status
 from lifecycle.console import Failure, heading, line
 from lifecycle.home import Home
@@ -53,12 +54,8 @@ def say_status(home: Home, service: Optional[str] = None) -> None:
 
     service: the state of the backup service's container.
     """
-    archives = sorted(home.backups.glob("labelloop-*.tar.gz"), key=lambda path: path.stat().st_mtime)
-    newest = (
-        f"{archives[-1].name}, {_ago(time.time() - archives[-1].stat().st_mtime)} ago"
-        if archives
-        else "none yet"
-    )
+    archive = newest_archive(home)
+    newest = f"{archive.name}, {_ago(time.time() - archive.stat().st_mtime)} ago" if archive else "none yet"
     status = read_status(home)
     if service in ("exited", "dead", "failing", "restarting"):
         line("backups", f"WARNING: the backup service is {service}; newest: {newest}")

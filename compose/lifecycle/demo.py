@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from lifecycle import settings as settings_module
 from lifecycle.home import Home
 from lifecycle.runtime import running_stack
+from lifecycle.settings import browser_url
 from lifecycle.up import up
 
 
@@ -19,12 +20,10 @@ def demo(home: Home, given: Mapping[str, str]) -> None:
     if "trainer" not in running_stack(home, settings_module.load(home)).states():
         up(home, {})
     settings = settings_module.load(home)
-    places = [f"--studio={_url(settings, 'PORT')}", f"--dashboard={_url(settings, 'DASHBOARD_PORT')}"]
+    places = [
+        f"--studio={browser_url(settings, 'PORT')}",
+        f"--dashboard={browser_url(settings, 'DASHBOARD_PORT')}",
+    ]
     images = [f"--images={given['IMAGES']}"] if "IMAGES" in given else []
     removing = ["--remove"] if given.get("REMOVE", "0") != "0" else []
     running_stack(home, settings).labelloop(["demo", *places, *images, *removing], None)
-
-
-def _url(settings: Mapping[str, str], port: str) -> str:
-    host = settings["BIND"] if settings["BIND"] not in ("0.0.0.0", "::", "127.0.0.1") else "localhost"
-    return f"http://{host}:{settings[port]}"

@@ -13,13 +13,13 @@ from pathlib import Path
 from labelloop.findings import Finding, ok, problem, warning
 from lifecycle import checks, engine
 from lifecycle import settings as settings_module
+from lifecycle.archive import newest_archive
 from lifecycle.backup_service import read_status
 from lifecycle.console import Failure
 from lifecycle.findings import of_failure
 from lifecycle.home import VOLUMES, Home
+from lifecycle.volumes import PRIVATE, STATE
 
-PRIVATE = ("labelstudio", "backups")
-STATE = ("labelstudio", "models", "rounds", "cache", "backups")
 CLOCK_LEEWAY_SECONDS = 60.0
 SHOWN = 3
 Settings = Mapping[str, str]
@@ -161,15 +161,15 @@ def clock(home: Home) -> Iterator[Finding]:
 
 def backups(home: Home, service: str = "") -> Iterator[Finding]:
     """The newest archive and the schedule. service: its container's state, empty without one."""
-    archives = sorted(home.backups.glob("labelloop-*.tar.gz"), key=lambda path: path.stat().st_mtime)
-    newest = f"newest: {archives[-1].name}" if archives else "no archive yet"
+    archive = newest_archive(home)
+    newest = f"newest: {archive.name}" if archive else "no archive yet"
     status = read_status(home)
     if service in ("exited", "dead", "failing", "restarting"):
         yield problem("backups", f"the backup service is {service}; {newest}", "Start it again.", "make up")
     elif status is not None and status.error:
         text = f"the schedule fails since {status.since}: {status.error} {newest}"
         yield problem("backups", text, "Mend what it says; meanwhile make one by hand.", "make backup")
-    elif not archives and home.database.is_file():
+    elif archive is None and home.database.is_file():
         yield warning("backups", newest, "Make one; the schedule makes the next.", "make backup")
     else:
         every = f"every {status.every_hours} h" if status and status.every_hours else "only by `make backup`"

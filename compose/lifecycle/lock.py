@@ -10,7 +10,6 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Optional
 
 from lifecycle.console import Failure, line
 from lifecycle.home import Home
@@ -79,7 +78,6 @@ def _compile(
     constraints: list[Path],
     upgrade: bool,
     *options: str,
-    cwd: Optional[Path] = None,
 ) -> None:
     fitting = [word for path in constraints for word in ("--constraint", str(path))]
     run(
@@ -95,7 +93,7 @@ def _compile(
             target,
         ],
         what=f"resolving {source}",
-        cwd=cwd or home.root,
+        cwd=home.root,
     )
     if not Path(target).is_absolute():
         line("lock", target)

@@ -6,10 +6,9 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Optional
 
 from lifecycle import settings as settings_module
-from lifecycle.archive import Manifest, alone
+from lifecycle.archive import Manifest, alone, newest_archive
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.home import Home
 from lifecycle.runtime import running_stack
@@ -104,8 +103,9 @@ def _way_back(home: Home, swap: Swap, error: Exception, start: bool) -> Failure:
 
 def _file(home: Home, given: Mapping[str, str]) -> Path:
     if not given.get("FILE"):
-        newest = _newest(home)
-        raise Failure("make restore", found="no FILE", needed=f"FILE={newest or 'an archive of make backup'}")
+        newest = newest_archive(home)
+        wanted = newest.relative_to(home.root) if newest else "an archive of make backup"
+        raise Failure("make restore", found="no FILE", needed=f"FILE={wanted}")
     asked = Path(given["FILE"]).expanduser()
     for path in (home.root / asked, home.backups / asked):
         if path.is_file():
@@ -113,11 +113,6 @@ def _file(home: Home, given: Mapping[str, str]) -> Path:
     raise Failure(
         f"FILE={given['FILE']}", found="no such file", needed="an archive", do="They are in volumes/backups/."
     )
-
-
-def _newest(home: Home) -> Optional[Path]:
-    archives = sorted(home.backups.glob("labelloop-*.tar.gz"), key=lambda path: path.stat().st_mtime)
-    return archives[-1].relative_to(home.root) if archives else None
 
 
 def _say(archive: Path, manifest: Manifest) -> None:

@@ -246,6 +246,12 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
     return list(changes)
 
 
+def browser_url(settings: Mapping[str, str], port: str) -> str:
+    """What is published on the port of that name, for a browser on this host, or one that reaches BIND."""
+    host = settings["BIND"] if settings["BIND"] not in ("0.0.0.0", "127.0.0.1") else "localhost"
+    return f"http://{host}:{settings[port]}"
+
+
 def _services_user(home: Home) -> tuple[int, int]:
     """Our own user and group; for root the checkout's owner's, so that `sudo make up` shuts nobody out."""
     if os.geteuid() != 0:

@@ -12,6 +12,7 @@ from lifecycle.console import Failure, heading, line, note
 from lifecycle.home import Home
 from lifecycle.host_stack import HostStack
 from lifecycle.runtime import Stack, choose_accelerator, choose_architecture, choose_runtime, docker_stack
+from lifecycle.settings import browser_url
 from lifecycle.swap import undo_interrupted
 
 PROVISION_SECONDS = 300
@@ -101,10 +102,9 @@ def _provision(home: Home, stack: Stack) -> None:
 
 
 def _say_next(home: Home, settings: Mapping[str, str], seconds: float) -> None:
-    host = settings["BIND"] if settings["BIND"] not in ("0.0.0.0", "::", "127.0.0.1") else "localhost"
     heading(f"labelloop is up ({seconds:.0f} s).")
-    line("label", settings.get("PUBLIC_URL") or f"http://{host}:{settings['PORT']}")
-    line("dashboard", f"http://{host}:{settings['DASHBOARD_PORT']}")
+    line("label", settings.get("PUBLIC_URL") or browser_url(settings, "PORT"))
+    line("dashboard", browser_url(settings, "DASHBOARD_PORT"))
     line("user", settings["ADMIN_EMAIL"])
     line("password", f"ADMIN_PASSWORD in {home.env_file}")
     line(

@@ -13,8 +13,8 @@ from lifecycle.home import VOLUMES, Home
 # Docker makes a missing bind mount's source as root.
 _MOUNTED = (*VOLUMES, "labelstudio/media/upload", "cache/weights", "backups/status")
 # Label Studio's database holds tokens, and so do its backups.
-_PRIVATE = ("labelstudio", "backups")
-_STATE = ("labelstudio", "models", "rounds", "cache", "backups")
+PRIVATE = ("labelstudio", "backups")
+STATE = ("labelstudio", "models", "rounds", "cache", "backups")
 
 
 def prepare_volumes(home: Home, settings: Optional[Mapping[str, str]]) -> None:
@@ -24,16 +24,16 @@ def prepare_volumes(home: Home, settings: Optional[Mapping[str, str]]) -> None:
         _check_owner(home, *user)
     for name in _MOUNTED:
         (home.volumes / name).mkdir(parents=True, exist_ok=True)
-    for name in _PRIVATE:
+    for name in PRIVATE:
         _close(home.volumes / name)
     if user is not None and os.geteuid() == 0:
-        for name in _STATE:
+        for name in STATE:
             _hand_over(home.volumes / name, *user)
 
 
 def _check_owner(home: Home, uid: int, gid: int) -> None:
     """Before anything is touched below a folder that may be another's; one to be made will be ours."""
-    for folder in (home.volumes / name for name in _STATE):
+    for folder in (home.volumes / name for name in STATE):
         owner = folder.stat().st_uid if folder.exists() else os.geteuid()
         if owner != uid:
             raise Failure(
