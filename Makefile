@@ -33,7 +33,7 @@ reset: ## Delete labels, models and rounds, after a backup and a question; YES=1
 rotate-secrets: ## New secrets, without loss of data; ADMIN=1: and a new password of the admin's
 
 simulate: ## Measure the clicks that the loop saves on a COCO folder: COCO=DIR, SEEDS=0,1,2, ORDERS=uncertainty,random
-demo: ## See the whole loop in ten minutes, with made pictures in a project of its own; REMOVE=1 removes it
+demo: ## See the whole loop in six minutes, with made pictures in a project of its own; REMOVE=1 removes it
 
 labels: ## Check a label config before it is used, and say what the model recognises: FILE=configs/labels/x.xml
 
