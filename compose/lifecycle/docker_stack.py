@@ -70,13 +70,15 @@ class DockerStack:
         }
 
     def is_there(self) -> bool:
-        """Whether there is any container to stop."""
-        return bool(self.states())
+        """Whether there is any container to stop; who can't be asked may have some."""
+        return bool(self.states()) or engine.engine_version() is None
 
     def stop(self) -> None:
         run(engine.compose("down", "--remove-orphans"), what="stopping the stack", cwd=self._home.root)
 
     def logs(self, follow: bool) -> NoReturn:
+        if not self.is_there():
+            raise Failure("there are no logs", do="`make up` starts the stack.")
         self._become(engine.compose("logs", "--tail", "200", *(["--follow"] if follow else [])))
 
     def labelloop(self, arguments: Sequence[str], project: Optional[str]) -> NoReturn:

@@ -77,11 +77,13 @@ def put_in(home: Home, archive: Path, manifest: Manifest) -> Swap:
     return swap
 
 
-def stop(home: Home) -> None:
-    """Stops whatever runs of the stack; a checkout that never ran has nothing to stop."""
+def stop(home: Home) -> bool:
+    """Stops whatever runs of the stack; a checkout that never ran has nothing. Returns: whether there was."""
     stack = running_stack(home, settings_module.load(home))
-    if stack.is_there():
+    there = stack.is_there()
+    if there:
         stack.stop()
+    return there
 
 
 def _way_back(home: Home, swap: Swap, error: Exception, start: bool) -> Failure:

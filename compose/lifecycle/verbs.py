@@ -20,7 +20,7 @@ from lifecycle.home import Home
 from lifecycle.labels import labels
 from lifecycle.lock import lock
 from lifecycle.reset import reset
-from lifecycle.restore import restore
+from lifecycle.restore import restore, stop
 from lifecycle.rotate import rotate
 from lifecycle.runtime import running_stack
 from lifecycle.sbom import sbom
@@ -56,19 +56,19 @@ def main(arguments: list[str]) -> int:
         fail(refusal(error))
         return Failure.status
     except KeyboardInterrupt:
-        print("\ninterrupted; `make up` carries on where this stopped", file=sys.stderr)
+        way_on = "; `make up` carries on where this stopped" if VERBS[arguments[0]].resumed else ""
+        print(f"\ninterrupted{way_on}", file=sys.stderr)
         return 130
     return 0
 
 
 def _down(home: Home, given: Given) -> None:
-    running_stack(home, settings_module.load(home)).stop()
-    line("down", "stopped; volumes/ keeps everything")
+    line("down", f"{'stopped' if stop(home) else 'nothing runs'}; volumes/ keeps everything")
 
 
 def _restart(home: Home, given: Given) -> None:
     check_settings(home, given)
-    running_stack(home, settings_module.load(home)).stop()
+    stop(home)
     up(home, given)
 
 
@@ -124,10 +124,14 @@ def _lock(home: Home, given: Given) -> None:
 
 @dataclass(frozen=True)
 class Verb:
-    """takes: the settings that it knows, each as one writes it; None: it checks them itself."""
+    """takes: the settings that it knows, each as one writes it; None: it checks them itself.
+
+    resumed: whether `make up` carries on where it was interrupted.
+    """
 
     run: Callable[[Home, Given], None]
     takes: Optional[tuple[str, ...]] = ()
+    resumed: bool = False
 
     def check(self, name: str, given: Given) -> None:
         """Raises Failure: a setting that is unknown here, which would else do nothing, without a word."""
@@ -147,10 +151,10 @@ class Verb:
 _PROJECT = "PROJECT=2"
 
 VERBS = {
-    "up": Verb(up, None),
+    "up": Verb(up, None, resumed=True),
     "down": Verb(_down),
-    "restart": Verb(_restart, None),
-    "build": Verb(build, None),
+    "restart": Verb(_restart, None, resumed=True),
+    "build": Verb(build, None, resumed=True),
     "labels": Verb(labels, ("FILE=configs/labels/x.xml", "DETECTOR=yolox_s")),
     "status": Verb(_status, (_PROJECT,)),
     "doctor": Verb(doctor, ("JSON=1",)),
@@ -168,8 +172,8 @@ VERBS = {
     "upgrade": Verb(upgrade),
     "reset": Verb(reset, ("YES=1", "BACKUP=0")),
     "simulate": Verb(simulate, ("COCO=DIR", "KEEP=1", "PREDICTED=raccoon=cat,dog", *SIMULATION_OPTIONS)),
-    "demo": Verb(demo, ("IMAGES=60", "REMOVE=1")),
-    "rotate-secrets": Verb(rotate, ("ADMIN=1",)),
+    "demo": Verb(demo, ("IMAGES=60", "REMOVE=1"), resumed=True),
+    "rotate-secrets": Verb(rotate, ("ADMIN=1",), resumed=True),
     "test": Verb(test, ("TESTS=tests/unit",)),
     "faults": Verb(faults, ("SEED=1", "KILLS=200")),
     "bench": Verb(bench, None),

@@ -49,6 +49,6 @@ def test_a_restart_with_an_impossible_setting_stops_nothing(
 ) -> None:
     (home.root / "configs/labels/everyday.xml").write_text("<View/>")
     home.env_file.write_text(stored)
-    monkeypatch.setattr(verbs, "running_stack", lambda *arguments: pytest.fail("it would be stopped"))
+    monkeypatch.setattr(verbs, "stop", lambda home: pytest.fail("it would be stopped"))
     with pytest.raises(Failure, match="eighty|no such setting"):
         verbs.VERBS["restart"].run(home, given)

@@ -3,12 +3,14 @@
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lifecycle import verbs
+from lifecycle import engine, verbs
 from lifecycle.console import Failure
+from lifecycle.home import Home
 from lifecycle.settings import FROM_ENVIRONMENT
 from lifecycle.verbs import VERBS
 
@@ -44,6 +46,51 @@ def test_every_setting_is_taken_as_it_is_written() -> None:
 def test_the_way_out_names_where_settings_go() -> None:
     with pytest.raises(Failure, match="found PORT, needed no setting. `make up NAME=VALUE`"):
         VERBS["down"].check("down", {"PORT": "8081"})
+
+
+@pytest.mark.parametrize(
+    ("name", "resumed"), [("up", True), ("restart", True), ("reset", False), ("logs", False)]
+)
+def test_an_interrupted_verb_promises_what_make_up_does(
+    name: str, resumed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(home: Home, given: verbs.Given) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(REPO)
+    monkeypatch.setitem(VERBS, name, replace(VERBS[name], run=interrupted))
+    assert verbs.main([name]) == 130
+    told = capsys.readouterr().err
+    assert "interrupted" in told and ("`make up` carries on" in told) is resumed
+
+
+@pytest.fixture
+def fresh(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A clone that never ran, on a host with an engine, where Compose may not be called."""
+    monkeypatch.setenv("RUNTIME", "docker")
+    monkeypatch.setattr(engine, "containers", lambda project: [])
+    monkeypatch.setattr(engine, "engine_version", lambda: "20.10.24")
+    monkeypatch.setattr(engine, "compose", lambda *arguments: pytest.fail("env file not found"))
+    return home
+
+
+def test_a_clone_that_never_ran_has_nothing_to_stop(fresh: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    VERBS["down"].run(fresh, {})
+    assert "nothing runs" in capsys.readouterr().out
+
+
+def test_a_clone_that_never_ran_has_no_logs(fresh: Home) -> None:
+    with pytest.raises(Failure, match="there are no logs. `make up` starts the stack"):
+        VERBS["logs"].run(fresh, {})
+
+
+def test_where_the_engine_does_not_answer_nothing_is_said_to_be_stopped(
+    fresh: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "engine_version", lambda: None)
+    monkeypatch.setattr(engine, "compose", lambda *arguments: ["false"])
+    with pytest.raises(Failure, match="stopping the stack failed"):
+        VERBS["down"].run(fresh, {})
 
 
 def test_the_makefile_has_every_verb() -> None:
