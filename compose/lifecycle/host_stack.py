@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, Optional
 
@@ -18,7 +18,7 @@ from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
 from lifecycle.settings import SECRETS, dashboard_port
-from lifecycle.shell import answer, ask, phrases
+from lifecycle.shell import answer, ask, phrases, watch
 from lifecycle.venvs import PACKAGES
 
 START_SECONDS = 900.0
@@ -151,14 +151,13 @@ class HostStack:
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)
 
-    def provision(self, seconds: int) -> None:
-        """Runs the provisioner to its end; provisioned.json says what became of it."""
-        subprocess.run(
+    def provision(self, seconds: int, look: Callable[[], None]) -> tuple[int, str]:
+        """Runs the provisioner to its end, with a `look` every second. Returns: exit status, last words."""
+        return watch(
             [str(self._home.venvs / "labelstudio/bin/python"), "-m", "provisioner", "--wait", str(seconds)],
+            look,
             cwd=self._home.root,
             env=self._environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
         )
 
     def backup_service(self, arguments: Sequence[str], stdin: bytes = b"") -> str:

@@ -268,6 +268,9 @@ def test_backups_that_fail_or_were_never_made(
 def test_a_label_config_that_was_refused(good: Home, look: Look) -> None:
     good.provisioned.write_text(json.dumps({"problem": "would orphan annotations"}))
     assert "would orphan" in bad(look())["project"].text
+    good.provisioned.write_text(json.dumps({"project": 1, "done": False, "waiting": "API_TOKEN was reset"}))
+    found = bad(look())["project"]
+    assert found.level == "problem" and "API_TOKEN was reset" in found.text
     good.provisioned.write_text("{")
     assert "could not be looked at" in bad(look())["project"].text
 
