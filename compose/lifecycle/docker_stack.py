@@ -73,6 +73,13 @@ class DockerStack:
         """Whether there is any container to stop."""
         return bool(self.states())
 
+    def runs_here(self) -> bool:
+        """Whether a container of this checkout runs."""
+        return any(
+            container["State"]["Running"] and engine.folder_of(container) == str(self._home.root)
+            for container in engine.containers(self._project)
+        )
+
     def stop(self) -> None:
         run(engine.compose("down", "--remove-orphans"), what="stopping the stack", cwd=self._home.root)
 

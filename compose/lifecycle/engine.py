@@ -7,10 +7,38 @@ import os
 import re
 from typing import Any, Optional
 
-from lifecycle.shell import answer
+from lifecycle.console import Failure
+from lifecycle.shell import answer, ask
 
 SERVICES = ("labelstudio", "trainer", "mlbackend")
 PROBE_SECONDS = 10.0
+BUSY_SECONDS = 30.0
+"""An engine that builds or starts much may take so long to say who it is."""
+_WITHOUT = "or run without Docker: `make up RUNTIME=host`."
+# What docker says, whether there is an engine then, and the way out.
+_REFUSALS = (
+    ("permission denied", True, "`sudo usermod -aG docker $USER` and log in again,"),
+    ("did not answer within", True, "`sudo systemctl restart docker` if it stays so,"),
+    ("could not start", False, "Install Docker Engine,"),
+    ("", False, "`sudo systemctl start docker`,"),
+)
+
+
+class NoEngine(Failure):
+    """No engine answers. is_there: it refuses us or hangs; otherwise there is none, or it is down."""
+
+    def __init__(self, said: str) -> None:
+        self.is_there, do = next((there, do) for words, there, do in _REFUSALS if words in said.lower())
+        super().__init__(f"no Docker engine answers: {said}", do=f"{do} {_WITHOUT}")
+
+
+def trouble() -> Optional[NoEngine]:
+    """Why no engine answers; None when one does."""
+    try:
+        ask(["docker", "version", "--format", "{{.Server.Version}}"], seconds=BUSY_SECONDS)
+    except Failure as error:
+        return NoEngine(error.text)
+    return None
 
 
 def engine_version() -> Optional[str]:

@@ -47,6 +47,8 @@ _WHOLE_NUMBERS = {
 }
 _NUMBERS = {"SCORE_THRESHOLD": (0.0, 1.0), "GATE_CONFIDENCE": (0.0, 1.0), "IMPORT_EVERY": (0.1, 86400.0)}
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LAST_RUNTIME = "LAST_RUNTIME"
+"""Of .env: what RUNTIME=auto came to. An engine that comes, goes or is slow does not move a stack."""
 FROM_ENVIRONMENT = (*_CHOICES, "COMPOSE_PROJECT_NAME")
 _HOST_SETTINGS = (
     *_CHOICES,
@@ -154,7 +156,7 @@ def keep(home: Home, given: Mapping[str, str]) -> list[str]:
 
 
 def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
-    """Generates what .env lacks and brings the accelerator in it up to date; all else in it stays.
+    """Generates what .env lacks and brings runtime and accelerator in it up to date; all else in it stays.
 
     The host runtime gets ports for the services that Docker doesn't publish.
 
@@ -181,7 +183,11 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
         defaults["TRAINER_PORT"] = lambda: str(network.free_port(9191))
     changes = {name: make() for name, make in defaults.items() if not have.get(name)}
     compose_file = "docker-compose.yml:compose/gpu.yml" if accelerator == "cuda" else "docker-compose.yml"
-    facts = {"COMPOSE_FILE": compose_file, "COMPOSE_ACCELERATOR": accelerator}
+    facts = {
+        "COMPOSE_FILE": compose_file,
+        "COMPOSE_ACCELERATOR": accelerator,
+        LAST_RUNTIME: "host" if host_runtime else "docker",
+    }
     changes.update({name: value for name, value in facts.items() if have.get(name) != value})
     if changes:
         env_file.update(home.env_file, changes, header=ENV_HEADER, mode=0o600)

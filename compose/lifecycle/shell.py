@@ -55,7 +55,13 @@ def phrases(
     return [str(phrase) for phrase in found] if isinstance(found, list) else None
 
 
-def ask(command: Sequence[str], *, cwd: Path, seconds: float, env: Optional[Mapping[str, str]] = None) -> str:
+def ask(
+    command: Sequence[str],
+    *,
+    seconds: float,
+    cwd: Optional[Path] = None,
+    env: Optional[Mapping[str, str]] = None,
+) -> str:
     """What `command` prints.
 
     Raises:

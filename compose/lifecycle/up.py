@@ -12,7 +12,14 @@ from lifecycle import settings as settings_module
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.home import Home
 from lifecycle.host_stack import HostStack
-from lifecycle.runtime import Stack, choose_accelerator, choose_architecture, choose_runtime, docker_stack
+from lifecycle.runtime import (
+    Stack,
+    check_alone,
+    choose_accelerator,
+    choose_architecture,
+    choose_runtime,
+    docker_stack,
+)
 from lifecycle.swap import undo_interrupted
 
 PROVISION_SECONDS = 300
@@ -49,6 +56,7 @@ def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str
 
     heading("Checks. Nothing is changed yet.")
     runtime = choose_runtime(settings)
+    check_alone(home, settings, runtime)
     accelerator = choose_accelerator(settings, runtime)
     arch = choose_architecture(settings, accelerator)
     if runtime == "docker":

@@ -62,6 +62,8 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> type[Stack]:
 @pytest.fixture(autouse=True)
 def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "engine_info", dict)
+    refusal = engine.NoEngine("Cannot connect to the Docker daemon. Is the docker daemon running?")
+    monkeypatch.setattr(engine, "trouble", lambda: refusal)
     monkeypatch.setattr(engine, "gpu_architecture", lambda: None)
     monkeypatch.setattr(engine, "containers", lambda project: [])
     monkeypatch.setattr(shutil, "which", lambda name: None)
@@ -167,6 +169,22 @@ def test_docker_that_does_not_answer(look: Look, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("RUNTIME", "auto")
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/docker")
     assert bad(look())["engine"].level == "warning"
+
+
+def test_docker_that_this_user_may_not_ask(
+    look: Look, monkeypatch: pytest.MonkeyPatch, stack: type[Stack]
+) -> None:
+    stack.now.clear()
+    monkeypatch.setattr(engine, "trouble", lambda: engine.NoEngine("permission denied on the socket"))
+    found = bad(look())["engine"]
+    assert found.level == "problem" and found.command == "sudo usermod -aG docker $USER"
+
+
+def test_docker_that_is_down_under_a_stack_of_its_own(good: Home, look: Look, stack: type[Stack]) -> None:
+    stack.now.clear()
+    env_file.update(good.env_file, {settings.LAST_RUNTIME: "docker"}, header="#", mode=0o600)
+    found = bad(look())
+    assert found["engine"].level == "problem" and "services" not in found
 
 
 def test_docker_that_breaks_the_look_itself(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
