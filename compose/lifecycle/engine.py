@@ -101,8 +101,8 @@ def folder_of(container: dict[str, Any]) -> str:
     return str(container["Config"]["Labels"].get("com.docker.compose.project.working_dir", ""))
 
 
-def proxies() -> dict[str, str]:
-    """The host's proxy settings, for builds, under the names that Docker passes on."""
-    names = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+def build_arguments() -> dict[str, str]:
+    """The host's package index and proxies, for every build: x-build-args of docker-compose.yml."""
+    names = ("PIP_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
     found = {name: os.environ.get(name) or os.environ.get(name.lower()) for name in names}
     return {name: value for name, value in found.items() if value}
