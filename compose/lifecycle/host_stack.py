@@ -19,7 +19,7 @@ from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
 from lifecycle.settings import SECRETS, dashboard_port
 from lifecycle.shell import answer, ask, phrases, watch
-from lifecycle.venvs import PACKAGES
+from lifecycle.venvs import CODE, PACKAGES, stamps
 
 START_SECONDS = 900.0
 STOP_SECONDS = 90.0
@@ -334,14 +334,9 @@ class HostStack:
 
     def _fingerprint(self) -> str:
         """Changes when a restart is needed."""
-        code = [
-            "configs/supervisor",
-            "configs/gunicorn",
-            *(f"{package}/{package.rsplit('/', 1)[1]}" for package in PACKAGES),
-        ]
-        return inputs_hash(
-            self._home.root, code, *(f"{name}={value}" for name, value in sorted(self._settings.items()))
-        )
+        code = ("configs/supervisor", "configs/gunicorn", "compose/lifecycle", *CODE)
+        settings = (f"{name}={value}" for name, value in sorted(self._settings.items()))
+        return inputs_hash(self._home.root, code, stamps(self._home), *settings)
 
 
 def _keep_small(log: Path) -> None:
