@@ -296,6 +296,8 @@ class HostStack:
             **open_to_see,
             "SECRETS_DIR": str(home.secrets),
             "LABELLOOP_HOME": str(home.root),
+            # What the environment is made for; the operator's word may be auto, or missing.
+            "ACCELERATOR": settings.get("COMPOSE_ACCELERATOR", "cpu"),
             "LABELSTUDIO_BIN": str(home.venvs / "labelstudio" / "bin"),
             "ML_BIN": str(home.venvs / "ml" / "bin"),
             "PYTHONPATH": os.pathsep.join(str(home.root / package) for package in (*PACKAGES, "compose")),

@@ -91,3 +91,18 @@ def test_every_package_of_the_checkout_is_looked_at() -> None:
     packages = {path.parent for path in (REPO / "images").glob("*/*/__init__.py")}
     assert {REPO / folder for folder in venvs.CODE} == packages
     assert {REPO / package for package in venvs.PACKAGES} == {package.parent for package in packages}
+
+
+@pytest.mark.parametrize(
+    "settings, accelerator",
+    [
+        ({}, "cpu"),
+        ({"ACCELERATOR": "auto", "COMPOSE_ACCELERATOR": "cpu"}, "cpu"),
+        ({"ACCELERATOR": "auto", "COMPOSE_ACCELERATOR": "cuda"}, "cuda"),
+        ({"COMPOSE_ACCELERATOR": "cuda"}, "cuda"),
+    ],
+)
+def test_the_programs_are_told_the_accelerator_that_was_chosen(
+    home: Home, settings: dict[str, str], accelerator: str
+) -> None:
+    assert HostStack(home, settings)._environment()["ACCELERATOR"] == accelerator
