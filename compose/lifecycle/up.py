@@ -124,7 +124,7 @@ def _say_next(home: Home, settings: Mapping[str, str], seconds: float) -> None:
     line("label", settings.get("PUBLIC_URL") or f"http://{host}:{settings['PORT']}")
     line("dashboard", f"http://{host}:{settings['DASHBOARD_PORT']}")
     line("user", settings["ADMIN_EMAIL"])
-    line("password", f"ADMIN_PASSWORD in {home.env_file}")
+    line("password", f"ADMIN_PASSWORD in {home.env_file}, unless it was changed in Label Studio")
     line(
         "next",
         f"put images into {home.volumes / 'images'}; `make import` makes tasks of them at once",
