@@ -54,11 +54,13 @@ def check_docker(home: Home, settings: dict[str, str], *, built: bool) -> None:
 
 
 def check_host(home: Home, settings: dict[str, str], *, built: bool, running: bool) -> None:
-    """Python, disk, memory, and the ports of all services.
+    """Folder, Python, disk, memory, and the ports of all services.
 
     Raises:
         Failure: the first thing that is missing.
     """
+    for folder in (home.root, home.venvs):
+        check_folder(folder)
     line("python", host_python.find_python())
     needed = RUN_GB if built else HOST_BUILD_GB
     line("disk", disk(home.root, needed, "Free some, or clone the repository onto a larger disk."))
@@ -84,6 +86,17 @@ def compose_version() -> str:
     """Raises Failure when there is no Compose v2, or one that is too old."""
     do = "Install the Compose v2 plugin, or use RUNTIME=host."
     return _version("compose", engine.compose_version(), COMPOSE, do)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises Failure for a name that supervisord would read as two, or not at all."""
+    if odd := re.search(r"""[\s%'"\\]""", str(folder)):
+        raise Failure(
+            f"the folder {folder}",
+            found=f"{odd[0]!r} in its name",
+            needed="no blank, %, quote or backslash, which supervisord can't take",
+            do="Move the checkout (or LABELLOOP_VENVS) to another, or use RUNTIME=docker.",
+        )
 
 
 def check_inner_ports(settings: dict[str, str], *, running: bool) -> None:

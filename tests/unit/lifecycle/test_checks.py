@@ -114,3 +114,16 @@ def test_without_docker_the_inner_ports_must_be_free_too(home: Home, name: str) 
         with pytest.raises(Failure, match=rf"needed a free port for {name}\. `make up {name}=\d+`"):
             checks.check_host(home, settings, built=True, running=False)
         checks.check_host(home, settings, built=True, running=True)
+
+
+@pytest.mark.parametrize("name", ["my pictures", "100%", "it's"])
+def test_without_docker_the_folders_name_must_be_one_that_supervisord_reads(
+    home: Home, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    odd = home.root / name
+    with pytest.raises(Failure, match=rf"the folder {odd}: found .* in its name.*RUNTIME=docker"):
+        checks.check_host(Home(odd), SETTINGS, built=True, running=False)
+    monkeypatch.setenv("LABELLOOP_VENVS", str(odd))
+    with pytest.raises(Failure, match=rf"the folder {odd}"):
+        checks.check_host(home, SETTINGS, built=True, running=False)
+    checks.check_docker(Home(odd), SETTINGS, built=True)
