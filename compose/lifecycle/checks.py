@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import re
 import shutil
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from lifecycle import engine, host_python
 from lifecycle.console import Failure, line
 from lifecycle.home import Home
 from lifecycle.network import free_port, port_is_free
-from lifecycle.settings import dashboard_port, host_memory
+from lifecycle.settings import UNPRIVILEGED_ID, dashboard_port, host_memory
 
 ENGINE = (20, 10)
 COMPOSE = (2, 20)
@@ -20,18 +22,25 @@ BUILD_GB = 20
 RUN_GB = 2
 HOST_BUILD_GB = 10
 MEMORY_GB = 3.5
+PROCESSORS = ("x86_64", "amd64")
+_MOUNTED = ("configs", "compose")
 HOST_PORTS = ("MLBACKEND_PORT", "TRAINER_PORT")
 
 
 def check_docker(home: Home, settings: dict[str, str], *, built: bool) -> None:
-    """Engine, Compose, disk, memory, project name and ports.
+    """Engine, Compose, what builds, processor, folders, disk, memory, project name and ports.
 
     Raises:
         Failure: the first thing that is missing.
     """
     info = engine.engine_info()
     line("engine", engine_version(info))
+    check_users(info)
     line("compose", compose_version())
+    if not built:
+        check_buildx()
+    check_processor(str(info.get("Architecture") or PROCESSORS[0]))
+    check_readable(home, int(settings.get("PUID") or os.geteuid() or UNPRIVILEGED_ID))
     root = Path(str(info.get("DockerRootDir", "/var/lib/docker")))
     line(
         "disk",
@@ -61,6 +70,7 @@ def check_host(home: Home, settings: dict[str, str], *, built: bool, running: bo
     """
     for folder in (home.root, home.venvs):
         check_folder(folder)
+    check_processor(platform.machine())
     line("python", host_python.find_python())
     needed = RUN_GB if built else HOST_BUILD_GB
     line("disk", disk(home.root, needed, "Free some, or clone the repository onto a larger disk."))
@@ -86,6 +96,57 @@ def compose_version() -> str:
     """Raises Failure when there is no Compose v2, or one that is too old."""
     do = "Install the Compose v2 plugin, or use RUNTIME=host."
     return _version("compose", engine.compose_version(), COMPOSE, do)
+
+
+def check_buildx() -> None:
+    """Raises Failure for a client that needs the plugin for building, and lacks it."""
+    if not engine.can_build():
+        raise Failure(
+            "Docker buildx",
+            found="none",
+            needed="the plugin, which Docker 23 and newer build with",
+            do="Install it (docker-buildx-plugin, or docker-buildx), or use RUNTIME=host.",
+        )
+
+
+def check_users(info: dict[str, Any]) -> None:
+    """Raises Failure for an engine whose containers' users are others on this host."""
+    options = " ".join(info.get("SecurityOptions") or ())
+    for option, name in (("name=rootless", "rootless mode"), ("name=userns", "userns-remap")):
+        if option in options:
+            raise Failure(
+                "Docker engine",
+                found=name,
+                needed="containers that run as the user who owns volumes/",
+                do="Use the system's own engine (`docker context ls`), or RUNTIME=host.",
+            )
+
+
+def check_processor(machine: str) -> None:
+    """Raises Failure for one that the locked packages aren't made for."""
+    if machine.lower() not in PROCESSORS:
+        raise Failure(
+            "the processor", found=machine, needed="x86-64", do="Run labelloop on an x86-64 machine."
+        )
+
+
+def check_readable(home: Home, user: int) -> None:
+    """Raises Failure when the containers' user can't read what they have from the checkout."""
+    trees = (path for name in _MOUNTED for path in (home.root / name, *(home.root / name).rglob("*")))
+    for path in (home.volumes / "images", *trees):
+        if path.exists() and "__pycache__" not in path.parts and not _is_readable(path, user):
+            raise Failure(
+                f"{path}",
+                found=f"closed to others (mode {path.stat().st_mode & 0o777:o})",
+                needed=f"readable by user {user}, the containers'",
+                do=f"`chmod -R go+rX {' '.join(_MOUNTED)} volumes/images`.",
+            )
+
+
+def _is_readable(path: Path, user: int) -> bool:
+    status = path.stat()
+    needed = 0o005 if path.is_dir() else 0o004
+    return status.st_uid == user or status.st_mode & needed == needed
 
 
 def check_folder(folder: Path) -> None:

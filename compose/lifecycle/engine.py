@@ -12,6 +12,7 @@ from lifecycle.shell import answer, ask
 
 SERVICES = ("labelstudio", "trainer", "mlbackend")
 PROBE_SECONDS = 10.0
+BUILDX_SINCE = 23
 BUSY_SECONDS = 30.0
 """An engine that builds or starts much may take so long to say who it is."""
 _WITHOUT = "or run without Docker: `make up RUNTIME=host`."
@@ -48,6 +49,15 @@ def engine_version() -> Optional[str]:
 
 def compose_version() -> Optional[str]:
     return answer(["docker", "compose", "version", "--short"], seconds=PROBE_SECONDS) or None
+
+
+def can_build() -> bool:
+    """Whether the client has BuildKit: as its plugin buildx, or, before Docker 23, within itself."""
+    if answer(["docker", "buildx", "version"], seconds=PROBE_SECONDS) is not None:
+        return True
+    client = answer(["docker", "version", "--format", "{{.Client.Version}}"], seconds=PROBE_SECONDS)
+    major = re.match(r"\d+", client or "")
+    return major is not None and int(major[0]) < BUILDX_SINCE
 
 
 def engine_info() -> dict[str, Any]:
