@@ -14,6 +14,7 @@ from typing import Optional
 from lifecycle import env_file, network
 from lifecycle.console import Failure
 from lifecycle.home import Home
+from lifecycle.inputs import inputs_hash
 
 UNPRIVILEGED_ID = 10001
 """Runs the containers when the host's user is root."""
@@ -49,6 +50,8 @@ _NUMBERS = {"SCORE_THRESHOLD": (0.0, 1.0), "GATE_CONFIDENCE": (0.0, 1.0), "IMPOR
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LAST_RUNTIME = "LAST_RUNTIME"
 """Of .env: what RUNTIME=auto came to. An engine that comes, goes or is slow does not move a stack."""
+# What the services' programs read once; see the label labelloop.programs in docker-compose.yml.
+_PROGRAMS = ("configs/gunicorn", "configs/supervisor")
 FROM_ENVIRONMENT = (*_CHOICES, "COMPOSE_PROJECT_NAME")
 _HOST_SETTINGS = (
     *_CHOICES,
@@ -156,7 +159,7 @@ def keep(home: Home, given: Mapping[str, str]) -> list[str]:
 
 
 def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
-    """Generates what .env lacks and brings runtime and accelerator in it up to date; all else in it stays.
+    """Generates what .env lacks and brings the facts of this host in it up to date; all else in it stays.
 
     The host runtime gets ports for the services that Docker doesn't publish.
 
@@ -187,6 +190,7 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
         "COMPOSE_FILE": compose_file,
         "COMPOSE_ACCELERATOR": accelerator,
         LAST_RUNTIME: "host" if host_runtime else "docker",
+        "PROGRAMS_STAMP": inputs_hash(home.root, _PROGRAMS),
     }
     changes.update({name: value for name, value in facts.items() if have.get(name) != value})
     if changes:
