@@ -11,16 +11,15 @@ from lifecycle.console import Failure
 from lifecycle.shell import answer, ask
 
 SERVICES = ("labelstudio", "trainer", "mlbackend")
-PROBE_SECONDS = 10.0
-BUILDX_SINCE = 23
-BUSY_SECONDS = 30.0
+PROBE_SECONDS = 30.0
 """An engine that builds or starts much may take so long to say who it is."""
+BUILDX_SINCE = 23
 _WITHOUT = "or run without Docker: `make up RUNTIME=host`."
 # What docker says, whether there is an engine then, and the way out.
 _REFUSALS = (
+    ("could not start", False, "Install Docker Engine,"),
     ("permission denied", True, "`sudo usermod -aG docker $USER` and log in again,"),
     ("did not answer within", True, "`sudo systemctl restart docker` if it stays so,"),
-    ("could not start", False, "Install Docker Engine,"),
     ("", False, "`sudo systemctl start docker`,"),
 )
 
@@ -36,7 +35,7 @@ class NoEngine(Failure):
 def trouble() -> Optional[NoEngine]:
     """Why no engine answers; None when one does."""
     try:
-        ask(["docker", "version", "--format", "{{.Server.Version}}"], seconds=BUSY_SECONDS)
+        ask(["docker", "version", "--format", "{{.Server.Version}}"], seconds=PROBE_SECONDS)
     except Failure as error:
         return NoEngine(error.text)
     return None

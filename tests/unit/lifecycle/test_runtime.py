@@ -86,7 +86,7 @@ def test_docker_that_is_asked_for_and_not_installed(docker: Docker) -> None:
 
 def test_an_engine_that_hangs_is_there(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
     docker("")
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "PROBE_SECONDS", 0.0)
     with pytest.raises(NoEngine, match="did not answer within 0 s"):
         runtime.choose_runtime({})
 
