@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import shlex
 import shutil
@@ -13,7 +14,7 @@ from lifecycle import engine, host_python
 from lifecycle.console import Failure, line
 from lifecycle.home import Home
 from lifecycle.network import free_port, is_here, port_is_free
-from lifecycle.settings import dashboard_port, host_memory, load
+from lifecycle.settings import dashboard_port, host_memory, load, services_user
 
 ENGINE = (20, 10)
 COMPOSE = (2, 20)
@@ -21,20 +22,29 @@ BUILD_GB = 20
 RUN_GB = 2
 HOST_BUILD_GB = 10
 MEMORY_GB = 3.5
+PROCESSORS = ("x86_64", "amd64")
+_MOUNTED = ("configs", "compose")
 HOST_PORTS = ("MLBACKEND_PORT", "TRAINER_PORT")
 
 
 def check_docker(
     home: Home, settings: dict[str, str], *, built: bool, given: Optional[Mapping[str, str]] = None
 ) -> None:
-    """Engine, Compose, disk, memory, project name and ports. given: what was typed, for the way out.
+    """Engine, Compose, what builds, processor, folders, disk, memory, project name and ports.
+
+    given: what was typed, for the way out.
 
     Raises:
         Failure: the first thing that is missing.
     """
     info = engine.engine_info()
     line("engine", engine_version(info))
+    check_users(info)
     line("compose", compose_version())
+    if not built:
+        check_buildx()
+    check_processor(str(info.get("Architecture") or PROCESSORS[0]))
+    check_readable(home, int(settings.get("PUID") or services_user(home)[0]))
     root = Path(str(info.get("DockerRootDir", "/var/lib/docker")))
     line(
         "disk",
@@ -61,11 +71,14 @@ def check_host(
     running: bool,
     given: Optional[Mapping[str, str]] = None,
 ) -> None:
-    """Python, disk, memory, and the ports of all services. given: what was typed, for the way out.
+    """Folder, Python, disk, memory, and the ports of all services. given: what was typed, for the way out.
 
     Raises:
         Failure: the first thing that is missing.
     """
+    for folder in (home.root, home.venvs):
+        check_folder(folder)
+    check_processor(platform.machine())
     line("python", host_python.find_python())
     needed = RUN_GB if built else HOST_BUILD_GB
     line("disk", disk(home.root, needed, "Free some, or clone the repository onto a larger disk."))
@@ -91,6 +104,68 @@ def compose_version() -> str:
     """Raises Failure when there is no Compose v2, or one that is too old."""
     do = "Install the Compose v2 plugin, or use RUNTIME=host."
     return _version("compose", engine.compose_version(), COMPOSE, do)
+
+
+def check_buildx() -> None:
+    """Raises Failure for a client that needs the plugin for building, and lacks it."""
+    if not engine.can_build():
+        raise Failure(
+            "Docker buildx",
+            found="none",
+            needed="the plugin, which Docker 23 and newer build with",
+            do="Install it (docker-buildx-plugin, or docker-buildx), or use RUNTIME=host.",
+        )
+
+
+def check_users(info: dict[str, Any]) -> None:
+    """Raises Failure for an engine whose containers' users are others on this host."""
+    options = " ".join(info.get("SecurityOptions") or ())
+    for option, name in (("name=rootless", "rootless mode"), ("name=userns", "userns-remap")):
+        if option in options:
+            raise Failure(
+                "Docker engine",
+                found=name,
+                needed="containers that run as the user who owns volumes/",
+                do="Use the system's own engine (`docker context ls`), or RUNTIME=host.",
+            )
+
+
+def check_processor(machine: str) -> None:
+    """Raises Failure for one that the locked packages aren't made for."""
+    if machine.lower() not in PROCESSORS:
+        raise Failure(
+            "the processor", found=machine, needed="x86-64", do="Run labelloop on an x86-64 machine."
+        )
+
+
+def check_readable(home: Home, user: int) -> None:
+    """Raises Failure when the containers' user can't read what they have from the checkout."""
+    trees = (path for name in _MOUNTED for path in (home.root / name, *(home.root / name).rglob("*")))
+    for path in (home.volumes / "images", *trees):
+        if path.exists() and "__pycache__" not in path.parts and not _is_readable(path, user):
+            raise Failure(
+                f"{path}",
+                found=f"closed to others (mode {path.stat().st_mode & 0o777:o})",
+                needed=f"readable by user {user}, the containers'",
+                do=f"`chmod -R go+rX {' '.join(_MOUNTED)} volumes/images`.",
+            )
+
+
+def _is_readable(path: Path, user: int) -> bool:
+    status = path.stat()
+    needed = 0o005 if path.is_dir() else 0o004
+    return status.st_uid == user or status.st_mode & needed == needed
+
+
+def check_folder(folder: Path) -> None:
+    """Raises Failure for a name that supervisord would read as two, or not at all."""
+    if odd := re.search(r"""[\s%'"\\]""", str(folder)):
+        raise Failure(
+            f"the folder {folder}",
+            found=f"{odd[0]!r} in its name",
+            needed="no blank, %, quote or backslash, which supervisord can't take",
+            do="Move the checkout (or LABELLOOP_VENVS) to another, or use RUNTIME=docker.",
+        )
 
 
 def check_inner_ports(settings: dict[str, str], *, running: bool) -> None:

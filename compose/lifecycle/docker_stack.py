@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, Optional
 
 from lifecycle import backup_service, engine
 from lifecycle.console import Board, Failure, note
 from lifecycle.home import Home
-from lifecycle.shell import answer, ask, phrases, run
+from lifecycle.shell import answer, ask, phrases, run, watch
 
 START_SECONDS = 900.0
 FAILING_AFTER = 3
@@ -73,6 +73,13 @@ class DockerStack:
         """Whether there is any container to stop; who can't be asked may have some."""
         return bool(self.states()) or engine.engine_version() is None
 
+    def runs_here(self) -> bool:
+        """Whether a container of this checkout runs."""
+        return any(
+            container["State"]["Running"] and engine.folder_of(container) == str(self._home.root)
+            for container in engine.containers(self._project)
+        )
+
     def stop(self) -> None:
         run(engine.compose("down", "--remove-orphans"), what="stopping the stack", cwd=self._home.root)
 
@@ -111,15 +118,14 @@ class DockerStack:
                 return str(checks[-1].get("Output", "")).strip()[-500:]
         return self.last_words(service).splitlines()[-1]
 
-    def provision(self, seconds: int) -> None:
-        """Runs the provisioner to its end; provisioned.json says what became of it."""
-        subprocess.run(
+    def provision(self, seconds: int, look: Callable[[], None]) -> tuple[int, str]:
+        """Runs the provisioner to its end, with a `look` every second. Returns: exit status, last words."""
+        return watch(
             engine.compose(
                 "exec", "-T", "labelstudio", "python", "-m", "provisioner", "--wait", str(seconds)
             ),
+            look,
             cwd=self._home.root,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
         )
 
     def backup_service(self, arguments: Sequence[str], stdin: bytes = b"") -> str:

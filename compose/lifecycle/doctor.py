@@ -5,25 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
+from typing import Any, Optional
 
 from labelloop.findings import LOGS, OK, PROBLEM, WARNING, Finding, ok, problem, warning
 from lifecycle import checks, engine, host_findings
 from lifecycle import settings as settings_module
 from lifecycle.backup import is_yes
 from lifecycle.console import Failure
-from lifecycle.findings import Check, bounded
+from lifecycle.engine import NoEngine
+from lifecycle.findings import Check, bounded, of_failure
 from lifecycle.home import Home
 from lifecycle.host_stack import HostStack
-from lifecycle.runtime import Stack, docker_stack
+from lifecycle.runtime import Stack, asked_runtime, docker_stack
 
 LOOK_SECONDS = 40.0
 SERVICES_SECONDS = 120.0
 TRAINER_SECONDS = 90.0
 RUNNING = ("healthy", "starting", "unhealthy")
-_START_ENGINE = "Start it, or run without: `make up RUNTIME=host`."
 
 
 def doctor(home: Home, given: Mapping[str, str]) -> None:
@@ -69,7 +69,9 @@ def examine(home: Home) -> Iterator[Finding]:
     yield from bounded("settings", partial(host_findings.settings, home), LOOK_SECONDS)
     info: dict[str, Any] = {}
     yield from bounded("engine", partial(_ask_engine, info), LOOK_SECONDS)
-    runtime = _runtime(home, settings, info)
+    refusal = None if info else engine.trouble()
+    runtime = _runtime(home, settings, refusal)
+    yield from bounded("engine", partial(_engine, settings, info, runtime, refusal), LOOK_SECONDS)
     for name, check in _host_checks(home, settings, info, runtime).items():
         yield from bounded(name, check, LOOK_SECONDS)
     if runtime == "docker" and not info:
@@ -86,7 +88,6 @@ def _host_checks(
     home: Home, settings: dict[str, str], info: dict[str, Any], runtime: str
 ) -> dict[str, Check]:
     return {
-        "engine": partial(_engine, settings, info, runtime),
         "compose": partial(_compose, info, runtime),
         "gpu": partial(host_findings.gpu, settings, info, runtime),
         "disk": partial(host_findings.disk, home, info if runtime == "docker" else {}),
@@ -120,25 +121,23 @@ def _ask_engine(info: dict[str, Any]) -> Iterator[Finding]:
     yield from ()
 
 
-def _runtime(home: Home, settings: Mapping[str, str], info: Mapping[str, Any]) -> str:
+def _runtime(home: Home, settings: Mapping[str, str], refusal: Optional[NoEngine]) -> str:
     """As `runtime.running_stack` chooses, without a word and without asking the engine again."""
-    chosen = settings.get("RUNTIME", "auto")
-    if chosen != "docker" and HostStack(home, settings).is_running():
+    if settings.get("RUNTIME") != "docker" and HostStack(home, settings).is_running():
         return "host"
+    chosen = asked_runtime(settings)
     if chosen in ("docker", "host"):
         return chosen
-    return "docker" if info else "host"
+    return "docker" if refusal is None or refusal.is_there else "host"
 
 
-def _engine(settings: Mapping[str, str], info: dict[str, Any], runtime: str) -> Iterator[Finding]:
-    if runtime == "docker" and info:
-        yield ok("engine", checks.engine_version(info))
-    elif runtime == "docker":
-        text = "no Docker engine answers, and RUNTIME=docker"
-        yield problem("engine", text, _START_ENGINE, "sudo systemctl start docker")
-    elif settings.get("RUNTIME") != "host" and not info and shutil.which("docker"):
-        text = "Docker is installed, but no engine answers; the stack is the host's own"
-        yield warning("engine", text, _START_ENGINE, "sudo systemctl start docker")
+def _engine(
+    settings: Mapping[str, str], info: dict[str, Any], runtime: str, refusal: Optional[NoEngine]
+) -> Iterator[Finding]:
+    if runtime == "docker":
+        yield of_failure("engine", refusal) if refusal else ok("engine", checks.engine_version(info))
+    elif refusal and asked_runtime(settings) == "auto" and shutil.which("docker"):
+        yield replace(of_failure("engine", refusal), level=WARNING)
     else:
         yield ok("engine", "Docker is not used; the stack is the host's own")
 

@@ -7,10 +7,38 @@ import os
 import re
 from typing import Any, Optional
 
-from lifecycle.shell import answer
+from lifecycle.console import Failure
+from lifecycle.shell import answer, ask
 
 SERVICES = ("labelstudio", "trainer", "mlbackend")
-PROBE_SECONDS = 10.0
+PROBE_SECONDS = 30.0
+"""An engine that builds or starts much may take so long to say who it is."""
+BUILDX_SINCE = 23
+_WITHOUT = "or run without Docker: `make up RUNTIME=host`."
+# What docker says, whether there is an engine then, and the way out.
+_REFUSALS = (
+    ("could not start", False, "Install Docker Engine,"),
+    ("permission denied", True, "`sudo usermod -aG docker $USER` and log in again,"),
+    ("did not answer within", True, "`sudo systemctl restart docker` if it stays so,"),
+    ("", False, "`sudo systemctl start docker`,"),
+)
+
+
+class NoEngine(Failure):
+    """No engine answers. is_there: it refuses us or hangs; otherwise there is none, or it is down."""
+
+    def __init__(self, said: str) -> None:
+        self.is_there, do = next((there, do) for words, there, do in _REFUSALS if words in said.lower())
+        super().__init__(f"no Docker engine answers: {said}", do=f"{do} {_WITHOUT}")
+
+
+def trouble() -> Optional[NoEngine]:
+    """Why no engine answers; None when one does."""
+    try:
+        ask(["docker", "version", "--format", "{{.Server.Version}}"], seconds=PROBE_SECONDS)
+    except Failure as error:
+        return NoEngine(error.text)
+    return None
 
 
 def engine_version() -> Optional[str]:
@@ -20,6 +48,15 @@ def engine_version() -> Optional[str]:
 
 def compose_version() -> Optional[str]:
     return answer(["docker", "compose", "version", "--short"], seconds=PROBE_SECONDS) or None
+
+
+def can_build() -> bool:
+    """Whether the client has BuildKit: as its plugin buildx, or, before Docker 23, within itself."""
+    if answer(["docker", "buildx", "version"], seconds=PROBE_SECONDS) is not None:
+        return True
+    client = answer(["docker", "version", "--format", "{{.Client.Version}}"], seconds=PROBE_SECONDS)
+    major = re.match(r"\d+", client or "")
+    return major is not None and int(major[0]) < BUILDX_SINCE
 
 
 def engine_info() -> dict[str, Any]:
@@ -80,8 +117,8 @@ def published_ports(containers: list[dict[str, Any]]) -> set[int]:
     return {int(place["HostPort"]) for places in published for place in places if place["HostPort"]}
 
 
-def proxies() -> dict[str, str]:
-    """The host's proxy settings, for builds, under the names that Docker passes on."""
-    names = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+def build_arguments() -> dict[str, str]:
+    """The host's package index and proxies, for every build: x-build-args of docker-compose.yml."""
+    names = ("PIP_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
     found = {name: os.environ.get(name) or os.environ.get(name.lower()) for name in names}
     return {name: value for name, value in found.items() if value}

@@ -184,6 +184,9 @@ def project(home: Home) -> Iterator[Finding]:
     told = json.loads(home.provisioned.read_text())
     if told.get("problem"):
         yield problem("project", str(told["problem"]), "Check the label config.", "make labels")
+    elif told.get("waiting"):
+        text = f"its setup can't go on: {told['waiting']}"
+        yield problem("project", text, "Mend what it says; then set it up again.", "make up")
     elif not told.get("done"):
         yield warning("project", "its setup has not come to its end", "`make up` goes on with it.", "make up")
     else:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, Optional
 
@@ -18,8 +18,8 @@ from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
 from lifecycle.settings import SECRETS, dashboard_port
-from lifecycle.shell import answer, ask, phrases
-from lifecycle.venvs import PACKAGES
+from lifecycle.shell import answer, ask, phrases, watch
+from lifecycle.venvs import CODE, PACKAGES, stamps
 
 START_SECONDS = 900.0
 STOP_SECONDS = 90.0
@@ -151,14 +151,13 @@ class HostStack:
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)
 
-    def provision(self, seconds: int) -> None:
-        """Runs the provisioner to its end; provisioned.json says what became of it."""
-        subprocess.run(
+    def provision(self, seconds: int, look: Callable[[], None]) -> tuple[int, str]:
+        """Runs the provisioner to its end, with a `look` every second. Returns: exit status, last words."""
+        return watch(
             [str(self._home.venvs / "labelstudio/bin/python"), "-m", "provisioner", "--wait", str(seconds)],
+            look,
             cwd=self._home.root,
             env=self._environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
         )
 
     def backup_service(self, arguments: Sequence[str], stdin: bytes = b"") -> str:
@@ -297,6 +296,8 @@ class HostStack:
             **open_to_see,
             "SECRETS_DIR": str(home.secrets),
             "LABELLOOP_HOME": str(home.root),
+            # What the environment is made for; the operator's word may be auto, or missing.
+            "ACCELERATOR": settings.get("COMPOSE_ACCELERATOR", "cpu"),
             "LABELSTUDIO_BIN": str(home.venvs / "labelstudio" / "bin"),
             "ML_BIN": str(home.venvs / "ml" / "bin"),
             "PYTHONPATH": os.pathsep.join(str(home.root / package) for package in (*PACKAGES, "compose")),
@@ -335,14 +336,9 @@ class HostStack:
 
     def _fingerprint(self) -> str:
         """Changes when a restart is needed."""
-        code = [
-            "configs/supervisor",
-            "configs/gunicorn",
-            *(f"{package}/{package.rsplit('/', 1)[1]}" for package in PACKAGES),
-        ]
-        return inputs_hash(
-            self._home.root, code, *(f"{name}={value}" for name, value in sorted(self._settings.items()))
-        )
+        code = ("configs/supervisor", "configs/gunicorn", "compose/lifecycle", *CODE)
+        settings = (f"{name}={value}" for name, value in sorted(self._settings.items()))
+        return inputs_hash(self._home.root, code, stamps(self._home), *settings)
 
 
 def _keep_small(log: Path) -> None:

@@ -40,11 +40,12 @@ def build_images(home: Home, accelerator: str, arch: Optional[str]) -> None:
             line(service, "unchanged")
     if "base" in stale:
         wheels = home.root / "images" / "base" / "wheels"
-        _place(wheel.docker_wheel(home, python_image.NAME, accelerator, arch, engine.proxies()), wheels)
+        arguments = engine.build_arguments()
+        _place(wheel.docker_wheel(home, python_image.NAME, accelerator, arch, arguments), wheels)
     for service in stale:
         line(service, "building")
         started = time.monotonic()
-        environment = {f"{service.upper()}_INPUTS": hashes[service], **engine.proxies()}
+        environment = {f"{service.upper()}_INPUTS": hashes[service], **engine.build_arguments()}
         run(
             engine.compose("--profile", "build", "build", service),
             cwd=home.root,

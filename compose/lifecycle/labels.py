@@ -15,6 +15,7 @@ from labelloop.label_check import check
 from labelloop.labels import LabelConfig, LabelMap, parse_label_config
 from lifecycle import settings as settings_module
 from lifecycle.console import Failure, heading, line, note
+from lifecycle.engine import NoEngine
 from lifecycle.home import Home
 from lifecycle.runtime import running_stack
 
@@ -180,7 +181,10 @@ def _orphans(home: Home, settings: Mapping[str, str], text: str, name: str) -> N
     """What is annotated already and would lose its label; asked of the stack, when it runs."""
     if not home.provisioned.exists():
         return
-    found = running_stack(home, settings).orphans(text)
+    try:
+        found = running_stack(home, settings).orphans(text)
+    except NoEngine:
+        found = None
     if found is None:
         line("annotations", "not looked at: Label Studio isn't running, or does not answer")
     elif found:

@@ -10,22 +10,51 @@ from lifecycle.console import Failure, line
 from lifecycle.docker_stack import DockerStack
 from lifecycle.home import Home
 from lifecycle.host_stack import HostStack
+from lifecycle.settings import LAST_RUNTIME
 
 Stack = Union[DockerStack, HostStack]
 
 
 def choose_runtime(settings: Mapping[str, str]) -> str:
-    """`docker` or `host`: RUNTIME if it names one, else Docker when an engine answers. A fallback is said."""
-    chosen = settings.get("RUNTIME", "auto")
-    if chosen in ("docker", "host"):
+    """`docker`, whose engine answers, or `host`: see `asked_runtime`, else Docker when there is an engine.
+
+    Raises:
+        NoEngine: it has to be Docker, or an engine is there but refuses us.
+    """
+    chosen = asked_runtime(settings)
+    if chosen == "host":
         return chosen
-    if engine.engine_version():
+    trouble = engine.trouble()
+    if trouble is None:
         return "docker"
+    if chosen == "docker" or trouble.is_there:
+        raise trouble
     line(
         "runtime",
         "no Docker engine answers: running on the host itself (RUNTIME=docker insists on Docker)",
     )
     return "host"
+
+
+def asked_runtime(settings: Mapping[str, str]) -> str:
+    """RUNTIME if it names one, else what the stack ran on last; `auto` where it never ran."""
+    chosen = settings.get("RUNTIME", "auto")
+    return chosen if chosen != "auto" else settings.get(LAST_RUNTIME, "auto")
+
+
+def check_alone(home: Home, settings: Mapping[str, str], runtime: str) -> None:
+    """Raises Failure while this checkout's stack runs on the other runtime: both keep state in volumes/."""
+    if runtime == "host":
+        other, runs = "docker", docker_stack(home, settings).runs_here()
+    else:
+        other, runs = "host", HostStack(home, settings).is_there()
+    if runs:
+        raise Failure(
+            "the runtime",
+            found=f"this checkout's stack running on {other}",
+            needed=f"none, to start one on {runtime}",
+            do=f"Stop it, `make down RUNTIME={other}`, or stay with it, `make up RUNTIME={other}`.",
+        )
 
 
 def choose_accelerator(settings: Mapping[str, str], runtime: str) -> str:
@@ -59,7 +88,11 @@ def choose_architecture(settings: Mapping[str, str], accelerator: str) -> Option
 
 
 def running_stack(home: Home, settings: Mapping[str, str]) -> Stack:
-    """The stack to speak to: the host's if it runs, else the chosen runtime's."""
+    """The stack to speak to: the host's if it runs, else the chosen runtime's.
+
+    Raises:
+        NoEngine: it is Docker's, and can't be asked.
+    """
     host = HostStack(home, settings)
     if settings.get("RUNTIME") != "docker" and host.is_running():
         return host

@@ -15,6 +15,7 @@ from typing import Optional
 from lifecycle import env_file, network
 from lifecycle.console import Failure
 from lifecycle.home import Home
+from lifecycle.inputs import inputs_hash
 
 UNPRIVILEGED_ID = 10001
 """Runs the containers of a checkout of root's."""
@@ -63,6 +64,10 @@ _PATTERNS = {
     ),
 }
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LAST_RUNTIME = "LAST_RUNTIME"
+"""Of .env: what RUNTIME=auto came to. An engine that comes, goes or is slow does not move a stack."""
+# What the services' programs read once; see the label labelloop.programs in docker-compose.yml.
+_PROGRAMS = ("configs/gunicorn", "configs/supervisor")
 FROM_ENVIRONMENT = (*_CHOICES, "COMPOSE_PROJECT_NAME")
 _HOST_SETTINGS = (
     *_CHOICES,
@@ -80,6 +85,7 @@ _FOR_COMPOSE = (
     "PUID",
     "PGID",
     "SECRETS_STAMP",
+    "PROGRAMS_STAMP",
     "BASE_INPUTS",
     "LABELSTUDIO_INPUTS",
     "MLBACKEND_INPUTS",
@@ -210,14 +216,14 @@ def keep(home: Home, given: Mapping[str, str]) -> list[str]:
 
 
 def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
-    """Generates what .env lacks and brings the accelerator in it up to date; all else in it stays.
+    """Generates what .env lacks and brings the facts of this host in it up to date; all else in it stays.
 
     The host runtime gets ports for the services that Docker doesn't publish.
 
     Returns: the names that were written.
     """
     have = env_file.read(home.env_file)
-    uid, gid = _services_user(home)
+    uid, gid = services_user(home)
     defaults: dict[str, Callable[[], str]] = {
         "COMPOSE_PROJECT_NAME": lambda: os.environ.get("COMPOSE_PROJECT_NAME") or "labelloop",
         "BIND": lambda: "127.0.0.1",
@@ -237,7 +243,12 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
         defaults["TRAINER_PORT"] = lambda: str(network.free_port(9191))
     changes = {name: make() for name, make in defaults.items() if not have.get(name)}
     compose_file = "docker-compose.yml:compose/gpu.yml" if accelerator == "cuda" else "docker-compose.yml"
-    facts = {"COMPOSE_FILE": compose_file, "COMPOSE_ACCELERATOR": accelerator}
+    facts = {
+        "COMPOSE_FILE": compose_file,
+        "COMPOSE_ACCELERATOR": accelerator,
+        LAST_RUNTIME: "host" if host_runtime else "docker",
+        "PROGRAMS_STAMP": inputs_hash(home.root, _PROGRAMS),
+    }
     changes.update({name: value for name, value in facts.items() if have.get(name) != value})
     if changes:
         env_file.update(home.env_file, changes, header=ENV_HEADER, mode=0o600)
@@ -252,7 +263,7 @@ def browser_url(settings: Mapping[str, str], port: str) -> str:
     return f"http://{host}:{settings[port]}"
 
 
-def _services_user(home: Home) -> tuple[int, int]:
+def services_user(home: Home) -> tuple[int, int]:
     """Our own user and group; for root the checkout's owner's, so that `sudo make up` shuts nobody out."""
     if os.geteuid() != 0:
         return os.geteuid(), os.getegid()

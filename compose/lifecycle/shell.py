@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -54,7 +55,13 @@ def phrases(
     return [str(phrase) for phrase in found] if isinstance(found, list) else None
 
 
-def ask(command: Sequence[str], *, cwd: Path, seconds: float, env: Optional[Mapping[str, str]] = None) -> str:
+def ask(
+    command: Sequence[str],
+    *,
+    seconds: float,
+    cwd: Optional[Path] = None,
+    env: Optional[Mapping[str, str]] = None,
+) -> str:
     """What `command` prints.
 
     Raises:
@@ -80,6 +87,29 @@ def ask(command: Sequence[str], *, cwd: Path, seconds: float, env: Optional[Mapp
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise Failure(f"{words} ended with {done.returncode}: {''.join(last)}")
     return done.stdout
+
+
+def watch(
+    command: Sequence[str],
+    look: Callable[[], None],
+    *,
+    cwd: Path,
+    env: Optional[Mapping[str, str]] = None,
+    every: float = 1,
+) -> tuple[int, str]:
+    """Runs `command` to its end, with a `look` every so many seconds. Returns: exit status, last line."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+        running = subprocess.Popen(
+            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
+        )
+        while True:
+            try:
+                status = running.wait(every)
+                break
+            except subprocess.TimeoutExpired:
+                look()
+        said.seek(0)
+        return status, "".join(said.read().strip().splitlines()[-1:])
 
 
 def run(

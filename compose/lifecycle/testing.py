@@ -16,13 +16,7 @@ from lifecycle.shell import run
 
 # In the order of cost: what is cheap fails first.
 _SUITES = ("tests/unit", "tests/contract", "tests/integration", "tests/faults", "tests/e2e")
-_CODE = (
-    "compose/lifecycle",
-    "images/base/labelloop",
-    "images/labelstudio/provisioner",
-    "images/mlbackend/mlbackend",
-    "images/trainer/trainer",
-)
+_CODE = ("compose/lifecycle", *venvs.CODE)
 _RUFF = ("compose", "configs", "images", "tests")
 
 

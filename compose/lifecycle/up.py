@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from lifecycle import checks, images, secret_files, venvs, version, volumes
 from lifecycle import settings as settings_module
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.home import Home
 from lifecycle.host_stack import HostStack
-from lifecycle.runtime import Stack, choose_accelerator, choose_architecture, choose_runtime, docker_stack
+from lifecycle.runtime import (
+    Stack,
+    check_alone,
+    choose_accelerator,
+    choose_architecture,
+    choose_runtime,
+    docker_stack,
+)
 from lifecycle.settings import browser_url
 from lifecycle.swap import undo_interrupted
 
@@ -55,6 +63,7 @@ def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str
 
     heading("Checks. Nothing is changed yet.")
     runtime = choose_runtime(settings)
+    check_alone(home, settings, runtime)
     accelerator = choose_accelerator(settings, runtime)
     arch = choose_architecture(settings, accelerator)
     if runtime == "docker":
@@ -87,18 +96,33 @@ def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str
 
 def _provision(home: Home, stack: Stack) -> None:
     """Project, labels, storage and backend; changes nothing where they are as the settings say."""
-    stack.provision(PROVISION_SECONDS)
-    state = json.loads(home.provisioned.read_text()) if home.provisioned.exists() else {}
+    told = [""]
+
+    def say_waiting() -> None:
+        waiting = str(_provisioned(home).get("waiting") or "")
+        if waiting not in told:
+            told.append(waiting)
+            note(f"waiting: {waiting}")
+
+    status, words = stack.provision(PROVISION_SECONDS, say_waiting)
+    state = _provisioned(home)
     if state.get("problem"):
         raise Failure(
             str(state["problem"]),
             do="The stack runs with the labels it had; `make up` again after the change.",
         )
-    if not state.get("done"):
+    if status != 0 or not state.get("done"):
+        why = words.removeprefix("not provisioned: ") or f"the provisioner ended with {status}"
         raise Failure(
-            f"Label Studio's project was not set up in {PROVISION_SECONDS} s", do="`make logs` says why."
+            f"Label Studio's project is not set up: {why}",
+            do="`make logs` says more; `make up` tries again.",
         )
     note(f"project {state.get('project')}: labels, image storage and ML backend are connected")
+
+
+def _provisioned(home: Home) -> dict[str, Any]:
+    """What the provisioner says of itself."""
+    return dict(json.loads(home.provisioned.read_text())) if home.provisioned.exists() else {}
 
 
 def _say_next(home: Home, settings: Mapping[str, str], seconds: float) -> None:
@@ -106,7 +130,7 @@ def _say_next(home: Home, settings: Mapping[str, str], seconds: float) -> None:
     line("label", settings.get("PUBLIC_URL") or browser_url(settings, "PORT"))
     line("dashboard", browser_url(settings, "DASHBOARD_PORT"))
     line("user", settings["ADMIN_EMAIL"])
-    line("password", f"ADMIN_PASSWORD in {home.env_file}")
+    line("password", f"ADMIN_PASSWORD in {home.env_file}, unless it was changed in Label Studio")
     line(
         "next",
         f"put images into {home.volumes / 'images'}; `make import` makes tasks of them at once",

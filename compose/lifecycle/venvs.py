@@ -25,12 +25,24 @@ _ML_PACKAGES = ("images/base", "images/mlbackend", "images/trainer")
 _LABELSTUDIO_LOCKS = ("images/labelstudio/requirements.lock",)
 _LABELSTUDIO_PACKAGES = ("images/base", "images/labelstudio")
 PACKAGES = (*_ML_PACKAGES, "images/labelstudio")
+CODE = (
+    "images/base/labelloop",
+    "images/labelstudio/provisioner",
+    "images/mlbackend/mlbackend",
+    "images/trainer/trainer",
+)
+"""What the packages' programs are made of."""
 TEST_LOCK = "tests/requirements.lock"
 _MARKER = ".labelloop-inputs"
 
 
 def are_there(home: Home) -> bool:
     return all(_text(home.venvs / name / _MARKER) for name in ("labelstudio", "ml"))
+
+
+def stamps(home: Home) -> str:
+    """Changes when either environment is made anew."""
+    return " ".join(_text(home.venvs / name / _MARKER) for name in ("labelstudio", "ml"))
 
 
 def ensure_labelstudio(home: Home) -> Path:

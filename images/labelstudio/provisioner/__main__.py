@@ -3,7 +3,7 @@
     python -m provisioner [--wait SECONDS]
 
 Exit status: 0 done; 1 given up after SECONDS; 3 done, but the label config was refused and the project keeps
-its labels.
+its labels; 4 Label Studio refuses the token, which no waiting changes.
 """
 
 import argparse
@@ -26,13 +26,19 @@ from provisioner.state import State, StateFile
 
 log = logging.getLogger("provisioner")
 
+STATE = "provisioned.json"
 RETRY_S = 2.0
 REPEAT_MESSAGE_S = 30.0
-GIVEN_UP, REFUSED = 1, 3
+GIVEN_UP, REFUSED, TOKEN_REFUSED = 1, 3, 4
+UNAUTHORIZED = 401
 
 
 class GivenUp(RuntimeError):
     """The time was over; the message is the last reason."""
+
+
+class TokenRefused(RuntimeError):
+    """The account has another token than API_TOKEN: Label Studio sets ours at its start alone."""
 
 
 def main() -> None:
@@ -51,6 +57,9 @@ def main() -> None:
     except (GivenUp, MissingSecret) as error:
         print(f"not provisioned: {error}", file=sys.stderr)
         sys.exit(GIVEN_UP)
+    except TokenRefused as error:
+        print(f"not provisioned: {error}", file=sys.stderr)
+        sys.exit(TOKEN_REFUSED)
     if state.problem:
         print(state.problem, file=sys.stderr)
         sys.exit(REFUSED)
@@ -64,8 +73,9 @@ def provision_until_done(settings: Settings, deadline: float) -> State:
 
     Raises:
         GivenUp: the deadline (of time.monotonic) has passed.
+        TokenRefused: Label Studio does not take API_TOKEN.
     """
-    file = StateFile(settings.labelstudio_dir / "provisioned.json")
+    file = StateFile(settings.labelstudio_dir / STATE)
     said, said_at = "", 0.0
     while True:
         try:
@@ -75,6 +85,14 @@ def provision_until_done(settings: Settings, deadline: float) -> State:
             file.update(problem=reason, done=False)
         except (StudioError, BackendNotReady) as error:
             reason = str(error)
+            if isinstance(error, StudioError) and error.status == UNAUTHORIZED:
+                reason = f"API_TOKEN was reset in Label Studio, `make restart` sets it again: {reason}"
+                file.update(waiting=reason, done=False)
+                raise TokenRefused(reason) from error
+            file.update(waiting=reason, done=False)
+        except Exception as error:
+            file.update(waiting=f"{type(error).__name__}: {error}", done=False)
+            raise
         if time.monotonic() + RETRY_S > deadline:
             raise GivenUp(reason)
         if reason != said or time.monotonic() - said_at > REPEAT_MESSAGE_S:
@@ -88,7 +106,7 @@ def only_one(lock: Path, deadline: float) -> Iterator[None]:
     """Waits for another provisioner to finish; the kernel lets go of a killed one's lock.
 
     Raises:
-        GivenUp: the deadline (of time.monotonic) has passed.
+        GivenUp: the deadline (of time.monotonic) has passed; what the other one waits for is the reason.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as handle:
@@ -98,7 +116,8 @@ def only_one(lock: Path, deadline: float) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise GivenUp(f"another provisioner is still at work (lock {lock})") from None
+                    waiting = StateFile(lock.with_name(STATE)).state.waiting
+                    raise GivenUp(waiting or f"another provisioner is still at work ({lock})") from None
                 time.sleep(0.2)
         yield
 

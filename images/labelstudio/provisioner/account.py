@@ -1,9 +1,13 @@
-"""The appliance's user: its address, password and API token follow the environment."""
+"""The appliance's user: its API token is the environment's; address and password follow its changes.
+
+What a person changes in Label Studio stays until then.
+"""
 
 import logging
 from typing import Any
 
 from labelloop.settings import Settings
+from provisioner import applied
 
 log = logging.getLogger(__name__)
 
@@ -32,28 +36,29 @@ def ensure_account(settings: Settings) -> None:
 
 
 def _ensure_user(email: str, password: str) -> Any:
+    from django.contrib.auth.hashers import check_password, make_password
     from organizations.models import Organization
     from users.models import User
 
     organisation = Organization.objects.order_by("pk").first()
     user = organisation.created_by if organisation else None
-    named_so = User.objects.filter(email=email).first()
     if user is None:
-        user = named_so or User.objects.create_user(
+        user = User.objects.filter(email=email).first() or User.objects.create_user(
             email=email, password=password, username=email.partition("@")[0]
         )
-    elif named_so is not None and named_so != user:
-        raise AccountError(
-            f"ADMIN_EMAIL={email} is the address of another user of this Label Studio (id {named_so.pk}); "
-            f"choose another in .env, or change that user's at /admin/users/user/{named_so.pk}/change/"
-        )
+    before = applied.read()
     changed = []
-    if user.email != email:
-        user.email = email
-        changed.append("email")
-    if not user.check_password(password):
-        user.set_password(password)
-        changed.append("password")
+    if before.get("email") != email:
+        _check_is_free(email, user)
+        applied.write({"email": email})
+        if user.email != email:
+            user.email = email
+            changed.append("email")
+    if not check_password(password, before.get("password", "")):
+        applied.write({"password": make_password(password)})
+        if not user.check_password(password):
+            user.set_password(password)
+            changed.append("password")
     for flag in ("is_active", "is_staff", "is_superuser"):
         if not getattr(user, flag):
             setattr(user, flag, True)
@@ -62,6 +67,17 @@ def _ensure_user(email: str, password: str) -> Any:
         user.save()
         log.info("user %s: set %s", email, ", ".join(changed))
     return user
+
+
+def _check_is_free(email: str, user: Any) -> None:
+    from users.models import User
+
+    named_so = User.objects.filter(email=email).exclude(pk=user.pk).first()
+    if named_so is not None:
+        raise AccountError(
+            f"ADMIN_EMAIL={email} is the address of another user of this Label Studio (id {named_so.pk}); "
+            f"choose another in .env, or change that user's at /admin/users/user/{named_so.pk}/change/"
+        )
 
 
 def _ensure_organisation(user: Any) -> None:

@@ -42,9 +42,8 @@ def check(url: str, folder: Path, template: Path) -> None:
             project is None
             or not database.execute("SELECT 1 FROM project WHERE id = ?", (project,)).fetchone()
         ):
-            raise Unhealthy(
-                f"the project is not provisioned yet: {state.get('problem') or 'the provisioner is at work'}"
-            )
+            why = state.get("problem") or state.get("waiting") or "the provisioner is at work"
+            raise Unhealthy(f"the project is not provisioned yet: {why}")
 
 
 def _check_answer(url: str) -> None:

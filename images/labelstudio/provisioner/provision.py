@@ -36,5 +36,5 @@ def provision(settings: Settings, file: StateFile) -> State:
         file.update(problem=str(error))
     ensure_storage(studio, settings, project["id"], file)
     ensure_backend(studio, settings, project["id"], file)
-    file.update(done=True)
+    file.update(waiting=None, done=True)
     return file.state

@@ -16,6 +16,7 @@ class State:
     label_config_sha256: of the file that the project's labels were last taken from.
     creating: the path of a request that may still be at work; see `creation.Creator`.
     problem: why the label config of the project is not that of LABEL_CONFIG.
+    waiting: why it is not done, in the words of the last attempt.
     """
 
     project: int | None = None
@@ -25,6 +26,7 @@ class State:
     backend: int | None = None
     creating: str | None = None
     problem: str | None = None
+    waiting: str | None = None
     done: bool = False
 
 

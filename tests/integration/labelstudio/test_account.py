@@ -1,10 +1,10 @@
-"""The admin's address, password and token follow the environment."""
+"""The admin's token follows the environment, address and password its changes."""
 
 from collections.abc import Callable
 
 import requests
 from integration.labelstudio.test_pages import sign_in
-from integration.support.labelstudio import LabelStudio
+from integration.support.labelstudio import EMAIL, LabelStudio
 
 NEW_TOKEN = "fedcba9876543210fedcba9876543210fedcba98"
 
@@ -38,3 +38,45 @@ def test_without_its_secrets_label_studio_does_not_start(fresh: Callable[[], Lab
     del label_studio.environment["SECRET_KEY"]
     refused = label_studio.run("provisioner.serve", timeout=120)
     assert refused.returncode != 0 and "SECRET_KEY is not set" in refused.stderr
+
+
+CHANGED_BY_A_PERSON = """
+import os
+from labelloop.settings import Settings
+from provisioner import account, database, django_app, template
+
+database.copy_template(Settings().labelstudio_dir / "label_studio.sqlite3", template.template_path())
+django_app.setup()
+from users.models import User
+
+
+def start(**changed):
+    os.environ.update(changed)
+    account.ensure_account(Settings())
+    user = User.objects.get()
+    passwords = ("correct horse 1", "a person's own", "another horse 2")
+    print(user.email, *(word for word in passwords if user.check_password(word)), sep="|")
+
+
+start()
+user = User.objects.get()
+user.email = "me@example.org"
+user.set_password("a person's own")
+user.save()
+start()
+start(API_TOKEN="f" * 40)
+start(ADMIN_PASSWORD="another horse 2")
+start(ADMIN_EMAIL="boss@example.org")
+"""
+
+
+def test_what_a_person_changed_in_label_studio_stays_until_the_environment_changes(
+    fresh: Callable[[], LabelStudio],
+) -> None:
+    assert fresh().run_program(CHANGED_BY_A_PERSON).splitlines() == [
+        f"{EMAIL}|correct horse 1",
+        "me@example.org|a person's own",
+        "me@example.org|a person's own",
+        "me@example.org|another horse 2",
+        "boss@example.org|another horse 2",
+    ]

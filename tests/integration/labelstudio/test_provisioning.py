@@ -205,6 +205,10 @@ def test_without_a_backend_the_provisioner_says_what_it_waits_for(provisioned: L
         provisioned.environment["MLBACKEND_URL"] = provisioned.studio.backends(1)[0]["url"]
     assert given_up.returncode == 1 and "http://127.0.0.1:9/health does not answer" in given_up.stderr
     assert provisioned.run("provisioner.health").returncode == 0
+    waiting = state(provisioned)
+    assert not waiting["done"] and "http://127.0.0.1:9/health" in waiting["waiting"]
+    assert provisioned.provision().returncode == 0
+    assert state(provisioned)["done"] and state(provisioned)["waiting"] is None
 
 
 def test_one_provisioner_at_a_time(provisioned: LabelStudio) -> None:

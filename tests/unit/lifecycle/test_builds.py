@@ -96,3 +96,36 @@ def test_a_wheel_is_compiled_once_and_a_failed_compilation_leaves_nothing(
     for _ in range(2):
         assert wheel.cached("key", compile_into) == tmp_path / "wheels" / "key" / "mmcv_full-1.7.2.whl"
     assert len(calls) == 1
+
+
+def test_every_build_gets_the_package_index_and_the_proxies(
+    sources: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiler's too, which is the first; else it would share no layer with the rest."""
+    for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    given = {"PIP_INDEX_URL": "https://mirror/simple", "HTTP_PROXY": "http://proxy:3128"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LABELLOOP_CACHE", str(sources.root / "cache"))
+    for name in ("mmcv.lock", "requirements.lock", "build-mmcv-wheel.sh"):
+        shutil.copy(REPO / "images/base" / name, sources.root / "images/base")
+    compiled: list[str] = []
+    environments: list[dict[str, str]] = []
+
+    def compile_wheel(command: list[str], **options: object) -> None:
+        compiled.extend(command)
+        [target] = [word for word in command if word.startswith("type=local,dest=")]
+        Path(target.partition("dest=")[2], "mmcv_full-1.7.2.whl").write_text("wheel")
+
+    monkeypatch.setattr(wheel, "run", compile_wheel)
+    monkeypatch.setattr(wheel, "answer", lambda command, seconds: "cp311 glibc2.36 x86_64")
+    monkeypatch.setattr(images, "run", lambda command, env, **options: environments.append(env))
+    monkeypatch.setattr(images, "answer", lambda command: None)
+    monkeypatch.setattr(images.python_image, "ensure_python_image", lambda: None)
+    images.build_images(sources, "cpu", None)
+    assert {f"{name}={value}" for name, value in given.items()} <= set(compiled)
+    assert len(environments) == 4 and all(given.items() <= each.items() for each in environments)
+    compose = (REPO / "docker-compose.yml").read_text().partition("x-build-args: &build-args\n")[2]
+    told = compose.partition("\n\n")[0].split()
+    assert told == ["PIP_INDEX_URL:", "HTTP_PROXY:", "HTTPS_PROXY:", "NO_PROXY:"]

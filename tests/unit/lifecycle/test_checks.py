@@ -1,3 +1,4 @@
+import os
 import socket
 from collections import namedtuple
 from pathlib import Path
@@ -18,6 +19,7 @@ def good_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine, room and memory; each test takes one thing away."""
     pretend_engine(monkeypatch)
     monkeypatch.setattr(engine, "compose_version", lambda: "2.26.1-4")
+    monkeypatch.setattr(engine, "can_build", lambda: True)
     monkeypatch.setattr(engine, "containers", lambda project: [])
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda path: Usage(0, 0, 100e9))
 
@@ -146,3 +148,76 @@ def test_without_docker_the_inner_ports_must_be_free_too(home: Home, name: str) 
         with pytest.raises(Failure, match=rf"needed a free port for {name}\. `make up {name}=\d+`"):
             checks.check_host(home, settings, built=True, running=False)
         checks.check_host(home, settings, built=True, running=True)
+
+
+@pytest.mark.parametrize("name", ["my pictures", "100%", "it's"])
+def test_without_docker_the_folders_name_must_be_one_that_supervisord_reads(
+    home: Home, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    odd = home.root / name
+    odd.mkdir()
+    with pytest.raises(Failure, match=rf"the folder {odd}: found .* in its name.*RUNTIME=docker"):
+        checks.check_host(Home(odd), SETTINGS, built=True, running=False)
+    monkeypatch.setenv("LABELLOOP_VENVS", str(odd))
+    with pytest.raises(Failure, match=rf"the folder {odd}"):
+        checks.check_host(home, SETTINGS, built=True, running=False)
+    checks.check_docker(Home(odd), SETTINGS, built=True)
+
+
+@pytest.mark.parametrize(
+    "info, why",
+    [
+        ({"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"]}, "found rootless mode"),
+        ({"SecurityOptions": ["name=userns"]}, "found userns-remap"),
+        ({"Architecture": "aarch64"}, "the processor: found aarch64, needed x86-64"),
+    ],
+)
+def test_an_engine_that_the_stack_does_not_run_on(
+    home: Home, monkeypatch: pytest.MonkeyPatch, info: dict[str, Any], why: str
+) -> None:
+    pretend_engine(monkeypatch, SecurityOptions=["name=seccomp,profile=builtin"], Architecture="x86_64")
+    checks.check_docker(home, SETTINGS, built=True)
+    pretend_engine(monkeypatch, **info)
+    with pytest.raises(Failure, match=why):
+        checks.check_docker(home, SETTINGS, built=True)
+
+
+def test_without_docker_the_processor_must_be_the_right_one_too(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks.platform, "machine", lambda: "aarch64")
+    with pytest.raises(Failure, match="found aarch64"):
+        checks.check_host(home, SETTINGS, built=True, running=False)
+
+
+@pytest.mark.parametrize(
+    "client, buildx, can", [("20.10.24", "", True), ("23.0.1", "", False), ("28.2.2", "v0.13", True)]
+)
+def test_a_docker_that_lacks_buildx_can_not_build(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: str, buildx: str, can: bool
+) -> None:
+    monkeypatch.undo()
+    program = tmp_path / "docker"
+    program.write_text(f'#!/bin/sh\n[ "$1" = version ] && echo {client} || [ "{buildx}" ]\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert engine.can_build() == can
+
+
+def test_buildx_is_needed_where_something_is_built(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "can_build", lambda: False)
+    checks.check_docker(home, SETTINGS, built=True)
+    with pytest.raises(Failure, match="Docker buildx: found none"):
+        checks.check_docker(home, SETTINGS, built=False)
+
+
+@pytest.mark.parametrize("name, mode", [("configs/labels", 0o750), ("configs/loop.env", 0o600)])
+def test_a_clone_that_is_closed_to_the_containers_user(home: Home, name: str, mode: int) -> None:
+    """As a clone under umask 027 or 077 is, when root made it."""
+    (home.root / "compose" / "lifecycle" / "__pycache__").mkdir(parents=True, mode=0o700)
+    another = SETTINGS | {"PUID": str(os.geteuid() + 1)}
+    checks.check_docker(home, another, built=True)
+    (home.root / name).chmod(mode)
+    with pytest.raises(Failure, match=rf"{name}: found closed to others \(mode {mode:o}\).*chmod -R go\+rX"):
+        checks.check_docker(home, another, built=True)
+    checks.check_docker(home, SETTINGS | {"PUID": str(os.geteuid())}, built=True)

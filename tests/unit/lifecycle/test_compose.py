@@ -92,6 +92,21 @@ def test_no_secret_is_in_what_compose_makes_of_the_files(home: Home) -> None:
     assert written[secret_files.STAMP] in text
 
 
+def test_a_service_is_made_anew_when_the_configuration_of_its_programs_has_changed(home: Home) -> None:
+    def labels() -> set[str]:
+        services = config(home)["services"]
+        return {services[name]["labels"]["labelloop.programs"] for name in engine.SERVICES}
+
+    first = labels()
+    for name in ("configs/gunicorn/mlbackend.py", "configs/supervisor/trainer.conf"):
+        (home.root / name).parent.mkdir()
+        (home.root / name).write_text("changed")
+        second = labels()
+        assert len(second) == 1 and second != first and "" not in second
+        first = second
+    assert labels() == first
+
+
 def test_the_operators_settings_win_over_the_shipped_ones(home: Home) -> None:
     environment = config(home)["services"]["trainer"]["environment"]
     assert (environment["DETECTOR"], environment["RETRAIN_EVERY"]) == ("yolox_s", "50")

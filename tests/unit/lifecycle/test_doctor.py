@@ -62,6 +62,8 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> type[Stack]:
 @pytest.fixture(autouse=True)
 def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "engine_info", dict)
+    refusal = engine.NoEngine("Cannot connect to the Docker daemon. Is the docker daemon running?")
+    monkeypatch.setattr(engine, "trouble", lambda: refusal)
     monkeypatch.setattr(engine, "gpu_architecture", lambda: None)
     monkeypatch.setattr(engine, "containers", lambda project: [])
     monkeypatch.setattr(shutil, "which", lambda name: None)
@@ -169,6 +171,22 @@ def test_docker_that_does_not_answer(look: Look, monkeypatch: pytest.MonkeyPatch
     assert bad(look())["engine"].level == "warning"
 
 
+def test_docker_that_this_user_may_not_ask(
+    look: Look, monkeypatch: pytest.MonkeyPatch, stack: type[Stack]
+) -> None:
+    stack.now.clear()
+    monkeypatch.setattr(engine, "trouble", lambda: engine.NoEngine("permission denied on the socket"))
+    found = bad(look())["engine"]
+    assert found.level == "problem" and found.command == "sudo usermod -aG docker $USER"
+
+
+def test_docker_that_is_down_under_a_stack_of_its_own(good: Home, look: Look, stack: type[Stack]) -> None:
+    stack.now.clear()
+    env_file.update(good.env_file, {settings.LAST_RUNTIME: "docker"}, header="#", mode=0o600)
+    found = bad(look())
+    assert found["engine"].level == "problem" and "services" not in found
+
+
 def test_docker_that_breaks_the_look_itself(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> dict[str, Any]:
         raise ValueError("rubbish")
@@ -268,6 +286,9 @@ def test_backups_that_fail_or_were_never_made(
 def test_a_label_config_that_was_refused(good: Home, look: Look) -> None:
     good.provisioned.write_text(json.dumps({"problem": "would orphan annotations"}))
     assert "would orphan" in bad(look())["project"].text
+    good.provisioned.write_text(json.dumps({"project": 1, "done": False, "waiting": "API_TOKEN was reset"}))
+    found = bad(look())["project"]
+    assert found.level == "problem" and "API_TOKEN was reset" in found.text
     good.provisioned.write_text("{")
     assert "could not be looked at" in bad(look())["project"].text
 

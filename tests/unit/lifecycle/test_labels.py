@@ -9,6 +9,7 @@ import pytest
 
 from lifecycle import labels as module
 from lifecycle.console import Failure
+from lifecycle.engine import NoEngine
 from lifecycle.home import Home
 from lifecycle.labels import labels
 from lifecycle.shell import phrases
@@ -103,6 +104,13 @@ def test_a_file_that_would_orphan_annotations_is_refused(mine: Home, monkeypatch
 def test_a_stack_that_is_down_is_no_fault(mine: Home, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     in_service(mine, ["cat"])
     monkeypatch.setattr(module, "running_stack", lambda home, settings: FakeStack(None))
+    labels(mine, FILE)
+    assert "not looked at" in capsys.readouterr().out
+
+    def no_engine(home: Home, settings: Any) -> Any:
+        raise NoEngine("Cannot connect to the Docker daemon")
+
+    monkeypatch.setattr(module, "running_stack", no_engine)
     labels(mine, FILE)
     assert "not looked at" in capsys.readouterr().out
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from support import kept
 
+from lifecycle import engine
 from lifecycle import reset as reset_module
 from lifecycle import restore as restore_module
 from lifecycle import upgrade as module
@@ -42,6 +43,7 @@ def tagged(monkeypatch: pytest.MonkeyPatch, stack: kept.PretendedStack) -> list[
         return ""
 
     monkeypatch.setenv("RUNTIME", "docker")
+    monkeypatch.setattr(engine, "trouble", lambda: None)
     monkeypatch.setattr(module, "answer", docker)
     return tags
 

@@ -1,0 +1,26 @@
+"""What the environment gave the account last.
+
+In a table of Label Studio's own database, so that it is restored with the account that it speaks of.
+"""
+
+from collections.abc import Mapping
+
+TABLE = "labelloop_applied"
+
+
+def read() -> dict[str, str]:
+    """Name → value; empty before the first `write`. Label Studio has to be loaded."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        cursor.execute(f"SELECT name, value FROM {TABLE}")
+        return dict(cursor.fetchall())
+
+
+def write(values: Mapping[str, str]) -> None:
+    """Replaces the values of these names."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.executemany(f"INSERT OR REPLACE INTO {TABLE} VALUES (%s, %s)", list(values.items()))

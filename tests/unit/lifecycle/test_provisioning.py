@@ -1,0 +1,92 @@
+"""`make up` says what has come of it: success only where the provisioner ended well just now."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from lifecycle import up as module
+from lifecycle.console import Failure
+from lifecycle.home import Home
+from lifecycle.shell import watch
+from lifecycle.up import up
+
+
+class Stack:
+    """Starts at once; its provisioner is the program `does`, or ends as `ends` says."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self.ends = (0, "")
+        self.does = ""
+
+    def start(self) -> None:
+        pass
+
+    def provision(self, seconds: int, look: Callable[[], None]) -> tuple[int, str]:
+        if self.does:
+            return watch([sys.executable, "-c", self.does], look, cwd=self._home.root, every=0.05)
+        return self.ends
+
+
+@pytest.fixture
+def stack(home: Home, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """A stack that an earlier boot has provisioned."""
+    made = Stack(home)
+    settings = {"PORT": "8080", "BIND": "127.0.0.1", "DASHBOARD_PORT": "8081", "ADMIN_EMAIL": "admin@x"}
+
+    def prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str]]:
+        return made, settings
+
+    monkeypatch.setattr(module, "_prepare", prepare)
+    monkeypatch.setattr(module.version, "note", lambda home: None)
+    state(home, project=7, done=True)
+    return made
+
+
+def state(home: Home, **said: object) -> None:
+    home.provisioned.parent.mkdir(parents=True, exist_ok=True)
+    home.provisioned.write_text(json.dumps(said))
+
+
+def test_a_provisioner_that_ends_well_is_the_end(
+    home: Home, stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    up(home, {})
+    said = capsys.readouterr().out
+    assert "project 7: labels, image storage and ML backend are connected" in said and "is up" in said
+
+
+@pytest.mark.parametrize(
+    "ends, why",
+    [
+        ((4, "not provisioned: API_TOKEN was reset"), "not set up: API_TOKEN was reset"),
+        ((1, "KeyError: 'results'"), "not set up: KeyError: 'results'"),
+        ((126, ""), "not set up: the provisioner ended with 126"),
+    ],
+)
+def test_one_that_fails_is_a_failure_whatever_an_earlier_boot_left(
+    home: Home, stack: Stack, ends: tuple[int, str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack.ends = ends
+    with pytest.raises(Failure, match=why):
+        up(home, {})
+    assert "are connected" not in capsys.readouterr().out
+
+
+def test_a_label_config_that_was_refused_is_the_reason(home: Home, stack: Stack) -> None:
+    state(home, project=7, done=True, problem="would orphan annotations")
+    stack.ends = (3, "would orphan annotations")
+    with pytest.raises(Failure, match="would orphan annotations.*with the labels it had"):
+        up(home, {})
+
+
+def test_what_the_provisioner_waits_for_is_said_once_while_it_waits(
+    home: Home, stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state(home, waiting="the ML backend does not answer")
+    stack.does = "import sys, time; time.sleep(0.5); print('more'); sys.exit('not provisioned: no backend')"
+    with pytest.raises(Failure, match="not set up: no backend"):
+        up(home, {})
+    assert capsys.readouterr().out.count("waiting: the ML backend does not answer") == 1
