@@ -21,8 +21,8 @@ Answer = tuple[int, Any]
 @dataclass
 class FakeStudio:
     """State that tests set up and look at. url: where it is served. down: every request is dropped with 503;
-    refuse: tasks whose boxes are refused. pages: of each page of tasks that was asked for, its number and how
-    many tasks the query found.
+    broken: projects of which nothing but the list is to be had; refuse: tasks whose boxes are refused. pages:
+    of each page of tasks that was asked for, its number and how many tasks the query found.
     """
 
     url: str = ""
@@ -36,6 +36,7 @@ class FakeStudio:
     backends: list[Row] = field(default_factory=list)
     webhooks: list[Row] = field(default_factory=list)
     down: bool = False
+    broken: set[int] = field(default_factory=set)
     refuse: set[int] = field(default_factory=set)
     pages: list[tuple[int, int]] = field(default_factory=list)
     before_import: Callable[[list[Row]], None] = lambda rows: None
@@ -71,6 +72,11 @@ class FakeStudio:
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Answer:
         if self.down:
             return 503, {"detail": "down for a test"}
+        if any(
+            query.get("project") == [str(p)] or f"{path}/".startswith(f"/api/projects/{p}/")
+            for p in self.broken
+        ):
+            return 500, {"detail": "broken for a test"}
         if path == "/health":
             return 200, {"status": "UP"}
         if path == "/api/projects":

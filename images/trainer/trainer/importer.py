@@ -17,6 +17,7 @@ from labelloop.images import SUFFIXES, ImageError, read_image
 from labelloop.studio import Studio
 from trainer.database import reading, set_aside, writing
 from trainer.locks import holding
+from trainer.turns import in_turn
 
 log = logging.getLogger(__name__)
 
@@ -258,6 +259,7 @@ class Importer:
 
         Raises:
             StudioError: Label Studio does not answer or refuses. ImportFailed: it could not take the files.
+                Either comes after the last project's turn.
             Busy: another process is importing.
         """
         deadline = time.monotonic() + wait_s
@@ -269,7 +271,7 @@ class Importer:
                 settled = self._settled(self.index.scan())
             if not settled and not force:
                 return 0
-            return sum(self._sync(project_id, force) for project_id in project_ids)
+            return sum(in_turn(lambda project_id: self._sync(project_id, force), project_ids))
 
     @property
     def waiting(self) -> bool:
@@ -285,20 +287,22 @@ class Importer:
         return True
 
     def _sync(self, project_id: int, force: bool) -> int:
+        storages = self._studio.storages(project_id)
+        return sum(in_turn(lambda storage: self._sync_storage(project_id, storage, force), storages))
+
+    def _sync_storage(self, project_id: int, storage: dict[str, Any], force: bool) -> int:
         newest = self.index.newest()
-        made = 0
-        for storage in self._studio.storages(project_id):
-            key = f"{storage['id']} {storage.get('created_at')}"
-            if self.index.synced(key) >= newest and not force:
-                continue
-            if _is_syncing(storage):
-                self._deferred = True
-                continue
-            before = self._studio.count_tasks(project_id)
-            seconds = SYNC_S + SYNC_S_PER_IMAGE * newest
-            self._require_success(self._studio.sync_storage(storage["id"], seconds))
-            self.index.record_sync(key, newest)
-            made += self._studio.count_tasks(project_id) - before
+        key = f"{storage['id']} {storage.get('created_at')}"
+        if self.index.synced(key) >= newest and not force:
+            return 0
+        if _is_syncing(storage):
+            self._deferred = True
+            return 0
+        before = self._studio.count_tasks(project_id)
+        seconds = SYNC_S + SYNC_S_PER_IMAGE * newest
+        self._require_success(self._studio.sync_storage(storage["id"], seconds))
+        self.index.record_sync(key, newest)
+        made = self._studio.count_tasks(project_id) - before
         if made:
             log.info("project %d: %d new tasks from %s", project_id, made, self.index.images_dir)
         return made

@@ -29,6 +29,7 @@ from trainer.process import RETRY, STOPPED, Child, describe
 from trainer.projects import NO_PROJECT, detection_projects, may_be_adopted, retrains_itself
 from trainer.retention import Retention
 from trainer.rounds import Round, Rounds, State
+from trainer.turns import in_turn
 
 log = logging.getLogger(__name__)
 
@@ -285,9 +286,11 @@ class Worker:
             raise
 
     def _import_images(self, projects: list[Row]) -> float | None:
-        if self._importer.run([p["id"] for p in projects]):
-            self.predicting.poke()
-        left = self._importer.index.check(CHECK_SLICE_S, self._stopping.is_set)
+        try:
+            if self._importer.run([p["id"] for p in projects]):
+                self.predicting.poke()
+        finally:
+            left = self._importer.index.check(CHECK_SLICE_S, self._stopping.is_set)
         return CHECK_PAUSE_S if left or self._importer.waiting else None
 
     def predict(self) -> float | None:
@@ -295,8 +298,7 @@ class Worker:
         projects = self._projects
         if projects is None:
             return 1.0
-        for project in projects:
-            self._prelabeller.run(project, self._stopping.is_set)
+        in_turn(lambda project: self._prelabeller.run(project, self._stopping.is_set), projects)
         return None
 
     def retain(self) -> float | None:
@@ -304,8 +306,8 @@ class Worker:
         projects = self._projects
         if projects is None:
             return RETAIN_SOON_S
-        for project in filter(retrains_itself, projects):
-            self._retention.run(project, self._stopping.is_set)
+        own = filter(retrains_itself, projects)
+        in_turn(lambda project: self._retention.run(project, self._stopping.is_set), own)
         return None
 
 

@@ -97,6 +97,36 @@ def test_a_sync_that_failed_is_made_up_for(
     assert importer.run([1]) == 1
 
 
+def test_one_projects_failure_keeps_no_other_from_its_images(
+    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio
+) -> None:
+    drop("a.jpg")
+    fake_studio.add_project(2)
+    fake_studio.broken = {1}
+    with pytest.raises(StudioError, match="/api/storages/localfiles: 500"):
+        importer.run([1, 2])
+    assert fake_studio.syncs == 1
+
+
+def test_one_storages_failure_keeps_no_other_from_its_images(
+    importer: Importer,
+    index: ImageIndex,
+    drop: Callable[[str], Path],
+    studio: Studio,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drop("a.jpg")
+    monkeypatch.setattr(studio, "storages", lambda project: [{"id": 3}, {"id": 4}])
+    monkeypatch.setattr(
+        studio,
+        "sync_storage",
+        lambda id_, seconds: {"id": id_, "status": "failed" if id_ == 3 else "completed"},
+    )
+    with pytest.raises(ImportFailed, match="storage 3 was not synchronised"):
+        importer.run([1])
+    assert [index.synced(f"{id_} None") > 0 for id_ in (3, 4)] == [False, True]
+
+
 def test_many_images_may_take_long(
     importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:

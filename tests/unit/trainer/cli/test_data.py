@@ -29,3 +29,14 @@ def test_import_names_what_cannot_be_used(
     assert result.exit_code == 0
     assert "1 new image." in result.output
     assert "notes.txt: .txt is not imported" in result.output
+
+
+def test_import_names_what_cannot_be_used_also_when_label_studio_refuses(
+    run: Run, loop_settings: TrainerSettings, fake_studio: FakeStudio
+) -> None:
+    (loop_settings.images_dir / "damaged.png").write_text("no image")
+    fake_studio.storage = {"status": "failed", "traceback": "OSError: no space"}
+    result = run("import")
+    assert result.exit_code == 1
+    assert "damaged.png: " in result.output and "new image" not in result.output
+    assert "was not synchronised: OSError: no space" in result.stderr
