@@ -80,7 +80,7 @@ class FakeStudio:
         if path == "/health":
             return 200, {"status": "UP"}
         if path == "/api/projects":
-            return 200, {"results": list(self.projects.values()), "next": None}
+            return 200, {"results": self._listed(query), "next": None}
         if path == "/api/tasks":
             return 200, self._page(query)
         if path == "/api/ml":
@@ -117,6 +117,12 @@ class FakeStudio:
                 return 400, {"validation_errors": {"model_version": ["Model version doesn't exist"]}}
             self.projects[project_id].update(body)
         return 200, self.projects[project_id]
+
+    def _listed(self, query: dict[str, list[str]]) -> list[Row]:
+        if "include" not in query:
+            return [row | {"task_number": len(self.tasks)} for row in self.projects.values()]
+        wanted = query["include"][0].split(",")
+        return [{name: row[name] for name in wanted if name in row} for row in self.projects.values()]
 
     def _page(self, query: dict[str, list[str]]) -> Row:
         asked = json.loads(query["query"][0])
