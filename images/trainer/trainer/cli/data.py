@@ -93,13 +93,14 @@ def export(
     chosen = loop.project(project)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     folder = out or loop.settings.rounds_dir / "exports" / f"{chosen['id']}-{format_}-{stamp}"
-    with Display() as display, snapshotting(loop.settings.rounds_dir):
-        snapshot = collect(
-            loop.studio,
-            chosen["id"],
-            loop.settings,
-            lambda f, text: display.update("reading labels", f, None, text),
-        )
+    with Display() as display:
+        with snapshotting(loop.settings.rounds_dir):
+            snapshot = collect(
+                loop.studio,
+                chosen["id"],
+                loop.settings,
+                lambda f, text: display.update("reading labels", f, None, text),
+            )
         display.update("writing", 0.0, None, f"{snapshot.labelled} images")
         write(snapshot, format_, folder, loop.settings)
         display.finish()
