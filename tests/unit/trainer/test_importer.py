@@ -14,6 +14,7 @@ from support.fake_studio import FakeStudio
 
 from labelloop.studio import Studio, StudioError
 from trainer import importer as importer_module
+from trainer.database import writing
 from trainer.env import TrainerSettings
 from trainer.importer import ImageIndex, Importer, ImportFailed, Problem
 
@@ -252,6 +253,68 @@ def test_a_file_made_whole_is_forgiven(index: ImageIndex, images: Path, drop: Ca
     index.scan()
     index.check(60.0)
     assert index.problems() == []
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_file_put_right_with_its_old_size_and_time_is_forgiven(
+    linked: bool, index: ImageIndex, images: Path, drop: Callable[[str], Path]
+) -> None:
+    path = drop("a.jpg")
+    if linked:
+        path = path.rename(images / ".a.jpg")
+        (images / "a.jpg").symlink_to(path)
+    whole, times = path.read_bytes(), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    path.write_bytes(b"?" * len(whole))
+    os.utime(path, ns=times)
+    index.scan()
+    index.check(60.0)
+    assert [problem.path for problem in index.problems()] == ["a.jpg"]
+    time.sleep(0.02)  # the file system's clock ticks every few milliseconds
+    path.write_bytes(whole)
+    os.utime(path, ns=times)
+    index.scan()
+    index.check(60.0)
+    assert index.problems() == []
+
+
+def test_files_that_a_restore_has_touched_are_checked_again_and_nothing_else(
+    importer: Importer, index: ImageIndex, drop: Callable[[str], Path], fake_studio: FakeStudio
+) -> None:
+    paths = [drop("a.jpg"), drop("b.jpg"), drop("damaged.jpg")]
+    paths[-1].write_bytes(b"?")
+    importer.run([1])
+    index.check(60.0)
+    before = index.problems()
+    assert index.check(0.0) == 0 and [problem.path for problem in before] == ["damaged.jpg"]
+    time.sleep(0.02)
+    for path in paths:
+        path.chmod(0o600)
+    assert importer.run([1]) == 0
+    assert index.check(0.0) == 3
+    assert index.check(60.0) == 0
+    assert (importer.run([1]), fake_studio.syncs, index.problems()) == (0, 1, before)
+
+
+def test_an_index_from_before_ctimes_loses_nothing(
+    importer: Importer,
+    index: ImageIndex,
+    drop: Callable[[str], Path],
+    fake_studio: FakeStudio,
+    loop_settings: TrainerSettings,
+    studio: Studio,
+) -> None:
+    drop("a.jpg")
+    drop("damaged.jpg").write_bytes(b"?")
+    importer.run([1])
+    index.check(60.0)
+    before = index.problems()
+    with writing(index.path) as connection:
+        connection.execute("ALTER TABLE files DROP COLUMN ctime_ns")
+    again = ImageIndex(loop_settings.rounds_dir, loop_settings.images_dir)
+    assert again.problems() == before
+    assert Importer(again, studio, loop_settings.rounds_dir).run([1]) == 0
+    assert again.check(60.0) == 0
+    assert (fake_studio.syncs, again.problems()) == (1, before)
 
 
 def test_a_file_that_is_damaged_later_is_noticed(index: ImageIndex, drop: Callable[[str], Path]) -> None:
