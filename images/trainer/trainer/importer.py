@@ -55,11 +55,6 @@ CREATE TEMP TABLE found (
 ) WITHOUT ROWID
 """
 
-_COUNT_NEW = """
-SELECT count(*) FROM found LEFT JOIN files ON files.path = found.path
-WHERE files.path IS NULL AND found.reason IS NULL
-"""
-
 # A file that nobody may read, or a link's target, can be put right with neither size nor mtime changed: the
 # ctime changes whatever is done to a file.
 _MERGE = """
@@ -84,15 +79,6 @@ class Problem:
 
     path: str
     reason: str
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One look at the folder: how many images it holds and how many were new; quiet_s since one changed."""
-
-    images: int
-    new: int
-    quiet_s: float
 
 
 class ImageIndex:
@@ -122,8 +108,8 @@ class ImageIndex:
                 connection.execute(_ADD_CTIME)
             connection.executescript(_SCHEMA)
 
-    def scan(self) -> Scan:
-        """Brings the index up to date with the folder."""
+    def scan(self) -> float:
+        """Brings the index up to date with the folder; seconds since a file in it changed."""
         newest_change = 0.0
 
         def look() -> Iterator[tuple[str, int, int, int, str | None]]:
@@ -142,10 +128,8 @@ class ImageIndex:
             connection.execute(_FOUND)
             connection.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?, ?, ?)", look())
             connection.execute("DELETE FROM files WHERE path NOT IN (SELECT path FROM found)")
-            new = connection.execute(_COUNT_NEW).fetchone()[0]
             connection.execute(_MERGE)
-            images = connection.execute("SELECT count(*) FROM found WHERE reason IS NULL").fetchone()[0]
-        return Scan(images, new, time.time() - newest_change)
+        return time.time() - newest_change
 
     def check(self, seconds: float, should_stop: Callable[[], bool] = lambda: False) -> int:
         """Decodes files not decoded yet, for about `seconds`; returns how many are left.
@@ -293,8 +277,8 @@ class Importer:
         """Whether the last run left something: a folder being written to, a synchronisation under way."""
         return self._deferred or self._unsettled_since is not None
 
-    def _settled(self, scan: Scan) -> bool:
-        if scan.quiet_s < SETTLED_S:
+    def _settled(self, quiet_s: float) -> bool:
+        if quiet_s < SETTLED_S:
             self._unsettled_since = self._unsettled_since or time.monotonic()
             if time.monotonic() - self._unsettled_since < PATIENCE_S:
                 return False
