@@ -61,7 +61,9 @@ def _import(context: Context) -> int:
 
 def _look(context: Context) -> int:
     """What the worker does every IMPORT_EVERY seconds when nothing is new."""
-    return context.index().scan().images
+    index = context.index()
+    index.scan()
+    return index.newest()
 
 
 def _check(context: Context) -> int:

@@ -21,8 +21,8 @@ Answer = tuple[int, Any]
 @dataclass
 class FakeStudio:
     """State that tests set up and look at. url: where it is served. down: every request is dropped with 503;
-    refuse: tasks whose boxes are refused. pages: of each page of tasks that was asked for, its number and how
-    many tasks the query found.
+    broken: projects of which nothing but the list is to be had; refuse: tasks whose boxes are refused. pages:
+    of each page of tasks that was asked for, its number and how many tasks the query found.
     """
 
     url: str = ""
@@ -36,6 +36,7 @@ class FakeStudio:
     backends: list[Row] = field(default_factory=list)
     webhooks: list[Row] = field(default_factory=list)
     down: bool = False
+    broken: set[int] = field(default_factory=set)
     refuse: set[int] = field(default_factory=set)
     pages: list[tuple[int, int]] = field(default_factory=list)
     before_import: Callable[[list[Row]], None] = lambda rows: None
@@ -71,10 +72,15 @@ class FakeStudio:
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Answer:
         if self.down:
             return 503, {"detail": "down for a test"}
+        if any(
+            query.get("project") == [str(p)] or f"{path}/".startswith(f"/api/projects/{p}/")
+            for p in self.broken
+        ):
+            return 500, {"detail": "broken for a test"}
         if path == "/health":
             return 200, {"status": "UP"}
         if path == "/api/projects":
-            return 200, {"results": list(self.projects.values()), "next": None}
+            return 200, {"results": self._listed(query), "next": None}
         if path == "/api/tasks":
             return 200, self._page(query)
         if path == "/api/ml":
@@ -111,6 +117,12 @@ class FakeStudio:
                 return 400, {"validation_errors": {"model_version": ["Model version doesn't exist"]}}
             self.projects[project_id].update(body)
         return 200, self.projects[project_id]
+
+    def _listed(self, query: dict[str, list[str]]) -> list[Row]:
+        if "include" not in query:
+            return [row | {"task_number": len(self.tasks)} for row in self.projects.values()]
+        wanted = query["include"][0].split(",")
+        return [{name: row[name] for name in wanted if name in row} for row in self.projects.values()]
 
     def _page(self, query: dict[str, list[str]]) -> Row:
         asked = json.loads(query["query"][0])

@@ -14,6 +14,9 @@ Row = dict[str, Any]
 
 TIMEOUT_S = (3.0, 60.0)
 PAGE_SIZE = 500
+LISTED = ("id", "title", "description", "label_config", "created_at", "model_version", "sampling")
+"""What a list of projects tells of each; for the rest Label Studio counts every project's tasks, annotations
+and predictions."""
 
 
 class StudioError(RuntimeError):
@@ -96,7 +99,8 @@ class Studio:
             time.sleep(0.5)
 
     def projects(self) -> list[Row]:
-        return list(self._pages("/api/projects", "results", {}))
+        """Every project, of which LISTED."""
+        return list(self._pages("/api/projects", "results", {"include": ",".join(LISTED)}))
 
     def project(self, project_id: int) -> Row:
         return dict(self.request("GET", f"/api/projects/{project_id}"))

@@ -17,6 +17,7 @@ from labelloop.images import SUFFIXES, ImageError, read_image
 from labelloop.studio import Studio
 from trainer.database import reading, set_aside, writing
 from trainer.locks import holding
+from trainer.turns import in_turn
 
 log = logging.getLogger(__name__)
 
@@ -35,32 +36,36 @@ CREATE TABLE IF NOT EXISTS files (
     size INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
     checked INTEGER NOT NULL,
-    reason TEXT
+    reason TEXT,
+    ctime_ns INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS unchecked ON files (id) WHERE NOT checked;
 CREATE INDEX IF NOT EXISTS unusable ON files (path) WHERE reason IS NOT NULL;
 CREATE TABLE IF NOT EXISTS synced (storage TEXT PRIMARY KEY, newest INTEGER NOT NULL);
 """
 
+# For an index that knows no ctimes yet: the next look at the folder has every file checked once more.
+_ADD_CTIME = "ALTER TABLE files ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0"
+
 # One look at the folder, beside what is known: in the database, since it takes no memory there.
 _FOUND = """
 CREATE TEMP TABLE found (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    reason TEXT
 ) WITHOUT ROWID
 """
 
-_COUNT_NEW = """
-SELECT count(*) FROM found LEFT JOIN files ON files.path = found.path
-WHERE files.path IS NULL AND found.reason IS NULL
-"""
-
+# A file that nobody may read, or a link's target, can be put right with neither size nor mtime changed: the
+# ctime changes whatever is done to a file.
 _MERGE = """
-INSERT INTO files (path, size, mtime_ns, checked, reason)
-SELECT found.path, found.size, found.mtime_ns, found.reason IS NOT NULL, found.reason
+INSERT INTO files (path, size, mtime_ns, ctime_ns, checked, reason)
+SELECT found.path, found.size, found.mtime_ns, found.ctime_ns, found.reason IS NOT NULL, found.reason
 FROM found LEFT JOIN files ON files.path = found.path
-WHERE files.path IS NULL OR files.size != found.size OR files.mtime_ns != found.mtime_ns
+WHERE files.path IS NULL
+    OR (files.size, files.mtime_ns, files.ctime_ns) != (found.size, found.mtime_ns, found.ctime_ns)
 ON CONFLICT (path) DO UPDATE SET
-    size = excluded.size, mtime_ns = excluded.mtime_ns, checked = excluded.checked, reason = excluded.reason
+    size = excluded.size, mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns,
+    checked = excluded.checked, reason = excluded.reason
 """
 
 
@@ -74,15 +79,6 @@ class Problem:
 
     path: str
     reason: str
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One look at the folder: how many images it holds and how many were new; quiet_s since one changed."""
-
-    images: int
-    new: int
-    quiet_s: float
 
 
 class ImageIndex:
@@ -107,31 +103,33 @@ class ImageIndex:
 
     def _create(self) -> None:
         with writing(self.path) as connection:
+            columns = [row["name"] for row in connection.execute("PRAGMA table_info(files)")]
+            if columns and "ctime_ns" not in columns:
+                connection.execute(_ADD_CTIME)
             connection.executescript(_SCHEMA)
 
-    def scan(self) -> Scan:
-        """Brings the index up to date with the folder."""
+    def scan(self) -> float:
+        """Brings the index up to date with the folder; seconds since a file in it changed."""
         newest_change = 0.0
 
-        def look() -> Iterator[tuple[str, int, int, str | None]]:
+        def look() -> Iterator[tuple[str, int, int, int, str | None]]:
             nonlocal newest_change
             for path, entry, reason in _walk(self.images_dir):
                 name = _printable(path)
                 if entry is None:
-                    yield name, 0, 0, reason
+                    yield name, 0, 0, 0, reason
                     continue
                 stat = entry.stat()
                 newest_change = max(newest_change, stat.st_ctime)
-                yield name, stat.st_size, stat.st_mtime_ns, (reason if name == path else NOT_UTF8) or None
+                problem = (reason if name == path else NOT_UTF8) or None
+                yield name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, problem
 
         with writing(self.path) as connection:
             connection.execute(_FOUND)
-            connection.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?, ?)", look())
+            connection.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?, ?, ?)", look())
             connection.execute("DELETE FROM files WHERE path NOT IN (SELECT path FROM found)")
-            new = connection.execute(_COUNT_NEW).fetchone()[0]
             connection.execute(_MERGE)
-            images = connection.execute("SELECT count(*) FROM found WHERE reason IS NULL").fetchone()[0]
-        return Scan(images, new, time.time() - newest_change)
+        return time.time() - newest_change
 
     def check(self, seconds: float, should_stop: Callable[[], bool] = lambda: False) -> int:
         """Decodes files not decoded yet, for about `seconds`; returns how many are left.
@@ -142,19 +140,21 @@ class ImageIndex:
         deadline = time.monotonic() + seconds
         with reading(self.path) as connection:
             rows = connection.execute(
-                "SELECT path, size, mtime_ns FROM files WHERE NOT checked ORDER BY id LIMIT ?", (_READ,)
+                "SELECT path, size, mtime_ns, ctime_ns FROM files WHERE NOT checked ORDER BY id LIMIT ?",
+                (_READ,),
             ).fetchall()
         learnt = []
-        for path, size, mtime_ns in rows:
+        for path, *stamp in rows:
             if time.monotonic() > deadline or should_stop():
                 break
             reason = self._reason(path)
             if reason:
                 log.warning("%s cannot be used: %s", self.images_dir / path, reason)
-            learnt.append((reason, path, size, mtime_ns))
+            learnt.append((reason, path, *stamp))
         with writing(self.path) as connection:
             connection.executemany(
-                "UPDATE files SET checked = 1, reason = ? WHERE path = ? AND size = ? AND mtime_ns = ?",
+                "UPDATE files SET checked = 1, reason = ? "
+                "WHERE path = ? AND (size, mtime_ns, ctime_ns) = (?, ?, ?)",
                 learnt,
             )
             return int(connection.execute("SELECT count(*) FROM files WHERE NOT checked").fetchone()[0])
@@ -258,6 +258,7 @@ class Importer:
 
         Raises:
             StudioError: Label Studio does not answer or refuses. ImportFailed: it could not take the files.
+                Either comes after the last project's turn.
             Busy: another process is importing.
         """
         deadline = time.monotonic() + wait_s
@@ -269,15 +270,15 @@ class Importer:
                 settled = self._settled(self.index.scan())
             if not settled and not force:
                 return 0
-            return sum(self._sync(project_id, force) for project_id in project_ids)
+            return sum(in_turn(lambda project_id: self._sync(project_id, force), project_ids))
 
     @property
     def waiting(self) -> bool:
         """Whether the last run left something: a folder being written to, a synchronisation under way."""
         return self._deferred or self._unsettled_since is not None
 
-    def _settled(self, scan: Scan) -> bool:
-        if scan.quiet_s < SETTLED_S:
+    def _settled(self, quiet_s: float) -> bool:
+        if quiet_s < SETTLED_S:
             self._unsettled_since = self._unsettled_since or time.monotonic()
             if time.monotonic() - self._unsettled_since < PATIENCE_S:
                 return False
@@ -285,20 +286,22 @@ class Importer:
         return True
 
     def _sync(self, project_id: int, force: bool) -> int:
+        storages = self._studio.storages(project_id)
+        return sum(in_turn(lambda storage: self._sync_storage(project_id, storage, force), storages))
+
+    def _sync_storage(self, project_id: int, storage: dict[str, Any], force: bool) -> int:
         newest = self.index.newest()
-        made = 0
-        for storage in self._studio.storages(project_id):
-            key = f"{storage['id']} {storage.get('created_at')}"
-            if self.index.synced(key) >= newest and not force:
-                continue
-            if _is_syncing(storage):
-                self._deferred = True
-                continue
-            before = self._studio.count_tasks(project_id)
-            seconds = SYNC_S + SYNC_S_PER_IMAGE * newest
-            self._require_success(self._studio.sync_storage(storage["id"], seconds))
-            self.index.record_sync(key, newest)
-            made += self._studio.count_tasks(project_id) - before
+        key = f"{storage['id']} {storage.get('created_at')}"
+        if self.index.synced(key) >= newest and not force:
+            return 0
+        if _is_syncing(storage):
+            self._deferred = True
+            return 0
+        before = self._studio.count_tasks(project_id)
+        seconds = SYNC_S + SYNC_S_PER_IMAGE * newest
+        self._require_success(self._studio.sync_storage(storage["id"], seconds))
+        self.index.record_sync(key, newest)
+        made = self._studio.count_tasks(project_id) - before
         if made:
             log.info("project %d: %d new tasks from %s", project_id, made, self.index.images_dir)
         return made

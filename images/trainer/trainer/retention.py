@@ -13,9 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import ijson
+
 from labelloop.files import write_text
 from labelloop.registry import STARTING_VERSION, ProjectModels, Registry, RegistryError
 from labelloop.studio import Studio, with_prediction_of
+from trainer import coco
 from trainer.display import plural
 from trainer.env import TrainerSettings
 from trainer.job import JOB, Job
@@ -206,7 +209,6 @@ def _empty(folder: Path) -> None:
 def _dataset(folder: Path) -> str | None:
     """The fingerprint of a round's snapshot; None when it has none that can be read."""
     try:
-        found = json.loads((folder / SNAPSHOT).read_bytes())["info"]["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(coco.read_value(folder / SNAPSHOT, "info")["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError, ijson.JSONError):
         return None
-    return str(found)

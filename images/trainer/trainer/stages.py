@@ -130,7 +130,8 @@ class Stages:
         """Runs every stage that is left; returns the closed round.
 
         Raises:
-            StudioError: Label Studio does not answer. TrainingKilled. The round stays open.
+            StudioError, Busy, TrainingKilled: Label Studio does not answer, another process is taking a
+                snapshot, or training was killed; the round stays open.
         """
         round_ = self._rounds.get(round_id)
         if round_.closed:
@@ -148,7 +149,7 @@ class Stages:
             if self._project_is_gone(round_.project):
                 return self._rounds.move(round_id, State.CANCELLED, verdict=NO_PROJECT)
             return self._fail(round_id, error)
-        except TrainingKilled:
+        except (Busy, TrainingKilled):
             raise
         except Exception as error:
             return self._fail(round_id, error)

@@ -30,6 +30,7 @@ from trainer.projects import NO_PROJECT, detection_projects, label_map, may_be_a
 from trainer.retention import Retention
 from trainer.rounds import Round, Rounds, State
 from trainer.schedule import next_round_at
+from trainer.turns import in_turn
 
 log = logging.getLogger(__name__)
 
@@ -290,9 +291,11 @@ class Worker:
             raise
 
     def _import_images(self, projects: list[Row]) -> float | None:
-        if self._importer.run([p["id"] for p in projects]):
-            self.predicting.poke()
-        left = self._importer.index.check(CHECK_SLICE_S, self._stopping.is_set)
+        try:
+            if self._importer.run([p["id"] for p in projects]):
+                self.predicting.poke()
+        finally:
+            left = self._importer.index.check(CHECK_SLICE_S, self._stopping.is_set)
         return CHECK_PAUSE_S if left or self._importer.waiting else None
 
     def predict(self) -> float | None:
@@ -300,8 +303,7 @@ class Worker:
         projects = self._projects
         if projects is None:
             return 1.0
-        for project in projects:
-            self._prelabeller.run(project, self._stopping.is_set)
+        in_turn(lambda project: self._prelabeller.run(project, self._stopping.is_set), projects)
         return None
 
     def retain(self) -> float | None:
@@ -309,8 +311,8 @@ class Worker:
         projects = self._projects
         if projects is None:
             return RETAIN_SOON_S
-        for project in filter(retrains_itself, projects):
-            self._retention.run(project, self._stopping.is_set)
+        own = filter(retrains_itself, projects)
+        in_turn(lambda project: self._retention.run(project, self._stopping.is_set), own)
         return None
 
 

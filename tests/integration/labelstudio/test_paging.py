@@ -1,9 +1,11 @@
-"""Label Studio understands the ranges of ids by which the client asks for many tasks."""
+"""Label Studio understands the ranges of ids by which the client asks for many tasks, and the fields that it
+asks of projects.
+"""
 
 import pytest
 from integration.support.labelstudio import LabelStudio
 
-from labelloop.studio import LABELLED, UNLABELLED, Studio
+from labelloop.studio import LABELLED, LISTED, UNLABELLED, Studio
 
 PAGE = 5
 
@@ -51,3 +53,13 @@ def test_labelled_tasks_bring_predictions_when_asked(studio: Studio, projects: t
     assert [task["annotations"] for task in plain] == [task["annotations"] for task in whole]
     assert not any("predictions" in task for task in plain)
     assert all("predictions" in task for task in whole)
+
+
+def test_a_list_of_projects_brings_what_is_asked_for_and_no_counts(
+    studio: Studio, projects: tuple[int, int]
+) -> None:
+    found = {row["id"]: row for row in studio.projects()}
+    assert found.keys() >= {1, *projects}
+    for number in projects:
+        whole = studio.project(number)
+        assert found[number] == {name: whole[name] for name in LISTED}

@@ -12,6 +12,7 @@ from trainer import split, worker
 from trainer.evaluate import Evaluation
 from trainer.gate import decide
 from trainer.matches import ClassMatches
+from trainer.projects import NO_PROJECT
 from trainer.rounds import Rounds
 from trainer.split import SplitError
 
@@ -65,10 +66,11 @@ def test_every_verdict_of_the_gate_is_explained_and_no_other() -> None:
     assert {shape(verdict) for verdict in verdicts()} == told
 
 
-def test_cancelling_before_the_beginning(tmp_path: Path) -> None:
+def test_cancelling_before_the_beginning_and_with_the_project(tmp_path: Path) -> None:
     rounds = Rounds(tmp_path)
     cancelled = rounds.cancel(rounds.request(1, "test")[0].id)
     assert cancelled.verdict in TOLD
+    assert NO_PROJECT in TOLD
 
 
 def test_a_damaged_split(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Tasks, however many and however sparse their ids, come once each, in time that grows with their number."""
+"""Tasks, however many and however sparse their ids, come once each, in time that grows with their number; a
+list of projects has nothing counted.
+"""
 
 from collections.abc import Iterator
 
@@ -75,3 +77,12 @@ def test_few_tasks_take_one_request(fake: FakeStudio, studio: Studio) -> None:
         fake.add_task()
     assert len(list(studio.iter_tasks(1, page_size=PAGE))) == PAGE
     assert len(fake.pages) == 1
+
+
+def test_asking_for_the_projects_has_nothing_counted(fake: FakeStudio, studio: Studio) -> None:
+    fake.projects[1]["description"] = "mine"
+    fake.add_task()
+    first, second = studio.projects()
+    assert (first["id"], first["title"], first["description"]) == (1, "project 1", "mine")
+    assert second["label_config"] == fake.projects[2]["label_config"]
+    assert "task_number" not in first

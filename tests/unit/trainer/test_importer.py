@@ -14,6 +14,7 @@ from support.fake_studio import FakeStudio
 
 from labelloop.studio import Studio, StudioError
 from trainer import importer as importer_module
+from trainer.database import writing
 from trainer.env import TrainerSettings
 from trainer.importer import ImageIndex, Importer, ImportFailed, Problem
 
@@ -95,6 +96,36 @@ def test_a_sync_that_failed_is_made_up_for(
         importer.run([1])
     fake_studio.down = False
     assert importer.run([1]) == 1
+
+
+def test_one_projects_failure_keeps_no_other_from_its_images(
+    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio
+) -> None:
+    drop("a.jpg")
+    fake_studio.add_project(2)
+    fake_studio.broken = {1}
+    with pytest.raises(StudioError, match="/api/storages/localfiles: 500"):
+        importer.run([1, 2])
+    assert fake_studio.syncs == 1
+
+
+def test_one_storages_failure_keeps_no_other_from_its_images(
+    importer: Importer,
+    index: ImageIndex,
+    drop: Callable[[str], Path],
+    studio: Studio,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drop("a.jpg")
+    monkeypatch.setattr(studio, "storages", lambda project: [{"id": 3}, {"id": 4}])
+    monkeypatch.setattr(
+        studio,
+        "sync_storage",
+        lambda id_, seconds: {"id": id_, "status": "failed" if id_ == 3 else "completed"},
+    )
+    with pytest.raises(ImportFailed, match="storage 3 was not synchronised"):
+        importer.run([1])
+    assert [index.synced(f"{id_} None") > 0 for id_ in (3, 4)] == [False, True]
 
 
 def test_many_images_may_take_long(
@@ -224,6 +255,68 @@ def test_a_file_made_whole_is_forgiven(index: ImageIndex, images: Path, drop: Ca
     assert index.problems() == []
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_file_put_right_with_its_old_size_and_time_is_forgiven(
+    linked: bool, index: ImageIndex, images: Path, drop: Callable[[str], Path]
+) -> None:
+    path = drop("a.jpg")
+    if linked:
+        path = path.rename(images / ".a.jpg")
+        (images / "a.jpg").symlink_to(path)
+    whole, times = path.read_bytes(), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    path.write_bytes(b"?" * len(whole))
+    os.utime(path, ns=times)
+    index.scan()
+    index.check(60.0)
+    assert [problem.path for problem in index.problems()] == ["a.jpg"]
+    time.sleep(0.02)  # the file system's clock ticks every few milliseconds
+    path.write_bytes(whole)
+    os.utime(path, ns=times)
+    index.scan()
+    index.check(60.0)
+    assert index.problems() == []
+
+
+def test_files_that_a_restore_has_touched_are_checked_again_and_nothing_else(
+    importer: Importer, index: ImageIndex, drop: Callable[[str], Path], fake_studio: FakeStudio
+) -> None:
+    paths = [drop("a.jpg"), drop("b.jpg"), drop("damaged.jpg")]
+    paths[-1].write_bytes(b"?")
+    importer.run([1])
+    index.check(60.0)
+    before = index.problems()
+    assert index.check(0.0) == 0 and [problem.path for problem in before] == ["damaged.jpg"]
+    time.sleep(0.02)
+    for path in paths:
+        path.chmod(0o600)
+    assert importer.run([1]) == 0
+    assert index.check(0.0) == 3
+    assert index.check(60.0) == 0
+    assert (importer.run([1]), fake_studio.syncs, index.problems()) == (0, 1, before)
+
+
+def test_an_index_from_before_ctimes_loses_nothing(
+    importer: Importer,
+    index: ImageIndex,
+    drop: Callable[[str], Path],
+    fake_studio: FakeStudio,
+    loop_settings: TrainerSettings,
+    studio: Studio,
+) -> None:
+    drop("a.jpg")
+    drop("damaged.jpg").write_bytes(b"?")
+    importer.run([1])
+    index.check(60.0)
+    before = index.problems()
+    with writing(index.path) as connection:
+        connection.execute("ALTER TABLE files DROP COLUMN ctime_ns")
+    again = ImageIndex(loop_settings.rounds_dir, loop_settings.images_dir)
+    assert again.problems() == before
+    assert Importer(again, studio, loop_settings.rounds_dir).run([1]) == 0
+    assert again.check(60.0) == 0
+    assert (fake_studio.syncs, again.problems()) == (1, before)
+
+
 def test_a_file_that_is_damaged_later_is_noticed(index: ImageIndex, drop: Callable[[str], Path]) -> None:
     path = drop("a.jpg")
     index.scan()
@@ -257,10 +350,12 @@ def test_looking_at_many_files_again_is_cheap(index: ImageIndex, images: Path) -
         (images / str(folder)).mkdir()
         for number in range(1000):
             (images / str(folder) / f"{number}.jpg").touch()
-    assert index.scan().new == 10_000
+    index.scan()
+    assert index.newest() == 10_000
     started = time.perf_counter()
-    assert index.scan().new == 0
+    index.scan()
     assert time.perf_counter() - started < 1.0
+    assert index.newest() == 10_000
 
 
 def test_looking_takes_no_more_memory_for_more_files(index: ImageIndex, images: Path) -> None:
@@ -271,15 +366,18 @@ def test_looking_takes_no_more_memory_for_more_files(index: ImageIndex, images: 
             (folder / f"{number}.jpg").touch()
         tracemalloc.start()
         try:
-            assert index.scan().new == count
+            index.scan()
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
 
     few = peak(100)
     assert peak(3_000) < few + 200_000
+    assert index.newest() == 3_100
 
 
 def test_no_folder_yet_is_an_empty_folder(loop_settings: TrainerSettings, images: Path) -> None:
     images.rmdir()
-    assert ImageIndex(loop_settings.rounds_dir, images).scan().images == 0
+    index = ImageIndex(loop_settings.rounds_dir, images)
+    index.scan()
+    assert (index.newest(), index.problems()) == (0, [])

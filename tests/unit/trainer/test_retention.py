@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,31 @@ def test_old_rounds_keep_their_scores_and_verdict_alone(bench: Bench) -> None:
         assert note["dataset"] == fingerprint
         assert bench.rounds.get(old).state is State.KEPT and bench.rounds.get(old).verdict
     assert [bench.left(new) for new in rounds[2:]] == [whole, whole]
+
+
+def note_of(bench: Bench, snapshot: bytes) -> Any:
+    """What retention says of a round with such a snapshot.json."""
+    rounds = [bench.round(0.4) for _ in range(3)]
+    (bench.rounds.folder(rounds[0]) / "snapshot.json").write_bytes(snapshot)
+    bench.run()
+    return json.loads((bench.rounds.folder(rounds[0]) / "retention.json").read_bytes())["dataset"]
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"[]", b'{"info": 1}', b'{"info": {}}', b'{"info": {"fing', b"\xff\xfe"]
+)
+def test_a_damaged_snapshot_goes_all_the_same(bench: Bench, text: bytes) -> None:
+    assert note_of(bench, text) is None
+
+
+def test_of_a_large_snapshot_no_more_is_read_than_its_fingerprint(bench: Bench) -> None:
+    large = b'{"info": {"fingerprint": "abc"}, "annotations": [' + b'{"id": 1},' * 400_000 + b"{}]}"
+    tracemalloc.start()
+    try:
+        assert note_of(bench, large) == "abc"
+        assert tracemalloc.get_traced_memory()[1] < len(large) / 2
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_open_round_and_the_one_that_made_the_champion_keep_all(bench: Bench) -> None:

@@ -11,10 +11,12 @@ from support.versions import add_version
 
 from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio, StudioError
+from trainer import locks
 from trainer import stages as stages_module
 from trainer.env import TrainerSettings
 from trainer.evaluate import Evaluation
 from trainer.gate import Verdict
+from trainer.locks import Busy, snapshotting
 from trainer.process import RETRY, STOPPED
 from trainer.projects import NO_PROJECT
 from trainer.rounds import Round, Rounds, State
@@ -246,6 +248,16 @@ def test_without_label_studio_the_round_stays_open(
     assert bench.rounds.open_round(1) is not None
     fake_studio.down = False
     bench.studio.url = fake_studio.url
+    assert bench.run().state == State.PROMOTED
+
+
+def test_while_another_snapshot_is_taken_the_round_stays_open(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "SNAPSHOT_WAIT_S", 0.0)
+    with snapshotting(bench.settings.rounds_dir), pytest.raises(Busy, match=r"snapshot\.lock is locked"):
+        bench.run()
+    assert bench.rounds.open_round(1) is not None
     assert bench.run().state == State.PROMOTED
 
 

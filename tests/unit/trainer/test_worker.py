@@ -369,6 +369,48 @@ def test_the_backend_down_is_no_reason_to_stop(
     assert len(fake_studio.predictions) == 1
 
 
+@pytest.fixture
+def two_projects(bench: Bench, models: ProjectModels, fake_studio: FakeStudio, tmp_path: Path) -> Bench:
+    """Known to the worker; then Label Studio answers nothing about the first any more."""
+    fake_studio.add_project(2)
+    second = Registry(bench.settings.models_dir).project(2)
+    for _ in range(3):
+        second.promote(add_version(second, tmp_path / "made"))
+    second.promote("v0000")
+    bench.settings = bench.settings.model_copy(update={"keep_versions": 1})
+    bench.worker = bench.new_worker()
+    bench.worker.look_around()
+    fake_studio.broken = {1}
+    return bench
+
+
+def test_one_projects_failure_keeps_no_other_from_its_boxes(
+    two_projects: Bench, fake_studio: FakeStudio
+) -> None:
+    task = fake_studio.add_task(2)
+    two_projects.worker.predicting.run_if_due()
+    assert "500" in (two_projects.worker.predicting.error or "")
+    assert fake_studio.versions_of(task) == ["v0000"]
+
+
+def test_one_projects_failure_lets_no_other_grow(two_projects: Bench) -> None:
+    two_projects.worker.retaining.run_if_due()
+    assert "500" in (two_projects.worker.retaining.error or "")
+    assert Registry(two_projects.settings.models_dir).project(2).removed() == ["v0001"]
+
+
+def test_files_are_looked_at_whatever_the_import_does(
+    two_projects: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer, "SETTLED_S", 0.0)
+    settings = two_projects.settings
+    (settings.images_dir / "damaged.png").write_text("no image")
+    two_projects.worker.importing.run_if_due()
+    assert "500" in (two_projects.worker.importing.error or "")
+    found = importer.ImageIndex(settings.rounds_dir, settings.images_dir).problems()
+    assert [problem.path for problem in found] == ["damaged.png"]
+
+
 @pytest.mark.usefixtures("child_processes")
 def test_a_second_worker_on_the_volume_is_refused(
     loop_settings: TrainerSettings, models: ProjectModels

@@ -53,15 +53,22 @@ def import_() -> None:
     wanted = loop.settings.project
     projects = detection_projects(loop.studio)
     ids = [choose(projects, wanted)["id"]] if wanted is not None else [p["id"] for p in projects]
-    made = importer.run(ids, wait_s=IMPORT_WAIT_S, force=True)
+    made, failure = 0, None
+    try:
+        made = importer.run(ids, wait_s=IMPORT_WAIT_S, force=True)
+    except Exception as error:  # which files nobody can read is told all the same
+        failure = error
     with Display() as display:
         while left := index.check(1.0):
             display.update("checking images", 0.0, None, f"{left} left")
         display.finish()
         if importer.waiting:
             display.say("Label Studio is importing already; what is new follows by itself.")
-        display.say(f"{plural(made, 'new image')}." if made else "No new images.")
+        if failure is None:
+            display.say(f"{plural(made, 'new image')}." if made else "No new images.")
         render.problems(index.problems(), display.console)
+    if failure is not None:
+        raise failure
 
 
 class Format(StrEnum):
@@ -86,13 +93,14 @@ def export(
     chosen = loop.project(project)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     folder = out or loop.settings.rounds_dir / "exports" / f"{chosen['id']}-{format_}-{stamp}"
-    with Display() as display, snapshotting(loop.settings.rounds_dir):
-        snapshot = collect(
-            loop.studio,
-            chosen["id"],
-            loop.settings,
-            lambda f, text: display.update("reading labels", f, None, text),
-        )
+    with Display() as display:
+        with snapshotting(loop.settings.rounds_dir):
+            snapshot = collect(
+                loop.studio,
+                chosen["id"],
+                loop.settings,
+                lambda f, text: display.update("reading labels", f, None, text),
+            )
         display.update("writing", 0.0, None, f"{snapshot.labelled} images")
         write(snapshot, format_, folder, loop.settings)
         display.finish()

@@ -32,7 +32,7 @@ from trainer.dashboard.security import (
     csrf_token,
     local_path,
 )
-from trainer.dashboard.sessions import EndedSessions, WithoutEndedSessions, new_session_id
+from trainer.dashboard.sessions import EndedSessions, WithoutEndedSessions, begin
 from trainer.env import get_settings
 from trainer.limits import Limits
 
@@ -124,9 +124,7 @@ def _add_login(app: FastAPI, loop: WatchedLoop, ask_who: AskWho, ended: EndedSes
             wrong = "Label Studio knows no user with this e-mail address and password."
             return form_page(request, status.HTTP_401_UNAUTHORIZED, wrong, email, to)
         throttle.succeeded(email, address)
-        request.session.clear()
-        request.session["user"] = user
-        request.session["id"] = new_session_id()
+        begin(request.session, user)
         csrf_token(request)  # now, for whatever changes a session renews its cookie
         return RedirectResponse(to, status.HTTP_303_SEE_OTHER)
 

@@ -1,5 +1,6 @@
 """Taking things home: a version as an archive, a round's dataset, and two versions side by side."""
 
+import asyncio
 import io
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, HTTPException, status
 from fastapi.responses import HTMLResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from labelloop.registry import Card, RegistryError
 from trainer.dashboard import stored
@@ -80,7 +82,7 @@ def version_archive(version: str, page: Asked) -> StreamingResponse:
         raise HTTPException(status.HTTP_404_NOT_FOUND, weights_removed(version))
     folder = models.folder(version)
     files = {f"{version}/{name}": folder / name for name in VERSION_FILES}
-    return _archive(f"labelloop-{page.project}-{version}.zip", files)
+    return _Archive(f"labelloop-{page.project}-{version}.zip", files)
 
 
 @router.get("/rounds/{round_id}/dataset-{format_name}.zip")
@@ -106,30 +108,39 @@ def dataset_archive(round_id: int, format_name: str, page: Asked) -> StreamingRe
         raise
     name = f"labelloop-{round_.project}-round-{round_.id}-{format_name}"
     files = {f"{name}/{path.relative_to(made)}": path for path in sorted(made.rglob("*")) if path.is_file()}
-    return _archive(f"{name}.zip", files, scratch)
+    return _Archive(f"{name}.zip", files, scratch)
 
 
-def _archive(name: str, files: dict[str, Path], scratch: Path | None = None) -> StreamingResponse:
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(_zipped(files, scratch), media_type="application/zip", headers=headers)
-
-
-def _zipped(files: dict[str, Path], scratch: Path | None) -> Iterator[bytes]:
-    """The archive, bit by bit: it is never whole in memory or on disk. Stored, for weights and images are
-    compressed already. scratch: a folder to delete afterwards, also when nobody takes the rest.
+class _Archive(StreamingResponse):
+    """Files as one archive. scratch: a folder to delete afterwards, also when nobody takes the rest, or the
+    first byte.
     """
-    try:
-        out = _Pipe()
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-            for name, path in files.items():
-                with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as target:
-                    while chunk := source.read(CHUNK):
-                        target.write(chunk)
-                        yield out.take()
-        yield out.take()
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
+
+    def __init__(self, name: str, files: dict[str, Path], scratch: Path | None = None) -> None:
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        super().__init__(_zipped(files), media_type="application/zip", headers=headers)
+        self._scratch = scratch
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if self._scratch is not None:
+                await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+
+
+def _zipped(files: dict[str, Path]) -> Iterator[bytes]:
+    """The archive, bit by bit: it is never whole in memory or on disk. Stored, for weights and images are
+    compressed already.
+    """
+    out = _Pipe()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for name, path in files.items():
+            with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as target:
+                while chunk := source.read(CHUNK):
+                    target.write(chunk)
+                    yield out.take()
+    yield out.take()
 
 
 def clear_scratch(rounds_dir: Path) -> None:

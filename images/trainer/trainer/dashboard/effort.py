@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -91,7 +91,7 @@ class Work:
         return self.seconds_by_hand - self.seconds_with_model
 
 
-def measure(tasks: Sequence[Json], config: LabelConfig) -> list[Work]:
+def measure(tasks: Iterable[Json], config: LabelConfig) -> list[Work]:
     """Of tasks with their annotations and predictions, by version, in the versions' order; work that started
     from nothing comes first.
     """
@@ -152,7 +152,7 @@ class Ledger:
             made_at, works = self._kept.get(project_id, (0.0, []))
             if not made_at or time.monotonic() - made_at > KEPT_S:
                 config = parse_label_config(str(self._loop.studio.project(project_id)["label_config"]))
-                works = measure(list(self._loop.studio.annotated_tasks(project_id, predictions=True)), config)
+                works = measure(self._loop.studio.annotated_tasks(project_id, predictions=True), config)
                 self._kept[project_id] = time.monotonic(), works
             return works
 

@@ -4,6 +4,8 @@ import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,19 +13,22 @@ from fastapi import APIRouter, HTTPException, status
 from fastapi.responses import HTMLResponse, Response
 
 from labelloop.boxes import Boxes, iou_matrix
+from labelloop.registry import Card
 from trainer.dashboard import predictions, stored
 from trainer.dashboard.agreement import GOOD, OVERLAPS, Finding, Kind, compare
 from trainer.dashboard.curves import effects
 from trainer.dashboard.model import Drawn, chosen_card, drawn, why_not_looked
 from trainer.dashboard.pages import Asked, View
 from trainer.dashboard.predictions import Predictions
+from trainer.dashboard.stored import Scored, Stamp
 from trainer.display import plural
 from trainer.labelled import SnapshotImage
-from trainer.snapshot import Snapshot
+from trainer.snapshot import SNAPSHOT, Snapshot
 
 router = APIRouter()
 
 SHOWN = 24
+KEPT = 2
 LEAST = 0.5
 LOOSEST = 0.3
 COLUMNS = ("task", "image", "doubt", "label", "confidence", "x1", "y1", "x2", "y2")
@@ -155,16 +160,42 @@ def contents(page: View) -> dict[str, Any]:
     )
     values: dict[str, Any] = {"card": card, "scored": scored, "suspects": None}
     if card is not None and scored is not None:
-        folder = page.loop.rounds.folder(scored.round.id)
         values["why_not"] = why_not_looked(page, card, scored)
         values["looking"] = page.state.looking.state(scored.round.id, card.version)
-        snapshot, found = stored.snapshot(folder), predictions.load(folder, card.version)
-        if snapshot is not None and found is not None:
-            otherwise = page.loop.settings.score_threshold
-            recalls = {part.label: part.recall or 0.0 for part in effects(scored.evaluation, None, otherwise)}
-            rows = suspects(snapshot, found, card.thresholds(snapshot.classes, otherwise), recalls)
+        snapshot = stored.snapshot(page.loop.rounds.folder(scored.round.id))
+        rows = _of_round(page, card, scored, snapshot) if snapshot is not None else None
+        if snapshot is not None and rows is not None:
             values |= {"suspects": rows, "shown": rows[:SHOWN], "images": snapshot.labelled}
     return values
+
+
+def _of_round(page: View, card: Card, scored: Scored, snapshot: Snapshot) -> list[Suspect] | None:
+    """None before the images were looked at, or when that cannot be read."""
+    folder = page.loop.rounds.folder(scored.round.id)
+    files = (folder / SNAPSHOT, predictions.path_of(folder, card.version))
+    stamps = tuple(stored.stamp_of(file) for file in files)
+    otherwise = page.loop.settings.score_threshold
+    limits = card.thresholds(snapshot.classes, otherwise)
+    recalls = [(part.label, part.recall or 0.0) for part in effects(scored.evaluation, None, otherwise)]
+    try:
+        return _suspects(folder, card.version, stamps, tuple(limits.tolist()), tuple(recalls))
+    except FileNotFoundError:
+        return None
+
+
+@lru_cache(KEPT)
+def _suspects(
+    folder: Path,
+    version: str,
+    stamps: tuple[Stamp, ...],
+    limits: tuple[float, ...],
+    recalls: tuple[tuple[str, float], ...],
+) -> list[Suspect]:
+    """Raises FileNotFoundError, which is not kept: a file is not there, or cannot be read."""
+    snapshot, found = stored.snapshot(folder), predictions.load(folder, version)
+    if snapshot is None or found is None:
+        raise FileNotFoundError(folder)
+    return suspects(snapshot, found, np.array(limits, dtype=np.float32), dict(recalls))
 
 
 @router.get("/label-errors", response_class=HTMLResponse)

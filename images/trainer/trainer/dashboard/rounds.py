@@ -14,7 +14,7 @@ from trainer.dashboard.charts import Theme, chart
 from trainer.dashboard.pages import Asked, ChartTheme, View
 from trainer.display import plural
 from trainer.evaluate import Evaluation
-from trainer.job import Job
+from trainer.job import Job, JobError
 from trainer.loop import Loop
 from trainer.retention import removed
 from trainer.rounds import Round
@@ -103,7 +103,7 @@ def _changes(before: Path | None, now: Path) -> list[str]:
 def _training(loop: Loop, round_: Round) -> list[str]:
     try:
         job = Job.load(loop.rounds.folder(round_.id))
-    except (OSError, ValueError):
+    except (OSError, JobError):
         return []
     return [f"{job.detector} from {job.start}, {plural(job.iterations, 'iteration')}"]
 

@@ -1,4 +1,6 @@
-"""Sessions that were ended before their time. The rest of a session is in its signed cookie."""
+"""When a session begins and ends: SESSION_S after its login, or before, by the logout. What it holds is in
+its signed cookie.
+"""
 
 import json
 import logging
@@ -7,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,14 +19,21 @@ from trainer.dashboard.security import SESSION_S
 log = logging.getLogger(__name__)
 
 
-def new_session_id() -> str:
-    return secrets.token_urlsafe(16)
+def begin(session: dict[str, Any], user: str) -> None:
+    """Makes a request's session that of `user`, who has just logged in."""
+    session.clear()
+    session.update(user=user, id=secrets.token_urlsafe(16), since=time.time())
+
+
+def _is_over(session: dict[str, Any]) -> bool:
+    """Whether its login is too long ago. The cookie's own age does not tell: each change signs it anew."""
+    return "user" in session and time.time() - session.get("since", 0.0) > SESSION_S
 
 
 class EndedSessions:
-    """Ids of sessions that logged out, kept in `path` until their cookies would have ended by themselves.
+    """Ids of sessions that logged out, kept in `path` until they would have ended by themselves.
 
-    A cookie is not renewed after the login, so that is SESSION_S seconds after the logout at the latest.
+    A session lasts SESSION_S seconds from its login, so that is as long after the logout at the latest.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -54,8 +64,10 @@ class WithoutEndedSessions:
         self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["session"].get("id") in self._ended:
-            scope["session"].clear()
+        if scope["type"] == "http":
+            session = scope["session"]
+            if session.get("id") in self._ended or _is_over(session):
+                session.clear()
         await self._app(scope, receive, send)
 
 

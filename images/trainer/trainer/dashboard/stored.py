@@ -25,7 +25,7 @@ HISTORY = 100
 JUDGEMENTS_KEPT = 64
 NUMBERS_KEPT = 1024  # contents and differences, of all rounds that a history shows, in all projects
 
-_Stamp = tuple[int, int] | None
+Stamp = tuple[int, int] | None
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _Boxes = tuple[str, int, list[tuple[int, Corners]]]
@@ -60,25 +60,25 @@ class Scored:
 
 def judgement(folder: Path) -> Judgement | None:
     """A round's; None before there is one, or when it cannot be read."""
-    stamp = _stamp(folder / EVALUATION)
+    stamp = stamp_of(folder / EVALUATION)
     return None if stamp is None else _judgement(folder, stamp)
 
 
 def snapshot(folder: Path) -> Snapshot | None:
     """A round's; None before there is one, or when it cannot be read."""
-    stamp = _stamp(folder / SNAPSHOT)
+    stamp = stamp_of(folder / SNAPSHOT)
     return None if stamp is None else _unless_unreadable(_snapshot, folder, stamp)
 
 
 def contents(folder: Path) -> Contents | None:
     """Of a round's snapshot."""
-    stamp = _stamp(folder / SNAPSHOT)
+    stamp = stamp_of(folder / SNAPSHOT)
     return None if stamp is None else _unless_unreadable(_contents, folder, stamp)
 
 
 def difference(before: Path, now: Path) -> Difference | None:
     """Of two rounds' snapshots; None when one cannot be read."""
-    stamps = _stamp(before / SNAPSHOT), _stamp(now / SNAPSHOT)
+    stamps = stamp_of(before / SNAPSHOT), stamp_of(now / SNAPSHOT)
     return None if None in stamps else _unless_unreadable(_difference, before, now, stamps)
 
 
@@ -121,7 +121,8 @@ def _unless_unreadable(read: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwar
         return None
 
 
-def _stamp(path: Path) -> _Stamp:
+def stamp_of(path: Path) -> Stamp:
+    """Another one once the file was replaced; None without a file."""
     try:
         stat = path.stat()
     except OSError:
@@ -130,7 +131,7 @@ def _stamp(path: Path) -> _Stamp:
 
 
 @lru_cache(JUDGEMENTS_KEPT)
-def _judgement(folder: Path, stamp: _Stamp) -> Judgement | None:
+def _judgement(folder: Path, stamp: Stamp) -> Judgement | None:
     try:
         return Judgement.model_validate_json((folder / EVALUATION).read_bytes())
     except (OSError, ValueError) as error:
@@ -139,7 +140,7 @@ def _judgement(folder: Path, stamp: _Stamp) -> Judgement | None:
 
 
 @lru_cache(2)
-def _snapshot(folder: Path, stamp: _Stamp) -> Snapshot | None:
+def _snapshot(folder: Path, stamp: Stamp) -> Snapshot | None:
     """Raises OSError."""
     try:
         return Snapshot.load(folder)
@@ -149,7 +150,7 @@ def _snapshot(folder: Path, stamp: _Stamp) -> Snapshot | None:
 
 
 @lru_cache(NUMBERS_KEPT)
-def _contents(folder: Path, stamp: _Stamp) -> Contents | None:
+def _contents(folder: Path, stamp: Stamp) -> Contents | None:
     found = _snapshot(folder, stamp)
     if found is None:
         return None
@@ -157,7 +158,7 @@ def _contents(folder: Path, stamp: _Stamp) -> Contents | None:
 
 
 @lru_cache(NUMBERS_KEPT)
-def _difference(before: Path, now: Path, stamps: tuple[_Stamp, _Stamp]) -> Difference | None:
+def _difference(before: Path, now: Path, stamps: tuple[Stamp, Stamp]) -> Difference | None:
     one, other = _snapshot(before, stamps[0]), _snapshot(now, stamps[1])
     if one is None or other is None:
         return None

@@ -1,11 +1,16 @@
 """Images in, boxes on them: what a person sees."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from support import shapes
 from support.cli import Run
 from support.fake_studio import FakeStudio
 
+from trainer import export as export_module
 from trainer.env import TrainerSettings
+from trainer.locks import holding
 
 pytestmark = pytest.mark.usefixtures("models")
 
@@ -29,3 +34,36 @@ def test_import_names_what_cannot_be_used(
     assert result.exit_code == 0
     assert "1 new image." in result.output
     assert "notes.txt: .txt is not imported" in result.output
+
+
+def test_import_names_what_cannot_be_used_also_when_label_studio_refuses(
+    run: Run, loop_settings: TrainerSettings, fake_studio: FakeStudio
+) -> None:
+    (loop_settings.images_dir / "damaged.png").write_text("no image")
+    fake_studio.storage = {"status": "failed", "traceback": "OSError: no space"}
+    result = run("import")
+    assert result.exit_code == 1
+    assert "damaged.png: " in result.output and "new image" not in result.output
+    assert "was not synchronised: OSError: no space" in result.stderr
+
+
+def test_export_holds_up_no_round_while_it_copies_images(
+    run: Run, loop_settings: TrainerSettings, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = shapes.picture(1)
+    task = fake_studio.tasks[fake_studio.add_task(annotations=1)]
+    when = "2026-11-22T18:00:00.000000Z"
+    task["annotations"] = [{"id": 1, "result": made.annotation(), "created_at": when, "updated_at": when}]
+    task["data"]["image"] = "/data/local-files/?d=images/a.png"
+    made.image.save(loop_settings.images_dir / "a.png")
+    write = export_module.export
+
+    def while_a_snapshot_is_taken(*args: Any) -> Path:
+        with holding(loop_settings.rounds_dir / "snapshot.lock"):
+            return write(*args)
+
+    monkeypatch.setattr(export_module, "export", while_a_snapshot_is_taken)
+    result = run("export")
+    assert result.exit_code == 0, result.output
+    assert "1 image with " in result.output
+    assert list(loop_settings.rounds_dir.glob("exports/*/images/*-a.png"))

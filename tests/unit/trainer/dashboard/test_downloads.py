@@ -1,5 +1,6 @@
 """Archives hold what the folders hold; comparisons show what the evaluations say."""
 
+import asyncio
 import hashlib
 import io
 import json
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.types import Message
 from support.dashboard import words
 from support.dashboard_data import finished_round
 
@@ -69,6 +71,52 @@ def test_a_dataset_in_each_format(
             len(json.loads(archive.read(f"{top}/{side}.json"))["annotations"]) for side in ("train", "val")
         )
         assert boxes == snapshot.boxes
+    assert list(loop.settings.rounds_dir.glob(".dataset-*")) == []
+
+
+def left_early(client: TestClient, path: str, chunks: int) -> list[bytes]:
+    """What a browser gets that closes the connection after so many chunks."""
+    cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},  # uvicorn's
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"host", b"testserver"), (b"cookie", cookies.encode())],
+    }
+    taken: list[bytes] = []
+
+    async def ask() -> None:
+        gone = asyncio.Event()
+        if not chunks:
+            gone.set()
+
+        async def receive() -> Message:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            if message.get("body"):
+                taken.append(message["body"])
+            if taken and len(taken) >= chunks:
+                gone.set()
+                await asyncio.sleep(60)
+
+        await client.app(scope, receive, send)
+
+    asyncio.run(ask())
+    return taken
+
+
+@pytest.mark.parametrize("chunks", [0, 1])
+def test_a_dataset_that_nobody_takes_to_its_end_leaves_nothing(
+    client: TestClient, loop: WatchedLoop, chunks: int
+) -> None:
+    finished_round(loop, 10, stray=5, champion_stray=30)
+    assert len(left_early(client, "/rounds/1/dataset-coco.zip", chunks)) == chunks
     assert list(loop.settings.rounds_dir.glob(".dataset-*")) == []
 
 

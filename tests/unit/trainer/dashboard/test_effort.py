@@ -1,6 +1,8 @@
 """What became of the boxes that an annotation started from."""
 
+from collections.abc import Iterator
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 from fastapi.testclient import TestClient
@@ -9,7 +11,7 @@ from support.fake_studio import FakeStudio
 from support.shapes import LABEL_CONFIG
 
 from labelloop.labels import parse_label_config
-from trainer.dashboard.effort import Work, measure
+from trainer.dashboard.effort import Ledger, Work, measure
 from trainer.dashboard.loop import WatchedLoop
 from trainer.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
 
@@ -103,6 +105,30 @@ def test_the_page_shows_each_version(client: TestClient, fake_studio: FakeStudio
     assert "Boxes accepted as they were 4, 67% of those proposed" in page
     assert "Median time per image 20 s" in page
     assert "v0001" in client.get("/effort/accepted.svg").text
+
+
+class Task(dict[str, Any]):
+    """One whose end can be noticed."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+def test_tasks_are_looked_at_and_let_go_one_by_one(
+    loop: WatchedLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: WeakSet[Task] = WeakSet()
+
+    def annotated(project_id: int, predictions: bool) -> Iterator[Task]:
+        for _ in range(20):
+            assert len(alive) <= 1
+            made = Task(task([region(10, 10)], [region(10, 10)]))
+            alive.add(made)
+            yield made
+            del made
+
+    monkeypatch.setattr(loop.studio, "annotated_tasks", annotated)
+    (work,) = Ledger(loop).of(1)
+    assert (work.images, work.accepted) == (20, 20)
 
 
 def test_without_label_studio(client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio) -> None:

@@ -3,18 +3,19 @@
 import csv
 import io
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from support import shapes
 from support.dashboard import words
-from support.dashboard_data import finished_round
+from support.dashboard_data import finished_round, relabelled
 
 from labelloop.boxes import Boxes
 from labelloop.files import write_text
-from trainer.dashboard import predictions, stored
-from trainer.dashboard.label_errors import LEAST, ranked, suspects
+from trainer.dashboard import label_errors, predictions, stored
+from trainer.dashboard.label_errors import LEAST, Suspect, ranked, suspects
 from trainer.dashboard.loop import WatchedLoop
 from trainer.labelled import LabelledImages, SnapshotImage
 from trainer.snapshot import Snapshot
@@ -73,6 +74,27 @@ def test_what_was_planted_is_found_and_nothing_else(client: TestClient, planted:
         assert f"Task {number} : {why} (" in page
     assert page.count("Task ") == len(PLANTED)
     assert page.index("Task 8 :") < page.index("Task 12 :")
+
+
+def test_the_doubts_are_worked_out_once_as_long_as_nothing_changes(
+    client: TestClient, loop: WatchedLoop, planted: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked_out: list[list[Suspect]] = []
+
+    def counted(*args: Any) -> list[Suspect]:
+        worked_out.append(suspects(*args))
+        return worked_out[-1]
+
+    monkeypatch.setattr(label_errors, "suspects", counted)
+    pages = [client.get(path).text for path in ("/label-errors", "/label-errors.csv", "/label-errors")]
+    assert pages[0] == pages[2] and len(worked_out) == 1
+    stored_snapshot = stored.snapshot(loop.rounds.folder(1))
+    assert stored_snapshot is not None
+    relabelled(stored_snapshot).write(loop.rounds.folder(1))
+    assert "Task 1 : the label may be wrong" in words(client.get("/label-errors").text)
+    predictions.path_of(loop.rounds.folder(1), "v0001").write_text("{}")
+    assert "can look at the 25 labelled images" in words(client.get("/label-errors").text)
+    assert len(worked_out) == 2
 
 
 def test_it_leads_to_the_task(client: TestClient, planted: Snapshot) -> None:

@@ -1,5 +1,6 @@
 """Who gets in, and what a stranger and a forged form get."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -60,6 +61,19 @@ def test_a_stolen_session_ends_with_the_logout_also_after_a_restart(
     restarted = TestClient(create_app(loop, "a secret", ask_who), follow_redirects=False)
     assert restarted.get("/", headers=stolen).status_code == 303
     assert log_in(client) == 303 and client.get("/").status_code == 200
+
+
+def test_a_session_ends_twelve_hours_after_the_login_however_it_was_used(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = time.time()
+    monkeypatch.setattr(time, "time", lambda: began + SESSION_S - 60)
+    press(client, "cancel")
+    used = {"Cookie": f"labelloop_dashboard={client.cookies['labelloop_dashboard']}"}
+    assert client.get("/", headers=used).status_code == 200
+    monkeypatch.setattr(time, "time", lambda: began + SESSION_S + 60)
+    assert client.get("/", headers=used).status_code == 303
+    assert client.get("/live", headers=used).status_code == 401
 
 
 def test_a_session_is_remembered_as_ended_until_it_would_have_ended_by_itself(tmp_path: Path) -> None:

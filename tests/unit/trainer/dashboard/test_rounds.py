@@ -79,6 +79,7 @@ def test_a_failed_round_and_a_damaged_file_are_told(client: TestClient, loop: Wa
     loop.rounds.request(1, "a <b>test</b>")
     write_text(loop.rounds.folder(1) / "evaluation.json", '{"candidate": 1')
     write_text(loop.rounds.folder(1) / "snapshot.json", "[]")
+    write_text(loop.rounds.folder(1) / "job.json", "{}")
     loop.rounds.move(1, State.FAILED, error="out of <memory>")
     page = client.get("/rounds").text
     assert "out of &lt;memory&gt;" in page and "a &lt;b&gt;test" in page
