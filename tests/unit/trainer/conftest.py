@@ -10,6 +10,7 @@ from support.fake_backend import FakeBackend
 from support.fake_labelling import LabellingStudio
 from support.fake_studio import FakeStudio
 from support.versions import add_version
+from support.worker_bench import WorkerBench
 
 from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio
@@ -93,3 +94,9 @@ def models(loop_settings: TrainerSettings, tmp_path: Path) -> ProjectModels:
     found = Registry(loop_settings.models_dir).project(1)
     found.promote(add_version(found, tmp_path / "made"))
     return found
+
+
+@pytest.fixture
+def bench(loop_settings: TrainerSettings, studio: Studio, backend: Backend) -> WorkerBench:
+    """A worker for which three new labels are enough."""
+    return WorkerBench(loop_settings.model_copy(update={"retrain_every": 3}), studio, backend)

@@ -1,4 +1,4 @@
-"""The worker: starting models, due rounds, the round that runs, and services that come and go."""
+"""The worker: starting models, the round that runs, and services that come and go."""
 
 import logging
 import subprocess
@@ -7,55 +7,21 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support import shapes
 from support.fake_backend import FakeBackend
-from support.fake_child import FakeChild
 from support.fake_studio import FakeStudio
 from support.versions import add_version
+from support.worker_bench import WorkerBench
 
 from labelloop.registry import ProjectModels, Registry
-from labelloop.studio import Studio
 from trainer import heartbeat, importer
-from trainer.backend import Backend
 from trainer.env import TrainerSettings
 from trainer.locks import holding
 from trainer.process import RETRY
 from trainer.projects import NO_PROJECT, SIMULATED
-from trainer.rounds import Rounds, State
-from trainer.worker import Worker
-
-
-class Bench:
-    def __init__(self, settings: TrainerSettings, studio: Studio, backend: Backend) -> None:
-        self.settings, self.studio, self.backend = settings, studio, backend
-        self.children: list[FakeChild] = []
-        self.rounds = Rounds(settings.rounds_dir)
-        self.models = Registry(settings.models_dir).project(1)
-        self.worker = self.new_worker()
-
-    def new_worker(self) -> Worker:
-        def spawn(arguments: list[str], log_path: Path) -> Any:
-            self.children.append(FakeChild(arguments, log_path))
-            return self.children[-1]
-
-        return Worker(self.settings, self.studio, self.backend, spawn)
-
-    def begin_round(self) -> FakeChild:
-        self.rounds.request(1, "test")
-        self.worker.tend_rounds()
-        return self.children[-1]
-
-    def end(self, child: FakeChild, status: int) -> None:
-        child.exit = status
-        self.worker.tend_rounds()
-
-
-@pytest.fixture
-def bench(loop_settings: TrainerSettings, studio: Studio, backend: Backend) -> Bench:
-    return Bench(loop_settings.model_copy(update={"retrain_every": 3}), studio, backend)
+from trainer.rounds import State
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -65,7 +31,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
         time.sleep(0.02)
 
 
-def test_a_project_gets_its_starting_model_before_anybody_asks(bench: Bench, tmp_path: Path) -> None:
+def test_a_project_gets_its_starting_model_before_anybody_asks(bench: WorkerBench, tmp_path: Path) -> None:
     bench.worker.look_around()
     bench.worker.look_around()
     assert [child.arguments for child in bench.children] == [["trainer.starting", "1"]]
@@ -75,7 +41,7 @@ def test_a_project_gets_its_starting_model_before_anybody_asks(bench: Bench, tmp
     assert len(bench.children) == 1
 
 
-def test_a_starting_model_that_fails_is_tried_again_and_told(bench: Bench) -> None:
+def test_a_starting_model_that_fails_is_tried_again_and_told(bench: WorkerBench) -> None:
     bench.worker.look.run_if_due()
     bench.children[0].exit = 1
     bench.worker.look.poke()
@@ -85,7 +51,7 @@ def test_a_starting_model_that_fails_is_tried_again_and_told(bench: Bench) -> No
     assert len(bench.children) == 2
 
 
-def test_projects_without_boxes_are_left_alone(bench: Bench, fake_studio: FakeStudio) -> None:
+def test_projects_without_boxes_are_left_alone(bench: WorkerBench, fake_studio: FakeStudio) -> None:
     fake_studio.projects.clear()
     fake_studio.add_project(
         label_config='<View><Text name="t" value="$t"/><Choices name="c" toName="t"/></View>'
@@ -94,86 +60,8 @@ def test_projects_without_boxes_are_left_alone(bench: Bench, fake_studio: FakeSt
     assert bench.children == []
 
 
-@pytest.mark.parametrize("labelled, requested", [(2, False), (3, True)])
-def test_enough_new_labels_make_a_round(
-    labelled: int, requested: bool, bench: Bench, models: ProjectModels, fake_studio: FakeStudio
-) -> None:
-    for _ in range(labelled):
-        fake_studio.add_task(annotations=1)
-    for _ in range(5):
-        fake_studio.add_task()
-    bench.worker.look_around()
-    assert (bench.rounds.open_round(1) is not None) == requested
-
-
-@pytest.mark.parametrize(("labels", "first"), [(("ball",), 25), (("tree",), 10)])
-def test_the_first_round_comes_early_and_earlier_where_nothing_is_known_yet(
-    labels: tuple[str, ...], first: int, bench: Bench, models: ProjectModels, fake_studio: FakeStudio
-) -> None:
-    bench.settings.retrain_every = 50
-    tags = "".join(f'<Label value="{label}"/>' for label in labels)
-    fake_studio.projects[1]["label_config"] = (
-        '<View><Image name="image" value="$image"/>'
-        f'<RectangleLabels name="label" toName="image">{tags}</RectangleLabels></View>'
-    )
-    for _ in range(first - 1):
-        fake_studio.add_task(annotations=1)
-    bench.worker.look_around()
-    assert bench.rounds.open_round(1) is None
-    fake_studio.add_task(annotations=1)
-    bench.worker.look_around()
-    assert bench.rounds.open_round(1) is not None
-
-
-@pytest.mark.parametrize("end", [State.FAILED, State.CANCELLED])
-def test_labels_count_from_the_last_round_whatever_became_of_it(
-    end: State, bench: Bench, models: ProjectModels, fake_studio: FakeStudio
-) -> None:
-    for _ in range(3):
-        fake_studio.add_task(annotations=1)
-    bench.worker.look_around()
-    round_ = bench.rounds.open_rounds()[0]
-    bench.rounds.move(round_.id, end)
-    bench.worker.look_around()
-    assert bench.rounds.open_round(1) is None
-    for _ in range(3):
-        fake_studio.add_task(annotations=1)
-    bench.worker.look_around()
-    assert bench.rounds.open_round(1) is not None
-
-
-def test_deleted_labels_do_not_put_off_the_next_round(
-    bench: Bench, models: ProjectModels, fake_studio: FakeStudio
-) -> None:
-    round_, _ = bench.rounds.request(1, "test")
-    bench.rounds.move(round_.id, State.FAILED, labelled=100)
-    bench.worker.look_around()
-    for _ in range(3):
-        fake_studio.add_task(annotations=1)
-    bench.worker.look_around()
-    assert bench.rounds.open_round(1) is not None
-
-
-def test_zero_turns_it_off(bench: Bench, models: ProjectModels, fake_studio: FakeStudio) -> None:
-    bench.settings.retrain_every = 0
-    for _ in range(9):
-        fake_studio.add_task(annotations=1)
-    bench.worker.look_around()
-    assert bench.rounds.open_round(1) is None
-
-
-def test_a_simulation_asks_for_its_rounds_itself(
-    bench: Bench, models: ProjectModels, fake_studio: FakeStudio
-) -> None:
-    fake_studio.projects[1]["description"] = SIMULATED
-    for _ in range(9):
-        fake_studio.add_task(annotations=1)
-    bench.worker.look_around()
-    assert bench.rounds.open_round(1) is None
-
-
 def test_a_round_whose_project_was_deleted_is_cancelled_before_it_begins(
-    bench: Bench, models: ProjectModels, fake_studio: FakeStudio
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio
 ) -> None:
     round_, _ = bench.rounds.request(2, "test")
     bench.worker.look_around()
@@ -182,7 +70,7 @@ def test_a_round_whose_project_was_deleted_is_cancelled_before_it_begins(
 
 
 def test_a_running_round_whose_project_is_deleted_is_cancelled_with_the_reason(
-    bench: Bench, models: ProjectModels, fake_studio: FakeStudio
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio
 ) -> None:
     child = bench.begin_round()
     bench.rounds.move(1, State.SNAPSHOTTING)
@@ -196,7 +84,7 @@ def test_a_running_round_whose_project_is_deleted_is_cancelled_with_the_reason(
 
 
 def test_a_project_made_by_hand_gets_the_backend_once(
-    bench: Bench, models: ProjectModels, fake_studio: FakeStudio
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio
 ) -> None:
     url = f"{bench.settings.mlbackend_url}/webhook"
     fake_studio.webhooks = [{"id": 5, "url": url, "headers": {}}, {"id": 6, "url": "http://x", "headers": {}}]
@@ -213,7 +101,7 @@ def test_a_project_made_by_hand_gets_the_backend_once(
 
 @pytest.mark.parametrize("why", ["has one", "simulated", "ADOPT_PROJECTS=false"])
 def test_no_project_gets_the_backend_that(
-    why: str, bench: Bench, models: ProjectModels, fake_studio: FakeStudio
+    why: str, bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio
 ) -> None:
     if why == "has one":
         fake_studio.backends.append({"project": 1, "url": "http://theirs"})
@@ -227,27 +115,14 @@ def test_no_project_gets_the_backend_that(
     assert fake_studio.backends == before
 
 
-def test_each_project_has_its_own_due_round(
-    bench: Bench, models: ProjectModels, fake_studio: FakeStudio, tmp_path: Path
-) -> None:
-    fake_studio.add_project(2)
-    second = Registry(bench.settings.models_dir).project(2)
-    second.promote(add_version(second, tmp_path / "second"))
-    for _ in range(bench.settings.retrain_every):
-        fake_studio.add_task(2, annotations=1)
-    bench.worker.look_around()
-    assert bench.rounds.open_round(1) is None
-    assert bench.rounds.open_round(2) is not None
-
-
-def test_a_requested_round_is_begun_once(bench: Bench) -> None:
+def test_a_requested_round_is_begun_once(bench: WorkerBench) -> None:
     child = bench.begin_round()
     bench.worker.tend_rounds()
     assert [c.arguments for c in bench.children] == [["trainer.stages", "1"]]
     assert child.log_path == bench.settings.rounds_dir / "00001" / "log.txt"
 
 
-def test_rounds_of_two_projects_run_one_after_the_other(bench: Bench) -> None:
+def test_rounds_of_two_projects_run_one_after_the_other(bench: WorkerBench) -> None:
     child = bench.begin_round()
     bench.rounds.request(2, "test")
     bench.worker.tend_rounds()
@@ -258,7 +133,7 @@ def test_rounds_of_two_projects_run_one_after_the_other(bench: Bench) -> None:
     assert bench.children[-1].arguments == ["trainer.stages", "2"]
 
 
-def test_a_round_that_was_open_before_is_taken_up(bench: Bench) -> None:
+def test_a_round_that_was_open_before_is_taken_up(bench: WorkerBench) -> None:
     bench.begin_round()
     bench.rounds.move(1, State.SNAPSHOTTING)
     bench.worker = bench.new_worker()
@@ -266,7 +141,7 @@ def test_a_round_that_was_open_before_is_taken_up(bench: Bench) -> None:
     assert bench.children[-1].arguments == ["trainer.stages", "1"]
 
 
-def test_a_process_that_dies_is_given_one_more_chance(bench: Bench) -> None:
+def test_a_process_that_dies_is_given_one_more_chance(bench: WorkerBench) -> None:
     child = bench.begin_round()
     bench.end(child, -9)
     bench.worker.tend_rounds()
@@ -280,7 +155,7 @@ def test_a_process_that_dies_is_given_one_more_chance(bench: Bench) -> None:
 
 
 def test_a_round_without_label_studio_is_tried_again_later(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("trainer.worker.RETRY_PAUSES_S", (0.2,))
     child = bench.begin_round()
@@ -295,7 +170,7 @@ def test_a_round_without_label_studio_is_tried_again_later(
 
 
 def test_a_round_that_does_not_stop_when_cancelled_is_stopped(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = bench.begin_round()
     bench.rounds.move(1, State.SNAPSHOTTING)
@@ -309,7 +184,7 @@ def test_a_round_that_does_not_stop_when_cancelled_is_stopped(
     assert bench.rounds.get(1).state == State.CANCELLED
 
 
-def test_stopping_leaves_the_round_open(bench: Bench) -> None:
+def test_stopping_leaves_the_round_open(bench: WorkerBench) -> None:
     child = bench.begin_round()
     bench.worker.stop()
     bench.worker.run()
@@ -318,7 +193,7 @@ def test_stopping_leaves_the_round_open(bench: Bench) -> None:
 
 
 def test_it_imports_and_pre_labels_while_a_round_trains(
-    bench: Bench, models: ProjectModels, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importer, "SETTLED_S", 0.0)
     shapes.picture(1).image.save(bench.settings.images_dir / "a.png")
@@ -339,7 +214,7 @@ def test_it_imports_and_pre_labels_while_a_round_trains(
 
 
 def test_label_studio_down_is_logged_and_got_over(
-    bench: Bench, models: ProjectModels, fake_studio: FakeStudio, caplog: pytest.LogCaptureFixture
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     fake_studio.down = True
@@ -356,7 +231,7 @@ def test_label_studio_down_is_logged_and_got_over(
 
 
 def test_the_backend_down_is_no_reason_to_stop(
-    bench: Bench, models: ProjectModels, fake_studio: FakeStudio, fake_backend: FakeBackend
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio, fake_backend: FakeBackend
 ) -> None:
     bench.worker._prelabeller._backend_wait_s = 0.0
     fake_studio.add_task()
@@ -370,7 +245,9 @@ def test_the_backend_down_is_no_reason_to_stop(
 
 
 @pytest.fixture
-def two_projects(bench: Bench, models: ProjectModels, fake_studio: FakeStudio, tmp_path: Path) -> Bench:
+def two_projects(
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio, tmp_path: Path
+) -> WorkerBench:
     """Known to the worker; then Label Studio answers nothing about the first any more."""
     fake_studio.add_project(2)
     second = Registry(bench.settings.models_dir).project(2)
@@ -385,7 +262,7 @@ def two_projects(bench: Bench, models: ProjectModels, fake_studio: FakeStudio, t
 
 
 def test_one_projects_failure_keeps_no_other_from_its_boxes(
-    two_projects: Bench, fake_studio: FakeStudio
+    two_projects: WorkerBench, fake_studio: FakeStudio
 ) -> None:
     task = fake_studio.add_task(2)
     two_projects.worker.predicting.run_if_due()
@@ -393,14 +270,14 @@ def test_one_projects_failure_keeps_no_other_from_its_boxes(
     assert fake_studio.versions_of(task) == ["v0000"]
 
 
-def test_one_projects_failure_lets_no_other_grow(two_projects: Bench) -> None:
+def test_one_projects_failure_lets_no_other_grow(two_projects: WorkerBench) -> None:
     two_projects.worker.retaining.run_if_due()
     assert "500" in (two_projects.worker.retaining.error or "")
     assert Registry(two_projects.settings.models_dir).project(2).removed() == ["v0001"]
 
 
 def test_files_are_looked_at_whatever_the_import_does(
-    two_projects: Bench, monkeypatch: pytest.MonkeyPatch
+    two_projects: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importer, "SETTLED_S", 0.0)
     settings = two_projects.settings
@@ -434,7 +311,7 @@ def test_a_missing_secret_is_named(loop_settings: TrainerSettings, monkeypatch: 
 
 
 def test_old_versions_go_but_not_those_of_a_simulation(
-    bench: Bench, fake_studio: FakeStudio, tmp_path: Path
+    bench: WorkerBench, fake_studio: FakeStudio, tmp_path: Path
 ) -> None:
     fake_studio.add_project(2)["description"] = SIMULATED
     bench.settings = bench.settings.model_copy(update={"keep_versions": 1})
