@@ -62,13 +62,7 @@ def _arguments(given: Mapping[str, str]) -> list[str]:
 
 def _copy(source: Path, target: Path) -> None:
     """Copies the annotations, and the images that they name, unless the same is there already."""
-    names = list(_FILES)
-    for split in _FILES:
-        try:
-            images = json.loads((source / split).read_text(encoding="utf-8"))["images"]
-            names += [f"images/{image['file_name']}" for image in images]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise Failure(f"{source / split}", found=repr(error), needed="COCO's json") from error
+    names = [*_FILES, *(f"images/{name}" for split in _FILES for name in _image_names(source / split))]
     copied = 0
     for name in dict.fromkeys(names):
         file = target / name
@@ -82,6 +76,17 @@ def _copy(source: Path, target: Path) -> None:
         except OSError as error:
             raise Failure(f"copying {source / name}", found=str(error)) from error
     line("dataset", f"{len(names)} files in {target}, {copied} of them copied now")
+
+
+def _image_names(split: Path) -> list[str]:
+    try:
+        rows = json.loads(split.read_text(encoding="utf-8"))["images"]
+        unnamed = [number for number, row in enumerate(rows, start=1) if not row.get("file_name")]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Failure(f"{split}", found=repr(error), needed="COCO's json") from error
+    if unnamed:
+        raise Failure(f"{split}", found=f"image in row {unnamed[0]} without file_name", needed="COCO's json")
+    return [row["file_name"] for row in rows]
 
 
 def _copy_file(source: Path, target: Path) -> None:

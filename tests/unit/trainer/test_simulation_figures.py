@@ -167,6 +167,10 @@ def test_options_that_cannot_be_used_are_refused() -> None:
         Options("x", orders=("best",))
     with pytest.raises(OptionError, match="SCHEDULE=10,few"):
         Options("x", schedule=("10", "few"))
+    with pytest.raises(OptionError, match="SEEDS=: needed one or more"):
+        Options("x", seeds=())
+    with pytest.raises(OptionError, match="SEEDS=1,1: needed one or more, each another"):
+        Options("x", seeds=(1, 1))
     with pytest.raises(OptionError, match="SEEDS=a"):
         numbers("a", "SEEDS")
     with pytest.raises(OptionError, match="PREDICTED=raccoon"):
