@@ -14,6 +14,7 @@ from lifecycle.home import Home
 from lifecycle.runtime import running_stack
 
 _FILES = ("train.json", "test.json")
+_NEEDED = f"a folder with images/, {' and '.join(_FILES)}"
 OPTIONS = (
     "ORDERS",
     "SEEDS",
@@ -38,19 +39,23 @@ def simulate(home: Home, given: Mapping[str, str]) -> None:
     Raises:
         Failure: no COCO, or a file is missing in it.
     """
-    source = _source(given.get("COCO", ""))
+    if not given.get("COCO"):
+        raise Failure("make simulate", found="no COCO", needed=f"COCO={_NEEDED}")
+    source = coco_folder(given["COCO"])
     _copy(source, home.volumes / "labelstudio" / "media" / "upload" / "simulate" / source.name)
     running_stack(home, settings.load(home)).labelloop(["simulate", source.name, *_arguments(given)], None)
 
 
-def _source(given: str) -> Path:
-    needed = f"a folder with images/, {' and '.join(_FILES)}"
-    if not given:
-        raise Failure("make simulate", found="no COCO", needed=f"COCO={needed}")
+def coco_folder(given: str) -> Path:
+    """Where it is.
+
+    Raises:
+        Failure: something is missing in it.
+    """
     source = Path(given).expanduser().resolve()
     missing = [name for name in ("images", *_FILES) if not (source / name).exists()]
     if missing:
-        raise Failure(f"COCO={given}", found=f"no {source / missing[0]}", needed=needed)
+        raise Failure(f"COCO={given}", found=f"no {source / missing[0]}", needed=_NEEDED)
     return source
 
 
