@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lifecycle import settings
 from lifecycle.console import Failure, line
+from lifecycle.contents import SIMULATED
 from lifecycle.home import Home
 from lifecycle.runtime import running_stack
 
@@ -42,7 +43,7 @@ def simulate(home: Home, given: Mapping[str, str]) -> None:
     if not given.get("COCO"):
         raise Failure("make simulate", found="no COCO", needed=f"COCO={_NEEDED}")
     source = coco_folder(given["COCO"])
-    _copy(source, home.volumes / "labelstudio" / "media" / "upload" / "simulate" / source.name)
+    _copy(source, home.root / SIMULATED / source.name)
     running_stack(home, settings.load(home)).labelloop(["simulate", source.name, *_arguments(given)], None)
 
 
