@@ -1,6 +1,7 @@
 """What the loop saves a person: `make simulate` on a stack of its own."""
 
 import json
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ LABELS_TARGET = 0.8
 def run(options: Options) -> Iterator[Figure]:
     """All orders and seeds on COCO's train.json, scored on test.json.
 
-    LABELS sets the numbers of labels at which rounds train; without it `make simulate` does.
+    LABELS sets the numbers of labels at which rounds train; without it `make simulate` does. Its files are
+    kept in OUT.
 
     Raises:
         ValueError: COCO is not given. RuntimeError: the simulation failed, or took longer than SIMULATION_S.
@@ -38,8 +40,11 @@ def run(options: Options) -> Iterator[Figure]:
         stack = throw_away_stack(Path(scratch) / "appliance")
         try:
             stack.run("up", PORT=stack.port, THREADS=options.threads)
-            _simulate(stack, given)
-            summary = json.loads(_newest_summary(stack).read_bytes())
+            try:
+                _simulate(stack, given)
+            finally:
+                kept = _keep(stack, options.out)
+            summary = json.loads(max(kept).read_bytes())
         finally:
             stack.run("down", check=False, timeout=180)
     yield from figures(
@@ -65,8 +70,14 @@ def _simulate(stack: Stack, given: dict[str, object]) -> None:
         raise RuntimeError(f"make simulate ended with {status}")
 
 
-def _newest_summary(stack: Stack) -> Path:
-    return max((stack.home / "volumes" / "rounds").glob("simulate-*.json"))
+def _keep(stack: Stack, out: Path) -> list[Path]:
+    """Copies what the simulation has written, as far as it has come, to where bench.json is. Returns: its
+    summaries.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    written = sorted((stack.home / "volumes" / "rounds").glob("simulate-*.json*"))
+    copies = [Path(shutil.copy2(path, out)) for path in written]
+    return [path for path in copies if path.suffix == ".json"]
 
 
 def figures(summary: dict[str, Any], command: str) -> Iterator[Figure]:

@@ -1,8 +1,12 @@
-"""From a simulation's summary to figures."""
+"""From a simulation to its summary, and from that to figures."""
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+from bench import simulation
+from bench.options import Options
 from bench.simulation import figures
 
 
@@ -50,3 +54,34 @@ def test_fewer_labels_that_not_every_seed_shows_are_a_missed_target(
     [made] = figures(summary(labels_needed=[row]), "make simulate")
     assert made.name == "labels to mAP 0.500, uncertainty / random: reached by labelling in"
     assert (made.value, made.unit, made.met) == (reached, "of 3 seeds", False)
+
+
+class Stack:
+    """Whose simulation fails after a while."""
+
+    port = 1
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.calls: list[str] = []
+
+    def run(self, target: str, **options: object) -> None:
+        self.calls.append(target)
+
+    def start(self, target: str, **settings: object) -> "subprocess.Popen[str]":
+        program = "cd volumes/rounds; echo {} > simulate-1.json; echo {} > simulate-1.jsonl; exit 1"
+        (self.home / "volumes" / "rounds").mkdir(parents=True)
+        return subprocess.Popen(["sh", "-c", program], cwd=self.home, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_simulation_that_fails_leaves_what_it_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = Stack(tmp_path / "stack")
+    monkeypatch.setattr(simulation, "throw_away_stack", lambda home: stack)
+    (tmp_path / "coco" / "images").mkdir(parents=True)
+    options = Options(coco=tmp_path / "coco", out=tmp_path / "out")
+    with pytest.raises(RuntimeError, match="make simulate ended with 1"):
+        list(simulation.run(options))
+    assert sorted(path.name for path in options.out.iterdir()) == ["simulate-1.json", "simulate-1.jsonl"]
+    assert stack.calls == ["up", "down"]
