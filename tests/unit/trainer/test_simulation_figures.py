@@ -52,7 +52,8 @@ def run(order: str, seed: int, *values: float) -> RunFigures:
         replace(step(10 * number, value, seconds=40.0), order=order, seed=seed)
         for number, value in enumerate(values, start=1)
     )
-    return RunFigures(order, seed, steps, OneRound(10, "v0001", Work(), 100.0))
+    one_round = OneRound(10, "v0001", Work(), 100.0)
+    return RunFigures(order, seed, steps, one_round, "yolox_nano", "80 classes of a.pth")
 
 
 def test_labels_needed_are_interpolated_at_the_first_crossing() -> None:

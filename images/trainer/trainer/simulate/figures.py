@@ -64,12 +64,17 @@ class OneRound:
 
 @dataclass(frozen=True)
 class RunFigures:
-    """One order and seed from the first label to the last round."""
+    """One order and seed from the first label to the last round.
+
+    detector, start_weights: the starting model's.
+    """
 
     order: str
     seed: int
     steps: tuple[Step, ...]
     one_round: OneRound
+    detector: str
+    start_weights: str
 
     @property
     def work(self) -> Work:
@@ -102,6 +107,8 @@ class RunFigures:
         return {
             "order": self.order,
             "seed": self.seed,
+            "detector": self.detector,
+            "start_weights": self.start_weights,
             "labels": self.steps[-1].labels,
             **asdict(self.work),
             "share_accepted": self.work.share_accepted,
