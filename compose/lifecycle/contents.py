@@ -17,6 +17,8 @@ ROUNDS = "volumes/rounds/rounds.sqlite3"
 IMAGE_INDEX = "volumes/rounds/images.sqlite3"
 LABELSTUDIO, MODELS, ROUNDS_FOLDER = "volumes/labelstudio", "volumes/models", "volumes/rounds"
 IMAGES, CONFIGS = "volumes/images", "configs"
+SIMULATED = f"{LABELSTUDIO}/media/upload/simulate"
+"""Copies of COCO folders, which the next `make simulate` makes again."""
 STATE = (LABELSTUDIO, MODELS, ROUNDS_FOLDER)
 """Folders that a restore replaces as a whole."""
 
@@ -34,12 +36,17 @@ class Folder:
     path: Path
 
     def files(self) -> Iterator[tuple[str, Path]]:
-        """Member name and path of each file, all the way down, in order, but for hidden (temporary) ones."""
+        """Member name and path of each file, all the way down, in order, but for hidden (temporary) and
+        simulated ones.
+        """
         for top, folders, names in os.walk(self.path):
-            folders[:] = sorted(name for name in folders if _is_kept(name))
+            kept = sorted(filter(_is_kept, folders))
+            folders[:] = [name for name in kept if self._member(Path(top, name)) != SIMULATED]
             for name in sorted(filter(_is_kept, names)):
-                path = Path(top, name)
-                yield f"{self.name}/{path.relative_to(self.path).as_posix()}", path
+                yield self._member(Path(top, name)), Path(top, name)
+
+    def _member(self, path: Path) -> str:
+        return f"{self.name}/{path.relative_to(self.path).as_posix()}"
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from lifecycle import settings
 from lifecycle.console import Failure, line
+from lifecycle.contents import SIMULATED
 from lifecycle.home import Home
 from lifecycle.runtime import running_stack
 
 _FILES = ("train.json", "test.json")
+_NEEDED = f"a folder with images/, {' and '.join(_FILES)}"
 OPTIONS = (
     "ORDERS",
     "SEEDS",
@@ -38,19 +40,23 @@ def simulate(home: Home, given: Mapping[str, str]) -> None:
     Raises:
         Failure: no COCO, or a file is missing in it.
     """
-    source = _source(given.get("COCO", ""))
-    _copy(source, home.volumes / "labelstudio" / "media" / "upload" / "simulate" / source.name)
+    if not given.get("COCO"):
+        raise Failure("make simulate", found="no COCO", needed=f"COCO={_NEEDED}")
+    source = coco_folder(given["COCO"])
+    _copy(source, home.root / SIMULATED / source.name)
     running_stack(home, settings.load(home)).labelloop(["simulate", source.name, *_arguments(given)], None)
 
 
-def _source(given: str) -> Path:
-    needed = f"a folder with images/, {' and '.join(_FILES)}"
-    if not given:
-        raise Failure("make simulate", found="no COCO", needed=f"COCO={needed}")
+def coco_folder(given: str) -> Path:
+    """Where it is.
+
+    Raises:
+        Failure: something is missing in it.
+    """
     source = Path(given).expanduser().resolve()
     missing = [name for name in ("images", *_FILES) if not (source / name).exists()]
     if missing:
-        raise Failure(f"COCO={given}", found=f"no {source / missing[0]}", needed=needed)
+        raise Failure(f"COCO={given}", found=f"no {source / missing[0]}", needed=_NEEDED)
     return source
 
 
@@ -62,13 +68,7 @@ def _arguments(given: Mapping[str, str]) -> list[str]:
 
 def _copy(source: Path, target: Path) -> None:
     """Copies the annotations, and the images that they name, unless the same is there already."""
-    names = list(_FILES)
-    for split in _FILES:
-        try:
-            images = json.loads((source / split).read_text(encoding="utf-8"))["images"]
-            names += [f"images/{image['file_name']}" for image in images]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise Failure(f"{source / split}", found=repr(error), needed="COCO's json") from error
+    names = [*_FILES, *(f"images/{name}" for split in _FILES for name in _image_names(source / split))]
     copied = 0
     for name in dict.fromkeys(names):
         file = target / name
@@ -82,6 +82,17 @@ def _copy(source: Path, target: Path) -> None:
         except OSError as error:
             raise Failure(f"copying {source / name}", found=str(error)) from error
     line("dataset", f"{len(names)} files in {target}, {copied} of them copied now")
+
+
+def _image_names(split: Path) -> list[str]:
+    try:
+        rows = json.loads(split.read_text(encoding="utf-8"))["images"]
+        unnamed = [number for number, row in enumerate(rows, start=1) if not row.get("file_name")]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Failure(f"{split}", found=repr(error), needed="COCO's json") from error
+    if unnamed:
+        raise Failure(f"{split}", found=f"image in row {unnamed[0]} without file_name", needed="COCO's json")
+    return [row["file_name"] for row in rows]
 
 
 def _copy_file(source: Path, target: Path) -> None:

@@ -14,6 +14,8 @@ from bench.options import Options
 from bench.report import Report
 from support.stack import default_runtime
 
+from trainer.simulate.errors import DatasetError
+
 # Name → module with `run(options: Options) -> Iterator[Figure]`, imported when its turn comes.
 SECTIONS = {
     "startup": "bench.startup",
@@ -26,25 +28,27 @@ SECTIONS = {
 }
 # `make load` runs it.
 APART = "load"
+# They measure on COCO's images.
+ON_COCO = ("serving", "training", "simulation", "label_errors")
 
 
 def main(arguments: list[str]) -> int:
-    """Returns: the exit status, 1 when a section could not be measured. A missed target is a result."""
+    """Returns: the exit status: 2 for options that cannot be used, before anything is built; 1 when a section
+    could not be measured, be it for want of COCO. A missed target is a result.
+    """
     try:
         options = Options.parse(arguments)
-        wanted = options.only or tuple(name for name in SECTIONS if name != APART)
-        unknown = [name for name in wanted if name not in SECTIONS]
-        if unknown:
-            raise ValueError(
-                f"ONLY={','.join(wanted)}: no section {unknown[0]!r}; there are {', '.join(SECTIONS)}"
-            )
-    except ValueError as error:
+        wanted, left_out = choose(options)
+    except (ValueError, DatasetError) as error:
         print(error, file=sys.stderr)
         return 2
+    if left_out:
+        print(f"left out for want of COCO=DIR: {', '.join(left_out)}", flush=True)
     if options.runtime == "auto":
         options = options.model_copy(update={"runtime": default_runtime()})
     os.environ["RUNTIME"] = options.runtime
     report = Report(options.out, describe(options), options.model_dump(mode="json"))
+    report.failed = dict.fromkeys(left_out, "left out: no COCO=DIR")
     for name in wanted:
         print(f"\n{name}", flush=True)
         try:
@@ -58,6 +62,34 @@ def main(arguments: list[str]) -> int:
     report.show()
     print(f"\nwritten: {report.write()}, {report.chart() or 'no chart: no figure has a target'}")
     return 1 if report.failed else 0
+
+
+def choose(options: Options) -> tuple[list[str], list[str]]:
+    """The sections to run, and those left out: where ONLY names none, those that COCO is missing for.
+
+    Raises:
+        ValueError: ONLY names no section, or one that COCO is missing for, or LABELS are more than COCO has.
+        DatasetError: COCO cannot be used.
+    """
+    wanted = list(options.only) or [name for name in SECTIONS if name != APART]
+    asked = f"ONLY={','.join(wanted)}"
+    unknown = [name for name in wanted if name not in SECTIONS]
+    if unknown:
+        raise ValueError(f"{asked}: no section {unknown[0]!r}; there are {', '.join(SECTIONS)}")
+    on_coco = [name for name in wanted if name in ON_COCO]
+    if options.coco is None:
+        if options.only and on_coco:
+            raise ValueError(
+                f"{asked}: {on_coco[0]} needs COCO=DIR, a folder with images/, train.json and test.json"
+            )
+        return [name for name in wanted if name not in ON_COCO], on_coco
+    if on_coco:
+        images = len(options.dataset().train)
+        given = "training" in wanted or ("simulation" in wanted and "labels" in options.model_fields_set)
+        if given and max(options.labels) > images:
+            labels = ",".join(map(str, options.labels))
+            raise ValueError(f"LABELS={labels}: {options.coco} has {images} images to label")
+    return wanted, []
 
 
 if __name__ == "__main__":

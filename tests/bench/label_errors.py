@@ -12,21 +12,20 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import requests
-from bench.closed_loop import label_config, region
+from bench.closed_loop import region
 from bench.options import Options
 from bench.planting import XYXY, Error, Labelled, Planted, plant
 from bench.report import Figure, figure
 from bench.startup import throw_away_stack
-from pycocotools.coco import COCO
 from support.stack import Stack, wait_for
 
 from labelloop.files import write_text
+from trainer.simulate.dataset import Dataset
 
 SECTION = "label_errors"
 SHARE = 0.05
@@ -50,40 +49,36 @@ def run(options: Options) -> Iterator[Figure]:
     """Plants errors in train.json's labels; the first of SEEDS decides which.
 
     Raises:
-        ValueError: COCO is not given, or too small. AssertionError: a step took too long.
+        ValueError: COCO is not given, or too small. DatasetError: it cannot be used. AssertionError: a step
+            took too long.
     """
-    coco_dir, seed = options.coco_dir().resolve(), options.seeds[0]
-    with redirect_stdout(io.StringIO()):
-        truth = COCO(str(coco_dir / "train.json"))
-    changed, planted = plant(read(truth), SHARE, seed)
+    dataset, seed = options.dataset(), options.seeds[0]
+    changed, planted = plant(read(dataset), SHARE, seed)
     with tempfile.TemporaryDirectory(prefix="labelloop-bench-") as scratch:
         stack = throw_away_stack(Path(scratch) / "appliance")
         try:
-            (stack.home / LABEL_CONFIG).write_text(label_config(truth, {}))
+            (stack.home / LABEL_CONFIG).write_text(dataset.label_config_xml)
             given = {"LABEL_CONFIG": LABEL_CONFIG, "RETRAIN_EVERY": 0, "THREADS": options.threads}
             stack.run("up", PORT=stack.port, **given)
-            _label(stack, coco_dir, changed)
+            _label(stack, dataset.folder, changed)
             print(stack.run("retrain", timeout=ROUND_S).strip().splitlines()[-1], flush=True)
             doubts = look(stack)
         finally:
             stack.run("down", check=False, timeout=180)
     found = {"planted": [asdict(row) for row in planted], "doubts": [asdict(row) for row in doubts]}
     write_text(options.out / "label_errors.json", json.dumps(found, indent=1) + "\n")
-    command = f"make bench ONLY={SECTION} COCO={coco_dir} SEEDS={seed}"
+    command = f"make bench ONLY={SECTION} COCO={dataset.folder} SEEDS={seed}"
     yield from figures(planted, doubts, sum(len(image.boxes) for image in changed), command)
 
 
-def read(truth: COCO) -> list[Labelled]:
-    """A split, by file name."""
-    names = {category["id"]: category["name"] for category in truth.loadCats(truth.getCatIds())}
+def read(dataset: Dataset) -> list[Labelled]:
+    """The images to label, by file name."""
+    names = dataset.label_config.names
     images = []
-    for image in sorted(truth.imgs.values(), key=lambda image: image["file_name"]):
-        rows = [
-            (row["bbox"], names[row["category_id"]])
-            for row in truth.loadAnns(truth.getAnnIds(imgIds=[image["id"]]))
-        ]
-        boxes = tuple((name, (x, y, x + w, y + h)) for (x, y, w, h), name in rows)
-        images.append(Labelled(image["file_name"], image["width"], image["height"], boxes))
+    for image in sorted(dataset.train, key=lambda image: image.name):
+        boxes = zip(image.boxes.labels, image.boxes.xyxy.tolist(), strict=True)
+        placed = tuple((names[label], (x1, y1, x2, y2)) for label, (x1, y1, x2, y2) in boxes)
+        images.append(Labelled(image.name, image.width, image.height, placed))
     return images
 
 

@@ -1,10 +1,22 @@
 """What a benchmark run is asked to do; `make bench NAME=VALUE …` sets the fields."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+if TYPE_CHECKING:
+    from trainer.simulate.dataset import Dataset
 
 REPO = Path(__file__).resolve().parents[2]
 LABELSTUDIO_BIN = Path(os.environ.get("LABELSTUDIO_BIN") or REPO / ".venv" / "labelstudio" / "bin")
@@ -26,6 +38,7 @@ def _pairs(value: Any) -> Any:
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Numbers = Annotated[tuple[int, ...], BeforeValidator(_split)]
 Goals = Annotated[dict[int, float], BeforeValidator(_pairs)]
+Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
 class Options(BaseModel):
@@ -43,7 +56,7 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     only: Names = ()
-    coco: Path | None = None
+    coco: Folder | None = None
     predicted: str = ""
     seeds: Numbers = (0, 1, 2)
     labels: Numbers = (10, 40, 160)
@@ -55,7 +68,7 @@ class Options(BaseModel):
     tasks: int = Field(20_000, ge=0)
     threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
     runtime: Literal["auto", "docker", "host"] = "auto"
-    out: Path = REPO / "build" / "bench"
+    out: Folder = REPO / "build" / "bench"
 
     @model_validator(mode="after")
     def _check(self) -> "Options":
@@ -63,6 +76,12 @@ class Options(BaseModel):
             raise ValueError(
                 f"COCO={self.coco}: has no folder images/; name one that has, with <split>.json beside"
             )
+        for name, values, least in (("SEEDS", self.seeds, 0), ("LABELS", self.labels, 1)):
+            if not values or min(values) < least or len(set(values)) < len(values):
+                given = ",".join(map(str, values))
+                raise ValueError(
+                    f"{name}={given}: needed one or more different whole numbers from {least} on"
+                )
         if any(size < 1 for size in self.sizes) or len(set(self.sizes)) < 2:
             raise ValueError(f"SIZES={self.sizes}: growth needs two different counts above 0")
         return self
@@ -79,6 +98,19 @@ class Options(BaseModel):
             )
         return self.coco
 
+    def dataset(self) -> "Dataset":
+        """COCO's train.json and test.json with PREDICTED, every image looked at.
+
+        Raises:
+            ValueError: COCO is not given, or PREDICTED is no LABEL=CLASS,CLASS. DatasetError: COCO, or a
+                label of PREDICTED, cannot be used.
+        """
+        from trainer.simulate.dataset import Dataset
+        from trainer.simulate.options import predicted_values
+
+        pairs = [pair for pair in self.predicted.split(":") if pair]
+        return Dataset.load(self.coco_dir().resolve(), predicted_values(pairs))
+
     @classmethod
     def parse(cls, arguments: list[str]) -> "Options":
         """From NAME=VALUE words, as make passes them on.
@@ -93,4 +125,15 @@ class Options(BaseModel):
             raise ValueError(
                 f"{wrong[0]!r} is no setting of the benchmark; NAME=VALUE with NAME one of {known}"
             )
-        return cls.model_validate({name.lower(): value for name, _, value in pairs if value})
+        given = {name.lower(): value for name, _, value in pairs if value}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise ValueError("\n".join(_sentences(error, given))) from None
+
+
+def _sentences(error: ValidationError, given: dict[str, str]) -> Iterator[str]:
+    """SIZES=many: what is wrong with it; of a check of ours, what that says."""
+    for row in error.errors():
+        name = str(row["loc"][0]) if row["loc"] else ""
+        yield f"{name.upper()}={given[name]}: {row['msg']}" if name else str(row["ctx"]["error"])

@@ -169,7 +169,7 @@ class Report:
 
     def chart(self) -> Path | None:
         """bench.png: every figure with a target against its bound, a panel a section; None without any."""
-        judged = [row for row in self.figures if bound(row.target) and row.judged > 0]
+        judged = [row for row in self.figures if bound(row.target) and math.isfinite(row.judged)]
         if not judged:
             return None
         from matplotlib.backends.backend_agg import FigureCanvasAgg

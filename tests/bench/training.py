@@ -25,8 +25,6 @@ from trainer import train
 from trainer.evaluate import evaluate
 from trainer.job import METRICS
 from trainer.labelled import LabelledImages
-from trainer.simulate.dataset import Dataset
-from trainer.simulate.options import predicted_values
 from trainer.snapshot import Snapshot
 from trainer.split import Sides
 from trainer.weights import write_starting_model
@@ -57,7 +55,7 @@ def run(options: Options) -> Iterator[Figure]:
     """Time against mmdet's own training, then AP by labels over the seeds, beside the stock schedule's.
 
     Raises:
-        ValueError: COCO is not given or cannot be used, or the detector's weights are nowhere to be had.
+        DatasetError: COCO cannot be used. ValueError: the detector's weights are nowhere to be had.
     """
     with tempfile.TemporaryDirectory(prefix="labelloop-bench-") as scratch:
         bench = Bench(Path(scratch), options)
@@ -132,9 +130,7 @@ class Bench:
 
     def __init__(self, home: Path, options: Options) -> None:
         (home / "configs").symlink_to(REPO / "configs")
-        self._dataset = Dataset.load(
-            options.coco_dir().resolve(), predicted_values(list(filter(None, options.predicted.split(":"))))
-        )
+        self._dataset = options.dataset()
         self._settings = Settings(
             labelloop_home=home, threads=options.threads, accelerator="cpu", detector=DETECTOR
         )
@@ -196,10 +192,6 @@ class Bench:
         return found.mAP or 0.0
 
     def _snapshot(self, labels: int, seed: int) -> Snapshot:
-        if labels > len(self._dataset.train):
-            raise ValueError(
-                f"LABELS={labels}: {self._dataset.folder} has {len(self._dataset.train)} images to train on"
-            )
         chosen = random.Random(seed).sample(self._dataset.train, labels)
         sides = Sides()
         sides.assign((image.sha256 for image in chosen), self._settings.holdout_percent)

@@ -50,6 +50,11 @@ ELSEWHERE = {
     "make test": (".ci/run", "make test"),
     "make simulate COCO=~/data/mine": ("tests/unit/lifecycle/test_simulate.py", "simulate("),
     "make bench COCO=~/data/mine ONLY=serving": ("tests/unit/bench/test_options.py", "ONLY"),
+    "make bench ONLY=training COCO=~/data/raccoon PREDICTED=raccoon=cat,dog,bear": (
+        "tests/unit/bench/test_main.py",
+        "PREDICTED",
+    ),
+    "make bench ONLY=growth SIZES=1000,100000": ("tests/unit/bench/test_options.py", "SIZES"),
 }
 """Run, as far as they can be, by the tests of that file, which contain those words."""
 

@@ -13,6 +13,7 @@ def add_version(models: ProjectModels, folder: Path, round_id: int | None = None
     card = Card(
         detector="yolox_nano",
         classes=["ball", "crate"],
+        start_weights="2 classes of made.pth",
         round=round_id,
         verdict="starting model",
         reason="a test",

@@ -1,13 +1,16 @@
 """Planted errors are what they say, and hits are counted as a person would."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.label_errors import Doubt, figures, hits
+from bench.label_errors import Doubt, figures, hits, read
 from bench.planting import LOOSE_IOU, Error, Labelled, Planted, plant
+from support.coco import write_coco
 
 from labelloop.boxes import iou_matrix
+from trainer.simulate.dataset import Dataset
 
 SHARE = 0.1
 
@@ -42,6 +45,16 @@ def test_each_kind_is_a_quarter_and_nothing_else_changes() -> None:
                 there = next(image for image in before if image.file == error.file)
                 overlaps = iou_matrix(np.array(error.places), np.array([box for _, box in there.boxes]))
                 assert overlaps.max() <= 0.1
+
+
+def test_a_dataset_is_read_by_file_name_and_with_its_boxes(tmp_path: Path) -> None:
+    pictures = write_coco(tmp_path, "train", 0, 3)
+    write_coco(tmp_path, "test", 10, 1)
+    found = read(Dataset.load(tmp_path, {}))
+    assert [image.file for image in found] == sorted(pictures)
+    boxes = [tuple(map(float, box[:4])) for box in pictures[found[0].file].boxes]
+    assert [box for _, box in found[0].boxes] == boxes
+    assert {label for image in found for label, _ in image.boxes} == {"ball", "crate"}
 
 
 def test_the_seed_decides() -> None:

@@ -23,11 +23,23 @@ def test_words_of_the_make_command_line() -> None:
         ("SIZES=1000", "two different counts"),
         ("COCO=/nowhere", "no folder images/"),
         ("GOALS=0.55", "LABELS:mAP"),
+        ("SEEDS=,", "^SEEDS=: needed one or more different whole numbers from 0 on$"),
+        ("SEEDS=1,1", "^SEEDS=1,1: needed one or more different"),
+        ("LABELS=,", "^LABELS=: needed one or more"),
+        ("LABELS=0,-3", "^LABELS=0,-3: needed one or more different whole numbers from 1 on$"),
+        ("THREADS=0", "^THREADS=0: Input should be greater than or equal to 1$"),
     ],
 )
 def test_what_cannot_be_done_is_refused(word: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         Options.parse([word])
+
+
+def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine" / "images").mkdir(parents=True)
+    options = Options.parse(["COCO=~/mine", "OUT=~/out"])
+    assert (options.coco, options.out) == (tmp_path / "mine", tmp_path / "out")
 
 
 def test_a_section_that_needs_data_says_which_setting_gives_it(tmp_path: Path) -> None:

@@ -99,3 +99,8 @@ def test_the_chart_is_a_picture_and_without_targets_there_is_none(report: Report
     assert path is not None
     assert path.read_bytes().startswith(b"\x89PNG")
     assert Report(tmp_path, {}, {}, figures=[report.figures[2]]).chart() is None
+
+
+def test_the_chart_has_what_missed_by_all(tmp_path: Path) -> None:
+    nothing = figure("simulation", "seeds", 0.0, "of 3 seeds", "make simulate", at_least=3)
+    assert Report(tmp_path, {}, {}, figures=[nothing]).chart() is not None

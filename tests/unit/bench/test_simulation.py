@@ -1,7 +1,12 @@
-"""From a simulation's summary to figures."""
+"""From a simulation to its summary, and from that to figures."""
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
+import pytest
+from bench import simulation
+from bench.options import Options
 from bench.simulation import figures
 
 
@@ -9,24 +14,74 @@ def spread(mean: float, sd: float | None = None, n: int = 1) -> dict[str, Any]:
     return {"mean": mean, "sd": sd, "n": n}
 
 
+def summary(**changes: Any) -> dict[str, Any]:
+    empty = {"orders": {}, "steps": [], "labels_needed": [], "labels_needed_on_means": []}
+    return {"options": {"seeds": [0, 1, 2]}, **empty, **changes}
+
+
 def test_figures_carry_the_targets() -> None:
     totals = {"saved_by_hand": spread(0.7, 0.01, 3), "saved_one_round": spread(0.1)}
-    needed = {"share": 1.0, "target": 0.5, "ratio": None}
-    summary = {
-        "orders": {"uncertainty": totals, "random": totals},
-        "steps": [{"order": "random", "labels": 10, "mAP": spread(0.4), "share_accepted": None}],
-        "labels_needed": [
-            {**needed, "uncertainty": spread(90.0), "random": spread(100.0)},
-            {**needed, "uncertainty": None, "random": spread(100.0)},
+    needed = {"share": 1.0, "target": 0.5, "uncertainty": spread(90.0), "random": spread(100.0)}
+    document = summary(
+        orders={"uncertainty": totals, "random": totals},
+        steps=[{"order": "random", "labels": 10, "mAP": spread(0.4), "share_accepted": None}],
+        labels_needed=[{**needed, "ratio": spread(0.9, 0.02, 3)}, {**needed, "ratio": spread(0.7, 0.05, 3)}],
+        labels_needed_on_means=[
+            {"labels": 80, "mAP": 0.55, "uncertainty": 60.0, "seeds": 3},
+            {"labels": 160, "mAP": 0.6, "uncertainty": None, "seeds": 3},
         ],
-    }
-    made = list(figures(summary, "make simulate"))
+    )
+    made = list(figures(document, "make simulate"))
     assert [(f.name, f.value, f.met) for f in made] == [
         ("uncertainty: time saved against all by hand (± 0.010, 3 seeds)", 0.7, True),
         ("uncertainty: time saved against one round only", 0.1, None),
         ("random: time saved against all by hand (± 0.010, 3 seeds)", 0.7, None),
         ("random: time saved against one round only", 0.1, None),
         ("random, 10 labels: mAP", 0.4, None),
-        ("labels to mAP 0.500, uncertainty against random order", 90.0, False),
+        ("labels to mAP 0.500, uncertainty / random (± 0.020, 3 seeds)", 0.9, False),
+        ("labels to mAP 0.500, uncertainty / random (± 0.050, 3 seeds)", 0.7, True),
+        ("labels to mAP 0.550, mean curves of 3 seeds, uncertainty / random", 60.0, None),
     ]
-    assert made[-1].ratio == 0.9
+    assert made[-1].ratio == 0.75
+
+
+@pytest.mark.parametrize(("ratio", "reached"), [(spread(0.5, 0.01, 2), 2), (None, 0)])
+def test_fewer_labels_that_not_every_seed_shows_are_a_missed_target(
+    ratio: dict[str, Any] | None, reached: int
+) -> None:
+    """The means of both orders, over the seeds that each has, say 50 against 100."""
+    row = {"share": 1.0, "target": 0.5, "uncertainty": spread(50.0), "random": spread(100.0), "ratio": ratio}
+    [made] = figures(summary(labels_needed=[row]), "make simulate")
+    assert made.name == "labels to mAP 0.500, uncertainty / random: reached by labelling in"
+    assert (made.value, made.unit, made.met) == (reached, "of 3 seeds", False)
+
+
+class Stack:
+    """Whose simulation fails after a while."""
+
+    port = 1
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.calls: list[str] = []
+
+    def run(self, target: str, **options: object) -> None:
+        self.calls.append(target)
+
+    def start(self, target: str, **settings: object) -> "subprocess.Popen[str]":
+        program = "cd volumes/rounds; echo {} > simulate-1.json; echo {} > simulate-1.jsonl; exit 1"
+        (self.home / "volumes" / "rounds").mkdir(parents=True)
+        return subprocess.Popen(["sh", "-c", program], cwd=self.home, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_simulation_that_fails_leaves_what_it_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = Stack(tmp_path / "stack")
+    monkeypatch.setattr(simulation, "throw_away_stack", lambda home: stack)
+    (tmp_path / "coco" / "images").mkdir(parents=True)
+    options = Options(coco=tmp_path / "coco", out=tmp_path / "out")
+    with pytest.raises(RuntimeError, match="make simulate ended with 1"):
+        list(simulation.run(options))
+    assert sorted(path.name for path in options.out.iterdir()) == ["simulate-1.json", "simulate-1.jsonl"]
+    assert stack.calls == ["up", "down"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench.options import Options
 from starlette.routing import Mount
 from support.backend_home import Home as BackendHome
 from support.documents import PAGES, REPO, coded, links, rows
@@ -13,6 +14,7 @@ from support.documents import PAGES, REPO, coded, links, rows
 from labelloop.registry import Card
 from lifecycle import env_file, settings
 from lifecycle.home import VOLUMES, Home
+from lifecycle.simulate import OPTIONS
 from trainer import job, snapshot, stages
 from trainer.rounds import Round, State
 
@@ -42,6 +44,19 @@ def test_targets_that_are_named_in_passing_exist() -> None:
     there = set(re.findall(r"^([a-z-]+):.*## ", (REPO / "Makefile").read_text(), re.MULTILINE))
     named = {target for page in PAGES for target in re.findall(r"`make ([a-z-]+)", page.read_text())}
     assert named <= there
+
+
+@pytest.mark.parametrize(
+    ("heading", "taken"),
+    [
+        ("With a simulated person", {"PREDICTED", "KEEP", *OPTIONS}),
+        ("Against the alternatives", {name.upper() for name in Options.model_fields}),
+    ],
+)
+def test_what_the_measurements_take(heading: str, taken: set[str]) -> None:
+    page = REPO / "docs" / "how-to" / "measure-what-it-saves.md"
+    told = {name for cells in rows(page, heading) for name in coded(cells[0]) if name.isupper()}
+    assert told == taken
 
 
 @pytest.fixture

@@ -43,6 +43,16 @@ def test_an_archive_holds_the_state_and_only_its_owner_reads_it(full: Home) -> N
     assert [entry.name for entry in full.backups.iterdir() if entry.name != ".lock"] == [path.name]
 
 
+def test_what_was_simulated_is_left_out(full: Home) -> None:
+    copy, upload = full.root / contents.SIMULATED / "cells" / "images", full.root / contents.SIMULATED / ".."
+    copy.mkdir(parents=True)
+    (copy / "a.jpg").write_bytes(b"again")
+    (upload / "simulated.jpg").write_bytes(b"mine")
+    found = kept.members(archive.write(full)[0])
+    assert not [name for name in found if name.startswith(f"{contents.SIMULATED}/")]
+    assert found["volumes/labelstudio/media/upload/simulated.jpg"] == b"mine"
+
+
 def test_images_and_secrets_only_when_asked_for(full: Home) -> None:
     path, manifest = archive.write(full, images=True, env=b"API_TOKEN=first\n")
     found = kept.members(path)

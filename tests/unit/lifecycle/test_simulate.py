@@ -93,6 +93,9 @@ def test_what_is_missing_is_said(tmp_path: Path, coco: Path, stack: Stack) -> No
     home = Home(tmp_path / "home")
     with pytest.raises(Failure, match="no COCO"):
         simulate(home, {})
+    (coco / "test.json").write_text(json.dumps({"images": [{"file_name": "c.jpg"}, {"id": 2}]}))
+    with pytest.raises(Failure, match=r"test\.json: found image in row 2 without file_name"):
+        simulate(home, {"COCO": str(coco)})
     (coco / "test.json").write_text("{")
     with pytest.raises(Failure, match=r"test\.json"):
         simulate(home, {"COCO": str(coco)})

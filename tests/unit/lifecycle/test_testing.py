@@ -1,8 +1,9 @@
-"""`make test`, `make faults` and `make load`: what they take and hand on."""
+"""`make test`, `make bench`, `make faults` and `make load`: what they take and hand on."""
 
 import os
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,21 @@ def test_load_is_a_section_of_its_own(home: Home, monkeypatch: pytest.MonkeyPatc
     testing.load(home, {"SECONDS": "60"})
     assert seen[0]["ONLY"] == "load" and seen[0]["SECONDS"] == "60"
     assert seen[0]["OUT"].endswith("build/bench/load")
+
+
+def test_bench_looks_at_coco_before_it_makes_environments(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(testing, "_run_module", lambda home, module, arguments, what: ran.append(arguments))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "cells" / "images").mkdir(parents=True)
+    (tmp_path / "cells" / "train.json").touch()
+    with pytest.raises(Failure, match=r"COCO=~/cells: found no .*/cells/test\.json"):
+        testing.bench(home, {"COCO": "~/cells"})
+    (tmp_path / "cells" / "test.json").touch()
+    testing.bench(home, {"ONLY": "serving", "COCO": "~/cells"})
+    assert ran == [["ONLY=serving", f"COCO={tmp_path}/cells"]]
 
 
 def test_a_make_of_the_tests_does_not_inherit_this_ones_settings(

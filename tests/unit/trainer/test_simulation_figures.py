@@ -8,11 +8,13 @@ import pytest
 from trainer.simulate.annotator import Work
 from trainer.simulate.errors import OptionError
 from trainer.simulate.figures import (
+    MeanReach,
     OneRound,
     RunFigures,
     Spread,
     Step,
     labels_needed,
+    mean_reaches,
     reaches,
     single_round,
     summary,
@@ -50,7 +52,8 @@ def run(order: str, seed: int, *values: float) -> RunFigures:
         replace(step(10 * number, value, seconds=40.0), order=order, seed=seed)
         for number, value in enumerate(values, start=1)
     )
-    return RunFigures(order, seed, steps, OneRound(10, "v0001", Work(), 100.0))
+    one_round = OneRound(10, "v0001", Work(), 100.0)
+    return RunFigures(order, seed, steps, one_round, "yolox_nano", "80 classes of a.pth")
 
 
 def test_labels_needed_are_interpolated_at_the_first_crossing() -> None:
@@ -101,6 +104,23 @@ def test_orders_are_compared_seed_by_seed() -> None:
     assert reaches(runs[:2], [1.0]) == []
 
 
+def test_the_mean_curves_are_compared_over_the_seeds_of_both_orders() -> None:
+    runs = [
+        run("uncertainty", 0, 0.2, 0.5, 0.5),
+        run("uncertainty", 1, 0.2, 0.3, 0.7),
+        run("random", 0, 0.2, 0.2, 0.5),
+        run("random", 1, 0.2, 0.2, 0.5),
+        run("random", 2, 0.9, 0.9, 0.9),
+    ]
+    # With 20 labels the random order has no more than with 10.
+    assert mean_reaches(runs) == [
+        MeanReach(10, pytest.approx(0.2), pytest.approx(10), 2),
+        MeanReach(30, pytest.approx(0.5), pytest.approx(25), 2),
+    ]
+    assert mean_reaches([run("uncertainty", 0, 0.1), run("random", 0, 0.2)]) == [MeanReach(10, 0.2, None, 1)]
+    assert mean_reaches([run("uncertainty", 0, 0.1), run("random", 1, 0.2)]) == []
+
+
 def test_summary_is_json_and_is_shown() -> None:
     document = summary([run("uncertainty", 0, 0.4, 0.5), run("random", 0, 0.2, 0.4)], [0.5, 1.0])
     document = json.loads(json.dumps(document))
@@ -112,7 +132,19 @@ def test_summary_is_json_and_is_shown() -> None:
         ("random", 10, 0.2),
         ("random", 20, 0.4),
     ]
+    assert document["labels_needed_on_means"] == [
+        {"labels": 10, "mAP": 0.2, "uncertainty": 10.0, "seeds": 1},
+        {"labels": 20, "mAP": 0.4, "uncertainty": 10.0, "seeds": 1},
+    ]
     assert len(list(tables(document))) == 3
+    needed = list(tables(document))[-1]
+    assert list(needed.columns[1].cells) == [
+        "50% of the last",
+        "100% of the last",
+        "mean of 1 at 10",
+        "mean of 1 at 20",
+    ]
+    assert list(needed.columns[-1].cells) == ["1.00 (1 seed)", "0.50 (1 seed)", "1.00", "0.50"]
     assert list(tables(summary([], [1.0]))) == []
 
 
@@ -136,6 +168,10 @@ def test_options_that_cannot_be_used_are_refused() -> None:
         Options("x", orders=("best",))
     with pytest.raises(OptionError, match="SCHEDULE=10,few"):
         Options("x", schedule=("10", "few"))
+    with pytest.raises(OptionError, match="SEEDS=: needed one or more"):
+        Options("x", seeds=())
+    with pytest.raises(OptionError, match="SEEDS=1,1: needed one or more, each another"):
+        Options("x", seeds=(1, 1))
     with pytest.raises(OptionError, match="SEEDS=a"):
         numbers("a", "SEEDS")
     with pytest.raises(OptionError, match="PREDICTED=raccoon"):

@@ -188,11 +188,15 @@ def test_both_orders_end_up_in_the_files(
 ) -> None:
     monkeypatch.setattr(command, "Scorer", lambda dataset, settings: FakeScorer())
     monkeypatch.setattr(command, "_quiet", lambda: None)
-    path = command.simulate(world, Options("shapes", seeds=(7,), schedule=("2", "all")))
+    with world.display.console.capture() as said:
+        path = command.simulate(world, Options("shapes", seeds=(7,), schedule=("2", "all")))
     document = json.loads(path.read_text())
     assert list(document["orders"]) == ["uncertainty", "random"]
     assert document["options"]["seeds"] == [7]
     assert [row["random"]["n"] for row in document["labels_needed"]] == [1, 1, 1]
+    starts = [(row["detector"], row["start_weights"]) for row in document["runs"]]
+    assert starts == [("yolox_nano", "2 classes of made.pth")] * 2
+    assert "Starting with yolox_nano, weights: 2 classes of made.pth" in said.get()
     rows = [json.loads(row) for row in path.with_suffix(".jsonl").read_text().splitlines()]
     assert [(row["order"], row["labels"]) for row in rows] == [
         (order, labels) for order in ("uncertainty", "random") for labels in (0, 2, IMAGES)

@@ -1,19 +1,18 @@
 """The COCO dataset that is labelled: images, true boxes, and the label config for its categories."""
 
 import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
 from labelloop.boxes import Boxes
-from labelloop.images import image_size
-from labelloop.labels import LabelConfig, parse_label_config
+from labelloop.images import ImageError, read_image
+from labelloop.labels import LabelConfig, LabelConfigError, parse_label_config
 from trainer.labelled import LabelledImages, SnapshotImage
+from trainer.simulate.coco import Coco, Image
 from trainer.simulate.errors import DatasetError
 from trainer.snapshot import Snapshot
 from trainer.split import Side
@@ -70,25 +69,29 @@ class Dataset:
         predicted: by label, the model classes for its `predicted_values`.
 
         Raises:
-            DatasetError: a file is missing or damaged, the two files' categories differ, `predicted` names no
-                label, or an image has another size than its file says.
+            DatasetError: a file is missing or damaged, the two files' categories differ or make no label
+                config, `predicted` names no label, an image cannot be decoded or has another size than its
+                file says, or every image of train.json is a test image, too.
         """
-        documents = {name: _read(folder / name) for name in (TRAIN, TEST)}
-        classes = _classes(documents[TRAIN])
-        if _classes(documents[TEST]) != classes:
+        train_file, test_file = Coco.read(folder / TRAIN), Coco.read(folder / TEST)
+        classes = train_file.classes()
+        if test_file.classes() != classes:
             raise DatasetError(f"{folder}: {TRAIN} and {TEST} have different categories")
         unknown = set(predicted) - set(classes.values())
         if unknown:
             raise DatasetError(f"{folder / TRAIN}: no category {min(unknown)!r}, which PREDICTED names")
-        test = _images(folder, TEST, documents[TEST], classes)
+        xml = label_config(list(classes.values()), predicted)
+        try:
+            parse_label_config(xml)
+        except LabelConfigError as error:
+            raise DatasetError(f"{folder / TRAIN}: no label config of its categories: {error}") from error
+        test, labelled = _images(folder, test_file), _images(folder, train_file)
         scored = {image.sha256 for image in test}
-        train = _images(folder, TRAIN, documents[TRAIN], classes)
+        train = tuple(image for image in labelled if image.sha256 not in scored)
+        if not train:
+            raise DatasetError(f"{folder}: all images of {TRAIN} are in {TEST}, too; none is left to label")
         return cls(
-            folder,
-            label_config(list(classes.values()), predicted),
-            tuple(image for image in train if image.sha256 not in scored),
-            test,
-            tuple(image.name for image in train if image.sha256 in scored),
+            folder, xml, train, test, tuple(image.name for image in labelled if image.sha256 in scored)
         )
 
     def test_snapshot(self) -> Snapshot:
@@ -111,49 +114,33 @@ def label_config(labels: list[str], predicted: Mapping[str, str]) -> str:
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        return {key: list(document[key]) for key in ("images", "annotations", "categories")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path} is not COCO's json: {type(error).__name__} {error}") from error
+def _images(folder: Path, file: Coco) -> tuple[TrueImage, ...]:
+    index = {category: number for number, category in enumerate(file.classes())}
+    boxes: dict[int | str, list[tuple[float, ...]]] = {image.id: [] for image in file.images}
+    labels: dict[int | str, list[int]] = {image.id: [] for image in file.images}
+    for row in file.annotations:
+        if not row.iscrowd:
+            x, y, width, height = row.bbox
+            boxes[row.image_id].append((x, y, x + width, y + height))
+            labels[row.image_id].append(index[row.category_id])
+    return tuple(_image(folder, image, boxes[image.id], labels[image.id]) for image in file.images)
 
 
-def _classes(document: Mapping[str, Any]) -> dict[int, str]:
-    """Names by category id, in the order of the ids."""
-    return dict(sorted((int(row["id"]), str(row["name"])) for row in document["categories"]))
-
-
-def _images(
-    folder: Path, name: str, document: Mapping[str, Any], classes: Mapping[int, str]
-) -> tuple[TrueImage, ...]:
-    index = {category: number for number, category in enumerate(classes)}
-    boxes: dict[int, list[tuple[float, ...]]] = {row["id"]: [] for row in document["images"]}
-    labels: dict[int, list[int]] = {row["id"]: [] for row in document["images"]}
-    for row in document["annotations"]:
-        if row.get("iscrowd"):
-            continue
-        try:
-            x, y, width, height = row["bbox"]
-            boxes[row["image_id"]].append((x, y, x + width, y + height))
-            labels[row["image_id"]].append(index[row["category_id"]])
-        except (KeyError, ValueError, TypeError) as error:
-            what = f"annotation {row.get('id')}"
-            raise DatasetError(f"{folder / name}: {what}: {type(error).__name__} {error}") from error
-    return tuple(_image(folder, row, boxes[row["id"]], labels[row["id"]]) for row in document["images"])
-
-
-def _image(folder: Path, row: Mapping[str, Any], boxes: list[Any], labels: list[int]) -> TrueImage:
-    path = folder / "images" / row["file_name"]
+def _image(
+    folder: Path, image: Image, boxes: Sequence[tuple[float, ...]], labels: Sequence[int]
+) -> TrueImage:
+    path = folder / "images" / image.file_name
     try:
         content = path.read_bytes()
+        height, width = read_image(content, str(path)).shape[:2]
+    except ImageError as error:
+        raise DatasetError(str(error)) from error
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}") from error
-    width, height = image_size(content, str(path))
-    if (width, height) != (row["width"], row["height"]):
+    if (width, height) != (image.width, image.height):
         raise DatasetError(
             f"{path}: {width} x {height} pixels as a browser shows it, "
-            f"{row['width']} x {row['height']} in the json; its boxes would not lie where they belong"
+            f"{image.width} x {image.height} in the json; its boxes would not lie where they belong"
         )
     truth = Boxes.of(boxes, np.ones(len(boxes)), labels).clip(width, height)
-    return TrueImage(row["file_name"], path, hashlib.sha256(content).hexdigest(), width, height, truth)
+    return TrueImage(image.file_name, path, hashlib.sha256(content).hexdigest(), width, height, truth)

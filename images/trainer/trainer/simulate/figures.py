@@ -11,6 +11,7 @@ from labelloop.registry import STARTING_VERSION
 from trainer.simulate.annotator import Work
 
 Row = dict[str, Any]
+Curve = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,17 @@ class OneRound:
 
 @dataclass(frozen=True)
 class RunFigures:
-    """One order and seed from the first label to the last round."""
+    """One order and seed from the first label to the last round.
+
+    detector, start_weights: the starting model's.
+    """
 
     order: str
     seed: int
     steps: tuple[Step, ...]
     one_round: OneRound
+    detector: str
+    start_weights: str
 
     @property
     def work(self) -> Work:
@@ -101,6 +107,8 @@ class RunFigures:
         return {
             "order": self.order,
             "seed": self.seed,
+            "detector": self.detector,
+            "start_weights": self.start_weights,
             "labels": self.steps[-1].labels,
             **asdict(self.work),
             "share_accepted": self.work.share_accepted,
@@ -129,7 +137,7 @@ def single_round(steps: Sequence[Step], at: int) -> Step | None:
     return next((step for step in trained if step.labels >= at), trained[0] if trained else None)
 
 
-def labels_needed(curve: Sequence[tuple[float, float]], target: float) -> float | None:
+def labels_needed(curve: Curve, target: float) -> float | None:
     """The labels at which a curve of (labels, mAP), ascending by labels, first reaches `target`.
 
     Interpolated between its points; None when it never does.
@@ -179,10 +187,7 @@ class Reach:
 
 def reaches(runs: Sequence[RunFigures], shares: Iterable[float]) -> list[Reach]:
     """For each share of the random order's mean last mAP; empty unless both orders were run."""
-    by_order = {
-        order: {run.seed: run.curve for run in runs if run.order == order}
-        for order in ("uncertainty", "random")
-    }
+    by_order = _curves(runs)
     if not all(by_order.values()):
         return []
     last = float(np.mean([curve[-1][1] for curve in by_order["random"].values()]))
@@ -207,6 +212,51 @@ def reaches(runs: Sequence[RunFigures], shares: Iterable[float]) -> list[Reach]:
     return found
 
 
+@dataclass(frozen=True)
+class MeanReach:
+    """What the random order reaches with `labels`, and the labels that the other needs for it.
+
+    mAP, uncertainty: on the orders' mean curves over the `seeds` that both were run with; uncertainty is
+    interpolated, None when that curve never gets there.
+    """
+
+    labels: int
+    mAP: float
+    uncertainty: float | None
+    seeds: int
+
+
+def mean_reaches(runs: Sequence[RunFigures]) -> list[MeanReach]:
+    """For each number of labels with which the random order's mean is higher than with any fewer; empty
+    without a seed that both orders were run with.
+    """
+    by_order = _curves(runs)
+    seeds = by_order["uncertainty"].keys() & by_order["random"].keys()
+    means = {order: _mean([curves[seed] for seed in seeds]) for order, curves in by_order.items()}
+    found, best = list[MeanReach](), -math.inf
+    for labels, value in means["random"]:
+        if labels and value > best:
+            needed = labels_needed(means["uncertainty"], value)
+            found.append(MeanReach(int(labels), value, needed, len(seeds)))
+        best = max(best, value)
+    return found
+
+
+def _curves(runs: Sequence[RunFigures]) -> dict[str, dict[int, Curve]]:
+    """By order and seed."""
+    return {
+        order: {run.seed: run.curve for run in runs if run.order == order}
+        for order in ("uncertainty", "random")
+    }
+
+
+def _mean(curves: Sequence[Curve]) -> Curve:
+    """Of curves at the same numbers of labels."""
+    return [
+        (points[0][0], float(np.mean([value for _, value in points]))) for points in zip(*curves, strict=True)
+    ]
+
+
 def _ratio(mine: float | None, its: float | None) -> float | None:
     return mine / its if mine is not None and its else None
 
@@ -218,6 +268,7 @@ def summary(runs: Sequence[RunFigures], shares: Iterable[float]) -> Row:
         "orders": {order: _totals([run for run in runs if run.order == order]) for order in orders},
         "steps": [row for order in orders for row in _steps([run for run in runs if run.order == order])],
         "labels_needed": [asdict(reach) for reach in reaches(runs, shares)],
+        "labels_needed_on_means": [asdict(reach) for reach in mean_reaches(runs)],
         "runs": [run.as_row() for run in runs],
     }
 

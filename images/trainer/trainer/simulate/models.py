@@ -11,6 +11,7 @@ from labelloop.settings import Settings
 from trainer.detections import detections, load_detector
 from trainer.evaluate import evaluate
 from trainer.simulate.dataset import Dataset, TrueImage
+from trainer.simulate.errors import DatasetError
 
 Progress = Callable[[float, str], None]
 
@@ -32,9 +33,12 @@ class Scorer:
         self._known: dict[str, Score] = {}
 
     def score(self, models: ProjectModels, version: str, progress: Progress) -> Score:
+        """Raises DatasetError: a test image cannot be read; without it the score would be another."""
         weights = models.card(version).weights_sha256
         if weights not in self._known:
             found = evaluate(models.folder(version), self._snapshot, self._settings, progress)
+            if found.missing:
+                raise DatasetError(f"test images can no longer be read: {'; '.join(found.missing)}")
             self._known[weights] = Score(found.mAP or 0.0, found.AP50 or 0.0)
         return self._known[weights]
 
@@ -44,6 +48,9 @@ def propose(
 ) -> list[Boxes]:
     """The boxes that a version proposes for each image, as the ML backend would: its thresholds, the
     project's labels.
+
+    Raises:
+        DatasetError: an image can no longer be read.
     """
     detector = load_detector(models.folder(version), settings)
     label_map = LabelMap.build(detector.classes, config)
@@ -52,7 +59,7 @@ def propose(
     looked_at = detections(detector, label_map, [image.path for image in images])
     for image, boxes in zip(images, looked_at, strict=True):
         if isinstance(boxes, ImageError):
-            raise boxes
+            raise DatasetError(str(boxes)) from boxes
         shown = boxes.select(boxes.scores >= thresholds[boxes.labels])
         proposed.append(shown.clip(image.width, image.height))
     return proposed

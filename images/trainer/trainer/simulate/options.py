@@ -51,6 +51,8 @@ class Options:
         unknown = set(self.orders) - set(ORDERS)
         if unknown or not self.orders:
             raise OptionError(f"ORDERS={','.join(self.orders)}: choose among {','.join(ORDERS)}")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise OptionError(f"SEEDS={','.join(map(str, self.seeds))}: needed one or more, each another")
         wrong = [count for count in self.schedule if count != ALL and not (count.isdigit() and int(count))]
         if wrong or not self.schedule:
             raise OptionError(f"SCHEDULE={','.join(self.schedule)}: needed numbers above 0, or {ALL}")

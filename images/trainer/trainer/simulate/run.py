@@ -72,11 +72,21 @@ class Run:
             for step in self._steps(project, models):
                 steps.append(step)
                 yield step
-            self.figures = RunFigures(self._order, self._seed, tuple(steps), self._one_round(models, steps))
+            start = models.card(STARTING_VERSION)
+            self.figures = RunFigures(
+                self._order,
+                self._seed,
+                tuple(steps),
+                self._one_round(models, steps),
+                start.detector,
+                start.start_weights,
+            )
 
     def _steps(self, project: LabellingProject, models: ProjectModels) -> Iterator[Step]:
         began = time.monotonic()
         self._await_starting_model(models)
+        start = models.card(STARTING_VERSION)
+        self._world.display.say(f"Starting with {start.detector}, weights: {start.start_weights}")
         self._await_predictions(project, models)
         yield self._step(0, _Batch([], Work(), None), None, models, began)
         for number, count in enumerate(self._options.counts(len(self._dataset.train)), start=1):

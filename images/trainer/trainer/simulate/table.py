@@ -86,16 +86,22 @@ def tables(summary: dict[str, Any]) -> Iterator[Table]:
         steps.add_row(row["order"], str(row["labels"]), *(spread(row[name]) for name in names))
     yield steps
     if summary["labels_needed"]:
-        yield _labels_needed(summary["labels_needed"])
+        yield _labels_needed(summary)
 
 
-def _labels_needed(rows: list[dict[str, Any]]) -> Table:
+def _labels_needed(summary: dict[str, Any]) -> Table:
+    """Seed by seed, then on the mean curves."""
     table = Table(title="Labels needed", title_justify="left")
-    for name in ("mAP", "of random's last", "uncertainty", "random", "ratio"):
+    for name in ("mAP", "of random order", "uncertainty", "random", "ratio"):
         table.add_column(name, justify="right")
-    for row in rows:
+    for row in summary["labels_needed"]:
         needed = (spread(row[order], 0) for order in ("uncertainty", "random"))
-        table.add_row(f"{row['target']:.3f}", f"{row['share']:.0%}", *needed, spread(row["ratio"], 2))
+        ratio = spread(row["ratio"], 2)
+        table.add_row(f"{row['target']:.3f}", f"{row['share']:.0%} of the last", *needed, ratio)
+    for row in summary["labels_needed_on_means"]:
+        mine, its = row["uncertainty"], row["labels"]
+        count, ratio = ("-", "-") if mine is None else (f"{mine:.0f}", f"{mine / its:.2f}")
+        table.add_row(f"{row['mAP']:.3f}", f"mean of {row['seeds']} at {its}", count, str(its), ratio)
     return table
 
 
