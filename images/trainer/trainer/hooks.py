@@ -11,6 +11,7 @@ from mmcv.parallel import is_module_wrapper
 from mmcv.runner.hooks import HOOKS, Hook
 
 from labelloop.files import replacing
+from trainer.cores import Cores
 
 
 class Stopped(Exception):
@@ -75,9 +76,31 @@ class LastCheckpointHook(Hook):  # type: ignore[misc]  # mmcv is untyped
 
 
 @HOOKS.register_module()
+class ThreadsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
+    """Trains on as many threads as there are cores for, at most `limit`.
+
+    Threads wait for each other many times in an iteration. When one of two has to wait for a core, both are
+    slower than one alone.
+    """
+
+    def __init__(self, limit: int, every_s: float = 1.0) -> None:
+        self._limit = limit
+        self._every_s = every_s
+
+    def before_run(self, runner: Any) -> None:
+        self._cores = Cores()
+        self._next = time.monotonic() + self._every_s
+
+    def before_train_iter(self, runner: Any) -> None:
+        if time.monotonic() >= self._next:
+            torch.set_num_threads(self._cores.threads(self._limit))
+            self._next = time.monotonic() + self._every_s
+
+
+@HOOKS.register_module()
 class MetricsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
     """Appends a line of JSON an iteration to `path`: iter (1-based), iterations, losses, lr, seconds, waited,
-    eta.
+    threads, eta.
 
     seconds count this process's training, waited those of them in which the model waited for images; eta is
     in seconds.
@@ -115,6 +138,7 @@ class MetricsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
             "lr": runner.current_lr()[0],
             "seconds": round(seconds, 2),
             "waited": round(self._waited, 2),
+            "threads": torch.get_num_threads(),
             "eta": round(eta, 1),
         }
         with self._path.open("a", encoding="utf-8") as file:

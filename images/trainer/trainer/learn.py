@@ -76,7 +76,7 @@ def learn(folder: Path, settings: Settings) -> None:
     annotations = folder / "train.json"
     write_lines(annotations, snapshot.coco_lines(snapshot.train))
     fit_data(config, annotations, settings.labelloop_home, snapshot.classes)
-    fit_run(config, folder, job.iterations, seed, device, job.checkpoint_every_s)
+    fit_run(config, folder, job, seed, device)
     if fine_tuning:
         config.optimizer.lr *= FINE_TUNING_LR
     set_random_seed(seed)

@@ -13,6 +13,8 @@ from typing import Any
 
 from mmcv import Config
 
+from trainer.job import Job
+
 DEFAULT_LONG_SIDE = 1333
 # trainer.loading's, and the memory for decoded images.
 LOADER = "LoadSnapshotImage"
@@ -91,22 +93,22 @@ def learning_rate_course(iterations: int) -> dict[str, Any]:
     )
 
 
-def fit_run(
-    config: Config, folder: Path, iterations: int, seed: int, device: str, checkpoint_every_s: float
-) -> None:
+def fit_run(config: Config, folder: Path, job: Job, seed: int, device: str) -> None:
     """Sets the length, the learning rate's course, the device, and our hooks in place of mmdet's."""
-    config.runner = dict(type="IterBasedRunner", max_iters=iterations)
-    config.lr_config = learning_rate_course(iterations)
+    config.runner = dict(type="IterBasedRunner", max_iters=job.iterations)
+    config.lr_config = learning_rate_course(job.iterations)
     config.custom_hooks = [
         dict(
             type="LastCheckpointHook",
             path=str(folder / "last.pth"),
-            every_s=checkpoint_every_s,
+            every_s=job.checkpoint_every_s,
             priority="HIGHEST",
         ),
         dict(type="MetricsHook", path=str(folder / "metrics.jsonl")),
         dict(type="StopHook", cancel_file=str(folder / "cancel")),
     ]
+    if device == "cpu":
+        config.custom_hooks.append(dict(type="ThreadsHook", limit=job.threads))
     config.checkpoint_config = None
     config.log_config = dict(interval=1, hooks=[])
     config.workflow = [("train", 1)]

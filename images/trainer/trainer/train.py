@@ -24,6 +24,9 @@ from trainer.process import STOPPED, describe, die_with_parent
 LOCK_WAIT_S = 120.0
 POLL_S = 0.5
 STOP_GRACE_S = 90.0
+# How often a thread that waits for another looks before it sleeps. One that sleeps at once costs two threads
+# all that they gain over one; one that looks on for long keeps others from the core.
+SPIN_COUNT = 10_000
 
 
 class TrainingFailed(RuntimeError):
@@ -96,6 +99,7 @@ def _environment(job: Job) -> dict[str, str]:
     environment = os.environ | {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
+        "GOMP_SPINCOUNT": str(SPIN_COUNT),
         "PYTHONUNBUFFERED": "1",
     }
     if job.accelerator == "cpu":

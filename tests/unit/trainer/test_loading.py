@@ -8,6 +8,7 @@ from PIL import Image
 
 from labelloop.detector import load_detector_config
 from labelloop.settings import Settings
+from trainer.job import Job
 from trainer.loading import ImageCache, LoadSnapshotImage
 from trainer.recipe import CACHE_BYTES, fit_data, fit_look, fit_model, fit_run
 
@@ -82,7 +83,11 @@ def test_the_cache_stays_within_its_bytes_and_keeps_what_it_has() -> None:
 def test_the_workers_share_the_memory_for_decoded_images(device: str, share: int, tmp_path: Path) -> None:
     config = load_detector_config("yolox_nano", Settings(labelloop_home=CONFIGS))
     fit_data(config, tmp_path / "train.json", tmp_path, ["a"])
-    fit_run(config, tmp_path, 10, 0, device, 20.0)
+    job = Job(
+        project_id=1, detector="yolox_nano", why="a test", parent=None, start="", start_weights="",
+        start_classes=[], iterations=10, threads=2, accelerator="cpu",
+    )  # fmt: skip
+    fit_run(config, tmp_path, job, 0, device)
     assert f"'cache_bytes': {CACHE_BYTES // share}" in str(config.data.train)
 
 
