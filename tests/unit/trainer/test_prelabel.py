@@ -17,7 +17,7 @@ from labelloop.studio import Studio, StudioError
 from trainer.backend import Backend, BackendError
 from trainer.env import TrainerSettings
 from trainer.locks import Busy, holding
-from trainer.prelabel import BATCH, PAGE, PredictionsLost, Prelabeller, Progress, read_progress
+from trainer.prelabel import BATCH, PAGE, PORTION, PredictionsLost, Prelabeller, Progress, read_progress
 
 pytestmark = pytest.mark.usefixtures("models")
 
@@ -43,7 +43,7 @@ class Killed(BaseException):
 
 
 def test_every_unlabelled_task_gets_one_prediction(run: Callable[[], int], fake_studio: FakeStudio) -> None:
-    tasks = add_tasks(fake_studio, BATCH * 2 + 3)
+    tasks = add_tasks(fake_studio, PORTION * 2 + 3)
     labelled = fake_studio.add_task(annotations=1)
     assert run() == len(tasks)
     assert [fake_studio.versions_of(task) for task in tasks] == [["v0000"]] * len(tasks)
@@ -52,8 +52,8 @@ def test_every_unlabelled_task_gets_one_prediction(run: Callable[[], int], fake_
 
 
 def test_more_tasks_than_a_page(run: Callable[[], int], fake_studio: FakeStudio) -> None:
-    add_tasks(fake_studio, PAGE + BATCH + 1)
-    assert run() == PAGE + BATCH + 1
+    add_tasks(fake_studio, PAGE + PORTION + 1)
+    assert run() == PAGE + PORTION + 1
 
 
 def test_again_changes_nothing(
@@ -67,7 +67,7 @@ def test_again_changes_nothing(
 
 
 @pytest.mark.parametrize("moment", ["before_predict", "before_import", "after_import"])
-def test_killed_in_the_third_batch_and_run_again(
+def test_killed_in_the_third_portion_and_run_again(
     moment: str,
     prelabeller: Prelabeller,
     studio: Studio,
@@ -75,17 +75,17 @@ def test_killed_in_the_third_batch_and_run_again(
     fake_backend: FakeBackend,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tasks = add_tasks(fake_studio, BATCH * 4)
+    tasks = add_tasks(fake_studio, PORTION * 4)
     calls = 0
 
-    def killing(original: Callable[..., Any], after: bool) -> Callable[..., Any]:
+    def killing(original: Callable[..., Any], at: int, after: bool) -> Callable[..., Any]:
         def called(*args: Any) -> Any:
             nonlocal calls
             number = calls = calls + 1
-            if number == 3 and not after:
+            if number == at and not after:
                 raise Killed
             answer = original(*args)
-            if number == 3:
+            if number == at:
                 raise Killed
             return answer
 
@@ -93,16 +93,19 @@ def test_killed_in_the_third_batch_and_run_again(
 
     with monkeypatch.context() as patch:
         if moment == "before_predict":
-            patch.setattr(prelabeller._backend, "predict", killing(prelabeller._backend.predict, after=False))
+            predict = prelabeller._backend.predict
+            patch.setattr(
+                prelabeller._backend, "predict", killing(predict, at=2 * PORTION // BATCH + 1, after=False)
+            )
         else:
             patch.setattr(
                 studio,
                 "import_predictions",
-                killing(studio.import_predictions, after=moment == "after_import"),
+                killing(studio.import_predictions, at=3, after=moment == "after_import"),
             )
         with pytest.raises(Killed):
             prelabeller.run(studio.project(1))
-    stored = BATCH * (3 if moment == "after_import" else 2)
+    stored = PORTION * (3 if moment == "after_import" else 2)
     assert len(fake_studio.predictions) == stored
     prelabeller.run(studio.project(1))
     assert [fake_studio.versions_of(task) for task in tasks] == [["v0000"]] * len(tasks)
@@ -161,16 +164,16 @@ def test_a_promotion_in_the_middle_starts_over_with_the_new_champion(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("trainer.prelabel.SWAP_PAUSE_S", 0.0)
-    tasks = add_tasks(fake_studio, BATCH * 3)
+    tasks = add_tasks(fake_studio, PORTION * 3)
 
     def promote(ids: list[int]) -> None:
-        if tasks[BATCH] in ids and fake_backend.version == "v0000":
+        if tasks[PORTION] in ids and fake_backend.version == "v0000":
             models.promote(add_version(models, tmp_path / "made"))
             fake_backend.version = "v0001"
 
     fake_backend.before_predict = promote
     run()
-    assert {p["model_version"] for p in fake_studio.predictions if p["task"] > BATCH} == {"v0001"}
+    assert {p["model_version"] for p in fake_studio.predictions if p["task"] > PORTION} == {"v0001"}
     assert all(fake_studio.versions_of(task).count("v0001") == 1 for task in tasks)
     assert fake_studio.projects[1]["model_version"] == "v0001"
 
@@ -229,7 +232,7 @@ def test_the_projects_version_moves_only_when_all_are_stored(
     models: ProjectModels,
     tmp_path: Path,
 ) -> None:
-    add_tasks(fake_studio, BATCH + 1)
+    add_tasks(fake_studio, PORTION + 1)
     prelabeller.run(studio.project(1))
     models.promote(add_version(models, tmp_path / "made"))
     fake_backend.version = "v0001"
@@ -243,7 +246,7 @@ def test_the_projects_version_moves_only_when_all_are_stored(
 def test_progress_can_be_read_by_others(
     prelabeller: Prelabeller, studio: Studio, fake_studio: FakeStudio, loop_settings: TrainerSettings
 ) -> None:
-    add_tasks(fake_studio, BATCH * 2)
+    add_tasks(fake_studio, PORTION * 2)
     seen: list[tuple[int, int]] = []
 
     def look(progress: Progress) -> None:
@@ -252,7 +255,7 @@ def test_progress_can_be_read_by_others(
         seen.append((progress.done, progress.total))
 
     prelabeller.run(studio.project(1), on_progress=look)
-    assert seen == [(BATCH, BATCH * 2), (BATCH * 2, BATCH * 2), (BATCH * 2, BATCH * 2)]
+    assert seen == [(PORTION, PORTION * 2), (PORTION * 2, PORTION * 2), (PORTION * 2, PORTION * 2)]
     final = read_progress(loop_settings.rounds_dir, 1)
     assert final is not None and final.eta_seconds is None
 
