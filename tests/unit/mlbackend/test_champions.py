@@ -1,10 +1,13 @@
 """Loaded once, kept, swapped when the pointer moves."""
 
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.backend_home import Home, wait_until
+
+from mlbackend.app import keep_out_of_garbage_collections
 
 
 def test_model_is_loaded_once_for_many_requests(home: Home) -> None:
@@ -152,3 +155,12 @@ def test_models_in_memory_are_bounded(home: Home) -> None:
     loaded = [number for number in range(1, 8) if home.project_health(number)["version"]]
     assert loaded == [1, 5, 6, 7]
     assert home.health()[0] == 200
+
+
+def test_what_the_libraries_hold_is_kept_out_of_garbage_collections() -> None:
+    gc.unfreeze()
+    keep_out_of_garbage_collections()
+    try:
+        assert gc.get_freeze_count() > 100_000 > len(gc.get_objects())
+    finally:
+        gc.unfreeze()
