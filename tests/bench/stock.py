@@ -19,7 +19,6 @@ from labelloop.studio import UNLABELLED, Studio, where
 
 BOOT_S = 60.0
 BULK_S = 1200.0
-MODEL_VERSION = "stock"
 HAS_NONE = where("total_predictions", "equal", 0)
 
 
@@ -64,7 +63,9 @@ class StockSetUp:
         return max(self._bulk() for _ in range(runs))
 
     def _bulk(self) -> float:
-        self._studio.delete_predictions(self._project, MODEL_VERSION)
+        for version in self._studio.prediction_counts(self._project):
+            self._studio.delete_predictions(self._project, version)
+        wait_for("no prediction to be left", self._none_is_predicted, BOOT_S)
         began = time.monotonic()
         self._studio.request(
             "POST",
@@ -79,6 +80,9 @@ class StockSetUp:
             BULK_S,
         )
         return len(self._names) / (time.monotonic() - began)
+
+    def _none_is_predicted(self) -> bool:
+        return self._studio.count_tasks(self._project, UNLABELLED, HAS_NONE) == len(self._names)
 
     def _start(self) -> None:
         port, backend = free_port(), free_port()
@@ -122,7 +126,7 @@ class StockSetUp:
         wait_for("label-studio-ml's server", lambda: _answers(f"{url}/health"), BOOT_S)
         connection = {"project": self._project, "url": url, "title": "stock"}
         self._studio.request("POST", "/api/ml", json=connection)
-        self._studio.request("PATCH", f"/api/projects/{self._project}", json={"model_version": MODEL_VERSION})
+        self._studio.request("PATCH", f"/api/projects/{self._project}", json={"model_version": "stock"})
 
     def _run(self, command: list[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
         log = (self._home / f"{len(self._programs)}.log").open("wb")
