@@ -47,9 +47,8 @@ def serve() -> Flask:
 
     settings = get_settings()
     torch.set_num_threads(settings.threads)
-    app = create_app(settings, Detector.load)
     keep_out_of_garbage_collections()
-    return app
+    return create_app(settings, Detector.load)
 
 
 def keep_out_of_garbage_collections() -> None:
