@@ -36,14 +36,16 @@ from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, without_prediction_of
 from trainer.backend import Backend
 from trainer.graphs import VISIBLE, apart
-from trainer.locks import Busy
-from trainer.prelabel import Prelabeller
+from trainer.locks import Busy, holding
+from trainer.prelabel import Prelabeller, lock_path
 
 TASKS = 200
 BULK_RUNS = 2
 SINGLES = 100
 QUIET = 1000
 SWAPS = 6
+SWAP_S = 60
+AFTER_S = 3.0
 VERSION = "v0000"
 PROJECT = 1
 
@@ -108,6 +110,7 @@ class Appliance:
         self._http.auth = (USER, self.env["BACKEND_PASSWORD"])
         self._http.trust_env = False
         self.registry = Registry(home / "volumes" / "models")
+        self.rounds = home / "volumes" / "rounds"
         wait_for("all tasks to be pre-labelled", self._all_predicted, 600)
 
     def _all_predicted(self) -> bool:
@@ -138,9 +141,7 @@ class Appliance:
 
     def bulk(self) -> float:
         """Images a second from nothing predicted to everything stored, in the best run."""
-        prelabeller = Prelabeller(
-            self.studio, self.backend, self.registry, self.stack.home / "volumes" / "rounds"
-        )
+        prelabeller = Prelabeller(self.studio, self.backend, self.registry, self.rounds)
         rates: list[float] = []
         while len(rates) < BULK_RUNS:
             self.studio.delete_predictions(PROJECT, VERSION)
@@ -275,21 +276,20 @@ def _memory(appliance: Appliance, bare: dict[str, Any]) -> Iterator[Figure]:
 
 
 def _swap(appliance: Appliance) -> Iterator[Figure]:
-    """Requests one after the other while the champion moves between two versions."""
-    quiet = [appliance.predict(image) for image in islice(cycle(appliance.images), QUIET)]
+    """Requests one after the other while the champion moves between two versions, and for AFTER_S more: the
+    model that has left is freed then. Nothing is pre-labelled meanwhile.
+    """
+    images = cycle(appliance.images)
+    quiet = [appliance.predict(image) for image in islice(images, QUIET)]
     models = appliance.registry.project(PROJECT)
     card = models.card(VERSION)
     other = models.write(
         card, (appliance.version / "config.py").read_text(), appliance.version / "weights.pth"
     )
     during: list[float] = []
-    for _, version in zip(range(SWAPS), cycle((other, VERSION)), strict=False):
-        appliance.serve(version)
-        deadline = time.monotonic() + 60
-        while appliance.served() != version:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the backend did not serve {version} within 60 s")
-            during += [appliance.predict(image) for image in appliance.images[:5]]
+    with holding(lock_path(appliance.rounds, PROJECT), wait_s=300):
+        for version in islice(cycle((other, VERSION)), SWAPS):
+            during += _requests_during_swap(appliance, version, images)
     yield figure(
         "serving",
         f"slowest of {len(during)} requests during {SWAPS} model swaps",
@@ -299,3 +299,18 @@ def _swap(appliance: Appliance) -> Iterator[Figure]:
         baseline=quantiles(quiet, n=100)[-1],
         at_most=2.0,
     )
+
+
+def _requests_during_swap(appliance: Appliance, version: str, images: Iterator[Path]) -> list[float]:
+    """Milliseconds of each, from before `version` is the champion until AFTER_S after it serves."""
+    took: list[float] = []
+    appliance.serve(version)
+    deadline = time.monotonic() + SWAP_S
+    while appliance.served() != version:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the backend did not serve {version} within {SWAP_S} s")
+        took += [appliance.predict(image) for image in islice(images, 5)]
+    end = time.monotonic() + AFTER_S
+    while time.monotonic() < end:
+        took.append(appliance.predict(next(images)))
+    return took

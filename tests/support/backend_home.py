@@ -41,6 +41,10 @@ class FakeDetector:
         self._inside = threading.Lock()
         self.overlapped = False
 
+    @property
+    def batch_size(self) -> int:
+        return 4
+
     def predict(self, images: Sequence[Pixels]) -> list[Boxes]:
         self.overlapped |= not self._inside.acquire(blocking=False)
         try:

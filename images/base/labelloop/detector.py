@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 MIN_SCORE = 0.01
 MAX_BOXES = 300
-# Images that go through the model at once. On a CPU more gain nothing and cost memory.
-BATCH = {"cpu": 4, "cuda": 16}
+# On a CPU more gain nothing and cost memory.
+BATCH_SIZE = {"cpu": 4, "cuda": 16}
 
 
 def mmdet_config(name: str) -> str:
@@ -84,7 +84,7 @@ class Detector:
 
     @classmethod
     def load(cls, folder: Path, device: str | None = None) -> "Detector":
-        """Loads a version's folder: config.py, weights.pth, card.json, and on a CPU its graph if it has one.
+        """Loads a version's folder: config.py, card.json, weights.pth, or on a CPU its graph if it has one.
 
         device: by default the GPU if there is one.
 
@@ -93,16 +93,19 @@ class Detector:
         """
         from mmcv import Config
 
+        device = device or _fastest_device()
         try:
             card = Card.model_validate_json((folder / "card.json").read_bytes())
             config = Config.fromfile(str(folder / "config.py"))
         except Exception as error:
             raise RegistryError(f"{folder}: the version cannot be read: {error}") from error
-        detector = cls.build(
-            config, load_weights(folder / "weights.pth"), card.classes, device, card, str(folder)
-        )
-        detector._take_graph(folder)
-        return detector
+        try:
+            if device == "cpu" and (folder / graph.XML).exists():
+                return cls._of_graph(config, folder, card)
+        except graph.GraphError as error:
+            log.warning("%s; the network itself serves, at a third of the speed", error)
+        weights = load_weights(folder / "weights.pth")
+        return cls.build(config, weights, card.classes, device, card, str(folder))
 
     @classmethod
     def build(
@@ -119,44 +122,27 @@ class Detector:
         Raises:
             RegistryError: the weights do not fit the config.
         """
-        import torch
-        from mmdet.apis import init_detector
-        from mmdet.datasets import replace_ImageToTensor
-        from mmdet.datasets.pipelines import Compose
-
-        device = device or ("cuda:0" if torch.cuda.is_available() else "cpu")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = init_detector(deepcopy(config), device=device)
+        model = _mmdet_model(config, device or _fastest_device())
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise RegistryError(f"{name}: the weights do not fit the config: {reason}") from error
-        model.CLASSES = tuple(classes)
-        _lower_score_threshold(model)
-        pipeline = Compose(
-            [dict(type="LoadImageFromWebcam"), *replace_ImageToTensor(config.data.test.pipeline)[1:]]
-        )
-        return cls(model, tuple(classes), lambda image: pipeline(dict(img=image)), card)
+        return cls(model, tuple(classes), _preparation(config), card)
 
-    def _take_graph(self, folder: Path) -> None:
+    @classmethod
+    def _of_graph(cls, config: "Config", folder: Path, card: Card) -> "Detector":
+        """Without the network: building it and reading its weights is what a swap of models would take from
+        the requests meanwhile."""
         import torch
 
-        if self.device.type != "cpu" or not (folder / graph.XML).exists():
-            return
-        expected = {
-            name: digest
-            for name, digest in (self.card.sha256 if self.card else {}).items()
-            if name in graph.FILES
-        }
-        try:
-            for name, digest in expected.items():
-                if not (folder / name).is_file() or sha256_file(folder / name) != digest:
-                    raise graph.GraphError(f"{folder / name} is not what it was when the version was written")
-            graph.attach(self.model, folder, torch.get_num_threads())
-        except graph.GraphError as error:
-            log.warning("%s; the network itself serves, at a third of the speed", error)
+        for name in graph.FILES:
+            digest = card.sha256.get(name)
+            if digest and (not (folder / name).is_file() or sha256_file(folder / name) != digest):
+                raise graph.GraphError(f"{folder / name} is not what it was when the version was written")
+        model = _mmdet_model(graph.without_network(config), "cpu")
+        graph.attach(model, folder, torch.get_num_threads())
+        return cls(model, tuple(card.classes), _preparation(config), card)
 
     @property
     def version(self) -> str:
@@ -167,6 +153,11 @@ class Detector:
         """torch's."""
         return next(self.model.parameters()).device
 
+    @property
+    def batch_size(self) -> int:
+        """How many images go through the model at once."""
+        return BATCH_SIZE[self.device.type]
+
     def predict(self, images: Sequence[Pixels]) -> list[Boxes]:
         """Boxes of each image, in the images' order.
 
@@ -174,7 +165,7 @@ class Detector:
         labels index `classes`, scores of at least MIN_SCORE, highest first, at most MAX_BOXES an image.
         """
         found: list[Boxes] = []
-        for batch in _batches(images, BATCH[self.device.type]):
+        for batch in batches(images, self.batch_size):
             results = self._infer([self.prepare(image) for image in batch])
             found += [_to_boxes(result, image) for result, image in zip(results, batch, strict=True)]
         return found
@@ -194,9 +185,37 @@ class Detector:
             return self.model(return_loss=False, rescale=True, **batch)
 
 
-def _batches(images: Sequence[Pixels], size: int) -> Iterator[Sequence[Pixels]]:
+def batches(images: Sequence[Pixels], size: int) -> Iterator[Sequence[Pixels]]:
+    """The images in their order, `size` at a time."""
     for start in range(0, len(images), size):
         yield images[start : start + size]
+
+
+def _fastest_device() -> str:
+    import torch
+
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def _mmdet_model(config: "Config", device: str) -> Any:
+    """A config's detector, with random weights, that keeps every box of MIN_SCORE and above."""
+    from mmdet.apis import init_detector
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = init_detector(deepcopy(config), device=device)
+    _lower_score_threshold(model)
+    return model
+
+
+def _preparation(config: "Config") -> Callable[[Pixels], dict[str, Any]]:
+    """From an image to what mmdet collates, by the config's test pipeline."""
+    from mmdet.datasets import replace_ImageToTensor
+    from mmdet.datasets.pipelines import Compose
+
+    steps = replace_ImageToTensor(config.data.test.pipeline)[1:]
+    pipeline = Compose([dict(type="LoadImageFromWebcam"), *steps])
+    return lambda image: pipeline(dict(img=image))
 
 
 def _lower_score_threshold(model: Any) -> None:

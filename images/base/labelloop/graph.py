@@ -8,11 +8,13 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+    from mmcv import Config
 
     Maps = tuple[list[torch.Tensor], ...]
 
@@ -71,6 +73,8 @@ def load(folder: Path, levels: int, threads: int) -> "Callable[[torch.Tensor], M
                 "INFERENCE_NUM_THREADS": threads,
                 "INFERENCE_PRECISION_HINT": "f32",
                 "PERFORMANCE_HINT": "LATENCY",
+                # A thread that must stay on its core waits for whatever else runs there.
+                "ENABLE_CPU_PINNING": False,
             },
         )
     except RuntimeError as error:
@@ -83,15 +87,23 @@ def load(folder: Path, levels: int, threads: int) -> "Callable[[torch.Tensor], M
     return run
 
 
+def without_network(config: "Config") -> "Config":
+    """A detector's config with nothing before its head, for `attach`."""
+    from torch.nn import Identity
+
+    bare = deepcopy(config)
+    for part in {"backbone", "neck"} & set(bare.model):
+        bare.model[part] = dict(type=Identity)
+    return bare
+
+
 def attach(model: Any, folder: Path, threads: int) -> None:
-    """Lets an mmdet detector look at images through a folder's graph instead of its own network.
+    """Gives the mmdet detector of a config `without_network` a folder's graph for its network.
 
     Raises:
         GraphError: as load does.
     """
-    network = load(folder, _levels(model), threads)
-    model.extract_feat = lambda images: images
-    model.bbox_head.forward = network
+    model.bbox_head.forward = load(folder, _levels(model), threads)
 
 
 def _has_one_stage(model: Any) -> bool:

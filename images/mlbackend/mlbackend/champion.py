@@ -30,6 +30,8 @@ class Detects(Protocol):
     def classes(self) -> tuple[str, ...]: ...
     @property
     def card(self) -> Card | None: ...
+    @property
+    def batch_size(self) -> int: ...
     def predict(self, images: Sequence[Pixels]) -> list[Boxes]: ...
 
 
@@ -40,7 +42,7 @@ ForwardPass = Callable[[Detects, Sequence[Pixels]], list[Boxes]]
 class Champion(LabelStudioMLBase):  # type: ignore[misc]
     """One loaded version of a project's model.
 
-    version: its name in the registry. forward: runs a batch through the detector, one pass at a time.
+    version: its name in the registry. forward: runs images through the detector, one pass at a time.
     """
 
     def __init__(

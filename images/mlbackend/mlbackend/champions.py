@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from labelloop.boxes import Boxes
+from labelloop.detector import batches
 from labelloop.images import Pixels
 from labelloop.registry import Registry, RegistryError
 from mlbackend.champion import Champion, Detects, LoadDetector
@@ -28,13 +29,19 @@ Stamp = tuple[int, int] | None
 
 
 class ForwardLane:
-    """Runs forward passes one by one, on one thread: torch keeps a pool of threads per calling thread."""
+    """Runs forward passes one by one, on one thread: torch keeps a pool of threads per calling thread.
+
+    Between two of a request's batches other requests have their turn.
+    """
 
     def __init__(self) -> None:
         self._lane = ThreadPoolExecutor(1, thread_name_prefix="forward")
 
     def __call__(self, detector: Detects, images: Sequence[Pixels]) -> list[Boxes]:
-        return self._lane.submit(detector.predict, images).result()
+        found: list[Boxes] = []
+        for batch in batches(images, detector.batch_size):
+            found += self._lane.submit(detector.predict, batch).result()
+        return found
 
 
 @dataclass
@@ -73,6 +80,8 @@ class Champions:
         self._forward = ForwardLane()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._places: dict[int, Place] = {}
+        self._leaving: list[Champion | None] = []
+        self._left: list[Champion | None] = []
         self._lock = threading.Lock()
 
     def watch(self, stop: threading.Event) -> None:
@@ -116,6 +125,7 @@ class Champions:
 
     def _follow(self, stop: threading.Event) -> None:
         while not stop.is_set():
+            self._free()
             try:
                 for project_id in self._registry.projects():
                     place = self._place(project_id)
@@ -159,6 +169,8 @@ class Champions:
                     champion.version,
                     time.monotonic() - began,
                 )
+            if champion is not place.champion:
+                self._leaving.append(place.champion)
             place.champion, place.error, place.seen, place.loading = champion, error, stamp, None
             place.retry_at = time.monotonic() + RETRY_S
             self._make_room(place)
@@ -186,4 +198,15 @@ class Champions:
         excess = len(loaded) + (newest.champion is not None) - self._max_loaded
         for place in sorted(loaded, key=lambda place: place.used_at)[: max(excess, 0)]:
             log.info("project %d: its model makes room for project %d's", place.project_id, newest.project_id)
+            self._leaving.append(place.champion)
             place.champion, place.error, place.seen = None, "", _NEVER
+
+    def _free(self) -> None:
+        """Lets go of the champions that left before the last look at the pointers.
+
+        Freeing a model takes as long as a request does, and whoever holds it last frees it: by now not the
+        request that it was still answering when it left.
+        """
+        with self._lock:
+            gone, self._left, self._leaving = self._left, self._leaving, []
+        gone.clear()

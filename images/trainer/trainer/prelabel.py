@@ -51,6 +51,11 @@ def progress_path(rounds_dir: Path, project_id: int) -> Path:
     return rounds_dir / f"predict-{project_id}.json"
 
 
+def lock_path(rounds_dir: Path, project_id: int) -> Path:
+    """What a run holds."""
+    return rounds_dir / f"predict-{project_id}.lock"
+
+
 def read_progress(rounds_dir: Path, project_id: int) -> Progress | None:
     """What the running or the last pre-labelling of a project wrote down."""
     try:
@@ -100,7 +105,7 @@ class Prelabeller:
                 to serve the champion.
             Busy: another process is pre-labelling this project.
         """
-        with holding(self._rounds_dir / f"predict-{project['id']}.lock"):
+        with holding(lock_path(self._rounds_dir, project["id"])):
             stored, swaps = 0, 0
             while not should_stop():
                 version = self._registry.project(project["id"]).champion()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmcv import Config
+from mmdet.models import YOLOX, YOLOXHead
 from support.detectors import tiny_yolox, write_version
 
 from labelloop import graph
@@ -67,7 +68,8 @@ def test_the_graph_gives_the_networks_boxes(write: Any, tmp_path: Path, images: 
     words = add_graph(folder, images)
     assert words.startswith("OpenVINO") and words.endswith("on 3 images")
     detector = Detector.load(folder, "cpu")
-    detector.model.backbone = None  # what predicts now is not the network
+    parts = {name.partition(".")[0] for name, _ in detector.model.named_parameters()}
+    assert parts == {"bbox_head"}, "what predicts now is not the network"
     assert same(detector.predict(images), batch)
     assert same(detector.predict(images[:1]), single), "another batch size"
 
@@ -94,6 +96,35 @@ def test_a_graph_of_other_boxes_is_thrown_away(
     words = add_graph(yolox, images)
     assert words.startswith("none: its boxes are ") and "of score off" in words
     assert not (yolox / graph.XML).exists() and not (yolox / graph.BIN).exists()
+
+
+def test_a_detector_that_needs_its_weights_after_the_network_serves_without_a_graph(
+    yolox: Path, images: list[Pixels], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a graph only what comes after the network is built, and no weights are read."""
+    decode = YOLOXHead._bbox_decode
+
+    def decode_with_a_weight(self: YOLOXHead, priors: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
+        shifted: torch.Tensor = decode(self, priors, found)
+        return shifted + 100 * self.multi_level_conv_reg[0].weight.flatten()[0]
+
+    monkeypatch.setattr(YOLOXHead, "_bbox_decode", decode_with_a_weight)
+    assert add_graph(yolox, images).startswith("none: its boxes are ")
+
+
+def test_a_detector_that_cannot_be_built_without_its_network_serves_without_a_graph(
+    yolox: Path, images: list[Pixels], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(self: YOLOX, backbone: Any, neck: Any, *rest: Any, **others: Any) -> None:
+        """As detectors that build a second network of the same parts."""
+        honest(self, backbone, neck, *rest, **others)
+        self.strides = neck["out_channels"]
+
+    honest = YOLOX.__init__
+    monkeypatch.setattr(YOLOX, "__init__", init)
+    words = add_graph(yolox, images)
+    assert words.startswith("none: ") and "out_channels" in words
+    assert not (yolox / graph.XML).exists()
 
 
 def test_a_graph_whose_outputs_differ_is_not_made(yolox: Path) -> None:

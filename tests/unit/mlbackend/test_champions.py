@@ -3,6 +3,7 @@
 import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from weakref import finalize
 
 import pytest
 from support.backend_home import Home, wait_until
@@ -74,6 +75,18 @@ def test_pointer_is_followed_without_requests(home: Home) -> None:
     home.setup()
     home.add_version()
     wait_until(lambda: home.serves("v0001"))
+
+
+def test_the_thread_that_watches_frees_what_left(home: Home) -> None:
+    """Freeing a model takes as long as a request: neither a request nor the next load does it."""
+    home.setup()
+    freed_by: list[str] = []
+    finalize(home.detectors.pop(), lambda: freed_by.append(threading.current_thread().name))
+    home.add_version()
+    wait_until(lambda: home.serves("v0001"))
+    home.predict(home.add_image("a.png"))
+    wait_until(lambda: bool(freed_by))
+    assert freed_by == ["watch"]
 
 
 def test_no_model_yet(bare_home: Home) -> None:

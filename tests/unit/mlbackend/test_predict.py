@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 from PIL import Image
-from support.backend_home import LABEL_CONFIG, Home
+from support.backend_home import LABEL_CONFIG, Home, wait_until
 
 import mlbackend.loading
 from labelloop.boxes import Boxes
@@ -182,7 +182,22 @@ def test_images_go_through_the_model_in_whole_batches(home: Home) -> None:
     home.setup()
     home.detector.batches.clear()
     home.results(*(home.add_image(f"{n}.png") for n in range(20)))
-    assert [len(batch) for batch in home.detector.batches] == [8, 8, 4]
+    assert [len(batch) for batch in home.detector.batches] == [4, 4, 4, 4, 4]
+
+
+def test_a_single_image_has_its_turn_between_the_batches_of_many(home: Home) -> None:
+    home.setup()
+    urls = [home.add_image(f"{n}.png") for n in range(16)]
+    single = home.add_image("single.png", size=(30, 10))
+    home.detector.batches.clear()
+    home.detector.pause_s = 0.3
+    many = threading.Thread(target=home.results, args=urls)
+    many.start()
+    wait_until(lambda: bool(home.detector.batches))
+    home.results(single)
+    many.join()
+    assert len(home.detector.batches) == 5
+    assert [(30, 10)] in home.detector.batches[1:-1]
 
 
 def test_batches_are_bounded_by_pixels(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
