@@ -91,21 +91,39 @@ class Detector:
         Raises:
             RegistryError: a file is missing or damaged; the message names it.
         """
-        from mmcv import Config
-
         device = device or _fastest_device()
-        try:
-            card = Card.model_validate_json((folder / "card.json").read_bytes())
-            config = Config.fromfile(str(folder / "config.py"))
-        except Exception as error:
-            raise RegistryError(f"{folder}: the version cannot be read: {error}") from error
-        try:
-            if device == "cpu" and (folder / graph.XML).exists():
-                return cls._of_graph(config, folder, card)
-        except graph.GraphError as error:
-            log.warning("%s; the network itself serves, at a third of the speed", error)
+        if device == "cpu" and (folder / graph.XML).exists():
+            try:
+                return cls.of_graph(folder)
+            except graph.GraphError as error:
+                log.warning("%s; the network itself serves, at a third of the speed", error)
+        card, config = _read(folder)
         weights = load_weights(folder / "weights.pth")
         return cls.build(config, weights, card.classes, device, card, str(folder))
+
+    @classmethod
+    def of_graph(cls, folder: Path) -> "Detector":
+        """Loads a version's folder for the CPU, with its graph for the network.
+
+        The network is not even built: that, and reading its weights, would hold up requests during a swap.
+
+        Raises:
+            RegistryError: card or config are missing or damaged.
+            GraphError: the graph is, or is not what was written, or nothing can be built around it.
+        """
+        import torch
+
+        card, config = _read(folder)
+        for name in graph.FILES:
+            digest = card.sha256.get(name)
+            if digest and (not (folder / name).is_file() or sha256_file(folder / name) != digest):
+                raise graph.GraphError(f"{folder / name} is not what it was when the version was written")
+        try:
+            model = _mmdet_model(graph.without_network(config), "cpu")
+        except Exception as error:
+            raise graph.GraphError(f"{folder}: not to be built without its network: {error}") from error
+        graph.attach(model, folder, torch.get_num_threads())
+        return cls(model, tuple(card.classes), _preparation(config), card)
 
     @classmethod
     def build(
@@ -129,20 +147,6 @@ class Detector:
             reason = " ".join(str(error).split())[:200]
             raise RegistryError(f"{name}: the weights do not fit the config: {reason}") from error
         return cls(model, tuple(classes), _preparation(config), card)
-
-    @classmethod
-    def _of_graph(cls, config: "Config", folder: Path, card: Card) -> "Detector":
-        """Without the network: building it and reading its weights is what a swap of models would take from
-        the requests meanwhile."""
-        import torch
-
-        for name in graph.FILES:
-            digest = card.sha256.get(name)
-            if digest and (not (folder / name).is_file() or sha256_file(folder / name) != digest):
-                raise graph.GraphError(f"{folder / name} is not what it was when the version was written")
-        model = _mmdet_model(graph.without_network(config), "cpu")
-        graph.attach(model, folder, torch.get_num_threads())
-        return cls(model, tuple(card.classes), _preparation(config), card)
 
     @property
     def version(self) -> str:
@@ -189,6 +193,16 @@ def batches(images: Sequence[Pixels], size: int) -> Iterator[Sequence[Pixels]]:
     """The images in their order, `size` at a time."""
     for start in range(0, len(images), size):
         yield images[start : start + size]
+
+
+def _read(folder: Path) -> "tuple[Card, Config]":
+    from mmcv import Config
+
+    try:
+        card = Card.model_validate_json((folder / "card.json").read_bytes())
+        return card, Config.fromfile(str(folder / "config.py"))
+    except Exception as error:
+        raise RegistryError(f"{folder}: the version cannot be read: {error}") from error
 
 
 def _fastest_device() -> str:

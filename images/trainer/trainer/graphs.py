@@ -27,7 +27,7 @@ def add_graph(folder: Path, images: Iterable[Pixels]) -> str:
     try:
         network = Detector.load(folder, "cpu")
         graph.export(network.model, folder)
-        served = Detector.load(folder, "cpu")
+        served = Detector.of_graph(folder)
         gaps, rest = [], iter(images)
         while batch := list(islice(rest, IMAGES_AT_ONCE)):
             pairs = zip(network.predict(batch), served.predict(batch), strict=True)

@@ -54,6 +54,15 @@ def shrink(config: Any) -> None:
     config.data.test.pipeline[1]["img_scale"] = (192, 128)
 
 
+honest_init = YOLOX.__init__
+
+
+def needing_its_neck(self: YOLOX, backbone: Any, neck: Any, *rest: Any, **others: Any) -> None:
+    """As detectors that build a second network of the same parts."""
+    honest_init(self, backbone, neck, *rest, **others)
+    self.channels = neck["out_channels"]
+
+
 def same(ours: list[Boxes], theirs: list[Boxes]) -> bool:
     gaps = [apart(a, b) for a, b in zip(ours, theirs, strict=True)]
     return all(pixels < 0.1 and score < 1e-3 for pixels, score in gaps)
@@ -115,16 +124,20 @@ def test_a_detector_that_needs_its_weights_after_the_network_serves_without_a_gr
 def test_a_detector_that_cannot_be_built_without_its_network_serves_without_a_graph(
     yolox: Path, images: list[Pixels], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def init(self: YOLOX, backbone: Any, neck: Any, *rest: Any, **others: Any) -> None:
-        """As detectors that build a second network of the same parts."""
-        honest(self, backbone, neck, *rest, **others)
-        self.strides = neck["out_channels"]
-
-    honest = YOLOX.__init__
-    monkeypatch.setattr(YOLOX, "__init__", init)
+    monkeypatch.setattr(YOLOX, "__init__", needing_its_neck)
     words = add_graph(yolox, images)
-    assert words.startswith("none: ") and "out_channels" in words
+    assert words.startswith("none: ") and "not to be built without its network" in words
     assert not (yolox / graph.XML).exists()
+
+
+def test_a_graph_from_before_around_which_nothing_can_be_built_gives_way_to_the_network(
+    yolox: Path, images: list[Pixels], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = Detector.load(yolox, "cpu").predict(images)
+    add_graph(yolox, [])
+    monkeypatch.setattr(YOLOX, "__init__", needing_its_neck)
+    assert same(Detector.load(yolox, "cpu").predict(images), expected)
+    assert "the network itself serves" in caplog.text
 
 
 def test_a_graph_whose_outputs_differ_is_not_made(yolox: Path) -> None:
