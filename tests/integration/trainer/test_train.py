@@ -133,11 +133,10 @@ def test_a_round_trains_evaluates_and_is_judged(
     assert sum(detector.card.boxes_by_class.values()) == detector.card.boxes
     assert list(detector.card.boxes_by_class) == detector.card.classes
     assert str(settings.labelloop_home) not in (candidate_folder(round_dir) / "config.py").read_text()
-    start = torch.load(
-        Registry(settings.models_dir).project(1).folder("v0000") / "weights.pth", weights_only=True
-    )
+    folders = Registry(settings.models_dir).project(1).folder("v0000"), candidate_folder(round_dir)
+    start, trained = (torch.load(folder / "weights.pth", weights_only=True) for folder in folders)
     assert not torch.equal(
-        start["backbone.stem.conv.conv.weight"], detector.model.backbone.stem.conv.conv.weight
+        start["backbone.stem.conv.conv.weight"], trained["backbone.stem.conv.conv.weight"]
     )
 
     def say(fraction: float, words: str) -> None:
