@@ -189,6 +189,8 @@ def test_ctrl_c_detaches_and_the_round_goes_on(
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        # A shell's background job, which the tests may run in, does not hear Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     while "waiting for the worker" not in (line := process.stdout.readline()):
