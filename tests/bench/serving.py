@@ -45,7 +45,7 @@ SINGLES = 100
 QUIET = 1000
 SWAPS = 6
 SWAP_S = 60
-# The backend frees it between one and two seconds after the swap.
+# The backend frees the model that has left between one and two of its POLL_S, of 1 s, after the swap.
 AFTER_S = 2.2
 VERSION = "v0000"
 PROJECT = 1

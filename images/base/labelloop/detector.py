@@ -121,7 +121,8 @@ class Detector:
         try:
             model = _mmdet_model(graph.without_network(config), "cpu")
         except Exception as error:
-            raise graph.GraphError(f"{folder}: not to be built without its network: {error}") from error
+            reason = " ".join(str(error).split())[:200]
+            raise graph.GraphError(f"{folder}: not to be built without its network: {reason}") from error
         graph.attach(model, folder, torch.get_num_threads())
         return cls(model, tuple(card.classes), _preparation(config), card)
 
