@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from labelloop import graph
+from labelloop.batches import batches
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
 from labelloop.registry import Card, RegistryError, sha256_file
@@ -188,12 +189,6 @@ class Detector:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self.model(return_loss=False, rescale=True, **batch)
-
-
-def batches(images: Sequence[Pixels], size: int) -> Iterator[Sequence[Pixels]]:
-    """The images in their order, `size` at a time."""
-    for start in range(0, len(images), size):
-        yield images[start : start + size]
 
 
 def _read(folder: Path) -> "tuple[Card, Config]":

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from labelloop.batches import batches
 from labelloop.boxes import Boxes
-from labelloop.detector import batches
 from labelloop.images import Pixels
 from labelloop.registry import Registry, RegistryError
 from mlbackend.champion import Champion, Detects, LoadDetector

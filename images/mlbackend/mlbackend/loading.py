@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from labelloop.batches import batches
 from labelloop.images import ImageError, Pixels, image_size, read_image
 from labelloop.settings import Settings
 from labelloop.task_images import image_name, resolve_task_image
@@ -56,10 +57,10 @@ class ImageLoader:
         """
         left_s = DOWNLOADS_BUDGET_S
         ahead: list[Future[TaskImage]] = []
-        for start in range(0, len(tasks), WINDOW):
+        for window in batches(tasks, WINDOW):
             began = time.monotonic()
             locate = partial(self._locate, data_key=data_key, token=token, deadline=began + left_s)
-            located = list(self._pool.map(locate, tasks[start : start + WINDOW]))
+            located = list(self._pool.map(locate, window))
             left_s -= time.monotonic() - began
             for group in _groups(located):
                 decoding = [self._pool.submit(_decode, item) for item in group]

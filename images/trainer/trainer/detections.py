@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from labelloop.batches import batches
 from labelloop.boxes import Boxes
 from labelloop.detector import Detector
 from labelloop.images import ImageError, Pixels, read_image
@@ -29,8 +30,8 @@ def detections(
     detector: Detector, label_map: LabelMap, files: Sequence[Path]
 ) -> Iterator[Boxes | ImageError]:
     """Each file's boxes, or why it cannot be read, in the files' order; READ_AT_ONCE are in memory."""
-    for start in range(0, len(files), READ_AT_ONCE):
-        read = [read_or_reason(file) for file in files[start : start + READ_AT_ONCE]]
+    for batch in batches(files, READ_AT_ONCE):
+        read = [read_or_reason(file) for file in batch]
         found = iter(detector.predict([image for image in read if not isinstance(image, ImageError)]))
         for image in read:
             yield image if isinstance(image, ImageError) else label_map.apply(next(found))

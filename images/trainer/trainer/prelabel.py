@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from labelloop.batches import batches
 from labelloop.files import write_text
 from labelloop.labels import parse_label_config
 from labelloop.registry import Registry
@@ -206,11 +207,11 @@ class Prelabeller:
         uid = f"{project['id']}.{int(created.timestamp())}"
 
         def predict(portion: Sequence[Row]) -> list[Row]:
-            batches = _parts(portion, BATCH)
-            return [row for batch in batches for row in self._backend.predict(project, batch, uid, version)]
+            predictions = (self._backend.predict(project, b, uid, version) for b in batches(portion, BATCH))
+            return [row for rows in predictions for row in rows]
 
         with ThreadPoolExecutor(1, thread_name_prefix="predict") as ahead:
-            portions = _parts(tasks, PORTION)
+            portions = batches(tasks, PORTION)
             pending = ahead.submit(predict, next(portions))
             for portion in portions:
                 rows = pending.result()
@@ -280,10 +281,6 @@ class Prelabeller:
     def _report(self, progress: Progress, on_progress: Callable[[Progress], None]) -> None:
         write_text(progress_path(self._rounds_dir, progress.project), json.dumps(asdict(progress)))
         on_progress(progress)
-
-
-def _parts(tasks: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
-    return (tasks[start : start + size] for start in range(0, len(tasks), size))
 
 
 def _labels_digest(xml: str) -> str:
