@@ -176,7 +176,7 @@ def _ports(home: Home, settings: dict[str, str], stack: Stack) -> Iterator[Findi
 
 
 def _loop(stack: Stack, states: Mapping[str, str]) -> Iterator[Finding]:
-    """What the trainer finds, which sees Label Studio, models and rounds; see trainer/doctor.py."""
+    """What the trainer finds, which sees Label Studio, models and rounds; see trainer/health/doctor.py."""
     if states.get("trainer") not in RUNNING:
         text = "not looked at: models, rounds and connections are the trainer's to see, and it is down"
         yield warning("loop", text, "Start it, then look again.", "make up")

@@ -26,7 +26,11 @@ STOP_SECONDS = 90.0
 LAUNCH_SECONDS = 20.0
 HEALTH_SECONDS = 60.0
 LOG_BYTES = 20_000_000
-_HEALTH = {"labelstudio": "provisioner.health", "trainer": "trainer.probe", "mlbackend": "mlbackend.probe"}
+_HEALTH = {
+    "labelstudio": "provisioner.health",
+    "trainer": "trainer.health.probe",
+    "mlbackend": "mlbackend.probe",
+}
 
 _CONFIG = """\
 ; Written by `make up`.

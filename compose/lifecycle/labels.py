@@ -20,7 +20,7 @@ from lifecycle.home import Home
 from lifecycle.runtime import running_stack
 
 FIRST_ROUND = 10
-"""As in trainer/schedule.py, which needs more than Python's own library."""
+"""As in trainer/rounds/schedule.py, which needs more than Python's own library."""
 KNOWS_NOTHING = "yolox_mobilenetv2"
 KNOW_COCO = ("yolox_nano", "yolox_tiny", "yolox_s", "fcos_r50")
 

@@ -20,10 +20,10 @@ from bench.memory import peak_mb
 
 from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, without_prediction_of
-from trainer.backend import Backend
 from trainer.env import TrainerSettings, get_settings
-from trainer.importer import ImageIndex, Importer
-from trainer.prelabel import PAGE, Prelabeller
+from trainer.peers.backend import Backend
+from trainer.worker.importer import ImageIndex, Importer
+from trainer.worker.prelabel import PAGE, Prelabeller
 
 PROJECT = 1
 REPEATS = 5
@@ -97,7 +97,7 @@ def _submit(context: Context, task: int) -> None:
 
 
 def _snapshot(context: Context) -> int:
-    from trainer.snapshot import take
+    from trainer.dataset.snapshot import take
 
     return take(
         context.studio, PROJECT, context.settings, context.round_dir, lambda share, text: None
@@ -105,14 +105,14 @@ def _snapshot(context: Context) -> int:
 
 
 def _status(context: Context) -> int:
-    from trainer.status import gather
+    from trainer.health.status import gather
 
     return gather(context.settings, context.studio, context.backend).projects[0].labelled or 0
 
 
 def _export(context: Context) -> int:
-    from trainer.export import export
-    from trainer.snapshot import Snapshot
+    from trainer.dataset.export import export
+    from trainer.dataset.snapshot import Snapshot
 
     folder = context.settings.rounds_dir / "exports" / "bench"
     shutil.rmtree(folder, ignore_errors=True)

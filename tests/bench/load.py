@@ -24,8 +24,8 @@ from support.stack import MAKE_S, Stack, wait_for
 from labelloop.connection import USER
 from labelloop.registry import Registry
 from labelloop.studio import Studio, StudioError
-from trainer.backend import Backend
-from trainer.prelabel import Prelabeller
+from trainer.peers.backend import Backend
+from trainer.worker.prelabel import Prelabeller
 
 PROJECT = 1
 IMAGES = 60

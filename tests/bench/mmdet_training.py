@@ -32,10 +32,10 @@ def main(kind: str, folder: Path, out: Path, seconds: float) -> None:
     from labelloop.files import write_lines
     from labelloop.registry import Card
     from labelloop.settings import get_settings
-    from trainer.job import Job
-    from trainer.learn import config_text
-    from trainer.recipe import fit_look, fit_model
-    from trainer.snapshot import Snapshot
+    from trainer.dataset.snapshot import Snapshot
+    from trainer.training.job import Job
+    from trainer.training.learn import config_text
+    from trainer.training.recipe import fit_look, fit_model
 
     logging.disable(logging.INFO)
     settings, job, snapshot = get_settings(), Job.load(folder), Snapshot.load(folder)
@@ -79,7 +79,7 @@ def main(kind: str, folder: Path, out: Path, seconds: float) -> None:
 
 
 def _for_iterations(config: Any, iterations: int, seconds: float) -> None:
-    from trainer.recipe import learning_rate_course
+    from trainer.training.recipe import learning_rate_course
 
     size = config.loop.train_size
     for step in config.data.train.pipeline:

@@ -34,10 +34,10 @@ from labelloop.detector import Detector, load_weights
 from labelloop.images import SUFFIXES, Pixels, read_image
 from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, without_prediction_of
-from trainer.backend import Backend
-from trainer.graphs import VISIBLE, apart
-from trainer.locks import Busy, holding
-from trainer.prelabel import Prelabeller, lock_path
+from trainer.peers.backend import Backend
+from trainer.system.locks import Busy, holding
+from trainer.training.graphs import VISIBLE, apart
+from trainer.worker.prelabel import Prelabeller, lock_path
 
 TASKS = 200
 BULK_RUNS = 2
@@ -71,7 +71,7 @@ def run(options: Options) -> Iterator[Figure]:
             f"{TASKS} tasks pre-labelled and stored, against bare inference alone",
             ours,
             "images/s",
-            "trainer.prelabel.Prelabeller.run, against python -m bench.bare",
+            "trainer.worker.prelabel.Prelabeller.run, against python -m bench.bare",
             baseline=rate,
             at_least=2.0,
         )
@@ -82,7 +82,7 @@ def run(options: Options) -> Iterator[Figure]:
             f"{TASKS} tasks pre-labelled and stored, against the stock set-up",
             ours,
             "images/s",
-            f"trainer.prelabel.Prelabeller.run, against {StockSetUp.COMMAND}",
+            f"trainer.worker.prelabel.Prelabeller.run, against {StockSetUp.COMMAND}",
             baseline=theirs,
             at_least=5.0,
         )

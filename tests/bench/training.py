@@ -21,13 +21,13 @@ from bench.report import Figure, figure
 
 from labelloop.registry import Registry
 from labelloop.settings import Settings
-from trainer import train
-from trainer.evaluate import evaluate
-from trainer.job import METRICS
-from trainer.labelled import LabelledImages
-from trainer.snapshot import Snapshot
-from trainer.split import Sides
-from trainer.weights import write_starting_model
+from trainer.dataset.labelled import LabelledImages
+from trainer.dataset.snapshot import Snapshot
+from trainer.dataset.split import Sides
+from trainer.judging.evaluate import evaluate
+from trainer.training import process as train
+from trainer.training.job import METRICS
+from trainer.training.weights import write_starting_model
 
 PROJECT = 1
 DETECTOR = "yolox_nano"
@@ -71,7 +71,7 @@ def run(options: Options) -> Iterator[Figure]:
                 f"seconds, {labels} labels, mean of seeds {','.join(map(str, options.seeds))}",
                 mean(trained.seconds for trained in ours),
                 "s",
-                "python -m trainer.train",
+                "python -m trainer.training.process",
                 at_most=REFERENCE_S if labels == REFERENCE_LABELS else None,
             )
             yield from _reached(bench, labels, ours, start, options.goals.get(labels))
@@ -85,7 +85,7 @@ def _round(bench: "Bench", labels: int, ours: Sequence[Trained]) -> Iterator[Fig
         f"training and two evaluations, {labels} labels",
         first.seconds + first.scoring,
         "s",
-        "python -m trainer.train, against bench.mmdet_training bare and the same evaluations",
+        "python -m trainer.training.process, against bench.mmdet_training bare and the same evaluations",
         baseline=bench.mmdet("bare", first).seconds + first.scoring,
         at_most=ROUND_TARGET,
     )
@@ -94,7 +94,7 @@ def _round(bench: "Bench", labels: int, ours: Sequence[Trained]) -> Iterator[Fig
         f"share of the iterations' time without images, {labels} labels",
         max(trained.waited for trained in ours),
         "",
-        "metrics.jsonl of python -m trainer.train",
+        "metrics.jsonl of python -m trainer.training.process",
         at_most=WAITED_TARGET,
     )
 
@@ -108,7 +108,7 @@ def _reached(
     """
     reached = mean(trained.mAP for trained in ours)
     spread = f" ± {stdev(trained.mAP for trained in ours):.3f}" if len(ours) > 1 else ""
-    command = "python -m trainer.train"
+    command = "python -m trainer.training.process"
     yield figure("training", f"mAP, {labels} labels{spread}", reached, "", command, at_least=goal)
     if start:
         name = f"mAP, {labels} labels, against the starting model"

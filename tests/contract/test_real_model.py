@@ -19,7 +19,7 @@ from support.backend_home import LABEL_CONFIG, PASSWORD, TRAINER_PASSWORD, wait_
 from support.detectors import tiny_yolox
 
 from labelloop.registry import Card, Registry
-from trainer.graphs import add_graph
+from trainer.training.graphs import add_graph
 
 pytest.importorskip("mmcv.ops", reason="mmcv-full is not installed")
 

@@ -20,9 +20,9 @@ from support.stack import free_port, wait_for
 
 from labelloop.registry import ProjectModels, Registry
 from labelloop.settings import Settings
-from trainer import health
 from trainer.env import TrainerSettings
-from trainer.rounds import Round, Rounds, State
+from trainer.health import health
+from trainer.rounds.table import Round, Rounds, State
 
 PROJECT = 1
 HEALS_WITHIN_S = 120.0

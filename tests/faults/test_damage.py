@@ -15,10 +15,12 @@ from support.fake_learning import made_snapshot
 from support.stack import wait_for
 
 from labelloop.registry import RegistryError
-from trainer import health, heartbeat, split
-from trainer.job import JOB, Job, JobError
-from trainer.rounds import Round, Rounds, State
-from trainer.snapshot import SNAPSHOT, SnapshotError, take
+from trainer.dataset import split
+from trainer.dataset.snapshot import SNAPSHOT, SnapshotError, take
+from trainer.health import health
+from trainer.rounds import heartbeat
+from trainer.rounds.table import Round, Rounds, State
+from trainer.training.job import JOB, Job, JobError
 
 pytestmark = pytest.mark.matrix
 

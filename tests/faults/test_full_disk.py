@@ -14,8 +14,8 @@ from faults.loop import HEALS_WITHIN_S, PROJECT, QuickLoop
 from support.stack import wait_for
 
 from labelloop.files import write_text
-from trainer import health
-from trainer.rounds import State
+from trainer.health import health
+from trainer.rounds.table import State
 
 pytestmark = [
     pytest.mark.matrix,

@@ -10,7 +10,7 @@ from faults.conftest import KILLS
 from faults.loop import PROJECT, QuickLoop
 from support.quick import STEPS
 
-from trainer.rounds import State
+from trainer.rounds.table import State
 
 VICTIMS = ("worker", "stages", "backend")
 STAGES = ("import", "pre-labelling", "snapshot", "training", "evaluation", "promotion")

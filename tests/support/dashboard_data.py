@@ -13,14 +13,14 @@ from labelloop.files import write_text
 from labelloop.images import Pixels
 from labelloop.registry import Card
 from trainer.dashboard.loop import WatchedLoop
-from trainer.evaluate import evaluate
-from trainer.gate import decide
-from trainer.job import JOB, Job
-from trainer.labelled import LabelledImages, SnapshotImage
-from trainer.rounds import Round, State
-from trainer.snapshot import Snapshot
-from trainer.split import Side
-from trainer.stages import EVALUATION, Judgement
+from trainer.dataset.labelled import LabelledImages, SnapshotImage
+from trainer.dataset.snapshot import Snapshot
+from trainer.dataset.split import Side
+from trainer.judging.evaluate import evaluate
+from trainer.judging.gate import decide
+from trainer.rounds.table import Round, State
+from trainer.training.job import JOB, Job
+from trainer.worker.stages import EVALUATION, Judgement
 
 
 def snapshot_of(loop: WatchedLoop, count: int, project: int = 1, xml: str = shapes.LABEL_CONFIG) -> Snapshot:

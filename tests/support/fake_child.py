@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from trainer.process import STOPPED
+from trainer.system.children import STOPPED
 
 
 class FakeChild:

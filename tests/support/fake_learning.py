@@ -8,12 +8,12 @@ from support.shapes import LABEL_CONFIG, LABELS
 
 from labelloop.registry import Card
 from labelloop.studio import Studio
-from trainer.evaluate import Evaluation
-from trainer.gate import Verdict
-from trainer.labelled import LabelledImages, SnapshotImage
-from trainer.snapshot import SNAPSHOT, Snapshot
-from trainer.split import Side
-from trainer.train import Metrics
+from trainer.dataset.labelled import LabelledImages, SnapshotImage
+from trainer.dataset.snapshot import SNAPSHOT, Snapshot
+from trainer.dataset.split import Side
+from trainer.judging.evaluate import Evaluation
+from trainer.judging.gate import Verdict
+from trainer.training.process import Metrics
 
 Progress = Callable[[float, str], None]
 

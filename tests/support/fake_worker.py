@@ -10,9 +10,9 @@ from support.versions import add_version
 from labelloop.boxes import Boxes
 from labelloop.labels import LabelConfig
 from labelloop.regions import to_results
-from trainer import heartbeat
+from trainer.rounds import heartbeat
 from trainer.simulate.run import World
-from trainer.stages import Stages
+from trainer.worker.stages import Stages
 
 
 class FakeWorker(threading.Thread):

@@ -18,10 +18,10 @@ from support.fake_learning import FakeLearning, Progress
 
 from labelloop.registry import ProjectModels
 from labelloop.studio import Studio
+from trainer.dataset.snapshot import Snapshot
 from trainer.env import get_settings
-from trainer.evaluate import Evaluation
-from trainer.snapshot import Snapshot
-from trainer.train import Metrics
+from trainer.judging.evaluate import Evaluation
+from trainer.training.process import Metrics
 
 STEPS = ("snapshot", "training", "evaluation", "promotion")
 HELD_S = 180.0
@@ -70,25 +70,25 @@ class SlowLearning(FakeLearning):
 
 
 def worker() -> int:
-    from trainer import chores, worker
-    from trainer.process import Child
+    from trainer.system.children import Child
+    from trainer.worker import __main__ as program
+    from trainer.worker import chores, worker
 
     def spawn(arguments: list[str], log_path: Path) -> Child:
-        return Child(["support.quick", arguments[0].removeprefix("trainer."), *arguments[1:]], log_path)
+        return Child(["support.quick", arguments[0].rpartition(".")[2], *arguments[1:]], log_path)
 
     class Worker(worker.Worker):
         def __init__(self, *parts: Any) -> None:
             super().__init__(*parts, spawn)
 
-    vars(worker).update(
-        Worker=Worker, LOOK_S=0.5, TEND_S=0.05, PREDICT_EVERY_S=1.0, RETRY_PAUSES_S=(0.3, 0.6, 1.0)
-    )
+    vars(program).update(Worker=Worker)
+    vars(worker).update(LOOK_S=0.5, TEND_S=0.05, PREDICT_EVERY_S=1.0, RETRY_PAUSES_S=(0.3, 0.6, 1.0))
     vars(chores).update(FIRST_PAUSE_S=0.3, LONGEST_PAUSE_S=1.0)
-    return worker.main()
+    return program.main()
 
 
 def stages(round_id: str) -> int:
-    from trainer import stages
+    from trainer.worker import stages
 
     promote = ProjectModels.promote
 
@@ -107,7 +107,7 @@ def starting(project_id: str) -> int:
     from support.versions import add_version
 
     from labelloop.registry import Registry
-    from trainer.process import die_with_parent
+    from trainer.system.children import die_with_parent
 
     die_with_parent()
     models = Registry(get_settings().models_dir).project(int(project_id))

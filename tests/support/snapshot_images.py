@@ -1,7 +1,7 @@
 """Labelled images as a snapshot has them, without files behind them."""
 
-from trainer.labelled import SnapshotImage
-from trainer.split import Side
+from trainer.dataset.labelled import SnapshotImage
+from trainer.dataset.split import Side
 
 
 def image(number: int, side: Side = Side.TRAIN, boxes: int = 3) -> SnapshotImage:

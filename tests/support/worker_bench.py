@@ -7,10 +7,10 @@ from support.fake_child import FakeChild
 
 from labelloop.registry import Registry
 from labelloop.studio import Studio
-from trainer.backend import Backend
 from trainer.env import TrainerSettings
-from trainer.rounds import Rounds
-from trainer.worker import Worker
+from trainer.peers.backend import Backend
+from trainer.rounds.table import Rounds
+from trainer.worker.worker import Worker
 
 
 class WorkerBench:

@@ -102,3 +102,11 @@ def _to_8_bits(values: NDArray[np.generic]) -> Pixels:
         stretched = ((values.astype(np.float32) - low) * scale).round()
     pixels: Pixels = np.clip(np.nan_to_num(stretched, copy=False), 0, 255).astype(np.uint8)
     return pixels
+
+
+def read_or_reason(file: Path) -> Pixels | ImageError:
+    """The image, or why it cannot be read."""
+    try:
+        return read_image(file)
+    except ImageError as error:
+        return error

@@ -4,11 +4,12 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 import requests
 
 from labelloop.sessions import service_session
+from labelloop.settings import Settings
 
 Row = dict[str, Any]
 
@@ -56,6 +57,11 @@ class Studio:
         self._timeout = timeout
         self._session = service_session()
         self._session.headers["Authorization"] = f"Token {token}"
+
+    @classmethod
+    def connect(cls, settings: Settings) -> Self:
+        """The Label Studio of the settings. Raises MissingSecret."""
+        return cls(settings.labelstudio_url, settings.secret("api_token"))
 
     def request(self, method: str, path: str, **kwargs: Any) -> Any:
         """The decoded JSON answer, None when it is empty.

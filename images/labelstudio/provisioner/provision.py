@@ -24,7 +24,7 @@ def provision(settings: Settings, file: StateFile) -> State:
         BackendNotReady: the ML backend can't be connected yet; all else is done.
         LabelConfigError, ProjectError: there is no project yet, and the settings don't make one.
     """
-    studio = Studio(settings.labelstudio_url, settings.secret("api_token"))
+    studio = Studio.connect(settings)
     if not studio.healthy():
         raise StudioError(f"Label Studio does not answer at {studio.url}/health yet")
     config = LabelConfigFile(settings)

@@ -16,7 +16,7 @@ from provisioner.state import StateFile
 def main() -> int:
     settings = get_settings()
     project = StateFile(settings.labelstudio_dir / "provisioned.json").state.project
-    studio = Studio(settings.labelstudio_url, settings.secret("api_token"))
+    studio = Studio.connect(settings)
     xml = sys.stdin.read()
     try:
         found = orphans(studio.annotated_tasks(project), xml) if project is not None else []

@@ -13,7 +13,7 @@ class TrainerSettings(Settings):
     """PROJECT chooses among several projects; TRAINER_BIND and DASHBOARD_BIND are address and port of the
     HTTP API and of the dashboard; LABELSTUDIO_PORT is where people's browsers find Label Studio;
     ADOPT_PROJECTS connects the ML backend to projects made by hand; KEEP_ROUNDS, KEEP_VERSIONS and
-    KEEP_PREDICTIONS are how many of the newest stay, see trainer.retention.
+    KEEP_PREDICTIONS are how many of the newest stay, see trainer.worker.retention.
     """
 
     project: int | None = None

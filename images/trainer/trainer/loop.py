@@ -7,11 +7,11 @@ from typing import Any, Self
 
 from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio
-from trainer.backend import Backend
 from trainer.env import TrainerSettings
-from trainer.prelabel import Prelabeller
-from trainer.projects import choose, detection_projects
-from trainer.rounds import Rounds
+from trainer.peers.backend import Backend
+from trainer.peers.projects import choose, detection_projects
+from trainer.rounds.table import Rounds
+from trainer.worker.prelabel import Prelabeller
 
 
 @dataclass
@@ -25,11 +25,7 @@ class Loop:
     @classmethod
     def connect(cls, settings: TrainerSettings) -> Self:
         """Raises MissingSecret."""
-        return cls(
-            settings,
-            Studio(settings.labelstudio_url, settings.secret("api_token")),
-            Backend(settings.mlbackend_url, settings.secret("backend_password")),
-        )
+        return cls(settings, Studio.connect(settings), Backend.connect(settings))
 
     @cached_property
     def rounds(self) -> Rounds:

@@ -19,12 +19,12 @@ from support.fake_studio import FakeStudio
 from support.versions import add_version
 
 from labelloop.studio import Studio
-from trainer import heartbeat
-from trainer.backend import Backend
 from trainer.dashboard.app import create_app
 from trainer.dashboard.loop import WatchedLoop
 from trainer.env import TrainerSettings
-from trainer.rounds import State
+from trainer.peers.backend import Backend
+from trainer.rounds import heartbeat
+from trainer.rounds.table import State
 
 PAGES = ("/", "/rounds", "/model", "/effort", "/label-errors", "/downloads", "/compare", "/do/rollback")
 SERIOUS = ("serious", "critical")

@@ -10,8 +10,8 @@ from support.versions import add_version
 from labelloop.registry import Registry
 from labelloop.studio import StudioError
 from trainer.env import TrainerSettings
-from trainer.retention import Retention
-from trainer.rounds import Rounds
+from trainer.rounds.table import Rounds
+from trainer.worker.retention import Retention
 
 TASKS = 60
 

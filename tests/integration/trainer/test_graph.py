@@ -16,7 +16,7 @@ from labelloop.boxes import Boxes
 from labelloop.detector import Detector, mmdet_config
 from labelloop.images import Pixels
 from labelloop.registry import Card, ProjectModels
-from trainer.graphs import add_graph, apart
+from trainer.training.graphs import add_graph, apart
 
 CLASSES = ("ball", "crate")
 

@@ -19,14 +19,13 @@ from support.shapes import LABEL_CONFIG, picture
 from labelloop.detector import Detector, load_detector_config
 from labelloop.registry import Registry
 from labelloop.settings import Settings
-from trainer.evaluate import evaluate
-from trainer.gate import decide
-from trainer.labelled import LabelledImages, SnapshotImage
-from trainer.recipe import fit_model
-from trainer.snapshot import Snapshot
-from trainer.split import Side
-from trainer.start import new_model
-from trainer.train import (
+from trainer.dataset.labelled import LabelledImages, SnapshotImage
+from trainer.dataset.snapshot import Snapshot
+from trainer.dataset.split import Side
+from trainer.judging.evaluate import evaluate
+from trainer.judging.gate import decide
+from trainer.training.fit import new_model
+from trainer.training.process import (
     Metrics,
     TrainingCancelled,
     TrainingFailed,
@@ -35,7 +34,8 @@ from trainer.train import (
     run,
     write_job,
 )
-from trainer.weights import write_starting_model
+from trainer.training.recipe import fit_model
+from trainer.training.weights import write_starting_model
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 ITERATIONS = 6
@@ -135,9 +135,7 @@ def test_a_round_trains_evaluates_and_is_judged(
     assert str(settings.labelloop_home) not in (candidate_folder(round_dir) / "config.py").read_text()
     folders = Registry(settings.models_dir).project(1).folder("v0000"), candidate_folder(round_dir)
     start, trained = (torch.load(folder / "weights.pth", weights_only=True) for folder in folders)
-    assert not torch.equal(
-        start["backbone.stem.conv.conv.weight"], trained["backbone.stem.conv.conv.weight"]
-    )
+    assert not torch.equal(start["backbone.stem.conv.conv.weight"], trained["backbone.stem.conv.conv.weight"])
 
     def say(fraction: float, words: str) -> None:
         assert 0 <= fraction <= 1 and words
@@ -180,7 +178,7 @@ def test_after_kill_9_training_goes_on_from_its_last_checkpoint(settings: Settin
 
 def children_training(round_dir: Path) -> list[int]:
     """Processes whose command line is the training of this folder."""
-    wanted = [b"trainer.train", os.fsencode(round_dir)]
+    wanted = [b"trainer.training.process", os.fsencode(round_dir)]
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -195,7 +193,7 @@ def children_training(round_dir: Path) -> list[int]:
 
 def test_training_ends_with_the_process_that_started_it(settings: Settings, round_dir: Path) -> None:
     change_job(round_dir, iterations=10_000)
-    code = "import sys; from pathlib import Path; from trainer.train import run; "
+    code = "import sys; from pathlib import Path; from trainer.training.process import run; "
     code += "run(Path(sys.argv[1]), print, lambda: False)"
     path = os.pathsep.join(entry for entry in sys.path if entry)
     starter = subprocess.Popen(

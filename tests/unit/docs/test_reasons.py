@@ -8,13 +8,14 @@ import pytest
 from support.documents import REPO, blocks
 
 from labelloop.settings import Settings
-from trainer import split, worker
-from trainer.evaluate import Evaluation
-from trainer.gate import decide
-from trainer.matches import ClassMatches
-from trainer.projects import NO_PROJECT
-from trainer.rounds import Rounds
-from trainer.split import SplitError
+from trainer.dataset import split
+from trainer.dataset.split import SplitError
+from trainer.judging.evaluate import Evaluation
+from trainer.judging.gate import decide
+from trainer.judging.matches import ClassMatches
+from trainer.peers.projects import NO_PROJECT
+from trainer.rounds.table import Rounds
+from trainer.worker import worker
 
 PAGE = REPO / "docs" / "explanation" / "why-a-round-was-kept.md"
 TOLD = {line for block in blocks(PAGE) for line in block.text.splitlines()}

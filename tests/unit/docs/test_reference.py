@@ -15,8 +15,10 @@ from labelloop.registry import Card
 from lifecycle import env_file, settings
 from lifecycle.home import VOLUMES, Home
 from lifecycle.simulate import OPTIONS
-from trainer import job, snapshot, stages
-from trainer.rounds import Round, State
+from trainer.dataset import snapshot
+from trainer.rounds.table import Round, State
+from trainer.training import job
+from trainer.worker import stages
 
 REFERENCE = REPO / "docs" / "reference"
 
@@ -135,7 +137,7 @@ def fastapi_routes(app: Any) -> set[tuple[str, str]]:
 
 def test_the_trainers_routes(tmp_path: Path) -> None:
     from labelloop.settings import Settings
-    from trainer.web import create_app
+    from trainer.api.app import create_app
 
     app = create_app(Settings(labelloop_home=tmp_path), "a password")
     assert told_routes("The trainer's API") == fastapi_routes(app)
@@ -143,10 +145,10 @@ def test_the_trainers_routes(tmp_path: Path) -> None:
 
 def test_the_dashboards_routes(tmp_path: Path) -> None:
     from labelloop.studio import Studio
-    from trainer.backend import Backend
     from trainer.dashboard.app import create_app
     from trainer.dashboard.loop import WatchedLoop
     from trainer.env import TrainerSettings
+    from trainer.peers.backend import Backend
 
     nowhere = "http://127.0.0.1:1"
     loop = WatchedLoop(TrainerSettings(labelloop_home=tmp_path), Studio(nowhere, "t"), Backend(nowhere, "p"))

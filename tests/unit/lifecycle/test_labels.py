@@ -143,7 +143,7 @@ def test_the_label_config_in_force_is_checked_when_no_file_is_named(mine: Home, 
 
 
 def test_the_detectors_are_the_trainers() -> None:
-    from trainer import weights
+    from trainer.training import weights
 
     assert set(module.KNOW_COCO) == set(weights.PUBLISHED)
     assert module.KNOWS_NOTHING == weights.FALLBACK

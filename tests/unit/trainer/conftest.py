@@ -14,8 +14,8 @@ from support.worker_bench import WorkerBench
 
 from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio
-from trainer.backend import Backend
 from trainer.env import TrainerSettings
+from trainer.peers.backend import Backend
 
 
 @pytest.fixture

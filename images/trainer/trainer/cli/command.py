@@ -14,20 +14,20 @@ from labelloop.labels import LabelConfigError
 from labelloop.registry import RegistryError
 from labelloop.settings import MissingSecret
 from labelloop.studio import StudioError
-from trainer.backend import BackendError
 from trainer.dashboard.errors import ReportError
+from trainer.dataset.export import ExportError
+from trainer.dataset.snapshot import SnapshotError
+from trainer.dataset.split import SplitError
 from trainer.env import get_settings
-from trainer.export import ExportError
-from trainer.importer import ImportFailed
-from trainer.locks import Busy
 from trainer.loop import Loop
-from trainer.prelabel import PredictionsLost
-from trainer.projects import NoProject
-from trainer.rounds import RoundError
+from trainer.peers.backend import BackendError
+from trainer.peers.projects import NoProject
+from trainer.rounds.table import RoundError
 from trainer.simulate.errors import DatasetError, OptionError, SimulationError
-from trainer.snapshot import SnapshotError
-from trainer.split import SplitError
-from trainer.watch import WorkerGone
+from trainer.system.locks import Busy
+from trainer.terminal.watch import WorkerGone
+from trainer.worker.importer import ImportFailed
+from trainer.worker.prelabel import PredictionsLost
 
 FAILED = 1
 EXPECTED = (

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from trainer import render
 from trainer.cli.command import ProjectOption, command, connect
-from trainer.display import Display, plural
-from trainer.importer import ImageIndex, Importer
-from trainer.locks import Busy, snapshotting
-from trainer.projects import choose, detection_projects
-from trainer.watch import follow_predictions, show_progress
+from trainer.peers.projects import choose, detection_projects
+from trainer.system.locks import Busy, snapshotting
+from trainer.terminal import render
+from trainer.terminal.display import Display
+from trainer.terminal.watch import follow_predictions, show_progress
+from trainer.words import plural
+from trainer.worker.importer import ImageIndex, Importer
 
 IMPORT_WAIT_S = 30.0
 
@@ -86,8 +87,8 @@ def export(
     project: ProjectOption = None,
 ) -> None:
     """Write the labels so far as a dataset."""
-    from trainer.export import export as write
-    from trainer.snapshot import collect
+    from trainer.dataset.export import export as write
+    from trainer.dataset.snapshot import collect
 
     loop = connect()
     chosen = loop.project(project)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from trainer.cli.command import command, connect
-from trainer.display import Display
+from trainer.terminal.display import Display
 
 
 @command

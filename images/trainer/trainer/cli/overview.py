@@ -7,16 +7,16 @@ from typing import Annotated
 import typer
 
 from labelloop.studio import Studio
-from trainer import render
 from trainer.cli.command import FAILED, ProjectOption, command, connect
-from trainer.display import Display, make_console
 from trainer.env import get_settings
+from trainer.terminal import render
+from trainer.terminal.display import Display, make_console
 
 
 @command
 def status() -> None:
     """Services, champion, labels, open round, unreadable images; exit status 1 when something is wrong."""
-    from trainer.status import gather
+    from trainer.health.status import gather
 
     loop = connect()
     found = gather(loop.settings, loop.studio, loop.backend)
@@ -28,7 +28,7 @@ def status() -> None:
 @command
 def doctor() -> None:
     """What is wrong and the way out of it, as JSON for `make doctor`."""
-    from trainer.doctor import TIMEOUT_S, examine
+    from trainer.health.doctor import TIMEOUT_S, examine
 
     loop = connect()
     studio = Studio(loop.settings.labelstudio_url, loop.settings.secret("api_token"), TIMEOUT_S)

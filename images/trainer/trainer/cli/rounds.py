@@ -3,12 +3,13 @@
 import time
 
 from labelloop.registry import RegistryError
-from trainer import render
 from trainer.cli.command import ProjectOption, command, connect, fail
-from trainer.display import Display, make_console, plural
 from trainer.loop import Loop
-from trainer.rounds import Round, State
-from trainer.watch import follow_predictions, follow_round, require_worker
+from trainer.rounds.table import Round, State
+from trainer.terminal import render
+from trainer.terminal.display import Display, make_console
+from trainer.terminal.watch import follow_predictions, follow_round, require_worker
+from trainer.words import plural
 
 CANCEL_WAIT_S = 60.0
 SERVING_WAIT_S = 30.0

@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from trainer.cli.command import command, connect
-from trainer.display import Display
 from trainer.simulate.options import Costs, Options, numbers, predicted_values, words
-from trainer.watch import require_worker
+from trainer.terminal.display import Display
+from trainer.terminal.watch import require_worker
 
 
 @command

@@ -4,13 +4,13 @@ import logging
 import threading
 
 from labelloop.registry import RegistryError
-from trainer.chores import EXPECTED
 from trainer.dashboard.loop import WatchedLoop
-from trainer.display import plural
-from trainer.locks import Busy
-from trainer.prelabel import Prelabeller
-from trainer.rounds import RoundError, State
-from trainer.watch import WorkerGone, require_worker
+from trainer.rounds.table import RoundError, State
+from trainer.system.locks import Busy
+from trainer.terminal.watch import WorkerGone, require_worker
+from trainer.words import plural
+from trainer.worker.chores import EXPECTED
+from trainer.worker.prelabel import Prelabeller
 
 log = logging.getLogger(__name__)
 

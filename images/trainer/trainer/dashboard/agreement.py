@@ -7,7 +7,7 @@ from enum import StrEnum
 import numpy as np
 
 from labelloop.boxes import Boxes, iou_matrix
-from trainer.matches import ACCEPT_S, ACCEPTED, ADJUST_S, DELETE_S, DRAW_S, IOU_THRESHOLDS
+from trainer.judging.matches import ACCEPT_S, ACCEPTED, ADJUST_S, DELETE_S, DRAW_S, IOU_THRESHOLDS
 
 OVERLAPS, GOOD = float(IOU_THRESHOLDS[0]), float(IOU_THRESHOLDS[ACCEPTED])
 

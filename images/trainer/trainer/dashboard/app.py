@@ -17,6 +17,7 @@ from starlette.middleware.sessions import SessionMiddleware
 
 from labelloop.settings import MissingSecret
 from labelloop.throttle import Throttle
+from trainer.api.limits import Limits
 from trainer.dashboard import downloads, effort, label_errors, model, now, rounds
 from trainer.dashboard.actions import PreLabelling
 from trainer.dashboard.login import LoginError, TooManyAttempts, ask_label_studio
@@ -34,7 +35,6 @@ from trainer.dashboard.security import (
 )
 from trainer.dashboard.sessions import EndedSessions, WithoutEndedSessions, begin
 from trainer.env import get_settings
-from trainer.limits import Limits
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from fastapi import Response
 from matplotlib.axes import Axes
 
 from trainer.dashboard.charts import Theme, chart, line_style, thinned
-from trainer.evaluate import Evaluation
-from trainer.matches import ClassMatches
+from trainer.judging.evaluate import Evaluation
+from trainer.judging.matches import ClassMatches
 
 CURVE_POINTS = 200
 DECIMALS = 9  # a score is shown, and chosen, with two

@@ -18,9 +18,9 @@ from trainer.dashboard import stored
 from trainer.dashboard.model import chosen_card
 from trainer.dashboard.pages import Asked, moment, number
 from trainer.dashboard.stored import Scored
-from trainer.export import FORMATS, ExportError, export
-from trainer.retention import removed, snapshot_removed, weights_removed
-from trainer.rounds import Round, RoundError
+from trainer.dataset.export import FORMATS, ExportError, export
+from trainer.rounds.table import Round, RoundError
+from trainer.worker.retention import removed, snapshot_removed, weights_removed
 
 router = APIRouter()
 

@@ -21,10 +21,10 @@ from labelloop.studio import StudioError
 from trainer.dashboard.agreement import Kind, compare
 from trainer.dashboard.charts import Theme, chart
 from trainer.dashboard.pages import Asked, ChartTheme, View
+from trainer.dataset.origin import started_from
+from trainer.dataset.snapshot import newest_submitted
+from trainer.judging.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
 from trainer.loop import Loop
-from trainer.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
-from trainer.origin import started_from
-from trainer.snapshot import newest_submitted
 
 router = APIRouter()
 

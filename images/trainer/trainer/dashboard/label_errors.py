@@ -21,9 +21,9 @@ from trainer.dashboard.model import Drawn, chosen_card, drawn, why_not_looked
 from trainer.dashboard.pages import Asked, View
 from trainer.dashboard.predictions import Predictions
 from trainer.dashboard.stored import Scored, Stamp
-from trainer.display import plural
-from trainer.labelled import SnapshotImage
-from trainer.snapshot import SNAPSHOT, Snapshot
+from trainer.dataset.labelled import SnapshotImage
+from trainer.dataset.snapshot import SNAPSHOT, Snapshot
+from trainer.words import plural
 
 router = APIRouter()
 

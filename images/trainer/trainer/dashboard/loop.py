@@ -4,8 +4,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from trainer.health.status import ProjectStatus, Status, gather
 from trainer.loop import Loop
-from trainer.status import ProjectStatus, Status, gather
 
 STATUS_S = 4.0
 

@@ -20,10 +20,10 @@ from trainer.dashboard.pages import Asked, ChartTheme, View
 from trainer.dashboard.predictions import Predictions
 from trainer.dashboard.security import checked_form
 from trainer.dashboard.stored import Scored
-from trainer.labelled import SnapshotImage
-from trainer.retention import removed, snapshot_removed, weights_removed
-from trainer.rounds import RoundError
-from trainer.snapshot import Snapshot
+from trainer.dataset.labelled import SnapshotImage
+from trainer.dataset.snapshot import Snapshot
+from trainer.rounds.table import RoundError
+from trainer.worker.retention import removed, snapshot_removed, weights_removed
 
 router = APIRouter()
 

@@ -8,14 +8,14 @@ from fastapi import APIRouter, Depends, HTTPException, Request, status
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from labelloop.registry import Card, RegistryError
-from trainer import heartbeat
 from trainer.dashboard import actions, stored
 from trainer.dashboard.pages import Asked, ChartTheme, Page, View
 from trainer.dashboard.security import checked_form
 from trainer.dashboard.training import Losses, log_tail, loss_chart, read_losses
-from trainer.prelabel import read_progress
-from trainer.rounds import Round, RoundError
-from trainer.watch import STAGES
+from trainer.rounds import heartbeat
+from trainer.rounds.table import Round, RoundError
+from trainer.terminal.watch import STAGES
+from trainer.worker.prelabel import read_progress
 
 router = APIRouter()
 

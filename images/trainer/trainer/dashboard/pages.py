@@ -12,7 +12,7 @@ from fastapi.templating import Jinja2Templates
 from trainer.dashboard.charts import THEMES, Theme
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.security import csrf_token, user_of
-from trainer.display import duration, plural
+from trainer.words import duration, plural
 
 HERE = Path(__file__).parent
 NAVIGATION = (

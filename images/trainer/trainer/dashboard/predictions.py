@@ -20,12 +20,12 @@ from labelloop.images import ImageError
 from labelloop.labels import LabelMap
 from labelloop.registry import Registry, RegistryError
 from labelloop.settings import Settings
+from trainer.dataset.labelled import SnapshotImage
+from trainer.dataset.snapshot import Snapshot
 from trainer.env import get_settings
-from trainer.labelled import SnapshotImage
 from trainer.loop import Loop
-from trainer.process import Child, describe, die_with_parent
-from trainer.rounds import Rounds
-from trainer.snapshot import Snapshot
+from trainer.rounds.table import Rounds
+from trainer.system.children import Child, describe, die_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def make(folder: Path, version_folder: Path, settings: Settings) -> Predictions:
     Raises:
         RegistryError: the version cannot be loaded. OSError, ValueError: there is no snapshot.
     """
-    from trainer.detections import READ_AT_ONCE, detections, load_detector
+    from trainer.judging.detections import READ_AT_ONCE, detections, load_detector
 
     snapshot = Snapshot.load(folder)
     detector = load_detector(version_folder, settings)

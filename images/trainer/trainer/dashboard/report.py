@@ -21,7 +21,7 @@ from trainer.dashboard.errors import ReportError
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.pages import HERE, NAVIGATION, View, templates
 from trainer.dashboard.predictions import Looking
-from trainer.labelled import SnapshotImage
+from trainer.dataset.labelled import SnapshotImage
 
 FOLDER = "reports"
 PICTURE_PX, PICTURE_QUALITY = 400, 70

@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from trainer.dashboard import stored
 from trainer.dashboard.charts import Theme, chart
 from trainer.dashboard.pages import Asked, ChartTheme, View
-from trainer.display import plural
-from trainer.evaluate import Evaluation
-from trainer.job import Job, JobError
+from trainer.judging.evaluate import Evaluation
 from trainer.loop import Loop
-from trainer.retention import removed
-from trainer.rounds import Round
+from trainer.rounds.table import Round
+from trainer.training.job import Job, JobError
+from trainer.words import plural
+from trainer.worker.retention import removed
 
 router = APIRouter(prefix="/rounds")
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from labelloop.registry import RegistryError
-from trainer.evaluate import Evaluation
-from trainer.labelled import Corners
+from trainer.dataset.labelled import Corners
+from trainer.dataset.snapshot import SNAPSHOT, Snapshot
+from trainer.judging.evaluate import Evaluation
 from trainer.loop import Loop
-from trainer.rounds import Round
-from trainer.snapshot import SNAPSHOT, Snapshot
-from trainer.stages import EVALUATION, Judgement
+from trainer.rounds.table import Round
+from trainer.worker.stages import EVALUATION, Judgement
 
 log = logging.getLogger(__name__)
 

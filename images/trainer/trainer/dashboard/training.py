@@ -9,7 +9,7 @@ from fastapi import Response
 from matplotlib.axes import Axes
 
 from trainer.dashboard.charts import Theme, chart, line_style, thinned
-from trainer.job import LOG, METRICS
+from trainer.training.job import LOG, METRICS
 
 LOG_LINES = 40
 LOG_BYTES = 20_000

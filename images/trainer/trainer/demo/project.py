@@ -8,7 +8,7 @@ from pathlib import Path
 from labelloop.labels import parse_label_config
 from labelloop.studio import Row, Studio
 from trainer.demo.parts import LABELS, SIZE, picture
-from trainer.projects import DEMO
+from trainer.peers.projects import DEMO
 from trainer.simulate.dataset import TrueImage, label_config
 from trainer.simulate.project import SLOW_S, LabellingProject
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 from labelloop.registry import STARTING_VERSION, ProjectModels
 from labelloop.studio import LABELLED
-from trainer.adoption import adopt
 from trainer.demo.project import TITLE, DemoProject, find, open_project, to_be_deleted
-from trainer.display import duration, plural
-from trainer.rounds import State
+from trainer.rounds.table import State
 from trainer.simulate.annotator import Work, correct
 from trainer.simulate.errors import SimulationError
 from trainer.simulate.options import Costs
 from trainer.simulate.run import ROUND_OVER, World, remove
-from trainer.watch import WorkerGone, follow_predictions, follow_round, require_worker
+from trainer.terminal.watch import WorkerGone, follow_predictions, follow_round, require_worker
+from trainer.words import duration, plural
+from trainer.worker.adoption import adopt
 
 IMAGES = 60
 FIRST_SHARE, LEFT_SHARE = 0.5, 0.2

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from labelloop.files import write_text
-from trainer.display import duration, plural
 from trainer.simulate.dataset import Dataset
 from trainer.simulate.figures import RunFigures, summary
 from trainer.simulate.models import Scorer
@@ -19,6 +18,7 @@ from trainer.simulate.options import Options
 from trainer.simulate.run import Run, World
 from trainer.simulate.signals import ended_like_ctrl_c
 from trainer.simulate.table import HEADER, line, tables
+from trainer.words import duration, plural
 
 FOLDER = "simulate"
 

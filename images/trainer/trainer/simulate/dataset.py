@@ -11,11 +11,11 @@ import numpy as np
 from labelloop.boxes import Boxes
 from labelloop.images import ImageError, read_image
 from labelloop.labels import LabelConfig, LabelConfigError, parse_label_config
-from trainer.labelled import LabelledImages, SnapshotImage
+from trainer.dataset.labelled import LabelledImages, SnapshotImage
+from trainer.dataset.snapshot import Snapshot
+from trainer.dataset.split import Side
 from trainer.simulate.coco import Coco, Image
 from trainer.simulate.errors import DatasetError
-from trainer.snapshot import Snapshot
-from trainer.split import Side
 
 TRAIN, TEST = "train.json", "test.json"
 
@@ -95,7 +95,7 @@ class Dataset:
         )
 
     def test_snapshot(self) -> Snapshot:
-        """The test images as a hold-out, for trainer.evaluate."""
+        """The test images as a hold-out, for trainer.judging.evaluate."""
         images = (image.in_snapshot(number, Side.HOLDOUT) for number, image in enumerate(self.test, 1))
         return Snapshot(0, self.label_config_xml, LabelledImages(images), (), ())
 

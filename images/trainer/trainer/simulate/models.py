@@ -8,8 +8,8 @@ from labelloop.images import ImageError
 from labelloop.labels import LabelConfig, LabelMap
 from labelloop.registry import ProjectModels
 from labelloop.settings import Settings
-from trainer.detections import detections, load_detector
-from trainer.evaluate import evaluate
+from trainer.judging.detections import detections, load_detector
+from trainer.judging.evaluate import evaluate
 from trainer.simulate.dataset import Dataset, TrueImage
 from trainer.simulate.errors import DatasetError
 

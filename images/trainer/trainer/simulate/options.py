@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trainer.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
+from trainer.judging.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
 from trainer.simulate.errors import OptionError
 
 ORDERS = ("uncertainty", "random")

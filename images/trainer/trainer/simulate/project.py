@@ -10,7 +10,7 @@ from labelloop.order import lot
 from labelloop.regions import from_results
 from labelloop.settings import Settings
 from labelloop.studio import UNLABELLED, Row, Studio, StudioError
-from trainer.projects import SIMULATED
+from trainer.peers.projects import SIMULATED
 from trainer.simulate.annotator import annotation
 from trainer.simulate.dataset import Dataset, TrueImage
 

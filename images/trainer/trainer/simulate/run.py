@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from labelloop.registry import STARTING_VERSION, ProjectModels
-from trainer import heartbeat
-from trainer.display import Display
 from trainer.loop import Loop
-from trainer.prelabel import progress_path
-from trainer.rounds import Round, RoundError, State
+from trainer.rounds import heartbeat
+from trainer.rounds.table import Round, RoundError, State
 from trainer.simulate.annotator import Work, correct
 from trainer.simulate.dataset import Dataset, TrueImage
 from trainer.simulate.errors import SimulationError
@@ -21,7 +19,9 @@ from trainer.simulate.models import Scorer, propose
 from trainer.simulate.options import Options
 from trainer.simulate.project import LabellingProject
 from trainer.simulate.signals import uninterrupted
-from trainer.watch import WorkerGone, follow_predictions, follow_round, require_worker
+from trainer.terminal.display import Display
+from trainer.terminal.watch import WorkerGone, follow_predictions, follow_round, require_worker
+from trainer.worker.prelabel import progress_path
 
 START_WAIT_S = 300.0
 SHOWN_WAIT_S = 60.0

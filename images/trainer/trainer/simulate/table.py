@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
-from trainer.display import duration
 from trainer.simulate.figures import Step, saved
+from trainer.words import duration
 
 _COLUMNS = (
     ("order", 11),

@@ -6,9 +6,12 @@ import pytest
 from support.cli import Run
 from typer.testing import CliRunner
 
-from trainer import cli, env, heartbeat, importer, watch
+from trainer import cli, env
 from trainer.env import TrainerSettings
-from trainer.rounds import Rounds
+from trainer.rounds import heartbeat
+from trainer.rounds.table import Rounds
+from trainer.terminal import watch
+from trainer.worker import importer
 
 
 @pytest.fixture

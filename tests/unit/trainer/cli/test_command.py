@@ -8,7 +8,7 @@ from support.cli import Run
 from support.fake_studio import FakeStudio
 
 from trainer import env
-from trainer.projects import DEMO
+from trainer.peers.projects import DEMO
 
 pytestmark = pytest.mark.usefixtures("models")
 
@@ -52,7 +52,7 @@ def test_a_bad_setting_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.usefixtures("child_processes")
 def test_the_cli_does_without_torch() -> None:
-    modules = "trainer.cli, trainer.status, trainer.web, trainer.worker"
+    modules = "trainer.cli, trainer.health.status, trainer.api.app, trainer.worker.__main__"
     program = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == 0
 

@@ -9,8 +9,8 @@ from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio
 
 from labelloop.files import write_text
-from trainer import importer
 from trainer.env import TrainerSettings
+from trainer.worker import importer
 
 pytestmark = pytest.mark.usefixtures("models")
 

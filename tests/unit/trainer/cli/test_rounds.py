@@ -20,11 +20,12 @@ from support.versions import add_version
 from labelloop.files import write_text
 from labelloop.registry import ProjectModels
 from labelloop.studio import Studio
-from trainer import heartbeat, watch
 from trainer.env import TrainerSettings
-from trainer.prelabel import Progress, progress_path
-from trainer.rounds import Rounds, State
-from trainer.stages import Stages
+from trainer.rounds import heartbeat
+from trainer.rounds.table import Rounds, State
+from trainer.terminal import watch
+from trainer.worker.prelabel import Progress, progress_path
+from trainer.worker.stages import Stages
 
 pytestmark = pytest.mark.usefixtures("models")
 

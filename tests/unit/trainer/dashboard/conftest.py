@@ -9,11 +9,11 @@ from support.dashboard import ask_who, log_in
 
 from labelloop.registry import ProjectModels
 from labelloop.studio import Studio
-from trainer import heartbeat
-from trainer.backend import Backend
 from trainer.dashboard.app import create_app
 from trainer.dashboard.loop import WatchedLoop
 from trainer.env import TrainerSettings
+from trainer.peers.backend import Backend
+from trainer.rounds import heartbeat
 
 
 @pytest.fixture

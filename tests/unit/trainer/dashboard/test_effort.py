@@ -13,7 +13,7 @@ from support.shapes import LABEL_CONFIG
 from labelloop.labels import parse_label_config
 from trainer.dashboard.effort import Ledger, Work, measure
 from trainer.dashboard.loop import WatchedLoop
-from trainer.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
+from trainer.judging.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
 
 CONFIG = parse_label_config(LABEL_CONFIG)
 EARLY, LATE = "2026-11-22T18:00:00Z", "2026-11-22T19:00:00.500000Z"

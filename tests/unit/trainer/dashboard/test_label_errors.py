@@ -17,9 +17,9 @@ from labelloop.files import write_text
 from trainer.dashboard import label_errors, predictions, stored
 from trainer.dashboard.label_errors import LEAST, Suspect, ranked, suspects
 from trainer.dashboard.loop import WatchedLoop
-from trainer.labelled import LabelledImages, SnapshotImage
-from trainer.snapshot import Snapshot
-from trainer.split import Side
+from trainer.dataset.labelled import LabelledImages, SnapshotImage
+from trainer.dataset.snapshot import Snapshot
+from trainer.dataset.split import Side
 
 BALL = 0
 

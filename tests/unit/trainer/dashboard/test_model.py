@@ -17,7 +17,7 @@ from trainer.dashboard import agreement, predictions, stored
 from trainer.dashboard.agreement import Kind
 from trainer.dashboard.curves import effect, precision_recall
 from trainer.dashboard.loop import WatchedLoop
-from trainer.evaluate import match
+from trainer.judging.evaluate import match
 
 STRAY = 8
 

@@ -13,9 +13,9 @@ from support.shapes import LABEL_CONFIG
 from support.versions import add_version
 
 from labelloop.registry import ProjectModels
-from trainer import heartbeat
 from trainer.dashboard.loop import WatchedLoop
-from trainer.rounds import State
+from trainer.rounds import heartbeat
+from trainer.rounds.table import State
 
 
 def write_metrics(folder: Path, rows: int, planned: int = 100) -> None:

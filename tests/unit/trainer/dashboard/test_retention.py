@@ -6,8 +6,8 @@ from support.dashboard import words
 from support.dashboard_data import finished_round
 
 from trainer.dashboard.loop import WatchedLoop
-from trainer.retention import Retention
-from trainer.rounds import State
+from trainer.rounds.table import State
+from trainer.worker.retention import Retention
 
 ROUND_GONE = "removed by retention (KEEP_ROUNDS)"
 VERSION_GONE = "removed by retention (KEEP_VERSIONS)"

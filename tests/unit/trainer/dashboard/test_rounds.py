@@ -11,8 +11,8 @@ from support.dashboard_data import finished_round, relabelled, snapshot_of
 from labelloop.files import write_text
 from trainer.dashboard import rounds, stored
 from trainer.dashboard.loop import WatchedLoop
-from trainer.rounds import State
-from trainer.snapshot import Snapshot
+from trainer.dataset.snapshot import Snapshot
+from trainer.rounds.table import State
 
 
 def test_before_the_first_round(client: TestClient) -> None:

@@ -1,0 +1,122 @@
+"""The trainer's HTTP API: the ML backend asks it for rounds."""
+
+import logging
+import secrets
+import sys
+from typing import Annotated, Any
+
+import uvicorn
+from fastapi import Depends, FastAPI, HTTPException, Request, Response, status
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from pydantic import BaseModel, Field
+
+from labelloop.registry import Registry
+from labelloop.settings import MissingSecret, Settings
+from trainer.api.limits import Limits
+from trainer.env import get_settings
+from trainer.health import health
+from trainer.rounds.table import Round, RoundError, Rounds
+
+USER = "mlbackend"
+
+log = logging.getLogger(__name__)
+
+
+class RoundRequest(BaseModel):
+    """Who asks, e.g. "button"."""
+
+    requested_by: Annotated[str, Field(min_length=1, max_length=100)] = "api"
+
+
+class RoundAnswer(BaseModel):
+    """joined: a round was open already, and this is it."""
+
+    round: int
+    state: str
+    joined: bool
+
+
+def create_app(settings: Settings, password: str) -> FastAPI:
+    """The application; every route but /health asks for basic auth as USER with `password`."""
+    app = FastAPI(title="labelloop trainer", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Limits)
+    rounds = Rounds(settings.rounds_dir)
+    registry = Registry(settings.models_dir)
+
+    def known_caller(given: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]) -> None:
+        user_matches = secrets.compare_digest(given.username.encode(), USER.encode())
+        password_matches = secrets.compare_digest(given.password.encode(), password.encode())
+        if not (user_matches and password_matches):
+            raise HTTPException(
+                status.HTTP_401_UNAUTHORIZED, "wrong user or password", headers={"WWW-Authenticate": "Basic"}
+            )
+
+    guarded = [Depends(known_caller)]
+
+    def require_project(project_id: int) -> None:
+        if project_id not in registry.projects():
+            raise HTTPException(status.HTTP_404_NOT_FOUND, f"project {project_id} has no model here")
+
+    def find(round_id: int) -> Round:
+        try:
+            return rounds.get(round_id)
+        except RoundError as error:
+            raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
+
+    @app.exception_handler(RequestValidationError)
+    def nonsense(request: Request, error: Exception) -> JSONResponse:
+        """Without the input, which JSON cannot always hold."""
+        assert isinstance(error, RequestValidationError)
+        told = [{"loc": list(row["loc"]), "msg": row["msg"], "type": row["type"]} for row in error.errors()]
+        return JSONResponse({"detail": told}, status.HTTP_422_UNPROCESSABLE_CONTENT)
+
+    @app.get("/health")
+    def get_health(response: Response) -> dict[str, Any]:
+        found = health.look(settings)
+        if not found.well:
+            response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+        return found.as_dict()
+
+    @app.post("/projects/{project_id}/rounds", status_code=status.HTTP_201_CREATED, dependencies=guarded)
+    def request_round(project_id: int, asked: RoundRequest) -> RoundAnswer:
+        require_project(project_id)
+        round_, joined = rounds.request(project_id, asked.requested_by)
+        return RoundAnswer(round=round_.id, state=round_.state, joined=joined)
+
+    @app.get("/projects/{project_id}/rounds", dependencies=guarded)
+    def list_rounds(project_id: int) -> list[dict[str, Any]]:
+        require_project(project_id)
+        return [round_.as_dict() for round_ in rounds.history(project_id)]
+
+    @app.get("/rounds/{round_id}", dependencies=guarded)
+    def get_round(round_id: int) -> dict[str, Any]:
+        return find(round_id).as_dict()
+
+    @app.post("/rounds/{round_id}/cancel", dependencies=guarded)
+    def cancel_round(round_id: int) -> dict[str, Any]:
+        find(round_id)
+        try:
+            return rounds.cancel(round_id).as_dict()
+        except RoundError as error:
+            raise HTTPException(status.HTTP_409_CONFLICT, str(error)) from error
+
+    return app
+
+
+def main() -> int:
+    settings = get_settings()
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        app = create_app(settings, settings.secret("trainer_password"))
+    except MissingSecret as error:
+        log.error("%s", error)
+        return 2
+    host, port = settings.bind
+    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""Labelled images as COCO's JSON, written and read piece by piece."""
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import ijson
+
+from trainer.dataset.labelled import Corners, SnapshotImage, rounded
+from trainer.dataset.split import Side
+
+
+def lines(
+    classes: Sequence[str], images: Collection[SnapshotImage], more: Mapping[str, object]
+) -> Iterator[str]:
+    """COCO's JSON with `more` in front, a line an image and a box; category ids are 1 + the class's index."""
+    yield "{"
+    for name, value in more.items():
+        yield f"{json.dumps(name)}: {json.dumps(value)},\n"
+    categories = [{"id": index + 1, "name": name} for index, name in enumerate(classes)]
+    yield f'"categories": {json.dumps(categories)},\n"images": ['
+    yield from _rows(_image_row(image) for image in images)
+    yield '\n],\n"annotations": ['
+    yield from _rows(_box_rows(images))
+    yield "\n]}\n"
+
+
+def _rows(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    for position, row in enumerate(rows):
+        yield (",\n" if position else "\n") + json.dumps(row)
+
+
+def _image_row(image: SnapshotImage) -> dict[str, object]:
+    return {
+        "id": image.id,
+        "file_name": image.file,
+        "width": image.width,
+        "height": image.height,
+        "sha256": image.sha256,
+        "task": image.task,
+        "side": image.side,
+    }
+
+
+def _box_rows(images: Iterable[SnapshotImage]) -> Iterator[dict[str, object]]:
+    boxes = ((image.id, label, box) for image in images for label, box in image.boxes)
+    for number, (image_id, label, corners) in enumerate(boxes, start=1):
+        yield annotation(number, image_id, label, corners)
+
+
+def annotation(number: int, image_id: int, label: int, corners: Corners) -> dict[str, Any]:
+    """A box as COCO writes it down: x, y, width, height in pixels."""
+    x1, y1, x2, y2 = corners
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": label + 1,
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+        "area": (x2 - x1) * (y2 - y1),
+        "iscrowd": 0,
+    }
+
+
+def read_value(path: Path, name: str) -> Any:
+    """What stands under a name in a JSON file; no more of the file is read than needed.
+
+    Raises:
+        OSError, KeyError: there is no file, or nothing of the name in it. ijson.JSONError: it is no JSON.
+    """
+    with path.open("rb") as file:
+        for value in ijson.items(file, name, use_float=True):
+            return value
+    raise KeyError(name)
+
+
+def read_images(path: Path) -> Iterator[SnapshotImage]:
+    """The images of what `lines` wrote, each with its boxes, which stand in the images' order.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError, ijson.JSONError: there is no file, or it is damaged.
+    """
+    with path.open("rb") as one, path.open("rb") as other:
+        rows = ijson.items(other, "annotations.item", use_float=True)
+        annotated = groupby(rows, key=itemgetter("image_id"))
+        following, boxes = next(annotated, (None, iter(())))
+        for row in ijson.items(one, "images.item", use_float=True):
+            found = []
+            if following == row["id"]:
+                found = [_box(box) for box in boxes]
+                following, boxes = next(annotated, (None, iter(())))
+            yield SnapshotImage(
+                id=int(row["id"]),
+                task=row["task"],
+                file=row["file_name"],
+                sha256=row["sha256"],
+                width=row["width"],
+                height=row["height"],
+                side=Side(row["side"]),
+                xyxy=tuple(corners for corners, _ in found),
+                labels=tuple(label for _, label in found),
+            )
+        if following is not None:
+            raise ValueError(f"the boxes of image {following} don't stand in the images' order")
+
+
+def _box(row: Mapping[str, Any]) -> tuple[Corners, int]:
+    x, y, w, h = row["bbox"]
+    return rounded((x, y, x + w, y + h)), row["category_id"] - 1

@@ -1,0 +1,313 @@
+"""A round's dataset: images, boxes and sides, frozen in snapshot.json (COCO's format and more)."""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Container, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import ijson
+
+from labelloop.files import write_bytes, write_lines
+from labelloop.images import SUFFIXES, ImageError, image_size, read_image
+from labelloop.labels import LabelConfig, parse_label_config
+from labelloop.regions import from_results
+from labelloop.registry import Registry, sha256_file
+from labelloop.settings import Settings
+from labelloop.studio import LABELLED, Studio
+from labelloop.task_images import image_name, resolve_task_image
+from trainer.dataset import coco, split
+from trainer.dataset.labelled import LabelledImages, SnapshotImage, rounded
+from trainer.dataset.split import Side
+
+SNAPSHOT = "snapshot.json"
+Progress = Callable[[float, str], None]
+
+
+class SnapshotError(RuntimeError):
+    """There is nothing to train on; the message says what is missing, or damaged."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A project's labelled images at one moment. skipped: what could not be used, as task, url
+    (without its query, or a file's path) and reason.
+    """
+
+    project: int
+    label_config_xml: str
+    images: LabelledImages
+    skipped: tuple[dict[str, Any], ...]
+    warnings: tuple[str, ...]
+
+    @cached_property
+    def label_config(self) -> LabelConfig:
+        return parse_label_config(self.label_config_xml)
+
+    @property
+    def classes(self) -> list[str]:
+        return self.label_config.names
+
+    @property
+    def train(self) -> Collection[SnapshotImage]:
+        return self.images.of_side(Side.TRAIN)
+
+    @property
+    def holdout(self) -> Collection[SnapshotImage]:
+        return self.images.of_side(Side.HOLDOUT)
+
+    @property
+    def labelled(self) -> int:
+        return len(self.images)
+
+    @property
+    def boxes(self) -> int:
+        return self.images.boxes
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over classes, image bytes, sides and boxes, whatever the files' order and names."""
+        digest = hashlib.sha256(f"[{json.dumps(self.classes)}, [".encode())
+        for position, image in enumerate(self.images.by_sha256()):
+            boxes = sorted([label, *(round(side, 2) for side in box)] for label, box in image.boxes)
+            row = json.dumps([image.sha256, image.side, boxes])
+            digest.update((", " if position else "").encode() + row.encode())
+        digest.update(b"]]")
+        return digest.hexdigest()
+
+    def coco_lines(self, images: Collection[SnapshotImage]) -> Iterator[str]:
+        """Some of the images as COCO's JSON, in pieces to be written as they come; category ids are 1 + the
+        class's index.
+        """
+        return coco.lines(self.classes, images, {})
+
+    def write(self, round_dir: Path) -> None:
+        more = {
+            "info": {
+                "project": self.project,
+                "fingerprint": self.fingerprint,
+                "label_config": self.label_config_xml,
+            },
+            "skipped": self.skipped,
+            "warnings": self.warnings,
+        }
+        write_lines(round_dir / SNAPSHOT, coco.lines(self.classes, self.images, more))
+
+    @classmethod
+    def load(cls, round_dir: Path) -> "Snapshot":
+        """Reads what `write` wrote.
+
+        Raises:
+            OSError, ValueError, KeyError, TypeError: there is none, or it is damaged.
+        """
+        path = round_dir / SNAPSHOT
+        try:
+            info = coco.read_value(path, "info")
+            skipped, warnings = coco.read_value(path, "skipped"), coco.read_value(path, "warnings")
+            images = LabelledImages(coco.read_images(path))
+        except ijson.JSONError as error:
+            raise ValueError("no JSON, " + str(error).partition("\n")[0]) from error
+        return cls(info["project"], info["label_config"], images, tuple(skipped), tuple(warnings))
+
+
+def take(
+    studio: Studio, project_id: int, settings: Settings, round_dir: Path, progress: Progress
+) -> Snapshot:
+    """`collect`, frozen in the round's snapshot.json. A folder that has one keeps it.
+
+    Raises:
+        SnapshotError: a damaged snapshot.json. What `collect` raises.
+    """
+    if (round_dir / SNAPSHOT).exists():
+        try:
+            return Snapshot.load(round_dir)
+        except (ValueError, KeyError, TypeError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise SnapshotError(
+                f"{round_dir / SNAPSHOT} is damaged ({why}); `make retrain` starts a new round"
+            ) from error
+    snapshot = collect(studio, project_id, settings, progress)
+    round_dir.mkdir(parents=True, exist_ok=True)
+    snapshot.write(round_dir)
+    return snapshot
+
+
+def collect(studio: Studio, project_id: int, settings: Settings, progress: Progress) -> Snapshot:
+    """Reads a project's submitted annotations and their images, and settles the sides.
+
+    Skipped annotations don't count; the newest submitted one of a task does, an empty one makes a negative.
+    Of tasks with the same bytes the newest annotation counts. Images over HTTP are kept in the cache. What
+    cannot be read is listed with its reason.
+
+    Raises:
+        SnapshotError: no image, or no box, to train on. split.SplitError: split.json is damaged.
+        labels.LabelConfigError: the project has no bounding boxes. studio.StudioError: Label Studio does not
+        answer.
+    """
+    xml = str(studio.project(project_id)["label_config"])
+    split_file = Registry(settings.models_dir).project(project_id).path / split.SPLIT_FILE
+    collector = _Collector(parse_label_config(xml), settings, split.load(split_file))
+    total = studio.count_tasks(project_id, LABELLED)
+    for number, task in enumerate(studio.annotated_tasks(project_id), start=1):
+        collector.add(task)
+        progress(min(number / max(total, 1), 1.0), f"image {number} of {total}")
+    digests = (image.sha256 for image in collector.images)
+    sides = split.settle(split_file, digests, settings.holdout_percent)
+    images = LabelledImages(
+        replace(image, id=number, side=sides[image.sha256])
+        for number, image in enumerate(collector.images, start=1)
+    )
+    snapshot = Snapshot(project_id, xml, images, tuple(collector.skipped), tuple(collector.warnings))
+    _require_data(snapshot)
+    return replace(snapshot, warnings=(*snapshot.warnings, *_unused_labels(snapshot)))
+
+
+class _Collector:
+    """Labelled images of different bytes, in the order of their tasks, and what could not be used.
+
+    decoded_before: the SHA-256 of images that need not be read once more to know that they are whole.
+    """
+
+    def __init__(self, config: LabelConfig, settings: Settings, decoded_before: Container[str]) -> None:
+        self._config = config
+        self._settings = settings
+        self._decoded_before = decoded_before
+        self.images = LabelledImages()
+        self.skipped: list[dict[str, Any]] = []
+        self.warnings: list[str] = []
+
+    def add(self, task: Mapping[str, Any]) -> None:
+        annotation = newest_submitted(task.get("annotations"))
+        if annotation is None:
+            return
+        data = task.get("data")
+        url = data.get(self._config.data_key) if isinstance(data, Mapping) else None
+        try:
+            image, problems = self._read(task, url, annotation)
+        except ImageError as error:
+            self._leave_out(task["id"], None if url is None else image_name(url), str(error))
+            return
+        self.warnings += [_printable(f"task {task['id']}: {problem}") for problem in problems]
+        submitted = _submitted_at(annotation).timestamp()
+        twin = self.images.same_bytes(image.sha256)
+        if twin is not None:
+            known, known_submitted = twin
+            if submitted <= known_submitted:
+                self._skip(image, image_name(url), known)
+                return
+            self._skip(known, known.file, image)
+            self.images.remove(known)
+        self.images.add(image, submitted)
+
+    def _skip(self, image: SnapshotImage, url: str, winner: SnapshotImage) -> None:
+        reason = f"the same bytes as the image of task {winner.task}, which was labelled later"
+        self._leave_out(image.task, url, reason)
+
+    def _leave_out(self, task: int, url: str | None, reason: str) -> None:
+        shown = None if url is None else _printable(url)
+        self.skipped.append({"task": task, "url": shown, "reason": _printable(reason)})
+
+    def _read(
+        self, task: Mapping[str, Any], url: object, annotation: Mapping[str, Any]
+    ) -> tuple[SnapshotImage, list[str]]:
+        source = resolve_task_image(url, self._settings, task["id"])
+        name = image_name(url)
+        try:
+            digest = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else sha256_file(source)
+        except OSError as error:
+            raise ImageError(f"{name}: {error.strerror}") from error
+        width, height = image_size(source, name)
+        if digest not in self._decoded_before:
+            read_image(source, name)
+        boxes, problems = from_results(annotation.get("result") or [], self._config, (width, height))
+        return (
+            SnapshotImage(
+                id=int(task["id"]),
+                task=int(task["id"]),
+                file=self._file(source, digest, str(url)),
+                sha256=digest,
+                width=width,
+                height=height,
+                side=Side.TRAIN,
+                xyxy=tuple(rounded(corners) for corners in boxes.xyxy.tolist()),
+                labels=tuple(int(label) for label in boxes.labels),
+            ),
+            problems,
+        )
+
+    def _file(self, source: Path | bytes, digest: str, url: str) -> str:
+        if isinstance(source, bytes):
+            suffix = Path(urlsplit(url).path).suffix.lower()
+            path = self._settings.cache_dir / "images" / (digest + (suffix if suffix in SUFFIXES else ""))
+            if not path.exists():
+                write_bytes(path, source)
+            source = path
+        home = self._settings.labelloop_home.resolve()
+        resolved = source.resolve()
+        file = str(resolved.relative_to(home) if resolved.is_relative_to(home) else resolved)
+        if file != _printable(file):
+            raise ImageError(f"{file}: the file's name is not in UTF-8; rename it")
+        return file
+
+
+def _printable(text: str) -> str:
+    """Without the halves of characters that stand for what is not in UTF-8; JSON's readers refuse them."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def newest_submitted(annotations: object) -> Mapping[str, Any] | None:
+    """Of a task's list of annotations the one that counts; None when all were skipped."""
+    submitted = [
+        annotation
+        for annotation in (annotations if isinstance(annotations, list) else [])
+        if isinstance(annotation, Mapping) and not annotation.get("was_cancelled")
+    ]
+    return max(submitted, key=lambda annotation: (_submitted_at(annotation), _id(annotation)), default=None)
+
+
+def _submitted_at(annotation: Mapping[str, Any]) -> datetime:
+    """Imported annotations may have no date that can be read: they are older than all that have."""
+    for key in ("updated_at", "created_at"):
+        try:
+            when = datetime.fromisoformat(annotation[key])
+        except (KeyError, TypeError, ValueError):
+            continue
+        return when if when.tzinfo else when.replace(tzinfo=UTC)
+    return datetime.min.replace(tzinfo=UTC)
+
+
+def _id(annotation: Mapping[str, Any]) -> int:
+    identity = annotation.get("id")
+    return identity if isinstance(identity, int) else 0
+
+
+def _require_data(snapshot: Snapshot) -> None:
+    trained_on = len(snapshot.train)
+    if not trained_on:
+        skipped = (
+            f" ({len(snapshot.skipped)} could not be used, the first: {snapshot.skipped[0]['reason']})"
+            if snapshot.skipped
+            else ""
+        )
+        raise SnapshotError(
+            f"project {snapshot.project} has {snapshot.labelled} labelled images{skipped}; "
+            "label at least one and submit it"
+        )
+    if not any(image.labels for image in snapshot.train):
+        raise SnapshotError(
+            f"none of the {trained_on} training images of project {snapshot.project} has a box; "
+            "label some that do"
+        )
+
+
+def _unused_labels(snapshot: Snapshot) -> list[str]:
+    used = {label for image in snapshot.train for label in image.labels}
+    return [
+        f"label {name!r} has no box in the training images"
+        for index, name in enumerate(snapshot.classes)
+        if index not in used
+    ]

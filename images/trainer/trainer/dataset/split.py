@@ -1,0 +1,145 @@
+"""The hold-out: which labelled images are only ever scored on.
+
+volumes/models/<project id>/split.json records the side of every image that a snapshot has seen labelled, by
+the SHA-256 of its bytes. A side, once recorded, never changes. .split.json is a copy, for the day when the
+first is damaged.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+
+import ijson
+
+from labelloop.files import write_lines
+from labelloop.registry import sha256_file
+from trainer.system.scratch import Scratch
+
+SPLIT_FILE = "split.json"
+_SCHEMA = """
+CREATE TABLE sides (sha256 TEXT PRIMARY KEY, side TEXT) WITHOUT ROWID;
+CREATE TABLE labelled (sha256 TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+
+log = logging.getLogger(__name__)
+
+
+class Side(StrEnum):
+    TRAIN = "train"
+    HOLDOUT = "holdout"
+
+
+class SplitError(RuntimeError):
+    """Neither copy of split.json can be read.
+
+    It is not made anew: images that were trained on could end up in the hold-out.
+    """
+
+
+class Sides(Mapping[str, Side]):
+    """Sides by the images' SHA-256, in ascending order of it; in a temporary database, not in memory."""
+
+    def __init__(self) -> None:
+        self._database = Scratch(_SCHEMA)
+
+    def record(self, sha256: str, side: Side) -> None:
+        self._database.run("INSERT OR REPLACE INTO sides VALUES (?, ?)", (sha256, side))
+
+    def assign(self, labelled: Iterable[str], percent: int) -> None:
+        """Gives every labelled image a side: those that have one keep it.
+
+        Of the new images, in ascending order of their hash, as many go to the hold-out as keep it at
+        `percent` of all labelled ones (rounded down).
+        """
+        database = self._database
+        database.run("DELETE FROM labelled")
+        database.run_many("INSERT OR IGNORE INTO labelled VALUES (?)", ((digest,) for digest in labelled))
+        count = database.number("SELECT count(*) FROM labelled")
+        held = database.number(
+            "SELECT count(*) FROM labelled JOIN sides USING (sha256) WHERE side = ?", (Side.HOLDOUT,)
+        )
+        database.run(
+            "INSERT INTO sides SELECT sha256, iif(row_number() OVER (ORDER BY sha256) <= ?, ?, ?)"
+            " FROM labelled WHERE sha256 NOT IN (SELECT sha256 FROM sides)",
+            (count * percent // 100 - held, Side.HOLDOUT, Side.TRAIN),
+        )
+
+    def __getitem__(self, sha256: str) -> Side:
+        row = self._database.row("SELECT side FROM sides WHERE sha256 = ?", (sha256,))
+        if row is None:
+            raise KeyError(sha256)
+        return Side(row[0])
+
+    def __iter__(self) -> Iterator[str]:
+        return (row[0] for row in self._database.rows("SELECT sha256 FROM sides ORDER BY sha256"))
+
+    def __len__(self) -> int:
+        return self._database.number("SELECT count(*) FROM sides")
+
+
+def load(path: Path) -> Sides:
+    """The recorded sides; none when there is no file yet. A damaged file gives way to its copy.
+
+    Raises:
+        SplitError: both are damaged.
+    """
+    try:
+        return _read(path)
+    except SplitError as error:
+        try:
+            recorded = _read(_copy(path))
+        except SplitError:
+            raise error from None
+        if not recorded:
+            raise
+        log.error("%s; %s takes its place", error, _copy(path).name)
+        return recorded
+
+
+def settle(path: Path, labelled: Iterable[str], percent: int) -> Sides:
+    """All sides, those of the `labelled` images among them; new ones are recorded before they are used."""
+    sides = load(path)
+    sides.assign(labelled, percent)
+    digest = hashlib.sha256()
+    for line in _lines(sides):
+        digest.update(line.encode())
+    for file in (_copy(path), path):
+        if not file.is_file() or sha256_file(file) != digest.hexdigest():
+            write_lines(file, _lines(sides))
+    return sides
+
+
+def _copy(path: Path) -> Path:
+    return path.with_name(f".{path.name}")
+
+
+def _read(path: Path) -> Sides:
+    sides, found = Sides(), False
+    try:
+        with path.open("rb") as file:
+            for where, event, value in ijson.parse(file):
+                if where == "sides" and event == "start_map":
+                    found = True
+                elif where.startswith("sides."):
+                    sides.record(where.removeprefix("sides."), Side(value))
+    except FileNotFoundError:
+        return sides
+    except (ValueError, ijson.JSONError) as error:
+        raise _damaged(path, str(error).partition("\n")[0]) from error
+    if not found:
+        raise _damaged(path, "no sides in it")
+    return sides
+
+
+def _damaged(path: Path, why: str) -> SplitError:
+    return SplitError(f"{path} is damaged ({why}); restore it from a backup with `make restore`")
+
+
+def _lines(sides: Sides) -> Iterator[str]:
+    yield '{\n "sides": {'
+    for position, (digest, side) in enumerate(sides.items()):
+        yield ("," if position else "") + f"\n  {json.dumps(digest)}: {json.dumps(side)}"
+    yield "\n }\n}\n"

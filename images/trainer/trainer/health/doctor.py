@@ -1,0 +1,163 @@
+"""What the trainer can see of the appliance's troubles: a finding each, with the way out.
+
+`make doctor` shows them beside what it finds on the host.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from labelloop.findings import LOGS, Finding, ok, problem, warning
+from labelloop.settings import Settings
+from labelloop.studio import Studio, StudioError
+from trainer.health.status import ProjectStatus, Service, Status, gather
+from trainer.peers.backend import Backend
+from trainer.rounds.table import State
+from trainer.words import plural
+
+SHOWN = 5
+TIMEOUT_S = (3.0, 10.0)
+"""For each question to Label Studio: to connect, to answer."""
+CLOCK_LEEWAY = timedelta(minutes=1)
+WELL = ("CO", "TR", "PR")
+"""Label Studio's states of a connection: connected, training, predicting."""
+
+
+def examine(settings: Settings, studio: Studio, backend: Backend) -> list[Finding]:
+    """Looks at everything once; what cannot be looked at is a finding, too."""
+    seen: list[Status] = []
+
+    def look() -> Iterator[Finding]:
+        seen.append(gather(settings, studio, backend))
+        yield from _general(seen[0])
+
+    found = _guarded("status", look)
+    for project in seen[0].projects if seen else ():
+        checks = {
+            "weights": partial(_weights, settings, project),
+            "ML backend": partial(_connection, settings, studio, project),
+            "labels": partial(_labels, project),
+            "round": partial(_round, project),
+        }
+        for name, check in checks.items():
+            found += _guarded(f"{name}, project {project.id}", check)
+    return found
+
+
+def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    """What a check finds; that it fails itself is what it finds then."""
+    found: list[Finding] = []
+    try:
+        found.extend(check())
+    except Exception as error:
+        why = str(error) if isinstance(error, StudioError) else f"{type(error).__name__}: {error}"
+        found.append(problem(name, f"could not be looked at: {why}", *LOGS))
+    return found
+
+
+def _general(status: Status) -> Iterator[Finding]:
+    """Services and open problems as `labelloop status` has them, and the files that nobody can draw on."""
+    for service in status.services:
+        yield _service(service)
+    for text in status.problems:
+        yield problem("open problem", text, *LOGS)
+    for project in status.projects:
+        for text in project.problems:
+            yield problem(f"project {project.id}", text, *LOGS)
+    if not status.unreadable:
+        yield ok("images", "all can be read")
+        return
+    named = _some([f"{file.path} ({file.reason})" for file in status.unreadable])
+    yield warning(
+        "images",
+        f"{plural(len(status.unreadable), 'file')} cannot be used: {named}",
+        "Replace or remove them; the others are not held up.",
+        "make import",
+    )
+
+
+def _service(service: Service) -> Finding:
+    name = f"{service.name} to the trainer"
+    if service.problem is None:
+        return ok(name, f"answers at {service.url}")
+    return problem(name, service.problem, "Start what is down; what runs well stays.", "make up")
+
+
+def _weights(settings: Settings, project: ProjectStatus) -> Iterator[Finding]:
+    """Which weights the starting model has and where they came from."""
+    name = f"weights, project {project.id}"
+    folder = settings.cache_dir / "weights"
+    cached = sorted(path.name for path in folder.glob("*.pth")) if folder.is_dir() else []
+    there = f"volumes/cache/weights has {_some(cached) if cached else 'none'}"
+    put = f"Put the detector's .pth into {folder} (docs/how-to/air-gapped.md); labels alone teach it, too."
+    if project.start is None:
+        yield problem(name, f"no starting model can be read; {there}", put, "make up")
+        return
+    start = project.start
+    served = f"{project.champion.version} in service" if project.champion else "no version in service"
+    text = f"{start.detector}, {start.start_weights or 'of unknown origin'}; {there}; {served}"
+    if start.start_weights.startswith("none"):
+        yield warning(name, text, put, "make retrain")
+    else:
+        yield ok(name, text)
+
+
+def _connection(settings: Settings, studio: Studio, project: ProjectStatus) -> Iterator[Finding]:
+    """The ML backend as Label Studio sees it, which asks it anew when its connections are listed."""
+    name = f"ML backend, project {project.id}"
+    wanted = settings.mlbackend_url.rstrip("/")
+    rows = studio.backends(project.id)
+    ours = [row for row in rows if str(row.get("url", "")).rstrip("/") == wanted]
+    connect = (f"Connect {wanted} in the project's settings, under Model, or let it be done.", "make up")
+    if not rows:
+        yield warning(name, "none is connected: Start Training does nothing in it", *connect)
+    elif not ours:
+        others = _some([str(row.get("url")) for row in rows])
+        yield warning(name, f"Label Studio asks {others}, not {wanted}", *connect)
+    for row in ours:
+        state = row.get("readable_state") or row.get("state")
+        if row.get("state") in WELL:
+            yield ok(name, f"{state} at {wanted}, says Label Studio")
+        else:
+            why = f": {row['error_message']}" if row.get("error_message") else ""
+            fix = "The backend is down, or its password isn't Label Studio's: both are mended."
+            yield problem(name, f"{state} at {wanted}, says Label Studio{why}", fix, "make up")
+
+
+def _labels(project: ProjectStatus) -> Iterator[Finding]:
+    """Labels that the model in service has no class for."""
+    name = f"labels, project {project.id}"
+    if not project.unmatched_labels:
+        yield ok(name, "the model in service knows every label" if project.champion else "no model")
+        return
+    yield warning(
+        name,
+        f"the model in service does not know {_some(project.unmatched_labels)}",
+        "It learns them from your labels; or name a class that stands for one with predicted_values "
+        "(docs/how-to/own-labels.md).",
+        "make retrain",
+    )
+
+
+def _round(project: ProjectStatus) -> Iterator[Finding]:
+    """The open round, what became of the last one, and whether it is dated in the future."""
+    name = f"round, project {project.id}"
+    last, running = project.last_round, project.open_round
+    for round_ in filter(None, (running, last)):
+        if datetime.fromisoformat(round_.requested_at) > datetime.now(UTC) + CLOCK_LEEWAY:
+            text = f"round {round_.id} is dated in the future: {round_.requested_at}"
+            yield warning(name, text, "Set the clock right; the round stays.", "date --utc")
+    if running is not None:
+        yield ok(name, f"{running.id} is {running.state}, {running.stage_progress:.0%}")
+    elif last is None:
+        yield ok(name, "none yet")
+    elif last.state == State.FAILED:
+        fix = f"The whole log is volumes/rounds/{last.name}/log.txt; the model in service stays. Try again."
+        yield warning(name, f"{last.id} failed: {last.error}", fix, "make retrain")
+    else:
+        yield ok(name, f"{last.id} was {last.state}: {last.verdict or 'without a word'}")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

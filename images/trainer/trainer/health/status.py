@@ -1,0 +1,221 @@
+"""What there is to say about the appliance, gathered from its parts; any of them may be down."""
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labelloop.labels import LabelConfigError, LabelMap
+from labelloop.registry import STARTING_VERSION, Card, ProjectModels, Registry, RegistryError
+from labelloop.settings import Settings
+from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError, without_prediction_of
+from trainer.health import health
+from trainer.peers.backend import Backend, BackendError
+from trainer.peers.projects import label_map, sort_projects
+from trainer.rounds import heartbeat
+from trainer.rounds.schedule import next_round_at
+from trainer.rounds.table import CLOSED, Round, Rounds
+from trainer.worker.importer import ImageIndex, Problem
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Service:
+    """problem: why it is not well, None when it is."""
+
+    name: str
+    url: str
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class ProjectStatus:
+    """Counts are of tasks (one image each); None where Label Studio did not say.
+
+    start: the starting model. labels_to_go: until a round starts by itself; None when it never does or one is
+    open.
+    """
+
+    id: int
+    title: str
+    champion: Card | None
+    start: Card | None
+    serving: str | None
+    tasks: int | None
+    labelled: int | None
+    waiting: int | None
+    unpredicted: int | None
+    open_round: Round | None
+    last_round: Round | None
+    labels_to_go: int | None
+    unmapped_classes: tuple[str, ...]
+    unmatched_labels: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Status:
+    """unreadable: files nobody can draw on; they are reported but are nothing wrong with the appliance.
+
+    left_alone: titles of the projects in which no boxes are drawn, with their ids.
+    """
+
+    services: list[Service]
+    projects: list[ProjectStatus]
+    unreadable: list[Problem]
+    problems: list[str] = field(default_factory=list)
+    left_alone: list[str] = field(default_factory=list)
+
+    @property
+    def well(self) -> bool:
+        services = all(service.problem is None for service in self.services)
+        return services and not self.problems and not any(project.problems for project in self.projects)
+
+
+def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
+    """Asks everybody once."""
+    served, backend_problem = _ask_backend(backend)
+    beat = heartbeat.read(settings.rounds_dir)
+    worker_problems = health.worker_problems(beat)
+    problems: list[str] = []
+    rows: list[Row] = []
+    others: list[Row] = []
+    studio_problem = None
+    try:
+        rows, others = sort_projects(studio)
+        if not rows:
+            problems.append(
+                "Label Studio has no project with <RectangleLabels>; `make up` makes one from LABEL_CONFIG"
+            )
+    except StudioError as error:
+        studio_problem = str(error)
+    if beat is not None and beat.fresh:
+        problems += [f"{chore}: {error}" for chore, error in beat.errors.items()]
+    problems += _backup_problems(settings.volumes_dir)
+    services = [
+        Service("labelstudio", settings.labelstudio_url, studio_problem),
+        Service("mlbackend", settings.mlbackend_url, backend_problem),
+        Service("trainer", settings.trainer_url, "; ".join(worker_problems) or None),
+    ]
+    rounds, registry = Rounds(settings.rounds_dir), Registry(settings.models_dir)
+    problems += health.full_disks(settings)
+    problems += [
+        f"the table of rounds was damaged and is begun anew: earlier rounds are in {path.name} and not shown "
+        "any more; delete that file once you know"
+        for path in rounds.damaged()
+    ]
+    projects = [
+        _project(
+            row,
+            registry.project(row["id"]),
+            rounds,
+            studio,
+            (served.get(str(row["id"])) or {}).get("version"),
+            settings,
+        )
+        for row in rows
+    ]
+    unreadable = ImageIndex(settings.rounds_dir, settings.images_dir).problems()
+    unreadable += _unreadable_elsewhere(served, {problem.path for problem in unreadable})
+    left_alone = [f"{row['id']} ({row['title']})" for row in others]
+    return Status(services, projects, unreadable, problems, left_alone)
+
+
+def _backup_problems(volumes: Path) -> list[str]:
+    """What the backup service, which nobody can ask, says of its schedule; nothing before it first ran."""
+    try:
+        said = json.loads((volumes / "backups" / "status" / "schedule.json").read_bytes())
+        return [f"scheduled backups fail since {said['since']}: {said['error']}"] if said["error"] else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _ask_backend(backend: Backend) -> tuple[dict[str, Row], str | None]:
+    try:
+        answer = backend.health()
+    except BackendError as error:
+        return {}, str(error)
+    projects = answer.get("projects") or {}
+    if answer.get("status") == "UP":
+        return projects, None
+    return projects, f"{backend.url}/health: {answer.get('reason') or answer.get('detail') or answer}"
+
+
+def _unreadable_elsewhere(served: dict[str, Row], known: set[str]) -> list[Problem]:
+    """What else the backend could not read, e.g. uploads; files of volumes/images are `known` already."""
+    rows = [row for project in served.values() for row in project.get("unreadable") or []]
+    found = [Problem(str(row.get("url")), str(row.get("reason"))) for row in rows]
+    return [
+        problem for problem in found if not any(problem.path.endswith(f"images/{path}") for path in known)
+    ]
+
+
+def _project(
+    row: Row, models: ProjectModels, rounds: Rounds, studio: Studio, serving: str | None, settings: Settings
+) -> ProjectStatus:
+    problems: list[str] = []
+    champion = start = None
+    try:
+        version = models.champion()
+        champion = models.card(version) if version else None
+    except RegistryError as error:
+        problems.append(str(error))
+    with suppress(RegistryError):
+        start = models.card(STARTING_VERSION)
+    counts = _counts(studio, row["id"], champion, problems)
+    history = rounds.history(row["id"], 20)
+    last = next((round_ for round_ in history if round_.state in CLOSED), None)
+    mapped = _label_map(row, champion)
+    if champion is not None and serving is not None and serving != champion.version:
+        problems.append(f"the backend serves {serving}, the champion is {champion.version}")
+    return ProjectStatus(
+        id=row["id"],
+        title=row["title"],
+        champion=champion,
+        start=start,
+        serving=serving,
+        tasks=counts[0],
+        labelled=counts[1],
+        waiting=counts[2],
+        unpredicted=counts[3],
+        open_round=rounds.open_round(row["id"]),
+        last_round=last,
+        labels_to_go=_labels_to_go(counts[1], history, mapped, settings),
+        unmapped_classes=mapped.unmapped_classes if mapped else (),
+        unmatched_labels=mapped.unmatched_labels if mapped else (),
+        problems=tuple(problems),
+    )
+
+
+def _counts(
+    studio: Studio, project_id: int, champion: Card | None, problems: list[str]
+) -> tuple[int | None, ...]:
+    """All tasks, labelled ones, unlabelled ones, and unlabelled ones without the champion's prediction."""
+    try:
+        waiting = studio.count_tasks(project_id, UNLABELLED)
+        unpredicted = (
+            studio.count_tasks(project_id, UNLABELLED, without_prediction_of(champion.version))
+            if champion
+            else waiting
+        )
+        return studio.count_tasks(project_id), studio.count_tasks(project_id, LABELLED), waiting, unpredicted
+    except StudioError as error:
+        problems.append(str(error))
+        return None, None, None, None
+
+
+def _labels_to_go(
+    labelled: int | None, history: list[Round], mapped: LabelMap | None, settings: Settings
+) -> int | None:
+    if not settings.retrain_every or labelled is None or (history and not history[0].closed):
+        return None
+    last = history[0].labelled or 0 if history else 0
+    return max(next_round_at(last, mapped is not None and mapped.knows_any, settings) - labelled, 1)
+
+
+def _label_map(row: Row, champion: Card | None) -> LabelMap | None:
+    with suppress(LabelConfigError):
+        return label_map(row, champion) if champion else None
+    return None

@@ -1,0 +1,37 @@
+"""A version's boxes on image files, as the project's labels: for scoring, the dashboard and simulations."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from labelloop.batches import batches
+from labelloop.boxes import Boxes
+from labelloop.detector import Detector
+from labelloop.images import ImageError, read_or_reason
+from labelloop.labels import LabelMap
+from labelloop.settings import Settings
+
+READ_AT_ONCE = 8
+
+
+def load_detector(folder: Path, settings: Settings) -> Detector:
+    """A version's folder, on the device and the threads of the settings.
+
+    Raises:
+        registry.RegistryError: the folder holds no model that loads.
+    """
+    import torch
+
+    torch.set_num_threads(settings.threads)
+    cuda = settings.accelerator == "cuda" and torch.cuda.is_available()
+    return Detector.load(folder, "cuda:0" if cuda else "cpu")
+
+
+def detections(
+    detector: Detector, label_map: LabelMap, files: Sequence[Path]
+) -> Iterator[Boxes | ImageError]:
+    """Each file's boxes, or why it cannot be read, in the files' order; READ_AT_ONCE are in memory."""
+    for batch in batches(files, READ_AT_ONCE):
+        read = [read_or_reason(file) for file in batch]
+        found = iter(detector.predict([image for image in read if not isinstance(image, ImageError)]))
+        for image in read:
+            yield image if isinstance(image, ImageError) else label_map.apply(next(found))

@@ -1,0 +1,198 @@
+"""Scoring a model on the hold-out, in the project's labels."""
+
+import contextlib
+import io
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from labelloop.boxes import Boxes
+from labelloop.detector import Detector
+from labelloop.images import ImageError
+from labelloop.labels import LabelMap
+from labelloop.settings import Settings
+from trainer.dataset.coco import annotation
+from trainer.dataset.labelled import Corners, SnapshotImage
+from trainer.dataset.snapshot import Snapshot
+from trainer.judging.detections import detections, load_detector
+from trainer.judging.matches import ClassMatches, mean_average_precision, resamples
+
+MAX_DETECTIONS = 100
+RESAMPLES = 1000
+SEED = 20
+INTERVAL = (2.5, 97.5)
+
+_Row = tuple[int, int, Corners, float]
+
+
+class Evaluation(BaseModel):
+    """A model's score on a hold-out.
+
+    mAP: COCO's, .50:.95; None when the hold-out has no box. per_class: AP by label, labels without a box left
+    out. interval: of mAP, 95 %, by bootstrap over the images. images, boxes: of the hold-out. labelled:
+    images of the whole snapshot. knows_labels: whether any class of the model becomes a label.
+    score_thresholds: by label, from which score on the boxes are the quickest to correct. matches: by label,
+    what the bootstrap needs. missing: hold-out images that could no longer be read; they are left out.
+    """
+
+    version: str
+    fingerprint: str
+    images: int
+    boxes: int
+    labelled: int
+    knows_labels: bool
+    mAP: float | None
+    AP50: float | None
+    per_class: dict[str, float]
+    interval: tuple[float, float] | None
+    score_thresholds: dict[str, float]
+    missing: list[str]
+    matches: dict[str, ClassMatches]
+
+    def metrics(self) -> dict[str, Any]:
+        """What a version's card keeps of it."""
+        return self.model_dump(
+            include={"mAP", "AP50", "per_class", "interval", "images", "boxes", "fingerprint"}, mode="json"
+        )
+
+
+def evaluate(
+    model: Path | Detector, snapshot: Snapshot, settings: Settings, progress: Callable[[float, str], None]
+) -> Evaluation:
+    """Scores a version's folder, or a loaded detector, on the snapshot's hold-out.
+
+    The model's boxes become the project's labels as they do when it pre-labels, so the untrained COCO model
+    and a fine-tune are measured alike.
+
+    Raises:
+        registry.RegistryError: the folder holds no model that loads.
+    """
+    detector = load_detector(model, settings) if isinstance(model, Path) else model
+    label_map = LabelMap.build(detector.classes, snapshot.label_config)
+    images: list[SnapshotImage] = []
+    found: list[Boxes] = []
+    missing: list[str] = []
+    holdout = list(snapshot.holdout)
+    files = [settings.labelloop_home / image.file for image in holdout]
+    looked_at = zip(holdout, detections(detector, label_map, files), strict=True)
+    for done, (image, boxes) in enumerate(looked_at, start=1):
+        if isinstance(boxes, ImageError):
+            missing.append(str(boxes))
+        else:
+            images.append(image)
+            found.append(boxes)
+        progress(done / len(holdout), f"scored {done} of {len(holdout)} hold-out images")
+    matches = match(snapshot.classes, images, found)
+    thresholds = _score_thresholds(matches, settings.score_threshold)
+    return _evaluation(detector.version, snapshot, images, matches, label_map.knows_any, missing, thresholds)
+
+
+def match(
+    classes: Sequence[str], images: Collection[SnapshotImage], found: Sequence[Boxes]
+) -> dict[str, ClassMatches]:
+    """Matches each image's detections (labels index classes) to its ground truth with pycocotools."""
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        cocoeval = COCOeval(*_coco(classes, images, found), iouType="bbox")
+        cocoeval.params.maxDets = [MAX_DETECTIONS]
+        cocoeval.params.areaRng, cocoeval.params.areaRngLbl = [[0, 1e10]], ["all"]
+        cocoeval.params.imgIds = list(range(1, len(images) + 1))
+        cocoeval.params.catIds = list(range(1, len(classes) + 1))
+        cocoeval.evaluate()
+    per_image = [cocoeval.evalImgs[i * len(images) : (i + 1) * len(images)] for i in range(len(classes))]
+    return {name: _class_matches(rows) for name, rows in zip(classes, per_image, strict=True)}
+
+
+def _class_matches(rows: Sequence[dict[str, Any] | None]) -> ClassMatches:
+    """From COCOeval's evalImgs of one class; None stands for an image without truth and detection."""
+    truths = np.array([len(row["gtIds"]) if row else 0 for row in rows], dtype=np.int64)
+    image, score, hits = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0, np.int64)]
+    for number, row in enumerate(rows):
+        if row and row["dtIds"]:
+            matched = np.asarray(row["dtMatches"]) > 0
+            image.append(np.full(matched.shape[1], number))
+            score.append(np.asarray(row["dtScores"]))
+            hits.append((matched.astype(np.int64) << np.arange(len(matched))[:, None]).sum(axis=0))
+    scores = np.concatenate(score)
+    order = np.argsort(-scores, kind="stable")
+    return ClassMatches(
+        truths=truths,
+        image=np.concatenate(image)[order],
+        score=scores[order],
+        hits=np.concatenate(hits)[order],
+    )
+
+
+def _coco(
+    classes: Sequence[str], images: Collection[SnapshotImage], found: Sequence[Boxes]
+) -> tuple[Any, Any]:
+    from pycocotools.coco import COCO
+
+    truth: list[_Row] = [
+        (number, label, box, 1.0) for number, image in enumerate(images, 1) for label, box in image.boxes
+    ]
+    detected: list[_Row] = [
+        (number, label, (x1, y1, x2, y2), score)
+        for number, boxes in enumerate(found, 1)
+        for label, (x1, y1, x2, y2), score in zip(
+            boxes.labels.tolist(), boxes.xyxy.tolist(), boxes.scores.tolist(), strict=True
+        )
+    ]
+    documents = []
+    for rows in (truth, detected):
+        coco = COCO()
+        coco.dataset = {
+            "images": [{"id": number} for number in range(1, len(images) + 1)],
+            "categories": [{"id": index, "name": name} for index, name in enumerate(classes, 1)],
+            "annotations": [
+                annotation(number, image, label, box) | {"score": score}
+                for number, (image, label, box, score) in enumerate(rows, 1)
+            ],
+        }
+        coco.createIndex()
+        documents.append(coco)
+    return documents[0], documents[1]
+
+
+def _evaluation(
+    version: str,
+    snapshot: Snapshot,
+    images: Sequence[SnapshotImage],
+    matches: dict[str, ClassMatches],
+    knows_labels: bool,
+    missing: list[str],
+    thresholds: dict[str, float],
+) -> Evaluation:
+    present = {name: row for name, row in matches.items() if row.truths.sum()}
+    once = np.ones((1, len(images)))
+    per_class = {name: float(row.average_precision(once)[0]) for name, row in present.items()}
+    interval = None
+    if present:
+        resampled = mean_average_precision(list(matches.values()), resamples(len(images), RESAMPLES, SEED))
+        low, high = np.nanpercentile(resampled, INTERVAL)
+        interval = (float(low), float(high))
+    return Evaluation(
+        version=version,
+        fingerprint=snapshot.fingerprint,
+        images=len(images),
+        boxes=sum(len(image.labels) for image in images),
+        labelled=snapshot.labelled,
+        knows_labels=knows_labels,
+        mAP=float(np.mean(list(per_class.values()))) if present else None,
+        AP50=float(np.mean([row.average_precision_50() for row in present.values()])) if present else None,
+        per_class=per_class,
+        interval=interval,
+        score_thresholds=thresholds,
+        missing=missing,
+        matches=matches,
+    )
+
+
+def _score_thresholds(matches: dict[str, ClassMatches], at_most: float) -> dict[str, float]:
+    """By label; no higher than SCORE_THRESHOLD, for a hold-out's few boxes can't tell what lies above."""
+    cheapest = {name: row.cheapest_threshold() for name, row in matches.items()}
+    return {name: min(value, at_most) for name, value in cheapest.items() if value is not None}

@@ -1,0 +1,135 @@
+"""A client of the ML backend, in label-studio-ml's wire format."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+import requests
+
+from labelloop.connection import USER
+from labelloop.sessions import service_session
+from trainer.env import TrainerSettings
+
+Row = dict[str, Any]
+
+POLL_S = 1.0
+HEALTH_TIMEOUT_S = (3.0, 10.0)
+PREDICT_TIMEOUT_S = (3.0, 300.0)
+
+
+class BackendError(RuntimeError):
+    """The ML backend is not reached, refuses, or serves another version; the message names URL and reason."""
+
+
+class OtherVersion(BackendError):
+    """The backend answered with another version than the one asked for: the champion has just changed."""
+
+
+class Backend:
+    """The ML backend at `url`."""
+
+    def __init__(self, url: str, password: str) -> None:
+        self.url = url.rstrip("/")
+        self._session = service_session()
+        self._session.auth = (USER, password)
+
+    @classmethod
+    def connect(cls, settings: TrainerSettings) -> Self:
+        """The backend of the settings. Raises MissingSecret."""
+        return cls(settings.mlbackend_url, settings.secret("backend_password"))
+
+    def health(self) -> Row:
+        """What /health says, whether it is well or not.
+
+        Raises:
+            BackendError: no answer, or none in JSON.
+        """
+        url = f"{self.url}/health"
+        try:
+            answer = self._session.get(url, timeout=HEALTH_TIMEOUT_S).json()
+        except requests.JSONDecodeError as error:
+            raise BackendError(f"GET {url}: the answer is not JSON") from error
+        except requests.RequestException as error:
+            raise BackendError(f"GET {url}: the ML backend does not answer: {error}") from error
+        if not isinstance(answer, dict):
+            raise BackendError(f"GET {url}: the answer is no JSON object: {str(answer)[:200]}")
+        return answer
+
+    def version(self, project_id: int) -> str | None:
+        """The version it serves for a project; None when it has loaded none."""
+        return _version(self.health(), project_id)
+
+    def wait_for(
+        self, project_id: int, version: str, seconds: float, should_stop: Callable[[], bool]
+    ) -> None:
+        """Returns once the backend serves `version` for the project, or is well and would load it when asked.
+
+        Raises:
+            BackendError: it did not within `seconds`, or should_stop() says so; with what was last seen.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                health = self.health()
+                served = _version(health, project_id)
+                if served == version or (served is None and health.get("status") == "UP"):
+                    return
+                seen = f"{self.url} serves {served or 'nothing'} for project {project_id}, not {version}"
+            except BackendError as error:
+                seen = str(error)
+            if time.monotonic() >= deadline or should_stop():
+                raise BackendError(f"{seen} (waited {seconds:.0f} s; see `make logs`)")
+            time.sleep(POLL_S)
+
+    def predict(
+        self, project: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], uid: str, version: str
+    ) -> list[Row]:
+        """One prediction per task, in the order of the tasks: {"task", "result", "score", "model_version"}.
+
+        project: Label Studio's, of which label_config is used; uid: its "<id>.<created>" of the wire format.
+
+        Raises:
+            OtherVersion: the predictions are not those of `version`.
+            BackendError: no answer, a status of 400 and above, or not one prediction per task.
+        """
+        url = f"{self.url}/predict"
+        body = {
+            "tasks": [{"id": task["id"], "data": task["data"]} for task in tasks],
+            "project": uid,
+            "label_config": project["label_config"],
+            "params": {},
+        }
+        try:
+            response = self._session.post(url, json=body, timeout=PREDICT_TIMEOUT_S)
+        except requests.RequestException as error:
+            raise BackendError(f"POST {url}: the ML backend does not answer: {error}") from error
+        if response.status_code >= 400:
+            raise BackendError(f"POST {url}: {response.status_code} {response.text[:500]}")
+        try:
+            results = response.json()["results"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BackendError(f"POST {url}: no results in {response.text[:200]}") from error
+        if len(results) != len(tasks):
+            raise BackendError(f"POST {url}: {len(results)} results for {len(tasks)} tasks")
+        others = {result.get("model_version") for result in results} - {version}
+        if others:
+            raise OtherVersion(f"POST {url}: predictions of {', '.join(map(str, others))}, not of {version}")
+        return [_row(task["id"], result, version) for task, result in zip(tasks, results, strict=True)]
+
+
+def _version(health: Row, project_id: int) -> str | None:
+    served = (health.get("projects") or {}).get(str(project_id)) or {}
+    version = served.get("version")
+    return str(version) if version else None
+
+
+def _row(task_id: int, result: Row, version: str) -> Row:
+    score = result.get("score")
+    usable = isinstance(score, int | float) and math.isfinite(score)
+    return {
+        "task": task_id,
+        "result": result.get("result") or [],
+        "score": score if usable else 0.0,
+        "model_version": version,
+    }

@@ -1,0 +1,96 @@
+"""Progress in a terminal: a bar where there is one, plain lines where there is none."""
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+
+from trainer.words import duration
+
+PLAIN_EVERY_S = 10.0
+PLAIN_WIDTH = 160
+
+
+def make_console() -> Console:
+    """stdout; where that is no terminal, wide enough that tables are not wrapped."""
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
+
+
+class Display:
+    """One stage at a time: its title, how far it is (0..1), how long it will take, and what it does."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or make_console()
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._title = ""
+        self._started = 0.0
+        self._next_line = 0.0
+        self._last = ""
+
+    def __enter__(self) -> "Display":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    @property
+    def showing(self) -> bool:
+        """Whether a stage is shown."""
+        return bool(self._title)
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        self.console.print(escape(text))
+
+    def update(self, title: str, fraction: float, eta_seconds: float | None, message: str) -> None:
+        """Shows a stage; another title than before ends the one shown."""
+        if title != self._title:
+            self.finish()
+            self._title, self._started, self._next_line = title, time.monotonic(), 0.0
+        eta = f"{duration(eta_seconds)} left" if eta_seconds is not None else ""
+        if self.console.is_terminal:
+            self._draw(title, fraction, eta, message)
+        else:
+            self._print(title, fraction, eta, message)
+        self._last = message
+
+    def finish(self) -> None:
+        """Ends the stage that is shown, leaving a line with its time."""
+        if self._title:
+            self._close()
+            words = f"{self._title}: {self._last}" if self._last else self._title
+            self.say(f"{words} ({duration(time.monotonic() - self._started)})")
+            self._title = self._last = ""
+
+    def _draw(self, title: str, fraction: float, eta: str, message: str) -> None:
+        if self._progress is None:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=30),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[eta]}"),
+                TextColumn("{task.fields[message]}", markup=False),
+            )
+            self._progress = Progress(*columns, console=self.console, transient=True)
+            self._progress.start()
+            self._task = self._progress.add_task(title, total=1.0, eta="", message="")
+        if self._task is not None:
+            self._progress.update(self._task, completed=fraction, eta=eta, message=message)
+
+    def _print(self, title: str, fraction: float, eta: str, message: str) -> None:
+        if time.monotonic() < self._next_line:
+            return
+        self._next_line = time.monotonic() + PLAIN_EVERY_S
+        self.say(", ".join(filter(None, (f"{title} {fraction:.0%}", eta, message))))
+
+    def _close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        self._progress = self._task = None

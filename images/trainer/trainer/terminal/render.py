@@ -1,0 +1,153 @@
+"""Status, models and problems as text for a terminal."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from labelloop.registry import Card, ProjectModels, RegistryError
+from trainer.health.status import ProjectStatus, Status
+from trainer.rounds.table import Round
+from trainer.words import plural
+from trainer.worker.importer import Problem
+
+SHOWN_PROBLEMS = 20
+SHOWN_NAMES = 8
+
+
+def status(found: Status, console: Console) -> None:
+    for service in found.services:
+        word = (
+            "[green]well[/green]"
+            if service.problem is None
+            else f"[red]NOT WELL[/red]  {escape(service.problem)}"
+        )
+        console.print(f"{service.name:<12} {word}")
+    for problem in found.problems:
+        console.print(f"[red]problem[/red]      {escape(problem)}")
+    for project in found.projects:
+        _project(project, console)
+    if found.left_alone:
+        console.print(f"\nLeft alone, for no boxes are drawn in them: {escape(', '.join(found.left_alone))}")
+    problems(found.unreadable, console)
+
+
+def _project(project: ProjectStatus, console: Console) -> None:
+    def line(name: str, text: str) -> None:
+        console.print(f"  {name:<10} {escape(text)}")
+
+    console.print(f"\nProject {project.id}: {escape(project.title)}")
+    if project.champion is None:
+        line("champion", "none yet; the starting model is being written")
+    else:
+        line(
+            "champion", f"{project.champion.version}, {project.champion.detector}, {_score(project.champion)}"
+        )
+    if project.start is not None:
+        line(
+            "start",
+            f"{project.start.detector}, weights: {project.start.start_weights}; {_why(project.start)}",
+        )
+    if project.tasks is not None:
+        line(
+            "images",
+            f"{project.tasks}, {project.labelled} labelled, {project.waiting} waiting to be labelled",
+        )
+        if project.unpredicted:
+            line("pre-labels", f"{project.unpredicted} to be made")
+    line("round", _round(project.open_round, project.last_round))
+    if project.labels_to_go is not None:
+        line(
+            "next round",
+            f"by itself after {plural(project.labels_to_go, 'more labelled image')} (RETRAIN_EVERY)",
+        )
+    if project.unmatched_labels:
+        line(
+            "labels",
+            f"the champion does not know {_names(project.unmatched_labels)}; it learns them from your labels",
+        )
+    if project.unmapped_classes:
+        line(
+            "classes",
+            f"no label takes the champion's {_names(project.unmapped_classes)} (predicted_values takes them)",
+        )
+    for problem in project.problems:
+        line("problem", problem)
+
+
+def _why(start: Card) -> str:
+    """Why this detector, without the words on its weights."""
+    return start.reason.replace(start.start_weights, "").strip("; ") or "chosen by hand"
+
+
+def _round(open_round: Round | None, last: Round | None) -> str:
+    if open_round is not None:
+        message = f", {open_round.message}" if open_round.message else ""
+        return f"{open_round.id} is {open_round.state}, {open_round.stage_progress:.0%}{message}"
+    if last is not None:
+        return f"none open; {last.id}: {last.verdict or last.error or last.state}"
+    return "none yet; `make retrain` starts one"
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SHOWN_NAMES])
+    return shown if len(names) <= SHOWN_NAMES else f"{shown} and {len(names) - SHOWN_NAMES} more"
+
+
+def _score(card: Card) -> str:
+    score = card.metrics.get("mAP")
+    if score is None:
+        return "not yet scored on a hold-out"
+    images = card.metrics.get("images")
+    return f"mAP {score:.3f} at promotion" + (f", on {images} hold-out images" if images else "")
+
+
+def problems(found: Sequence[Problem], console: Console) -> None:
+    if not found:
+        return
+    console.print(f"\n{plural(len(found), 'file')} cannot be used:")
+    for problem in found[:SHOWN_PROBLEMS]:
+        console.print(f"  {escape(problem.path)}: {escape(problem.reason)}")
+    if len(found) > SHOWN_PROBLEMS:
+        console.print(f"  and {len(found) - SHOWN_PROBLEMS} more")
+
+
+def models(versions: ProjectModels, title: str, console: Console) -> None:
+    """A table of versions, oldest first; the one in service is marked."""
+    champion = versions.champion()
+    table = Table(
+        "version",
+        "in service",
+        "made",
+        "detector",
+        "images",
+        "mAP at promotion",
+        "AP50",
+        "verdict",
+        title=title,
+    )
+    for version in versions.versions():
+        try:
+            card = versions.card(version)
+        except RegistryError as error:
+            table.add_row(version, "", "", "", "", "", "", escape(str(error)))
+            continue
+        table.add_row(
+            version,
+            "yes" if version == champion else "",
+            card.created_at.astimezone().strftime("%Y-%m-%d %H:%M"),
+            card.detector,
+            str(card.images or ""),
+            _number(card.metrics.get("mAP")),
+            _number(card.metrics.get("AP50")),
+            escape(card.reason if card.round is not None else card.verdict),
+        )
+    console.print(table)
+    gone = versions.removed()
+    if gone:
+        console.print(f"Removed by retention (KEEP_VERSIONS): {', '.join(gone)}")
+
+
+def _number(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, int | float) else ""

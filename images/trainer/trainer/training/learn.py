@@ -1,0 +1,177 @@
+"""The training of one round's candidate with mmdet, in the process that trainer.training.process starts."""
+
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from pprint import pformat
+
+import cv2
+import torch
+from mmcv import Config
+from mmcv.cnn.bricks import Swish
+from mmdet.apis import set_random_seed, train_detector
+from mmdet.datasets import build_dataset
+
+from labelloop.detector import load_detector_config, load_weights
+from labelloop.files import fsync_dir, write_lines, write_text
+from labelloop.images import ImageError, Pixels, read_or_reason
+from labelloop.registry import Card
+from labelloop.settings import Settings
+from trainer.dataset.labelled import SnapshotImage
+from trainer.dataset.snapshot import Snapshot
+from trainer.training import loading as _loading  # noqa: F401 - registers the loader with mmdet
+from trainer.training.fit import blend, class_keys, fit_state, knows_every_label, label_rows, new_model
+from trainer.training.graphs import add_graph
+from trainer.training.hooks import Diverged
+from trainer.training.job import CANDIDATE, LAST_CHECKPOINT, METRICS, Job
+from trainer.training.recipe import fit_data, fit_look, fit_model, fit_run
+
+GRAPH_IMAGES = 32
+# Of a detector's learning rate and of the starting weights, when those know every label already: at the full
+# rate they forget more than the first few dozen images teach.
+FINE_TUNING_LR = 0.1
+FINE_TUNING_KEEP = 0.3
+
+
+def learn(folder: Path, settings: Settings) -> None:
+    """Trains the job in a round's folder, from its last checkpoint if there is one, and writes candidate/.
+
+    Raises:
+        hooks.Stopped: told to stop. hooks.Diverged: the loss is no number. ValueError, RuntimeError: the
+            job cannot be trained; the message says why.
+    """
+    if (folder / CANDIDATE).is_dir():
+        return
+    started = time.monotonic()
+    job, snapshot = Job.load(folder), Snapshot.load(folder)
+    _require_a_readable_image(snapshot, settings)
+    cv2.setNumThreads(1)
+    torch.set_num_threads(job.threads)
+    device = "cuda" if job.accelerator == "cuda" and torch.cuda.is_available() else "cpu"
+
+    for leftover in folder.glob(f".{LAST_CHECKPOINT}.*"):  # of a process that was killed
+        leftover.unlink()
+    set_random_seed(job.seed)
+    config = load_detector_config(job.detector, settings)
+    fit_model(config, snapshot.classes)
+    fit_look(config)
+    served = config_text(config)
+    model = new_model(config)
+    to_label = label_rows(job.start_classes, snapshot.label_config)
+    published = load_weights(Path(job.start_weights))
+    start = fit_state(model.state_dict(), published, class_keys(config, len(snapshot.classes)), to_label)
+    fine_tuning = knows_every_label(to_label, len(snapshot.classes))
+    model.load_state_dict(start)
+    if device == "cpu":
+        quicken(model)
+    model.CLASSES = tuple(snapshot.classes)
+
+    seed = job.seed + _iterations_behind(folder)
+    annotations = folder / "train.json"
+    write_lines(annotations, snapshot.coco_lines(snapshot.train))
+    fit_data(config, annotations, settings.labelloop_home, snapshot.classes)
+    fit_run(config, folder, job, seed, device)
+    if fine_tuning:
+        config.optimizer.lr *= FINE_TUNING_LR
+    set_random_seed(seed)
+    try:
+        train_detector(model, build_dataset(config.data.train), config)
+    except (RuntimeError, ValueError) as error:
+        if not all(torch.isfinite(value).all() for value in model.parameters()):
+            raise Diverged(
+                f"training diverged ({error}); lower optimizer.lr in configs/detectors/{job.detector}.py"
+            ) from error
+        raise
+
+    boxes_by_class = _boxes_by_class(snapshot)
+    card = Card(
+        parent=job.parent,
+        detector=job.detector,
+        classes=snapshot.classes,
+        start_weights=job.start,
+        dataset_fingerprint=snapshot.fingerprint,
+        images=len(snapshot.train),
+        boxes=sum(boxes_by_class.values()),
+        boxes_by_class=boxes_by_class,
+        seconds=round(time.monotonic() - started, 1),
+        device=torch.cuda.get_device_name() if device == "cuda" else f"cpu, {job.threads} threads",
+        libraries=libraries(),
+    )
+    state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
+    if fine_tuning:
+        state = blend(state, start, FINE_TUNING_KEEP)
+    held_out = (image for image in _read(snapshot.holdout, settings) if not isinstance(image, ImageError))
+    _write_candidate(folder, served, state, card, islice(held_out, GRAPH_IMAGES))
+
+
+def quicken(model: torch.nn.Module) -> None:
+    """Has a CPU do the same sums in three fifths of the time: channels last, as its convolutions want them,
+    and PyTorch's SiLU, one pass over memory, for mmcv's Swish, which makes three.
+    """
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, Swish):
+                setattr(module, name, torch.nn.SiLU(inplace=True))
+
+
+def _boxes_by_class(snapshot: Snapshot) -> dict[str, int]:
+    counts = Counter(label for image in snapshot.train for label in image.labels)
+    return {name: counts[index] for index, name in enumerate(snapshot.classes)}
+
+
+def libraries() -> dict[str, str]:
+    """Versions of what a model's weights depend on."""
+    return {name: version(name) for name in ("torch", "torchvision", "mmcv-full", "mmdet", "numpy")}
+
+
+def config_text(config: Config) -> str:
+    """A config without its bases, as Python. (Config.pretty_text calls yapf in a way that yapf refuses.)"""
+    return "".join(
+        f"{key} = {pformat(value, width=110)}\n" for key, value in config._cfg_dict.to_dict().items()
+    )
+
+
+def _require_a_readable_image(snapshot: Snapshot, settings: Settings) -> None:
+    """Without one, mmdet would draw images for ever."""
+    reason = "the snapshot has none"
+    for image in _read(snapshot.train, settings):
+        if not isinstance(image, ImageError):
+            return
+        reason = str(image)
+    raise ValueError(f"none of the {len(snapshot.train)} training images can be read: {reason}")
+
+
+def _read(images: Iterable[SnapshotImage], settings: Settings) -> Iterator[Pixels | ImageError]:
+    """One after the other, an image or why it cannot be read."""
+    return (read_or_reason(settings.labelloop_home / image.file) for image in images)
+
+
+def _iterations_behind(folder: Path) -> int:
+    """Iterations that earlier processes made: a resumed run draws other images than its beginning did."""
+    if not (folder / LAST_CHECKPOINT).exists() or not (folder / METRICS).exists():
+        return 0
+    return len((folder / METRICS).read_bytes().splitlines())
+
+
+def _write_candidate(
+    folder: Path, config: str, state: Mapping[str, torch.Tensor], card: Card, images: Iterable[Pixels]
+) -> None:
+    """images: what its graph is checked on."""
+    temporary = folder / f".{CANDIDATE}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    torch.save(dict(state), temporary / "weights.pth")
+    with (temporary / "weights.pth").open("rb") as written:
+        os.fsync(written.fileno())
+    write_text(temporary / "config.py", config)
+    write_text(temporary / "card.json", card.model_dump_json() + "\n")
+    complete = card.model_copy(update={"graph": add_graph(temporary, images)})
+    write_text(temporary / "card.json", complete.model_dump_json(indent=2) + "\n")
+    temporary.rename(folder / CANDIDATE)
+    fsync_dir(folder)

@@ -1,0 +1,213 @@
+"""A round's training: `run` starts a process for it, which is `python -m trainer.training.process FOLDER`.
+
+The folder holds job.json and snapshot.json; training adds train.json, metrics.jsonl, log.txt, last.pth and,
+as its last step, candidate/ (config.py, weights.pth, card.json). Exit status 0: candidate/ is complete; 75:
+stopped; else it failed, and the last line on stderr says why.
+"""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.system.children import STOPPED, describe, die_with_parent
+from trainer.training.job import CANCEL, CANDIDATE, LOG, METRICS, Job
+from trainer.training.job import write_job as write_job
+
+LOCK_WAIT_S = 120.0
+POLL_S = 0.5
+STOP_GRACE_S = 90.0
+# How often a thread that waits for another looks before it sleeps. One that sleeps at once costs two threads
+# all that they gain over one; one that looks on for long keeps others from the core.
+SPIN_COUNT = 10_000
+
+
+class TrainingFailed(RuntimeError):
+    """Training ended without a candidate; one line says why, the rest is in the round's log.txt."""
+
+
+class TrainingKilled(TrainingFailed):
+    """A signal ended the training's process, the kernel's for want of memory; its checkpoint stays."""
+
+
+class TrainingCancelled(Exception):
+    """Training stopped because it was asked to."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """One line of metrics.jsonl. iteration counts from 1; seconds of training so far; eta in seconds."""
+
+    iteration: int
+    iterations: int
+    losses: dict[str, float]
+    seconds: float
+    eta: float
+
+    @property
+    def fraction(self) -> float:
+        return self.iteration / self.iterations
+
+
+def candidate_folder(round_dir: Path) -> Path:
+    return round_dir / CANDIDATE
+
+
+def run(round_dir: Path, on_progress: Callable[[Metrics], None], should_cancel: Callable[[], bool]) -> None:
+    """Trains the job in `round_dir` and returns when its candidate is complete; at once when it is already.
+
+    Raises:
+        TrainingCancelled: should_cancel() said so. TrainingKilled: run again, it goes on from its checkpoint.
+        TrainingFailed: with the reason.
+    """
+    if candidate_folder(round_dir).is_dir():
+        return
+    job = Job.load(round_dir)
+    log = round_dir / LOG
+    log_start = log.stat().st_size if log.exists() else 0
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trainer.training.process", str(round_dir)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=_environment(job),
+        )
+    try:
+        status = _follow(process, round_dir, on_progress, should_cancel)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    if status == STOPPED:
+        raise TrainingCancelled(_last_line(log, log_start))
+    if status < 0:
+        raise TrainingKilled(f"training was ended by {describe(status)}")
+    if status != 0 or not candidate_folder(round_dir).is_dir():
+        raise TrainingFailed(_last_line(log, log_start))
+
+
+def _environment(job: Job) -> dict[str, str]:
+    threads = str(job.threads)
+    environment = os.environ | {
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "GOMP_SPINCOUNT": str(SPIN_COUNT),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if job.accelerator == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    return environment
+
+
+def _follow(
+    process: "subprocess.Popen[bytes]",
+    round_dir: Path,
+    on_progress: Callable[[Metrics], None],
+    should_cancel: Callable[[], bool],
+) -> int:
+    """Reports metrics until the process ends; its exit status."""
+    metrics = round_dir / METRICS
+    position = metrics.stat().st_size if metrics.exists() else 0
+    stop_by: float | None = None
+    while True:
+        ended = process.poll() is not None
+        position, newest = _read_metrics(metrics, position)
+        if newest is not None:
+            on_progress(newest)
+        if ended:
+            return process.returncode
+        if stop_by is None and should_cancel():
+            (round_dir / CANCEL).touch()
+            stop_by = time.monotonic() + STOP_GRACE_S
+        if stop_by is not None and time.monotonic() > stop_by:
+            process.kill()
+            process.wait()
+            return STOPPED
+        time.sleep(POLL_S)
+
+
+def _read_metrics(path: Path, position: int) -> tuple[int, Metrics | None]:
+    """The newest complete line behind `position`, and the position behind it."""
+    if not path.exists():
+        return position, None
+    with path.open("rb") as file:
+        file.seek(position)
+        text = file.read()
+    complete = text[: text.rfind(b"\n") + 1]
+    if not complete:
+        return position, None
+    line = json.loads(complete.splitlines()[-1])
+    losses = {name: value for name, value in line.items() if name.startswith("loss")}
+    return position + len(complete), Metrics(
+        line["iter"], line["iterations"], losses, line["seconds"], line["eta"]
+    )
+
+
+def _last_line(log: Path, start: int) -> str:
+    with log.open("rb") as file:
+        file.seek(start)
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "it left no word; see log.txt"
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: python -m trainer.training.process ROUND_FOLDER", file=sys.stderr)
+        return 2
+    die_with_parent()
+    folder = Path(arguments[0])
+    try:
+        with _alone(folder):
+            return _learn(folder)
+    except Exception as error:
+        traceback.print_exc()
+        print(_one_line(error), file=sys.stderr)
+        return 1
+
+
+def _learn(folder: Path) -> int:
+    from labelloop.settings import get_settings
+    from trainer.training.hooks import Stopped
+    from trainer.training.learn import learn
+
+    try:
+        learn(folder, get_settings())
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return STOPPED
+    return 0
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return (
+        text if text and isinstance(error, RuntimeError | ValueError) else f"{type(error).__name__}: {text}"
+    )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock: a process left over from a trainer that was killed must be gone first."""
+    with (folder / "train.lock").open("w") as lock:
+        deadline = time.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{folder} is being trained by another process") from None
+                time.sleep(POLL_S)
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

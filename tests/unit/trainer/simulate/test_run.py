@@ -1,0 +1,256 @@
+"""One simulated person from the first label to the last round; Label Studio and the worker are fakes."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support import shapes
+from support.coco import write_coco
+from support.fake_labelling import LabellingStudio
+from support.fake_worker import FakeWorker
+from typer.testing import CliRunner
+
+from labelloop.boxes import Boxes
+from labelloop.labels import parse_label_config
+from labelloop.order import lot
+from labelloop.regions import from_results
+from labelloop.studio import Studio
+from trainer import cli, env
+from trainer.env import TrainerSettings
+from trainer.peers.backend import Backend
+from trainer.peers.projects import retrains_itself
+from trainer.rounds import heartbeat
+from trainer.simulate import command
+from trainer.simulate import run as module
+from trainer.simulate.annotator import Work
+from trainer.simulate.dataset import Dataset
+from trainer.simulate.errors import SimulationError
+from trainer.simulate.models import Score
+from trainer.simulate.options import Costs, Options
+from trainer.simulate.run import Run, World
+from trainer.simulate.signals import ended_like_ctrl_c
+from trainer.terminal import watch
+from trainer.terminal.display import Display
+
+IMAGES = 6
+CONFIG = parse_label_config(shapes.LABEL_CONFIG)
+OPTIONS = Options("shapes", schedule=("2", "4", "all"), one_round_at=4)
+MakeRun = Callable[[Options], Run]
+
+
+class FakeScorer:
+    def score(self, models: object, version: str, progress: object) -> Score:
+        return Score(0.1, 0.2) if version == "v0000" else Score(0.5, 0.8)
+
+
+@pytest.fixture
+def world(home: Path, labelling_studio: LabellingStudio, monkeypatch: pytest.MonkeyPatch) -> World:
+    for owner, name in ((watch, "POLL_S"), (watch, "COUNT_EVERY_S"), (module, "POLL_S")):
+        monkeypatch.setattr(owner, name, 0.01)
+    settings, studio = TrainerSettings(), Studio(labelling_studio.url, "token")
+    return World(settings, studio, Backend("http://127.0.0.1:1", ""), Display())
+
+
+@pytest.fixture
+def dataset(world: World) -> Dataset:
+    folder = world.settings.uploads_dir / "simulate" / "shapes"
+    write_coco(folder, "train", 0, IMAGES)
+    write_coco(folder, "test", 10, 2)
+    return Dataset.load(folder, {})
+
+
+@pytest.fixture
+def worker(
+    world: World, labelling_studio: LabellingStudio, dataset: Dataset, tmp_path: Path
+) -> Iterator[FakeWorker]:
+    truth = {image.name: image.boxes for image in dataset.train}
+    thread = FakeWorker(world, labelling_studio, truth, tmp_path / "made", CONFIG, (320, 240))
+    heartbeat.beat(world.settings.rounds_dir, {}, {})
+    thread.start()
+    yield thread
+    thread.stopping.set()
+    thread.join(10)
+
+
+@pytest.fixture
+def make_run(world: World, dataset: Dataset, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
+    def propose(models: object, version: str, images: list[object], *rest: object) -> list[Boxes]:
+        return [Boxes.empty() for _ in images]
+
+    monkeypatch.setattr(module, "propose", propose)
+    return lambda options: Run(world, dataset, FakeScorer(), options, "uncertainty", 0)  # type: ignore[arg-type]
+
+
+def test_a_run_labels_trains_and_counts(
+    make_run: MakeRun, labelling_studio: LabellingStudio, dataset: Dataset
+) -> None:
+    run = make_run(OPTIONS)
+    steps = list(run.steps())
+    assert [(step.labels, step.state, step.version, step.mAP) for step in steps] == [
+        (0, "start", "v0000", 0.1),
+        (2, "promoted", "v0001", 0.5),
+        (4, "kept", "v0001", 0.5),
+        (6, "kept", "v0001", 0.5),
+    ]
+    first, second = steps[1], steps[2]
+    assert first.work == Work(drawn=first.boxes)
+    assert first.seconds == first.by_hand_seconds == 7.0 * first.boxes
+    assert second.work == Work(accepted=second.boxes)
+    assert second.seconds == 0.5 * second.boxes
+    assert [step.least_certain_first for step in steps] == [None, 1.0, 1.0, 1.0]
+    assert run.figures is not None
+    truths = sum(len(image.boxes) for image in dataset.train)
+    assert run.figures.work.truths == truths
+    assert (run.figures.one_round.labels, run.figures.one_round.work) == (4, Work(drawn=truths))
+
+
+def test_what_label_studio_holds_is_the_truth(
+    make_run: MakeRun, labelling_studio: LabellingStudio, dataset: Dataset
+) -> None:
+    list(make_run(OPTIONS).steps())
+    assert len(labelling_studio.annotations) == IMAGES
+    tasks = [labelling_studio.tasks[number]["data"] for number in sorted(labelling_studio.tasks)]
+    assert {data["seed"] for data in tasks} == {0} and tasks == sorted(tasks, key=lot)
+    truth = {image.name: image.boxes for image in dataset.train}
+    for task_id, submitted in labelling_studio.annotations.items():
+        boxes, problems = from_results(submitted["result"], CONFIG, (320, 240))
+        expected = truth[Path(labelling_studio.tasks[task_id]["data"]["image"]).name]
+        assert not problems
+        assert boxes.xyxy == pytest.approx(expected.xyxy, abs=1e-3)
+        assert boxes.labels.tolist() == expected.labels.tolist()
+
+
+def test_the_project_goes_with_all_that_was_made_for_it(
+    make_run: MakeRun, labelling_studio: LabellingStudio, world: World
+) -> None:
+    steps = make_run(OPTIONS).steps()
+    next(steps)
+    project = labelling_studio.projects[1]
+    assert not retrains_itself(project)
+    assert project["sampling"] == "Uncertainty sampling"
+    list(steps)
+    assert labelling_studio.deleted == [1]
+    assert world.registry.projects() == []
+    assert not any(world.rounds.folder(round_.id).exists() for round_ in world.rounds.history(1))
+
+
+def test_a_kept_project_stays(make_run: MakeRun, labelling_studio: LabellingStudio, world: World) -> None:
+    list(make_run(Options("shapes", schedule=("2",), keep=True)).steps())
+    assert not labelling_studio.deleted
+    assert world.registry.project(1).versions() == ["v0000", "v0001"]
+
+
+def test_an_interrupted_round_is_cancelled_and_its_project_deleted(
+    make_run: MakeRun, labelling_studio: LabellingStudio, world: World, worker: FakeWorker
+) -> None:
+    def interrupt() -> None:
+        """As `make` does it: what reached the whole group comes once more."""
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    worker.learning.during_training = interrupt
+    with pytest.raises(KeyboardInterrupt), ended_like_ctrl_c():
+        list(make_run(OPTIONS).steps())
+    assert labelling_studio.deleted == [1]
+    assert world.registry.projects() == []
+    assert world.rounds.open_round(1) is None
+
+
+def test_a_failed_round_ends_the_run_and_says_why(
+    make_run: MakeRun, labelling_studio: LabellingStudio, worker: FakeWorker
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("out of paint")
+
+    worker.learning.during_training = fail
+    with pytest.raises(SimulationError, match="is failed: out of paint"):
+        list(make_run(OPTIONS).steps())
+    assert labelling_studio.deleted == [1]
+
+
+def test_the_seed_decides_the_order_of_the_tasks(
+    make_run: MakeRun, labelling_studio: LabellingStudio
+) -> None:
+    short = Options("shapes", schedule=("1",), keep=True)
+    for _ in range(2):
+        list(make_run(short).steps())
+    first, second = (
+        [task["data"]["image"] for task in labelling_studio.tasks.values() if task["project"] == project]
+        for project in (1, 2)
+    )
+    assert first == second
+    assert first != sorted(first)
+
+
+def test_both_orders_end_up_in_the_files(
+    make_run: MakeRun, world: World, labelling_studio: LabellingStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "Scorer", lambda dataset, settings: FakeScorer())
+    monkeypatch.setattr(command, "_quiet", lambda: None)
+    with world.display.console.capture() as said:
+        path = command.simulate(world, Options("shapes", seeds=(7,), schedule=("2", "all")))
+    document = json.loads(path.read_text())
+    assert list(document["orders"]) == ["uncertainty", "random"]
+    assert document["options"]["seeds"] == [7]
+    assert [row["random"]["n"] for row in document["labels_needed"]] == [1, 1, 1]
+    starts = [(row["detector"], row["start_weights"]) for row in document["runs"]]
+    assert starts == [("yolox_nano", "2 classes of made.pth")] * 2
+    assert "Starting with yolox_nano, weights: 2 classes of made.pth" in said.get()
+    rows = [json.loads(row) for row in path.with_suffix(".jsonl").read_text().splitlines()]
+    assert [(row["order"], row["labels"]) for row in rows] == [
+        (order, labels) for order in ("uncertainty", "random") for labels in (0, 2, IMAGES)
+    ]
+    assert labelling_studio.deleted == [1, 2]
+
+
+def test_a_simulation_that_breaks_off_keeps_what_was_complete(
+    make_run: MakeRun, world: World, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "Scorer", lambda dataset, settings: FakeScorer())
+    monkeypatch.setattr(command, "_quiet", lambda: None)
+
+    def fail() -> None:
+        if len(worker.learning.calls) > 2:
+            raise RuntimeError("out of paint")
+
+    worker.learning.during_training = fail
+    with pytest.raises(SimulationError):
+        command.simulate(world, Options("shapes", seeds=(0,), schedule=("2",)))
+    (path,) = world.settings.rounds_dir.glob("simulate-*.json")
+    assert list(json.loads(path.read_text())["orders"]) == ["uncertainty"]
+
+
+def test_the_command_line_becomes_options(
+    world: World, labelling_studio: LabellingStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Options] = []
+    monkeypatch.setattr(command, "simulate", lambda world, options: asked.append(options))
+    for name, value in {
+        "LABELSTUDIO_URL": labelling_studio.url,
+        "API_TOKEN": "t",
+        "BACKEND_PASSWORD": "b",
+    }.items():
+        monkeypatch.setenv(name, value)
+    heartbeat.beat(world.settings.rounds_dir, {}, {})
+    env.get_settings.cache_clear()
+    arguments = "simulate cells --seeds=1,2 --orders=random --budget=9 --draw=5 --predicted=RBC=apple --keep"
+    done = CliRunner().invoke(cli.app, arguments.split())
+    refused = CliRunner().invoke(cli.app, ["simulate", "cells", "--orders=best"])
+    env.get_settings.cache_clear()
+    assert done.exit_code == 0, done.output
+    assert asked == [
+        Options(
+            "cells",
+            ("random",),
+            (1, 2),
+            budget=9,
+            predicted={"RBC": "apple"},
+            costs=Costs(draw=5),
+            keep=True,
+        )
+    ]
+    assert refused.exit_code == 1
+    assert "ORDERS=best" in refused.stderr

@@ -1,0 +1,74 @@
+"""Children of the worker: their end is known, and they do not outlive it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trainer.system.children import Child, describe
+
+pytestmark = pytest.mark.usefixtures("child_processes")
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_its_words_and_status_are_kept(tmp_path: Path) -> None:
+    child = Child(["this"], tmp_path / "deep" / "log.txt")
+    child.stop()
+    child = Child(["this"], tmp_path / "deep" / "log.txt")
+    wait_until(lambda: child.status() is not None)
+    assert child.status() == 0
+    assert "Namespaces are one honking great idea" in child.last_words()
+
+
+def test_one_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stubborn.py").write_text(
+        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('ready', flush=True)\ntime.sleep(60)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    child = Child(["stubborn"], tmp_path / "log.txt")
+    wait_until(lambda: child.last_words() == "ready")
+    child.stop(patience_s=0.1)
+    assert child.status() == -signal.SIGKILL
+
+
+def test_it_dies_with_its_parent(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    grandchild = (
+        "import os, time; from trainer.system.children import die_with_parent; die_with_parent(); "
+        f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    )
+    parent = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])",
+        ]
+    )
+    wait_until(lambda: pid_file.exists() and pid_file.read_text() != "")
+    parent.kill()
+    parent.wait()
+    pid = int(pid_file.read_text())
+    wait_until(lambda: not _alive(pid))
+
+
+def _alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().split()[2] != "Z"
+
+
+def test_statuses_in_words() -> None:
+    assert describe(3) == "exit status 3"
+    assert describe(-signal.SIGKILL) == "SIGKILL (out of memory?)"
+    assert describe(-signal.SIGSEGV) == "SIGSEGV"

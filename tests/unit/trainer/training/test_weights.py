@@ -1,0 +1,313 @@
+import hashlib
+import pickle
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.served import Handler, served
+
+from labelloop.detector import Detector, load_detector_config
+from labelloop.labels import parse_label_config
+from labelloop.registry import Registry
+from labelloop.settings import Settings
+from trainer.training import weights
+from trainer.training.convert import from_megvii
+from trainer.training.fit import blend, class_keys, fit_state, knows_every_label, label_rows, new_model
+from trainer.training.recipe import fit_model
+from trainer.training.weights import (
+    Published,
+    WeightsError,
+    choose,
+    find,
+    read_checkpoint,
+    write_starting_model,
+)
+
+CONFIGS = Path(__file__).parents[4] / "configs"
+State = dict[str, torch.Tensor]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A home with the repo's configs, an empty cache, and published URLs that nothing answers."""
+    nowhere = {
+        name: Published(f"http://127.0.0.1:9/{name}.pth", published.sha256)
+        for name, published in weights.PUBLISHED.items()
+    }
+    monkeypatch.setattr(weights, "PUBLISHED", nowhere)
+    (tmp_path / "configs").symlink_to(CONFIGS)
+    (tmp_path / "volumes" / "cache" / "weights").mkdir(parents=True)
+    return Settings(labelloop_home=tmp_path, detector="auto", accelerator="cpu")
+
+
+@pytest.fixture(scope="module")
+def nano() -> State:
+    """A YOLOX-nano with random numbers for the 80 classes of COCO."""
+    config = load_detector_config("yolox_nano", Settings(labelloop_home=CONFIGS.parent))
+    fit_model(config, [""] * 80)
+    torch.manual_seed(1)
+    state: State = new_model(config).state_dict()
+    return {
+        key: torch.rand_like(value) if value.is_floating_point() else value for key, value in state.items()
+    }
+
+
+def cache(settings: Settings, name: str) -> Path:
+    return settings.cache_dir / "weights" / name
+
+
+def to_megvii(key: str) -> str:
+    """mmdet's key as Megvii's YOLOX names it: written from Megvii's module tree, the other way about."""
+    csp = {"main_conv": "conv1", "short_conv": "conv2", "final_conv": "conv3", "blocks": "m"}
+    key = re.sub(r"\b(main_conv|short_conv|final_conv|blocks)\b", lambda m: csp[m[1]], key)
+    key = key.replace("depthwise_conv", "dconv").replace("pointwise_conv", "pconv")
+    key = re.sub(r"^backbone\.stage(\d)", lambda m: f"backbone.backbone.dark{int(m[1]) + 1}", key)
+    key = re.sub(r"^backbone\.stem", "backbone.backbone.stem", key)
+    neck = {
+        "reduce_layers.0": "lateral_conv0",
+        "reduce_layers.1": "reduce_conv1",
+        "top_down_blocks.0": "C3_p4",
+        "top_down_blocks.1": "C3_p3",
+        "downsamples.0": "bu_conv2",
+        "downsamples.1": "bu_conv1",
+        "bottom_up_blocks.0": "C3_n3",
+        "bottom_up_blocks.1": "C3_n4",
+    }
+    for ours, theirs in neck.items():
+        key = re.sub(rf"^neck\.{ours}\b", f"backbone.{theirs}", key)
+    key = re.sub(r"^neck\.out_convs", "head.stems", key)
+    key = re.sub(r"^bbox_head\.multi_level_(cls|reg)_convs", r"head.\1_convs", key)
+    return re.sub(r"^bbox_head\.multi_level_conv_(cls|reg|obj)", r"head.\1_preds", key)
+
+
+def test_megviis_keys_become_mmdets_one_to_one(nano: State) -> None:
+    theirs = {to_megvii(key): value for key, value in nano.items()}
+    assert len(theirs) == len(nano) and not theirs.keys() & nano.keys()
+    samples = {
+        "backbone.backbone.stem.conv.conv.weight",
+        "backbone.backbone.dark2.0.dconv.conv.weight",
+        "backbone.backbone.dark5.1.conv2.bn.bias",
+        "backbone.backbone.dark5.2.m.0.conv2.pconv.conv.weight",
+        "backbone.C3_p4.conv3.conv.weight",
+        "head.stems.2.conv.weight",
+        "head.cls_convs.0.1.dconv.conv.weight",
+        "head.obj_preds.1.bias",
+    }
+    assert samples <= theirs.keys()
+    converted = from_megvii(theirs)
+    assert converted.keys() == nano.keys()
+    assert all(torch.equal(converted[key], nano[key]) for key in nano)
+
+
+def test_a_file_in_the_cache_is_taken_in_either_makers_keys(settings: Settings, nano: State) -> None:
+    torch.save({"meta": {"CLASSES": ("x",) * 80}, "state_dict": nano}, cache(settings, "yolox_nano_coco.pth"))
+    ours = find("yolox_nano", settings)
+    cache(settings, "yolox_nano_coco.pth").unlink()
+    theirs = {"start_epoch": 3, "model": {to_megvii(key): value for key, value in nano.items()}}
+    torch.save(theirs, cache(settings, "yolox_nano.pth"))
+    converted = find("yolox_nano", settings)
+    assert ours.classes == converted.classes and len(ours.classes) == 80 and ours.classes[15] == "cat"
+    assert all(torch.equal(ours.state[key], converted.state[key]) for key in nano)
+    assert choose(settings)[0] == "yolox_nano" and "yolox_nano.pth" in choose(settings)[1]
+
+
+def test_what_was_chosen_and_why_follows_the_settings(settings: Settings, nano: State) -> None:
+    name, why = choose(settings)
+    assert name == "yolox_mobilenetv2" and "yolox_nano" in why and "127.0.0.1:9" in why
+    name, why = choose(settings.model_copy(update={"accelerator": "cuda"}))
+    assert name == "yolox_mobilenetv2" and "yolox_s" in why and "with a GPU" in why
+    assert (
+        choose(settings.model_copy(update={"detector": "yolox_mobilenetv2"}))[1]
+        == "DETECTOR=yolox_mobilenetv2"
+    )
+    with pytest.raises(ValueError, match="choose auto or one of"):
+        choose(settings.model_copy(update={"detector": "yolov99"}))
+
+
+def test_a_file_that_does_not_fit_is_named_with_what_is_wrong(settings: Settings, nano: State) -> None:
+    path = cache(settings, "yolox_nano.pth")
+    torch.save({key: value for key, value in nano.items() if "multi_level_conv_cls.0" not in key}, path)
+    with pytest.raises(
+        WeightsError, match=r"yolox_nano\.pth is no yolox_nano: it lacks .*multi_level_conv_cls\.0"
+    ):
+        find("yolox_nano", settings)
+    path.write_bytes(b"PK not a checkpoint")
+    with pytest.raises(WeightsError, match="no weights that can be read safely"):
+        find("yolox_nano", settings)
+    torch.save(nano, cache(settings, "yolox_nano_coco.pth"))
+    assert "yolox_nano_coco.pth" in find("yolox_nano", settings).source, "the bad one is passed over"
+
+
+class Trap:
+    """Something a pickle runs when it is loaded carelessly."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_nothing_in_a_file_is_executed(settings: Settings, tmp_path: Path, legacy: bool) -> None:
+    sprung = tmp_path / "sprung"
+    path = cache(settings, "yolox_nano.pth")
+    if legacy:
+        path.write_bytes(pickle.dumps({"model": Trap(sprung)}))
+    else:
+        torch.save({"model": Trap(sprung)}, path)
+    with pytest.raises(WeightsError):
+        read_checkpoint(path)
+    assert not sprung.exists()
+
+
+def test_numbers_of_numpy_beside_the_tensors_do_no_harm(tmp_path: Path) -> None:
+    import numpy as np
+
+    path = tmp_path / "zoo.pth"
+    meta = {"CLASSES": ("cat",), "lr": np.float64(0.1), "epoch": np.int64(3)}
+    torch.save({"meta": meta, "state_dict": {"a": torch.ones(1)}}, path)
+    state, classes = read_checkpoint(path)
+    assert list(state) == ["a"] and classes == ["cat"]
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, dict[str, bytes], list[str]]]:
+    """URL, what it serves by path, and the paths that were asked for."""
+    files: dict[str, bytes] = {}
+    asked: list[str] = []
+
+    class Files(Handler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200 if self.path in files else 404)
+            self.end_headers()
+            self.wfile.write(files.get(self.path, b""))
+
+    with served(Files) as url:
+        yield url, files, asked
+
+
+def test_weights_are_fetched_once_and_only_with_the_pinned_sha256(
+    settings: Settings, nano: State, server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url, files, asked = server
+    torch.save({"model": {to_megvii(key): value for key, value in nano.items()}}, tmp_path / "file")
+    content = (tmp_path / "file").read_bytes()
+    files["/good.pth"] = files["/forged.pth"] = content
+    digest = hashlib.sha256(content).hexdigest()
+
+    monkeypatch.setattr(weights, "PUBLISHED", {"yolox_nano": Published(f"{url}/forged.pth", "0" * 64)})
+    with pytest.raises(WeightsError, match=f"has sha256 {digest}, expected 0000"):
+        find("yolox_nano", settings)
+    assert list((settings.cache_dir / "weights").iterdir()) == [], "nothing half-fetched or forged stays"
+
+    monkeypatch.setattr(weights, "PUBLISHED", {"yolox_nano": Published(f"{url}/good.pth", digest)})
+    for _ in range(2):
+        assert len(find("yolox_nano", settings).classes) == 80
+    assert asked == ["/forged.pth", "/good.pth"]
+
+
+def test_a_failed_fetch_is_not_tried_again(
+    settings: Settings, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, _, asked = server
+    monkeypatch.setattr(weights, "PUBLISHED", {"yolox_nano": Published(f"{url}/none.pth", "00")})
+    for _ in range(3):
+        assert choose(settings)[0] == "yolox_mobilenetv2"
+    assert asked == ["/none.pth"]
+
+
+def test_the_starting_model_of_a_project_is_written_once_and_put_in_service(
+    settings: Settings, nano: State
+) -> None:
+    torch.save(nano, cache(settings, "yolox_nano.pth"))
+    assert write_starting_model(1, settings) == "v0000"
+    models = Registry(settings.models_dir).project(1)
+    card = models.card("v0000")
+    assert models.champion() == "v0000" and card.detector == "yolox_nano" and len(card.classes) == 80
+    assert "yolox_nano.pth" in card.start_weights and card.reason
+    assert len(Detector.load(models.folder("v0000"), "cpu").classes) == 80
+    assert write_starting_model(1, settings) == "v0000" and models.versions() == ["v0000"]
+
+
+def test_a_project_that_was_left_without_a_champion_gets_its_starting_model_back(
+    settings: Settings, nano: State
+) -> None:
+    torch.save(nano, cache(settings, "yolox_nano.pth"))
+    write_starting_model(1, settings)
+    models = Registry(settings.models_dir).project(1)
+    (models.path / "champion").unlink()
+    assert write_starting_model(1, settings) == "v0000" and models.versions() == ["v0000"]
+
+
+def test_without_detection_weights_the_starting_model_says_so_and_predicts_nothing(
+    settings: Settings,
+) -> None:
+    import numpy as np
+
+    pytest.importorskip(weights.MOBILENET_PACKAGE)
+    write_starting_model(1, settings)
+    models = Registry(settings.models_dir).project(1)
+    card = models.card("v0000")
+    assert (
+        card.detector == "yolox_mobilenetv2" and card.classes == [] and card.start_weights.startswith("none")
+    )
+    detector = Detector.load(models.folder("v0000"), "cpu")
+    noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
+    assert [len(boxes) for boxes in detector.predict([noise])] == [0]
+
+
+def test_a_new_head_starts_from_the_classes_its_labels_stand_for(settings: Settings, nano: State) -> None:
+    config = load_detector_config("yolox_nano", settings)
+    fit_model(config, ["raccoon", "thing"])
+    fresh: State = new_model(config).state_dict()
+    to_label: list[int | None] = [None] * 80
+    for coco_class in (15, 16, 21):
+        to_label[coco_class] = 0
+    keys = class_keys(config, 2)
+    assert keys == {
+        f"bbox_head.multi_level_conv_cls.{level}.{kind}" for level in range(3) for kind in ("weight", "bias")
+    }
+    fitted = fit_state(fresh, nano, keys, to_label)
+    key = "bbox_head.multi_level_conv_cls.1.weight"
+    assert torch.allclose(fitted[key][0], nano[key][[15, 16, 21]].mean(dim=0))
+    assert torch.equal(fitted[key][1], fresh[key][1]), "a label that no class becomes starts anew"
+    assert torch.equal(fitted["backbone.stem.conv.conv.weight"], nano["backbone.stem.conv.conv.weight"])
+    with pytest.raises(ValueError, match="do not fit the detector"):
+        fit_state(fresh, {}, keys, to_label)
+
+
+def test_fine_tuning_is_when_no_label_starts_at_random() -> None:
+    assert knows_every_label((None, 0, 0, 1), 2)
+    assert not knows_every_label((None, 0, 0, None), 2)
+    assert not knows_every_label((), 1)
+
+
+def test_a_blend_lies_between_a_fine_tune_and_its_start() -> None:
+    start = {"weight": torch.zeros(3), "num_batches_tracked": torch.tensor(7)}
+    trained = {"weight": torch.ones(3), "num_batches_tracked": torch.tensor(9)}
+    assert blend(trained, start, 0.25)["weight"].tolist() == [0.75, 0.75, 0.75]
+    assert blend(trained, start, 0.25)["num_batches_tracked"] == 9
+    assert torch.equal(blend(trained, start, 0.0)["weight"], trained["weight"])
+
+
+def test_a_model_of_the_same_labels_keeps_its_rows_in_whatever_order_they_now_stand() -> None:
+    config = parse_label_config(
+        """<View><Image name="i" value="$image"/><RectangleLabels name="l" toName="i">
+        <Label value="pet" predicted_values="cat,dog"/><Label value="dog"/></RectangleLabels></View>"""
+    )
+    assert label_rows(["dog", "pet"], config) == (1, 0)
+    assert label_rows(["cat", "dog", "car"], config) == (0, 0, None)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "detectors").glob("*.py")))
+def test_every_detector_of_the_repo_builds_without_a_download(name: str, settings: Settings) -> None:
+    config = load_detector_config(name, settings)
+    fit_model(config, ["a", "b"])
+    assert class_keys(config, 2)
+    assert new_model(config).bbox_head.num_classes == 2
+    assert weights.reference_iterations(name, settings) > 0

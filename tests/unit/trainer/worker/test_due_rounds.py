@@ -1,0 +1,103 @@
+"""When a round starts by itself."""
+
+from pathlib import Path
+
+import pytest
+from support.fake_studio import FakeStudio
+from support.versions import add_version
+from support.worker_bench import WorkerBench
+
+from labelloop.registry import ProjectModels, Registry
+from trainer.peers.projects import SIMULATED
+from trainer.rounds.table import State
+
+
+@pytest.mark.parametrize("labelled, requested", [(2, False), (3, True)])
+def test_enough_new_labels_make_a_round(
+    labelled: int, requested: bool, bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
+    for _ in range(labelled):
+        fake_studio.add_task(annotations=1)
+    for _ in range(5):
+        fake_studio.add_task()
+    bench.worker.look_around()
+    assert (bench.rounds.open_round(1) is not None) == requested
+
+
+@pytest.mark.parametrize(("labels", "first"), [(("ball",), 25), (("tree",), 10)])
+def test_the_first_round_comes_early_and_earlier_where_nothing_is_known_yet(
+    labels: tuple[str, ...], first: int, bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
+    bench.settings.retrain_every = 50
+    tags = "".join(f'<Label value="{label}"/>' for label in labels)
+    fake_studio.projects[1]["label_config"] = (
+        '<View><Image name="image" value="$image"/>'
+        f'<RectangleLabels name="label" toName="image">{tags}</RectangleLabels></View>'
+    )
+    for _ in range(first - 1):
+        fake_studio.add_task(annotations=1)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is None
+    fake_studio.add_task(annotations=1)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is not None
+
+
+@pytest.mark.parametrize("end", [State.FAILED, State.CANCELLED])
+def test_labels_count_from_the_last_round_whatever_became_of_it(
+    end: State, bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
+    for _ in range(3):
+        fake_studio.add_task(annotations=1)
+    bench.worker.look_around()
+    round_ = bench.rounds.open_rounds()[0]
+    bench.rounds.move(round_.id, end)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is None
+    for _ in range(3):
+        fake_studio.add_task(annotations=1)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is not None
+
+
+def test_deleted_labels_do_not_put_off_the_next_round(
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
+    round_, _ = bench.rounds.request(1, "test")
+    bench.rounds.move(round_.id, State.FAILED, labelled=100)
+    bench.worker.look_around()
+    for _ in range(3):
+        fake_studio.add_task(annotations=1)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is not None
+
+
+def test_zero_turns_it_off(bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio) -> None:
+    bench.settings.retrain_every = 0
+    for _ in range(9):
+        fake_studio.add_task(annotations=1)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is None
+
+
+def test_a_simulation_asks_for_its_rounds_itself(
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
+    fake_studio.projects[1]["description"] = SIMULATED
+    for _ in range(9):
+        fake_studio.add_task(annotations=1)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is None
+
+
+def test_each_project_has_its_own_due_round(
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio, tmp_path: Path
+) -> None:
+    fake_studio.add_project(2)
+    second = Registry(bench.settings.models_dir).project(2)
+    second.promote(add_version(second, tmp_path / "second"))
+    for _ in range(bench.settings.retrain_every):
+        fake_studio.add_task(2, annotations=1)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is None
+    assert bench.rounds.open_round(2) is not None
