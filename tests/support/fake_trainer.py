@@ -26,7 +26,7 @@ class FakeTrainer:
 
             def do_GET(self) -> None:
                 trainer.asked.append((f"GET {self.path}", None))
-                self.reply(200, trainer.rounds.table)
+                self.reply(200, trainer.rounds)
 
             def reply(self, status: int, content: Any) -> None:
                 if self.headers["Authorization"] != trainer.expected:

@@ -1,14 +1,10 @@
-"""label-studio-ml's Flask app: our manager behind its views, credentials before them, clear errors after."""
+"""The Flask app: credentials before the routes, clear errors after them."""
 
 import gc
 import hmac
-import importlib.util
-import inspect
 import logging
 import threading
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
@@ -22,21 +18,12 @@ from mlbackend.champions import Champions
 from mlbackend.errors import BackendError
 from mlbackend.loading import ImageLoader
 from mlbackend.manager import ChampionManager
+from mlbackend.routes import routes
 from mlbackend.trainer_client import TrainerClient
-from mlbackend.wire import START_TRAINING, Body, check_predict, check_setup, check_webhook, json_body
 
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
-STOCK_VIEWS = ("_predict", "_setup", "_is_training")
-
-_CHECKS: dict[str, Callable[[Body], None]] = {
-    "/predict": check_predict,
-    "/setup": check_setup,
-    "/webhook": check_webhook,
-    "/train": lambda body: None,
-    "/versions": lambda body: None,
-}
 
 
 def serve() -> Flask:
@@ -77,10 +64,11 @@ def create_app(settings: Settings, load: LoadDetector, stop: threading.Event | N
         settings.score_threshold,
     )
     manager = ChampionManager(settings, champions, TrainerClient(settings))
-    app = _stock_app(manager)
+    app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    _replace_views(app, manager)
-    _replace_hooks(app, password)
+    app.register_blueprint(routes(manager))
+    _ask_for_credentials(app, password)
+    _say_what_is_wrong(app)
     champions.watch(stop or threading.Event())
     return app
 
@@ -90,50 +78,10 @@ def _image_workers(settings: Settings) -> int:
     return max(4, settings.threads)
 
 
-def _stock_app(manager: ChampionManager) -> Flask:
-    """The app of a fresh copy of label_studio_ml.api: app and manager are globals of that module."""
-    spec = importlib.util.find_spec("label_studio_ml.api")
-    if spec is None or spec.loader is None:
-        raise ImportError("label-studio-ml is not installed")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    # At DEBUG it logs every request with its headers and the access token in it.
-    logging.getLogger("label_studio_ml").setLevel(logging.INFO)
-    vars(module)["_manager"] = manager
-    app: Flask = module._server
-    return app
+def _ask_for_credentials(app: Flask, password: str) -> None:
+    """Every route but GET /health wants basic auth."""
 
-
-def _replace_views(app: Flask, manager: ChampionManager) -> None:
-    for name in STOCK_VIEWS:
-        app.view_functions[name] = _bare(app.view_functions[name])
-
-    def health() -> tuple[Response, int]:
-        up, report = manager.health()
-        return jsonify(report), 200 if up else 503
-
-    def train() -> tuple[Response, int]:
-        return jsonify(manager.webhook(START_TRAINING, json_body(request))), 201
-
-    def versions() -> Response:
-        project = (
-            request.args.get("project") if request.method == "GET" else json_body(request).get("project")
-        )
-        return jsonify(versions=manager.versions(project), model_dir=manager.model_dir, v2=True)
-
-    app.view_functions["health"] = health
-    app.view_functions["_train"] = train
-    app.view_functions["get_version"] = versions
-    app.add_url_rule("/versions", "versions_as_label_studio_asks", versions, methods=["GET"])
-
-
-def _bare(view: Callable[[], Any]) -> Callable[[], Any]:
-    """A stock view without its exception handler, which makes a 500 with a traceback of everything."""
-    inner: Callable[[], Any] = inspect.getclosurevars(view).nonlocals["f"]
-    return inner
-
-
-def _replace_hooks(app: Flask, password: str) -> None:
+    @app.before_request
     def authenticate() -> Response | None:
         if request.path == "/health" and request.method in ("GET", "HEAD"):
             return None
@@ -149,14 +97,9 @@ def _replace_hooks(app: Flask, password: str) -> None:
         response.headers["WWW-Authenticate"] = 'Basic realm="labelloop"'
         return response
 
-    def check() -> None:
-        if request.method != "POST" or request.path not in _CHECKS:
-            return
-        _CHECKS[request.path](json_body(request))
 
-    app.before_request_funcs[None] = [authenticate, check]
-    app.after_request_funcs[None] = []
-    app.error_handler_spec.clear()
+def _say_what_is_wrong(app: Flask) -> None:
+    """Errors as JSON, in words."""
     app.register_error_handler(BackendError, lambda error: _error(error.status, str(error)))
     app.register_error_handler(LabelConfigError, lambda error: _error(400, str(error)))
     app.register_error_handler(HTTPException, lambda error: _error(error.code or 500, _http_words(error)))

@@ -1,16 +1,10 @@
-"""label-studio-ml's manager, without what it does by itself.
-
-The stock one builds the model anew on every /setup, refuses /predict before one, names versions by the clock
-and trains in a process of the web worker. Its methods are overridden; its wire format stays.
-"""
+"""What the ML backend answers, from the champions in service."""
 
 import logging
 import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
-
-from label_studio_ml.model import LabelStudioMLManager, ModelWrapper
 
 from labelloop.labels import LabelConfig, parse_label_config
 from labelloop.registry import Registry
@@ -40,10 +34,8 @@ class _Known:
     unreadable: Unreadable = field(default_factory=Unreadable)
 
 
-class ChampionManager(LabelStudioMLManager):  # type: ignore[misc]
-    """Answers label-studio-ml's views from the champions in service."""
-
-    model_class = Champion
+class ChampionManager:
+    """Serves each project's champion; it never trains, and never names a version itself."""
 
     def __init__(self, settings: Settings, champions: Champions, trainer: TrainerClient) -> None:
         self.model_dir = str(settings.models_dir)
@@ -53,14 +45,8 @@ class ChampionManager(LabelStudioMLManager):  # type: ignore[misc]
         self._known: dict[int, _Known] = {}
         self._predicting = threading.BoundedSemaphore(PREDICTS_AT_ONCE)
 
-    def fetch(
-        self,
-        project: object = None,
-        label_config: str | None = None,
-        force_reload: bool = False,
-        **kwargs: Any,
-    ) -> ModelWrapper:
-        """For /setup: the champion. force_reload changes nothing: what is served is always the champion.
+    def setup(self, project: object, label_config: str, token: str | None) -> str:
+        """Learns a project's label config (may be empty) and access token. Returns: the version in service.
 
         Raises:
             LabelConfigError: no boxes can be drawn with this label config.
@@ -69,19 +55,18 @@ class ChampionManager(LabelStudioMLManager):  # type: ignore[misc]
         identity = project_id(project)
         config = _parse(label_config)
         champion = self._champions.get(identity, SETUP_PATIENCE_S)
-        self._learn(identity, champion, config, kwargs.get("access_token"))
-        return ModelWrapper(model=champion, model_version=champion.version)
+        self._learn(identity, champion, config, token)
+        return champion.version
 
     def predict(
-        self,
-        tasks: list[Task],
-        project: object = None,
-        label_config: str | None = None,
-        force_reload: bool = False,
-        try_fetch: bool = True,
-        **params: Any,
-    ) -> tuple[list[Prediction], ModelWrapper]:
-        """For /predict: one prediction per task, in the tasks' order. A /setup before it isn't needed."""
+        self, tasks: list[Task], project: object, label_config: str | None = None
+    ) -> tuple[list[Prediction], str]:
+        """One prediction per task, in the tasks' order, and their version. A /setup before it isn't needed.
+
+        Raises:
+            BadRequest: neither this request nor one before has brought a label config.
+            LabelConfigError, BackendError: as `setup`.
+        """
         identity = project_id(project)
         given = _parse(label_config)
         champion = self._champions.get(identity, PREDICT_PATIENCE_S)
@@ -101,7 +86,7 @@ class ChampionManager(LabelStudioMLManager):  # type: ignore[misc]
             time.monotonic() - began,
             f", {failed} unreadable" if failed else "",
         )
-        return predictions, ModelWrapper(model=champion, model_version=champion.version)
+        return predictions, champion.version
 
     def _learn(
         self, identity: int, champion: Champion, config: LabelConfig | None, token: str | None = None

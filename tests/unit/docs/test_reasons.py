@@ -15,7 +15,6 @@ from trainer.judging.gate import decide
 from trainer.judging.matches import ClassMatches
 from trainer.peers.projects import NO_PROJECT
 from trainer.rounds.table import Rounds
-from trainer.worker import worker
 
 PAGE = REPO / "docs" / "explanation" / "why-a-round-was-kept.md"
 TOLD = {line for block in blocks(PAGE) for line in block.text.splitlines()}
@@ -87,16 +86,16 @@ def test_a_damaged_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        ("snapshot", "label at least one and submit it"),
-        ("snapshot", "has a box; label some that do"),
-        ("learn", "training images can be read: "),
-        ("hooks", "training diverged at iteration "),
-        ("worker", "its process ended with "),
-        ("stages", '"cancelled"'),
+        ("dataset/snapshot", "label at least one and submit it"),
+        ("dataset/snapshot", "has a box; label some that do"),
+        ("training/learn", "training images can be read: "),
+        ("training/hooks", "training diverged at iteration "),
+        ("worker/worker", "its process ended with "),
+        ("worker/stages", '"cancelled"'),
     ],
 )
 def test_the_other_reasons_are_still_in_the_code(module: str, words: str) -> None:
     """They end a round with a sentence that is put together there; their words must stand in both."""
-    source = re.sub(r'"\s+f?"', "", Path(worker.__file__).with_name(f"{module}.py").read_text())
+    source = re.sub(r'"\s+f?"', "", (REPO / "images/trainer/trainer" / f"{module}.py").read_text())
     assert words in source
     assert any(words.strip('"') in line for line in TOLD)

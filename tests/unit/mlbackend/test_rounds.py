@@ -95,12 +95,12 @@ def test_missing_trainer_password_is_named(bare_home: Home) -> None:
 
 def test_is_training_tells_what_the_trainer_does(home: Home, trainer: FakeTrainer) -> None:
     home.setup()
-    trainer.rounds.table = [{"id": 8, "state": "training"}, {"id": 7, "state": "kept"}]
+    trainer.rounds = [{"id": 8, "state": "training"}, {"id": 7, "state": "kept"}]
     answer = home.client.get("/is_training?project=1.1699999999").json
     assert answer == {
         "is_training": True, "backend": "trainer", "round": 8, "state": "training", "model_version": "v0000",
     }  # fmt: skip
-    trainer.rounds.table = [{"id": 7, "state": "promoted"}]
+    trainer.rounds = [{"id": 7, "state": "promoted"}]
     assert home.client.get("/is_training?project=1").json["is_training"] is False
 
 
