@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 from xml.sax.saxutils import quoteattr
 
-from labelloop import coco, label_xml
+from labelloop import label_xml, schedule, vocabulary
 from labelloop.label_check import check
 from labelloop.labels import LabelConfig, LabelMap, parse_label_config
 from lifecycle import settings as settings_module
@@ -19,8 +18,6 @@ from lifecycle.engine import NoEngine
 from lifecycle.home import Home
 from lifecycle.runtime import running_stack
 
-FIRST_ROUND = 10
-"""As in trainer/rounds/schedule.py, which needs more than Python's own library."""
 KNOWS_NOTHING = "yolox_mobilenetv2"
 KNOW_COCO = ("yolox_nano", "yolox_tiny", "yolox_s", "fcos_r50")
 
@@ -102,9 +99,9 @@ def _model(home: Home, settings: Mapping[str, str], given: Mapping[str, str]) ->
         return Model(name, (), "it has no detection weights and proposes nothing before its first round")
     if name in KNOW_COCO:
         why = f"it knows COCO's classes; where its weights can't be had, {KNOWS_NOTHING} knows nothing"
-        return Model(name, coco.CLASSES, why)
+        return Model(name, vocabulary.CLASSES, why)
     why = f"taken to know COCO's classes, unless volumes/cache/weights/{name}.pth names others"
-    return Model(name, coco.CLASSES, why)
+    return Model(name, vocabulary.CLASSES, why)
 
 
 def _in_service(home: Home) -> Optional[Model]:
@@ -127,7 +124,7 @@ def _recognised(text: str, config: LabelConfig, model: Model, settings: Mapping[
     for index, label in enumerate(config.labels):
         taken = [name for at, name in enumerate(model.classes) if found.to_label[at] == index]
         note(f"{label.value:<{width}} {'takes ' + ', '.join(taken) if taken else 'starts from scratch'}")
-        meant = () if taken else coco.suggestion(label.value, model.classes)
+        meant = () if taken else vocabulary.suggestion(label.value, model.classes)
         if meant:
             note(f"{'':<{width}} {', '.join(meant)}? {_with_prediction(tags[label.value], meant)}")
     if set(model.classes) != set(config.names):
@@ -145,7 +142,7 @@ def _unknown_predictions(config: LabelConfig, model: Model) -> None:
     for label in config.labels if known else ():
         for name in label.predicted_values:
             if name.casefold() not in known:
-                near = " or ".join(coco.suggestion(name, model.classes))
+                near = " or ".join(vocabulary.suggestion(name, model.classes))
                 told = f"predicted_values of {label.value!r}: {name!r} is no class of it"
                 line("careful", f"{told}; {near}?" if near else told)
 
@@ -156,9 +153,9 @@ def _with_prediction(tag: label_xml.Tag, classes: Sequence[str]) -> str:
 
 
 def _from_scratch(model: Model, knows_any: bool, settings: Mapping[str, str]) -> None:
-    compared = math.ceil(100 * int(settings["HOLDOUT_MIN"]) / int(settings["HOLDOUT_PERCENT"]))
+    compared = schedule.comparable_from(int(settings["HOLDOUT_MIN"]), int(settings["HOLDOUT_PERCENT"]))
     every = int(settings["RETRAIN_EVERY"])
-    first = min(every, compared if knows_any else FIRST_ROUND)
+    first = schedule.next_round_at(0, compared, knows_any, every)
     measured = _FROM_COCO if model.classes else _FROM_NOTHING
     note("A label from scratch gets boxes after the first round that has some of it. On blood cells, which")
     note(f"the starting model doesn't know, {measured}.")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Optional
 
+from labelloop import ranges
 from lifecycle import env_file, network
 from lifecycle.console import Failure
 from lifecycle.home import Home
@@ -33,21 +34,6 @@ _CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu"
 # spared a process that grows without end, and a small one still trains.
 _MEMORY = {"TRAINER_MEMORY": (0.8, 2560), "MLBACKEND_MEMORY": (0.5, 1536)}
 _PORTS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT")
-# As in labelloop/settings.py, which would refuse them only in a service that starts and ends, over and over.
-_WHOLE_NUMBERS = {
-    **dict.fromkeys(_PORTS, (1, 65535)),
-    "THREADS": (1, 1024),
-    "RETRAIN_EVERY": (0, 1_000_000),
-    "ITERATIONS": (0, 1_000_000),
-    "HOLDOUT_PERCENT": (1, 90),
-    "HOLDOUT_MIN": (1, 1_000_000),
-    "BACKUP_EVERY_HOURS": (0, 1_000_000),
-    "BACKUP_KEEP": (1, 1_000_000),
-    "KEEP_ROUNDS": (1, 1_000_000),
-    "KEEP_VERSIONS": (1, 1_000_000),
-    "KEEP_PREDICTIONS": (1, 1_000_000),
-}
-_NUMBERS = {"SCORE_THRESHOLD": (0.0, 1.0), "GATE_CONFIDENCE": (0.0, 1.0), "IMPORT_EVERY": (0.1, 86400.0)}
 _PATTERNS = {
     **dict.fromkeys(
         _MEMORY, (r"0|[1-9]\d*[mg]", "megabytes or gigabytes such as 2560m or 6g; 0 for no limit")
@@ -59,7 +45,7 @@ _PATTERNS = {
     "COMPOSE_PROJECT_NAME": (r"[a-z0-9][a-z0-9_-]*", "lower-case letters, digits, - and _"),
     "PROJECT_TITLE": (r"\S.{1,48}\S", "3 to 50 characters, without blanks around them"),
     "PUBLIC_URL": (
-        r"(https?://[^/\s]+)?",
+        ranges.PUBLIC_URL,
         "http:// or https:// and a host, without a path, for example https://labels.example.com",
     ),
 }
@@ -297,12 +283,12 @@ def _problem(home: Home, name: str, value: str) -> Optional[str]:
         return "one of " + ", ".join(_CHOICES[name])
     if name in _PATTERNS and not re.fullmatch(_PATTERNS[name][0], value):
         return _PATTERNS[name][1]
-    if name in _WHOLE_NUMBERS:
-        lowest, highest = _WHOLE_NUMBERS[name]
+    if name in ranges.WHOLE_NUMBERS:
+        lowest, highest = ranges.WHOLE_NUMBERS[name]
         if not (re.fullmatch("[0-9]{1,9}", value) and lowest <= int(value) <= highest):
             return f"a whole number from {lowest} to {highest}"
-    if name in _NUMBERS:
-        least, most = _NUMBERS[name]
+    if name in ranges.NUMBERS:
+        least, most = ranges.NUMBERS[name]
         if not (
             re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}", value) and least <= float(value) <= most
         ):

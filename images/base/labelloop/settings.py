@@ -3,7 +3,7 @@
 import os
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import (
@@ -12,6 +12,14 @@ from pydantic_settings import (
     SecretsSettingsSource,
     SettingsConfigDict,
 )
+
+from labelloop import ranges, schedule
+
+
+def within(name: str, default: float) -> Any:
+    """A field with the range that the setting `name` has."""
+    least, most = {**ranges.WHOLE_NUMBERS, **ranges.NUMBERS}[name]
+    return Field(default, ge=least, le=most)
 
 
 class MissingSecret(RuntimeError):
@@ -45,16 +53,16 @@ class Settings(BaseSettings):
     detector: str = "auto"
     accelerator: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
-    score_threshold: float = Field(0.3, ge=0.0, le=1.0)
+    score_threshold: float = within("SCORE_THRESHOLD", 0.3)
 
-    retrain_every: int = Field(50, ge=0)
-    iterations: int = Field(0, ge=0, le=1_000_000)
-    holdout_percent: int = Field(20, ge=1, le=90)
-    holdout_min: int = Field(5, ge=1)
-    gate_confidence: float = Field(0.8, ge=0.0, le=1.0)
-    import_every: float = Field(20.0, gt=0.0, le=86400.0)
+    retrain_every: int = within("RETRAIN_EVERY", 50)
+    iterations: int = within("ITERATIONS", 0)
+    holdout_percent: int = within("HOLDOUT_PERCENT", 20)
+    holdout_min: int = within("HOLDOUT_MIN", 5)
+    gate_confidence: float = within("GATE_CONFIDENCE", 0.8)
+    import_every: float = within("IMPORT_EVERY", 20.0)
 
-    public_url: str = Field("", pattern=r"^(https?://[^/\s]+)?$")
+    public_url: str = Field("", pattern=f"^{ranges.PUBLIC_URL}$")
     log_level: str = "INFO"
 
     @property
@@ -95,6 +103,15 @@ class Settings(BaseSettings):
     def label_config_path(self) -> Path:
         """LABEL_CONFIG, taken from labelloop_home when relative."""
         return self.labelloop_home / self.label_config
+
+    @property
+    def comparable_from(self) -> int:
+        """From how many labelled images on versions can be compared."""
+        return schedule.comparable_from(self.holdout_min, self.holdout_percent)
+
+    def next_round_at(self, last: int, champion_knows_labels: bool) -> int:
+        """From how many labelled images on the next round starts by itself; see `schedule`."""
+        return schedule.next_round_at(last, self.comparable_from, champion_knows_labels, self.retrain_every)
 
     @classmethod
     def settings_customise_sources(

@@ -4,7 +4,7 @@ from functools import cache
 
 from pydantic import Field, SecretStr
 
-from labelloop.settings import Settings
+from labelloop.settings import Settings, within
 
 _ADDRESS = r"^.+:\d{1,5}$"
 
@@ -20,11 +20,11 @@ class TrainerSettings(Settings):
     trainer_bind: str = Field(default="127.0.0.1:9191", pattern=_ADDRESS)
     dashboard_bind: str = Field(default="127.0.0.1:9292", pattern=_ADDRESS)
     dashboard_secret: SecretStr | None = None
-    labelstudio_port: int = Field(default=8080, ge=1, le=65535)
+    labelstudio_port: int = within("LABELSTUDIO_PORT", 8080)
     adopt_projects: bool = True
-    keep_rounds: int = Field(default=20, ge=1)
-    keep_versions: int = Field(default=20, ge=1)
-    keep_predictions: int = Field(default=2, ge=1)
+    keep_rounds: int = within("KEEP_ROUNDS", 20)
+    keep_versions: int = within("KEEP_VERSIONS", 20)
+    keep_predictions: int = within("KEEP_PREDICTIONS", 2)
 
     @property
     def bind(self) -> tuple[str, int]:

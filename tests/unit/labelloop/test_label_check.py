@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labelloop import coco
+from labelloop import vocabulary
 from labelloop.label_check import Finding, check
 from labelloop.labels import LabelConfigError, parse_label_config
 
@@ -124,8 +124,8 @@ def test_the_checker_agrees_with_the_loop_where_it_has_no_rule_of_its_own(
 def test_coco_is_mmdets() -> None:
     from mmdet.datasets import CocoDataset
 
-    assert tuple(CocoDataset.CLASSES) == coco.CLASSES
-    assert all(set(names.split(",")) <= set(coco.CLASSES) for names in coco.WORDS.values())
+    assert tuple(CocoDataset.CLASSES) == vocabulary.CLASSES
+    assert all(set(names.split(",")) <= set(vocabulary.CLASSES) for names in vocabulary.WORDS.values())
 
 
 @pytest.mark.parametrize(
@@ -143,10 +143,10 @@ def test_coco_is_mmdets() -> None:
     ],
 )
 def test_near_misses_are_understood(label: str, classes: tuple[str, ...]) -> None:
-    assert coco.suggestion(label) == classes
+    assert vocabulary.suggestion(label) == classes
 
 
-@pytest.mark.parametrize("module", ["coco", "label_check", "label_xml", "labels"])
+@pytest.mark.parametrize("module", ["label_check", "label_xml", "labels", "ranges", "schedule", "vocabulary"])
 def test_the_checker_is_written_for_the_hosts_python(module: str) -> None:
     source = (REPO / "images" / "base" / "labelloop" / f"{module}.py").read_text()
     ast.parse(source, feature_version=(3, 9))

@@ -14,7 +14,6 @@ from trainer.health import health
 from trainer.peers.backend import Backend, BackendError
 from trainer.peers.projects import label_map, sort_projects
 from trainer.rounds import heartbeat
-from trainer.rounds.schedule import next_round_at
 from trainer.rounds.table import CLOSED, Round, Rounds
 from trainer.worker.importer import ImageIndex, Problem
 
@@ -212,7 +211,7 @@ def _labels_to_go(
     if not settings.retrain_every or labelled is None or (history and not history[0].closed):
         return None
     last = history[0].labelled or 0 if history else 0
-    return max(next_round_at(last, mapped is not None and mapped.knows_any, settings) - labelled, 1)
+    return max(settings.next_round_at(last, mapped is not None and mapped.knows_any) - labelled, 1)
 
 
 def _label_map(row: Row, champion: Card | None) -> LabelMap | None:

@@ -7,7 +7,6 @@ import numpy as np
 from labelloop.settings import Settings
 from trainer.judging.evaluate import Evaluation
 from trainer.judging.matches import mean_average_precision, resamples
-from trainer.rounds.schedule import comparable_from
 
 RESAMPLES = 1000
 SEED = 20
@@ -82,7 +81,7 @@ def probability_better(candidate: Evaluation, champion: Evaluation) -> float:
 
 def _cannot_compare(candidate: Evaluation, settings: Settings) -> str:
     if candidate.images < settings.holdout_min:
-        missing = max(comparable_from(settings) - candidate.labelled, 1)
+        missing = max(settings.comparable_from - candidate.labelled, 1)
         return f"a comparison needs {settings.holdout_min} hold-out images; label about {missing} more"
     return "no hold-out image has a box, so nothing can be compared; label more images that have one"
 

@@ -9,8 +9,8 @@ from labelloop.files import replacing, write_text
 from labelloop.registry import STARTING_VERSION, ProjectModels, Registry
 from labelloop.settings import Settings
 from trainer.dataset.snapshot import Snapshot
-from trainer.rounds.schedule import iterations_for
 from trainer.training import weights
+from trainer.training.length import iterations_for
 
 JOB = "job.json"
 CANDIDATE = "candidate"

@@ -132,7 +132,7 @@ def find(detector: str, settings: Settings) -> StartingWeights:
 
 
 def reference_iterations(detector: str, settings: Settings) -> int:
-    """What the detector's config asks for at schedule.REFERENCE_IMAGES images."""
+    """What the detector's config asks for at length.REFERENCE_IMAGES images."""
     loop = load_detector_config(detector, settings).get("loop", {})
     return int(loop.get("iterations", DEFAULT_ITERATIONS))
 

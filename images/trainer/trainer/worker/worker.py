@@ -16,7 +16,6 @@ from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
 from trainer.peers.projects import NO_PROJECT, detection_projects, label_map, may_be_adopted, retrains_itself
 from trainer.rounds import heartbeat
-from trainer.rounds.schedule import next_round_at
 from trainer.rounds.table import Round, Rounds, State
 from trainer.system.children import RETRY, STOPPED, Child, describe
 from trainer.system.turns import in_turn
@@ -201,7 +200,7 @@ class Worker:
             last = self._rounds.record(last.id, labelled=labelled)
         before = last.labelled or 0 if last is not None else 0
         knows = label_map(project, self._registry.project(project_id).card(champion)).knows_any
-        if labelled >= next_round_at(before, knows, self._settings):
+        if labelled >= self._settings.next_round_at(before, knows):
             round_, _ = self._rounds.request(project_id, f"RETRAIN_EVERY={every}")
             log.info(
                 "project %d: %d new labels; round %d requested", project_id, labelled - before, round_.id

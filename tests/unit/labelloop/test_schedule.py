@@ -1,7 +1,6 @@
 import pytest
 
 from labelloop.settings import Settings
-from trainer.rounds.schedule import iterations_for, next_round_at
 
 
 @pytest.mark.parametrize(
@@ -20,16 +19,5 @@ def test_rounds_start_when_the_labels_have_doubled_and_could_be_compared(
     found: list[int] = []
     for _ in rounds:
         knows = knows_from_the_start or bool(found)
-        found.append(next_round_at(found[-1] if found else 0, knows, settings))
+        found.append(settings.next_round_at(found[-1] if found else 0, knows))
     assert found == rounds
-
-
-@pytest.mark.parametrize(
-    ("images", "iterations"), [(1, 100), (10, 100), (40, 150), (160, 300), (10**6, 1500)]
-)
-def test_iterations_grow_with_the_root_of_the_images_between_bounds(images: int, iterations: int) -> None:
-    assert iterations_for(images, 150) == iterations
-
-
-def test_the_operators_number_wins() -> None:
-    assert iterations_for(40, 150, override=7) == 7

@@ -1,0 +1,52 @@
+"""What the settings may be: for the services, and for `make`, which checks them before anything starts.
+
+Python's standard library is all that this module needs.
+"""
+
+from __future__ import annotations
+
+MANY = 1_000_000
+
+WHOLE_NUMBERS = {
+    "PORT": (1, 65535),
+    "DASHBOARD_PORT": (1, 65535),
+    "MLBACKEND_PORT": (1, 65535),
+    "TRAINER_PORT": (1, 65535),
+    "LABELSTUDIO_PORT": (1, 65535),
+    "THREADS": (1, 1024),
+    "RETRAIN_EVERY": (0, MANY),
+    "ITERATIONS": (0, MANY),
+    "HOLDOUT_PERCENT": (1, 90),
+    "HOLDOUT_MIN": (1, MANY),
+    "BACKUP_EVERY_HOURS": (0, MANY),
+    "BACKUP_KEEP": (1, MANY),
+    "KEEP_ROUNDS": (1, MANY),
+    "KEEP_VERSIONS": (1, MANY),
+    "KEEP_PREDICTIONS": (1, MANY),
+}
+"""By name, the least and the most."""
+
+NUMBERS = {"SCORE_THRESHOLD": (0.0, 1.0), "GATE_CONFIDENCE": (0.0, 1.0), "IMPORT_EVERY": (0.1, 86400.0)}
+"""By name, the least and the most; IMPORT_EVERY in seconds."""
+
+PUBLIC_URL = r"(https?://[^/\s]+)?"
+"""A pattern of the whole value."""
+
+_YES = ("1", "true", "yes", "on")
+_NO = ("0", "false", "no", "off", "")
+YES_OR_NO = "1, true, yes or on; or 0, false, no or off"
+
+
+def yes(value: str) -> bool:
+    """What a setting that is either yes or no says.
+
+    >>> yes("1"), yes("Yes"), yes("no"), yes("")
+    (True, True, False, False)
+
+    Raises:
+        ValueError: it says neither.
+    """
+    word = value.strip().lower()
+    if word not in (*_YES, *_NO):
+        raise ValueError(f"{value!r} is neither: {YES_OR_NO}")
+    return word in _YES

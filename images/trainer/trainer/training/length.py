@@ -1,0 +1,20 @@
+"""How long a round trains."""
+
+import math
+
+REFERENCE_IMAGES = 40
+MIN_FACTOR, MAX_FACTOR = 2 / 3, 10.0
+
+
+def iterations_for(images: int, reference: int, override: int = 0) -> int:
+    """Iterations for so many labelled images.
+
+    reference: what the detector's config asks for at REFERENCE_IMAGES images. The number grows with the
+    square root of the images: more data is worth longer training, but not in proportion, and a round must not
+    take all night.
+    override: ITERATIONS of the settings; 0 leaves it to the data.
+    """
+    if override:
+        return override
+    factor = math.sqrt(max(images, 1) / REFERENCE_IMAGES)
+    return round(reference * min(max(factor, MIN_FACTOR), MAX_FACTOR))
