@@ -11,7 +11,7 @@ from xml.sax.saxutils import quoteattr
 
 from labelloop import label_xml, schedule, vocabulary
 from labelloop.label_check import check
-from labelloop.labels import LabelConfig, LabelMap, parse_label_config
+from labelloop.labels import LabelConfig, LabelMap, label_name, parse_label_config
 from lifecycle import settings as settings_module
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.engine import NoEngine
@@ -119,7 +119,7 @@ def _in_service(home: Home) -> Optional[Model]:
 def _recognised(text: str, config: LabelConfig, model: Model, settings: Mapping[str, str]) -> None:
     heading(f"What {model.name} recognises: {model.why}")
     found = LabelMap.build(model.classes, config)
-    tags = {t.get("alias") or t.get("value"): t for t in label_xml.read(text).iter() if t.name == "Label"}
+    tags = {label_name(tag): tag for tag in label_xml.read(text).below("Label")}
     width = max(12, *(len(label.value) for label in config.labels))
     for index, label in enumerate(config.labels):
         taken = [name for at, name in enumerate(model.classes) if found.to_label[at] == index]

@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from labelloop.label_xml import BadXml, Tag, read
-from labelloop.labels import LabelConfigError, parse_label_config
+from labelloop.label_xml import Tag
+from labelloop.labels import LabelConfigError, faults, label_name, predicted_values, read_tags
 
 # Drawing tools of Label Studio whose regions hold no box that the loop could learn from.
 OTHER_REGIONS = (
@@ -38,16 +38,13 @@ class Finding:
 def check(xml: str) -> list[Finding]:
     """Faults and warnings in the order of the lines; without a fault, Label Studio and the loop take it."""
     try:
-        root = read(xml)
-    except BadXml as error:
-        return [Finding(error.line, str(error))]
-    found = sorted({*_structure(root), *_labels(root), *_hotkeys(root)}, key=lambda finding: finding.line)
-    try:
-        parse_label_config(xml)
+        root = read_tags(xml)
     except LabelConfigError as error:
-        if not any(finding.fault for finding in found):
-            found.append(Finding(root.line, str(error)))
-    return found
+        return [Finding(error.line, str(error))]
+    found = {*_structure(root), *_labels(root), *_hotkeys(root)}
+    told = {finding.line for finding in found if finding.fault}
+    found |= {Finding(line, text) for line, text in faults(root) if line not in told}
+    return sorted(found, key=lambda finding: finding.line)
 
 
 def _structure(root: Tag) -> Iterator[Finding]:
@@ -55,16 +52,10 @@ def _structure(root: Tag) -> Iterator[Finding]:
         yield Finding(root.line, f"the outermost tag is <{root.name}>; Label Studio wants <View>")
     tags = list(root.iter())
     yield from _names(tags)
-    controls = [tag for tag in tags if tag.name == "RectangleLabels"]
+    controls = list(root.below("RectangleLabels"))
     if not controls:
-        yield Finding(
-            root.line,
-            'no <RectangleLabels>: write <RectangleLabels name="label" toName="image"> around the <Label>s',
-        )
         return
-    yield from _image(controls[0], tags)
-    if not any(tag.name == "Label" for tag in controls[0].iter()):
-        yield Finding(controls[0].line, '<RectangleLabels> has no <Label value="…"/>')
+    yield from _image(controls[0], root)
     for other in controls[1:]:
         yield Finding(
             other.line,
@@ -102,37 +93,27 @@ def _names(tags: list[Tag]) -> Iterator[Finding]:
                 yield Finding(tag.line, f"toName={name!r}: no tag has that name; there are {there}")
 
 
-def _image(control: Tag, tags: list[Tag]) -> Iterator[Finding]:
-    to_name = control.get("toName")
-    named = next((tag for tag in tags if to_name and tag.get("name") == to_name), None)
-    if named is None:
-        return
-    value = named.get("value")
-    if named.name != "Image":
+def _image(control: Tag, root: Tag) -> Iterator[Finding]:
+    image = next((tag for tag in root.below("Image") if tag.get("name") == control.get("toName")), None)
+    value = image.get("value") if image else "$image"
+    if image and not (value.startswith("$") and value[1:].isidentifier()):
         yield Finding(
-            control.line, f"<RectangleLabels toName={to_name!r}> is about a <{named.name}>, not an <Image>"
-        )
-    elif not value.startswith("$") or not value[1:].isidentifier():
-        yield Finding(
-            named.line,
+            image.line,
             f'<Image value={value!r}> names no key of a task: value="$image" shows volumes/images',
         )
 
 
 def _labels(root: Tag) -> Iterator[Finding]:
-    control = next((tag for tag in root.iter() if tag.name == "RectangleLabels"), None)
+    control = next(root.below("RectangleLabels"), None)
     seen: dict[str, Tag] = {}
     claimed: dict[str, Tag] = {}
-    for tag in control.iter() if control else ():
-        if tag.name != "Label":
-            continue
-        value = tag.get("alias") or tag.get("value")
+    for tag in control.below("Label") if control else ():
+        value = label_name(tag)
         if not value.strip():
-            yield Finding(tag.line, '<Label> has no value; write <Label value="…"/>')
             continue
         yield from _spelling(tag, value)
-        yield from _again(tag, value, seen)
-        for name in filter(None, (part.strip() for part in tag.get("predicted_values").split(","))):
+        yield from _alike(tag, value, seen)
+        for name in predicted_values(tag):
             before = claimed.setdefault(name.casefold(), tag)
             if before is not tag:
                 yield Finding(
@@ -152,14 +133,13 @@ def _spelling(tag: Tag, value: str) -> Iterator[Finding]:
         yield Finding(tag.line, f"label {value!r} holds an invisible character ({code})", fault=False)
 
 
-def _again(tag: Tag, value: str, seen: dict[str, Tag]) -> Iterator[Finding]:
+def _alike(tag: Tag, value: str, seen: dict[str, Tag]) -> Iterator[Finding]:
     """Names are compared as the loop does, without regard to case, and as a reader does, by their looks."""
-    key = unicodedata.normalize("NFKC", value.strip()).casefold()
-    before = seen.setdefault(key, tag)
-    if before is not tag:
-        earlier = before.get("alias") or before.get("value")
-        same = "stands" if earlier == value else f"is {earlier!r} to the loop, which stands"
-        yield Finding(tag.line, f"label {value!r} {same} in line {before.line} already; rename or remove one")
+    before = seen.setdefault(unicodedata.normalize("NFKC", value.strip()).casefold(), tag)
+    earlier = label_name(before)
+    if before is not tag and earlier.strip() != value.strip():
+        same = f"is {earlier!r} to the loop, which stands in line {before.line} already"
+        yield Finding(tag.line, f"label {value!r} {same}; rename or remove one")
 
 
 def _hotkeys(root: Tag) -> Iterator[Finding]:

@@ -28,10 +28,16 @@ class Tag:
         return self.attributes.get(attribute, "")
 
     def iter(self) -> Iterator[Tag]:
-        """The tag and all below it, in the order of the text."""
-        yield self
-        for child in self.children:
-            yield from child.iter()
+        """The tag and all below it, in the order of the text, however deep they are nested."""
+        waiting = [self]
+        while waiting:
+            tag = waiting.pop()
+            yield tag
+            waiting += reversed(tag.children)
+
+    def below(self, name: str) -> Iterator[Tag]:
+        """Those of one name."""
+        return (tag for tag in self.iter() if tag.name == name)
 
 
 def read(text: str) -> Tag:

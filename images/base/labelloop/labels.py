@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
+
+from labelloop import label_xml
+from labelloop.label_xml import Tag
 
 if TYPE_CHECKING:
     from labelloop.boxes import Boxes
@@ -19,7 +20,14 @@ MAX_CHARACTERS = 1 << 20
 
 
 class LabelConfigError(ValueError):
-    """A label config that no bounding box can be drawn with; the message says why and what to write."""
+    """A label config that no bounding box can be drawn with; the message says why and what to write.
+
+    line: where, from 1.
+    """
+
+    def __init__(self, message: str, line: int = 1) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 @dataclass(frozen=True)
@@ -50,51 +58,79 @@ class LabelConfig:
 def parse_label_config(xml: str) -> LabelConfig:
     """Reads Label Studio's label config.
 
+    >>> config = parse_label_config(
+    ...     '<View><Image name="image" value="$photo"/><RectangleLabels name="label" toName="image">'
+    ...     '<Label value="fox" predicted_values="dog, cat"/></RectangleLabels></View>'
+    ... )
+    >>> config.data_key, config.names, config.labels[0].predicted_values
+    ('photo', ['fox'], ('dog', 'cat'))
+
     Raises:
-        LabelConfigError: over MAX_CHARACTERS, not XML, a document type declaration, no RectangleLabels with
-        labels, or no Image that it names.
+        LabelConfigError: `read_tags` or `faults` found something.
+    """
+    root = read_tags(xml)
+    for line, text in faults(root):
+        raise LabelConfigError(f"the label config, line {line}: {text}", line)
+    control = next(root.below("RectangleLabels"))
+    image = next(tag for tag in root.below("Image") if tag.get("name") == control.get("toName"))
+    labels = tuple(Label(label_name(tag), tuple(predicted_values(tag))) for tag in control.below("Label"))
+    data_key = image.get("value").lstrip("$") or "image"
+    return LabelConfig(control.get("name"), control.get("toName"), data_key, labels)
+
+
+def read_tags(xml: str) -> Tag:
+    """The root of a label config.
+
+    Raises:
+        LabelConfigError: over MAX_CHARACTERS, not XML, or with a document type declaration.
     """
     if len(xml) > MAX_CHARACTERS:
         raise LabelConfigError(
             f"the label config has {len(xml):,} characters, at most {MAX_CHARACTERS:,} are read; "
             "use fewer labels"
         )
-    if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
-        raise LabelConfigError("the label config declares a document type or an entity; plain tags only")
     try:
-        root = ElementTree.fromstring(xml)
-    except (ElementTree.ParseError, UnicodeEncodeError) as error:
-        raise LabelConfigError(f"the label config is not well-formed XML: {error}") from error
-    control = next(root.iter("RectangleLabels"), None)
+        return label_xml.read(xml)
+    except label_xml.BadXml as error:
+        raise LabelConfigError(f"the label config, line {error.line}: {error}", error.line) from error
+
+
+def faults(root: Tag) -> Iterator[tuple[int, str]]:
+    """What keeps the loop from drawing bounding boxes with a config: line, and what to write."""
+    control = next(root.below("RectangleLabels"), None)
     if control is None:
-        raise LabelConfigError(
-            "the label config has no <RectangleLabels>; "
-            'add <RectangleLabels name="label" toName="image"> with its <Label>s'
+        yield (
+            root.line,
+            'no <RectangleLabels>: write <RectangleLabels name="label" toName="image"> around the <Label>s',
         )
-    labels = tuple(_label(tag) for tag in control.iter("Label"))
-    if not labels:
-        raise LabelConfigError(f'<RectangleLabels name={control.get("name")!r}> has no <Label value="…"/>')
-    counts = Counter(label.value.strip() for label in labels)
-    repeated = sorted(value for value, count in counts.items() if count > 1)
-    if repeated:
-        raise LabelConfigError(f"label {repeated[0]!r} stands twice in <RectangleLabels>")
-    to_name = control.get("toName", "")
-    image = next((tag for tag in root.iter("Image") if tag.get("name") == to_name), None)
-    if image is None:
-        raise LabelConfigError(
-            f'<RectangleLabels toName={to_name!r}> names no <Image name={to_name!r} value="$image"/>'
+        return
+    seen: dict[str, Tag] = {}
+    for tag in control.below("Label"):
+        name = label_name(tag).strip()
+        if not name:
+            yield tag.line, '<Label> has no value; write <Label value="…"/>'
+        elif (before := seen.setdefault(name, tag)) is not tag:
+            yield tag.line, f"label {name!r} stands in line {before.line} already; rename or remove one"
+    if not seen:
+        yield control.line, '<RectangleLabels> has no <Label value="…"/>'
+    to_name = control.get("toName")
+    named = [tag for tag in root.iter() if "name" in tag.attributes and tag.get("name") == to_name]
+    if not any(tag.name == "Image" for tag in named):
+        found = f"is about a <{named[0].name}>, not an <Image>" if named else "names no <Image>"
+        yield (
+            control.line,
+            f'<RectangleLabels toName={to_name!r}> {found}; write <Image name={to_name!r} value="$image"/>',
         )
-    return LabelConfig(
-        control.get("name", ""), to_name, image.get("value", "").lstrip("$") or "image", labels
-    )
 
 
-def _label(tag: ElementTree.Element) -> Label:
-    value = tag.get("alias") or tag.get("value") or ""
-    if not value.strip():
-        raise LabelConfigError("a <Label> has no value")
-    predicted = (name.strip() for name in tag.get("predicted_values", "").split(","))
-    return Label(value, tuple(name for name in predicted if name))
+def label_name(tag: Tag) -> str:
+    """What regions of a <Label> are called: its alias, if it has one."""
+    return tag.get("alias") or tag.get("value")
+
+
+def predicted_values(tag: Tag) -> list[str]:
+    """The model classes that a <Label> takes."""
+    return [name for name in (part.strip() for part in tag.get("predicted_values").split(",")) if name]
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from xml.etree import ElementTree
 
-from labelloop.labels import LabelConfigError, parse_label_config
+from labelloop.labels import LabelConfigError, label_name, parse_label_config, read_tags
 from labelloop.settings import Settings
 from labelloop.studio import Row, Studio, StudioError
 from provisioner.state import StateFile
@@ -133,9 +132,8 @@ def _lacking(result: object, controls: dict[str, set[str]]) -> Iterator[str]:
 
 def _controls(xml: str) -> dict[str, set[str]]:
     """Per control of the config, by name: the values of its labels or choices."""
-    root = ElementTree.fromstring(xml)
     return {
-        tag.get("name", ""): {inner.get("alias") or inner.get("value") or "" for inner in tag.iter()}
-        for tag in root.iter()
-        if tag.get("toName")
+        control.get("name"): {label_name(inner) for inner in control.iter()}
+        for control in read_tags(xml).iter()
+        if control.get("toName")
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from labelloop import vocabulary
-from labelloop.label_check import Finding, check
+from labelloop.label_check import check
 from labelloop.labels import LabelConfigError, parse_label_config
 
 REPO = Path(__file__).parents[3]
@@ -109,16 +109,6 @@ def test_what_the_loop_refuses_is_a_fault(xml: str) -> None:
         parse_label_config(xml)
     except LabelConfigError:
         assert any(finding.fault for finding in check(xml))
-
-
-def test_the_checker_agrees_with_the_loop_where_it_has_no_rule_of_its_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def refuse(xml: str) -> None:
-        raise LabelConfigError("not today")
-
-    monkeypatch.setattr("labelloop.label_check.parse_label_config", refuse)
-    assert check(config('<Label value="a"/>')) == [Finding(1, "not today")]
 
 
 def test_coco_is_mmdets() -> None:

@@ -31,7 +31,7 @@ def test_the_first_rectangle_control_wins() -> None:
         ("<View/>", "no <RectangleLabels>"),
         (config(""), "no <Label"),
         (config("<Label/>"), "has no value"),
-        (config('<Label value="a"/><Label value="a"/>'), "'a' stands twice"),
+        (config('<Label value="a"/><Label value="a"/>'), "label 'a' stands in line 2 already"),
         (config('<Label value="a"/>').replace('toName="image"', 'toName="img"'), "names no <Image"),
         ('<!DOCTYPE x [<!ENTITY a "b">]>' + config('<Label value="&a;"/>'), "entity"),
     ],

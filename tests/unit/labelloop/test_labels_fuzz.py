@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelloop.label_check import check
 from labelloop.labels import MAX_CHARACTERS, LabelConfigError, LabelMap, parse_label_config
 
 CONFIG = """<View><Image name="image" value="$photo"/>
@@ -24,6 +25,7 @@ def parsed_or_refused(xml: str) -> None:
         parse_label_config(xml)
     except LabelConfigError as error:
         assert 0 < len(str(error)) < 500
+        assert any(finding.fault for finding in check(xml)), "`make labels` lets it pass"
 
 
 @given(xml=st.text(max_size=80), cut=st.integers(0, len(CONFIG)), dropped=st.integers(0, 20))
