@@ -12,6 +12,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labelloop.errors import Explained
+
 if TYPE_CHECKING:
     import torch
     from mmcv import Config
@@ -24,7 +26,7 @@ PROBE_SIDE = 320
 MAX_GAP = 1e-2
 
 
-class GraphError(RuntimeError):
+class GraphError(Explained):
     """A network that has no graph, or a graph that cannot be used; the message says why."""
 
 

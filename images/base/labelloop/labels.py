@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labelloop import label_xml
+from labelloop.errors import Explained
 from labelloop.label_xml import Tag
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ SHARED_LABEL_NMS_IOU = 0.65
 MAX_CHARACTERS = 1 << 20
 
 
-class LabelConfigError(ValueError):
+class LabelConfigError(Explained):
     """A label config that no bounding box can be drawn with; the message says why and what to write.
 
     line: where, from 1.

@@ -5,10 +5,12 @@ import os
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
+from labelloop.errors import Explained
+
 TIMEOUT_S = 4.0
 
 
-class Unanswered(RuntimeError):
+class Unanswered(Explained):
     """The server does not answer, or not with a report; the message names it and its address."""
 
 

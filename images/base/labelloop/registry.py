@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from labelloop import graph
+from labelloop.errors import Explained
 from labelloop.files import fsync_dir, write_text
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _ID = re.compile(r"0|[1-9][0-9]{0,17}")
 _TEMPORARY, _LEAVING = ".writing-", ".removing-"
 
 
-class RegistryError(RuntimeError):
+class RegistryError(Explained):
     """A version or a pointer that cannot be used; the message names the file and the way out."""
 
 

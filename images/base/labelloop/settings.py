@@ -14,6 +14,7 @@ from pydantic_settings import (
 )
 
 from labelloop import ranges, schedule
+from labelloop.errors import Explained
 
 
 def within(name: str, default: float) -> Any:
@@ -22,7 +23,7 @@ def within(name: str, default: float) -> Any:
     return Field(default, ge=least, le=most)
 
 
-class MissingSecret(RuntimeError):
+class MissingSecret(Explained):
     """A service was started without a secret that it needs."""
 
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import requests
 
+from labelloop.errors import Explained
 from labelloop.sessions import service_session
 from labelloop.settings import Settings
 
@@ -20,7 +21,7 @@ LISTED = ("id", "title", "description", "label_config", "created_at", "model_ver
 and predictions."""
 
 
-class StudioError(RuntimeError):
+class StudioError(Explained):
     """Label Studio refused a request or could not be reached; the message names the URL, the status and its
     words.
 

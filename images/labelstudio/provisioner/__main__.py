@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from labelloop.errors import Explained
 from labelloop.labels import LabelConfigError
 from labelloop.settings import MissingSecret, Settings, get_settings
 from labelloop.studio import StudioError
@@ -33,11 +34,11 @@ GIVEN_UP, REFUSED, TOKEN_REFUSED = 1, 3, 4
 UNAUTHORIZED = 401
 
 
-class GivenUp(RuntimeError):
+class GivenUp(Explained):
     """The time was over; the message is the last reason."""
 
 
-class TokenRefused(RuntimeError):
+class TokenRefused(Explained):
     """The account has another token than API_TOKEN: Label Studio sets ours at its start alone."""
 
 

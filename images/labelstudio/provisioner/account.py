@@ -6,6 +6,7 @@ What a person changes in Label Studio stays until then.
 import logging
 from typing import Any
 
+from labelloop.errors import Explained
 from labelloop.settings import Settings
 from provisioner import applied
 
@@ -14,7 +15,7 @@ log = logging.getLogger(__name__)
 ORGANISATION = "labelloop"
 
 
-class AccountError(RuntimeError):
+class AccountError(Explained):
     """The account can't be made as the environment asks; the message says why and what to change."""
 
 

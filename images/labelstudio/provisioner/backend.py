@@ -5,6 +5,7 @@ import logging
 import requests
 
 from labelloop import connection
+from labelloop.errors import Explained
 from labelloop.settings import Settings
 from labelloop.studio import Row, Studio
 from provisioner.creation import Creator
@@ -15,7 +16,7 @@ log = logging.getLogger(__name__)
 CONNECTED = "CO"
 
 
-class BackendNotReady(RuntimeError):
+class BackendNotReady(Explained):
     """The ML backend can't be connected yet; the message says what it, or Label Studio, answers."""
 
 

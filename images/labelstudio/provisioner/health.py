@@ -14,10 +14,11 @@ import urllib.request
 from contextlib import closing
 from pathlib import Path
 
+from labelloop.errors import Explained
 from provisioner.template import template_path
 
 
-class Unhealthy(Exception):
+class Unhealthy(Explained):
     """The message says what is missing."""
 
 

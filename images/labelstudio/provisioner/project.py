@@ -2,6 +2,7 @@
 
 import logging
 
+from labelloop.errors import Explained
 from labelloop.settings import Settings
 from labelloop.studio import Row, Studio, StudioError
 from provisioner.creation import Creator
@@ -36,7 +37,7 @@ FIELDS = {
 }
 
 
-class ProjectError(RuntimeError):
+class ProjectError(Explained):
     """The project can't be made from the settings; the message says which and how to correct it."""
 
 

@@ -1,7 +1,9 @@
 """What the backend answers instead of a traceback."""
 
+from labelloop.errors import Explained
 
-class BackendError(Exception):
+
+class BackendError(Explained):
     """A request that cannot be served.
 
     status: the HTTP status of the answer. The message goes to the client as {"error": …} and into the status

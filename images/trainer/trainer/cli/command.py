@@ -10,48 +10,13 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from labelloop.labels import LabelConfigError
-from labelloop.registry import RegistryError
-from labelloop.settings import MissingSecret
-from labelloop.studio import StudioError
-from trainer.dashboard.errors import ReportError
-from trainer.dataset.export import ExportError
-from trainer.dataset.snapshot import SnapshotError
-from trainer.dataset.split import SplitError
+from labelloop.errors import Explained
 from trainer.env import get_settings
 from trainer.loop import Loop
-from trainer.peers.backend import BackendError
-from trainer.peers.projects import NoProject
-from trainer.rounds.table import RoundError
-from trainer.simulate.errors import DatasetError, OptionError, SimulationError
-from trainer.system.locks import Busy
-from trainer.terminal.watch import WorkerGone
-from trainer.worker.importer import ImportFailed
-from trainer.worker.prelabel import PredictionsLost
 
 FAILED = 1
-EXPECTED = (
-    StudioError,
-    BackendError,
-    RegistryError,
-    RoundError,
-    NoProject,
-    MissingSecret,
-    LabelConfigError,
-    PredictionsLost,
-    ImportFailed,
-    SnapshotError,
-    SplitError,
-    ExportError,
-    ReportError,
-    WorkerGone,
-    Busy,
-    OptionError,
-    DatasetError,
-    SimulationError,
-    OSError,
-    sqlite3.OperationalError,  # the disk is full, say
-)
+# The disk is full, say.
+_OUTSIDE = (OSError, sqlite3.OperationalError)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -74,7 +39,7 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
-        except EXPECTED as error:
+        except (Explained, *_OUTSIDE) as error:
             raise fail(str(error)) from None
         except ValidationError as error:
             problems = "; ".join(

@@ -3,11 +3,12 @@
 import logging
 import threading
 
+from labelloop.errors import Explained
 from labelloop.registry import RegistryError
 from trainer.dashboard.loop import WatchedLoop
-from trainer.rounds.table import RoundError, State
+from trainer.rounds.table import State
 from trainer.system.locks import Busy
-from trainer.terminal.watch import WorkerGone, require_worker
+from trainer.terminal.watch import require_worker
 from trainer.words import plural
 from trainer.worker.chores import EXPECTED
 from trainer.worker.prelabel import Prelabeller
@@ -15,7 +16,7 @@ from trainer.worker.prelabel import Prelabeller
 log = logging.getLogger(__name__)
 
 
-class Refused(RuntimeError):
+class Refused(Explained):
     """The button could not do it; the message says why."""
 
 
@@ -116,6 +117,3 @@ class PreLabelling:
             log.warning("pre-labels: %s", error, exc_info=None if known else error)
         finally:
             self._loop.forget_status()
-
-
-REFUSALS = (Refused, RoundError, WorkerGone, *EXPECTED)

@@ -2,10 +2,12 @@
 
 import requests
 
+from labelloop.errors import Explained
+
 TIMEOUT_S = (3.0, 20.0)
 
 
-class LoginError(RuntimeError):
+class LoginError(Explained):
     """Label Studio could not be asked; the message says why."""
 
 

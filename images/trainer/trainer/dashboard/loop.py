@@ -4,13 +4,14 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from labelloop.errors import Explained
 from trainer.health.status import ProjectStatus, Status, gather
 from trainer.loop import Loop
 
 STATUS_S = 4.0
 
 
-class UnknownProject(RuntimeError):
+class UnknownProject(Explained):
     """There is no such project; the message lists those there are."""
 
 

@@ -15,6 +15,7 @@ from trainer.dashboard.training import Losses, log_tail, loss_chart, read_losses
 from trainer.rounds import heartbeat
 from trainer.rounds.table import Round, RoundError
 from trainer.terminal.watch import STAGES
+from trainer.worker.chores import EXPECTED
 from trainer.worker.prelabel import read_progress
 
 router = APIRouter()
@@ -159,7 +160,7 @@ def do(
     project_id = _require_project(page)
     try:
         said, well = _do(_button(name), project_id, page, form), True
-    except actions.REFUSALS as error:
+    except EXPECTED as error:
         said, well = str(error), False
     page.loop.forget_status()
     request.session["said"] = {"text": said, "well": well}

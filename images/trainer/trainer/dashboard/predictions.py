@@ -15,10 +15,11 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from labelloop.boxes import Boxes
+from labelloop.errors import Explained
 from labelloop.files import write_text
 from labelloop.images import ImageError
 from labelloop.labels import LabelMap
-from labelloop.registry import Registry, RegistryError
+from labelloop.registry import Registry
 from labelloop.settings import Settings
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot
@@ -158,7 +159,7 @@ def main(arguments: list[str]) -> int:
     version_folder = Registry(settings.models_dir).project(round_.project).folder(arguments[1])
     try:
         make(rounds.folder(round_.id), version_folder, settings)
-    except (RegistryError, OSError, ValueError) as error:
+    except (Explained, OSError, ValueError) as error:
         print(error)
         return 1
     return 0

@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 
 from PIL import Image
 
+from labelloop.errors import Explained
 from labelloop.files import fsync_dir
 from labelloop.images import ImageError, read_image
 from labelloop.settings import Settings
@@ -32,7 +33,7 @@ _ORIENTATION_TAG = 0x0112
 _FOLDER_OF = {Side.TRAIN: "train", Side.HOLDOUT: "val"}
 
 
-class ExportError(RuntimeError):
+class ExportError(Explained):
     """The dataset cannot be written; the message says why."""
 
 

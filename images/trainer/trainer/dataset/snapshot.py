@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import ijson
 
+from labelloop.errors import Explained
 from labelloop.files import write_bytes, write_lines
 from labelloop.images import SUFFIXES, ImageError, image_size, read_image
 from labelloop.labels import LabelConfig, parse_label_config
@@ -28,7 +29,7 @@ SNAPSHOT = "snapshot.json"
 Progress = Callable[[float, str], None]
 
 
-class SnapshotError(RuntimeError):
+class SnapshotError(Explained):
     """There is nothing to train on; the message says what is missing, or damaged."""
 
 

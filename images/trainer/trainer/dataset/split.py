@@ -14,6 +14,7 @@ from pathlib import Path
 
 import ijson
 
+from labelloop.errors import Explained
 from labelloop.files import write_lines
 from labelloop.registry import sha256_file
 from trainer.system.scratch import Scratch
@@ -32,7 +33,7 @@ class Side(StrEnum):
     HOLDOUT = "holdout"
 
 
-class SplitError(RuntimeError):
+class SplitError(Explained):
     """Neither copy of split.json can be read.
 
     It is not made anew: images that were trained on could end up in the hold-out.

@@ -8,6 +8,7 @@ from typing import Any, Self
 import requests
 
 from labelloop.connection import USER
+from labelloop.errors import Explained
 from labelloop.sessions import service_session
 from trainer.env import TrainerSettings
 
@@ -18,7 +19,7 @@ HEALTH_TIMEOUT_S = (3.0, 10.0)
 PREDICT_TIMEOUT_S = (3.0, 300.0)
 
 
-class BackendError(RuntimeError):
+class BackendError(Explained):
     """The ML backend is not reached, refuses, or serves another version; the message names URL and reason."""
 
 

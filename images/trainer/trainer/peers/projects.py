@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from labelloop.errors import Explained
 from labelloop.labels import LabelConfigError, LabelMap, parse_label_config
 from labelloop.registry import Card
 from labelloop.studio import Studio
@@ -14,7 +15,7 @@ NO_PROJECT = "cancelled: its project was deleted in Label Studio, or draws no bo
 DEMO = "Made by `make demo`; `make demo REMOVE=1` removes it."
 
 
-class NoProject(RuntimeError):
+class NoProject(Explained):
     """It cannot be told which project is meant; the message lists those there are."""
 
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from labelloop.errors import Explained
 from trainer.system.database import reading, set_aside, writing
 
 
@@ -36,7 +37,7 @@ NEXT: dict[State, frozenset[State]] = {
 }
 
 
-class RoundError(RuntimeError):
+class RoundError(Explained):
     """A round that does not exist, or a step that its state does not allow."""
 
 

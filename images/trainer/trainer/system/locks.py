@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from labelloop.errors import Explained
+
 SNAPSHOT_WAIT_S = 600.0
 
 
-class Busy(RuntimeError):
+class Busy(Explained):
     """Another process holds the lock."""
 
 

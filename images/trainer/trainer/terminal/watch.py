@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from labelloop.errors import Explained
 from labelloop.studio import UNLABELLED, Studio
 from trainer.health import health
 from trainer.loop import Loop
@@ -25,7 +26,7 @@ STAGES = {
 }
 
 
-class WorkerGone(RuntimeError):
+class WorkerGone(Explained):
     """Nobody works on what is being followed; the message says why and where to look."""
 
 

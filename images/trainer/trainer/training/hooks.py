@@ -10,6 +10,7 @@ import torch
 from mmcv.parallel import is_module_wrapper
 from mmcv.runner.hooks import HOOKS, Hook
 
+from labelloop.errors import Explained
 from labelloop.files import replacing
 from trainer.training.cores import Cores
 
@@ -18,7 +19,7 @@ class Stopped(Exception):
     """Training was told to stop."""
 
 
-class Diverged(RuntimeError):
+class Diverged(Explained):
     """The loss is no number any more."""
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
+from labelloop.errors import Explained
 from labelloop.files import replacing, write_text
 from labelloop.registry import STARTING_VERSION, ProjectModels, Registry
 from labelloop.settings import Settings
@@ -22,7 +23,7 @@ CHECKPOINT_EVERY_S = 20.0
 SEED = 20
 
 
-class JobError(RuntimeError):
+class JobError(Explained):
     """job.json cannot be read."""
 
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from labelloop.errors import Explained
 from trainer.system.children import STOPPED, describe, die_with_parent
 from trainer.training.job import CANCEL, CANDIDATE, LOG, METRICS, Job
 from trainer.training.job import write_job as write_job
@@ -29,7 +30,7 @@ STOP_GRACE_S = 90.0
 SPIN_COUNT = 10_000
 
 
-class TrainingFailed(RuntimeError):
+class TrainingFailed(Explained):
     """Training ended without a candidate; one line says why, the rest is in the round's log.txt."""
 
 

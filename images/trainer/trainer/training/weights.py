@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from labelloop.detector import load_detector_config
+from labelloop.errors import Explained
 from labelloop.files import replacing, write_text
 from labelloop.registry import Card, Registry, sha256_file
 from labelloop.settings import Settings
@@ -39,7 +40,7 @@ MOBILENET_SHA256 = "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee
 SEED = 0
 
 
-class WeightsError(RuntimeError):
+class WeightsError(Explained):
     """Starting weights that cannot be had or used; the message says where they were looked for."""
 
 

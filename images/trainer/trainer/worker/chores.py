@@ -7,27 +7,13 @@ from dataclasses import dataclass, field
 
 import requests
 
-from labelloop.registry import RegistryError
-from labelloop.studio import StudioError
-from trainer.peers.backend import BackendError
-from trainer.system.locks import Busy
-from trainer.worker.importer import ImportFailed
-from trainer.worker.prelabel import PredictionsLost
+from labelloop.errors import Explained
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 2.0
 LONGEST_PAUSE_S = 60.0
-EXPECTED = (
-    StudioError,
-    BackendError,
-    RegistryError,
-    PredictionsLost,
-    ImportFailed,
-    Busy,
-    OSError,
-    requests.RequestException,
-)
+EXPECTED = (Explained, OSError, requests.RequestException)
 
 
 @dataclass

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from labelloop.errors import Explained
 from labelloop.images import SUFFIXES, ImageError, read_image
 from labelloop.studio import Studio
 from trainer.system.database import reading, set_aside, writing
@@ -69,7 +70,7 @@ ON CONFLICT (path) DO UPDATE SET
 """
 
 
-class ImportFailed(RuntimeError):
+class ImportFailed(Explained):
     """Label Studio could not make tasks of the files; the message says why."""
 
 

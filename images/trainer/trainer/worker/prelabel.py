@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from labelloop.batches import batches
+from labelloop.errors import Explained
 from labelloop.files import write_text
 from labelloop.labels import parse_label_config
 from labelloop.registry import Registry
@@ -65,7 +66,7 @@ def read_progress(rounds_dir: Path, project_id: int) -> Progress | None:
         return None
 
 
-class PredictionsLost(RuntimeError):
+class PredictionsLost(Explained):
     """Label Studio took predictions and then did not have them."""
 
 

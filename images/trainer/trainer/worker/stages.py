@@ -20,6 +20,7 @@ from typing import NoReturn, Protocol
 
 from pydantic import BaseModel
 
+from labelloop.errors import Explained
 from labelloop.files import write_text
 from labelloop.registry import Card, ProjectModels, Registry, sha256_file
 from labelloop.settings import Settings
@@ -163,7 +164,7 @@ class Stages:
 
     def _fail(self, round_id: int, error: Exception) -> Round:
         log.exception("round %d failed", round_id)
-        known = isinstance(error, RuntimeError | ValueError)
+        known = isinstance(error, Explained)
         return self._rounds.move(
             round_id, State.FAILED, error=str(error) if known else f"{type(error).__name__}: {error}"
         )

@@ -1,0 +1,9 @@
+"""What tells an error that a person should read from a bug."""
+
+
+class Explained(Exception):
+    """Something that a person can put right or wait out: the message says what is wrong, and the way out.
+
+    A command shows it in one line, a chore tries again, a round ends with it. Whatever else is raised is a
+    bug, whose traceback goes into the log.
+    """
