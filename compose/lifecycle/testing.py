@@ -22,7 +22,7 @@ _RUFF = ("compose", "configs", "images", "tests")
 
 
 def lint(home: Home, given: Mapping[str, str]) -> None:
-    """ruff and mypy --strict on our own packages."""
+    """ruff, mypy --strict, and who may import whom (pyproject.toml), on our own packages."""
     venv = environment_with_tools(home)
     heading("Lint")
     run(
@@ -32,6 +32,13 @@ def lint(home: Home, given: Mapping[str, str]) -> None:
         cwd=home.root,
     )
     run([str(venv / "bin/mypy"), *_CODE], what="mypy", cwd=home.root)
+    run(
+        [str(venv / "bin/lint-imports")],
+        what="the import contracts",
+        do="docs/explanation/architecture.md says what each room is for, and what it may import.",
+        cwd=home.root,
+        env={"PYTHONPATH": _sources(home)},
+    )
 
 
 def test(home: Home, given: Mapping[str, str]) -> None:
@@ -81,12 +88,16 @@ def _run_module(home: Home, module: str, arguments: list[str], what: str) -> Non
     venvs.ensure_labelstudio(home)
     venv = environment_with_tools(home)
     heading(what.removeprefix("the ").capitalize())
-    sources = [home.root / folder for folder in ("tests", "compose", *venvs.PACKAGES)]
-    environment = {**_programs(home, venv), "PYTHONPATH": os.pathsep.join(map(str, sources))}
+    environment = {**_programs(home, venv), "PYTHONPATH": _sources(home)}
     command = [str(venv / "bin/python"), "-m", module, *arguments]
     done = subprocess.run(command, cwd=home.root, env=environment)
     if done.returncode != 0:
         raise Failure(f"{what} ended with {done.returncode}", do="The reason is above.")
+
+
+def _sources(home: Home) -> str:
+    """Where Python finds our packages and the tests' own."""
+    return os.pathsep.join(str(home.root / folder) for folder in ("tests", "compose", *venvs.PACKAGES))
 
 
 def load(home: Home, given: Mapping[str, str]) -> None:

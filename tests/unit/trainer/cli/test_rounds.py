@@ -24,6 +24,7 @@ from trainer.env import TrainerSettings
 from trainer.rounds import heartbeat
 from trainer.rounds.table import Rounds, State
 from trainer.terminal import watch
+from trainer.training.process import TrainingFailed
 from trainer.worker.prelabel import Progress, progress_path
 from trainer.worker.stages import Stages
 
@@ -126,7 +127,7 @@ def test_a_failed_round_fails_with_reason_and_log(
     run: Run, worker: RoundRunner, learning: FakeLearning
 ) -> None:
     def fail() -> None:
-        raise RuntimeError("no space left on device")
+        raise TrainingFailed("no space left on device")
 
     learning.during_training = fail
     with worker:

@@ -1,0 +1,54 @@
+"""The import contracts of pyproject.toml: what `make lint` keeps to."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.documents import REPO
+
+PACKAGES = ("compose", "images/base", "images/labelstudio", "images/mlbackend", "images/trainer")
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the packages' sources and of the contracts."""
+    for name in PACKAGES:
+        shutil.copytree(
+            REPO / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
+    shutil.copy(REPO / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def contracts(root: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        cwd=root,
+        env={"PYTHONPATH": ":".join(str(root / name) for name in PACKAGES)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "forbidden"),
+    [
+        ("images/trainer/trainer/system/locks.py", "trainer.dashboard.app"),
+        ("images/trainer/trainer/dataset/split.py", "trainer.training.job"),
+        ("images/base/labelloop/boxes.py", "trainer.words"),
+        ("images/mlbackend/mlbackend/wire.py", "trainer.rounds.table"),
+        ("compose/lifecycle/home.py", "mlbackend.wire"),
+    ],
+)
+def test_a_forbidden_import_is_told(copy: Path, module: str, forbidden: str) -> None:
+    with (copy / module).open("a") as file:
+        file.write(f"\n\ndef _hidden() -> None:\n    import {forbidden}\n")
+    found = contracts(copy)
+    assert found.returncode == 1
+    importer = (
+        module.removesuffix(".py").split("/", 2)[2 if module.startswith("images") else 1].replace("/", ".")
+    )
+    assert importer in found.stdout and forbidden in found.stdout
