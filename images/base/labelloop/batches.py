@@ -7,5 +7,9 @@ T = TypeVar("T")
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """The items in their order, `size` at a time; the last ones may be fewer."""
+    """The items in their order, `size` at a time; the last ones may be fewer.
+
+    >>> list(batches("abcde", 2))
+    ['ab', 'cd', 'e']
+    """
     return (items[start : start + size] for start in range(0, len(items), size))

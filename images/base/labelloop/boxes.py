@@ -23,6 +23,10 @@ class Boxes:
     xyxy: (N, 4) float32, pixels, x1 y1 x2 y2. scores: (N,) float32, 0..1. labels: (N,) int64, indices into a
     list of classes or labels that travels beside.
 
+    >>> boxes = Boxes.of([[0, 0, 10, 10], [20, 20, 40, 60]], [0.9, 0.4], [0, 1])
+    >>> len(boxes), boxes.select(boxes.scores > 0.5).xyxy.tolist()
+    (2, [[0.0, 0.0, 10.0, 10.0]])
+
     Raises:
         ValueError: the three arrays do not agree in length, or xyxy is not (N, 4).
     """
@@ -62,7 +66,11 @@ class Boxes:
 
     def clip(self, width: int, height: int) -> "Boxes":
         """Clipped to an image of width x height pixels; what isn't finite, or then thinner than a pixel,
-        goes."""
+        goes.
+
+        >>> Boxes.of([[-5, 0, 10, 10], [200, 0, 210, 10]], [1, 1], [0, 0]).clip(100, 50).xyxy.tolist()
+        [[0.0, 0.0, 10.0, 10.0]]
+        """
         finite: Mask = np.asarray(np.isfinite(self.xyxy).all(axis=1) & np.isfinite(self.scores))
         kept = self.select(finite)
         xyxy = np.clip(kept.xyxy, 0, np.array([width, height, width, height], dtype=np.float32))
@@ -72,7 +80,12 @@ class Boxes:
 
 
 def iou_matrix(a: Floats, b: Floats) -> Floats:
-    """Intersection over union of every box of a (N, 4) with every box of b (M, 4): (N, M)."""
+    """Intersection over union of every box of a (N, 4) with every box of b (M, 4): (N, M).
+
+    >>> square, half, far = [0, 0, 10, 10], [0, 0, 10, 5], [50, 50, 60, 60]
+    >>> iou_matrix(np.float32([square]), np.float32([square, half, far])).tolist()
+    [[1.0, 0.5, 0.0]]
+    """
     top_left = np.maximum(a[:, None, :2], b[None, :, :2])
     bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
     inter = np.clip(bottom_right - top_left, 0, None).prod(axis=2)
@@ -83,7 +96,13 @@ def iou_matrix(a: Floats, b: Floats) -> Floats:
 
 
 def nms(boxes: Boxes, iou_threshold: float) -> Boxes:
-    """Greedy non-maximum suppression within each label; the result is sorted by falling score."""
+    """Greedy non-maximum suppression within each label; the result is sorted by falling score.
+
+    >>> twins = Boxes.of([[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9]], [0.5, 0.9, 0.2], [0, 0, 1])
+    >>> kept = nms(twins, 0.6)
+    >>> kept.scores.round(1).tolist(), kept.labels.tolist()
+    ([0.9, 0.2], [0, 1])
+    """
     ordered = boxes.select(np.argsort(-boxes.scores, kind="stable"))
     keep = np.ones(len(ordered), dtype=bool)
     overlaps = iou_matrix(ordered.xyxy, ordered.xyxy) > iou_threshold

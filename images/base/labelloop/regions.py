@@ -16,7 +16,16 @@ from labelloop.labels import LabelConfig
 
 
 def to_results(boxes: Boxes, config: LabelConfig, width: int, height: int) -> list[dict[str, Any]]:
-    """Label Studio's rectangle results for boxes whose labels index config.labels, clipped to the image."""
+    """Label Studio's rectangle results for boxes whose labels index config.labels, clipped to the image.
+
+    >>> from labelloop.labels import Label, LabelConfig
+    >>> config = LabelConfig("label", "image", "image", (Label("fox"),))
+    >>> [region] = to_results(Boxes.of([[10, 20, 60, 40]], [0.5], [0]), config, width=100, height=200)
+    >>> region["from_name"], region["value"]["rectanglelabels"]
+    ('label', ['fox'])
+    >>> [region["value"][name] for name in ("x", "y", "width", "height")]
+    [10.0, 10.0, 50.0, 10.0]
+    """
     clipped = boxes.clip(width, height)
     percent = clipped.xyxy.astype(np.float64) * (100.0 / np.array([width, height, width, height]))
     return [
@@ -55,6 +64,16 @@ def from_results(
     (polygons, choices) are none of ours and pass in silence; rectangles on another image, without a label
     that config knows, with numbers that are missing or not finite, or without an area inside the image, are
     named in the second result, and so is what is no region at all.
+
+    >>> from labelloop.labels import Label, LabelConfig
+    >>> config = LabelConfig("label", "image", "image", (Label("fox"),))
+    >>> region = {"id": "a", "type": "rectanglelabels", "from_name": "label", "to_name": "image"}
+    >>> value = {"x": 10, "y": 10, "width": 50, "height": 10, "rectanglelabels": ["fox"]}
+    >>> boxes, problems = from_results([region | {"value": value}], config, size=(100, 200))
+    >>> boxes.xyxy.tolist(), problems
+    ([[10.0, 20.0, 60.0, 40.0]], [])
+    >>> from_results([region | {"value": value | {"rectanglelabels": ["owl"]}}], config, size=(100, 200))[1]
+    ["region a: label 'owl' is not in the label config"]
     """
     if isinstance(results, str | Mapping) or not isinstance(results, Iterable):
         return Boxes.empty(), [f"the result is no list of regions but {str(results)[:40]!r}"]
