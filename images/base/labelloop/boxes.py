@@ -98,10 +98,10 @@ def iou_matrix(a: Floats, b: Floats) -> Floats:
 def nms(boxes: Boxes, iou_threshold: float) -> Boxes:
     """Greedy non-maximum suppression within each label; the result is sorted by falling score.
 
-    >>> twins = Boxes.of([[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9]], [0.5, 0.9, 0.2], [0, 0, 1])
+    >>> twins = Boxes.of([[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 9]], [0.5, 0.75, 0.25], [0, 0, 1])
     >>> kept = nms(twins, 0.6)
-    >>> kept.scores.round(1).tolist(), kept.labels.tolist()
-    ([0.9, 0.2], [0, 1])
+    >>> kept.scores.tolist(), kept.labels.tolist()
+    ([0.75, 0.25], [0, 1])
     """
     ordered = boxes.select(np.argsort(-boxes.scores, kind="stable"))
     keep = np.ones(len(ordered), dtype=bool)
