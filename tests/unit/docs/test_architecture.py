@@ -1,5 +1,6 @@
 """The import contracts of pyproject.toml: what `make lint` keeps to."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -52,3 +53,19 @@ def test_a_forbidden_import_is_told(copy: Path, module: str, forbidden: str) -> 
         module.removesuffix(".py").split("/", 2)[2 if module.startswith("images") else 1].replace("/", ".")
     )
     assert importer in found.stdout and forbidden in found.stdout
+
+
+PAGE = REPO / "docs" / "explanation" / "architecture.md"
+
+
+def test_every_path_that_the_page_names_exists() -> None:
+    named = re.findall(
+        r"(?<![\w/.])(?:images|compose|configs|volumes|docs|tests)/[\w./-]+\w", PAGE.read_text()
+    )
+    assert len(named) > 40
+    assert [path for path in named if not (REPO / path).exists()] == []
+
+
+def test_every_room_of_the_trainer_is_explained() -> None:
+    rooms = [path.parent.name for path in (REPO / "images/trainer/trainer").glob("*/__init__.py")]
+    assert [room for room in rooms if f"`images/trainer/trainer/{room}`" not in PAGE.read_text()] == []
