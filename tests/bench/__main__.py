@@ -14,7 +14,7 @@ from bench.options import Options
 from bench.report import Report
 from support.stack import default_runtime
 
-from trainer.simulate.errors import DatasetError
+from labelloop.errors import Explained
 
 # Name → module with `run(options: Options) -> Iterator[Figure]`, imported when its turn comes.
 SECTIONS = {
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     try:
         options = Options.parse(arguments)
         wanted, left_out = choose(options)
-    except (ValueError, DatasetError) as error:
+    except (ValueError, Explained) as error:
         print(error, file=sys.stderr)
         return 2
     if left_out:

@@ -8,6 +8,7 @@ from integration.support.labelstudio import EMAIL, PASSWORD, LabelStudio
 from labelloop.labels import parse_label_config
 from trainer.dashboard.effort import measure
 from trainer.dashboard.login import ask_label_studio
+from trainer.judging.effort import Work
 
 
 def test_the_login_is_label_studios(provisioned: LabelStudio) -> None:
@@ -52,8 +53,8 @@ def test_an_annotation_is_held_against_the_prediction_it_started_from(provisione
     studio.import_predictions(project["id"], rows)
     body = {"result": [region(10), region(43), region(75)], "lead_time": 12.5}
     studio.request("POST", f"/api/tasks/{task}/annotations", json=body)
-    (work,) = measure(
+    (effort,) = measure(
         list(studio.annotated_tasks(project["id"], predictions=True)), parse_label_config(config)
     )
-    assert (work.version, work.accepted, work.changed, work.drawn, work.deleted) == ("v0001", 1, 1, 1, 0)
-    assert work.lead_times == (12.5,)
+    assert (effort.version, effort.work) == ("v0001", Work(accepted=1, adjusted=1, drawn=1))
+    assert effort.lead_times == (12.5,)

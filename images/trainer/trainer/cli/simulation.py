@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from trainer.cli.command import command, connect
-from trainer.simulate.options import Costs, Options, numbers, predicted_values, words
+from trainer.simulate.options import Options, Person, numbers, predicted_values, words
 from trainer.terminal.display import Display
 from trainer.terminal.watch import require_worker
 
@@ -23,12 +23,12 @@ def simulate(
     predicted: Annotated[
         list[str] | None, typer.Option(help="LABEL=CLASS,CLASS of the starting model; repeatable.")
     ] = None,
-    draw: Annotated[float, typer.Option(help="Seconds to draw a box.")] = Costs.draw,
-    adjust: Annotated[float, typer.Option(help="Seconds to adjust or relabel a box.")] = Costs.adjust,
-    delete: Annotated[float, typer.Option(help="Seconds to delete a box.")] = Costs.delete,
-    accept: Annotated[float, typer.Option(help="Seconds to look at a good box.")] = Costs.accept,
-    accepted_iou: Annotated[float, typer.Option(help="A box is good from here on.")] = Costs.accepted_iou,
-    adjusted_iou: Annotated[float, typer.Option(help="And worth adjusting.")] = Costs.adjusted_iou,
+    draw: Annotated[float, typer.Option(help="Seconds to draw a box.")] = Person.draw,
+    adjust: Annotated[float, typer.Option(help="Seconds to adjust or relabel a box.")] = Person.adjust,
+    delete: Annotated[float, typer.Option(help="Seconds to delete a box.")] = Person.delete,
+    accept: Annotated[float, typer.Option(help="Seconds to look at a good box.")] = Person.accept,
+    accepted_iou: Annotated[float, typer.Option(help="A box is good from here on.")] = Person.accepted_iou,
+    adjusted_iou: Annotated[float, typer.Option(help="And worth adjusting.")] = Person.adjusted_iou,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the projects in Label Studio.")] = False,
 ) -> None:
     """Measure what the loop saves a person, on a COCO dataset whose truth is known."""
@@ -43,7 +43,7 @@ def simulate(
         budget=budget,
         one_round_at=one_round,
         predicted=predicted_values(predicted or []),
-        costs=Costs(draw, adjust, delete, accept, accepted_iou, adjusted_iou),
+        costs=Person(draw, adjust, delete, accept, accepted_iou, adjusted_iou),
         keep=keep,
     )
     loop = connect()

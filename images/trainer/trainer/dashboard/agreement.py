@@ -7,7 +7,8 @@ from enum import StrEnum
 import numpy as np
 
 from labelloop.boxes import Boxes, iou_matrix
-from trainer.judging.matches import ACCEPT_S, ACCEPTED, ADJUST_S, DELETE_S, DRAW_S, IOU_THRESHOLDS
+from trainer.judging.effort import USUAL
+from trainer.judging.matches import ACCEPTED, IOU_THRESHOLDS
 
 OVERLAPS, GOOD = float(IOU_THRESHOLDS[0]), float(IOU_THRESHOLDS[ACCEPTED])
 
@@ -21,11 +22,11 @@ class Kind(StrEnum):
 
 
 SECONDS = {
-    Kind.RIGHT: ACCEPT_S,
-    Kind.LOOSE: ADJUST_S,
-    Kind.WRONG_LABEL: ADJUST_S,
-    Kind.MISSED: DRAW_S,
-    Kind.SPURIOUS: DELETE_S,
+    Kind.RIGHT: USUAL.accept,
+    Kind.LOOSE: USUAL.adjust,
+    Kind.WRONG_LABEL: USUAL.adjust,
+    Kind.MISSED: USUAL.draw,
+    Kind.SPURIOUS: USUAL.delete,
 }
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from labelloop.registry import STARTING_VERSION, ProjectModels
 from labelloop.studio import LABELLED
 from trainer.demo.project import TITLE, DemoProject, find, open_project, to_be_deleted
+from trainer.judging.effort import Work
 from trainer.rounds.table import State
-from trainer.simulate.annotator import Work, correct
+from trainer.simulate.annotator import correct
 from trainer.simulate.errors import SimulationError
-from trainer.simulate.options import Costs
+from trainer.simulate.options import Person
 from trainer.simulate.run import ROUND_OVER, World, remove
 from trainer.terminal.watch import WorkerGone, follow_predictions, follow_round, require_worker
 from trainer.words import duration, plural
@@ -19,7 +20,7 @@ IMAGES = 60
 FIRST_SHARE, LEFT_SHARE = 0.5, 0.2
 START_WAIT_S = 300.0
 POLL_S = 0.5
-COSTS = Costs()
+PERSON = Person()
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ def _label(world: World, project: DemoProject, until: int, title: str, you: str)
         task = project.labelling.next()
         if task is None:
             break
-        corrected = correct(task.proposed, task.image.boxes, COSTS)
-        project.labelling.submit(task, corrected.seconds(COSTS))
+        corrected = correct(task.proposed, task.image.boxes, PERSON)
+        project.labelling.submit(task, corrected.seconds())
         work += corrected
         world.display.update("labelling", (done + 1) / count, None, f"{done + 1} of {count} pictures")
     world.display.finish()
@@ -130,10 +131,10 @@ def _label(world: World, project: DemoProject, until: int, title: str, you: str)
 
 def in_words(work: Work) -> str:
     """What was done with the boxes, and what that saved."""
-    hand, took = work.truths * COSTS.draw, work.seconds(COSTS)
+    hand, took = work.seconds_by_hand(), work.seconds()
     counts = (
         f"{plural(work.truths, 'box', 'boxes')}: {work.accepted} accepted as proposed, "
-        f"{work.adjusted + work.relabelled} adjusted, {work.drawn} drawn, {work.deleted} wrong ones deleted"
+        f"{work.changed} adjusted, {work.drawn} drawn, {work.deleted} wrong ones deleted"
     )
     saved = f", {1 - took / hand:.0%} saved" if hand > took else ""
     return f"{counts}; about {duration(took)} of a person's time instead of {duration(hand)}{saved}."

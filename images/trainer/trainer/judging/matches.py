@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
+from trainer.judging.effort import USUAL
+
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 
-# Seconds of a person's time.
-DRAW_S, ADJUST_S, DELETE_S, ACCEPT_S = 7.0, 3.5, 1.0, 0.5
 # IOU_THRESHOLDS[4] is 0.7, from which on a box is left as it is.
 ACCEPTED = 4
 LOWEST_THRESHOLD = 0.05
@@ -74,15 +74,15 @@ class ClassMatches(BaseModel):
         """The score from which on the boxes take a person the least time to correct; None without a detection
         that is right.
 
-        A box that is right at an IoU of 0.7 costs ACCEPT_S, one that is right at 0.5 only ADJUST_S, a wrong
-        one DELETE_S, a missed one DRAW_S.
+        A box that is right at an IoU of 0.7 is accepted, one that is right at 0.5 only is adjusted, a wrong
+        one is deleted, a missed one drawn.
         """
         right = self.right()
         overlapping, accepted = right[0], right[ACCEPTED]
         if not overlapping.any():
             return None
-        shown = np.where(accepted, ACCEPT_S, np.where(overlapping, ADJUST_S, DELETE_S))
-        saved = np.where(overlapping, DRAW_S, 0.0)
+        shown = np.where(accepted, USUAL.accept, np.where(overlapping, USUAL.adjust, USUAL.delete))
+        saved = np.where(overlapping, USUAL.draw, 0.0)
         return max(float(self.score[int(np.argmin(np.cumsum(shown - saved)))]), LOWEST_THRESHOLD)
 
 

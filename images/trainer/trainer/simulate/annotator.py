@@ -1,6 +1,5 @@
 """The simulated person: what it takes to make an image's proposed boxes the true ones."""
 
-from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -9,48 +8,14 @@ from scipy.optimize import linear_sum_assignment
 from labelloop.boxes import Boxes, iou_matrix
 from labelloop.labels import LabelConfig
 from labelloop.regions import to_results
-from trainer.simulate.options import Costs
+from trainer.judging.effort import Work
+from trainer.simulate.options import Person
 
 # Decides between pairings that take equally long.
 _PER_IOU_S = 1e-3
 
 
-@dataclass(frozen=True)
-class Work:
-    """Boxes by what is done with them. A relabelled one lies well and has the wrong label."""
-
-    accepted: int = 0
-    adjusted: int = 0
-    relabelled: int = 0
-    deleted: int = 0
-    drawn: int = 0
-
-    def __add__(self, other: "Work") -> "Work":
-        return Work(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
-
-    @property
-    def proposed(self) -> int:
-        return self.accepted + self.adjusted + self.relabelled + self.deleted
-
-    @property
-    def truths(self) -> int:
-        return self.accepted + self.adjusted + self.relabelled + self.drawn
-
-    @property
-    def share_accepted(self) -> float | None:
-        """Of the proposed boxes; None without one."""
-        return self.accepted / self.proposed if self.proposed else None
-
-    def seconds(self, costs: Costs) -> float:
-        return (
-            self.accepted * costs.accept
-            + (self.adjusted + self.relabelled) * costs.adjust
-            + self.deleted * costs.delete
-            + self.drawn * costs.draw
-        )
-
-
-def correct(proposed: Boxes, truth: Boxes, costs: Costs) -> Work:
+def correct(proposed: Boxes, truth: Boxes, person: Person) -> Work:
     """What a person does with the proposed boxes of an image (labels index the same list as the truth's).
 
     Proposed and true boxes are paired one to one so that the work takes the least time, equal times by the
@@ -61,12 +26,12 @@ def correct(proposed: Boxes, truth: Boxes, costs: Costs) -> Work:
     """
     overlap = iou_matrix(proposed.xyxy, truth.xyxy)
     right = proposed.labels[:, None] == truth.labels[None, :]
-    well = overlap >= costs.accepted_iou
+    well = overlap >= person.accepted_iou
     accepted, relabelled = right & well, ~right & well
-    adjusted = right & ~well & (overlap >= costs.adjusted_iou)
-    anew = costs.delete + costs.draw
-    saved = np.where(accepted, anew - costs.accept, 0.0)
-    saved = np.where(adjusted | relabelled, anew - costs.adjust, saved).clip(min=0.0)
+    adjusted = right & ~well & (overlap >= person.adjusted_iou)
+    anew = person.delete + person.draw
+    saved = np.where(accepted, anew - person.accept, 0.0)
+    saved = np.where(adjusted | relabelled, anew - person.adjust, saved).clip(min=0.0)
     worth = saved > 0
     rows, columns = linear_sum_assignment(saved + worth * _PER_IOU_S * overlap, maximize=True)
     paired = worth[rows, columns]

@@ -1,6 +1,7 @@
 """The COCO dataset that is labelled: images, true boxes, and the label config for its categories."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,9 @@ class Dataset:
         unknown = set(predicted) - set(classes.values())
         if unknown:
             raise DatasetError(f"{folder / TRAIN}: no category {min(unknown)!r}, which PREDICTED names")
+        repeated = [name for name, count in Counter(map(str.strip, classes.values())).items() if count > 1]
+        if repeated:
+            raise DatasetError(f"{folder / TRAIN}: the category {repeated[0]!r} stands twice; rename one")
         xml = label_config(list(classes.values()), predicted)
         try:
             parse_label_config(xml)

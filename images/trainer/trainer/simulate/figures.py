@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from labelloop.registry import STARTING_VERSION
-from trainer.simulate.annotator import Work
+from trainer.judging.effort import Work
 
 Row = dict[str, Any]
 Curve = Sequence[tuple[float, float]]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trainer.judging.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
+from trainer.judging.effort import Costs
 from trainer.simulate.errors import OptionError
 
 ORDERS = ("uncertainty", "random")
@@ -11,13 +11,9 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
-class Costs:
-    """Seconds of a person's time by action, and the IoU from which on a box is left, or only adjusted."""
+class Person(Costs):
+    """A simulated one: what its actions cost, and from which IoU on it leaves or only adjusts a box."""
 
-    draw: float = DRAW_S
-    adjust: float = ADJUST_S
-    delete: float = DELETE_S
-    accept: float = ACCEPT_S
     accepted_iou: float = 0.7
     adjusted_iou: float = 0.3
 
@@ -44,7 +40,7 @@ class Options:
     one_round_at: int = 40
     reach: tuple[float, ...] = (0.9, 0.95, 1.0)
     predicted: dict[str, str] = field(default_factory=dict)
-    costs: Costs = Costs()
+    costs: Person = Person()
     keep: bool = False
 
     def __post_init__(self) -> None:

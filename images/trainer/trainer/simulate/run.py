@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from labelloop.registry import STARTING_VERSION, ProjectModels
+from trainer.judging.effort import Work
 from trainer.loop import Loop
 from trainer.rounds import heartbeat
 from trainer.rounds.table import Round, RoundError, State
-from trainer.simulate.annotator import Work, correct
+from trainer.simulate.annotator import correct
 from trainer.simulate.dataset import Dataset, TrueImage
 from trainer.simulate.errors import SimulationError
 from trainer.simulate.figures import OneRound, RunFigures, Step, single_round

@@ -11,9 +11,9 @@ from support.fake_studio import FakeStudio
 from support.shapes import LABEL_CONFIG
 
 from labelloop.labels import parse_label_config
-from trainer.dashboard.effort import Ledger, Work, measure
+from trainer.dashboard.effort import Effort, Ledger, measure
 from trainer.dashboard.loop import WatchedLoop
-from trainer.judging.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
+from trainer.judging.effort import Work
 
 CONFIG = parse_label_config(LABEL_CONFIG)
 EARLY, LATE = "2026-11-22T18:00:00Z", "2026-11-22T19:00:00.500000Z"
@@ -58,22 +58,23 @@ def task(annotated: list[Any], predicted: list[Any] | None, **fields: Any) -> di
 def test_each_box_is_counted_once(
     annotated: list[Any], predicted: list[Any], expected: tuple[int, int, int, int]
 ) -> None:
-    (work,) = measure([task(annotated, predicted)], CONFIG)
+    (effort,) = measure([task(annotated, predicted)], CONFIG)
+    work = effort.work
     assert (work.accepted, work.changed, work.deleted, work.drawn) == expected
-    assert (work.version, work.images, work.lead_times) == ("v0001", 1, (12.5,))
+    assert (effort.version, effort.images, effort.lead_times) == ("v0001", 1, (12.5,))
 
 
 def test_without_a_prediction_every_box_was_drawn() -> None:
-    assert measure([task([region(10, 10)], None)], CONFIG) == [Work(None, 1, drawn=1, lead_times=(12.5,))]
+    assert measure([task([region(10, 10)], None)], CONFIG) == [Effort(None, 1, Work(drawn=1), (12.5,))]
 
 
 def test_the_prediction_it_started_from_counts_not_a_later_one() -> None:
     made = task([region(10, 10)], [region(10, 10)])
     later = {"id": 8, "created_at": "2026-11-22T20:00:00Z", "model_version": "v0002", "result": []}
     made["predictions"].append(later)
-    assert [work.version for work in measure([made], CONFIG)] == ["v0001"]
+    assert [effort.version for effort in measure([made], CONFIG)] == ["v0001"]
     made["annotations"][0]["parent_prediction"] = 8
-    assert [work.version for work in measure([made], CONFIG)] == ["v0002"]
+    assert [effort.version for effort in measure([made], CONFIG)] == ["v0002"]
 
 
 def test_skipped_tasks_are_no_work() -> None:
@@ -81,12 +82,12 @@ def test_skipped_tasks_are_no_work() -> None:
 
 
 def test_the_estimate_adds_up() -> None:
-    work = Work("v0001", 3, accepted=10, changed=4, deleted=2, drawn=1)
-    assert work.seconds_by_hand == 15 * DRAW_S
-    assert work.seconds_with_model == 10 * ACCEPT_S + 4 * ADJUST_S + 2 * DELETE_S + DRAW_S
-    assert work.seconds_saved == work.seconds_by_hand - work.seconds_with_model
+    work = Work(accepted=10, adjusted=3, relabelled=1, deleted=2, drawn=1)
+    assert work.seconds_by_hand() == 15 * 7.0
+    assert work.seconds() == 10 * 0.5 + 4 * 3.5 + 2 * 1.0 + 7.0
+    assert work.seconds_saved() == work.seconds_by_hand() - work.seconds()
     assert work.share_accepted == 10 / 16
-    assert Work("v0001", deleted=5).seconds_saved < 0
+    assert Work(deleted=5).seconds_saved() < 0
 
 
 def test_before_the_first_label(client: TestClient) -> None:
@@ -127,8 +128,8 @@ def test_tasks_are_looked_at_and_let_go_one_by_one(
             del made
 
     monkeypatch.setattr(loop.studio, "annotated_tasks", annotated)
-    (work,) = Ledger(loop).of(1)
-    assert (work.images, work.accepted) == (20, 20)
+    (effort,) = Ledger(loop).of(1)
+    assert (effort.images, effort.work.accepted) == (20, 20)
 
 
 def test_without_label_studio(client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio) -> None:

@@ -16,12 +16,12 @@ from labelloop.studio import Studio
 from trainer.demo import run
 from trainer.demo.parts import LABELS, OVERLAP, SIZE, picture
 from trainer.env import TrainerSettings
+from trainer.judging.effort import Work
 from trainer.peers.backend import Backend
 from trainer.peers.projects import retrains_itself
 from trainer.rounds import heartbeat
 from trainer.rounds.table import State
 from trainer.simulate import run as simulated
-from trainer.simulate.annotator import Work
 from trainer.simulate.dataset import label_config
 from trainer.simulate.errors import SimulationError
 from trainer.simulate.run import World

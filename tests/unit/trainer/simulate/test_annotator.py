@@ -6,11 +6,12 @@ from support.shapes import LABEL_CONFIG
 from labelloop.boxes import Boxes
 from labelloop.labels import parse_label_config
 from labelloop.regions import from_results
-from trainer.simulate.annotator import Work, annotation, correct
+from trainer.judging.effort import Work
+from trainer.simulate.annotator import annotation, correct
 from trainer.simulate.errors import OptionError
-from trainer.simulate.options import Costs
+from trainer.simulate.options import Person
 
-COSTS = Costs()
+COSTS = Person()
 BALL, CRATE = 0, 1
 SQUARE = (100.0, 100.0, 200.0, 200.0)
 CONFIG = parse_label_config(LABEL_CONFIG)
@@ -65,11 +66,11 @@ def test_pairs_are_one_to_one_and_the_quickest_in_sum() -> None:
     truth = boxes(((0, 0, 100, 100), BALL), ((40, 0, 140, 100), BALL))
     proposed = boxes(((10, 0, 110, 100), BALL), ((-60, 0, 40, 100), BALL))
     assert correct(boxes(((10, 0, 110, 100), BALL)), truth, COSTS) == Work(accepted=1, drawn=1)
-    assert correct(proposed, truth, Costs(adjusted_iou=0.2)) == Work(adjusted=2)
+    assert correct(proposed, truth, Person(adjusted_iou=0.2)) == Work(adjusted=2)
 
 
 def test_what_takes_longer_to_adjust_than_to_draw_anew_is_drawn_anew() -> None:
-    slow = Costs(draw=2.0, adjust=5.0, delete=1.0)
+    slow = Person(draw=2.0, adjust=5.0, delete=1.0)
     assert correct(boxes((overlapping(0.5), BALL)), boxes((SQUARE, BALL)), slow) == Work(deleted=1, drawn=1)
 
 
@@ -102,6 +103,6 @@ def test_the_truth_is_submitted_in_percent() -> None:
 
 def test_impossible_costs_are_refused() -> None:
     with pytest.raises(OptionError, match="less than 0"):
-        Costs(draw=-1)
+        Person(draw=-1)
     with pytest.raises(OptionError, match="ADJUSTED_IOU"):
-        Costs(adjusted_iou=0.8)
+        Person(adjusted_iou=0.8)

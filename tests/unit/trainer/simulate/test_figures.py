@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from trainer.simulate.annotator import Work
+from trainer.judging.effort import Work
 from trainer.simulate.errors import OptionError
 from trainer.simulate.figures import (
     MeanReach,

@@ -20,20 +20,21 @@ from labelloop.regions import from_results
 from labelloop.studio import Studio
 from trainer import cli, env
 from trainer.env import TrainerSettings
+from trainer.judging.effort import Work
 from trainer.peers.backend import Backend
 from trainer.peers.projects import retrains_itself
 from trainer.rounds import heartbeat
 from trainer.simulate import command
 from trainer.simulate import run as module
-from trainer.simulate.annotator import Work
 from trainer.simulate.dataset import Dataset
 from trainer.simulate.errors import SimulationError
 from trainer.simulate.models import Score
-from trainer.simulate.options import Costs, Options
+from trainer.simulate.options import Options, Person
 from trainer.simulate.run import Run, World
 from trainer.simulate.signals import ended_like_ctrl_c
 from trainer.terminal import watch
 from trainer.terminal.display import Display
+from trainer.training.process import TrainingFailed
 
 IMAGES = 6
 CONFIG = parse_label_config(shapes.LABEL_CONFIG)
@@ -163,7 +164,7 @@ def test_a_failed_round_ends_the_run_and_says_why(
     make_run: MakeRun, labelling_studio: LabellingStudio, worker: FakeWorker
 ) -> None:
     def fail() -> None:
-        raise RuntimeError("out of paint")
+        raise TrainingFailed("out of paint")
 
     worker.learning.during_training = fail
     with pytest.raises(SimulationError, match="is failed: out of paint"):
@@ -214,7 +215,7 @@ def test_a_simulation_that_breaks_off_keeps_what_was_complete(
 
     def fail() -> None:
         if len(worker.learning.calls) > 2:
-            raise RuntimeError("out of paint")
+            raise TrainingFailed("out of paint")
 
     worker.learning.during_training = fail
     with pytest.raises(SimulationError):
@@ -248,7 +249,7 @@ def test_the_command_line_becomes_options(
             (1, 2),
             budget=9,
             predicted={"RBC": "apple"},
-            costs=Costs(draw=5),
+            costs=Person(draw=5),
             keep=True,
         )
     ]
