@@ -32,10 +32,10 @@ from labelloop.boxes import Boxes
 from labelloop.connection import USER
 from labelloop.detector import Detector, load_weights
 from labelloop.images import SUFFIXES, Pixels, read_image
+from labelloop.locks import Busy, holding
 from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, without_prediction_of
 from trainer.peers.backend import Backend
-from trainer.system.locks import Busy, holding
 from trainer.training.graphs import VISIBLE, apart
 from trainer.worker.prelabel import Prelabeller, lock_path
 

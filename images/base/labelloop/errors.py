@@ -1,5 +1,7 @@
 """What tells an error that a person should read from a bug."""
 
+from __future__ import annotations
+
 
 class Explained(Exception):
     """Something that a person can put right or wait out: the message says what is wrong, and the way out.

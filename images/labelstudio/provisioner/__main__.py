@@ -7,7 +7,6 @@ its labels; 4 Label Studio refuses the token, which no waiting changes.
 """
 
 import argparse
-import fcntl
 import logging
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from labelloop.errors import Explained
 from labelloop.labels import LabelConfigError
+from labelloop.locks import Busy, holding
 from labelloop.settings import MissingSecret, Settings, get_settings
 from labelloop.studio import StudioError
 from provisioner import logs
@@ -109,18 +109,12 @@ def only_one(lock: Path, deadline: float) -> Iterator[None]:
     Raises:
         GivenUp: the deadline (of time.monotonic) has passed; what the other one waits for is the reason.
     """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as handle:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    waiting = StateFile(lock.with_name(STATE)).state.waiting
-                    raise GivenUp(waiting or f"another provisioner is still at work ({lock})") from None
-                time.sleep(0.2)
-        yield
+    try:
+        with holding(lock, deadline - time.monotonic()):
+            yield
+    except Busy:
+        waiting = StateFile(lock.with_name(STATE)).state.waiting
+        raise GivenUp(waiting or f"another provisioner is still at work ({lock})") from None
 
 
 if __name__ == "__main__":

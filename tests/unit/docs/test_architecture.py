@@ -37,7 +37,7 @@ def contracts(root: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
-        ("images/trainer/trainer/system/locks.py", "trainer.dashboard.app"),
+        ("images/trainer/trainer/system/scratch.py", "trainer.dashboard.app"),
         ("images/trainer/trainer/dataset/split.py", "trainer.training.job"),
         ("images/base/labelloop/boxes.py", "trainer.words"),
         ("images/mlbackend/mlbackend/wire.py", "trainer.rounds.table"),

@@ -136,7 +136,7 @@ def test_near_misses_are_understood(label: str, classes: tuple[str, ...]) -> Non
     assert vocabulary.suggestion(label) == classes
 
 
-@pytest.mark.parametrize("module", ["label_check", "label_xml", "labels", "ranges", "schedule", "vocabulary"])
+@pytest.mark.parametrize("module", ["errors", "label_check", "label_xml", "labels", "locks", "ranges", "schedule", "vocabulary"])
 def test_the_checker_is_written_for_the_hosts_python(module: str) -> None:
     source = (REPO / "images" / "base" / "labelloop" / f"{module}.py").read_text()
     ast.parse(source, feature_version=(3, 9))

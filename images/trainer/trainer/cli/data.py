@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from labelloop.locks import Busy
 from trainer.cli.command import ProjectOption, command, connect
+from trainer.dataset.snapshot import snapshotting
 from trainer.peers.projects import choose, detection_projects
-from trainer.system.locks import Busy, snapshotting
 from trainer.terminal import render
 from trainer.terminal.display import Display
 from trainer.terminal.watch import follow_predictions, show_progress

@@ -4,10 +4,10 @@ import logging
 import threading
 
 from labelloop.errors import Explained
+from labelloop.locks import Busy
 from labelloop.registry import RegistryError
 from trainer.dashboard.loop import WatchedLoop
 from trainer.rounds.table import State
-from trainer.system.locks import Busy
 from trainer.terminal.watch import require_worker
 from trainer.words import plural
 from trainer.worker.chores import EXPECTED

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Collection, Container, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,6 +17,7 @@ from labelloop.errors import Explained
 from labelloop.files import write_bytes, write_lines
 from labelloop.images import SUFFIXES, ImageError, image_size, read_image
 from labelloop.labels import LabelConfig, parse_label_config
+from labelloop.locks import holding
 from labelloop.regions import from_results
 from labelloop.registry import Registry, sha256_file
 from labelloop.settings import Settings
@@ -26,6 +28,7 @@ from trainer.dataset.labelled import LabelledImages, SnapshotImage, rounded
 from trainer.dataset.split import Side
 
 SNAPSHOT = "snapshot.json"
+WAIT_S = 600.0
 Progress = Callable[[float, str], None]
 
 
@@ -113,6 +116,17 @@ class Snapshot:
         except ijson.JSONError as error:
             raise ValueError("no JSON, " + str(error).partition("\n")[0]) from error
         return cls(info["project"], info["label_config"], images, tuple(skipped), tuple(warnings))
+
+
+@contextmanager
+def snapshotting(rounds_dir: Path) -> Iterator[None]:
+    """Snapshots settle the sides of images, so they are taken one after the other.
+
+    Raises:
+        Busy: another one took longer than WAIT_S.
+    """
+    with holding(rounds_dir / "snapshot.lock", WAIT_S):
+        yield
 
 
 def take(

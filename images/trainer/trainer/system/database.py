@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from trainer.system.locks import holding
+from labelloop.locks import holding
 
 log = logging.getLogger(__name__)
 

@@ -5,19 +5,18 @@ as its last step, candidate/ (config.py, weights.pth, card.json). Exit status 0:
 stopped; else it failed, and the last line on stderr says why.
 """
 
-import fcntl
 import json
 import os
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from labelloop.errors import Explained
+from labelloop.locks import holding
 from trainer.system.children import STOPPED, describe, die_with_parent
 from trainer.training.job import CANCEL, CANDIDATE, LOG, METRICS, Job
 from trainer.training.job import write_job as write_job
@@ -166,7 +165,8 @@ def main(arguments: list[str]) -> int:
     die_with_parent()
     folder = Path(arguments[0])
     try:
-        with _alone(folder):
+        # A process left over from a trainer that was killed must be gone first.
+        with holding(folder / "train.lock", LOCK_WAIT_S):
             return _learn(folder)
     except Exception as error:
         traceback.print_exc()
@@ -192,22 +192,6 @@ def _one_line(error: Exception) -> str:
     return (
         text if text and isinstance(error, RuntimeError | ValueError) else f"{type(error).__name__}: {text}"
     )
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock: a process left over from a trainer that was killed must be gone first."""
-    with (folder / "train.lock").open("w") as lock:
-        deadline = time.monotonic() + LOCK_WAIT_S
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise RuntimeError(f"{folder} is being trained by another process") from None
-                time.sleep(POLL_S)
-        yield
 
 
 if __name__ == "__main__":

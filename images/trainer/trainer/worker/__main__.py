@@ -5,11 +5,11 @@ import signal
 import sys
 from types import FrameType
 
+from labelloop.locks import Busy, holding
 from labelloop.settings import MissingSecret
 from labelloop.studio import Studio
 from trainer.env import get_settings
 from trainer.peers.backend import Backend
-from trainer.system.locks import Busy, holding
 from trainer.worker.worker import Worker
 
 log = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ from typing import Any
 
 from labelloop.errors import Explained
 from labelloop.images import SUFFIXES, ImageError, read_image
+from labelloop.locks import holding
 from labelloop.studio import Studio
 from trainer.system.database import reading, set_aside, writing
-from trainer.system.locks import holding
 from trainer.system.turns import in_turn
 
 log = logging.getLogger(__name__)

@@ -19,10 +19,10 @@ from labelloop.batches import batches
 from labelloop.errors import Explained
 from labelloop.files import write_text
 from labelloop.labels import parse_label_config
+from labelloop.locks import holding
 from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, StudioError, where, with_prediction_of, without_prediction_of
 from trainer.peers.backend import Backend, BackendError, OtherVersion
-from trainer.system.locks import holding
 
 log = logging.getLogger(__name__)
 

@@ -22,17 +22,17 @@ from pydantic import BaseModel
 
 from labelloop.errors import Explained
 from labelloop.files import write_text
+from labelloop.locks import Busy, holding
 from labelloop.registry import Card, ProjectModels, Registry, sha256_file
 from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio, StudioError
-from trainer.dataset.snapshot import Snapshot
+from trainer.dataset.snapshot import Snapshot, snapshotting
 from trainer.env import get_settings
 from trainer.judging.evaluate import Evaluation
 from trainer.judging.gate import Verdict
 from trainer.peers.projects import NO_PROJECT
 from trainer.rounds.table import Round, Rounds, State
 from trainer.system.children import RETRY, STOPPED, die_with_parent
-from trainer.system.locks import Busy, holding, snapshotting
 from trainer.training.process import Metrics, TrainingCancelled, TrainingKilled
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from support import shapes
 from support.cli import Run
 from support.fake_studio import FakeStudio
 
+from labelloop.locks import holding
 from trainer.dataset import export as export_module
 from trainer.env import TrainerSettings
-from trainer.system.locks import holding
 
 pytestmark = pytest.mark.usefixtures("models")
 

@@ -12,11 +12,11 @@ from support.fake_studio import FakeStudio
 from support.shapes import LABEL_CONFIG
 from support.versions import add_version
 
+from labelloop.locks import Busy, holding
 from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio, StudioError
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend, BackendError
-from trainer.system.locks import Busy, holding
 from trainer.worker.prelabel import (
     BATCH,
     PAGE,

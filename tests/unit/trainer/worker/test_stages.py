@@ -9,16 +9,17 @@ from support.fake_learning import FakeLearning
 from support.fake_studio import FakeStudio
 from support.versions import add_version
 
+from labelloop.locks import Busy
 from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio, StudioError
+from trainer.dataset import snapshot as snapshot_module
+from trainer.dataset.snapshot import snapshotting
 from trainer.env import TrainerSettings
 from trainer.judging.evaluate import Evaluation
 from trainer.judging.gate import Verdict
 from trainer.peers.projects import NO_PROJECT
 from trainer.rounds.table import Round, Rounds, State
-from trainer.system import locks
 from trainer.system.children import RETRY, STOPPED
-from trainer.system.locks import Busy, snapshotting
 from trainer.training.process import TrainingFailed, TrainingKilled
 from trainer.worker import stages as stages_module
 from trainer.worker.stages import Stages
@@ -254,7 +255,7 @@ def test_without_label_studio_the_round_stays_open(
 def test_while_another_snapshot_is_taken_the_round_stays_open(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "SNAPSHOT_WAIT_S", 0.0)
+    monkeypatch.setattr(snapshot_module, "WAIT_S", 0.0)
     with snapshotting(bench.settings.rounds_dir), pytest.raises(Busy, match=r"snapshot\.lock is locked"):
         bench.run()
     assert bench.rounds.open_round(1) is not None

@@ -15,13 +15,13 @@ from support.fake_studio import FakeStudio
 from support.versions import add_version
 from support.worker_bench import WorkerBench
 
+from labelloop.locks import holding
 from labelloop.registry import ProjectModels, Registry
 from trainer.env import TrainerSettings
 from trainer.peers.projects import NO_PROJECT, SIMULATED
 from trainer.rounds import heartbeat
 from trainer.rounds.table import State
 from trainer.system.children import RETRY
-from trainer.system.locks import holding
 from trainer.worker import importer
 
 

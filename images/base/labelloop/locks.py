@@ -1,4 +1,9 @@
-"""Locks between processes on one volume; the kernel frees them when the holder dies."""
+"""Locks between processes on one volume; the kernel frees one when its holder ends, however it ends.
+
+Python's standard library is all that this module needs.
+"""
+
+from __future__ import annotations
 
 import fcntl
 import os
@@ -9,7 +14,7 @@ from pathlib import Path
 
 from labelloop.errors import Explained
 
-SNAPSHOT_WAIT_S = 600.0
+LOOK_S = 0.1
 
 
 class Busy(Explained):
@@ -36,19 +41,8 @@ def holding(
                 if time.monotonic() >= deadline or should_stop():
                     file.seek(0)
                     raise Busy(f"{path} is locked by process {file.read(20).strip() or '?'}") from None
-                time.sleep(0.1)
+                time.sleep(LOOK_S)
         with suppress(OSError):  # on a full disk the lock holds all the same, without a name
             file.truncate(0)
             os.write(file.fileno(), f"{os.getpid()}\n".encode())
-        yield
-
-
-@contextmanager
-def snapshotting(rounds_dir: Path) -> Iterator[None]:
-    """Snapshots settle the sides of images, so they are taken one after the other.
-
-    Raises:
-        Busy: another one took longer than SNAPSHOT_WAIT_S.
-    """
-    with holding(rounds_dir / "snapshot.lock", SNAPSHOT_WAIT_S):
         yield
