@@ -14,20 +14,21 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from labelloop.files import write_text
+from trainer.dashboard.people import Person
 from trainer.dashboard.security import SESSION_S
 
 log = logging.getLogger(__name__)
 
 
-def begin(session: dict[str, Any], user: str) -> None:
-    """Makes a request's session that of `user`, who has just logged in."""
+def begin(session: dict[str, Any], person: Person) -> None:
+    """Makes a request's session that of `person`, who has just logged in."""
     session.clear()
-    session.update(user=user, id=secrets.token_urlsafe(16), since=time.time())
+    session.update(person=person.id, stamp=person.stamp, id=secrets.token_urlsafe(16), since=time.time())
 
 
 def _is_over(session: dict[str, Any]) -> bool:
     """Whether its login is too long ago. The cookie's own age does not tell: each change signs it anew."""
-    return "user" in session and time.time() - session.get("since", 0.0) > SESSION_S
+    return "id" in session and time.time() - session.get("since", 0.0) > SESSION_S
 
 
 class EndedSessions:

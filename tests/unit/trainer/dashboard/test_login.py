@@ -1,5 +1,6 @@
 """Who gets in, and what a stranger and a forged form get."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,13 +8,15 @@ from urllib.parse import parse_qs
 
 import pytest
 from fastapi.testclient import TestClient
-from support.dashboard import EMAIL, PASSWORD, ask_who, csrf, log_in, press, words
+from support.dashboard import EMAIL, PASSWORD, Login, csrf, log_in, press, words
+from support.fake_studio import FakeStudio
 from support.served import Handler, served
 
 from labelloop.throttle import WINDOW_S, Throttle
 from trainer.dashboard.app import create_app
 from trainer.dashboard.login import LoginError, ask_label_studio
 from trainer.dashboard.loop import WatchedLoop
+from trainer.dashboard.people import Person
 from trainer.dashboard.security import SESSION_S, local_path
 from trainer.dashboard.sessions import EndedSessions
 
@@ -49,7 +52,7 @@ def test_the_right_password_opens_and_logging_out_closes(client: TestClient) -> 
 
 
 def test_a_stolen_session_ends_with_the_logout_also_after_a_restart(
-    client: TestClient, loop: WatchedLoop
+    client: TestClient, loop: WatchedLoop, login: Login
 ) -> None:
     stolen = {"Cookie": f"labelloop_dashboard={client.cookies['labelloop_dashboard']}"}
     thief = TestClient(client.app, follow_redirects=False)
@@ -58,7 +61,7 @@ def test_a_stolen_session_ends_with_the_logout_also_after_a_restart(
     assert client.post("/logout", data={"csrf": csrf(client, "/")}).status_code == 303
     assert thief.get("/", headers=stolen).status_code == 303
     assert thief.get("/live", headers=stolen).status_code == 401
-    restarted = TestClient(create_app(loop, "a secret", ask_who), follow_redirects=False)
+    restarted = TestClient(create_app(loop, "a secret", login), follow_redirects=False)
     assert restarted.get("/", headers=stolen).status_code == 303
     assert log_in(client) == 303 and client.get("/").status_code == 200
 
@@ -108,10 +111,8 @@ def test_a_wrong_password_does_not(stranger: TestClient, password: str) -> None:
     assert stranger.get("/").status_code == 303
 
 
-def test_a_forged_session_is_none(stranger: TestClient, loop: WatchedLoop) -> None:
-    with TestClient(
-        create_app(loop, "another secret", lambda *given: EMAIL), follow_redirects=False
-    ) as other:
+def test_a_forged_session_is_none(stranger: TestClient, loop: WatchedLoop, login: Login) -> None:
+    with TestClient(create_app(loop, "another secret", login), follow_redirects=False) as other:
         log_in(other)
         cookie = other.cookies["labelloop_dashboard"]
     stranger.cookies.set("labelloop_dashboard", cookie)
@@ -203,24 +204,26 @@ def test_nothing_but_the_pages_is_served(client: TestClient) -> None:
         assert client.get(path).status_code == 404
 
 
-def test_a_user_name_is_no_markup(loop: WatchedLoop) -> None:
+def test_a_user_name_is_no_markup(stranger: TestClient, loop: WatchedLoop, fake_studio: FakeStudio) -> None:
     name = '"><b>Zoë</b>@example.org'
-    with TestClient(create_app(loop, "a secret", lambda *given: name), follow_redirects=False) as client:
-        log_in(client)
-        assert "<b>Zoë" not in client.get("/").text
-        assert "Round 1 requested" in press(client, "retrain")
+    fake_studio.people[1]["email"] = name
+    assert log_in(stranger, email=name) == 303
+    assert "<b>Zoë" not in stranger.get("/").text
+    assert "Round 1 requested" in press(stranger, "retrain")
     assert loop.rounds.get(1).requested_by == f"dashboard, {name}"
 
 
 class LoginPage(Handler):
     """Label Studio's login as seen from outside: form with token, 302 and a session when all is right."""
 
+    who = {"id": 7, "email": EMAIL, "member": True, "administrator": False, "stamp": "s"}
+
     def do_GET(self) -> None:
         if self.path == "/user/login/":
             self._answer(200, cookie="csrftoken=t0ken")
-        elif self.path == "/api/current-user/whoami":
+        elif self.path == "/labelloop/people/me":
             known = "sessionid=s" in (self.headers["Cookie"] or "")
-            self._answer(200 if known else 401, b'{"email": "ann@example.org"}')
+            self._answer(200 if known else 401, json.dumps(self.who).encode() if known else b"{}")
         else:
             self._answer(302)
 
@@ -253,7 +256,9 @@ def login_page() -> Iterator[str]:
 
 
 def test_label_studio_is_asked(login_page: str) -> None:
-    assert ask_label_studio(login_page, EMAIL, PASSWORD) == EMAIL
+    assert ask_label_studio(login_page, EMAIL, PASSWORD) == Person(
+        id=7, email=EMAIL, administrator=False, stamp="s"
+    )
     assert ask_label_studio(login_page, EMAIL, "wrong") is None
 
 
@@ -271,7 +276,7 @@ def test_without_label_studio_nobody_can_log_in(loop: WatchedLoop) -> None:
     with pytest.raises(LoginError, match=r"does not answer at http://127.0.0.1:9"):
         ask_label_studio("http://127.0.0.1:9", EMAIL, PASSWORD)
 
-    def gone(url: str, email: str, password: str) -> str | None:
+    def gone(url: str, email: str, password: str) -> Person | None:
         raise LoginError("gone")
 
     with TestClient(create_app(loop, "a secret", gone)) as client:
