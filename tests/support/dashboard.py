@@ -2,7 +2,9 @@
 
 import re
 
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.routing import Mount, Route
 from support.fake_studio import FakeStudio
 
 from trainer.dashboard.login import NotAMember
@@ -56,3 +58,21 @@ def press(client: TestClient, button: str, project: int = 1, **fields: str) -> s
 def words(html: str) -> str:
     """What a page says, without its tags, with single blanks."""
     return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+def routes(app: FastAPI) -> set[tuple[str, str]]:
+    """Method and path of every route, of the parts too, and of each mount."""
+    found, waiting = set(), list(app.routes)
+    while waiting:
+        route = waiting.pop()
+        if hasattr(route, "original_router"):  # FastAPI's, of a part
+            waiting += route.original_router.routes
+        elif isinstance(route, Mount):
+            found.add(("GET", f"{route.path}/{{path}}"))
+        elif isinstance(route, Route):
+            found |= {(method, route.path) for method in (route.methods or set()) - {"HEAD"}}
+        else:
+            raise AssertionError(f"what is {route!r}?")
+    paths = app.openapi()["paths"].items()
+    assert {(method.upper(), path) for path, methods in paths for method in methods} <= found
+    return found

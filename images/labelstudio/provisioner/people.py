@@ -1,4 +1,4 @@
-"""Who a user of Label Studio is to the appliance: what the dashboard asks before it lets somebody look or act.
+"""Who a user of Label Studio is to the appliance: the dashboard asks before it lets somebody look or act.
 
 Label Studio's own API tells neither who is a superuser nor, of the user who asks, whether an administrator
 has removed her from the organisation.

@@ -47,7 +47,8 @@ Form = Annotated[dict[str, str], Depends(checked_form)]
 def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studio) -> FastAPI:
     """The application.
 
-    secret: signs the sessions. ask_who: Label Studio's URL, e-mail address and password to the person, or None.
+    secret: signs the sessions. ask_who: Label Studio's URL, e-mail address and password to the person, or
+    None.
     """
     pre_labelling, looking = PreLabelling(loop), Looking(loop)
 

@@ -128,8 +128,10 @@ class Page(View):
             raise HTTPException(status.HTTP_403_FORBIDDEN, reserved(doing))
 
     def require_still(self) -> None:
-        """For an answer that takes its time: raises NotLoggedIn or HTTPException once who asked for it may not
-        have it any more, and NoAnswer.
+        """For an answer that takes its time.
+
+        Raises:
+            NotLoggedIn: who asks has another role by now, or none. NoAnswer.
         """
         if person_of(self.request).administrator is not self.person.administrator:
             raise NotLoggedIn
