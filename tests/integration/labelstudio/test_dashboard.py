@@ -1,6 +1,9 @@
 """What the dashboard relies on in a real Label Studio: its login, and its record of annotations."""
 
-from integration.support.labelstudio import EMAIL, PASSWORD, LabelStudio, sign_up
+from urllib.parse import urlsplit
+
+import requests
+from integration.support.labelstudio import EMAIL, PASSWORD, LabelStudio
 
 from labelloop.labels import parse_label_config
 from trainer.dashboard.effort import measure
@@ -13,6 +16,22 @@ def test_the_login_is_label_studios(provisioned: LabelStudio) -> None:
     assert ask_label_studio(provisioned.url, EMAIL, "wrong") is None
     assert ask_label_studio(provisioned.url, "nobody@example.org", PASSWORD) is None
     assert ask_label_studio(provisioned.url, "no address", "") is None
+
+
+def relative(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.path}?{parts.query}"
+
+
+def sign_up(provisioned: LabelStudio, email: str, password: str) -> None:
+    """Makes a user as a person does who was sent an invitation."""
+    invitation = provisioned.studio.request("GET", "/api/invite")["invite_url"]
+    with requests.Session() as browser:
+        browser.trust_env = False
+        browser.get(f"{provisioned.url}{relative(invitation)}", timeout=30)
+        form = {"email": email, "password": password, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        signed_up = browser.post(f"{provisioned.url}{relative(invitation)}", data=form, timeout=30)
+    assert signed_up.ok
 
 
 def test_a_user_made_in_label_studio_can_log_in(provisioned: LabelStudio) -> None:

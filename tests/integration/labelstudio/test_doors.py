@@ -43,12 +43,12 @@ def headers_of(label_studio: LabelStudio, path: str) -> requests.structures.Case
     return requests.get(label_studio.url + path, timeout=30).headers
 
 
-def session_of(label_studio: LabelStudio, email: str = EMAIL, password: str = PASSWORD) -> requests.Session:
+def session_of(label_studio: LabelStudio) -> requests.Session:
     session = requests.Session()
     page = session.get(label_studio.url + "/user/login/", timeout=30)
     token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
     assert token
-    form = {"csrfmiddlewaretoken": token[1], "email": email, "password": password}
+    form = {"csrfmiddlewaretoken": token[1], "email": EMAIL, "password": PASSWORD}
     session.post(label_studio.url + "/user/login/", form, timeout=30)
     return session
 

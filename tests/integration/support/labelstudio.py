@@ -12,9 +12,6 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
-
-import requests
 
 from labelloop.studio import Studio
 
@@ -145,18 +142,6 @@ class LabelStudio:
             timeout=timeout,
             check=False,
         )
-
-
-def sign_up(label_studio: LabelStudio, email: str, password: str) -> None:
-    """Makes a user as a person does who was sent an invitation."""
-    invitation = urlsplit(label_studio.studio.request("GET", "/api/invite")["invite_url"])
-    address = f"{label_studio.url}{invitation.path}?{invitation.query}"
-    with requests.Session() as browser:
-        browser.trust_env = False
-        browser.get(address, timeout=30)
-        form = {"email": email, "password": password, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
-        answer = browser.post(address, data=form, timeout=30)
-    assert answer.ok and "/user/signup" not in answer.url, answer.text[:500]
 
 
 def until(condition: Callable[[], bool], seconds: float, what: str) -> None:

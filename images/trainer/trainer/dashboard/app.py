@@ -124,8 +124,7 @@ def _add_login(app: FastAPI, loop: WatchedLoop, ask_who: AskWho, ended: EndedSes
             return form_page(request, status.HTTP_403_FORBIDDEN, wrong, email, to)
         except LoginError as error:
             log.warning("login: %s", error)
-            wrong = "Label Studio, which knows the passwords, does not answer. See make status."
-            return form_page(request, status.HTTP_503_SERVICE_UNAVAILABLE, wrong, email, to)
+            return form_page(request, status.HTTP_503_SERVICE_UNAVAILABLE, error.told, email, to)
         if person is None:
             wrong = "Label Studio knows no user with this e-mail address and password."
             return form_page(request, status.HTTP_401_UNAUTHORIZED, wrong, email, to)

@@ -7,8 +7,15 @@ from trainer.dashboard.people import ME, NoAnswer, Person, read_person
 TIMEOUT_S = (3.0, 20.0)
 
 
+SILENT = "Label Studio, which knows the passwords, does not answer. See make status."
+
+
 class LoginError(RuntimeError):
-    """Label Studio could not be asked; the message says why."""
+    """Label Studio could not be asked; the message says why. told: the same for who wants to log in."""
+
+    def __init__(self, message: str, told: str = SILENT) -> None:
+        super().__init__(message)
+        self.told = told
 
 
 class TooManyAttempts(LoginError):
@@ -46,7 +53,11 @@ def ask_label_studio(url: str, email: str, password: str) -> Person | None:
             if answer.status_code == requests.codes.too_many_requests:
                 raise TooManyAttempts(float(answer.headers["Retry-After"]))
             if answer.status_code != requests.codes.found:
-                raise LoginError(f"POST {url}/user/login/: {answer.status_code}; see `make logs`")
+                status = answer.status_code
+                raise LoginError(
+                    f"POST {url}/user/login/: {status}; see `make logs`",
+                    f"Label Studio fails at this login, with {status}. See make logs.",
+                )
             who = session.get(f"{url}{ME}", timeout=TIMEOUT_S)
             session.get(f"{url}/logout", timeout=TIMEOUT_S, allow_redirects=False)
             return _member(who)
