@@ -8,9 +8,8 @@ from typing import Any
 
 from django.http import Http404
 from django.utils.crypto import salted_hmac
-from drf_spectacular.utils import extend_schema
 from organizations.models import Organization
-from rest_framework.decorators import api_view, permission_classes
+from rest_framework.decorators import api_view, permission_classes, schema
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -36,16 +35,16 @@ class Administrators(BasePermission):  # type: ignore[misc]
         return is_administrator(request.user)
 
 
-@extend_schema(exclude=True)  # type: ignore[untyped-decorator]
 @api_view(["GET"])  # type: ignore[untyped-decorator]
+@schema(None)  # type: ignore[untyped-decorator]
 @permission_classes([IsAuthenticated])  # type: ignore[untyped-decorator]
 def myself(request: Request) -> Response:
     """Whoever asks, by a session of Label Studio or a token."""
     return Response(_told(request.user))
 
 
-@extend_schema(exclude=True)  # type: ignore[untyped-decorator]
 @api_view(["GET"])  # type: ignore[untyped-decorator]
+@schema(None)  # type: ignore[untyped-decorator]
 @permission_classes([IsAuthenticated, Administrators])  # type: ignore[untyped-decorator]
 def somebody(request: Request, user_id: int) -> Response:
     """Anybody, for administrators; 404 when there is no such user."""
