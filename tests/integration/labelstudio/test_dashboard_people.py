@@ -12,6 +12,7 @@ import pytest
 import requests
 from fastapi.testclient import TestClient
 from integration.labelstudio.test_dashboard import sign_up
+from integration.labelstudio.test_doors import session_of
 from integration.support.labelstudio import EMAIL, PASSWORD, LabelStudio, until
 from support.dashboard import csrf, words
 from support.versions import add_version
@@ -49,6 +50,20 @@ def remove(label_studio: LabelStudio, person: Person) -> None:
     label_studio.studio.request("DELETE", f"/api/organizations/1/memberships/{person.id}/")
 
 
+def take_back(label_studio: LabelStudio, person: Person) -> None:
+    """As an administrator does in Django's administration: Organization members, `deleted at` left empty."""
+    with closing(sqlite3.connect(database_of(label_studio), timeout=30)) as database:
+        query = "select id from organizations_organizationmember where user_id = ?"
+        (membership,) = database.execute(query, (person.id,)).fetchone()
+    page = f"{label_studio.url}/admin/organizations/organizationmember/{membership}/change/"
+    with session_of(label_studio) as browser:
+        assert "deleted_at_0" in browser.get(page, timeout=30).text
+        form = {"user": str(person.id), "organization": "1", "deleted_at_0": "", "deleted_at_1": ""}
+        token = {"csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        changed = browser.post(page, data=form | token, timeout=30, allow_redirects=False)
+    assert changed.status_code == 302, changed.text[:2000]
+
+
 def database_of(label_studio: LabelStudio) -> Path:
     return label_studio.data / "label_studio.sqlite3"
 
@@ -78,8 +93,7 @@ def test_a_removed_person_is_refused_until_she_is_a_member_again(
         with pytest.raises(NotAMember):
             ask_label_studio(provisioned.url, person.email, HERS)
         assert people.ask(person.id) is None
-    back = "update organizations_organizationmember set deleted_at = null where user_id = ?"
-    change(provisioned, back, person)
+    take_back(provisioned, person)
     assert people.ask(person.id) == ask_label_studio(provisioned.url, person.email, HERS) == person
 
 
