@@ -162,7 +162,6 @@ def _add_errors(app: FastAPI, ended: EndedSessions) -> None:
 
     @app.exception_handler(NoAnswer)
     def unknown_person(request: Request, error: Exception) -> Response:
-        log.warning("who asks for %s: %s", request.url.path, error)
         text = "Label Studio, which says who may come in, does not answer. See make status."
         if not looks(request):
             text = f"Nothing was done. {text} The same can be done by make, on the host."

@@ -3,6 +3,7 @@
 Label Studio knows, so it is asked: at the login, when somebody acts, and every few seconds while she looks.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from labelloop.studio import Studio, StudioError
+
+log = logging.getLogger(__name__)
 
 ME = "/labelloop/people/me"
 PERSON = "/labelloop/people/{}"
@@ -128,7 +131,9 @@ class People:
             self._silence = None
 
     def _not_answered(self, error: NoAnswer) -> NoAnswer:
-        """Kept, so that not everybody who looks waits for it."""
+        """Kept, so that not everybody who looks waits for it; the first of several is logged."""
         with self._lock:
+            if self._silence is None:
+                log.warning("Label Studio does not say who is a member: %s", error)
             self._silence = self._clock(), error
         return error

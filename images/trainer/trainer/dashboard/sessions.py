@@ -1,5 +1,5 @@
-"""When a session begins and ends: SESSION_S after its login, or before, by the logout. What it holds is in
-its signed cookie.
+"""When a session begins and ends: SESSION_S after its login, or before, by the logout or with the membership.
+What it holds is in its signed cookie.
 """
 
 import json
@@ -32,9 +32,9 @@ def _is_over(session: dict[str, Any]) -> bool:
 
 
 class EndedSessions:
-    """Ids of sessions that logged out, kept in `path` until they would have ended by themselves.
+    """Ids of sessions that ended before their time, kept in `path` until they would have ended by themselves.
 
-    A session lasts SESSION_S seconds from its login, so that is as long after the logout at the latest.
+    A session lasts SESSION_S seconds from its login, so that is as long after its end at the latest.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:

@@ -93,7 +93,11 @@ def test_who_was_refused_before_the_silence_stays_so(
 
 
 def test_not_everybody_waits_for_a_label_studio_that_is_silent(
-    people: People, fake_studio: FakeStudio, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    people: People,
+    fake_studio: FakeStudio,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert people.lately(2) is not None
     fake_studio.down = True
@@ -112,6 +116,7 @@ def test_not_everybody_waits_for_a_label_studio_that_is_silent(
     clock.now += FRESH_S + 1
     assert people.lately(2) is not None
     assert asked == [2, 2]
+    assert caplog.text.count("Label Studio does not say who is a member") == 1
 
 
 def test_a_login_is_an_answer(people: People, fake_studio: FakeStudio) -> None:
