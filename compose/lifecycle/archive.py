@@ -10,7 +10,6 @@ run this file.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
@@ -26,7 +25,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Optional
 
-from lifecycle import contents, snapshots
+from lifecycle import contents, exclusion, snapshots
 from lifecycle.console import Failure
 from lifecycle.home import Home
 
@@ -40,7 +39,6 @@ _SCHEDULED = re.compile(r"labelloop-scheduled-\d{8}T\d{6}Z\.tar\.gz")
 _WRITING = ".writing-"
 _IN_MEMORY = 8_000_000
 _LEVEL = 1
-_PROMOTIONS = 10
 
 Report = Callable[[int, int], None]
 
@@ -101,7 +99,7 @@ def write(
         Failure: there is nothing to keep, another backup is being written, a database is damaged, a file
             changed under our hands, or the disk is too small.
     """
-    with alone(home.backups):
+    with alone(home, "a scheduled backup" if scheduled else "a backup"):
         for leftover in home.backups.glob(f"{_WRITING}*"):
             shutil.rmtree(leftover)
         if not home.database.is_file():
@@ -123,15 +121,16 @@ def _write(
     home: Home, work: Path, images: bool, env: Optional[bytes], scheduled: bool, report: Callable[[int], None]
 ) -> tuple[Path, Manifest]:
     now = time.gmtime()
-    taken = snapshots.take(home, work)
+    moment = snapshots.take(home, work)
     temporary = work / "archive"
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         with tarfile.open(
             fileobj=file, mode="w:gz", compresslevel=_LEVEL, format=tarfile.PAX_FORMAT
         ) as archive:
             writer = _Writer(archive, report)
-            counts = _add(writer, home, taken, images, env)
-            facts = snapshots.facts(taken[contents.DATABASE], taken.get(contents.ROUNDS))
+            counts = _add(writer, home, moment, images, env)
+            copies = moment.databases
+            facts = snapshots.facts(copies[contents.DATABASE], copies.get(contents.ROUNDS))
             manifest = Manifest(
                 format=FORMAT,
                 created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
@@ -155,43 +154,52 @@ def _write(
 
 
 def _add(
-    writer: _Writer, home: Home, taken: dict[str, Path], images: bool, env: Optional[bytes]
+    writer: _Writer, home: Home, moment: snapshots.Moment, images: bool, env: Optional[bytes]
 ) -> dict[str, int]:
-    """Adds all there is but the manifest, the databases first. Returns: counts of models, files, bytes."""
-    for name, path in taken.items():
+    """Adds all there is but the manifest, the databases first. Returns: counts of models, files, bytes.
+
+    The versions in service come next: they alone must not be removed meanwhile. What a round or a project got
+    after the moment is left out.
+    """
+    for name, path in moment.databases.items():
         writer.add(name, path)
     if env is not None:
         writer.add_bytes(ENV, env, 0o600)
+    copied = _add_champions(writer, moment.listing)
     for folder in contents.folders(home, images):
-        writer.add_all(folder)
-    models = _add_models(writer, home)
-    return {"models": models, "files": len(writer.files), "bytes": writer.done}
+        for name, path in folder.files():
+            if moment.listing.holds(name):
+                writer.add(name, path)
+    for models in moment.listing.models:
+        copied += sum(writer.add_whole(version) for version in models.versions if not writer.has(version))
+        for name, path in models.project.others():
+            writer.add(name, path)
+    return {"models": copied, "files": len(writer.files), "bytes": writer.done}
 
 
-def _add_models(writer: _Writer, home: Home) -> int:
-    """Every project's versions, then its other files, then the pointer to the one in service.
+def _add_champions(writer: _Writer, listing: contents.Listing) -> int:
+    """Every project's version in service, and the pointer to it. Returns: how many versions.
 
-    The pointer comes last, since a version that it names is complete before the pointer moves: read first,
-    it could name one that is thinned out meanwhile. One that was promoted while the others were copied is
-    fetched before the pointer is written, so that it never names a version that isn't in the archive.
-
-    Returns: how many versions.
+    Raises:
+        Failure: one was removed since the moment.
     """
-    copied = set()
-    for project in contents.model_projects(home):
-        for version in project.versions():
-            if writer.add_whole(version):
-                copied.add(version.path)
-        for other in project.others():
-            writer.add(other.name, other.path)
-        for _ in range(_PROMOTIONS):
-            champion = project.champion()
-            if champion is None or champion.path in copied or not writer.add_whole(champion):
-                break
-            copied.add(champion.path)
-        if champion is not None:
-            writer.add_bytes(f"{project.folder.name}/champion", f"{champion.path.name}\n".encode(), 0o644)
-    return len(copied)
+    copied = 0
+    for models in listing.models:
+        champion = models.champion
+        if champion is None:
+            continue
+        if writer.add_whole(champion):
+            copied += 1
+        elif champion in models.versions:
+            raise Failure(
+                f"{champion.path}",
+                found="removed while it was copied",
+                needed="the version in service",
+                do="Try again.",
+            )
+        pointer = f"{models.project.folder.name}/champion"
+        writer.add_bytes(pointer, f"{champion.path.name}\n".encode(), 0o644)
+    return copied
 
 
 class _Writer:
@@ -214,10 +222,8 @@ class _Writer:
             return False
         return True
 
-    def add_all(self, folder: contents.Folder) -> None:
-        """Adds what there is in the folder, all the way down."""
-        for name, path in folder.files():
-            self.add(name, path)
+    def has(self, folder: contents.Folder) -> bool:
+        return any(name.startswith(f"{folder.name}/") for name in self.files)
 
     def add_whole(self, folder: contents.Folder) -> bool:
         """Adds a folder that never changes but may be deleted: all of it or, when that has begun, nothing."""
@@ -272,19 +278,15 @@ class _Hashing(io.RawIOBase):
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock, which the kernel frees when its holder ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Failure(
-                f"{folder}",
-                found="another backup or restore at work",
-                needed="one at a time",
-                do="Try again when it is done.",
-            ) from None
+def alone(home: Home, what: str) -> Iterator[None]:
+    """Holds volumes/backups: no backup while another one is written, or while a restore moves the state.
+
+    Raises:
+        Failure: another one is at work there.
+    """
+    with exclusion.alone(
+        home.backups / ".lock", what, refused=f"{home.backups}", do="Try again when it is done."
+    ):
         yield
 
 

@@ -52,7 +52,7 @@ def put_in(home: Home, archive: Path, manifest: Manifest) -> Swap:
         Failure: it could not be done; all is as it was, but the stack may be stopped.
     """
     now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    with alone(home.backups):
+    with alone(home, "a restore"):
         for leftover in home.backups.glob(f"{_STAGED}*"):
             shutil.rmtree(leftover)
         staged = home.backups / f"{_STAGED}{now}"
