@@ -10,6 +10,7 @@ run this file.
 
 from __future__ import annotations
 
+import calendar
 import hashlib
 import io
 import json
@@ -34,7 +35,11 @@ MANIFEST = "manifest.json"
 ENV = ".env"
 SPARE_BYTES = 1_000_000_000
 """Left free for the labelling that goes on."""
-_NAME = "labelloop-{kind}%Y%m%dT%H%M%SZ.tar.gz"
+CLOCK_LEEWAY_SECONDS = 60.0
+"""What is dated later than this is from the future."""
+_TIME = "%Y%m%dT%H%M%SZ"
+_NAME = f"labelloop-{{kind}}{_TIME}.tar.gz"
+_STAMP = re.compile(r"\d{8}T\d{6}Z")
 _SCHEDULED = re.compile(r"labelloop-scheduled-\d{8}T\d{6}Z\.tar\.gz")
 _WRITING = ".writing-"
 _IN_MEMORY = 8_000_000
@@ -63,23 +68,52 @@ class Manifest:
     files: dict[str, dict[str, Any]] = field(repr=False)
 
 
-def newest_archive(home: Home) -> Optional[Path]:
-    """Of the schedule's and of those somebody asked for."""
-    return max(home.backups.glob("labelloop-*.tar.gz"), key=lambda path: path.stat().st_mtime, default=None)
+def newest_archive(home: Home, now: Optional[float] = None) -> Optional[Path]:
+    """Of the schedule's and of those somebody asked for; one from the future only where there is no other.
+
+    now: Unix time, by default the clock's.
+    """
+    ahead = set(archives_ahead(home, now))
+    return max(_archives(home), key=lambda path: (path not in ahead, dated(path), path.name), default=None)
 
 
-def scheduled_archives(home: Home) -> list[Path]:
-    """The schedule's archives, oldest first."""
-    folder = home.backups
-    return sorted(path for path in folder.glob("labelloop-*") if _SCHEDULED.fullmatch(path.name))
+def archives_ahead(home: Home, now: Optional[float] = None) -> list[Path]:
+    """Archives from the future, by name: the clock was ahead when they were written, or is behind now.
+
+    They say nothing of how old the newest backup is, and they are no reason to delete another one.
+    """
+    limit = (time.time() if now is None else now) + CLOCK_LEEWAY_SECONDS
+    return sorted(path for path in _archives(home) if dated(path) > limit)
 
 
-def thin_out(home: Home, keep: int) -> list[str]:
-    """Deletes the schedule's own oldest archives, but for `keep` (at least 1). Returns: their names."""
-    surplus = scheduled_archives(home)[: -max(keep, 1)]
+def scheduled_archives(home: Home, now: Optional[float] = None) -> list[Path]:
+    """The schedule's archives, oldest first, but for those from the future."""
+    ahead = set(archives_ahead(home, now))
+    return sorted(path for path in _archives(home) if _SCHEDULED.fullmatch(path.name) and path not in ahead)
+
+
+def thin_out(home: Home, keep: int, now: Optional[float] = None) -> list[str]:
+    """Deletes the schedule's own oldest archives, but for `keep` (at least 1). Returns: their names.
+
+    Those from the future neither go nor count.
+    """
+    surplus = scheduled_archives(home, now)[: -max(keep, 1)]
     for path in surplus:
         path.unlink()
     return [path.name for path in surplus]
+
+
+def dated(archive: Path) -> float:
+    """Unix time at which it was begun, by its name; of one with another name, of its last change."""
+    stamp = _STAMP.search(archive.name)
+    try:
+        return float(calendar.timegm(time.strptime(stamp[0], _TIME))) if stamp else archive.stat().st_mtime
+    except ValueError:  # digits that are no time
+        return archive.stat().st_mtime
+
+
+def _archives(home: Home) -> list[Path]:
+    return list(home.backups.glob("labelloop-*.tar.gz"))
 
 
 def write(
