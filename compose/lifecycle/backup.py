@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from lifecycle import settings as settings_module
 from lifecycle.archive import CLOCK_LEEWAY_SECONDS, archives_ahead, dated, newest_archive
@@ -49,6 +49,28 @@ def write_archive(home: Home, stack: Stack, *, images: bool = False, secrets: bo
     ]
     line("left out", "; ".join(left_out))
     return archive
+
+
+def count(stack: Stack) -> dict[str, Any]:
+    """What the backup service counts of the state in place: projects, counts; or error, when it can't."""
+    try:
+        return parse_answer(stack.backup_service(["count"]))
+    except Failure as error:
+        return {"error": str(error)}
+
+
+def against(counted: Mapping[str, Any], annotations: int) -> str:
+    """How many annotations a state holds that `count` has counted, beside an archive's."""
+    if counted.get("error"):
+        return f"annotations that can't be counted ({counted['error']}), the archive has {annotations}"
+    now = int(counted["counts"]["annotations"])
+    if now > annotations:
+        more = f": {now - annotations} that came after the backup are there alone"
+    elif now < annotations:
+        more = f": {annotations - now} were deleted after the backup"
+    else:
+        more = ""
+    return f"{now} annotations, the archive has {annotations}{more}"
 
 
 def say_status(home: Home, service: Optional[str] = None) -> None:

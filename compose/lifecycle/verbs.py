@@ -27,7 +27,7 @@ from lifecycle.sbom import sbom
 from lifecycle.simulate import OPTIONS as SIMULATION_OPTIONS
 from lifecycle.simulate import simulate
 from lifecycle.testing import bench, faults, lint, load, screenshots, test
-from lifecycle.up import build, check_settings, up
+from lifecycle.up import build, build_ahead, check_settings, up
 from lifecycle.upgrade import upgrade
 
 Given = Mapping[str, str]
@@ -68,6 +68,8 @@ def _down(home: Home, given: Given) -> None:
 
 def _restart(home: Home, given: Given) -> None:
     check_settings(home, given)
+    if not given:  # Another runtime or name would stop another stack than the one that runs.
+        build_ahead(home)
     stop(home)
     up(home, given)
 
