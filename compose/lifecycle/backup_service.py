@@ -67,8 +67,8 @@ def _since_boot() -> float:
 class Schedule:
     """Writes an archive BACKUP_EVERY_HOURS after the one before, and notes how that went.
 
-    Between its own it waits by `elapsed`, which no change of the clock moves. Only when it has just started it
-    takes the date of the newest archive for the last time; one from the future doesn't count.
+    Between its own it waits by `elapsed`, which no change of the clock moves. Only when it has just started
+    does it go by the date of the newest archive; one from the future doesn't count.
 
     environment: BACKUP_EVERY_HOURS (0: never) and BACKUP_KEEP. once: writes one, and answers as `once`
     does. clock: Unix time. elapsed: seconds since some moment.

@@ -142,7 +142,8 @@ def model_projects(home: Home) -> list[ModelProject]:
 
 def listed_models(home: Home) -> tuple[ListedModels, ...]:
     return tuple(
-        ListedModels(project, tuple(project.versions()), project.champion()) for project in model_projects(home)
+        ListedModels(project, tuple(project.versions()), project.champion())
+        for project in model_projects(home)
     )
 
 

@@ -1,4 +1,4 @@
-"""One at a time: a lock on a file, which the kernel frees when its holder ends, and which says who holds it."""
+"""One at a time: a lock on a file, which names its holder and which the kernel frees when that ends."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ def alone(path: Path, what: str, *, refused: str, do: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Failure(
-                refused, found=f"{_holder(file)} at work", needed="one at a time", do=do
-            ) from None
+            raise Failure(refused, found=f"{_holder(file)} at work", needed="one at a time", do=do) from None
         _leave_to_owner(path)
         note = {"what": what, "pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
         with suppress(OSError):  # On a full disk the lock holds all the same, without a name.

@@ -178,7 +178,7 @@ def backups(home: Home, service: str = "") -> Iterator[Finding]:
         yield warning(
             "backups",
             say_ahead(ahead),
-            "Set the clock if it is behind; else the clock was ahead when it was written: rename or delete it.",
+            "Set the clock if it is behind. If it is right, it was ahead then: rename or delete them.",
             "date --utc",
         )
 

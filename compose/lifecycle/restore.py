@@ -31,8 +31,8 @@ class Replaced:
 def restore(home: Home, given: Mapping[str, str]) -> None:
     """From an archive to a healthy stack in its state; what was there moves to volumes/backups/replaced-…
 
-    What takes long (the check, the build, unpacking) comes before the stop, so that people can label until then
-    and what is set aside is all that they did.
+    What takes long (the check, the build, unpacking) comes before the stop, so that people can label until
+    then, and what is set aside is all that they did.
 
     Raises:
         Failure: the archive is refused, or the build failed, and nothing was touched; or the restored stack

@@ -90,8 +90,8 @@ class Swap:
     def undo(self, home: Home, keep: Optional[Path] = None) -> None:
         """Puts back what was replaced; killed on the way, the next operation goes on with it.
 
-        keep: a folder that what replaced it moves to, for people may have worked with it. Without one it goes:
-        it is in the archive.
+        keep: a folder that what replaced it moves to, for people may have worked with it. Without one it
+        goes: it is in the archive.
         """
         aside = home.backups / self.aside
         files.replace_text(home.backups / _NOTE, json.dumps(asdict(self)), 0o600)

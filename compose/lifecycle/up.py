@@ -84,7 +84,9 @@ def _stop_programs(stack: HostStack) -> None:
 
 def _leave_programs(stack: HostStack) -> None:
     raise EnvironmentInUse(
-        "the environment", found="programs of this checkout running on it", needed="none, to make it anew",
+        "the environment",
+        found="programs of this checkout running on it",
+        needed="none, to make it anew",
         do="`make upgrade` backs up, stops, builds and starts; `make down` stops.",
     )
 

@@ -87,8 +87,8 @@ def state(home: Home) -> dict[str, bytes]:
 class PretendedStack:
     """Notes what is asked of it, and who labels while it runs. Its backup service is real.
 
-    wrong: what its next starts fail with. labelled_in: how many annotations people submit during a call (build,
-    start) while the stack runs.
+    wrong: what its next starts fail with. labelled_in: how many annotations people submit during a call
+    (build, start) while the stack runs.
     """
 
     def __init__(self, home: Home) -> None:

@@ -77,8 +77,8 @@ class Loop:
 def check_one_moment(archive: Path, folder: Path) -> None:
     """Unpacked into `folder`, an archive of a Loop's state names nothing that it lacks.
 
-    Every round's folder and every version's round has its row, every promoted round its version; predictions are
-    of versions that are there, and snapshots of annotations that are.
+    Every round's folder and every version's round has its row, every promoted round its version; predictions
+    are of versions that are there, and snapshots of annotations that are.
     """
     for name, data in kept.members(archive).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -107,9 +107,7 @@ def test_archives_from_the_future_neither_end_the_schedule_nor_thin_out_the_true
 
 
 @pytest.mark.parametrize("off", [FAR_AHEAD - 1_800_000_000, -1_799_999_999])
-def test_a_clock_that_jumps_and_comes_back_changes_nothing_between_archives(
-    clock: Clock, off: float
-) -> None:
+def test_a_clock_that_jumps_and_comes_back_changes_nothing_between_archives(clock: Clock, off: float) -> None:
     schedule = clock.schedule()
     for hour in range(24 * 8):
         clock.now += HOUR

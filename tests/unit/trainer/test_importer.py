@@ -172,7 +172,8 @@ def test_files_from_the_future_are_not_taken_for_ones_being_written_to(
     """The clock was ahead when they came, and was set back: each look would wait for them in vain."""
     drop("a.jpg")
     monkeypatch.setattr(importer_module, "SETTLED_S", 3.0)
-    monkeypatch.setattr(importer_module.time, "time", lambda before=time.time() - 1e6: before)
+    now = time.time() - 1e6
+    monkeypatch.setattr(importer_module.time, "time", lambda: now)
     assert importer.run([1]) == 1
     assert not importer.waiting
 
