@@ -163,7 +163,7 @@ def _write(
         ) as archive:
             writer = _Writer(archive, report)
             counts = _add(writer, home, moment, images, env)
-            copies = moment.databases
+            copies = moment.copies
             facts = snapshots.facts(copies[contents.DATABASE], copies.get(contents.ROUNDS))
             manifest = Manifest(
                 format=FORMAT,
@@ -195,14 +195,14 @@ def _add(
     The versions in service come next: they alone must not be removed meanwhile. What a round or a project got
     after the moment is left out.
     """
-    for name, path in moment.databases.items():
+    for name, path in moment.copies.items():
         writer.add(name, path)
     if env is not None:
         writer.add_bytes(ENV, env, 0o600)
     copied = _add_champions(writer, moment.listing)
     for folder in contents.folders(home, images):
         for name, path in folder.files():
-            if moment.listing.holds(name):
+            if moment.listing.holds(name) and name not in moment.copies:
                 writer.add(name, path)
     for models in moment.listing.models:
         copied += sum(writer.add_whole(version) for version in models.versions if not writer.has(version))

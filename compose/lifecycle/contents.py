@@ -15,6 +15,7 @@ from lifecycle.home import Home
 DATABASE = "volumes/labelstudio/label_studio.sqlite3"
 ROUNDS = "volumes/rounds/rounds.sqlite3"
 IMAGE_INDEX = "volumes/rounds/images.sqlite3"
+PROVISIONED = "volumes/labelstudio/provisioned.json"
 LABELSTUDIO, MODELS, ROUNDS_FOLDER = "volumes/labelstudio", "volumes/models", "volumes/rounds"
 IMAGES, CONFIGS = "volumes/images", "configs"
 SIMULATED = f"{LABELSTUDIO}/media/upload/simulate"

@@ -33,9 +33,9 @@ class Facts:
 
 @dataclass(frozen=True)
 class Moment:
-    """databases: member name → copy. listing: what else there was when these were as they are copied."""
+    """copies: member name → copy. listing: what else there was when these were as they are copied."""
 
-    databases: dict[str, Path]
+    copies: dict[str, Path]
     listing: contents.Listing
 
 
@@ -44,8 +44,9 @@ def take(home: Home, folder: Path) -> Moment:
 
     For that moment the table of rounds is held, as its writers hold it: nobody opens a round or moves one on.
     It is milliseconds, since the copies are made afterwards, from transactions that began in it. Label Studio
-    goes on even so, hence the order: what names its rows (snapshots, the index of images) is looked at before
-    its database, and what its rows name (models, by their predictions) after it.
+    goes on even so, hence the order: what speaks of its rows (snapshots, what is provisioned, the index of
+    images) is looked at before its database, and what its rows speak of (models, by their predictions) after
+    it.
 
     Raises:
         Failure: a database is damaged or can't be read.
@@ -54,6 +55,7 @@ def take(home: Home, folder: Path) -> Moment:
         live = {}
         with _held(home.root / contents.ROUNDS):
             round_files = contents.round_files(home)
+            provisioned = _text(home.provisioned)
             for name in (contents.IMAGE_INDEX, contents.DATABASE, contents.ROUNDS):
                 if (home.root / name).is_file():
                     live[name] = open_ones.enter_context(_reading(home.root / name))
@@ -61,6 +63,9 @@ def take(home: Home, folder: Path) -> Moment:
         taken = {name: folder / Path(name).name for name in live}
         for name, copy in taken.items():
             _copy(home.root / name, live[name], copy)
+    if provisioned is not None:
+        taken[contents.PROVISIONED] = folder / home.provisioned.name
+        taken[contents.PROVISIONED].write_text(provisioned)
     return Moment(taken, listing)
 
 
@@ -115,6 +120,13 @@ def _reading(source: Path) -> Iterator[sqlite3.Connection]:
     """A connection that sees this moment of the database, whatever is written afterwards."""
     with closing(_connected(source, "BEGIN", "SELECT count(*) FROM sqlite_master")) as connection:
         yield connection
+
+
+def _text(path: Path) -> Optional[str]:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
 
 
 def _connected(source: Path, *statements: str) -> sqlite3.Connection:

@@ -150,6 +150,7 @@ def test_what_comes_after_the_moment_of_a_backup_is_left_out(
             (full.volumes / name).write_text("later")
         shutil.copytree(folder / "v0001", folder / "v0002")
         (folder / "champion").write_text("v0002\n")
+        full.provisioned.write_text('{"label_config_sha256": "later"}')
         return taken
 
     monkeypatch.setattr(archive.snapshots, "take", go_on_afterwards)
@@ -158,6 +159,7 @@ def test_what_comes_after_the_moment_of_a_backup_is_left_out(
     assert found["volumes/models/1/champion"] == b"v0001\n"
     assert not [name for name in found if "v0002" in name or "00002" in name or "last.pth" in name]
     assert found["volumes/rounds/00001/log.txt"] == b"trained\n"
+    assert found[contents.PROVISIONED] == b"{}", "it would claim labels that the database lacks"
     assert (manifest.counts["rounds"], manifest.counts["models"]) == (1, 2)
 
 
