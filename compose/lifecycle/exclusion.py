@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Optional
 
 from lifecycle.console import Failure
 from lifecycle.home import Home
@@ -51,8 +51,25 @@ def operation(home: Home, verb: str) -> Iterator[None]:
         Failure: another one is at work.
     """
     do = "Wait for it to end, or stop it (Ctrl-C in its terminal); a killed one is in nobody's way."
-    with alone(home.run / "operation.lock", f"make {verb}", refused=f"make {verb}", do=do):
+    with alone(_lock(home), f"make {verb}", refused=f"make {verb}", do=do):
         yield
+
+
+def at_work(home: Home) -> Optional[str]:
+    """Which `operation` is at work, in words; None when none is."""
+    try:
+        with _lock(home).open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _holder(file)
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def _lock(home: Home) -> Path:
+    return home.run / "operation.lock"
 
 
 def _holder(file: IO[str]) -> str:

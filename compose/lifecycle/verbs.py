@@ -86,9 +86,15 @@ def _status(home: Home, given: Given) -> None:
     for service in SERVICES:
         line(service, states.get(service, "not running"))
     say_status(home, states.get("backup"))
+    operation = exclusion.at_work(home)
+    if operation:
+        line("at work", operation)
     sys.stdout.flush()
     if "trainer" not in states:
-        raise Failure("the stack is not running", do="`make up` starts it.")
+        raise Failure(
+            "the stack is not running",
+            do="`make up` starts it." if not operation else f"Wait for {operation}.",
+        )
     stack.labelloop(["status"], given.get("PROJECT"))
 
 

@@ -73,6 +73,20 @@ def test_no_verb_begins_beside_a_restore_and_none_waits_for_a_dead_one(
     assert done[-1] == "up"
 
 
+def test_the_status_says_what_is_at_work(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RUNTIME", "host")
+    monkeypatch.chdir(home.root)
+    assert verbs.main(["status"], home.root) == 1
+    assert "`make up` starts it" in capsys.readouterr().err
+    with a_restore_at_work(home) as working:
+        assert verbs.main(["status"], home.root) == 1
+        told = capsys.readouterr()
+        assert f"at work      make restore (process {working.pid}, since" in told.out
+        assert "Wait for make restore" in told.err and "make up" not in told.err
+
+
 def test_one_after_the_other_is_well_and_a_failed_one_leaves_nothing_behind(home: Home) -> None:
     with pytest.raises(Failure, match="of its own"), exclusion.operation(home, "up"):
         raise Failure("of its own")
