@@ -199,31 +199,33 @@ def _add(
         writer.add(name, path)
     if env is not None:
         writer.add_bytes(ENV, env, 0o600)
-    copied = _add_champions(writer, moment.listing)
+    champions = _add_champions(writer, moment.listing)
+    copied = len(champions)
     for folder in contents.folders(home, images):
         for name, path in folder.files():
             if moment.listing.holds(name) and name not in moment.copies:
                 writer.add(name, path)
     for models in moment.listing.models:
-        copied += sum(writer.add_whole(version) for version in models.versions if not writer.has(version))
+        others = (version for version in models.versions if version.name not in champions)
+        copied += sum(writer.add_whole(version) for version in others)
         for name, path in models.project.others():
             writer.add(name, path)
     return {"models": copied, "files": len(writer.files), "bytes": writer.done}
 
 
-def _add_champions(writer: _Writer, listing: contents.Listing) -> int:
-    """Every project's version in service, and the pointer to it. Returns: how many versions.
+def _add_champions(writer: _Writer, listing: contents.Listing) -> set[str]:
+    """Every project's version in service, and the pointer to it. Returns: the names of their folders.
 
     Raises:
         Failure: one was removed since the moment.
     """
-    copied = 0
+    copied = set()
     for models in listing.models:
         champion = models.champion
         if champion is None:
             continue
         if writer.add_whole(champion):
-            copied += 1
+            copied.add(champion.name)
         elif champion in models.versions:
             raise Failure(
                 f"{champion.path}",
@@ -255,9 +257,6 @@ class _Writer:
         except FileNotFoundError:
             return False
         return True
-
-    def has(self, folder: contents.Folder) -> bool:
-        return any(name.startswith(f"{folder.name}/") for name in self.files)
 
     def add_whole(self, folder: contents.Folder) -> bool:
         """Adds a folder that never changes but may be deleted: all of it or, when that has begun, nothing."""

@@ -65,9 +65,9 @@ def against(counted: Mapping[str, Any], annotations: int) -> str:
         return f"annotations that can't be counted ({counted['error']}), the archive has {annotations}"
     now = int(counted["counts"]["annotations"])
     if now > annotations:
-        more = f": {now - annotations} that came after the backup are there alone"
+        more = f": at least {now - annotations} came after the backup and are there alone"
     elif now < annotations:
-        more = f": {annotations - now} were deleted after the backup"
+        more = f": at least {annotations - now} were deleted after the backup"
     else:
         more = ""
     return f"{now} annotations, the archive has {annotations}{more}"

@@ -138,6 +138,8 @@ def _connected(source: Path, *statements: str) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
+    except sqlite3.OperationalError as error:  # Locked for all this time, say.
+        raise Failure(f"{source}", found=str(error), needed="a turn at it", do="Try again.") from error
     except sqlite3.Error as error:
         raise _damaged(source, str(error)) from error
     return connection

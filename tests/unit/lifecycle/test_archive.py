@@ -197,6 +197,18 @@ def test_a_version_in_service_that_is_removed_meanwhile_fails_the_backup(
     assert not list(full.backups.glob("labelloop-*"))
 
 
+def test_a_table_that_somebody_else_holds_is_waited_for_but_not_for_ever(
+    full: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "BUSY_SECONDS", 0.1)
+    with closing(sqlite3.connect(full.root / contents.ROUNDS, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Failure, match=r"rounds\.sqlite3: found database is locked.*Try again"):
+            archive.write(full)
+        other.rollback()
+    archive.write(full)
+
+
 def test_the_cards_of_removed_versions_are_kept(full: Home) -> None:
     (full.volumes / "models/1/removed").mkdir()
     (full.volumes / "models/1/removed/v0000.json").write_text("a card")
