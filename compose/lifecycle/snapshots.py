@@ -43,10 +43,10 @@ def take(home: Home, folder: Path) -> Moment:
     """Copies the databases into `folder`, all as they are at one moment, and lists rounds and models of then.
 
     For that moment the table of rounds is held, as its writers hold it: nobody opens a round or moves one on.
-    It is milliseconds, since the copies are made afterwards, from transactions that began in it. Label Studio
-    goes on even so, hence the order: what speaks of its rows (snapshots, what is provisioned, the index of
-    images) is looked at before its database, and what its rows speak of (models, by their predictions) after
-    it.
+    It is a fraction of a second, since the copies are made afterwards, from transactions that began in it.
+    Label Studio goes on even so, hence the order: what speaks of its rows (snapshots, what is provisioned,
+    the index of images) is looked at before its database, and what its rows speak of (models, by their
+    predictions) after it.
 
     Raises:
         Failure: a database is damaged or can't be read.

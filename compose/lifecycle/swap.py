@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Optional
@@ -43,6 +43,8 @@ class Swap:
     changed: list[str]
     added: list[str]
     env: Optional[str]
+    kept: Optional[str] = None
+    """While it is undone: the folder in volumes/backups that what replaced the former state goes to."""
 
     @classmethod
     def plan(cls, home: Home, staged: Path, aside: Path) -> Swap:
@@ -94,13 +96,12 @@ class Swap:
         goes: it is in the archive.
         """
         aside = home.backups / self.aside
-        files.replace_text(home.backups / _NOTE, json.dumps(asdict(self)), 0o600)
-        if keep is not None:
-            keep.mkdir(mode=0o700)
+        noted = replace(self, kept=self.kept if keep is None else keep.name)
+        files.replace_text(home.backups / _NOTE, json.dumps(asdict(noted)), 0o600)
         for name in contents.STATE:
             if (aside / name).exists():
-                if keep is not None:
-                    _move(home.root / name, keep / name)
+                if (home.root / name).exists() and noted.kept is not None:
+                    _move(home.root / name, home.backups / noted.kept / name)
                 shutil.rmtree(home.root / name, ignore_errors=not (home.root / name).exists())
                 _move(aside / name, home.root / name)
         self.undo_settings(home)

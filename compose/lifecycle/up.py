@@ -87,7 +87,7 @@ def _leave_programs(stack: HostStack) -> None:
         "the environment",
         found="programs of this checkout running on it",
         needed="none, to make it anew",
-        do="`make upgrade` backs up, stops, builds and starts; `make down` stops.",
+        do="`make upgrade` stops, backs up, builds and starts; `make down` stops.",
     )
 
 

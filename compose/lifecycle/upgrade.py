@@ -46,12 +46,17 @@ def upgrade(home: Home, given: Mapping[str, str]) -> None:
         _bring_back(kept, accelerator)
         raise Failure(f"{error}\nNothing was upgraded; what ran runs on") from error
     heading("Stop, and back up")
-    ran = stop(home)
+    ran = True
     try:
+        ran = stop(home)
         archive = write_archive(home, _stack(home)) if home.database.is_file() else None
-    except BaseException as error:
+    except Exception as error:
         _bring_back(kept, accelerator)
         raise _not_begun(home, error, ran) from error
+    except KeyboardInterrupt:
+        _bring_back(kept, accelerator)
+        note("stopped, and nothing was upgraded; `make upgrade` tries again")
+        raise
     try:
         up(home, {})
     except Failure as error:
@@ -63,11 +68,8 @@ def _stack(home: Home) -> Stack:
     return running_stack(home, settings_module.load(home))
 
 
-def _not_begun(home: Home, error: BaseException, ran: bool) -> BaseException:
+def _not_begun(home: Home, error: Exception, ran: bool) -> Failure:
     """The failure to raise when there is no backup: nothing is changed, and what ran is started again."""
-    if not isinstance(error, Failure):
-        note("stopped, and nothing was upgraded; `make upgrade` tries again")
-        return error
     if not ran:
         return Failure(f"{error}\nNothing was upgraded")
     heading("There is no backup, so no upgrade. Starting what ran.")

@@ -162,6 +162,8 @@ def test_a_way_back_killed_at_any_step_is_ended_by_the_next_command(
     undo_interrupted(home)
     assert kept.state(home) == before
     assert not undo_interrupted(home)
+    [replaced] = home.backups.glob("replaced-*")
+    assert kept.annotations(replaced / "volumes/labelstudio/label_studio.sqlite3") == 3
 
 
 def test_settings_that_cannot_be_read_do_not_bar_the_way_back(

@@ -137,6 +137,19 @@ def test_without_a_backup_what_ran_runs_again(
     assert tagged[-1] == ("labelloop/trainer:previous", "labelloop/trainer:cpu")
 
 
+def test_a_stop_that_fails_upgrades_nothing(
+    home: Home, stack: kept.PretendedStack, tagged: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise Failure("stopping the stack failed")
+
+    monkeypatch.setattr(stack, "stop", fail)
+    with pytest.raises(Failure, match=r"(?s)stopping the stack failed.*what ran runs again"):
+        upgrade(home, {})
+    assert stack.calls == ["build", "start"]
+    assert tagged[-1] == ("labelloop/trainer:previous", "labelloop/trainer:cpu")
+
+
 def test_without_a_backup_what_was_down_stays_down(home: Home, stack: kept.PretendedStack) -> None:
     home.database.write_bytes(b"no database")
     stack.running = False
