@@ -122,7 +122,7 @@ def stop(home: Home) -> bool:
 
 def _way_back(home: Home, swap: Swap, manifest: Manifest, error: Exception, start: bool) -> Failure:
     heading("The restored state did not come up. Putting the former one back.")
-    note(str(error).splitlines()[0])
+    note((str(error) or repr(error)).splitlines()[0])
     # First the settings: with those of the archive it may be that not even a stop works.
     swap.undo_settings(home)
     stop(home)

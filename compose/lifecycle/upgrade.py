@@ -16,7 +16,7 @@ from lifecycle.restore import put_in, stop
 from lifecycle.runtime import Stack, choose_accelerator, choose_runtime, running_stack
 from lifecycle.shell import answer
 from lifecycle.unpack import verify
-from lifecycle.up import build_ahead, up
+from lifecycle.up import build, build_ahead, up
 
 _CHECKOUT = (
     "The checkout still holds the new version, which the next `make up` would build: "
@@ -41,7 +41,7 @@ def upgrade(home: Home, given: Mapping[str, str]) -> None:
     accelerator = choose_accelerator(settings, "docker" if docker else "host")
     kept = _keep_images(accelerator) if docker else []
     try:
-        build_ahead(home)
+        built = build_ahead(home)
     except Failure as error:
         _bring_back(kept, accelerator)
         raise Failure(f"{error}\nNothing was upgraded; what ran runs on") from error
@@ -57,11 +57,28 @@ def upgrade(home: Home, given: Mapping[str, str]) -> None:
         _bring_back(kept, accelerator)
         note("stopped, and nothing was upgraded; `make upgrade` tries again")
         raise
+    if not built:
+        _build_behind(home)
     try:
         up(home, {})
-    except Failure as error:
+    except Exception as error:
         raise _way_back(home, archive, kept, accelerator, error) from error
     line("upgraded", "the former state is in the backup" if archive else "there was no state yet")
+
+
+def _build_behind(home: Home) -> None:
+    """The environments, when nothing runs on them any more.
+
+    Raises:
+        Failure: the build failed; the state is untouched, but nothing can run.
+    """
+    try:
+        build(home, {})
+    except Failure as error:
+        raise Failure(
+            f"{error}\nThe state is as it was, but an environment is not whole, so nothing runs",
+            do="Mend that and `make upgrade` again; or `git checkout` the former version, then `make up`.",
+        ) from error
 
 
 def _stack(home: Home) -> Stack:
@@ -101,10 +118,10 @@ def _previous(service: str) -> str:
 
 
 def _way_back(
-    home: Home, archive: Optional[Path], kept: list[str], accelerator: str, error: Failure
+    home: Home, archive: Optional[Path], kept: list[str], accelerator: str, error: Exception
 ) -> Failure:
     heading("The new version did not come up. Going back.")
-    note(str(error).splitlines()[0])
+    note((str(error) or repr(error)).splitlines()[0])
     what = f"the new version did not come up: {error}\n"
     if archive is None:
         return Failure(what, do="There was no state to go back to.")

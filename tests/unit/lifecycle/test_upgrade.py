@@ -86,6 +86,13 @@ def test_an_upgrade_that_does_not_start_goes_back_without_a_label_lost(
     assert "`git checkout`" in told
 
 
+def test_a_start_that_breaks_off_goes_back_too(home: Home, stack: kept.PretendedStack) -> None:
+    """A health check that hangs, say."""
+    stack.wrong = [TimeoutError()]
+    with pytest.raises(Failure, match=r"(?s)former state .* is back"):
+        upgrade(home, {})
+
+
 def test_a_state_that_cannot_be_counted_is_kept_and_named_all_the_same(
     home: Home, stack: kept.PretendedStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +142,23 @@ def test_without_a_backup_what_ran_runs_again(
         upgrade(home, {})
     assert stack.calls == ["build", "stop", "once", "start"]
     assert tagged[-1] == ("labelloop/trainer:previous", "labelloop/trainer:cpu")
+
+
+def test_an_environment_that_cannot_be_made_anew_leaves_the_state_as_it_was(
+    home: Home, stack: kept.PretendedStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the host runtime, where it is built behind the backup."""
+
+    def fail(home: Home, given: Mapping[str, str]) -> None:
+        raise Failure("installing images/trainer/requirements.lock failed")
+
+    before = kept.state(home)
+    monkeypatch.setattr(module, "build_ahead", lambda home: False)
+    monkeypatch.setattr(module, "build", fail)
+    with pytest.raises(Failure, match=r"(?s)requirements.lock failed.*The state is as it was.*git checkout"):
+        upgrade(home, {})
+    assert stack.calls == ["stop", "once"]
+    assert kept.state(home) == before and not list(home.backups.glob("replaced-*"))
 
 
 def test_a_stop_that_fails_upgrades_nothing(
