@@ -46,7 +46,10 @@ def yes(value: str) -> bool:
     Raises:
         ValueError: it says neither.
     """
-    word = value.strip().lower()
-    if word not in (*_YES, *_NO):
+    if not says_yes_or_no(value):
         raise ValueError(f"{value!r} is neither: {YES_OR_NO}")
-    return word in _YES
+    return value.strip().lower() in _YES
+
+
+def says_yes_or_no(value: str) -> bool:
+    return value.strip().lower() in (*_YES, *_NO)

@@ -12,8 +12,8 @@ from threading import Event
 
 from integration.support.labelstudio import REPO, LabelStudio
 
+from lifecycle.backup.unpack import unpack, verify
 from lifecycle.home import Home
-from lifecycle.unpack import unpack, verify
 
 WRITERS, TASKS, BACKUPS = 3, 200, 8
 

@@ -42,6 +42,7 @@ def contracts(root: Path) -> subprocess.CompletedProcess[str]:
         ("images/base/labelloop/boxes.py", "trainer.words"),
         ("images/mlbackend/mlbackend/wire.py", "trainer.rounds.table"),
         ("compose/lifecycle/home.py", "mlbackend.wire"),
+        ("compose/lifecycle/build/wheel.py", "lifecycle.verbs.up"),
     ],
 )
 def test_a_forbidden_import_is_told(copy: Path, module: str, forbidden: str) -> None:
@@ -66,6 +67,8 @@ def test_every_path_that_the_page_names_exists() -> None:
     assert [path for path in named if not (REPO / path).exists()] == []
 
 
-def test_every_room_of_the_trainer_is_explained() -> None:
-    rooms = [path.parent.name for path in (REPO / "images/trainer/trainer").glob("*/__init__.py")]
-    assert [room for room in rooms if f"`images/trainer/trainer/{room}`" not in PAGE.read_text()] == []
+@pytest.mark.parametrize("package", ["images/trainer/trainer", "compose/lifecycle"])
+def test_every_room_is_explained(package: str) -> None:
+    rooms = [path.parent.name for path in (REPO / package).glob("*/__init__.py")]
+    assert rooms
+    assert [room for room in rooms if f"`{package}/{room}`" not in PAGE.read_text()] == []

@@ -8,8 +8,8 @@ import pytest
 from support import documented_commands as table
 from support.documents import PAGES, REPO, blocks, coded, commands, rows
 
-from lifecycle import settings
 from lifecycle.home import Home
+from lifecycle.settings import settings
 
 LANGUAGES = {"sh", "text", "xml", "python", "mermaid", "nginx", "caddy"}
 CLASSES = (

@@ -12,9 +12,9 @@ from support.backend_home import Home as BackendHome
 from support.documents import PAGES, REPO, coded, links, rows
 
 from labelloop.registry import Card
-from lifecycle import env_file, settings
+from lifecycle.dev.simulate import OPTIONS
 from lifecycle.home import VOLUMES, Home
-from lifecycle.simulate import OPTIONS
+from lifecycle.settings import env_file, settings
 from trainer.dataset import snapshot
 from trainer.rounds.table import Round, State
 from trainer.training import job

@@ -16,7 +16,7 @@ from support import kept
 from support.kept_loop import Loop, check_one_moment
 from support.stack import wait_for
 
-from lifecycle import archive, contents, snapshots
+from lifecycle.backup import archive, contents, snapshots
 from lifecycle.console import Failure
 from lifecycle.home import Home
 

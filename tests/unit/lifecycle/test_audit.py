@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from support.served import Handler, served
 
-from lifecycle import audit, verbs
 from lifecycle.console import Failure
+from lifecycle.dev import audit
 from lifecycle.home import Home
+from lifecycle.verbs import table as verbs
 
 ADVISORY = {
     "id": "PYSEC-0000-1",

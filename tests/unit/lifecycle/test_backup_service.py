@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from support import kept
 
-from lifecycle import archive, host_findings
-from lifecycle.backup import say_status
-from lifecycle.backup_service import Schedule, main, read_status
+from lifecycle.backup import archive
+from lifecycle.backup.service import Schedule, main, read_status
+from lifecycle.doctor import host_findings
 from lifecycle.home import Home
+from lifecycle.verbs.backup import say_status
 
 HOUR = 3600.0
 FAR_AHEAD = 2_051_222_400.0  # 2035

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import images, wheel
+from lifecycle.build import images, wheel
 from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash

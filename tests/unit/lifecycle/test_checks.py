@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from lifecycle import checks, engine, host_python
+from lifecycle import engine
+from lifecycle.build import host_python
 from lifecycle.console import Failure
+from lifecycle.doctor import checks
 from lifecycle.home import Home
 
 Usage = namedtuple("Usage", "total used free")

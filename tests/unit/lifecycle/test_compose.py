@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from lifecycle import engine, secret_files, settings
+from lifecycle import engine
 from lifecycle.home import Home
+from lifecycle.settings import secret_files, settings
 
 REPO = Path(__file__).parents[3]
 

@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 
 from labelloop.findings import LEVELS, Finding, ok
-from lifecycle import checks, doctor, engine, env_file, host_findings, settings
-from lifecycle.backup_service import Status
+from lifecycle import engine
+from lifecycle.backup.service import Status
 from lifecycle.console import Failure
-from lifecycle.docker_stack import DockerStack
-from lifecycle.doctor import examine
-from lifecycle.findings import bounded
+from lifecycle.doctor import checks, doctor, host_findings
+from lifecycle.doctor.doctor import examine
+from lifecycle.doctor.findings import bounded
 from lifecycle.home import VOLUMES, Home
-from lifecycle.host_stack import HostStack
-from lifecycle.network import free_port
+from lifecycle.runtime.docker_stack import DockerStack
+from lifecycle.runtime.host_stack import HostStack
+from lifecycle.settings import env_file, settings
+from lifecycle.settings.network import free_port
 from lifecycle.shell import ask
 
 WELL = {"labelstudio": "healthy", "trainer": "healthy", "mlbackend": "healthy"}

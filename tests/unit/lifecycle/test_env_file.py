@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle import env_file
 from lifecycle.console import Failure
+from lifecycle.settings import env_file
 
 
 def test_comments_quotes_and_export_are_understood(tmp_path: Path) -> None:

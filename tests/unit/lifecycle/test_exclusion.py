@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from support.stack import REPO
 
-from lifecycle import exclusion, verbs
+from lifecycle import exclusion
 from lifecycle.console import Failure
 from lifecycle.home import Home
-from lifecycle.verbs import VERBS
+from lifecycle.verbs import table as verbs
+from lifecycle.verbs.table import VERBS
 
 HARMFUL = {"up", "down", "restart", "build", "backup", "restore", "upgrade", "reset", "rotate-secrets"}
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import venvs
+from lifecycle.build import venvs
 from lifecycle.home import Home
-from lifecycle.host_stack import HostStack
+from lifecycle.runtime.host_stack import HostStack
 
 STATUS = """\
 labelstudio    RUNNING   pid 11, uptime 0:05:00
@@ -70,7 +70,7 @@ def restarts(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     "changed",
     [
         *(f"{folder}/x.py" for folder in venvs.CODE),
-        "compose/lifecycle/backup_service.py",
+        "compose/lifecycle/backup/service.py",
         "configs/gunicorn/mlbackend.py",
         "configs/supervisor/trainer.conf",
         f".venv/ml/{venvs._MARKER}",

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from lifecycle import labels as module
 from lifecycle.console import Failure
 from lifecycle.engine import NoEngine
 from lifecycle.home import Home
-from lifecycle.labels import labels
 from lifecycle.shell import phrases
+from lifecycle.verbs import labels as module
+from lifecycle.verbs.labels import labels
 
 REPO = Path(__file__).parents[3]
 CONFIG = """<View>

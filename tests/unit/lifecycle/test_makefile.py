@@ -12,7 +12,7 @@ REPO = Path(__file__).parents[3]
 LIFECYCLE = f"""
 import json, os, sys
 sys.path[:0] = [{str(REPO / "compose")!r}, {str(REPO / "images/base")!r}]
-from lifecycle import verbs
+from lifecycle.verbs import table as verbs
 def tell(home, given):
     print(json.dumps([given, [name for name in os.environ if name == "MAKE_SETTINGS"]]))
 for name in verbs.VERBS:

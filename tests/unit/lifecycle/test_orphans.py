@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import orphans
+from lifecycle.runtime import orphans
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import env_file, files, settings, verbs
+from lifecycle import files
 from lifecycle.home import Home
+from lifecycle.settings import env_file, settings
+from lifecycle.verbs import table as verbs
 
 OWNER, GROUP = 4321, 4322
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from lifecycle import up as module
 from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.shell import watch
-from lifecycle.up import up
+from lifecycle.verbs import up as module
+from lifecycle.verbs.up import up
 
 
 class Stack:

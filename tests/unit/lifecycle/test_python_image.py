@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from lifecycle.build.python_image import debian_mirrors
 from lifecycle.console import Failure
-from lifecycle.python_image import debian_mirrors
 
 DEB822 = """\
 Types: deb

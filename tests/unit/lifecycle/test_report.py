@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import verbs
 from lifecycle.home import Home
+from lifecycle.verbs import table as verbs
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from support import kept
 
-from lifecycle import backup as backup_module
-from lifecycle import restore as module
-from lifecycle import settings
-from lifecycle import swap as swap_module
-from lifecycle.backup import backup
+from lifecycle.backup import swap as swap_module
+from lifecycle.backup.swap import Swap, undo_interrupted
 from lifecycle.console import Failure
 from lifecycle.home import Home
-from lifecycle.restore import restore
-from lifecycle.swap import Swap, undo_interrupted
+from lifecycle.settings import settings
+from lifecycle.verbs import backup as backup_module
+from lifecycle.verbs import restore as module
+from lifecycle.verbs.backup import backup
+from lifecycle.verbs.restore import restore
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from lifecycle import engine, runtime, settings
+from lifecycle import engine
 from lifecycle.console import Failure
-from lifecycle.docker_stack import DockerStack
 from lifecycle.engine import NoEngine
 from lifecycle.home import Home
-from lifecycle.host_stack import HostStack
+from lifecycle.runtime import runtime
+from lifecycle.runtime.docker_stack import DockerStack
+from lifecycle.runtime.host_stack import HostStack
+from lifecycle.settings import settings
 
 Docker = Callable[[str], None]
 DENIED = (

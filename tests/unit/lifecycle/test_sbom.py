@@ -7,8 +7,10 @@ import jsonschema_rs
 import pytest
 from cyclonedx.model.bom import Bom
 
-from lifecycle import engine, locks, sbom
+from lifecycle import engine
+from lifecycle.build import pins as locks
 from lifecycle.console import Failure
+from lifecycle.dev import sbom
 from lifecycle.home import Home
 
 REPO = Path(__file__).parents[3]

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import env_file, secret_files, settings
 from lifecycle.console import Failure
 from lifecycle.home import Home
-from lifecycle.host_stack import HostStack
+from lifecycle.runtime.host_stack import HostStack
+from lifecycle.settings import env_file, secret_files, settings
 
 
 @pytest.fixture

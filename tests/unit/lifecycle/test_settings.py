@@ -2,9 +2,9 @@ import stat
 
 import pytest
 
-from lifecycle import env_file, settings
 from lifecycle.console import Failure
 from lifecycle.home import Home
+from lifecycle.settings import env_file, settings
 
 SECRETS = (
     "ADMIN_PASSWORD",

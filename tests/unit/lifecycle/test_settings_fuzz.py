@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from labelloop.settings import Settings
-from lifecycle import settings
 from lifecycle.console import Failure
 from lifecycle.home import Home
+from lifecycle.settings import settings
 
 SHARED = ["THREADS", "SCORE_THRESHOLD", "RETRAIN_EVERY", "ITERATIONS", "HOLDOUT_PERCENT", "HOLDOUT_MIN",
           "GATE_CONFIDENCE", "IMPORT_EVERY"]  # fmt: skip

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import simulate as module
 from lifecycle.console import Failure
+from lifecycle.dev import simulate as module
+from lifecycle.dev.simulate import simulate
 from lifecycle.home import Home
-from lifecycle.simulate import simulate
 
 
 class Stack:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import testing
 from lifecycle.console import Failure
+from lifecycle.dev import testing
 from lifecycle.home import Home
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from support import kept
 
-from lifecycle import archive
+from lifecycle.backup import archive
+from lifecycle.backup.unpack import check_version, unpack, verify
 from lifecycle.console import Failure
 from lifecycle.home import Home
-from lifecycle.unpack import check_version, unpack, verify
 
 WEIGHTS = "volumes/models/1/v0001/weights.pth"
 
@@ -88,7 +88,7 @@ def test_an_archive_without_label_studios_database_is_refused(whole: Path, tmp_p
         "volumes/models/../../outside",
         "volumes/models/./x",
         "volumes/cache/x",
-        "compose/lifecycle/verbs.py",
+        "compose/lifecycle/verbs/table.py",
         "docker-compose.yml",
         "volumes/models",
     ],

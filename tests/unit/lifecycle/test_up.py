@@ -5,10 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import checks, env_file, images, up, venvs, verbs, volumes
+from lifecycle.build import images, venvs
 from lifecycle.console import Failure
+from lifecycle.doctor import checks
 from lifecycle.home import Home
-from lifecycle.host_stack import HostStack
+from lifecycle.runtime import volumes
+from lifecycle.runtime.host_stack import HostStack
+from lifecycle.settings import env_file
+from lifecycle.verbs import table as verbs
+from lifecycle.verbs import up
 
 REPO = Path(__file__).parents[3]
 

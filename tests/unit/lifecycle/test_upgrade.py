@@ -7,14 +7,14 @@ import pytest
 from support import kept
 
 from lifecycle import engine
-from lifecycle import reset as reset_module
-from lifecycle import restore as restore_module
-from lifecycle import upgrade as module
+from lifecycle.backup.unpack import verify
 from lifecycle.console import Failure
 from lifecycle.home import Home
-from lifecycle.reset import reset
-from lifecycle.unpack import verify
-from lifecycle.upgrade import upgrade
+from lifecycle.verbs import reset as reset_module
+from lifecycle.verbs import restore as restore_module
+from lifecycle.verbs import upgrade as module
+from lifecycle.verbs.reset import reset
+from lifecycle.verbs.upgrade import upgrade
 
 
 @pytest.fixture

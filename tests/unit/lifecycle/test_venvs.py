@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.stack import wait_for
 
-from lifecycle import venvs
+from lifecycle.build import venvs
 from lifecycle.console import Failure
 from lifecycle.home import Home
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import engine, verbs
+from lifecycle import engine
 from lifecycle.console import Failure
 from lifecycle.home import Home
-from lifecycle.settings import FROM_ENVIRONMENT
-from lifecycle.verbs import VERBS
+from lifecycle.settings.settings import FROM_ENVIRONMENT
+from lifecycle.verbs import table as verbs
+from lifecycle.verbs.table import VERBS
 
 REPO = Path(__file__).parents[3]
 PARTICULAR = sorted(name for name, verb in VERBS.items() if verb.takes is not None)

@@ -3,9 +3,9 @@ import stat
 
 import pytest
 
-from lifecycle import volumes
 from lifecycle.console import Failure
 from lifecycle.home import Home
+from lifecycle.runtime import volumes
 
 
 def test_folders_with_tokens_in_them_are_closed_to_other_users(home: Home) -> None:

@@ -1,0 +1,166 @@
+"""Copies of the SQLite databases, each of one moment, while they are written to."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from lifecycle.backup import contents
+from lifecycle.console import Failure
+from lifecycle.home import Home
+
+BUSY_SECONDS = 30.0
+
+_PROJECTS = """
+SELECT project.id, project.title,
+    (SELECT count(*) FROM task WHERE task.project_id = project.id),
+    (SELECT count(*) FROM task_completion WHERE task_completion.project_id = project.id AND NOT was_cancelled)
+FROM project ORDER BY project.id
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """projects: id, title, tasks, annotations. counts: annotations, tasks, predictions, rounds."""
+
+    projects: list[dict[str, Any]]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """copies: member name → copy. listing: what else there was when these were as they are copied."""
+
+    copies: dict[str, Path]
+    listing: contents.Listing
+
+
+def take(home: Home, folder: Path) -> Moment:
+    """Copies the databases into `folder`, all as they are at one moment, and lists rounds and models of then.
+
+    For that moment the table of rounds is held, as its writers hold it: nobody opens a round or moves one on.
+    It is a fraction of a second, since the copies are made afterwards, from transactions that began in it.
+    Label Studio goes on even so, hence the order: what speaks of its rows (snapshots, what is provisioned,
+    the index of images) is looked at before its database, and what its rows speak of (models, by their
+    predictions) after it.
+
+    Raises:
+        Failure: a database is damaged or can't be read.
+    """
+    with ExitStack() as open_ones:
+        live = {}
+        with _held(home.root / contents.ROUNDS):
+            round_files = contents.round_files(home)
+            provisioned = _text(home.provisioned)
+            for name in (contents.IMAGE_INDEX, contents.DATABASE, contents.ROUNDS):
+                if (home.root / name).is_file():
+                    live[name] = open_ones.enter_context(_reading(home.root / name))
+            listing = contents.Listing(round_files, contents.listed_models(home))
+        taken = {name: folder / Path(name).name for name in live}
+        for name, copy in taken.items():
+            _copy(home.root / name, live[name], copy)
+    if provisioned is not None:
+        taken[contents.PROVISIONED] = folder / home.provisioned.name
+        taken[contents.PROVISIONED].write_text(provisioned)
+    return Moment(taken, listing)
+
+
+def facts(database: Path, rounds: Optional[Path]) -> Facts:
+    """Counts what Label Studio's database and the table of rounds hold.
+
+    Raises:
+        Failure: they lack a table; they are not these databases.
+    """
+    try:
+        return _facts(database, rounds)
+    except sqlite3.Error as error:
+        raise Failure(f"{database.name}", found=str(error), needed="Label Studio's tables") from error
+
+
+def _facts(database: Path, rounds: Optional[Path]) -> Facts:
+    with closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute(_PROJECTS).fetchall()
+        predictions = _count(connection, "prediction")
+    projects = [
+        {"id": id_, "title": title, "tasks": tasks, "annotations": annotations}
+        for id_, title, tasks, annotations in rows
+    ]
+    counts = {
+        "annotations": sum(project["annotations"] for project in projects),
+        "tasks": sum(project["tasks"] for project in projects),
+        "predictions": predictions,
+        "rounds": 0,
+    }
+    if rounds is not None and rounds.is_file():
+        with closing(sqlite3.connect(rounds)) as connection:
+            counts["rounds"] = _count(connection, "rounds")
+    return Facts(projects, counts)
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+@contextmanager
+def _held(rounds: Path) -> Iterator[None]:
+    """Keeps the table of rounds as it is; whoever wants to write it waits."""
+    if not rounds.is_file():
+        yield
+        return
+    with closing(_connected(rounds, "BEGIN IMMEDIATE")):
+        yield
+
+
+@contextmanager
+def _reading(source: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that sees this moment of the database, whatever is written afterwards."""
+    with closing(_connected(source, "BEGIN", "SELECT count(*) FROM sqlite_master")) as connection:
+        yield connection
+
+
+def _text(path: Path) -> Optional[str]:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _connected(source: Path, *statements: str) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(source, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            for statement in statements:
+                connection.execute(statement).fetchall()
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.OperationalError as error:  # Locked for all this time, say.
+        raise Failure(f"{source}", found=str(error), needed="a turn at it", do="Try again.") from error
+    except sqlite3.Error as error:
+        raise _damaged(source, str(error)) from error
+    return connection
+
+
+def _copy(source: Path, live: sqlite3.Connection, target: Path) -> None:
+    """SQLite's online backup of what `live` sees; writers go on."""
+    try:
+        with closing(sqlite3.connect(target)) as copy:
+            live.backup(copy)
+            [[verdict]] = copy.execute("PRAGMA quick_check(1)")
+    except sqlite3.Error as error:
+        verdict = str(error)
+    if verdict != "ok":
+        raise _damaged(source, verdict)
+
+
+def _damaged(source: Path, found: str) -> Failure:
+    return Failure(
+        f"{source}",
+        found=found,
+        needed="a whole database",
+        do="An earlier backup in volumes/backups may have one: `make restore FILE=…`.",
+    )

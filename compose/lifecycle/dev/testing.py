@@ -1,0 +1,144 @@
+"""`make test`, `make bench` and `make lint`, in the host runtime's ml environment with test tools on top."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from lifecycle import engine
+from lifecycle.build import venvs
+from lifecycle.console import Failure, heading, line
+from lifecycle.dev.simulate import coco_folder
+from lifecycle.home import Home
+from lifecycle.runtime.runtime import choose_accelerator, choose_architecture
+from lifecycle.settings import settings
+from lifecycle.shell import run
+
+# In the order of cost: what is cheap fails first.
+_SUITES = ("tests/unit", "tests/contract", "tests/integration", "tests/faults", "tests/e2e")
+_CODE = ("compose/lifecycle", *venvs.CODE)
+_RUFF = ("compose", "configs", "images", "tests")
+
+
+def lint(home: Home, given: Mapping[str, str]) -> None:
+    """ruff, mypy --strict, and who may import whom (pyproject.toml), on our own packages."""
+    venv = environment_with_tools(home)
+    heading("Lint")
+    run(
+        [str(venv / "bin/ruff"), "check", *_RUFF],
+        what="ruff check",
+        do="`ruff check --fix` mends some.",
+        cwd=home.root,
+    )
+    run([str(venv / "bin/mypy"), *_CODE], what="mypy", cwd=home.root)
+    run(
+        [str(venv / "bin/lint-imports")],
+        what="the import contracts",
+        do="docs/explanation/architecture.md says what each room is for, and what it may import.",
+        cwd=home.root,
+        env={"PYTHONPATH": _sources(home)},
+    )
+
+
+def test(home: Home, given: Mapping[str, str]) -> None:
+    """Lint and every suite, or only what TESTS names (`make test TESTS="tests/unit -k boxes"`)."""
+    if not given.get("TESTS"):
+        lint(home, given)
+    venvs.ensure_labelstudio(home)
+    venv = environment_with_tools(home)
+    _ensure_chromium()
+    runtime = "docker" if engine.engine_version() else "host"
+    if runtime == "host":
+        line("e2e", "no Docker engine answers: the end-to-end tests run on the host runtime")
+    heading("Tests")
+    wanted = given.get("TESTS", "").split() or [suite for suite in _SUITES if (home.root / suite).is_dir()]
+    environment = {**_programs(home, venv), "RUNTIME": os.environ.get("RUNTIME") or runtime}
+    done = subprocess.run([str(venv / "bin/pytest"), *wanted], cwd=home.root, env=environment)
+    if done.returncode != 0:
+        raise Failure(f"pytest ended with {done.returncode}", do="The first failure is above.")
+
+
+def faults(home: Home, given: Mapping[str, str]) -> None:
+    """The whole fault matrix, of which `make test` runs a few rows: SEED repeats a run, KILLS is how many."""
+    for name in ("SEED", "KILLS"):
+        if not given.get(name, "0").isdigit():
+            raise Failure("make faults", found=f"{name}={given[name]}", needed="a whole number")
+    os.environ.update({"FAULTS": "all", **given})
+    test(home, {"TESTS": "tests/faults"})
+
+
+def bench(home: Home, given: Mapping[str, str]) -> None:
+    """The benchmarks of tests/bench; what they take is theirs to check, but for a COCO that isn't there:
+    making their environments takes long.
+    """
+    if given.get("COCO"):
+        given = {**given, "COCO": str(coco_folder(given["COCO"]))}
+    _run_module(home, "bench", [f"{name}={value}" for name, value in given.items()], "the benchmarks")
+
+
+def screenshots(home: Home, given: Mapping[str, str]) -> None:
+    """The pictures of docs/images/, from a stack of their own."""
+    _ensure_chromium()
+    _run_module(home, "screenshots", [], "the screenshots")
+
+
+def _run_module(home: Home, module: str, arguments: list[str], what: str) -> None:
+    """A program of tests/, with the host runtime's environments."""
+    venvs.ensure_labelstudio(home)
+    venv = environment_with_tools(home)
+    heading(what.removeprefix("the ").capitalize())
+    environment = {**_programs(home, venv), "PYTHONPATH": _sources(home)}
+    command = [str(venv / "bin/python"), "-m", module, *arguments]
+    done = subprocess.run(command, cwd=home.root, env=environment)
+    if done.returncode != 0:
+        raise Failure(f"{what} ended with {done.returncode}", do="The reason is above.")
+
+
+def _sources(home: Home) -> str:
+    """Where Python finds our packages and the tests' own."""
+    return os.pathsep.join(str(home.root / folder) for folder in ("tests", "compose", *venvs.PACKAGES))
+
+
+def load(home: Home, given: Mapping[str, str]) -> None:
+    """The load section of the benchmarks, which is not among those of `make bench`."""
+    bench(home, {"OUT": str(home.root / "build" / "bench" / "load"), **given, "ONLY": "load"})
+
+
+def _programs(home: Home, venv: Path) -> dict[str, str]:
+    """The environment, with the host runtime's programs in it, and without what `make` hands down to a `make`
+    that a test starts, the settings of this one.
+    """
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))},
+        "PATH": f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "LABELSTUDIO_BIN": str(home.venvs / "labelstudio" / "bin"),
+        "ML_BIN": str(venv / "bin"),
+    }
+
+
+def environment_with_tools(home: Home) -> Path:
+    """The folder of the ml environment, made if it isn't there, with the developers' tools in it."""
+    in_force = settings.load(home)
+    accelerator = choose_accelerator(in_force, "host")
+    return venvs.ensure_tests(home, accelerator, choose_architecture(in_force, accelerator))
+
+
+def _ensure_chromium() -> None:
+    """The browser of the end-to-end tests; installed where we may."""
+    if shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome"):
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get") and Path("/etc/debian_version").exists():
+        line("chromium", "installing Debian's package for the browser tests")
+        run(["apt-get", "update", "--quiet"], what="apt-get update", quiet=True)
+        run(
+            ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "chromium"],
+            what="installing chromium",
+            quiet=True,
+            do="Install a Chromium by hand.",
+            env={"DEBIAN_FRONTEND": "noninteractive"},
+        )
+        return
+    line("chromium", "not found: the browser tests will fail; install your distribution's package")

@@ -1,0 +1,189 @@
+"""`make doctor`: looks at everything once, with the stack up, half up or down, and names the way out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any, Optional
+
+from labelloop.findings import LOGS, OK, PROBLEM, WARNING, Finding, ok, problem, warning
+from lifecycle import engine
+from lifecycle.console import Failure
+from lifecycle.doctor import checks, host_findings
+from lifecycle.doctor.findings import Check, bounded, of_failure
+from lifecycle.engine import NoEngine
+from lifecycle.home import Home
+from lifecycle.runtime.host_stack import HostStack
+from lifecycle.runtime.runtime import Stack, asked_runtime, docker_stack
+from lifecycle.settings import settings as settings_module
+from lifecycle.settings.settings import is_yes
+
+LOOK_SECONDS = 40.0
+SERVICES_SECONDS = 120.0
+TRAINER_SECONDS = 90.0
+RUNNING = ("healthy", "starting", "unhealthy")
+
+
+def doctor(home: Home, given: Mapping[str, str]) -> None:
+    """Prints what it finds, as JSON with JSON=1.
+
+    Raises:
+        Failure: there are problems; warnings alone raise nothing.
+    """
+    found = []
+    as_json = is_yes(given, "JSON")
+    for finding in examine(home):
+        found.append(finding)
+        if not as_json:
+            say(finding)
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in found], indent=2), flush=True)
+    problems, warnings = (sum(f.level == level for f in found) for level in (PROBLEM, WARNING))
+    if problems:
+        told = f"{problems} problems, {warnings} warnings"
+        raise Failure("the appliance", found=told, do="The way out is beside each.")
+    if not as_json:
+        print(f"\nNo problems, {warnings} warnings.", flush=True)
+
+
+def say(finding: Finding) -> None:
+    word = finding.level if finding.level == OK else finding.level.upper()
+    print(f"{word:<8} {finding.name}: {finding.text}", flush=True)
+    if finding.level != OK:
+        print(f"{'':<8}   {finding.fix}\n{'':<8}   $ {finding.command}", flush=True)
+
+
+def examine(home: Home) -> Iterator[Finding]:
+    """Every finding, as it is made. Nothing here changes anything."""
+    yield from bounded("host", partial(host_findings.host, home), LOOK_SECONDS)
+    yield from bounded(".env", partial(host_findings.env_file, home), LOOK_SECONDS)
+    settings: dict[str, str] = {}
+    unread = bounded("settings", partial(_load, home, settings), LOOK_SECONDS)
+    yield from unread
+    if unread:
+        fix = "Mend the settings first, then look again."
+        yield warning("services", "not looked at: which they are stands in the settings", fix, "make doctor")
+        return
+    yield from bounded("settings", partial(host_findings.settings, home), LOOK_SECONDS)
+    info: dict[str, Any] = {}
+    yield from bounded("engine", partial(_ask_engine, info), LOOK_SECONDS)
+    refusal = None if info else engine.trouble()
+    runtime = _runtime(home, settings, refusal)
+    yield from bounded("engine", partial(_engine, settings, info, runtime, refusal), LOOK_SECONDS)
+    for name, check in _host_checks(home, settings, info, runtime).items():
+        yield from bounded(name, check, LOOK_SECONDS)
+    if runtime == "docker" and not info:
+        return  # Neither the services nor who has their ports can be told.
+    stack = docker_stack(home, settings) if runtime == "docker" else HostStack(home, settings)
+    states: dict[str, str] = {}
+    yield from bounded("services", partial(_services, stack, states), SERVICES_SECONDS)
+    for name, check in _stack_checks(home, settings, stack, states).items():
+        yield from bounded(name, check, LOOK_SECONDS)
+    yield from bounded("loop", partial(_loop, stack, states), TRAINER_SECONDS + 5)
+
+
+def _host_checks(
+    home: Home, settings: dict[str, str], info: dict[str, Any], runtime: str
+) -> dict[str, Check]:
+    return {
+        "compose": partial(_compose, info, runtime),
+        "gpu": partial(host_findings.gpu, settings, info, runtime),
+        "disk": partial(host_findings.disk, home, info if runtime == "docker" else {}),
+        "volumes": partial(host_findings.volumes, home, settings, runtime),
+        "secrets": partial(host_findings.secrets, home, settings, runtime),
+        "clock": partial(host_findings.clock, home),
+        "project": partial(host_findings.project, home),
+    }
+
+
+def _stack_checks(
+    home: Home, settings: dict[str, str], stack: Stack, states: dict[str, str]
+) -> dict[str, Check]:
+    return {
+        "ports": partial(_ports, home, settings, stack),
+        "backups": partial(host_findings.backups, home, states.get("backup", "")),
+    }
+
+
+def _load(home: Home, settings: dict[str, str]) -> Iterator[Finding]:
+    """Fills `settings`; a file that can't be read raises."""
+    settings.update(settings_module.load(home))
+    yield from ()
+
+
+def _ask_engine(info: dict[str, Any]) -> Iterator[Finding]:
+    """Fills `info`, unless no engine answers."""
+    told = engine.engine_info()
+    if told.get("ServerVersion"):
+        info.update(told)
+    yield from ()
+
+
+def _runtime(home: Home, settings: Mapping[str, str], refusal: Optional[NoEngine]) -> str:
+    """As `runtime.running_stack` chooses, without a word and without asking the engine again."""
+    if settings.get("RUNTIME") != "docker" and HostStack(home, settings).is_running():
+        return "host"
+    chosen = asked_runtime(settings)
+    if chosen in ("docker", "host"):
+        return chosen
+    return "docker" if refusal is None or refusal.is_there else "host"
+
+
+def _engine(
+    settings: Mapping[str, str], info: dict[str, Any], runtime: str, refusal: Optional[NoEngine]
+) -> Iterator[Finding]:
+    if runtime == "docker":
+        yield of_failure("engine", refusal) if refusal else ok("engine", checks.engine_version(info))
+    elif refusal and asked_runtime(settings) == "auto" and shutil.which("docker"):
+        yield replace(of_failure("engine", refusal), level=WARNING)
+    else:
+        yield ok("engine", "Docker is not used; the stack is the host's own")
+
+
+def _compose(info: Mapping[str, Any], runtime: str) -> Iterator[Finding]:
+    if runtime == "docker" and info:
+        yield ok("compose", checks.compose_version())
+
+
+def _services(stack: Stack, states: dict[str, str]) -> Iterator[Finding]:
+    """Fills `states`. A stack that is down as a whole is a warning: `make down` may have been meant."""
+    states.update(stack.states())
+    if not any(service in states for service in engine.SERVICES):
+        yield warning("services", "none runs", "Start them.", "make up")
+        return
+    for service in engine.SERVICES:
+        state = states.get(service, "not there")
+        if state == "healthy":
+            yield ok(service, state)
+        elif state == "starting":
+            yield warning(service, state, "Wait a minute and look again.", "make doctor")
+        else:
+            said = stack.complaint(service)
+            yield problem(service, f"{state}: {said}", "Start it again; `make logs` has the rest.", "make up")
+
+
+def _ports(home: Home, settings: dict[str, str], stack: Stack) -> Iterator[Finding]:
+    if isinstance(stack, HostStack):
+        ours = checks.published_ports(settings) if stack.holds_ports() else ()
+        yield from host_findings.ports(settings, ours=ours, inner=True)
+        return
+    project = settings.get("COMPOSE_PROJECT_NAME", "labelloop")
+    containers = engine.containers(project)
+    checks.check_name(home, project, containers)
+    yield from host_findings.ports(settings, ours=engine.published_ports(containers), inner=False)
+
+
+def _loop(stack: Stack, states: Mapping[str, str]) -> Iterator[Finding]:
+    """What the trainer finds, which sees Label Studio, models and rounds; see trainer/health/doctor.py."""
+    if states.get("trainer") not in RUNNING:
+        text = "not looked at: models, rounds and connections are the trainer's to see, and it is down"
+        yield warning("loop", text, "Start it, then look again.", "make up")
+        return
+    try:
+        for row in json.loads(stack.ask(["doctor"], TRAINER_SECONDS).strip().splitlines()[-1]):
+            yield Finding(**row)
+    except Failure as error:
+        yield problem("loop", error.text, *LOGS)

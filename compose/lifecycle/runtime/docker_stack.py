@@ -1,0 +1,194 @@
+"""The stack under Docker Compose."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, Optional
+
+from lifecycle import engine
+from lifecycle.backup import service as backup_service
+from lifecycle.console import Board, Failure, note
+from lifecycle.home import Home
+from lifecycle.shell import answer, ask, phrases, run, watch
+
+START_SECONDS = 900.0
+FAILING_AFTER = 3
+"""Restarts after which a container that ends is not waited for any longer."""
+_LOG_LINES = "25"
+_MORE = "`make logs` shows more; `make up` tries again."
+
+
+class DockerStack:
+    """Start, stop, wait for and speak to the three containers."""
+
+    def __init__(self, home: Home, project: str) -> None:
+        self._home = home
+        self._project = project
+
+    def start(self) -> None:
+        """Starts what isn't running and waits until every service is healthy; a live line for each.
+
+        Raises:
+            Failure: a service is unhealthy, restarts again and again, or isn't healthy in START_SECONDS.
+        """
+        self._restart_unhealthy()
+        started = time.monotonic()
+        board = Board(list(engine.SERVICES))
+        up = subprocess.Popen(
+            engine.compose("up", "--detach", "--no-build", "--remove-orphans"),
+            cwd=self._home.root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            while True:
+                ended = up.poll()
+                states = self.states()
+                seconds = time.monotonic() - started
+                board.show({name: states.get(name, "waiting") for name in engine.SERVICES}, seconds)
+                if ended == 0 and all(states.get(name) == "healthy" for name in engine.SERVICES):
+                    return
+                if ended is not None or seconds > START_SECONDS:
+                    self._give_up_if_hopeless(states, seconds)
+                if ended:
+                    output = up.stdout.read() if up.stdout else ""
+                    raise Failure(f"docker compose up failed: {output[-2000:].strip()}", do=_MORE)
+                time.sleep(1)
+        finally:
+            if up.poll() is None:
+                up.terminate()
+
+    def states(self) -> dict[str, str]:
+        """Service → healthy, starting, unhealthy, failing (it ends again and again), exited, …"""
+        return {
+            engine.service_of(container): _state(container) for container in engine.containers(self._project)
+        }
+
+    def is_there(self) -> bool:
+        """Whether there is any container to stop; who can't be asked may have some."""
+        return bool(self.states()) or engine.engine_version() is None
+
+    def runs_here(self) -> bool:
+        """Whether a container of this checkout runs."""
+        return any(
+            container["State"]["Running"] and engine.folder_of(container) == str(self._home.root)
+            for container in engine.containers(self._project)
+        )
+
+    def stop(self) -> None:
+        run(engine.compose("down", "--remove-orphans"), what="stopping the stack", cwd=self._home.root)
+
+    def logs(self, follow: bool) -> NoReturn:
+        if not self.is_there():
+            raise Failure("there are no logs", do="`make up` starts the stack.")
+        self._become(engine.compose("logs", "--tail", "200", *(["--follow"] if follow else [])))
+
+    def labelloop(self, arguments: Sequence[str], project: Optional[str]) -> NoReturn:
+        """Becomes `labelloop …` in the trainer's container, so that Ctrl-C and the terminal reach it."""
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        options = [*([] if terminal else ["-T"]), *(["--env", f"PROJECT={project}"] if project else [])]
+        if self.states().get("trainer") not in ("healthy", "starting", "unhealthy"):
+            raise Failure(
+                "the trainer",
+                found=self.states().get("trainer", "not there"),
+                needed="running",
+                do="`make up` starts it.",
+            )
+        self._become(engine.compose("exec", *options, "trainer", "labelloop", *arguments))
+
+    def ask(self, arguments: Sequence[str], seconds: float) -> str:
+        """What `labelloop …` prints in the trainer's container.
+
+        Raises:
+            Failure: it isn't running, ends with another status than 0, or takes longer than `seconds`.
+        """
+        command = engine.compose("exec", "-T", "trainer", "labelloop", *arguments)
+        return ask(command, cwd=self._home.root, seconds=seconds)
+
+    def complaint(self, service: str) -> str:
+        """What the service's health check last said; else the last line of its log."""
+        for container in engine.containers(self._project):
+            checks = (container["State"].get("Health") or {}).get("Log") or []
+            if engine.service_of(container) == service and container["State"]["Running"] and checks:
+                return str(checks[-1].get("Output", "")).strip()[-500:]
+        return self.last_words(service).splitlines()[-1]
+
+    def provision(self, seconds: int, look: Callable[[], None]) -> tuple[int, str]:
+        """Runs the provisioner to its end, with a `look` every second. Returns: exit status, last words."""
+        return watch(
+            engine.compose(
+                "exec", "-T", "labelstudio", "python", "-m", "provisioner", "--wait", str(seconds)
+            ),
+            look,
+            cwd=self._home.root,
+        )
+
+    def backup_service(self, arguments: Sequence[str], stdin: bytes = b"") -> str:
+        """What `lifecycle.backup_service …` prints in a container of its own, beside the stack or without."""
+        done = subprocess.run(
+            engine.compose("run", "--rm", "--no-deps", "-T", "backup", *backup_service.PROGRAM, *arguments),
+            cwd=self._home.root,
+            input=stdin,
+            stdout=subprocess.PIPE,
+        )
+        if not done.stdout:
+            raise Failure(
+                f"the backup service ended with {done.returncode}",
+                do="Its reason is above; `make build` makes a missing image.",
+            )
+        return done.stdout.decode()
+
+    def orphans(self, label_config: str) -> Optional[list[str]]:
+        """What annotations hold that the label config (XML) lacks; None when Label Studio doesn't answer."""
+        if self.states().get("labelstudio") != "healthy":
+            return None
+        command = engine.compose("exec", "-T", "labelstudio", "python", "-m", "provisioner.would_orphan")
+        return phrases(command, label_config, cwd=self._home.root)
+
+    def last_words(self, service: str) -> str:
+        """The end of the service's log."""
+        told = answer(
+            engine.compose("logs", "--no-color", "--no-log-prefix", "--tail", _LOG_LINES, service),
+            cwd=self._home.root,
+        )
+        return told or "(no log)"
+
+    def _restart_unhealthy(self) -> None:
+        """Compose starts what is stopped but leaves what runs badly as it is."""
+        for service, state in self.states().items():
+            if state in ("unhealthy", "failing"):
+                note(f"{service} is {state}: restarting it")
+                run(
+                    engine.compose("restart", service),
+                    cwd=self._home.root,
+                    what=f"restarting {service}",
+                    quiet=True,
+                )
+
+    def _give_up_if_hopeless(self, states: dict[str, str], seconds: float) -> None:
+        for name in engine.SERVICES:
+            state = states.get(name, "not started")
+            late = seconds > START_SECONDS and state != "healthy"
+            if late or state in ("unhealthy", "failing", "exited", "dead"):
+                raise Failure(
+                    f"{name} is {state} after {seconds:.0f} s. Its last words:\n\n{self.last_words(name)}\n",
+                    do=_MORE,
+                )
+
+    def _become(self, command: Sequence[str]) -> NoReturn:
+        os.chdir(self._home.root)
+        os.execvp(command[0], list(command))
+
+
+def _state(container: dict[str, Any]) -> str:
+    state = container["State"]
+    if container["RestartCount"] >= FAILING_AFTER and state["Status"] in ("restarting", "exited"):
+        return "failing"
+    health = state.get("Health", {}).get("Status")
+    return str(health if state["Status"] == "running" and health else state["Status"])

@@ -1,0 +1,352 @@
+"""The stack without Docker: supervisord runs the same program definitions as the images, on 127.0.0.1."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn, Optional
+
+from lifecycle.backup import service as backup_service
+from lifecycle.build.venvs import CODE, PACKAGES, stamps
+from lifecycle.console import Board, Failure, note
+from lifecycle.engine import SERVICES
+from lifecycle.home import Home
+from lifecycle.inputs import inputs_hash
+from lifecycle.runtime import orphans
+from lifecycle.settings.settings import SECRETS, dashboard_port
+from lifecycle.shell import answer, ask, phrases, watch
+
+START_SECONDS = 900.0
+STOP_SECONDS = 90.0
+LAUNCH_SECONDS = 20.0
+HEALTH_SECONDS = 60.0
+LOG_BYTES = 20_000_000
+_HEALTH = {
+    "labelstudio": "provisioner.health",
+    "trainer": "trainer.health.probe",
+    "mlbackend": "mlbackend.probe",
+}
+
+_CONFIG = """\
+; Written by `make up`.
+[supervisord]
+nodaemon=true
+pidfile={run}/supervisord.pid
+logfile=/dev/null
+logfile_maxbytes=0
+umask=022
+identifier={name}
+
+[unix_http_server]
+file={socket}
+chmod=0700
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+
+[supervisorctl]
+serverurl=unix://{socket}
+
+[include]
+files={root}/configs/supervisor/*.conf
+"""
+
+
+class HostStack:
+    """Start, stop, wait for and speak to the programs under this checkout's own supervisord."""
+
+    def __init__(self, home: Home, settings: Mapping[str, str]) -> None:
+        self._home = home
+        self._settings = dict(settings)
+
+    @property
+    def _log(self) -> Path:
+        return self._home.run / "labelloop.log"
+
+    def start(self) -> None:
+        """Starts supervisord unless it runs with these settings; waits until every service is healthy.
+
+        Raises:
+            Failure: a service's health isn't good in START_SECONDS; its last log lines are in the message.
+        """
+        self._home.run.mkdir(exist_ok=True)
+        fingerprint = self._fingerprint()
+        marker = self._home.run / "settings"
+        if self.is_running() and (not marker.is_file() or marker.read_text() != fingerprint):
+            self.stop()
+        if not self.is_running():
+            orphans.end(self._home.run)
+            self._launch()
+            marker.write_text(fingerprint)
+        elif given_up := self._programs_given_up():
+            note(f"{', '.join(given_up)} ended again and again: another try")
+            self._supervisorctl("start", *given_up)
+        self._wait()
+
+    def is_running(self) -> bool:
+        return self._pid() is not None
+
+    def is_there(self) -> bool:
+        """Whether there is anything to stop."""
+        return self.holds_ports()
+
+    def holds_ports(self) -> bool:
+        """Whether programs of this checkout are there, with their supervisord or without."""
+        return self.is_running() or bool(orphans.find(self._home.run))
+
+    def states(self) -> dict[str, str]:
+        """Service → healthy or unhealthy; empty when nothing runs."""
+        if not self.is_running():
+            return {}
+        return {service: "unhealthy" if self._complaint(service) else "healthy" for service in SERVICES}
+
+    def stop(self) -> None:
+        """Stops the programs and supervisord itself; the programs get their own stop times."""
+        pid = self._pid()
+        if pid is None:
+            orphans.end(self._home.run)
+            return
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._pid() is not None:
+            if time.monotonic() > deadline:
+                raise Failure(
+                    f"supervisord (process {pid}) still runs after {STOP_SECONDS:.0f} s",
+                    do=f"See {self._home.run}.",
+                )
+            time.sleep(0.2)
+
+    def logs(self, follow: bool) -> NoReturn:
+        if not self._log.exists():
+            raise Failure(f"there is no {self._log}", do="`make up` starts the stack.")
+        os.execvp("tail", ["tail", "-n", "200", *(["-F"] if follow else []), str(self._log)])
+
+    def labelloop(self, arguments: Sequence[str], project: Optional[str]) -> NoReturn:
+        """Becomes `labelloop …`, so that Ctrl-C and the terminal reach it."""
+        if not self.is_running():
+            raise Failure("the trainer", found="not running", needed="running", do="`make up` starts it.")
+        program = str(self._home.venvs / "ml" / "bin" / "labelloop")
+        os.execve(
+            program,
+            [program, *arguments],
+            {**self._environment(), **({"PROJECT": project} if project else {})},
+        )
+
+    def ask(self, arguments: Sequence[str], seconds: float) -> str:
+        """What `labelloop …` prints.
+
+        Raises:
+            Failure: it isn't running, ends with another status than 0, or takes longer than `seconds`.
+        """
+        if not self.is_running():
+            raise Failure("the trainer", found="not running", needed="running", do="`make up` starts it.")
+        command = [str(self._home.venvs / "ml" / "bin" / "labelloop"), *arguments]
+        return ask(command, cwd=self._home.root, env=self._environment(), seconds=seconds)
+
+    def complaint(self, service: str) -> str:
+        """What the service's health check says, or why it can't be asked."""
+        try:
+            return self._complaint(service)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+
+    def provision(self, seconds: int, look: Callable[[], None]) -> tuple[int, str]:
+        """Runs the provisioner to its end, with a `look` every second. Returns: exit status, last words."""
+        return watch(
+            [str(self._home.venvs / "labelstudio/bin/python"), "-m", "provisioner", "--wait", str(seconds)],
+            look,
+            cwd=self._home.root,
+            env=self._environment(),
+        )
+
+    def backup_service(self, arguments: Sequence[str], stdin: bytes = b"") -> str:
+        """What `lifecycle.backup_service …` prints, beside the stack or without."""
+        done = subprocess.run(
+            [sys.executable, *backup_service.PROGRAM[1:], *arguments],
+            cwd=self._home.root,
+            env=self._environment(),
+            input=stdin,
+            stdout=subprocess.PIPE,
+        )
+        if not done.stdout:
+            raise Failure(f"the backup service ended with {done.returncode}", do="Its reason is above.")
+        return done.stdout.decode()
+
+    def orphans(self, label_config: str) -> Optional[list[str]]:
+        """What annotations hold that the label config (XML) lacks; None when Label Studio doesn't answer."""
+        if not self.is_running():
+            return None
+        command = [str(self._home.venvs / "labelstudio/bin/python"), "-m", "provisioner.would_orphan"]
+        return phrases(command, label_config, cwd=self._home.root, env=self._environment())
+
+    def last_words(self) -> str:
+        """The end of the log."""
+        return (
+            "\n".join(self._log.read_text(errors="replace").splitlines()[-40:])
+            if self._log.exists()
+            else "(no log)"
+        )
+
+    def _launch(self) -> None:
+        # A unix socket's path has about 100 characters at most, which a deep checkout exceeds.
+        socket = Path(
+            tempfile.gettempdir(),
+            f"labelloop-{os.getuid()}-{inputs_hash(self._home.root, [], str(self._home.root))}.sock",
+        )
+        config = self._home.run / "supervisord.conf"
+        config.write_text(
+            _CONFIG.format(
+                run=self._home.run,
+                root=self._home.root,
+                socket=socket,
+                name=self._settings.get("COMPOSE_PROJECT_NAME", "labelloop"),
+            )
+        )
+        _keep_small(self._log)
+        # The programs log to supervisord's standard output, as they do in the containers.
+        with self._log.open("ab") as log:
+            subprocess.Popen(
+                [str(self._home.venvs / "ml" / "bin" / "supervisord"), "--configuration", str(config)],
+                cwd=self._home.root,
+                env={**self._environment(), orphans.MARK: str(self._home.run)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + LAUNCH_SECONDS
+        while not self.is_running():
+            if time.monotonic() > deadline:
+                raise Failure(
+                    f"supervisord did not start. Its last words:\n\n{self.last_words()}\n",
+                    do=f"See {self._log}.",
+                )
+            time.sleep(0.1)
+
+    def _wait(self) -> None:
+        started = time.monotonic()
+        board = Board(list(SERVICES))
+        while True:
+            states = self.states()
+            seconds = time.monotonic() - started
+            board.show(
+                {name: "starting" if state == "unhealthy" else state for name, state in states.items()},
+                seconds,
+            )
+            if states and all(state == "healthy" for state in states.values()):
+                return
+            dead = self._programs_given_up()
+            if dead:
+                raise Failure(
+                    f"supervisord gave up on {', '.join(dead)}. Its last words:\n\n{self.last_words()}\n",
+                    do="`make logs` shows more; `make restart` tries again.",
+                )
+            if not states:
+                raise Failure("supervisord ended", do=f"See {self._log}.")
+            if seconds > START_SECONDS:
+                service = next(name for name in SERVICES if states[name] != "healthy")
+                raise Failure(
+                    f"{service} is not healthy after {seconds:.0f} s: {self._complaint(service)}\n\n"
+                    f"{self.last_words()}\n",
+                    do="`make logs` shows more; `make up` tries again.",
+                )
+            time.sleep(1)
+
+    def _complaint(self, service: str) -> str:
+        """What the service's health check complains of; empty when it is healthy."""
+        venv = "labelstudio" if service == "labelstudio" else "ml"
+        done = subprocess.run(
+            [str(self._home.venvs / venv / "bin" / "python"), "-m", _HEALTH[service]],
+            capture_output=True,
+            text=True,
+            env=self._environment(),
+            cwd=self._home.root,
+            timeout=HEALTH_SECONDS,
+        )
+        if done.returncode == 0:
+            return ""
+        return (done.stdout.strip() or done.stderr.strip() or f"exit status {done.returncode}").splitlines()[
+            -1
+        ]
+
+    def _programs_given_up(self) -> list[str]:
+        """Programs that ended again and again."""
+        return [row.split()[0] for row in self._supervisorctl("status").splitlines() if " FATAL " in row]
+
+    def _supervisorctl(self, *command: str) -> str:
+        """What it prints. Its exit status says nothing: the provisioner ends once it is done."""
+        program, config = self._home.venvs / "ml/bin/supervisorctl", self._home.run / "supervisord.conf"
+        return subprocess.run(
+            [str(program), "--configuration", str(config), *command],
+            capture_output=True,
+            text=True,
+            env=self._environment(),
+        ).stdout
+
+    def _environment(self) -> dict[str, str]:
+        """What the images and docker-compose.yml give the programs, with this host's paths and ports."""
+        home, settings = self._home, self._settings
+        port = settings.get("PORT", "8080")
+        backend, trainer = settings.get("MLBACKEND_PORT", "9090"), settings.get("TRAINER_PORT", "9191")
+        bind, dashboard = settings.get("BIND", "127.0.0.1"), dashboard_port(settings)
+        reach = "127.0.0.1" if bind == "0.0.0.0" else bind
+        open_to_see = {name: value for name, value in (os.environ | settings).items() if name not in SECRETS}
+        return {
+            **open_to_see,
+            "SECRETS_DIR": str(home.secrets),
+            "LABELLOOP_HOME": str(home.root),
+            # What the environment is made for; the operator's word may be auto, or missing.
+            "ACCELERATOR": settings.get("COMPOSE_ACCELERATOR", "cpu"),
+            "LABELSTUDIO_BIN": str(home.venvs / "labelstudio" / "bin"),
+            "ML_BIN": str(home.venvs / "ml" / "bin"),
+            "PYTHONPATH": os.pathsep.join(str(home.root / package) for package in (*PACKAGES, "compose")),
+            "PYTHONUNBUFFERED": "1",
+            "OMP_NUM_THREADS": settings.get("THREADS", "1"),
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "MALLOC_ARENA_MAX": "2",
+            "SQLITE_TMPDIR": str(home.volumes / "cache"),
+            "LABELSTUDIO_URL": f"http://{reach}:{port}",
+            "MLBACKEND_URL": f"http://127.0.0.1:{backend}",
+            "TRAINER_URL": f"http://127.0.0.1:{trainer}",
+            "LABELSTUDIO_LOG": "/dev/stdout",
+            "LOG_MAXBYTES": "0",
+            "LABELSTUDIO_BIND": f"{bind}:{port}",
+            "MLBACKEND_BIND": f"127.0.0.1:{backend}",
+            "TRAINER_BIND": f"127.0.0.1:{trainer}",
+            "DASHBOARD_BIND": f"{bind}:{dashboard}",
+            "LABELSTUDIO_PORT": port,
+        }
+
+    def _pid(self) -> Optional[int]:
+        """The process id of this checkout's supervisord, if it is alive."""
+        try:
+            pid = int((self._home.run / "supervisord.pid").read_text())
+            os.kill(pid, 0)
+        except (OSError, ValueError):
+            return None
+        return pid if self._is_ours(pid) else None
+
+    def _is_ours(self, pid: int) -> bool:
+        """A pid file survives a reboot; the number may be another program's by then."""
+        command_line = Path(f"/proc/{pid}/cmdline")
+        if not command_line.exists():
+            return "supervisord" in (answer(["ps", "-o", "command=", "-p", str(pid)]) or "")
+        return str(self._home.run / "supervisord.conf").encode() in command_line.read_bytes()
+
+    def _fingerprint(self) -> str:
+        """Changes when a restart is needed."""
+        code = ("configs/supervisor", "configs/gunicorn", "compose/lifecycle", *CODE)
+        settings = (f"{name}={value}" for name, value in sorted(self._settings.items()))
+        return inputs_hash(self._home.root, code, stamps(self._home), *settings)
+
+
+def _keep_small(log: Path) -> None:
+    """Sets a log aside that has grown beyond LOG_BYTES; the one before it goes."""
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))

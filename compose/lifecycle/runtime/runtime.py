@@ -1,0 +1,105 @@
+"""Docker or the host, CPU or GPU: what this checkout runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Optional, Union
+
+from lifecycle import engine
+from lifecycle.console import Failure, line
+from lifecycle.home import Home
+from lifecycle.runtime.docker_stack import DockerStack
+from lifecycle.runtime.host_stack import HostStack
+from lifecycle.settings.settings import LAST_RUNTIME
+
+Stack = Union[DockerStack, HostStack]
+
+
+def choose_runtime(settings: Mapping[str, str]) -> str:
+    """`docker`, whose engine answers, or `host`: see `asked_runtime`, else Docker when there is an engine.
+
+    Raises:
+        NoEngine: it has to be Docker, or an engine is there but refuses us.
+    """
+    chosen = asked_runtime(settings)
+    if chosen == "host":
+        return chosen
+    trouble = engine.trouble()
+    if trouble is None:
+        return "docker"
+    if chosen == "docker" or trouble.is_there:
+        raise trouble
+    line(
+        "runtime",
+        "no Docker engine answers: running on the host itself (RUNTIME=docker insists on Docker)",
+    )
+    return "host"
+
+
+def asked_runtime(settings: Mapping[str, str]) -> str:
+    """RUNTIME if it names one, else what the stack ran on last; `auto` where it never ran."""
+    chosen = settings.get("RUNTIME", "auto")
+    return chosen if chosen != "auto" else settings.get(LAST_RUNTIME, "auto")
+
+
+def check_alone(home: Home, settings: Mapping[str, str], runtime: str) -> None:
+    """Raises Failure while this checkout's stack runs on the other runtime: both keep state in volumes/."""
+    if runtime == "host":
+        other, runs = "docker", docker_stack(home, settings).runs_here()
+    else:
+        other, runs = "host", HostStack(home, settings).is_there()
+    if runs:
+        raise Failure(
+            "the runtime",
+            found=f"this checkout's stack running on {other}",
+            needed=f"none, to start one on {runtime}",
+            do=f"Stop it, `make down RUNTIME={other}`, or stay with it, `make up RUNTIME={other}`.",
+        )
+
+
+def choose_accelerator(settings: Mapping[str, str], runtime: str) -> str:
+    """`cpu` or `cuda`: ACCELERATOR if it names one, else by whether NVIDIA's runtime or driver answers."""
+    chosen = settings.get("ACCELERATOR", "auto")
+    if chosen in ("cpu", "cuda"):
+        return chosen
+    answers = (
+        engine.nvidia_runtime_answers() if runtime == "docker" else engine.gpu_architecture() is not None
+    )
+    return "cuda" if answers else "cpu"
+
+
+def choose_architecture(settings: Mapping[str, str], accelerator: str) -> Optional[str]:
+    """The GPU that CUDA operators are compiled for: TORCH_CUDA_ARCH_LIST, else this host's; None for `cpu`.
+
+    Raises:
+        Failure: `cuda`, and no GPU here to ask.
+    """
+    if accelerator != "cuda":
+        return None
+    architecture = settings.get("TORCH_CUDA_ARCH_LIST") or engine.gpu_architecture()
+    if not architecture:
+        raise Failure(
+            "the GPU's architecture",
+            found="no GPU that nvidia-smi lists",
+            needed="one to compile CUDA operators for",
+            do="Name it, for example `make up TORCH_CUDA_ARCH_LIST=8.6`, or use ACCELERATOR=cpu.",
+        )
+    return architecture
+
+
+def running_stack(home: Home, settings: Mapping[str, str]) -> Stack:
+    """The stack to speak to: the host's if it runs, else the chosen runtime's.
+
+    Raises:
+        NoEngine: it is Docker's, and can't be asked.
+    """
+    host = HostStack(home, settings)
+    if settings.get("RUNTIME") != "docker" and host.is_running():
+        return host
+    if choose_runtime(settings) == "host":
+        return host
+    return docker_stack(home, settings)
+
+
+def docker_stack(home: Home, settings: Mapping[str, str]) -> DockerStack:
+    return DockerStack(home, settings.get("COMPOSE_PROJECT_NAME", "labelloop"))

@@ -1,0 +1,100 @@
+"""`make reset`: labels, models and rounds go; images, settings and secrets stay."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from lifecycle.backup import contents
+from lifecycle.console import Failure, heading, line
+from lifecycle.home import Home
+from lifecycle.runtime import volumes
+from lifecycle.runtime.runtime import Stack, running_stack
+from lifecycle.settings import settings as settings_module
+from lifecycle.settings.settings import is_yes
+from lifecycle.verbs.backup import count, write_archive
+from lifecycle.verbs.restore import stop
+
+WORD = "reset"
+_KEPT = ".gitkeep"
+
+
+def reset(home: Home, given: Mapping[str, str]) -> None:
+    """Says what goes, asks for a word, stops, writes a backup unless it is declined, and deletes.
+
+    The backup is of the moment after the stop: nobody's labels come between it and the end.
+    YES=1 asks nothing, for scripts; BACKUP=0 goes without the backup.
+
+    Raises:
+        Failure: neither a terminal nor YES=1; the word was another one; the backup failed, and what ran runs
+            again. Nothing is deleted then.
+    """
+    yes = is_yes(given, "YES")
+    if not yes and not sys.stdin.isatty():
+        raise Failure(
+            "make reset", found="no terminal to ask on", needed="one, or YES=1", do="Nothing is deleted."
+        )
+    heading("This goes:")
+    stack = running_stack(home, settings_module.load(home))
+    _say_what_goes(home, stack)
+    line("stays", "volumes/images, volumes/backups, volumes/cache, .env, configs/")
+    wanted = is_yes(given, "BACKUP", otherwise=True)
+    if wanted and not yes:
+        wanted = _ask("\nBack it up first? [Y/n] ").lower() not in ("n", "no")
+    if not yes and _ask(f"\nType {WORD} to delete the above: ") != WORD:
+        raise Failure("make reset", found="another word", needed=WORD, do="Nothing is deleted.")
+    ran = stop(home)
+    if wanted and home.database.is_file():
+        heading("Backup")
+        _back_up(stack, home, ran)
+    for name in contents.STATE:
+        _empty(home.root / name)
+    volumes.prepare_volumes(home, None)
+    line("reset", "done; `make up` begins anew")
+
+
+def _back_up(stack: Stack, home: Home, ran: bool) -> None:
+    try:
+        write_archive(home, stack)
+    except Failure as error:
+        if ran:
+            stack.start()
+        raise Failure(f"{error}\nNothing is deleted{'; what ran runs again' if ran else ''}") from error
+
+
+def _ask(question: str) -> str:
+    """Raises Failure: the answer was Ctrl-D."""
+    try:
+        return input(question).strip()
+    except EOFError as error:
+        raise Failure("make reset", found="no answer", needed="one", do="Nothing is deleted.") from error
+
+
+def _say_what_goes(home: Home, stack: Stack) -> None:
+    if home.database.is_file():
+        told = count(stack)
+        for project in told.get("projects", []):
+            line(f"project {project['id']}", f"{project['title']}: {project['annotations']} annotations")
+        if told.get("error"):
+            line("labels", f"can't be counted: {told['error']}")
+    models = [project.versions() for project in contents.model_projects(home)]
+    line("models", f"{sum(map(len, models))} versions in {len(models)} projects")
+    rounds = home.root / contents.ROUNDS_FOLDER
+    line("rounds", f"{sum(1 for path in rounds.glob('[0-9]*') if path.is_dir())} folders")
+    for name in contents.STATE:
+        line("", f"{name}: {_bytes(home.root / name) / 1e6:.1f} MB")
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _empty(folder: Path) -> None:
+    """Deletes what is in it; the folder itself may be a mount."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != _KEPT:
+            path.unlink()

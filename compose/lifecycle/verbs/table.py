@@ -1,0 +1,202 @@
+"""The verbs of `make`, one function each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from lifecycle import exclusion
+from lifecycle.console import Failure, fail, heading, line, refusal
+from lifecycle.dev.audit import audit
+from lifecycle.dev.lock import lock
+from lifecycle.dev.sbom import sbom
+from lifecycle.dev.simulate import OPTIONS as SIMULATION_OPTIONS
+from lifecycle.dev.simulate import simulate
+from lifecycle.dev.testing import bench, faults, lint, load, screenshots, test
+from lifecycle.doctor.doctor import doctor
+from lifecycle.engine import SERVICES
+from lifecycle.home import Home
+from lifecycle.runtime.runtime import running_stack
+from lifecycle.settings import settings as settings_module
+from lifecycle.settings.settings import is_yes
+from lifecycle.verbs.backup import backup, say_status
+from lifecycle.verbs.demo import demo
+from lifecycle.verbs.labels import labels
+from lifecycle.verbs.reset import reset
+from lifecycle.verbs.restore import restore, stop
+from lifecycle.verbs.rotate import rotate
+from lifecycle.verbs.up import build, build_ahead, check_settings, up
+from lifecycle.verbs.upgrade import upgrade
+
+Given = Mapping[str, str]
+_ROOT = Path(__file__).resolve().parents[3]
+
+
+def main(arguments: list[str], root: Path = _ROOT) -> int:
+    """Runs one verb for the checkout at `root`. Returns: the exit status."""
+    home = Home(root)
+    os.chdir(home.root)
+    settings_module.forget_the_shells()
+    try:
+        if not arguments or arguments[0] not in VERBS:
+            raise Failure(
+                "the verb",
+                found=repr(arguments[0]) if arguments else "none",
+                needed="one of " + ", ".join(VERBS),
+            )
+        words = settings_module.given_to_make(os.environ.pop("MAKE_SETTINGS", ""))
+        name, given = arguments[0], settings_module.parse_arguments([*arguments[1:], *words])
+        VERBS[name].check(name, given)
+        verb = VERBS[name]
+        with exclusion.operation(home, name) if verb.alone else nullcontext():
+            verb.run(home, given)
+    except Failure as error:
+        fail(error)
+        return error.status
+    except OSError as error:
+        fail(refusal(error))
+        return Failure.status
+    except KeyboardInterrupt:
+        way_on = "; `make up` carries on where this stopped" if VERBS[arguments[0]].resumed else ""
+        print(f"\ninterrupted{way_on}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _down(home: Home, given: Given) -> None:
+    line("down", f"{'stopped' if stop(home) else 'nothing runs'}; volumes/ keeps everything")
+
+
+def _restart(home: Home, given: Given) -> None:
+    check_settings(home, given)
+    if not given:  # Another runtime or name would stop another stack than the one that runs.
+        build_ahead(home)
+    stop(home)
+    up(home, given)
+
+
+def _status(home: Home, given: Given) -> None:
+    stack = running_stack(home, settings_module.load(home))
+    states = stack.states()
+    heading("Services")
+    for service in SERVICES:
+        line(service, states.get(service, "not running"))
+    say_status(home, states.get("backup"))
+    operation = exclusion.at_work(home)
+    if operation:
+        line("at work", operation)
+    sys.stdout.flush()
+    if "trainer" not in states:
+        raise Failure(
+            "the stack is not running",
+            do="`make up` starts it." if not operation else f"Wait for {operation}.",
+        )
+    stack.labelloop(["status"], given.get("PROJECT"))
+
+
+def _logs(home: Home, given: Given) -> None:
+    running_stack(home, settings_module.load(home)).logs(follow=sys.stdout.isatty())
+
+
+def _labelloop(*command: str) -> Callable[[Home, Given], None]:
+    def verb(home: Home, given: Given) -> None:
+        running_stack(home, settings_module.load(home)).labelloop(command, given.get("PROJECT"))
+
+    return verb
+
+
+def _rollback(home: Home, given: Given) -> None:
+    if "VERSION" not in given:
+        raise Failure(
+            "make rollback",
+            found="no VERSION",
+            needed="VERSION=v0001",
+            do="`make models` lists the versions.",
+        )
+    _labelloop("rollback", given["VERSION"])(home, given)
+
+
+def _export(home: Home, given: Given) -> None:
+    if "FORMAT" not in given:
+        raise Failure("make export", found="no FORMAT", needed="FORMAT=coco, yolo or voc")
+    _labelloop("export", "--format", given["FORMAT"])(home, given)
+
+
+def _report(home: Home, given: Given) -> None:
+    file = ["--file", given["FILE"]] if given.get("FILE") else []
+    _labelloop("report", *file)(home, given)
+
+
+def _lock(home: Home, given: Given) -> None:
+    lock(home, upgrade=is_yes(given, "UPGRADE"))
+
+
+@dataclass(frozen=True)
+class Verb:
+    """takes: the settings that it knows, each as one writes it; None: it checks them itself.
+
+    resumed: whether `make up` carries on where it was interrupted. alone: it changes what runs or what is
+    kept, which no two may do at once.
+    """
+
+    run: Callable[[Home, Given], None]
+    takes: Optional[tuple[str, ...]] = ()
+    resumed: bool = False
+    alone: bool = False
+
+    def check(self, name: str, given: Given) -> None:
+        """Raises Failure: a setting that is unknown here, which would else do nothing, without a word."""
+        if self.takes is None:
+            return
+        known = {setting.partition("=")[0] for setting in self.takes} | set(settings_module.FROM_ENVIRONMENT)
+        for setting in given:
+            if setting not in known and not setting.startswith("LABELLOOP_"):
+                raise Failure(
+                    f"make {name}",
+                    found=setting,
+                    needed=f"at most {', '.join(self.takes)}" if self.takes else "no setting",
+                    do="" if self.takes else "`make up NAME=VALUE` changes the settings.",
+                )
+
+
+_PROJECT = "PROJECT=2"
+
+VERBS = {
+    "up": Verb(up, None, resumed=True, alone=True),
+    "down": Verb(_down, alone=True),
+    "restart": Verb(_restart, None, resumed=True, alone=True),
+    "build": Verb(build, None, resumed=True, alone=True),
+    "labels": Verb(labels, ("FILE=configs/labels/x.xml", "DETECTOR=yolox_s")),
+    "status": Verb(_status, (_PROJECT,)),
+    "doctor": Verb(doctor, ("JSON=1",)),
+    "logs": Verb(_logs),
+    "import": Verb(_labelloop("import"), (_PROJECT,)),
+    "predict": Verb(_labelloop("predict"), (_PROJECT,)),
+    "retrain": Verb(_labelloop("retrain"), (_PROJECT,)),
+    "cancel": Verb(_labelloop("cancel"), (_PROJECT,)),
+    "models": Verb(_labelloop("models"), (_PROJECT,)),
+    "rollback": Verb(_rollback, ("VERSION=v0001", _PROJECT)),
+    "export": Verb(_export, ("FORMAT=coco", _PROJECT)),
+    "report": Verb(_report, ("FILE=report.html", _PROJECT)),
+    "backup": Verb(backup, ("IMAGES=1", "SECRETS=1"), alone=True),
+    "restore": Verb(restore, ("FILE=volumes/backups/….tar.gz",), alone=True),
+    "upgrade": Verb(upgrade, alone=True),
+    "reset": Verb(reset, ("YES=1", "BACKUP=0"), alone=True),
+    "simulate": Verb(simulate, ("COCO=DIR", "KEEP=1", "PREDICTED=raccoon=cat,dog", *SIMULATION_OPTIONS)),
+    "demo": Verb(demo, ("IMAGES=60", "REMOVE=1"), resumed=True),
+    "rotate-secrets": Verb(rotate, ("ADMIN=1",), resumed=True, alone=True),
+    "test": Verb(test, ("TESTS=tests/unit",)),
+    "faults": Verb(faults, ("SEED=1", "KILLS=200")),
+    "bench": Verb(bench, None),
+    "load": Verb(load, None),
+    "screenshots": Verb(screenshots),
+    "lint": Verb(lint),
+    "sbom": Verb(sbom, ("ACCELERATOR=cuda",)),
+    "audit": Verb(audit, ("OSV=URL",)),
+    "lock": Verb(_lock, ("UPGRADE=1",)),
+}

@@ -1,0 +1,185 @@
+"""`make up` in reading order: checks, settings, images (or environments), start, provisioning."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lifecycle.backup import version
+from lifecycle.backup.swap import undo_interrupted
+from lifecycle.build import images, venvs
+from lifecycle.console import Failure, heading, line, note
+from lifecycle.doctor import checks
+from lifecycle.home import Home
+from lifecycle.runtime import volumes
+from lifecycle.runtime.host_stack import HostStack
+from lifecycle.runtime.runtime import (
+    Stack,
+    check_alone,
+    choose_accelerator,
+    choose_architecture,
+    choose_runtime,
+    docker_stack,
+)
+from lifecycle.settings import secret_files
+from lifecycle.settings import settings as settings_module
+from lifecycle.settings.settings import browser_url
+
+PROVISION_SECONDS = 300
+
+
+class EnvironmentInUse(Failure):
+    """On the host runtime: an environment is to be made anew, in the place where programs run on it."""
+
+
+def up(home: Home, given: Mapping[str, str]) -> None:
+    """From whatever there is to a running, provisioned stack; what is there already stays as it is.
+
+    Raises:
+        Failure: what is in the way, and the way out.
+    """
+    started = time.monotonic()
+    stack, settings = _prepare(home, given, _stop_programs)
+    heading("Services")
+    stack.start()
+    version.note(home)
+    heading("Label Studio's project")
+    _provision(home, stack)
+    _say_next(home, settings, time.monotonic() - started)
+
+
+def build(home: Home, given: Mapping[str, str]) -> None:
+    """`make build`: all of `make up` but the start.
+
+    Raises:
+        EnvironmentInUse: programs run on the environment that has to be made anew.
+    """
+    _prepare(home, given, _leave_programs)
+
+
+def build_ahead(home: Home) -> bool:
+    """`make build` beside what runs, so that a stop behind it is short.
+
+    Returns: False when that can't be, since what runs needs the environment that has to be made anew. `up`
+    makes it then, behind the stop.
+    """
+    try:
+        build(home, {})
+    except EnvironmentInUse:
+        note("an environment has to be made anew: that waits until nothing runs on it any more")
+        return False
+    return True
+
+
+def check_settings(home: Home, given: Mapping[str, str]) -> None:
+    """Those given and those stored; the state that a restore was killed at is put right before."""
+    settings_module.check(home, given)
+    if undo_interrupted(home):
+        note("a restore was killed before its end: the state from before it is back")
+    settings_module.check_stored(home, given)
+
+
+def _stop_programs(stack: HostStack) -> None:
+    note("stopping what runs on an environment that has to be made anew")
+    stack.stop()
+
+
+def _leave_programs(stack: HostStack) -> None:
+    raise EnvironmentInUse(
+        "the environment",
+        found="programs of this checkout running on it",
+        needed="none, to make it anew",
+        do="`make upgrade` stops, backs up, builds and starts; `make down` stops.",
+    )
+
+
+def _prepare(
+    home: Home, given: Mapping[str, str], on_use: Callable[[HostStack], None]
+) -> tuple[Stack, dict[str, str]]:
+    """Returns: the stack, ready to start, and the settings in force.
+
+    on_use: what becomes of programs that run on an environment that is to be made anew, in its place.
+    """
+    check_settings(home, given)
+    moved = settings_module.move_dashboard(home, given)
+    settings = {**settings_module.load(home), **moved}
+
+    heading("Checks. Nothing is changed yet.")
+    runtime = choose_runtime(settings)
+    check_alone(home, settings, runtime)
+    accelerator = choose_accelerator(settings, runtime)
+    arch = choose_architecture(settings, accelerator)
+    if runtime == "docker":
+        built = images.images_are_built(accelerator)
+        checks.check_docker(home, settings, built=built, given=given)
+    else:
+        running = HostStack(home, settings).holds_ports()
+        checks.check_host(home, settings, built=venvs.are_there(home), running=running, given=given)
+    line("runs on", f"{runtime}, {accelerator}")
+
+    heading("Settings")
+    for text in settings_module.keep(home, moved):
+        note(text)
+    written = settings_module.complete(home, host_runtime=runtime == "host", accelerator=accelerator)
+    note(f".env: {', '.join(written)} written" if written else ".env: nothing to add")
+    secret_files.publish(home, settings_module.load(home))
+    settings = settings_module.load(home)
+
+    if runtime == "docker":
+        heading("Images")
+        volumes.prepare_volumes(home, settings)
+        images.build_images(home, accelerator, arch)
+        return docker_stack(home, settings), settings
+    heading("Environments")
+    volumes.prepare_volumes(home, None)
+    stack = HostStack(home, settings)
+    if not venvs.are_current(home, accelerator, arch) and stack.holds_ports():
+        on_use(stack)
+    venvs.ensure_labelstudio(home)
+    venvs.ensure_ml(home, accelerator, arch)
+    return stack, settings
+
+
+def _provision(home: Home, stack: Stack) -> None:
+    """Project, labels, storage and backend; changes nothing where they are as the settings say."""
+    told = [""]
+
+    def say_waiting() -> None:
+        waiting = str(_provisioned(home).get("waiting") or "")
+        if waiting not in told:
+            told.append(waiting)
+            note(f"waiting: {waiting}")
+
+    status, words = stack.provision(PROVISION_SECONDS, say_waiting)
+    state = _provisioned(home)
+    if state.get("problem"):
+        raise Failure(
+            str(state["problem"]),
+            do="The stack runs with the labels it had; `make up` again after the change.",
+        )
+    if status != 0 or not state.get("done"):
+        why = words.removeprefix("not provisioned: ") or f"the provisioner ended with {status}"
+        raise Failure(
+            f"Label Studio's project is not set up: {why}",
+            do="`make logs` says more; `make up` tries again.",
+        )
+    note(f"project {state.get('project')}: labels, image storage and ML backend are connected")
+
+
+def _provisioned(home: Home) -> dict[str, Any]:
+    """What the provisioner says of itself."""
+    return dict(json.loads(home.provisioned.read_text())) if home.provisioned.exists() else {}
+
+
+def _say_next(home: Home, settings: Mapping[str, str], seconds: float) -> None:
+    heading(f"labelloop is up ({seconds:.0f} s).")
+    line("label", settings.get("PUBLIC_URL") or browser_url(settings, "PORT"))
+    line("dashboard", browser_url(settings, "DASHBOARD_PORT"))
+    line("user", settings["ADMIN_EMAIL"])
+    line("password", f"ADMIN_PASSWORD in {home.env_file}, unless it was changed in Label Studio")
+    line(
+        "next",
+        f"put images into {home.volumes / 'images'}; `make import` makes tasks of them at once",
+    )
