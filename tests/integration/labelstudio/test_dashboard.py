@@ -6,7 +6,7 @@ import requests
 from integration.support.labelstudio import EMAIL, PASSWORD, LabelStudio
 
 from labelloop.labels import parse_label_config
-from trainer.dashboard.effort import measure
+from trainer.dashboard.ledger import measure
 from trainer.dashboard.login import ask_label_studio
 from trainer.judging.effort import Work
 

@@ -169,7 +169,7 @@ def dashboard(provisioned: LabelStudio, tmp_path: Path) -> Iterator[Callable[[],
     for _ in range(2):
         loop.models(1).promote(add_version(loop.models(1), tmp_path / "made"))
     app = create_app(loop, "a secret")
-    app.state.people.fresh_s = 0.2
+    app.state.parts.people.fresh_s = 0.2
     yield lambda: TestClient(app, follow_redirects=False)
 
 

@@ -19,12 +19,11 @@ from labelloop.settings import MissingSecret
 from labelloop.throttle import Throttle
 from trainer.api.limits import Limits
 from trainer.dashboard import downloads, effort, label_errors, model, now, rounds
-from trainer.dashboard.actions import PreLabelling
 from trainer.dashboard.login import LoginError, NotAMember, TooManyAttempts, ask_label_studio
 from trainer.dashboard.loop import UnknownProject, WatchedLoop
 from trainer.dashboard.pages import HERE, templates
-from trainer.dashboard.people import NoAnswer, People, Person
-from trainer.dashboard.predictions import Looking
+from trainer.dashboard.parts import Parts
+from trainer.dashboard.people import NoAnswer, Person
 from trainer.dashboard.security import (
     SESSION_COOKIE,
     SESSION_S,
@@ -50,20 +49,18 @@ def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studi
     secret: signs the sessions. ask_who: Label Studio's URL, e-mail address and password to the person, or
     None.
     """
-    pre_labelling, looking = PreLabelling(loop), Looking(loop)
+    parts = Parts.of(loop)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         downloads.clear_scratch(loop.settings.rounds_dir)
         yield
-        pre_labelling.stop()
-        looking.stop()
+        parts.stop()
 
     app = FastAPI(
         title="labelloop dashboard", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
     )
-    app.state.loop, app.state.pre_labelling, app.state.looking = loop, pre_labelling, looking
-    app.state.ledger, app.state.people = effort.Ledger(loop), People(loop.studio)
+    app.state.parts = parts
     ended = EndedSessions(loop.settings.rounds_dir / "logged_out.json")
     app.add_middleware(WithoutEndedSessions, ended=ended)
     app.add_middleware(
@@ -76,14 +73,14 @@ def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studi
     app.add_middleware(Limits)
     app.add_middleware(SecurityHeaders)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-    _add_login(app, loop, ask_who, ended)
+    _add_login(app, parts, ask_who, ended)
     _add_errors(app, ended)
     for part in (now, rounds, model, effort, downloads, label_errors):
         app.include_router(part.router)
     return app
 
 
-def _add_login(app: FastAPI, loop: WatchedLoop, ask_who: AskWho, ended: EndedSessions) -> None:
+def _add_login(app: FastAPI, parts: Parts, ask_who: AskWho, ended: EndedSessions) -> None:
     throttle = Throttle()
 
     def form_page(
@@ -116,7 +113,7 @@ def _add_login(app: FastAPI, loop: WatchedLoop, ask_who: AskWho, ended: EndedSes
         if wait_s:
             return wait_page(request, wait_s, email, to)
         try:
-            person = ask_who(loop.settings.labelstudio_url, email, form.get("password", ""))
+            person = ask_who(parts.loop.settings.labelstudio_url, email, form.get("password", ""))
         except TooManyAttempts as error:
             return wait_page(request, error.seconds, email, to)
         except NotAMember:
@@ -129,7 +126,7 @@ def _add_login(app: FastAPI, loop: WatchedLoop, ask_who: AskWho, ended: EndedSes
             wrong = "Label Studio knows no user with this e-mail address and password."
             return form_page(request, status.HTTP_401_UNAUTHORIZED, wrong, email, to)
         throttle.succeeded(email, address)
-        app.state.people.logged_in(person)
+        parts.people.logged_in(person)
         begin(request.session, person)
         csrf_token(request)  # now, for whatever changes a session renews its cookie
         return RedirectResponse(to, status.HTTP_303_SEE_OTHER)

@@ -189,7 +189,7 @@ class _Pipe(io.RawIOBase):
 @router.get("/compare", response_class=HTMLResponse)
 def compare(page: Asked, left: str | None = None, right: str | None = None) -> HTMLResponse:
     """Two versions side by side: by default the one in service and the one before it."""
-    versions = page.loop.models(page.project or 0).versions()
+    versions = page.versions
     right_card = chosen_card(page, right)
     before = [version for version in versions if right_card is None or version != right_card.version]
     left_card = chosen_card(page, left or (before[-1] if before else None))

@@ -161,7 +161,7 @@ def contents(page: View) -> dict[str, Any]:
     values: dict[str, Any] = {"card": card, "scored": scored, "suspects": None}
     if card is not None and scored is not None:
         values["why_not"] = why_not_looked(page, card, scored)
-        values["looking"] = page.state.looking.state(scored.round.id, card.version)
+        values["looking"] = page.parts.looking.state(scored.round.id, card.version)
         snapshot = stored.snapshot(page.loop.rounds.folder(scored.round.id))
         rows = _of_round(page, card, scored, snapshot) if snapshot is not None else None
         if snapshot is not None and rows is not None:

@@ -64,12 +64,12 @@ def chosen_card(page: View, version: str | None) -> Card | None:
     Raises:
         HTTPException: 404, there is no such version.
     """
-    models = page.loop.models(page.project or 0)
+    models = page.models
     try:
-        wanted = version or models.champion()
+        wanted = version or (models.champion() if models else None)
         if wanted is None:
             return None
-        if wanted not in models.ever():
+        if models is None or wanted not in models.ever():
             raise RegistryError(f"there is no version {wanted[:40]!r}")
         return models.card(wanted)
     except RegistryError as error:
@@ -86,7 +86,7 @@ def why_not_looked(page: View, card: Card | None, scored: Scored | None) -> str 
     """Why a version cannot look at the images of the round that scored it; None when it can."""
     if card is None or scored is None:
         return None
-    if card.version in page.loop.models(page.project or 0).removed():
+    if page.models and card.version in page.models.removed():
         return weights_removed(card.version)
     if removed(page.loop.rounds.folder(scored.round.id)):
         return snapshot_removed(scored.round.id)
@@ -102,12 +102,12 @@ def contents(page: View, version: str | None = None, score: float | None = None)
     if card is not None and scored is not None:
         folder = page.loop.rounds.folder(scored.round.id)
         found, snapshot = predictions.load(folder, card.version), stored.snapshot(folder)
-        looking = page.state.looking.state(scored.round.id, card.version)
+        looking = page.parts.looking.state(scored.round.id, card.version)
     own = effects(scored.evaluation, None, page.loop.settings.score_threshold) if scored else []
     return {
         "card": card,
         "scored": scored,
-        "versions": page.loop.models(page.project or 0).versions()[::-1],
+        "versions": page.versions[::-1],
         "labels": own,
         **_at(page, scored, score),
         **(_images(page, card, snapshot, found) if card and snapshot and found else {"matrix": None}),
@@ -157,7 +157,7 @@ def look(
     why_not = why_not_looked(page, card, scored)
     if why_not:
         raise HTTPException(status.HTTP_404_NOT_FOUND, why_not)
-    said = page.state.looking.begin(scored.round.id, card.version)
+    said = page.parts.looking.begin(scored.round.id, card.version)
     request.session["said"] = {"text": said, "well": True}
     where = f"/{then}?project={page.project}&version={card.version}"
     return RedirectResponse(where, status.HTTP_303_SEE_OTHER)

@@ -75,7 +75,7 @@ def contents(page: View) -> dict[str, Any]:
     beat = heartbeat.read(rounds_dir)
     prelabels = read_progress(rounds_dir, page.project)
     champion = _champion(page)
-    problem = page.state.pre_labelling.problems.get(page.project)
+    problem = page.parts.pre_labelling.problems.get(page.project)
     return {
         **values,
         "now": loop.project_status(page.project),
@@ -92,10 +92,10 @@ def contents(page: View) -> dict[str, Any]:
 
 def _champion(page: View) -> Card | None:
     """Read anew, for status is some seconds old; None without one, or when its card is damaged."""
-    models = page.loop.models(page.project or 0)
+    models = page.models
     try:
-        version = models.champion()
-        return models.card(version) if version else None
+        version = models.champion() if models else None
+        return models.card(version) if models and version else None
     except RegistryError:
         return None
 
@@ -184,5 +184,5 @@ def _do(button: Button, project_id: int, page: Page, form: dict[str, str]) -> st
         case "rollback":
             return actions.roll_back(page.loop, project_id, form.get("version", ""))
         case _:
-            said: str = page.state.pre_labelling.begin(project_id)
+            said = page.parts.pre_labelling.begin(project_id)
             return said

@@ -9,8 +9,10 @@ from fastapi import Depends, HTTPException, Request, status
 from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 
+from labelloop.registry import ProjectModels
 from trainer.dashboard.charts import THEMES, Theme
 from trainer.dashboard.loop import WatchedLoop
+from trainer.dashboard.parts import Parts
 from trainer.dashboard.people import Person
 from trainer.dashboard.security import NotLoggedIn, csrf_token, person_of
 from trainer.words import duration, plural
@@ -66,9 +68,9 @@ templates.env.globals |= {"plural": plural, "navigation": NAVIGATION}
 templates.env.trim_blocks = templates.env.lstrip_blocks = True
 
 
-def loop_of(request: Request) -> WatchedLoop:
-    loop: WatchedLoop = request.app.state.loop
-    return loop
+def parts_of(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
 
 
 def theme_of(theme: str = "light") -> Theme:
@@ -76,10 +78,24 @@ def theme_of(theme: str = "light") -> Theme:
 
 
 class View:
-    """What a page's contents are gathered from. state: the parts of a dashboard that do things, app.state."""
+    """What a page's contents are gathered from. project: the one that is shown, None without any."""
 
-    def __init__(self, loop: WatchedLoop, project: int | None, state: Any) -> None:
-        self.loop, self.project, self.state = loop, project, state
+    def __init__(self, parts: Parts, project: int | None) -> None:
+        self.parts, self.project = parts, project
+
+    @property
+    def loop(self) -> WatchedLoop:
+        return self.parts.loop
+
+    @property
+    def models(self) -> ProjectModels | None:
+        """The versions of the project; None without a project."""
+        return None if self.project is None else self.loop.models(self.project)
+
+    @property
+    def versions(self) -> list[str]:
+        """Oldest first."""
+        return self.models.versions() if self.models else []
 
 
 class Page(View):
@@ -89,10 +105,10 @@ class Page(View):
         self,
         request: Request,
         person: Annotated[Person, Depends(person_of)],
-        loop: Annotated[WatchedLoop, Depends(loop_of)],
+        parts: Annotated[Parts, Depends(parts_of)],
         project: int | None = None,
     ) -> None:
-        super().__init__(loop, loop.choose(project), request.app.state)
+        super().__init__(parts, parts.loop.choose(project))
         self.request, self.person = request, person
 
     def show(self, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:

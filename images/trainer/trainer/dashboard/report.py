@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 from fastapi import HTTPException, Response
 from markupsafe import Markup
@@ -20,7 +19,7 @@ from trainer.dashboard.charts import THEMES, Theme
 from trainer.dashboard.errors import ReportError
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.pages import HERE, NAVIGATION, View, templates
-from trainer.dashboard.predictions import Looking
+from trainer.dashboard.parts import Parts
 from trainer.dataset.labelled import SnapshotImage
 
 FOLDER = "reports"
@@ -101,7 +100,7 @@ def look(loop: WatchedLoop, project_id: int, progress: Callable[[str], None]) ->
     if found["scored"] is None or found["suspects"] is not None:
         return
     round_id, version = found["scored"].round.id, found["card"].version
-    looking: Looking = view.state.looking
+    looking = view.parts.looking
     looking.begin(round_id, version)
     deadline = time.monotonic() + LOOK_S
     try:
@@ -180,10 +179,7 @@ def render(loop: WatchedLoop, project_id: int) -> str:
 
 def _view(loop: WatchedLoop, project_id: int) -> View:
     """As the dashboard's pages have it, with nothing under way."""
-    state = SimpleNamespace(
-        pre_labelling=SimpleNamespace(problems={}), looking=Looking(loop), ledger=effort.Ledger(loop)
-    )
-    return View(loop, project_id, state)
+    return View(Parts.of(loop), project_id)
 
 
 def _data_uri(media_type: str, data: bytes) -> str:

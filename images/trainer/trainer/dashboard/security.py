@@ -61,7 +61,7 @@ def person_of(request: Request) -> Person:
     person_id, stamp = request.session.get("person"), request.session.get("stamp")
     if not isinstance(person_id, int) or not isinstance(stamp, str):
         raise NotLoggedIn
-    people: People = request.app.state.people
+    people: People = request.app.state.parts.people
     person = people.lately(person_id) if looks(request) else people.ask(person_id)
     if person is None or not secrets.compare_digest(person.stamp, stamp):
         raise NotLoggedIn

@@ -133,7 +133,7 @@ def test_a_download_under_way_ends_when_who_asked_for_it_may_not_have_it_any_mor
     client: TestClient, app: FastAPI, loop: WatchedLoop, fake_studio: FakeStudio, change: dict[str, bool]
 ) -> None:
     finished_round(loop, 10, stray=5, champion_stray=30)
-    app.state.people.fresh_s = -1.0
+    app.state.parts.people.fresh_s = -1.0
     path, whole, got = "/rounds/1/dataset-coco.zip", [], []
     asked(client, path, asyncio.Event(), whole.append)
     assert len(whole) > 10

@@ -11,7 +11,7 @@ from support.fake_studio import FakeStudio
 from support.shapes import LABEL_CONFIG
 
 from labelloop.labels import parse_label_config
-from trainer.dashboard.effort import Effort, Ledger, measure
+from trainer.dashboard.ledger import Effort, Ledger, measure
 from trainer.dashboard.loop import WatchedLoop
 from trainer.judging.effort import Work
 

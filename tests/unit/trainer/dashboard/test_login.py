@@ -128,7 +128,7 @@ def test_while_label_studio_is_silent_pages_are_shown_for_a_while_and_the_sessio
 
 def pass_time(app: FastAPI, seconds: float) -> None:
     """For what is known of people."""
-    people, clock = app.state.people, app.state.people._clock
+    people, clock = app.state.parts.people, app.state.parts.people._clock
     people._clock = lambda: clock() + seconds
 
 

@@ -196,7 +196,7 @@ def test_looking_is_asked_for_by_a_button_and_says_why_it_fails(
     answer = client.post("/model/look?project=1&version=v0000", data=form)
     assert answer.headers["Location"] == "/model?project=1&version=v0000"
     assert "v0000 looks at the images of round 1 now." in words(client.get(answer.headers["Location"]).text)
-    assert app.state.looking.wait(60)
+    assert app.state.parts.looking.wait(60)
     page = words(client.get("/model?version=v0000").text)
     assert "failed: " in page and "v0000" in page
 

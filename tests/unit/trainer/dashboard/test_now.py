@@ -169,7 +169,7 @@ def test_pre_label(
     assert "Every unlabelled image has the boxes of v0000 already." in press(client, "predict")
     tasks = [fake_studio.add_task() for _ in range(3)]
     assert "3 images get the boxes of v0000 now" in press(client, "predict")
-    app.state.pre_labelling.wait(10)
+    app.state.parts.pre_labelling.wait(10)
     assert all(fake_studio.versions_of(task) == ["v0000"] for task in tasks)
     assert "Without boxes of the model 0" in words(client.get("/").text)
 
@@ -180,7 +180,7 @@ def test_pre_label_says_what_went_wrong(
     fake_studio.add_task()
     fake_backend.results_missing = 1
     press(client, "predict")
-    app.state.pre_labelling.wait(10)
+    app.state.parts.pre_labelling.wait(10)
     assert "0 results for 1 tasks" in client.get("/").text
 
 

@@ -66,7 +66,7 @@ VALUES = {"{round_id}": "1", "{image_id}": "1", "{format_name}": "coco", "{versi
 def filled(loop: WatchedLoop, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     """A round, so that every address leads somewhere; looking at its images is left out."""
     finished_round(loop, 25, stray=5, champion_stray=30)
-    monkeypatch.setattr(app.state.looking, "begin", lambda *of: "It looks.")
+    monkeypatch.setattr(app.state.parts.looking, "begin", lambda *of: "It looks.")
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_who_is_no_member_any_more_comes_in_nowhere(
     change: dict[str, object] | None,
 ) -> None:
     """Removed or deactivated; with a new password; deleted. An administrator, who may most."""
-    app.state.people.fresh_s = -1.0
+    app.state.parts.people.fresh_s = -1.0
     before = dict(fake_studio.people[1])
     for route in GUARDED:
         fake_studio.people[1] = dict(before)
@@ -178,7 +178,7 @@ def test_nobody_acts_while_label_studio_does_not_say_who_asks(
 def test_who_is_made_an_administrator_or_a_labeller_is_so_in_the_open_session(
     stranger: TestClient, app: FastAPI, fake_studio: FakeStudio
 ) -> None:
-    app.state.people.fresh_s = -1.0
+    app.state.parts.people.fresh_s = -1.0
     assert log_in(stranger, email=LABELLER) == 303
     assert "Rolling back is for administrators." in words(stranger.get("/").text)
     fake_studio.people[2]["administrator"] = True
