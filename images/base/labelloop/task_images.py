@@ -25,13 +25,10 @@ _LOCALHOST = ("localhost", "127.0.0.1", "[::1]")
 _CLOUD = ("s3", "gs", "azure-blob", "azure_blob", "azure")
 
 
-def resolve_task_image(
-    url: object, settings: Settings, task_id: int | None = None, token: str | None = None
-) -> Path | bytes:
-    """The file, or the downloaded bytes, of a task's image.
+def resolve_task_image(url: object, settings: Settings, task_id: int | None = None) -> Path | bytes:
+    """The file, or the downloaded bytes, of a task's image; API_TOKEN is shown to LABELSTUDIO_URL alone.
 
-    task_id: lets Label Studio resolve a cloud URL (s3://…) of that task. token: Label Studio's API token, by
-    default API_TOKEN; it is shown to LABELSTUDIO_URL alone.
+    task_id: lets Label Studio resolve a cloud URL (s3://…) of that task.
 
     Raises:
         ImageError: no URL, a path outside the folders that may be read, a file that is not there, a refused
@@ -43,7 +40,7 @@ def resolve_task_image(
     if len(url) > MAX_URL and not url.startswith("data:"):
         raise ImageError(f"{url[:80]}…: a URL of {len(url):,} characters; at most {MAX_URL:,} are read")
     try:
-        return _resolve(url, settings, task_id, token or _token(settings))
+        return _resolve(url, settings, task_id, _token(settings))
     except (ValueError, OSError) as error:
         raise ImageError(f"{shown(url)}: {getattr(error, 'strerror', None) or error}") from error
 

@@ -1,7 +1,7 @@
 """URLs that others wrote, taken apart once, so that what is checked is what is connected to.
 
-Parsers disagree on odd URLs: in `http://evil\\@labelstudio:8080/a` Python's sees labelstudio, urllib3's, which
-connects, sees evil. What they can read differently is refused, and whoever connects does so by the parts.
+Parsers disagree on odd URLs: in `http://evil\\@labelstudio:8080/a` Python's sees labelstudio, urllib3's sees
+evil and connects to it. What they may read differently is refused, and whoever connects uses the parts.
 """
 
 import re
@@ -14,7 +14,7 @@ from urllib3.util import parse_url
 PORTS = {"http": 80, "https": 443}
 # Control characters and all white space but the plain space, which file names have.
 _REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f\\]|(?! )\s")
-_HOST = re.compile(r"\[[0-9a-f:.]+(%[0-9a-z._~-]+)?\]|[0-9a-z._~-]+", re.IGNORECASE)
+_HOST = re.compile(r"\[[0-9a-f:.]+(%[0-9a-z._~-]+)?\]|[0-9a-z_][0-9a-z._~-]*", re.IGNORECASE)
 _USER_INFO = re.compile(r"[^/?#]*//[^/?#]*@")
 _BEFORE_HOST = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2}([^/?#]*@)")
 
@@ -49,8 +49,8 @@ def parse(url: str) -> WebAddress:
     """Takes an absolute URL apart; spaces in its path are encoded.
 
     Raises:
-        ValueError: no http(s) URL with a host, or one with a backslash, a control character, white space before
-            the path, or user info. The message has no part of the URL but its scheme.
+        ValueError: no http(s) URL with a host, or one with a backslash, a control character, white space
+            before the path, or user info. The message has no part of the URL but its scheme.
     """
     check_characters(url)
     try:

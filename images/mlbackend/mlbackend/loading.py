@@ -47,9 +47,7 @@ class ImageLoader:
         self._settings = settings
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="images")
 
-    def batches(
-        self, tasks: Sequence[Task], data_key: str, token: str | None = None
-    ) -> Iterator[list[TaskImage]]:
+    def batches(self, tasks: Sequence[Task], data_key: str) -> Iterator[list[TaskImage]]:
         """One TaskImage per task, in the tasks' order, in batches.
 
         The next batch is being decoded while the caller works on one, so up to two are in memory: each at
@@ -59,7 +57,7 @@ class ImageLoader:
         ahead: list[Future[TaskImage]] = []
         for window in batches(tasks, WINDOW):
             began = time.monotonic()
-            locate = partial(self._locate, data_key=data_key, token=token, deadline=began + left_s)
+            locate = partial(self._locate, data_key=data_key, deadline=began + left_s)
             located = list(self._pool.map(locate, window))
             left_s -= time.monotonic() - began
             for group in _groups(located):
@@ -70,7 +68,7 @@ class ImageLoader:
         if ahead:
             yield [future.result() for future in ahead]
 
-    def _locate(self, task: Task, data_key: str, token: str | None, deadline: float) -> _Located | TaskImage:
+    def _locate(self, task: Task, data_key: str, deadline: float) -> _Located | TaskImage:
         url = task["data"].get(data_key)
         name = image_name(url)
         if url is None:
@@ -85,9 +83,7 @@ class ImageLoader:
             )
         task_id = task.get("id")
         try:
-            source = resolve_task_image(
-                url, self._settings, task_id if isinstance(task_id, int) else None, token
-            )
+            source = resolve_task_image(url, self._settings, task_id if isinstance(task_id, int) else None)
             width, height = image_size(source, name)
         except (ImageError, OSError) as error:
             return TaskImage(name, error=_reason(name, error))

@@ -2,6 +2,8 @@
 
 import requests
 
+from labelloop.sessions import service_session
+
 TIMEOUT_S = (3.0, 20.0)
 
 
@@ -25,8 +27,7 @@ def ask_label_studio(url: str, email: str, password: str) -> str | None:
     Raises:
         LoginError: Label Studio does not answer, or not as its login page does. TooManyAttempts.
     """
-    with requests.Session() as session:
-        session.trust_env = False
+    with service_session(url) as session:
         try:
             session.get(f"{url}/user/login/", timeout=TIMEOUT_S).raise_for_status()
             form = {

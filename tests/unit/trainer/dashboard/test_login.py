@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 import pytest
 from fastapi.testclient import TestClient
 from support.dashboard import EMAIL, PASSWORD, ask_who, csrf, log_in, press, words
+from support.elsewhere import Elsewhere
 from support.served import Handler, served
 
 from labelloop.throttle import WINDOW_S, Throttle
@@ -279,3 +280,10 @@ def test_without_label_studio_nobody_can_log_in(loop: WatchedLoop) -> None:
         answer = client.post("/login", data=form)
         assert answer.status_code == 503
         assert "does not answer" in words(answer.text)
+
+
+@pytest.mark.parametrize("status", [302, 307])
+def test_a_login_page_that_leads_elsewhere_is_shown_no_password(status: int) -> None:
+    with Elsewhere(status=status) as elsewhere, pytest.raises(LoginError, match="led from"):
+        ask_label_studio(elsewhere.url, EMAIL, PASSWORD)
+    assert elsewhere.sent == []
