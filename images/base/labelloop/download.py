@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from contextvars import ContextVar
 
-from requests.certs import where
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -284,4 +284,4 @@ def _pool(address: WebAddress, kinds: _Pools) -> HTTPConnectionPool:
     plain, with_tls = kinds
     if address.scheme == "http":
         return plain(address.host, address.port)
-    return with_tls(address.host, address.port, cert_reqs="CERT_REQUIRED", ca_certs=where())
+    return with_tls(address.host, address.port, cert_reqs="CERT_REQUIRED", ca_certs=DEFAULT_CA_BUNDLE_PATH)

@@ -47,16 +47,15 @@ class _ServiceSession(requests.Session):
         except ValueError as error:
             raise ValueError(f"{urls.shown(url)!r} is no service's URL: {error}") from error
 
-    def get_adapter(self, url: str | bytes) -> BaseAdapter:
+    def get_adapter(self, url: str) -> BaseAdapter:
         """Asked before each request, those of redirects too."""
-        text = url.decode("latin-1") if isinstance(url, bytes) else url
         try:
-            elsewhere = urls.parse(text).origin != self._origin
+            if urls.parse(url).origin == self._origin:
+                return super().get_adapter(url)
+            why = "no request to it goes there"
         except ValueError as error:
-            raise LeadsElsewhere(f"led from {self._url} to {urls.shown(text)!r}: {error}") from error
-        if elsewhere:
-            raise LeadsElsewhere(f"led from {self._url} to {urls.shown(text)!r}, where no request of it goes")
-        return super().get_adapter(url)
+            why = str(error)
+        raise LeadsElsewhere(f"led from {self._url} to {urls.shown(url)!r}: {why}")
 
 
 def service_session(url: str) -> requests.Session:
