@@ -14,7 +14,7 @@ def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 def weighed_batches(
     items: Iterable[T], size: int, weight: Callable[[T], int], at_most: int
 ) -> Iterator[list[T]]:
-    """The items in their order, at most `size` at a time and `at_most` of weight, unless one alone has more."""
+    """The items in their order, at most `size` at a time and `at_most` of weight, unless one has more."""
     batch: list[T] = []
     total = 0
     for item in items:

@@ -1,8 +1,8 @@
 """What decoding an image takes, told from its header, and what keeps it from ending the process that does it.
 
-A file of some hundred kilobytes can ask for gigabytes. So an image is refused when decoding it would take more
-than MAX_BYTES; large ones are decoded one at a time, by all the processes of a service; and one whose reading
-ended the process twice is not read a third time.
+A file of some hundred kilobytes can ask for gigabytes. So an image is refused when decoding it would take
+more than MAX_BYTES; large ones are decoded one at a time, by all the processes of a service; and one whose
+reading ended the process twice is not read a third time.
 """
 
 import fcntl
@@ -30,6 +30,7 @@ Source = Path | bytes | IO[bytes]
 MAX_BYTES = 1 << 30
 ALONE_FROM = 64 << 20
 WAIT_S = 120.0
+WAY_OUT = "save it with fewer pixels, or as a plain JPEG or PNG"
 DEATHS = 2
 
 # Bytes a pixel, as Pillow stores them; other modes take four.
@@ -96,10 +97,6 @@ def _strip_bytes(image: TiffImageFile) -> int:
     return max(raw, 4 * area) if tags.get(_PHOTOMETRIC_TAG) == 6 else raw
 
 
-def _short_hash() -> "hashlib.blake2b":
-    return hashlib.blake2b(digest_size=16)
-
-
 def require_room(image: Image.Image) -> int:
     """What decoding it takes, in bytes.
 
@@ -109,9 +106,8 @@ def require_room(image: Image.Image) -> int:
     needed = needed_bytes(image)
     if needed > MAX_BYTES:
         raise Refused(
-            f"{image.width} x {image.height} pixels take {needed >> 20:,} MiB of memory to decode as they are "
-            f"stored ({image.format} {image.mode}), at most {MAX_BYTES >> 20:,} are given; "
-            "save it with fewer pixels, or as a plain JPEG or PNG"
+            f"{image.width} x {image.height} pixels as this {image.format} has them ({image.mode}) take "
+            f"{needed >> 20:,} MiB to decode, at most {MAX_BYTES >> 20:,} are given; {WAY_OUT}"
         )
     return needed
 
@@ -150,12 +146,11 @@ def attempt(key: str) -> Iterator[None]:
         Refused: DEATHS marks of this key stayed, and none of its blocks has ended well since.
     """
     folder = _folder()
-    stayed = [folder / name for name in os.listdir(folder) if name.startswith(key)]
-    stayed = [mark for mark in stayed if _is_left(mark)]
+    stayed = [mark for mark in folder.glob(f"{key}.*") if _is_left(mark)]
     if len(stayed) >= DEATHS:
         raise Refused(
-            f"the program that read it ended, {len(stayed)} times, probably for want of memory; it is not tried "
-            "again until the file has changed: save it with fewer pixels, or as a plain JPEG or PNG"
+            f"the program that read it was ended {len(stayed)} times, perhaps for want of memory; it is not "
+            f"tried again until the file has changed: {WAY_OUT}"
         )
     mark = folder / f"{key}.{secrets.token_hex(4)}"
     with ExitStack() as held:
@@ -185,14 +180,18 @@ def key_of(source: Source) -> str:
     Raises:
         OSError: the file is not there.
     """
+    digest = hashlib.blake2b(digest_size=16)
     if isinstance(source, bytes):
-        return hashlib.blake2b(source, digest_size=16).hexdigest()
-    if not isinstance(source, Path):
+        digest.update(source)
+    elif isinstance(source, Path):
+        known = source.stat()
+        times = f"{known.st_size}\0{known.st_mtime_ns}\0{known.st_ctime_ns}"
+        digest.update(os.fsencode(f"{source.resolve()}\0{times}"))
+    else:
         source.seek(0)
-        return hashlib.file_digest(source, _short_hash).hexdigest()
-    known = source.stat()
-    identity = f"{source.resolve()}\0{known.st_size}\0{known.st_mtime_ns}\0{known.st_ctime_ns}"
-    return hashlib.blake2b(os.fsencode(identity), digest_size=16).hexdigest()
+        while chunk := source.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _folder() -> Path:
@@ -210,6 +209,6 @@ def _folder() -> Path:
 def _folder_of_this_process() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="labelloop-"))
     log.warning(
-        "somebody else has the folder for turns: this process decodes large images by its own, in %s", folder
+        "the folder for turns is not ours: this process decodes large images on its own, in %s", folder
     )
     return folder

@@ -39,7 +39,7 @@ _TURNS = {
 }
 _SIDEWAYS = (5, 6, 7, 8)
 _FROM_THE_END = (3, 4, 6, 7)  # the file's first row becomes the last row or column
-_STRIP_PIXELS = 1 << 20
+_STRIP_PIXELS = 1 << 18
 
 
 class ImageError(Exception):
@@ -64,7 +64,8 @@ def _open(source: Source, name: str) -> tuple[Image.Image, int]:
             raise decoding.Refused(f"{image.width} x {image.height} pixels; 1 to {MAX_PIXELS:,} can be read")
         return image, decoding.require_room(image)
     except Exception as error:
-        image.close()
+        if isinstance(source, Path):
+            image.close()
         raise ImageError(f"{name}: {_words(error)}") from error
 
 
@@ -228,8 +229,8 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
 
 
 def _upright_strips(image: Image.Image) -> Iterator[tuple[tuple[int, int], Image.Image]]:
-    """The upright image in RGB, piece by piece, each with its left and top: what the whole of it would take is
-    not taken twice.
+    """The upright image in RGB, piece by piece, each with its left and top, so that no step of the way takes
+    what the whole image does.
     """
     orientation = _orientation(image)
     rows = max(1, _STRIP_PIXELS // image.width)

@@ -31,13 +31,13 @@ Headers = list[tuple[str, str]]
 class TiffAsPng:
     """WSGI middleware around `app`: an answer of type image/tiff goes out as image/png, all others untouched.
 
-    A TIFF that cannot be decoded goes out as it is; while others are being decoded, a large one is to be asked
-    for again. Neither the TIFF nor the PNG is held in memory, but in files without a name.
+    A TIFF that cannot be decoded goes out as it is; while others are being decoded, a large one is to be
+    asked for again. Neither the TIFF nor the PNG is held in memory, but in files without a name.
 
-    folder: where these are; by default the system's for temporary files, which may be memory.
+    folder: where these are; one on a disk, which the system's for temporary files may not be.
     """
 
-    def __init__(self, app: WsgiApp, folder: Path | None = None) -> None:
+    def __init__(self, app: WsgiApp, folder: Path) -> None:
         self._app = app
         self._folder = folder
 
@@ -45,7 +45,8 @@ class TiffAsPng:
         if not _asks_for_tiff(environ):
             return self._app(environ, start_response)
         answer: dict[str, Any] = {}
-        body = SpooledTemporaryFile(IN_MEMORY_BYTES, dir=self._folder)  # closed by who sends it
+        # Closed by the server, once it is sent.
+        body = SpooledTemporaryFile(IN_MEMORY_BYTES, dir=str(self._folder))  # noqa: SIM115
 
         def keep(status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], int]:
             answer.update(status=status, headers=headers, exc_info=exc_info)
@@ -76,7 +77,7 @@ class TiffAsPng:
         return FileWrapper(content, _CHUNK)
 
     def _as_png(self, tiff: IO[bytes], name: str, headers: Headers) -> tuple[IO[bytes], Headers]:
-        png = TemporaryFile(dir=self._folder)
+        png = TemporaryFile(dir=self._folder)  # noqa: SIM115 - as above
         with upright(tiff, name) as image:
             image.info.clear()
             image.save(png, "PNG", compress_level=1)
