@@ -135,7 +135,7 @@ def test_what_takes_too_much_is_refused_before_it_is_decoded(make: str) -> None:
 
 
 def test_a_float_tiff_takes_eight_bytes_a_pixel() -> None:
-    """Not 34: values are stretched piece by piece."""
+    """Not 17: values are stretched piece by piece."""
     grown = grown_mib(SETUP.format(make="float_tiff(4000, 4000)"), "read_image(content)")
     assert grown < 9 * 4000 * 4000 / (1 << 20)
 
