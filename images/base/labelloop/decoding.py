@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 Source = Path | bytes | IO[bytes]
 
 MAX_BYTES = 1 << 30
+# Each goes over all of the image again, and may be a few bytes long. Encoders make ten or so.
+MAX_SCANS = 100
 ALONE_FROM = 64 << 20
 WAIT_S = 120.0
 WAY_OUT = "save it with fewer pixels, or as a plain JPEG or PNG"
@@ -82,6 +84,14 @@ def _in_several_scans(image: JpegImageFile) -> bool:
     return True
 
 
+def _scans(image: JpegImageFile) -> int:
+    """Of a progressive JPEG, those of a preview within it included; of others 1."""
+    if not image.info.get("progressive") or image.fp is None:
+        return 1
+    image.fp.seek(0)
+    return int(image.fp.read().count(b"\xff\xda"))
+
+
 def _strip_bytes(image: TiffImageFile) -> int:
     """The strip or tile that libtiff unpacks at once, which may be larger than the image."""
     tags = image.tag_v2
@@ -101,8 +111,10 @@ def require_room(image: Image.Image) -> int:
     """What decoding it takes, in bytes.
 
     Raises:
-        Refused: more than MAX_BYTES.
+        Refused: more than MAX_BYTES, or a JPEG in more than MAX_SCANS.
     """
+    if isinstance(image, JpegImageFile) and (scans := _scans(image)) > MAX_SCANS:
+        raise Refused(f"a JPEG in {scans:,} scans, at most {MAX_SCANS} are decoded; {WAY_OUT}")
     needed = needed_bytes(image)
     if needed > MAX_BYTES:
         raise Refused(

@@ -160,6 +160,16 @@ def test_a_sequential_jpeg_in_several_scans_counts_as_a_progressive_one() -> Non
             assert decoding.needed_bytes(image) == a_pixel * 64 * 64
 
 
+def test_a_jpeg_whose_scans_go_over_it_again_and_again_is_refused() -> None:
+    file = BytesIO()
+    Image.new("RGB", (640, 640)).save(file, "JPEG", progressive=True)
+    whole = file.getvalue()
+    assert read_image(whole).shape == (640, 640, 3)
+    last_scan = whole[whole.rindex(b"\xff\xda") : -2]
+    with pytest.raises(ImageError, match=r"a JPEG in \d+ scans, at most 100 .* save it with"):
+        check_image(whole[:-2] + 100 * last_scan + b"\xff\xd9")
+
+
 OVERLAPS = """
 import sys, threading, time
 from pathlib import Path
