@@ -1,7 +1,7 @@
 """What decoding an image takes, told from its header, and what keeps it from ending the process that does it.
 
 A file of some hundred kilobytes can ask for gigabytes. So an image is refused when decoding it would take
-more than MAX_BYTES; large ones are decoded one at a time, by all the processes of a service; and one whose
+more than is given; large ones are decoded one at a time, by all the processes of a service; and one whose
 reading ended the process twice is not read a third time.
 """
 
@@ -30,6 +30,7 @@ Source = Path | bytes | IO[bytes]
 MAX_BYTES = 1 << 30
 # Each goes over all of the image again, and may be a few bytes long. Encoders make ten or so.
 MAX_SCANS = 100
+MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 ALONE_FROM = 64 << 20
 WAIT_S = 120.0
 WAY_OUT = "save it with fewer pixels, or as a plain JPEG or PNG"
@@ -107,19 +108,26 @@ def _strip_bytes(image: TiffImageFile) -> int:
     return max(raw, 4 * area) if tags.get(_PHOTOMETRIC_TAG) == 6 else raw
 
 
+def given_bytes() -> int:
+    """What decoding may take: MAX_BYTES, in a small container a third of its memory."""
+    with suppress(OSError, ValueError):  # no such file on cgroups' first version; "max" where there is no limit
+        return min(MAX_BYTES, int(MEMORY_LIMIT.read_text()) // 3)
+    return MAX_BYTES
+
+
 def require_room(image: Image.Image) -> int:
     """What decoding it takes, in bytes.
 
     Raises:
-        Refused: more than MAX_BYTES, or a JPEG in more than MAX_SCANS.
+        Refused: more than `given_bytes`, or a JPEG in more than MAX_SCANS.
     """
     if isinstance(image, JpegImageFile) and (scans := _scans(image)) > MAX_SCANS:
         raise Refused(f"a JPEG in {scans:,} scans, at most {MAX_SCANS} are decoded; {WAY_OUT}")
-    needed = needed_bytes(image)
-    if needed > MAX_BYTES:
+    needed, given = needed_bytes(image), given_bytes()
+    if needed > given:
         raise Refused(
             f"{image.width} x {image.height} pixels as this {image.format} has them ({image.mode}) take "
-            f"{needed >> 20:,} MiB to decode, at most {MAX_BYTES >> 20:,} are given; {WAY_OUT}"
+            f"{needed >> 20:,} MiB to decode, at most {given >> 20:,} are given; {WAY_OUT}"
         )
     return needed
 

@@ -149,6 +149,20 @@ def test_the_reason_says_how_much_and_what_to_do(picture: Path, monkeypatch: pyt
     assert read_image(picture).shape == (20, 40, 3)
 
 
+@pytest.mark.parametrize(
+    ("limit", "given"),
+    [(None, 1 << 30), ("max", 1 << 30), (str(8 << 30), 1 << 30), (str(1536 << 20), 512 << 20)],
+)
+def test_a_small_container_gives_a_third_of_its_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str | None, given: int
+) -> None:
+    file = tmp_path / "memory.max"
+    if limit is not None:
+        file.write_text(f"{limit}\n")
+    monkeypatch.setattr(decoding, "MEMORY_LIMIT", file)
+    assert decoding.given_bytes() == given
+
+
 def test_a_sequential_jpeg_in_several_scans_counts_as_a_progressive_one() -> None:
     file = BytesIO()
     Image.new("RGB", (64, 64)).save(file, "JPEG")
