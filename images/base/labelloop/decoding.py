@@ -110,7 +110,7 @@ def _strip_bytes(image: TiffImageFile) -> int:
 
 def given_bytes() -> int:
     """What decoding may take: MAX_BYTES, in a small container a third of its memory."""
-    with suppress(OSError, ValueError):  # no such file on cgroups' first version; "max" where there is no limit
+    with suppress(OSError, ValueError):  # cgroups' first version has no such file; "max" is no limit
         return min(MAX_BYTES, int(MEMORY_LIMIT.read_text()) // 3)
     return MAX_BYTES
 
@@ -166,7 +166,7 @@ def attempt(key: str) -> Iterator[None]:
         Refused: DEATHS marks of this key stayed, and none of its blocks has ended well since.
     """
     folder = _folder()
-    stayed = [mark for mark in folder.glob(f"{key}.*") if _is_left(mark)]
+    stayed = [mark for mark in folder.iterdir() if mark.name.startswith(key) and _is_left(mark)]
     if len(stayed) >= DEATHS:
         raise Refused(
             f"the program that read it was ended {len(stayed)} times, perhaps for want of memory; it is not "

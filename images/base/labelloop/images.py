@@ -109,7 +109,7 @@ def read_image(source: Source, name: str | None = None, alone_from: int = decodi
     name: how messages call the image; by default the file's path. alone_from: see `decoding.alone`.
 
     Raises:
-        ImageError: missing, empty, truncated, not an image, over MAX_PIXELS or decoding.given_bytes, or it has
+        ImageError: missing, empty, truncated, not an image, over MAX_PIXELS or what is given, or it has
             ended its readers. ImageBusy.
     """
     name = _name(source, name)
