@@ -10,7 +10,7 @@ run this file.
 
 from __future__ import annotations
 
-import fcntl
+import calendar
 import hashlib
 import io
 import json
@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Optional
 
-from lifecycle import contents, snapshots
+from lifecycle import contents, exclusion, snapshots
 from lifecycle.console import Failure
 from lifecycle.home import Home
 
@@ -35,12 +35,15 @@ MANIFEST = "manifest.json"
 ENV = ".env"
 SPARE_BYTES = 1_000_000_000
 """Left free for the labelling that goes on."""
-_NAME = "labelloop-{kind}%Y%m%dT%H%M%SZ.tar.gz"
+CLOCK_LEEWAY_SECONDS = 60.0
+"""What is dated later than this is from the future."""
+_TIME = "%Y%m%dT%H%M%SZ"
+_NAME = f"labelloop-{{kind}}{_TIME}.tar.gz"
+_STAMP = re.compile(r"\d{8}T\d{6}Z")
 _SCHEDULED = re.compile(r"labelloop-scheduled-\d{8}T\d{6}Z\.tar\.gz")
 _WRITING = ".writing-"
 _IN_MEMORY = 8_000_000
 _LEVEL = 1
-_PROMOTIONS = 10
 
 Report = Callable[[int, int], None]
 
@@ -65,23 +68,52 @@ class Manifest:
     files: dict[str, dict[str, Any]] = field(repr=False)
 
 
-def newest_archive(home: Home) -> Optional[Path]:
-    """Of the schedule's and of those somebody asked for."""
-    return max(home.backups.glob("labelloop-*.tar.gz"), key=lambda path: path.stat().st_mtime, default=None)
+def newest_archive(home: Home, now: Optional[float] = None) -> Optional[Path]:
+    """Of the schedule's and of those somebody asked for; one from the future only where there is no other.
+
+    now: Unix time, by default the clock's.
+    """
+    ahead = set(archives_ahead(home, now))
+    return max(_archives(home), key=lambda path: (path not in ahead, dated(path), path.name), default=None)
 
 
-def scheduled_archives(home: Home) -> list[Path]:
-    """The schedule's archives, oldest first."""
-    folder = home.backups
-    return sorted(path for path in folder.glob("labelloop-*") if _SCHEDULED.fullmatch(path.name))
+def archives_ahead(home: Home, now: Optional[float] = None) -> list[Path]:
+    """Archives from the future, by name: the clock was ahead when they were written, or is behind now.
+
+    They say nothing of how old the newest backup is, and they are no reason to delete another one.
+    """
+    limit = (time.time() if now is None else now) + CLOCK_LEEWAY_SECONDS
+    return sorted(path for path in _archives(home) if dated(path) > limit)
 
 
-def thin_out(home: Home, keep: int) -> list[str]:
-    """Deletes the schedule's own oldest archives, but for `keep` (at least 1). Returns: their names."""
-    surplus = scheduled_archives(home)[: -max(keep, 1)]
+def scheduled_archives(home: Home, now: Optional[float] = None) -> list[Path]:
+    """The schedule's archives, oldest first, but for those from the future."""
+    ahead = set(archives_ahead(home, now))
+    return sorted(path for path in _archives(home) if _SCHEDULED.fullmatch(path.name) and path not in ahead)
+
+
+def thin_out(home: Home, keep: int, now: Optional[float] = None) -> list[str]:
+    """Deletes the schedule's own oldest archives, but for `keep` (at least 1). Returns: their names.
+
+    Those from the future neither go nor count.
+    """
+    surplus = scheduled_archives(home, now)[: -max(keep, 1)]
     for path in surplus:
         path.unlink()
     return [path.name for path in surplus]
+
+
+def dated(archive: Path) -> float:
+    """Unix time at which it was begun, by its name; of one with another name, of its last change."""
+    stamp = _STAMP.search(archive.name)
+    try:
+        return float(calendar.timegm(time.strptime(stamp[0], _TIME))) if stamp else archive.stat().st_mtime
+    except ValueError:  # digits that are no time
+        return archive.stat().st_mtime
+
+
+def _archives(home: Home) -> list[Path]:
+    return list(home.backups.glob("labelloop-*.tar.gz"))
 
 
 def write(
@@ -101,7 +133,7 @@ def write(
         Failure: there is nothing to keep, another backup is being written, a database is damaged, a file
             changed under our hands, or the disk is too small.
     """
-    with alone(home.backups):
+    with alone(home, "a scheduled backup" if scheduled else "a backup"):
         for leftover in home.backups.glob(f"{_WRITING}*"):
             shutil.rmtree(leftover)
         if not home.database.is_file():
@@ -123,15 +155,16 @@ def _write(
     home: Home, work: Path, images: bool, env: Optional[bytes], scheduled: bool, report: Callable[[int], None]
 ) -> tuple[Path, Manifest]:
     now = time.gmtime()
-    taken = snapshots.take(home, work)
+    moment = snapshots.take(home, work)
     temporary = work / "archive"
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         with tarfile.open(
             fileobj=file, mode="w:gz", compresslevel=_LEVEL, format=tarfile.PAX_FORMAT
         ) as archive:
             writer = _Writer(archive, report)
-            counts = _add(writer, home, taken, images, env)
-            facts = snapshots.facts(taken[contents.DATABASE], taken.get(contents.ROUNDS))
+            counts = _add(writer, home, moment, images, env)
+            copies = moment.copies
+            facts = snapshots.facts(copies[contents.DATABASE], copies.get(contents.ROUNDS))
             manifest = Manifest(
                 format=FORMAT,
                 created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
@@ -155,43 +188,54 @@ def _write(
 
 
 def _add(
-    writer: _Writer, home: Home, taken: dict[str, Path], images: bool, env: Optional[bytes]
+    writer: _Writer, home: Home, moment: snapshots.Moment, images: bool, env: Optional[bytes]
 ) -> dict[str, int]:
-    """Adds all there is but the manifest, the databases first. Returns: counts of models, files, bytes."""
-    for name, path in taken.items():
+    """Adds all there is but the manifest, the databases first. Returns: counts of models, files, bytes.
+
+    The versions in service come next: they alone must not be removed meanwhile. What a round or a project got
+    after the moment is left out.
+    """
+    for name, path in moment.copies.items():
         writer.add(name, path)
     if env is not None:
         writer.add_bytes(ENV, env, 0o600)
+    champions = _add_champions(writer, moment.listing)
+    copied = len(champions)
     for folder in contents.folders(home, images):
-        writer.add_all(folder)
-    models = _add_models(writer, home)
-    return {"models": models, "files": len(writer.files), "bytes": writer.done}
+        for name, path in folder.files():
+            if moment.listing.holds(name) and name not in moment.copies:
+                writer.add(name, path)
+    for models in moment.listing.models:
+        others = (version for version in models.versions if version.name not in champions)
+        copied += sum(writer.add_whole(version) for version in others)
+        for name, path in models.project.others():
+            writer.add(name, path)
+    return {"models": copied, "files": len(writer.files), "bytes": writer.done}
 
 
-def _add_models(writer: _Writer, home: Home) -> int:
-    """Every project's versions, then its other files, then the pointer to the one in service.
+def _add_champions(writer: _Writer, listing: contents.Listing) -> set[str]:
+    """Every project's version in service, and the pointer to it. Returns: the names of their folders.
 
-    The pointer comes last, since a version that it names is complete before the pointer moves: read first,
-    it could name one that is thinned out meanwhile. One that was promoted while the others were copied is
-    fetched before the pointer is written, so that it never names a version that isn't in the archive.
-
-    Returns: how many versions.
+    Raises:
+        Failure: one was removed since the moment.
     """
     copied = set()
-    for project in contents.model_projects(home):
-        for version in project.versions():
-            if writer.add_whole(version):
-                copied.add(version.path)
-        for other in project.others():
-            writer.add(other.name, other.path)
-        for _ in range(_PROMOTIONS):
-            champion = project.champion()
-            if champion is None or champion.path in copied or not writer.add_whole(champion):
-                break
-            copied.add(champion.path)
-        if champion is not None:
-            writer.add_bytes(f"{project.folder.name}/champion", f"{champion.path.name}\n".encode(), 0o644)
-    return len(copied)
+    for models in listing.models:
+        champion = models.champion
+        if champion is None:
+            continue
+        if writer.add_whole(champion):
+            copied.add(champion.name)
+        elif champion in models.versions:
+            raise Failure(
+                f"{champion.path}",
+                found="removed while it was copied",
+                needed="the version in service",
+                do="Try again.",
+            )
+        pointer = f"{models.project.folder.name}/champion"
+        writer.add_bytes(pointer, f"{champion.path.name}\n".encode(), 0o644)
+    return copied
 
 
 class _Writer:
@@ -213,11 +257,6 @@ class _Writer:
         except FileNotFoundError:
             return False
         return True
-
-    def add_all(self, folder: contents.Folder) -> None:
-        """Adds what there is in the folder, all the way down."""
-        for name, path in folder.files():
-            self.add(name, path)
 
     def add_whole(self, folder: contents.Folder) -> bool:
         """Adds a folder that never changes but may be deleted: all of it or, when that has begun, nothing."""
@@ -272,19 +311,15 @@ class _Hashing(io.RawIOBase):
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock, which the kernel frees when its holder ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Failure(
-                f"{folder}",
-                found="another backup or restore at work",
-                needed="one at a time",
-                do="Try again when it is done.",
-            ) from None
+def alone(home: Home, what: str) -> Iterator[None]:
+    """Holds volumes/backups: no backup while another one is written, or while a restore moves the state.
+
+    Raises:
+        Failure: another one is at work there.
+    """
+    with exclusion.alone(
+        home.backups / ".lock", what, refused=f"{home.backups}", do="Try again when it is done."
+    ):
         yield
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from lifecycle import settings as settings_module
-from lifecycle.archive import newest_archive
+from lifecycle.archive import CLOCK_LEEWAY_SECONDS, archives_ahead, dated, newest_archive
 from lifecycle.backup_service import parse_answer, read_status
 from lifecycle.console import Failure, heading, line
 from lifecycle.home import Home
 from lifecycle.runtime import Stack, running_stack
+
+SHOWN = 3
 
 
 def backup(home: Home, given: Mapping[str, str]) -> None:
@@ -49,13 +51,35 @@ def write_archive(home: Home, stack: Stack, *, images: bool = False, secrets: bo
     return archive
 
 
+def count(stack: Stack) -> dict[str, Any]:
+    """What the backup service counts of the state in place: projects, counts; or error, when it can't."""
+    try:
+        return parse_answer(stack.backup_service(["count"]))
+    except Failure as error:
+        return {"error": str(error)}
+
+
+def against(counted: Mapping[str, Any], annotations: int) -> str:
+    """How many annotations a state holds that `count` has counted, beside an archive's."""
+    if counted.get("error"):
+        return f"annotations that can't be counted ({counted['error']}), the archive has {annotations}"
+    now = int(counted["counts"]["annotations"])
+    if now > annotations:
+        more = f": at least {now - annotations} came after the backup and are there alone"
+    elif now < annotations:
+        more = f": at least {annotations - now} were deleted after the backup"
+    else:
+        more = ""
+    return f"{now} annotations, the archive has {annotations}{more}"
+
+
 def say_status(home: Home, service: Optional[str] = None) -> None:
     """A line on the newest archive and the schedule, which is a warning when the schedule fails.
 
     service: the state of the backup service's container.
     """
     archive = newest_archive(home)
-    newest = f"{archive.name}, {_ago(time.time() - archive.stat().st_mtime)} ago" if archive else "none yet"
+    newest = f"{archive.name}, {_ago(time.time() - dated(archive))}" if archive else "none yet"
     status = read_status(home)
     if service in ("exited", "dead", "failing", "restarting"):
         line("backups", f"WARNING: the backup service is {service}; newest: {newest}")
@@ -66,6 +90,14 @@ def say_status(home: Home, service: Optional[str] = None) -> None:
     else:
         every = f"every {status.every_hours} h" if status.every_hours else "only by `make backup`"
         line("backups", f"{every}; newest: {newest}")
+    if ahead := archives_ahead(home):
+        line("backups", f"WARNING: {say_ahead(ahead)}")
+
+
+def say_ahead(archives: Sequence[Path]) -> str:
+    """On archives from the future."""
+    names = ", ".join(path.name for path in archives[:SHOWN]) + (", …" if len(archives) > SHOWN else "")
+    return f"dated in the future, so not counted, nor deleted by the schedule: {names}"
 
 
 def is_yes(value: object) -> bool:
@@ -73,7 +105,9 @@ def is_yes(value: object) -> bool:
 
 
 def _ago(seconds: float) -> str:
+    if seconds < -CLOCK_LEEWAY_SECONDS:
+        return "dated in the future"
     for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"

@@ -59,20 +59,35 @@ def read_status(home: Home) -> Optional[Status]:
         return None
 
 
+def _since_boot() -> float:
+    """Seconds; those that the machine has slept count, where that can be told."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 class Schedule:
-    """Writes an archive when the newest is BACKUP_EVERY_HOURS old, and notes how that went.
+    """Writes an archive BACKUP_EVERY_HOURS after the one before, and notes how that went.
+
+    Between its own it waits by `elapsed`, which no change of the clock moves. Only when it has just started
+    does it go by the date of the newest archive; one from the future doesn't count.
 
     environment: BACKUP_EVERY_HOURS (0: never) and BACKUP_KEEP. once: writes one, and answers as `once`
-    does. clock: Unix time.
+    does. clock: Unix time. elapsed: seconds since some moment.
     """
 
     def __init__(
-        self, home: Home, environment: Mapping[str, str], once: Once, clock: Callable[[], float] = time.time
+        self,
+        home: Home,
+        environment: Mapping[str, str],
+        once: Once,
+        clock: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = _since_boot,
     ) -> None:
         self._home = home
         self._once = once
         self._clock = clock
-        self._not_before = clock() + FIRST_AFTER_SECONDS
+        self._elapsed = elapsed
+        self._not_before = elapsed() + FIRST_AFTER_SECONDS
+        self._written: Optional[float] = None
         self._every, self._keep = 0, 1
         self._wrong: Optional[str] = None
         try:
@@ -89,11 +104,12 @@ class Schedule:
             return
         answer = self._once()
         if answer.get("error"):
-            self._not_before = self._clock() + RETRY_SECONDS
+            self._not_before = self._elapsed() + RETRY_SECONDS
             self._note(str(answer["error"]))
             print(f"scheduled backup: {answer['error']}", file=sys.stderr, flush=True)
             return
-        gone = archive.thin_out(self._home, self._keep)
+        self._written = self._elapsed()
+        gone = archive.thin_out(self._home, self._keep, self._clock())
         self._note(None)
         print(
             f"scheduled backup: {answer['archive']}" + (f"; deleted {', '.join(gone)}" if gone else ""),
@@ -101,16 +117,21 @@ class Schedule:
         )
 
     def _is_due(self) -> bool:
-        now = self._clock()
+        now = self._elapsed()
         if now < self._not_before or not self._home.database.is_file():
             return False
-        newest = archive.scheduled_archives(self._home)[-1:]
-        return self._failing or not newest or now - newest[0].stat().st_mtime >= self._every * 3600
+        return self._failing or self._since_last(now) >= self._every * 3600
+
+    def _since_last(self, now: float) -> float:
+        if self._written is not None:
+            return now - self._written
+        newest = archive.scheduled_archives(self._home, self._clock())[-1:]
+        return self._clock() - archive.dated(newest[0]) if newest else float("inf")
 
     def _note(self, error: Optional[str]) -> None:
         before = read_status(self._home)
         since = before.since if before and before.error else None
-        newest = archive.scheduled_archives(self._home)[-1:]
+        newest = archive.scheduled_archives(self._home, self._clock())[-1:]
         self._failing = error is not None
         status = Status(
             every_hours=self._every,

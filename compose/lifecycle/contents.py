@@ -15,6 +15,7 @@ from lifecycle.home import Home
 DATABASE = "volumes/labelstudio/label_studio.sqlite3"
 ROUNDS = "volumes/rounds/rounds.sqlite3"
 IMAGE_INDEX = "volumes/rounds/images.sqlite3"
+PROVISIONED = "volumes/labelstudio/provisioned.json"
 LABELSTUDIO, MODELS, ROUNDS_FOLDER = "volumes/labelstudio", "volumes/models", "volumes/rounds"
 IMAGES, CONFIGS = "volumes/images", "configs"
 SIMULATED = f"{LABELSTUDIO}/media/upload/simulate"
@@ -23,6 +24,8 @@ STATE = (LABELSTUDIO, MODELS, ROUNDS_FOLDER)
 """Folders that a restore replaces as a whole."""
 
 _VERSION = re.compile(r"v\d{4,}")
+_OF_A_ROUND = re.compile(rf"({ROUNDS_FOLDER}/\d+)/.*")
+_PRUNED = "retention.json"
 # Databases are copied by SQLite; locks and what the worker says of itself are of this run; before-…, the
 # databases from before a migration, are backups themselves.
 _NOT_KEPT = re.compile(r".*\.sqlite3(-wal|-shm|-journal|\..*)?|.*\.lock|worker\.json|__pycache__")
@@ -69,17 +72,57 @@ class ModelProject:
             return None
         return self._version(name) if _VERSION.fullmatch(name) else None
 
-    def others(self) -> list[Folder]:
-        """Files beside the versions, but for the pointer."""
-        kept = (path for path in sorted(self.folder.path.iterdir()) if _is_kept(path.name))
-        return [
-            Folder(f"{self.folder.name}/{path.name}", path)
-            for path in kept
-            if path.is_file() and path.name != "champion"
-        ]
+    def others(self) -> Iterator[tuple[str, Path]]:
+        """Member name and path of what is beside the versions, but for the pointer: the split, and the cards
+        of versions that were removed.
+        """
+        entries = sorted(self.folder.path.iterdir()) if self.folder.path.is_dir() else []
+        for path in filter(lambda path: _is_kept(path.name), entries):
+            if path.is_file() and path.name != "champion":
+                yield f"{self.folder.name}/{path.name}", path
+        yield from Folder(f"{self.folder.name}/removed", self.folder.path / "removed").files()
 
     def _version(self, name: str) -> Folder:
         return Folder(f"{self.folder.name}/{name}", self.folder.path / name)
+
+
+@dataclass(frozen=True)
+class ListedModels:
+    """A project's versions at one moment; champion: the one that its pointer named."""
+
+    project: ModelProject
+    versions: tuple[Folder, ...]
+    champion: Optional[Folder]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What there was at one moment of the things that come and go.
+
+    round_files: member names. models: each project's.
+    """
+
+    round_files: frozenset[str]
+    models: tuple[ListedModels, ...]
+
+    def holds(self, member: str) -> bool:
+        """Whether the member was there, or is of a kind that may be newer.
+
+        Of a round nothing that came later is taken, but for the note that says that its data is gone now.
+        """
+        of_a_round = _OF_A_ROUND.fullmatch(member)
+        if of_a_round is None or member in self.round_files:
+            return True
+        folder = f"{of_a_round[1]}/"
+        return member == f"{folder}{_PRUNED}" and any(name.startswith(folder) for name in self.round_files)
+
+
+def round_files(home: Home) -> frozenset[str]:
+    """Member names of what is in the rounds' folders."""
+    root = home.root / ROUNDS_FOLDER
+    rounds = sorted(path for path in root.iterdir() if path.name.isdigit()) if root.is_dir() else []
+    folders = (Folder(f"{ROUNDS_FOLDER}/{path.name}", path) for path in rounds)
+    return frozenset(name for folder in folders for name, _ in folder.files())
 
 
 def folders(home: Home, images: bool) -> list[Folder]:
@@ -96,6 +139,13 @@ def model_projects(home: Home) -> list[ModelProject]:
         for path in entries
         if path.is_dir() and path.name.isdigit()
     ]
+
+
+def listed_models(home: Home) -> tuple[ListedModels, ...]:
+    return tuple(
+        ListedModels(project, tuple(project.versions()), project.champion())
+        for project in model_projects(home)
+    )
 
 
 def size(home: Home, images: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lifecycle import exclusion
 from lifecycle import settings as settings_module
 from lifecycle.home import Home
 from lifecycle.runtime import running_stack
@@ -18,7 +19,8 @@ def demo(home: Home, given: Mapping[str, str]) -> None:
         Failure: the stack does not start.
     """
     if "trainer" not in running_stack(home, settings_module.load(home)).states():
-        up(home, {})
+        with exclusion.operation(home, "demo"):
+            up(home, {})
     settings = settings_module.load(home)
     places = [
         f"--studio={browser_url(settings, 'PORT')}",

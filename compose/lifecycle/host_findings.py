@@ -13,14 +13,14 @@ from pathlib import Path
 from labelloop.findings import Finding, ok, problem, warning
 from lifecycle import checks, engine
 from lifecycle import settings as settings_module
-from lifecycle.archive import newest_archive
+from lifecycle.archive import CLOCK_LEEWAY_SECONDS, archives_ahead, newest_archive
+from lifecycle.backup import say_ahead
 from lifecycle.backup_service import read_status
 from lifecycle.console import Failure
 from lifecycle.findings import of_failure
 from lifecycle.home import VOLUMES, Home
 from lifecycle.volumes import PRIVATE, STATE
 
-CLOCK_LEEWAY_SECONDS = 60.0
 SHOWN = 3
 Settings = Mapping[str, str]
 
@@ -174,6 +174,13 @@ def backups(home: Home, service: str = "") -> Iterator[Finding]:
     else:
         every = f"every {status.every_hours} h" if status and status.every_hours else "only by `make backup`"
         yield ok("backups", f"{every}; {newest}")
+    if ahead := archives_ahead(home):
+        yield warning(
+            "backups",
+            say_ahead(ahead),
+            "Set the clock if it is behind. If it is right, it was ahead then: rename or delete them.",
+            "date --utc",
+        )
 
 
 def project(home: Home) -> Iterator[Finding]:

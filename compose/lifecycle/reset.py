@@ -6,12 +6,10 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from lifecycle import contents, volumes
 from lifecycle import settings as settings_module
-from lifecycle.backup import is_yes, write_archive
-from lifecycle.backup_service import parse_answer
+from lifecycle.backup import count, is_yes, write_archive
 from lifecycle.console import Failure, heading, line
 from lifecycle.home import Home
 from lifecycle.restore import stop
@@ -22,13 +20,14 @@ _KEPT = ".gitkeep"
 
 
 def reset(home: Home, given: Mapping[str, str]) -> None:
-    """Says what goes, writes a backup unless it is declined, asks for a word, stops and deletes.
+    """Says what goes, asks for a word, stops, writes a backup unless it is declined, and deletes.
 
+    The backup is of the moment after the stop: nobody's labels come between it and the end.
     YES=1 asks nothing, for scripts; BACKUP=0 goes without the backup.
 
     Raises:
-        Failure: neither a terminal nor YES=1; the word was another one; the backup failed. Nothing is
-            deleted then.
+        Failure: neither a terminal nor YES=1; the word was another one; the backup failed, and what ran runs
+            again. Nothing is deleted then.
     """
     yes = is_yes(given.get("YES"))
     if not yes and not sys.stdin.isatty():
@@ -42,16 +41,25 @@ def reset(home: Home, given: Mapping[str, str]) -> None:
     wanted = is_yes(given.get("BACKUP", "1"))
     if wanted and not yes:
         wanted = _ask("\nBack it up first? [Y/n] ").lower() not in ("n", "no")
-    if wanted and home.database.is_file():
-        heading("Backup")
-        write_archive(home, stack)
     if not yes and _ask(f"\nType {WORD} to delete the above: ") != WORD:
         raise Failure("make reset", found="another word", needed=WORD, do="Nothing is deleted.")
-    stop(home)
+    ran = stop(home)
+    if wanted and home.database.is_file():
+        heading("Backup")
+        _back_up(stack, home, ran)
     for name in contents.STATE:
         _empty(home.root / name)
     volumes.prepare_volumes(home, None)
     line("reset", "done; `make up` begins anew")
+
+
+def _back_up(stack: Stack, home: Home, ran: bool) -> None:
+    try:
+        write_archive(home, stack)
+    except Failure as error:
+        if ran:
+            stack.start()
+        raise Failure(f"{error}\nNothing is deleted{'; what ran runs again' if ran else ''}") from error
 
 
 def _ask(question: str) -> str:
@@ -64,7 +72,7 @@ def _ask(question: str) -> str:
 
 def _say_what_goes(home: Home, stack: Stack) -> None:
     if home.database.is_file():
-        told = _count(stack)
+        told = count(stack)
         for project in told.get("projects", []):
             line(f"project {project['id']}", f"{project['title']}: {project['annotations']} annotations")
         if told.get("error"):
@@ -75,14 +83,6 @@ def _say_what_goes(home: Home, stack: Stack) -> None:
     line("rounds", f"{sum(1 for path in rounds.glob('[0-9]*') if path.is_dir())} folders")
     for name in contents.STATE:
         line("", f"{name}: {_bytes(home.root / name) / 1e6:.1f} MB")
-
-
-def _count(stack: Stack) -> dict[str, Any]:
-    """What the backup service counts; what is broken may be reset too."""
-    try:
-        return parse_answer(stack.backup_service(["count"]))
-    except Failure as error:
-        return {"error": str(error)}
 
 
 def _bytes(folder: Path) -> int:

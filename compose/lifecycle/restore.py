@@ -1,30 +1,42 @@
-"""`make restore FILE=…`: checks, stop, swap, start; and back to where it was if that isn't well."""
+"""`make restore FILE=…`: checks, build, stop, swap, start; and back to where it was if that isn't well."""
 
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from lifecycle import settings as settings_module
 from lifecycle.archive import Manifest, alone, newest_archive
+from lifecycle.backup import against, count
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.home import Home
 from lifecycle.runtime import running_stack
-from lifecycle.swap import Swap, undo_interrupted
+from lifecycle.swap import Swap, aside_folder, undo_interrupted
 from lifecycle.unpack import check_version, unpack, verify
-from lifecycle.up import up
+from lifecycle.up import build_ahead, up
 
 _STAGED = ".restoring-"
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """What was put in the place of the former state, and where that is, in words with its annotations."""
+
+    swap: Swap
+    told: str
 
 
 def restore(home: Home, given: Mapping[str, str]) -> None:
     """From an archive to a healthy stack in its state; what was there moves to volumes/backups/replaced-…
 
+    What takes long (the check, the build, unpacking) comes before the stop, so that people can label until
+    then, and what is set aside is all that they did.
+
     Raises:
-        Failure: the archive is refused, and nothing was touched; or the restored stack doesn't get healthy,
-            and the former state is back and started.
+        Failure: the archive is refused, or the build failed, and nothing was touched; or the restored stack
+            doesn't get healthy, and the former state is back and started.
     """
     archive = _file(home, given)
     if undo_interrupted(home):
@@ -34,36 +46,39 @@ def restore(home: Home, given: Mapping[str, str]) -> None:
     check_version(home, manifest)
     _say(archive, manifest)
     had_state = home.database.is_file()
-    swap = put_in(home, archive, manifest)
+    if _settings_are_possible(home):
+        build_ahead(home)
+    replaced = put_in(home, archive, manifest)
     try:
         up(home, {})
     except Exception as error:
-        raise _way_back(home, swap, error, start=had_state) from error
+        raise _way_back(home, replaced.swap, manifest, error, start=had_state) from error
     line("restored", f"the state of {manifest.created_at}")
-    line("replaced", f"{(home.backups / swap.aside).relative_to(home.root)}; delete it when you are content")
+    line("replaced", f"{replaced.told}; delete it when you are content")
     if not manifest.secrets:
         note("no secrets in it: .env stayed, account and API token are its; people may have to log in again")
 
 
-def put_in(home: Home, archive: Path, manifest: Manifest) -> Swap:
-    """Stops the stack and puts the state of a verified archive in its place. Returns: the swap, to undo.
+def put_in(home: Home, archive: Path, manifest: Manifest) -> Replaced:
+    """Stops the stack and puts the state of a verified archive in its place.
 
     Raises:
         Failure: it could not be done; all is as it was, but the stack may be stopped.
     """
-    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    with alone(home.backups):
+    with alone(home, "a restore"):
         for leftover in home.backups.glob(f"{_STAGED}*"):
             shutil.rmtree(leftover)
-        staged = home.backups / f"{_STAGED}{now}"
+        aside = aside_folder(home)
+        staged = home.backups / aside.name.replace("replaced-", _STAGED)
         try:
             unpack(archive, manifest, staged)
-            swap = Swap.plan(home, staged, home.backups / f"replaced-{now}")
+            swap = Swap.plan(home, staged, aside)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
         heading("Stop, and put the state in")
         stop(home)
+        told = _tell(home, aside, manifest)
         try:
             swap.do(home)
         except BaseException as error:
@@ -73,8 +88,27 @@ def put_in(home: Home, archive: Path, manifest: Manifest) -> Swap:
                     f"putting the state in: {error}", do="The former state is back; `make up` starts it."
                 ) from error
             raise
-        note(f"{manifest.counts['files']} files are in place")
-    return swap
+        note(f"{manifest.counts['files']} files are in place; what was there: {told}")
+    return Replaced(swap, told)
+
+
+def _tell(home: Home, aside: Path, manifest: Manifest) -> str:
+    """Where the state in place moves to, and how many annotations are in it; it must not run any more."""
+    name = str(aside.relative_to(home.root))
+    if not home.database.is_file():
+        return f"{name}, without a database"
+    counted = count(running_stack(home, settings_module.load(home)))
+    return f"{name}, with {against(counted, manifest.counts['annotations'])}"
+
+
+def _settings_are_possible(home: Home) -> bool:
+    """Those in force; the archive may be what mends them, and the build is behind the stop then."""
+    try:
+        settings_module.check_stored(home, {})
+    except Failure as error:
+        note(f"nothing can be built before the restore: {error}")
+        return False
+    return True
 
 
 def stop(home: Home) -> bool:
@@ -86,20 +120,22 @@ def stop(home: Home) -> bool:
     return there
 
 
-def _way_back(home: Home, swap: Swap, error: Exception, start: bool) -> Failure:
+def _way_back(home: Home, swap: Swap, manifest: Manifest, error: Exception, start: bool) -> Failure:
     heading("The restored state did not come up. Putting the former one back.")
-    note(str(error).splitlines()[0])
+    note((str(error) or repr(error)).splitlines()[0])
     # First the settings: with those of the archive it may be that not even a stop works.
     swap.undo_settings(home)
     stop(home)
-    swap.undo(home)
-    what = f"the restored state did not come up: {error}"
+    kept = aside_folder(home)
+    told = _tell(home, kept, manifest)
+    swap.undo(home, kept)
+    what = f"the restored state did not come up: {error}\nIt is {told}"
     if not start:
         return Failure(what, do="All is as empty as it was.")
     try:
         up(home, {})
     except Failure as second:
-        return Failure(f"{what}\nThe former state is back but does not start: {second}")
+        return Failure(f"{what}The former state is back but does not start: {second}")
     return Failure(what, do="The former state is back and runs.")
 
 

@@ -9,12 +9,13 @@ from lifecycle import settings as settings_module
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.home import Home
 from lifecycle.runtime import running_stack
-from lifecycle.up import up
+from lifecycle.up import build_ahead, up
 
 
 def rotate(home: Home, given: Mapping[str, str]) -> None:
     """Replaces every secret but the admin's password (that one too with ADMIN=1) and restarts what runs.
 
+    What is to be built is built before: while .env has other secrets than what runs, nothing reaches it.
     Data stays. Sessions of Label Studio and of the dashboard end, and so do Label Studio's personal access
     tokens, which SECRET_KEY signs. Killed half-way, the next `make up` finishes it: the services follow .env.
 
@@ -30,6 +31,8 @@ def rotate(home: Home, given: Mapping[str, str]) -> None:
     if not home.env_file.exists():
         raise Failure("make rotate-secrets", found=f"no {home.env_file}", do="`make up` writes it.")
     runs = bool(running_stack(home, settings_module.load(home)).states())
+    if runs:
+        build_ahead(home)
     heading("Secrets")
     for name in replace_secrets(home, admin=given.get("ADMIN") == "1"):
         line(name, f"new, in {home.env_file.name}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -30,23 +31,42 @@ class Facts:
     counts: dict[str, int]
 
 
-def take(home: Home, folder: Path) -> dict[str, Path]:
-    """Copies the databases into `folder`. Returns: member name → copy.
+@dataclass(frozen=True)
+class Moment:
+    """copies: member name → copy. listing: what else there was when these were as they are copied."""
 
-    The trainer's come first, then Label Studio's. So a restored index of images never claims a task that
-    the restored Label Studio lacks (it would not be made again), and a restored round is at most behind its
-    folder and its model, which a restarted trainer takes for a round that was interrupted.
+    copies: dict[str, Path]
+    listing: contents.Listing
+
+
+def take(home: Home, folder: Path) -> Moment:
+    """Copies the databases into `folder`, all as they are at one moment, and lists rounds and models of then.
+
+    For that moment the table of rounds is held, as its writers hold it: nobody opens a round or moves one on.
+    It is a fraction of a second, since the copies are made afterwards, from transactions that began in it.
+    Label Studio goes on even so, hence the order: what speaks of its rows (snapshots, what is provisioned,
+    the index of images) is looked at before its database, and what its rows speak of (models, by their
+    predictions) after it.
 
     Raises:
         Failure: a database is damaged or can't be read.
     """
-    taken = {}
-    for name in (contents.IMAGE_INDEX, contents.ROUNDS, contents.DATABASE):
-        source = home.root / name
-        if source.is_file():
-            taken[name] = folder / source.name
-            _copy(source, taken[name])
-    return taken
+    with ExitStack() as open_ones:
+        live = {}
+        with _held(home.root / contents.ROUNDS):
+            round_files = contents.round_files(home)
+            provisioned = _text(home.provisioned)
+            for name in (contents.IMAGE_INDEX, contents.DATABASE, contents.ROUNDS):
+                if (home.root / name).is_file():
+                    live[name] = open_ones.enter_context(_reading(home.root / name))
+            listing = contents.Listing(round_files, contents.listed_models(home))
+        taken = {name: folder / Path(name).name for name in live}
+        for name, copy in taken.items():
+            _copy(home.root / name, live[name], copy)
+    if provisioned is not None:
+        taken[contents.PROVISIONED] = folder / home.provisioned.name
+        taken[contents.PROVISIONED].write_text(provisioned)
+    return Moment(taken, listing)
 
 
 def facts(database: Path, rounds: Optional[Path]) -> Facts:
@@ -85,21 +105,62 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
     return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
-def _copy(source: Path, target: Path) -> None:
-    """SQLite's online backup: writers go on, and the copy holds all that was committed before it began."""
+@contextmanager
+def _held(rounds: Path) -> Iterator[None]:
+    """Keeps the table of rounds as it is; whoever wants to write it waits."""
+    if not rounds.is_file():
+        yield
+        return
+    with closing(_connected(rounds, "BEGIN IMMEDIATE")):
+        yield
+
+
+@contextmanager
+def _reading(source: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that sees this moment of the database, whatever is written afterwards."""
+    with closing(_connected(source, "BEGIN", "SELECT count(*) FROM sqlite_master")) as connection:
+        yield connection
+
+
+def _text(path: Path) -> Optional[str]:
     try:
-        with (
-            closing(sqlite3.connect(source, timeout=BUSY_SECONDS)) as live,
-            closing(sqlite3.connect(target)) as copy,
-        ):
+        return path.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _connected(source: Path, *statements: str) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(source, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            for statement in statements:
+                connection.execute(statement).fetchall()
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.OperationalError as error:  # Locked for all this time, say.
+        raise Failure(f"{source}", found=str(error), needed="a turn at it", do="Try again.") from error
+    except sqlite3.Error as error:
+        raise _damaged(source, str(error)) from error
+    return connection
+
+
+def _copy(source: Path, live: sqlite3.Connection, target: Path) -> None:
+    """SQLite's online backup of what `live` sees; writers go on."""
+    try:
+        with closing(sqlite3.connect(target)) as copy:
             live.backup(copy)
             [[verdict]] = copy.execute("PRAGMA quick_check(1)")
     except sqlite3.Error as error:
         verdict = str(error)
     if verdict != "ok":
-        raise Failure(
-            f"{source}",
-            found=verdict,
-            needed="a whole database",
-            do="An earlier backup in volumes/backups may have one: `make restore FILE=…`.",
-        )
+        raise _damaged(source, verdict)
+
+
+def _damaged(source: Path, found: str) -> Failure:
+    return Failure(
+        f"{source}",
+        found=found,
+        needed="a whole database",
+        do="An earlier backup in volumes/backups may have one: `make restore FILE=…`.",
+    )

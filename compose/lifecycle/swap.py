@@ -1,7 +1,7 @@
 """Putting a restored state in the place of the present one, and the way back.
 
 What is replaced moves to volumes/backups/replaced-<time>/, under its name in the checkout. A note of it,
-deleted when all is in place, lets the next operation undo a swap that was killed.
+deleted when all is in place, lets the next operation undo a swap that was killed, or end an undoing that was.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
+import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Optional
 
@@ -41,6 +43,8 @@ class Swap:
     changed: list[str]
     added: list[str]
     env: Optional[str]
+    kept: Optional[str] = None
+    """While it is undone: the folder in volumes/backups that what replaced the former state goes to."""
 
     @classmethod
     def plan(cls, home: Home, staged: Path, aside: Path) -> Swap:
@@ -85,11 +89,19 @@ class Swap:
         (home.backups / _NOTE).unlink()
         shutil.rmtree(staged)
 
-    def undo(self, home: Home) -> None:
-        """Puts back what was replaced. What replaced it goes: it is in the archive."""
+    def undo(self, home: Home, keep: Optional[Path] = None) -> None:
+        """Puts back what was replaced; killed on the way, the next operation goes on with it.
+
+        keep: a folder that what replaced it moves to, for people may have worked with it. Without one it
+        goes: it is in the archive.
+        """
         aside = home.backups / self.aside
+        noted = replace(self, kept=self.kept if keep is None else keep.name)
+        files.replace_text(home.backups / _NOTE, json.dumps(asdict(noted)), 0o600)
         for name in contents.STATE:
             if (aside / name).exists():
+                if (home.root / name).exists() and noted.kept is not None:
+                    _move(home.root / name, home.backups / noted.kept / name)
                 shutil.rmtree(home.root / name, ignore_errors=not (home.root / name).exists())
                 _move(aside / name, home.root / name)
         self.undo_settings(home)
@@ -116,6 +128,13 @@ class Swap:
         kept = env_file.read(staged / ENV)
         secrets = {name: kept[name] for name in (*SECRETS, "ADMIN_EMAIL") if kept.get(name)}
         env_file.update(home.env_file, secrets, header="# Secrets from a backup.", mode=0o600)
+
+
+def aside_folder(home: Home) -> Path:
+    """volumes/backups/replaced-<now>, or one behind it that is not there yet."""
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    names = (f"replaced-{now}{f'-{number}' if number else ''}" for number in count())
+    return next(home.backups / name for name in names if not (home.backups / name).exists())
 
 
 def undo_interrupted(home: Home) -> bool:

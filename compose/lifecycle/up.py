@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lifecycle import checks, images, secret_files, venvs, version, volumes
@@ -26,6 +26,10 @@ from lifecycle.swap import undo_interrupted
 PROVISION_SECONDS = 300
 
 
+class EnvironmentInUse(Failure):
+    """On the host runtime: an environment is to be made anew, in the place where programs run on it."""
+
+
 def up(home: Home, given: Mapping[str, str]) -> None:
     """From whatever there is to a running, provisioned stack; what is there already stays as it is.
 
@@ -33,7 +37,7 @@ def up(home: Home, given: Mapping[str, str]) -> None:
         Failure: what is in the way, and the way out.
     """
     started = time.monotonic()
-    stack, settings = _prepare(home, given)
+    stack, settings = _prepare(home, given, _stop_programs)
     heading("Services")
     stack.start()
     version.note(home)
@@ -43,8 +47,26 @@ def up(home: Home, given: Mapping[str, str]) -> None:
 
 
 def build(home: Home, given: Mapping[str, str]) -> None:
-    """`make build`: all of `make up` but the start."""
-    _prepare(home, given)
+    """`make build`: all of `make up` but the start.
+
+    Raises:
+        EnvironmentInUse: programs run on the environment that has to be made anew.
+    """
+    _prepare(home, given, _leave_programs)
+
+
+def build_ahead(home: Home) -> bool:
+    """`make build` beside what runs, so that a stop behind it is short.
+
+    Returns: False when that can't be, since what runs needs the environment that has to be made anew. `up`
+    makes it then, behind the stop.
+    """
+    try:
+        build(home, {})
+    except EnvironmentInUse:
+        note("an environment has to be made anew: that waits until nothing runs on it any more")
+        return False
+    return True
 
 
 def check_settings(home: Home, given: Mapping[str, str]) -> None:
@@ -55,8 +77,27 @@ def check_settings(home: Home, given: Mapping[str, str]) -> None:
     settings_module.check_stored(home, given)
 
 
-def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str]]:
-    """Returns: the stack, ready to start, and the settings in force."""
+def _stop_programs(stack: HostStack) -> None:
+    note("stopping what runs on an environment that has to be made anew")
+    stack.stop()
+
+
+def _leave_programs(stack: HostStack) -> None:
+    raise EnvironmentInUse(
+        "the environment",
+        found="programs of this checkout running on it",
+        needed="none, to make it anew",
+        do="`make upgrade` stops, backs up, builds and starts; `make down` stops.",
+    )
+
+
+def _prepare(
+    home: Home, given: Mapping[str, str], on_use: Callable[[HostStack], None]
+) -> tuple[Stack, dict[str, str]]:
+    """Returns: the stack, ready to start, and the settings in force.
+
+    on_use: what becomes of programs that run on an environment that is to be made anew, in its place.
+    """
     check_settings(home, given)
     moved = settings_module.move_dashboard(home, given)
     settings = {**settings_module.load(home), **moved}
@@ -89,9 +130,12 @@ def _prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str
         return docker_stack(home, settings), settings
     heading("Environments")
     volumes.prepare_volumes(home, None)
+    stack = HostStack(home, settings)
+    if not venvs.are_current(home, accelerator, arch) and stack.holds_ports():
+        on_use(stack)
     venvs.ensure_labelstudio(home)
     venvs.ensure_ml(home, accelerator, arch)
-    return HostStack(home, settings), settings
+    return stack, settings
 
 
 def _provision(home: Home, stack: Stack) -> None:

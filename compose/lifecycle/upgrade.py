@@ -13,10 +13,10 @@ from lifecycle.console import Failure, heading, line, note
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.restore import put_in, stop
-from lifecycle.runtime import choose_accelerator, choose_runtime, running_stack
+from lifecycle.runtime import Stack, choose_accelerator, choose_runtime, running_stack
 from lifecycle.shell import answer
 from lifecycle.unpack import verify
-from lifecycle.up import build, up
+from lifecycle.up import build, build_ahead, up
 
 _CHECKOUT = (
     "The checkout still holds the new version, which the next `make up` would build: "
@@ -25,31 +25,76 @@ _CHECKOUT = (
 
 
 def upgrade(home: Home, given: Mapping[str, str]) -> None:
-    """Backup, build, start (the first boot migrates), health. `git pull` comes before; this calls no git.
+    """Build, stop, backup, start (the first boot migrates), health. `git pull` comes before; no git here.
 
-    Under Docker the images that ran keep the tag `previous`. The host's environments are rebuilt in place:
-    there the way back is the state alone.
+    People label during the build, which takes long: the backup is of the moment after the stop, and the way
+    back loses none of their work. Under Docker the images that ran keep the tag `previous`. The host's
+    environments are rebuilt in place: one that has to be made anew is built behind the backup, since what
+    runs needs it, and the way back is the state alone.
 
     Raises:
-        Failure: the build failed, and what ran still runs; or the new version doesn't get healthy, and the
-            former images run on the former state.
+        Failure: the build or the backup failed, and what ran runs on or again; or the new version doesn't get
+            healthy, and the former images run on the former state. The state that they replace is kept.
     """
     settings = settings_module.load(home)
     docker = choose_runtime(settings) == "docker"
     accelerator = choose_accelerator(settings, "docker" if docker else "host")
-    heading("Backup")
-    archive = write_archive(home, running_stack(home, settings)) if home.database.is_file() else None
     kept = _keep_images(accelerator) if docker else []
     try:
-        build(home, {})
+        built = build_ahead(home)
     except Failure as error:
         _bring_back(kept, accelerator)
         raise Failure(f"{error}\nNothing was upgraded; what ran runs on") from error
+    heading("Stop, and back up")
+    ran = True
+    try:
+        ran = stop(home)
+        archive = write_archive(home, _stack(home)) if home.database.is_file() else None
+    except Exception as error:
+        _bring_back(kept, accelerator)
+        raise _not_begun(home, error, ran) from error
+    except KeyboardInterrupt:
+        _bring_back(kept, accelerator)
+        note("stopped, and nothing was upgraded; `make upgrade` tries again")
+        raise
+    if not built:
+        _build_behind(home)
     try:
         up(home, {})
-    except Failure as error:
+    except Exception as error:
         raise _way_back(home, archive, kept, accelerator, error) from error
     line("upgraded", "the former state is in the backup" if archive else "there was no state yet")
+
+
+def _build_behind(home: Home) -> None:
+    """The environments, when nothing runs on them any more.
+
+    Raises:
+        Failure: the build failed; the state is untouched, but nothing can run.
+    """
+    try:
+        build(home, {})
+    except Failure as error:
+        raise Failure(
+            f"{error}\nThe state is as it was, but an environment is not whole, so nothing runs",
+            do="Mend that and `make upgrade` again; or `git checkout` the former version, then `make up`.",
+        ) from error
+
+
+def _stack(home: Home) -> Stack:
+    return running_stack(home, settings_module.load(home))
+
+
+def _not_begun(home: Home, error: Exception, ran: bool) -> Failure:
+    """The failure to raise when there is no backup: nothing is changed, and what ran is started again."""
+    if not ran:
+        return Failure(f"{error}\nNothing was upgraded")
+    heading("There is no backup, so no upgrade. Starting what ran.")
+    try:
+        _stack(home).start()
+    except Failure as second:
+        return Failure(f"{error}\nNothing was upgraded, but what ran does not start again: {second}")
+    return Failure(f"{error}\nNothing was upgraded; what ran runs again")
 
 
 def _keep_images(accelerator: str) -> list[str]:
@@ -73,22 +118,23 @@ def _previous(service: str) -> str:
 
 
 def _way_back(
-    home: Home, archive: Optional[Path], kept: list[str], accelerator: str, error: Failure
+    home: Home, archive: Optional[Path], kept: list[str], accelerator: str, error: Exception
 ) -> Failure:
     heading("The new version did not come up. Going back.")
-    note(str(error).splitlines()[0])
+    note((str(error) or repr(error)).splitlines()[0])
     what = f"the new version did not come up: {error}\n"
     if archive is None:
         return Failure(what, do="There was no state to go back to.")
     try:
         stop(home)
         _bring_back(kept, accelerator)
-        put_in(home, archive, verify(archive))
+        replaced = put_in(home, archive, verify(archive))
         settings = settings_module.load(home)
         volumes.prepare_volumes(home, settings if kept else None)
         running_stack(home, settings).start()
     except Failure as second:
         return Failure(f"{what}The former version did not start either: {second}\nThe backup is {archive}")
+    what = f"{what}What it left is {replaced.told}.\n"
     if kept:
         return Failure(f"{what}The former images run on the former state ({archive.name})", do=_CHECKOUT)
     return Failure(f"{what}The former state ({archive.name}) is back and runs on the new code", do=_CHECKOUT)

@@ -40,6 +40,12 @@ def are_there(home: Home) -> bool:
     return all(_text(home.venvs / name / _MARKER) for name in ("labelstudio", "ml"))
 
 
+def are_current(home: Home, accelerator: str, arch: Optional[str]) -> bool:
+    """Whether both are what this checkout asks for: there is nothing to install."""
+    wanted = {"labelstudio": _labelstudio_stamp(home), "ml": _ml_stamp(home, accelerator, arch)}
+    return all(_text(home.venvs / name / _MARKER) == stamp for name, stamp in wanted.items())
+
+
 def stamps(home: Home) -> str:
     """Changes when either environment is made anew."""
     return " ".join(_text(home.venvs / name / _MARKER) for name in ("labelstudio", "ml"))
@@ -48,9 +54,6 @@ def stamps(home: Home) -> str:
 def ensure_labelstudio(home: Home) -> Path:
     """The environment's folder, with a migrated database template in it."""
     venv = home.venvs / "labelstudio"
-    stamp = inputs_hash(
-        home.root, [*_LABELSTUDIO_LOCKS, *_projects(_LABELSTUDIO_PACKAGES)], str(venv.resolve())
-    )
 
     def install() -> None:
         line("labelstudio", "installing its locked packages")
@@ -63,22 +66,17 @@ def ensure_labelstudio(home: Home) -> Path:
             quiet=True,
         )
 
-    return _ensure(venv, stamp, install)
+    return _ensure(venv, _labelstudio_stamp(home), install)
 
 
 def ensure_ml(home: Home, accelerator: str, arch: Optional[str]) -> Path:
     """The environment's folder."""
     venv = home.venvs / "ml"
-    locks = [*_BASE_LOCKS, *(["images/base/cuda.lock"] if accelerator == "cuda" else []), *_ML_LOCKS]
-    recipe = ["images/base/mmcv.lock", "images/base/build-mmcv-wheel.sh", *_projects(_ML_PACKAGES)]
-    stamp = inputs_hash(
-        home.root, [*locks, *recipe], accelerator, *([arch] if arch else []), str(venv.resolve())
-    )
 
     def install() -> None:
         line("ml", "installing its locked packages (2.6 GB to download)")
         _create(venv)
-        _install(home, venv, locks)
+        _install(home, venv, _ml_locks(accelerator))
         python = venv / "bin/python"
         mmcv = wheel.host_wheel(home, python, accelerator, arch)
         run(
@@ -87,7 +85,7 @@ def ensure_ml(home: Home, accelerator: str, arch: Optional[str]) -> Path:
         )
         _install_own(home, venv, _ML_PACKAGES)
 
-    return _ensure(venv, stamp, install)
+    return _ensure(venv, _ml_stamp(home, accelerator, arch), install)
 
 
 def ensure_tests(home: Home, accelerator: str, arch: Optional[str]) -> Path:
@@ -101,6 +99,24 @@ def ensure_tests(home: Home, accelerator: str, arch: Optional[str]) -> Path:
 
     _once(venv, venv / ".labelloop-tests", stamp, install)
     return venv
+
+
+def _labelstudio_stamp(home: Home) -> str:
+    venv = home.venvs / "labelstudio"
+    return inputs_hash(
+        home.root, [*_LABELSTUDIO_LOCKS, *_projects(_LABELSTUDIO_PACKAGES)], str(venv.resolve())
+    )
+
+
+def _ml_stamp(home: Home, accelerator: str, arch: Optional[str]) -> str:
+    recipe = ["images/base/mmcv.lock", "images/base/build-mmcv-wheel.sh", *_projects(_ML_PACKAGES)]
+    inputs = [*_ml_locks(accelerator), *recipe]
+    venv = home.venvs / "ml"
+    return inputs_hash(home.root, inputs, accelerator, *([arch] if arch else []), str(venv.resolve()))
+
+
+def _ml_locks(accelerator: str) -> list[str]:
+    return [*_BASE_LOCKS, *(["images/base/cuda.lock"] if accelerator == "cuda" else []), *_ML_LOCKS]
 
 
 def _ensure(venv: Path, stamp: str, install: Callable[[], None]) -> Path:

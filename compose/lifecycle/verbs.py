@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+from lifecycle import exclusion
 from lifecycle import settings as settings_module
 from lifecycle.audit import audit
 from lifecycle.backup import backup, say_status
@@ -27,15 +29,16 @@ from lifecycle.sbom import sbom
 from lifecycle.simulate import OPTIONS as SIMULATION_OPTIONS
 from lifecycle.simulate import simulate
 from lifecycle.testing import bench, faults, lint, load, screenshots, test
-from lifecycle.up import build, check_settings, up
+from lifecycle.up import build, build_ahead, check_settings, up
 from lifecycle.upgrade import upgrade
 
 Given = Mapping[str, str]
+_ROOT = Path(__file__).resolve().parents[2]
 
 
-def main(arguments: list[str]) -> int:
-    """Runs one verb. Returns: the exit status."""
-    home = Home(Path(__file__).resolve().parents[2])
+def main(arguments: list[str], root: Path = _ROOT) -> int:
+    """Runs one verb for the checkout at `root`. Returns: the exit status."""
+    home = Home(root)
     os.chdir(home.root)
     settings_module.forget_the_shells()
     try:
@@ -48,7 +51,9 @@ def main(arguments: list[str]) -> int:
         words = settings_module.given_to_make(os.environ.pop("MAKE_SETTINGS", ""))
         name, given = arguments[0], settings_module.parse_arguments([*arguments[1:], *words])
         VERBS[name].check(name, given)
-        VERBS[name].run(home, given)
+        verb = VERBS[name]
+        with exclusion.operation(home, name) if verb.alone else nullcontext():
+            verb.run(home, given)
     except Failure as error:
         fail(error)
         return error.status
@@ -68,6 +73,8 @@ def _down(home: Home, given: Given) -> None:
 
 def _restart(home: Home, given: Given) -> None:
     check_settings(home, given)
+    if not given:  # Another runtime or name would stop another stack than the one that runs.
+        build_ahead(home)
     stop(home)
     up(home, given)
 
@@ -79,9 +86,15 @@ def _status(home: Home, given: Given) -> None:
     for service in SERVICES:
         line(service, states.get(service, "not running"))
     say_status(home, states.get("backup"))
+    operation = exclusion.at_work(home)
+    if operation:
+        line("at work", operation)
     sys.stdout.flush()
     if "trainer" not in states:
-        raise Failure("the stack is not running", do="`make up` starts it.")
+        raise Failure(
+            "the stack is not running",
+            do="`make up` starts it." if not operation else f"Wait for {operation}.",
+        )
     stack.labelloop(["status"], given.get("PROJECT"))
 
 
@@ -126,12 +139,14 @@ def _lock(home: Home, given: Given) -> None:
 class Verb:
     """takes: the settings that it knows, each as one writes it; None: it checks them itself.
 
-    resumed: whether `make up` carries on where it was interrupted.
+    resumed: whether `make up` carries on where it was interrupted. alone: it changes what runs or what is
+    kept, which no two may do at once.
     """
 
     run: Callable[[Home, Given], None]
     takes: Optional[tuple[str, ...]] = ()
     resumed: bool = False
+    alone: bool = False
 
     def check(self, name: str, given: Given) -> None:
         """Raises Failure: a setting that is unknown here, which would else do nothing, without a word."""
@@ -151,10 +166,10 @@ class Verb:
 _PROJECT = "PROJECT=2"
 
 VERBS = {
-    "up": Verb(up, None, resumed=True),
-    "down": Verb(_down),
-    "restart": Verb(_restart, None, resumed=True),
-    "build": Verb(build, None, resumed=True),
+    "up": Verb(up, None, resumed=True, alone=True),
+    "down": Verb(_down, alone=True),
+    "restart": Verb(_restart, None, resumed=True, alone=True),
+    "build": Verb(build, None, resumed=True, alone=True),
     "labels": Verb(labels, ("FILE=configs/labels/x.xml", "DETECTOR=yolox_s")),
     "status": Verb(_status, (_PROJECT,)),
     "doctor": Verb(doctor, ("JSON=1",)),
@@ -167,13 +182,13 @@ VERBS = {
     "rollback": Verb(_rollback, ("VERSION=v0001", _PROJECT)),
     "export": Verb(_export, ("FORMAT=coco", _PROJECT)),
     "report": Verb(_report, ("FILE=report.html", _PROJECT)),
-    "backup": Verb(backup, ("IMAGES=1", "SECRETS=1")),
-    "restore": Verb(restore, ("FILE=volumes/backups/….tar.gz",)),
-    "upgrade": Verb(upgrade),
-    "reset": Verb(reset, ("YES=1", "BACKUP=0")),
+    "backup": Verb(backup, ("IMAGES=1", "SECRETS=1"), alone=True),
+    "restore": Verb(restore, ("FILE=volumes/backups/….tar.gz",), alone=True),
+    "upgrade": Verb(upgrade, alone=True),
+    "reset": Verb(reset, ("YES=1", "BACKUP=0"), alone=True),
     "simulate": Verb(simulate, ("COCO=DIR", "KEEP=1", "PREDICTED=raccoon=cat,dog", *SIMULATION_OPTIONS)),
     "demo": Verb(demo, ("IMAGES=60", "REMOVE=1"), resumed=True),
-    "rotate-secrets": Verb(rotate, ("ADMIN=1",), resumed=True),
+    "rotate-secrets": Verb(rotate, ("ADMIN=1",), resumed=True, alone=True),
     "test": Verb(test, ("TESTS=tests/unit",)),
     "faults": Verb(faults, ("SEED=1", "KILLS=200")),
     "bench": Verb(bench, None),

@@ -1,15 +1,37 @@
-"""A browser without scripts, for tests of the dashboard's pages."""
+"""A browser without scripts, for tests of the dashboard's pages, and the people who sit before it."""
 
 import re
 
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.routing import Mount, Route
+from support.fake_studio import FakeStudio
+
+from trainer.dashboard.login import NotAMember
+from trainer.dashboard.people import Person, read_person
 
 EMAIL, PASSWORD = "ann@example.org", "correct horse 1"
+LABELLER = "bea@example.org"
 
 
-def ask_who(url: str, email: str, password: str) -> str | None:
-    """Label Studio's part: it knows Ann alone."""
-    return email if (email, password) == (EMAIL, PASSWORD) else None
+class Login:
+    """Label Studio's login page: it takes PASSWORD for each person of `studio`, at first Ann, an
+    administrator, and Bea, who labels.
+    """
+
+    def __init__(self, studio: FakeStudio) -> None:
+        self._studio = studio
+        studio.add_person(1, EMAIL, administrator=True)
+        studio.add_person(2, LABELLER)
+
+    def __call__(self, url: str, email: str, password: str) -> Person | None:
+        found = next((row for row in self._studio.people.values() if row["email"] == email), None)
+        if found is None or password != PASSWORD:
+            return None
+        person = read_person(found)
+        if person is None:
+            raise NotAMember("no active member of the organisation")
+        return person
 
 
 def csrf(client: TestClient, path: str) -> str:
@@ -19,9 +41,9 @@ def csrf(client: TestClient, path: str) -> str:
     return found[1]
 
 
-def log_in(client: TestClient, password: str = PASSWORD, to: str = "/") -> int:
+def log_in(client: TestClient, password: str = PASSWORD, to: str = "/", email: str = EMAIL) -> int:
     """The status of the answer."""
-    form = {"csrf": csrf(client, "/login"), "email": EMAIL, "password": password, "next": to}
+    form = {"csrf": csrf(client, "/login"), "email": email, "password": password, "next": to}
     return client.post("/login", data=form).status_code
 
 
@@ -36,3 +58,21 @@ def press(client: TestClient, button: str, project: int = 1, **fields: str) -> s
 def words(html: str) -> str:
     """What a page says, without its tags, with single blanks."""
     return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+def routes(app: FastAPI) -> set[tuple[str, str]]:
+    """Method and path of every route, of the parts too, and of each mount."""
+    found, waiting = set(), list(app.routes)
+    while waiting:
+        route = waiting.pop()
+        if hasattr(route, "original_router"):  # FastAPI's, of a part
+            waiting += route.original_router.routes
+        elif isinstance(route, Mount):
+            found.add(("GET", f"{route.path}/{{path}}"))
+        elif isinstance(route, Route):
+            found |= {(method, route.path) for method in (route.methods or set()) - {"HEAD"}}
+        else:
+            raise AssertionError(f"what is {route!r}?")
+    paths = app.openapi()["paths"].items()
+    assert {(method.upper(), path) for path, methods in paths for method in methods} <= found
+    return found

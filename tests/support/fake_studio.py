@@ -22,7 +22,8 @@ Answer = tuple[int, Any]
 class FakeStudio:
     """State that tests set up and look at. url: where it is served. down: every request is dropped with 503;
     broken: projects of which nothing but the list is to be had; refuse: tasks whose boxes are refused. pages:
-    of each page of tasks that was asked for, its number and how many tasks the query found.
+    of each page of tasks that was asked for, its number and how many tasks the query found. people: users
+    by id, as our own address tells of them; asked_for: which of them were asked for, in turn.
     """
 
     url: str = ""
@@ -39,6 +40,8 @@ class FakeStudio:
     broken: set[int] = field(default_factory=set)
     refuse: set[int] = field(default_factory=set)
     pages: list[tuple[int, int]] = field(default_factory=list)
+    people: dict[int, Row] = field(default_factory=dict)
+    asked_for: list[int] = field(default_factory=list)
     before_import: Callable[[list[Row]], None] = lambda rows: None
     after_import: Callable[[], None] = lambda: None
     before_sync: Callable[[], None] = lambda: None
@@ -63,6 +66,16 @@ class FakeStudio:
         }
         return task_id
 
+    def add_person(self, person_id: int, email: str, administrator: bool = False) -> Row:
+        self.people[person_id] = {
+            "id": person_id,
+            "email": email,
+            "member": True,
+            "administrator": administrator,
+            "stamp": f"a stamp of {email}",
+        }
+        return self.people[person_id]
+
     def versions_of(self, task_id: int) -> list[str]:
         return [p["model_version"] for p in self.predictions if p["task"] == task_id]
 
@@ -79,6 +92,10 @@ class FakeStudio:
             return 500, {"detail": "broken for a test"}
         if path == "/health":
             return 200, {"status": "UP"}
+        if path.startswith("/labelloop/people/"):
+            self.asked_for.append(int(path.split("/")[3]))
+            found = self.people.get(self.asked_for[-1])
+            return (200, dict(found)) if found else (404, {"detail": "Not found."})
         if path == "/api/projects":
             return 200, {"results": self._listed(query), "next": None}
         if path == "/api/tasks":

@@ -85,29 +85,49 @@ def state(home: Home) -> dict[str, bytes]:
 
 
 class PretendedStack:
-    """Notes what is asked of it. `wrong`: what its next starts fail with. Its backup service is real."""
+    """Notes what is asked of it, and who labels while it runs. Its backup service is real.
+
+    wrong: what its next starts fail with. labelled_in: how many annotations people submit during a call
+    (build, start) while the stack runs.
+    """
 
     def __init__(self, home: Home) -> None:
         self.home = home
         self.calls: list[str] = []
         self.wrong: list[Exception] = []
+        self.labelled_in: dict[str, int] = {}
+        self.running = True
 
     def is_there(self) -> bool:
-        return True
+        return self.running
 
     def stop(self) -> None:
         self.calls.append("stop")
+        self.running = False
 
     def start(self) -> None:
+        """One that fails has been answering for a while."""
         self.calls.append("start")
+        self.running = True
+        self._people("start")
         if self.wrong:
             raise self.wrong.pop(0)
 
     def up(self, home: Home, given: Mapping[str, str]) -> None:
         self.start()
 
+    def build_ahead(self, home: Home) -> bool:
+        self.calls.append("build")
+        self._people("build")
+        return True
+
+    def _people(self, call: str) -> None:
+        if self.running and call in self.labelled_in:
+            annotate(self.home, self.labelled_in[call])
+
     def backup_service(self, arguments: Sequence[str], stdin: bytes = b"") -> str:
         self.calls.append(arguments[0])
+        self._people(arguments[0])
         environment = {
             **os.environ,
             "LABELLOOP_HOME": str(self.home.root),

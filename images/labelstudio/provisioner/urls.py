@@ -1,5 +1,5 @@
 """Label Studio's URLs, less tips that come from the internet, a sign-up form nobody may send, its settings on
-show, and a page that anybody may have fail.
+show, and a page that anybody may have fail; and those by which the dashboard asks who somebody is.
 """
 
 from core.middleware import enforce_csrf_checks
@@ -9,6 +9,8 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import path, re_path
 from users.views import user_signup
+
+from provisioner import people
 
 
 def no_tips(request: HttpRequest) -> HttpResponse:
@@ -37,6 +39,8 @@ urlpatterns = [
     path("heidi-tips/", no_tips, name="heidi_tips"),
     path("version/", versions, name="version"),
     re_path("trigger500/", not_here),
+    path("labelloop/people/me", people.myself, name="labelloop-myself"),
+    path("labelloop/people/<int:user_id>", people.somebody, name="labelloop-person"),
     path("user/signup/", sign_up_by_invitation, name="user-signup"),
     *label_studio_urls,
 ]

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 SETTLED_S = 3.0
 PATIENCE_S = 30.0
+CLOCK_LEEWAY_S = 60.0
 SYNC_SILENCE_S = 30.0
 # Label Studio makes a task in some 10 ms, and all of them in one request.
 SYNC_S, SYNC_S_PER_IMAGE = 600.0, 0.05
@@ -109,8 +110,11 @@ class ImageIndex:
             connection.executescript(_SCHEMA)
 
     def scan(self) -> float:
-        """Brings the index up to date with the folder; seconds since a file in it changed."""
-        newest_change = 0.0
+        """Brings the index up to date with the folder; seconds since a file in it changed.
+
+        Changes from the future don't count: the clock was ahead then, and nobody is at that file now.
+        """
+        newest_change, future = 0.0, time.time() + CLOCK_LEEWAY_S
 
         def look() -> Iterator[tuple[str, int, int, int, str | None]]:
             nonlocal newest_change
@@ -120,7 +124,8 @@ class ImageIndex:
                     yield name, 0, 0, 0, reason
                     continue
                 stat = entry.stat()
-                newest_change = max(newest_change, stat.st_ctime)
+                if stat.st_ctime <= future:
+                    newest_change = max(newest_change, stat.st_ctime)
                 problem = (reason if name == path else NOT_UTF8) or None
                 yield name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, problem
 

@@ -12,7 +12,7 @@ import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from support.browser import chromium
-from support.dashboard import EMAIL, PASSWORD, ask_who
+from support.dashboard import EMAIL, PASSWORD, Login
 from support.dashboard_data import finished_round
 from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio
@@ -31,10 +31,15 @@ SERIOUS = ("serious", "critical")
 
 
 @pytest.fixture(scope="module")
-def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedLoop]:
+def studio() -> FakeStudio:
+    return FakeStudio()
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory, studio: FakeStudio) -> Iterator[WatchedLoop]:
     """Project 1 after one round."""
     home = tmp_path_factory.mktemp("home")
-    studio, backend = FakeStudio(), FakeBackend()
+    backend = FakeBackend()
     studio.add_project()
     studio.add_project(2)["title"] = "Bären & 熊"
     for number in range(30):
@@ -52,12 +57,12 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedLoop]:
 
 
 @pytest.fixture(scope="module")
-def url(loop: WatchedLoop) -> Iterator[str]:
+def url(loop: WatchedLoop, studio: FakeStudio) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(loop, "a secret", ask_who), host="127.0.0.1", port=port, log_level="warning"
+            create_app(loop, "a secret", Login(studio)), host="127.0.0.1", port=port, log_level="warning"
         )
     )
     thread = threading.Thread(target=server.run)

@@ -11,7 +11,8 @@ from trainer.dashboard.login import ask_label_studio
 
 
 def test_the_login_is_label_studios(provisioned: LabelStudio) -> None:
-    assert ask_label_studio(provisioned.url, EMAIL, PASSWORD) == EMAIL
+    admin = ask_label_studio(provisioned.url, EMAIL, PASSWORD)
+    assert admin is not None and admin.email == EMAIL and admin.administrator
     assert ask_label_studio(provisioned.url, EMAIL, "wrong") is None
     assert ask_label_studio(provisioned.url, "nobody@example.org", PASSWORD) is None
     assert ask_label_studio(provisioned.url, "no address", "") is None
@@ -22,8 +23,8 @@ def relative(address: str) -> str:
     return f"{parts.path}?{parts.query}"
 
 
-def test_a_user_made_in_label_studio_can_log_in(provisioned: LabelStudio) -> None:
-    email, password = "zoe@example.org", "battery staple 2"
+def sign_up(provisioned: LabelStudio, email: str, password: str) -> None:
+    """Makes a user as a person does who was sent an invitation."""
     invitation = provisioned.studio.request("GET", "/api/invite")["invite_url"]
     with requests.Session() as browser:
         browser.trust_env = False
@@ -31,7 +32,13 @@ def test_a_user_made_in_label_studio_can_log_in(provisioned: LabelStudio) -> Non
         form = {"email": email, "password": password, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
         signed_up = browser.post(f"{provisioned.url}{relative(invitation)}", data=form, timeout=30)
     assert signed_up.ok
-    assert ask_label_studio(provisioned.url, email, password) == email
+
+
+def test_a_user_made_in_label_studio_can_log_in(provisioned: LabelStudio) -> None:
+    email, password = "zoe@example.org", "battery staple 2"
+    sign_up(provisioned, email, password)
+    zoe = ask_label_studio(provisioned.url, email, password)
+    assert zoe is not None and zoe.email == email and not zoe.administrator
     assert ask_label_studio(provisioned.url, email, "wrong") is None
 
 

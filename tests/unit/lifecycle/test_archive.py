@@ -1,15 +1,22 @@
 """Writing archives: what is in them, and what stands in the way."""
 
 import json
+import os
 import shutil
+import sqlite3
 import stat
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from support import kept
+from support.kept_loop import Loop, check_one_moment
+from support.stack import wait_for
 
-from lifecycle import archive, contents
+from lifecycle import archive, contents, snapshots
 from lifecycle.console import Failure
 from lifecycle.home import Home
 
@@ -88,7 +95,8 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing(full: Home, monkeypatch: 
 
 
 def test_two_at_once_are_refused(full: Home) -> None:
-    with archive.alone(full.backups), pytest.raises(Failure, match="another backup"):
+    here = rf"found a restore \(process {os.getpid()}, since [\d-]+ [\d:]+ UTC\) at work"
+    with archive.alone(full, "a restore"), pytest.raises(Failure, match=here):
         archive.write(full)
 
 
@@ -125,22 +133,112 @@ def test_files_that_vanish_are_left_out(full: Home, monkeypatch: pytest.MonkeyPa
     assert not [name for name in kept.members(path) if "v0000" in name or "log.txt" in name]
 
 
-def test_a_version_promoted_meanwhile_comes_with_the_pointer_to_it(
+def test_what_comes_after_the_moment_of_a_backup_is_left_out(
     full: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A round that is opened, trained and promoted while files are copied: it would have no row."""
     folder = full.volumes / "models" / "1"
-    add = archive._Writer.add
+    take = archive.snapshots.take
 
-    def promote_first(writer: archive._Writer, name: str, path: Path) -> bool:
-        if path.name == "split.json":
-            shutil.copytree(folder / "v0001", folder / "v0002")
-            (folder / "champion").write_text("v0002\n")
-        return add(writer, name, path)
+    def go_on_afterwards(home: Home, work: Path) -> snapshots.Moment:
+        taken = take(home, work)
+        with closing(sqlite3.connect(full.root / contents.ROUNDS)) as database:
+            database.execute("INSERT INTO rounds VALUES (2)")
+            database.commit()
+        (full.volumes / "rounds/00002").mkdir()
+        for name in ("rounds/00002/snapshot.json", "rounds/00002/retention.json", "rounds/00001/last.pth"):
+            (full.volumes / name).write_text("later")
+        shutil.copytree(folder / "v0001", folder / "v0002")
+        (folder / "champion").write_text("v0002\n")
+        full.provisioned.write_text('{"label_config_sha256": "later"}')
+        return taken
 
-    monkeypatch.setattr(archive._Writer, "add", promote_first)
+    monkeypatch.setattr(archive.snapshots, "take", go_on_afterwards)
+    path, manifest = archive.write(full)
+    found = kept.members(path)
+    assert found["volumes/models/1/champion"] == b"v0001\n"
+    assert not [name for name in found if "v0002" in name or "00002" in name or "last.pth" in name]
+    assert found["volumes/rounds/00001/log.txt"] == b"trained\n"
+    assert found[contents.PROVISIONED] == b"{}", "it would claim labels that the database lacks"
+    assert (manifest.counts["rounds"], manifest.counts["models"]) == (1, 2)
+
+
+def test_a_rounds_data_that_is_thinned_out_meanwhile_goes_with_the_note_that_says_so(
+    full: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = archive.snapshots.take
+
+    def thin_out_afterwards(home: Home, work: Path) -> snapshots.Moment:
+        taken = take(home, work)
+        (full.volumes / "rounds/00001/retention.json").write_text("{}")
+        (full.volumes / "rounds/00001/log.txt").unlink()
+        return taken
+
+    monkeypatch.setattr(archive.snapshots, "take", thin_out_afterwards)
     found = kept.members(archive.write(full)[0])
-    assert found["volumes/models/1/champion"] == b"v0002\n"
-    assert found["volumes/models/1/v0002/weights.pth"] == b"w1"
+    assert [name for name in found if name.startswith("volumes/rounds/00001/")] == [
+        "volumes/rounds/00001/retention.json"
+    ]
+
+
+def test_a_version_in_service_that_is_removed_meanwhile_fails_the_backup(
+    full: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = archive.snapshots.take
+
+    def remove_afterwards(home: Home, work: Path) -> snapshots.Moment:
+        taken = take(home, work)
+        shutil.rmtree(full.volumes / "models/1/v0001")
+        return taken
+
+    monkeypatch.setattr(archive.snapshots, "take", remove_afterwards)
+    with pytest.raises(Failure, match=r"v0001: found removed while it was copied.*Try again"):
+        archive.write(full)
+    assert not list(full.backups.glob("labelloop-*"))
+
+
+def test_a_table_that_somebody_else_holds_is_waited_for_but_not_for_ever(
+    full: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "BUSY_SECONDS", 0.1)
+    with closing(sqlite3.connect(full.root / contents.ROUNDS, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Failure, match=r"rounds\.sqlite3: found database is locked.*Try again"):
+            archive.write(full)
+        other.rollback()
+    archive.write(full)
+
+
+def test_the_cards_of_removed_versions_are_kept(full: Home) -> None:
+    (full.volumes / "models/1/removed").mkdir()
+    (full.volumes / "models/1/removed/v0000.json").write_text("a card")
+    assert kept.members(archive.write(full)[0])["volumes/models/1/removed/v0000.json"] == b"a card"
+
+
+def went_on(loop: Loop, rounds: int) -> bool:
+    return loop.finished >= rounds
+
+
+def test_every_archive_of_a_loop_that_goes_on_is_a_state_that_it_was_in(
+    full: Home, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Rounds are opened, promoted and predicted with in the product's order, beside three backups."""
+    (full.root / contents.ROUNDS).unlink()
+    shutil.rmtree(full.volumes / "rounds/00001")
+    loop = Loop(full)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(loop.run)
+        try:
+            archives = []
+            for number in range(3):
+                wait_for("rounds", partial(went_on, loop, loop.finished + 3), 20, every=0.01)
+                made, _ = archive.write(full)
+                archives.append(made.rename(full.backups / f"{number}.tar.gz"))
+        finally:
+            loop.stopping.set()
+        writing.result(20)
+    for made in archives:
+        check_one_moment(made, tmp_path_factory.mktemp("restored"))
 
 
 def test_a_log_that_grows_is_cut_where_it_was(full: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,25 +5,28 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support import kept
 
-from lifecycle import archive
+from lifecycle import archive, host_findings
 from lifecycle.backup import say_status
 from lifecycle.backup_service import Schedule, main, read_status
 from lifecycle.home import Home
 
 HOUR = 3600.0
+FAR_AHEAD = 2_051_222_400.0  # 2035
 
 
 class Clock:
-    """Unix time, and archives with that time."""
+    """Unix time, which may be wrong by `off` seconds, and archives of that time."""
 
     def __init__(self, home: Home) -> None:
         self.home = home
         self.now = 1_800_000_000.0
+        self.off = 0.0
         self.error: str | None = None
         self.written = 0
 
@@ -31,13 +34,21 @@ class Clock:
         if self.error:
             return {"error": self.error}
         self.written += 1
-        path = self.home.backups / f"labelloop-scheduled-20260101T{self.written:06d}Z.tar.gz"
-        path.touch()
-        os.utime(path, (self.now, self.now))
+        path = archive_of(self.home, self.now + self.off)
         return {"archive": path.name}
 
     def schedule(self, **environment: str) -> Schedule:
-        return Schedule(self.home, environment, self.once, lambda: self.now)
+        return Schedule(
+            self.home, environment, self.once, clock=lambda: self.now + self.off, elapsed=lambda: self.now
+        )
+
+
+def archive_of(home: Home, when: float) -> Path:
+    """One of the schedule's, empty, of that Unix time."""
+    path = home.backups / time.strftime("labelloop-scheduled-%Y%m%dT%H%M%SZ.tar.gz", time.gmtime(when))
+    path.touch()
+    os.utime(path, (when, when))
+    return path
 
 
 @pytest.fixture
@@ -70,11 +81,68 @@ def test_a_restart_does_not_begin_anew(clock: Clock) -> None:
 def test_the_newest_stay(clock: Clock) -> None:
     schedule = clock.schedule(BACKUP_EVERY_HOURS="1", BACKUP_KEEP="3")
     by_hand, _ = archive.write(clock.home)
+    began = clock.now
     for _ in range(6):
         clock.now += HOUR
         schedule.look()
-    assert [path.name[-12:-8] for path in archive.scheduled_archives(clock.home)] == ["0004", "0005", "0006"]
+    left = archive.scheduled_archives(clock.home, clock.now)
+    assert [archive.dated(path) - began for path in left] == [4 * HOUR, 5 * HOUR, 6 * HOUR]
     assert by_hand.exists()
+
+
+def test_archives_from_the_future_neither_end_the_schedule_nor_thin_out_the_true_ones(clock: Clock) -> None:
+    """The clock was in 2035 for a week, or the archives are another machine's, whose clock still is."""
+    true = archive_of(clock.home, clock.now - 30 * HOUR)
+    ahead = [archive_of(clock.home, FAR_AHEAD + day * 24 * HOUR) for day in range(7)]
+    schedule = clock.schedule()
+    clock.now += HOUR
+    schedule.look()
+    assert clock.written == 1 and true.exists()
+    for _ in range(10 * 24):
+        clock.now += HOUR
+        schedule.look()
+    assert clock.written == 11
+    assert len(archive.scheduled_archives(clock.home, clock.now)) == 7
+    assert all(path.exists() for path in ahead)
+
+
+@pytest.mark.parametrize("off", [FAR_AHEAD - 1_800_000_000, -1_799_999_999])
+def test_a_clock_that_jumps_and_comes_back_changes_nothing_between_archives(clock: Clock, off: float) -> None:
+    schedule = clock.schedule()
+    for hour in range(24 * 8):
+        clock.now += HOUR
+        clock.off = off if 50 < hour < 100 else 0.0
+        schedule.look()
+    assert clock.written == 8
+
+
+@pytest.mark.parametrize("off", [FAR_AHEAD - 1_800_000_000, -1_799_999_999])
+def test_a_schedule_begun_under_a_wrong_clock_goes_on_under_the_right_one(clock: Clock, off: float) -> None:
+    clock.off = off
+    schedule = clock.schedule()
+    clock.now += HOUR
+    schedule.look()
+    clock.off = 0.0
+    for _ in range(24):
+        clock.now += HOUR
+        schedule.look()
+    assert clock.written == 2
+
+
+def test_archives_from_the_future_are_said(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    today = archive_of(clock.home, time.time() - HOUR)
+    ahead = archive_of(clock.home, time.time() + 24 * HOUR)
+    clock.schedule()
+    capsys.readouterr()
+    say_status(clock.home)
+    told = capsys.readouterr().out
+    assert f"newest: {today.name}, 60 min ago" in told
+    assert "WARNING: dated in the future" in told and ahead.name in told
+    assert archive.newest_archive(clock.home) == today, "what `make restore` proposes"
+    [well, warned] = host_findings.backups(clock.home)
+    assert (well.level, warned.level) == ("ok", "warning") and ahead.name in warned.text
+    today.unlink()
+    assert archive.newest_archive(clock.home) == ahead, "better than none"
 
 
 def test_zero_turns_it_off(clock: Clock) -> None:

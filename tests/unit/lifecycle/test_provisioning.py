@@ -36,7 +36,7 @@ def stack(home: Home, monkeypatch: pytest.MonkeyPatch) -> Stack:
     made = Stack(home)
     settings = {"PORT": "8080", "BIND": "127.0.0.1", "DASHBOARD_PORT": "8081", "ADMIN_EMAIL": "admin@x"}
 
-    def prepare(home: Home, given: Mapping[str, str]) -> tuple[Stack, dict[str, str]]:
+    def prepare(home: Home, given: Mapping[str, str], on_use: object) -> tuple[Stack, dict[str, str]]:
         return made, settings
 
     monkeypatch.setattr(module, "_prepare", prepare)

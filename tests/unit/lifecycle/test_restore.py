@@ -24,6 +24,8 @@ def stack(home: Home, monkeypatch: pytest.MonkeyPatch) -> kept.PretendedStack:
     for each in (module, backup_module):
         monkeypatch.setattr(each, "running_stack", lambda home, settings: made)
     monkeypatch.setattr(module, "up", made.up)
+    monkeypatch.setattr(module, "build_ahead", made.build_ahead)
+    (home.root / "configs/labels/everyday.xml").write_text("<View/>")
     return made
 
 
@@ -45,21 +47,24 @@ def work_on(home: Home) -> None:
 
 
 def test_the_state_of_the_backup_comes_back_and_what_it_replaces_is_kept(
-    home: Home, stack: kept.PretendedStack
+    home: Home, stack: kept.PretendedStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = kept.state(home)
     archive = archive_of(home)
     work_on(home)
     (home.volumes / "images/new.jpg").write_text("new")
     (home.volumes / "models/.gitkeep").touch()
+    capsys.readouterr()
     restore(home, {"FILE": archive})
     after = kept.state(home)
     new = {"volumes/images/new.jpg": b"new", "volumes/models/.gitkeep": b""}
     lock = {name: data for name, data in before.items() if not name.endswith(".lock")}
     assert after == lock | new
-    assert stack.calls == ["once", "stop", "start"]
+    assert stack.calls == ["once", "build", "stop", "count", "start"]
     [aside] = home.backups.glob("replaced-*")
     assert kept.annotations(aside / "volumes/labelstudio/label_studio.sqlite3") == 8
+    told = f"replaced     volumes/backups/{aside.name}, with 8 annotations, the archive has 3: at least 5"
+    assert told in capsys.readouterr().out
     assert (aside / "configs/local.env").read_text() == "RETRAIN_EVERY=1\n"
     assert not list(home.backups.glob(".restoring-*")) and not list(home.backups.glob(".swapping*"))
 
@@ -84,11 +89,81 @@ def test_a_stack_that_does_not_start_gets_its_former_state_back(
     home.env_file.write_text("API_TOKEN=second\n")
     before = kept.state(home)
     stack.wrong = [Failure("labelstudio is unhealthy")]
-    with pytest.raises(Failure, match=r"labelstudio is unhealthy.*The former state is back and runs"):
+    with pytest.raises(Failure, match=r"(?s)labelstudio is unhealthy.*The former state is back and runs"):
         restore(home, {"FILE": archive})
     assert kept.state(home) == before
-    assert stack.calls == ["once", "stop", "start", "stop", "start"]
-    assert not list(home.backups.glob("replaced-*"))
+    assert stack.calls == ["once", "build", "stop", "count", "start", "stop", "count", "start"]
+
+
+def test_what_people_did_in_a_state_that_then_fails_is_kept_and_named(
+    home: Home, stack: kept.PretendedStack
+) -> None:
+    """They label until the stop, which counts to the former state, and in the restored one for a while."""
+    archive = archive_of(home)
+    stack.labelled_in = {"build": 4, "start": 2, "once": 100, "count": 100}
+    stack.wrong = [Failure("the trainer is unhealthy")]
+    with pytest.raises(Failure, match="The former state is back and runs") as failed:
+        restore(home, {"FILE": archive})
+    assert kept.annotations(home.database) == 3 + 4 + 2, "of the former state, and it runs again"
+    [failed_state] = home.backups.glob("replaced-*")
+    assert kept.annotations(failed_state / "volumes/labelstudio/label_studio.sqlite3") == 3 + 2
+    assert f"{failed_state.name}, with 5 annotations, the archive has 3: at least 2 came" in str(failed.value)
+
+
+def test_a_build_that_fails_stops_nothing(
+    home: Home, stack: kept.PretendedStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(home: Home) -> bool:
+        raise Failure("building the image trainer failed")
+
+    archive = archive_of(home)
+    before = kept.state(home)
+    monkeypatch.setattr(module, "build_ahead", fail)
+    with pytest.raises(Failure, match="building the image"):
+        restore(home, {"FILE": archive})
+    assert stack.calls == ["once"] and kept.state(home) == before
+
+
+def test_an_archive_may_mend_settings_that_nothing_can_be_built_with(
+    home: Home, stack: kept.PretendedStack
+) -> None:
+    archive = archive_of(home)
+    home.local_settings.write_text("RETRAIN_EVERY=often\n")
+    restore(home, {"FILE": archive})
+    assert home.local_settings.read_text() == "RETRAIN_EVERY=9\n"
+    assert stack.calls == ["once", "stop", "count", "start"]
+
+
+@pytest.mark.parametrize("step", [0, 1, 3, 5])
+def test_a_way_back_killed_at_any_step_is_ended_by_the_next_command(
+    home: Home, stack: kept.PretendedStack, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    archive = archive_of(home)
+    work_on(home)
+    before = kept.state(home)
+    stack.wrong = [Failure("labelstudio is unhealthy")]
+    moves, move, undo = 0, swap_module._move, Swap.undo
+
+    def killed(source: Path, target: Path) -> None:
+        nonlocal moves
+        if moves == step:
+            raise SystemExit
+        moves += 1
+        move(source, target)
+
+    def undo_killed(swap: Swap, home: Home, keep: Path | None = None) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(swap_module, "_move", killed)
+            undo(swap, home, keep)
+
+    with monkeypatch.context() as patched, pytest.raises((SystemExit, Failure)):
+        patched.setattr(Swap, "undo", undo_killed)
+        restore(home, {"FILE": archive})
+    undo_interrupted(home)
+    assert kept.state(home) == before
+    assert not undo_interrupted(home)
+    [replaced] = home.backups.glob("replaced-*")
+    assert kept.annotations(replaced / "volumes/labelstudio/label_studio.sqlite3") == 3
 
 
 def test_settings_that_cannot_be_read_do_not_bar_the_way_back(
@@ -98,10 +173,10 @@ def test_settings_that_cannot_be_read_do_not_bar_the_way_back(
     bad = kept.rewrite(archive, home.backups / "bad.tar.gz", {"configs/local.env": b"not a setting\n"})
     before = kept.state(home)
     monkeypatch.setattr(module, "up", lambda home, given: settings.load(home) and stack.start())
-    with pytest.raises(Failure, match=r"found 'not a setting'.*The former state is back and runs"):
+    with pytest.raises(Failure, match=r"(?s)found 'not a setting'.*The former state is back and runs"):
         restore(home, {"FILE": str(bad)})
     assert kept.state(home) == before
-    assert stack.calls == ["once", "stop", "stop", "start"]
+    assert stack.calls == ["once", "build", "stop", "count", "count", "start"]
 
 
 def test_a_former_state_that_does_not_start_either_is_said(home: Home, stack: kept.PretendedStack) -> None:
@@ -203,7 +278,7 @@ def test_a_state_on_another_disk_is_refused_before_anything_is_stopped(
     (home.volumes / "models").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(Failure, match="a link"):
         restore(home, {"FILE": archive})
-    assert stack.calls == ["once"]
+    assert stack.calls == ["once", "build"] and stack.running
     assert not list(home.backups.glob(".restoring-*"))
 
 

@@ -19,11 +19,12 @@ class Stack:
 
 @pytest.fixture
 def started(home: Home, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A checkout with secrets whose stack runs; the list grows with every `make up`."""
+    """A checkout with secrets whose stack runs; the list grows with every build and every `make up`."""
     settings.complete(home, host_runtime=True, accelerator="cpu")
     secret_files.publish(home, settings.load(home))
     ups: list[str] = []
     monkeypatch.setattr(rotate, "up", lambda home, given: ups.append("up"))
+    monkeypatch.setattr(rotate, "build_ahead", lambda home: ups.append("build"))
     monkeypatch.setattr(rotate, "running_stack", lambda home, in_force: Stack({"trainer": "healthy"}))
     return ups
 
@@ -38,7 +39,7 @@ def test_every_secret_is_new_and_all_else_stays(
     changed = {name for name in after if after[name] != before.get(name)}
     kept = set() if given.get("ADMIN") == "1" else {"ADMIN_PASSWORD"}
     assert changed == set(settings.SECRETS) - kept and before.keys() == after.keys()
-    assert started == ["up"]
+    assert started == ["build", "up"]
     said = capsys.readouterr().out
     assert not [name for name in settings.SECRETS if after[name] in said]
 
@@ -49,6 +50,21 @@ def test_what_does_not_run_is_not_started(
     monkeypatch.setattr(rotate, "running_stack", lambda home, in_force: Stack({}))
     rotate.rotate(home, {})
     assert started == []
+
+
+def test_what_runs_keeps_its_secrets_until_all_is_built(
+    home: Home, started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nothing reaches it during the build, or for good where that fails."""
+    before = home.env_file.read_text()
+
+    def fail(home: Home) -> bool:
+        raise Failure("building the image trainer failed")
+
+    monkeypatch.setattr(rotate, "build_ahead", fail)
+    with pytest.raises(Failure, match="building the image"):
+        rotate.rotate(home, {})
+    assert home.env_file.read_text() == before and started == []
 
 
 def test_a_run_killed_half_way_is_finished_by_the_next_make_up(

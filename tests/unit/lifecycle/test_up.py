@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle import checks, env_file, images, up, verbs, volumes
+from lifecycle import checks, env_file, images, up, venvs, verbs, volumes
 from lifecycle.console import Failure
 from lifecycle.home import Home
+from lifecycle.host_stack import HostStack
 
 REPO = Path(__file__).parents[3]
 
@@ -52,3 +53,51 @@ def test_a_restart_with_an_impossible_setting_stops_nothing(
     monkeypatch.setattr(verbs, "stop", lambda home: pytest.fail("it would be stopped"))
     with pytest.raises(Failure, match="eighty|no such setting"):
         verbs.VERBS["restart"].run(home, given)
+
+
+class OnHost(HostStack):
+    """Runs on the environments of this checkout, until it is stopped."""
+
+    calls: list[str] = []
+
+    def holds_ports(self) -> bool:
+        return "stop" not in self.calls
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+    def start(self) -> None:
+        self.calls.append("start")
+
+
+@pytest.fixture
+def on_host(home: Home, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A stack on the host runtime with a checkout that wants other packages; what is done to it, in order."""
+    calls: list[str] = []
+    (home.root / "configs/labels/everyday.xml").write_text("<View/>")
+    monkeypatch.setenv("RUNTIME", "host")
+    monkeypatch.setenv("ACCELERATOR", "cpu")
+    monkeypatch.setattr(OnHost, "calls", calls)
+    monkeypatch.setattr(up, "HostStack", OnHost)
+    monkeypatch.setattr(up, "check_alone", lambda *arguments: None)
+    monkeypatch.setattr(up, "_provision", lambda *arguments: None)
+    monkeypatch.setattr(checks, "check_host", lambda *arguments, **options: None)
+    monkeypatch.setattr(venvs, "are_current", lambda *arguments: "ml" in calls)
+    monkeypatch.setattr(venvs, "ensure_labelstudio", lambda home: calls.append("labelstudio"))
+    monkeypatch.setattr(venvs, "ensure_ml", lambda *arguments: calls.append("ml"))
+    return calls
+
+
+def test_an_environment_is_not_made_anew_under_what_runs_on_it(home: Home, on_host: list[str]) -> None:
+    with pytest.raises(Failure, match="found programs of this checkout running on it.*`make upgrade`"):
+        up.build(home, {})
+    assert not up.build_ahead(home)
+    assert on_host == []
+    up.up(home, {})
+    assert on_host == ["stop", "labelstudio", "ml", "start"]
+
+
+def test_what_runs_stays_while_there_is_nothing_to_install(home: Home, on_host: list[str]) -> None:
+    on_host.append("ml")
+    assert up.build_ahead(home)
+    assert "stop" not in on_host

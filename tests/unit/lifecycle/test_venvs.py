@@ -98,3 +98,22 @@ def test_a_current_environment_serves_where_nothing_may_be_written(
     (checkout.root / "images/labelstudio/requirements.lock").write_text("another==1")
     with pytest.raises(Failure, match=r"\.labelstudio\.lock.*LABELLOOP_VENVS"):
         venvs.ensure_labelstudio(checkout)
+
+
+def test_an_environment_is_current_until_a_lock_changes(
+    checkout: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(command: Sequence[str], what: str, **options: object) -> None:
+        for name in ("labelstudio", "ml"):
+            (checkout.venvs / name / "bin").mkdir(parents=True, exist_ok=True)
+            (checkout.venvs / name / "bin/python").touch()
+
+    monkeypatch.setattr(venvs, "run", run)
+    monkeypatch.setattr(venvs.wheel, "host_wheel", lambda *arguments: "mmcv.whl")
+    assert not venvs.are_current(checkout, "cpu", None)
+    venvs.ensure_labelstudio(checkout)
+    venvs.ensure_ml(checkout, "cpu", None)
+    assert venvs.are_current(checkout, "cpu", None)
+    assert not venvs.are_current(checkout, "cuda", "9.0")
+    (checkout.root / "images/labelstudio/requirements.lock").write_text("another==1")
+    assert not venvs.are_current(checkout, "cpu", None)

@@ -170,6 +170,18 @@ def test_a_folder_that_is_being_written_to_waits_but_not_for_ever(
     assert not importer.waiting
 
 
+def test_files_from_the_future_are_not_taken_for_ones_being_written_to(
+    importer: Importer, drop: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock was ahead when they came, and was set back: each look would wait for them in vain."""
+    drop("a.jpg")
+    monkeypatch.setattr(importer_module, "SETTLED_S", 3.0)
+    now = time.time() - 1e6
+    monkeypatch.setattr(importer_module.time, "time", lambda: now)
+    assert importer.run([1]) == 1
+    assert not importer.waiting
+
+
 def test_a_sync_that_label_studio_swallowed_is_told(
     importer: Importer, drop: Callable[[str], Path], images: Path, fake_studio: FakeStudio
 ) -> None:

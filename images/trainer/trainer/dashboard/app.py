@@ -19,9 +19,10 @@ from labelloop.settings import MissingSecret
 from labelloop.throttle import Throttle
 from trainer.dashboard import downloads, effort, label_errors, model, now, rounds
 from trainer.dashboard.actions import PreLabelling
-from trainer.dashboard.login import LoginError, TooManyAttempts, ask_label_studio
+from trainer.dashboard.login import LoginError, NotAMember, TooManyAttempts, ask_label_studio
 from trainer.dashboard.loop import UnknownProject, WatchedLoop
 from trainer.dashboard.pages import HERE, templates
+from trainer.dashboard.people import NoAnswer, People, Person
 from trainer.dashboard.predictions import Looking
 from trainer.dashboard.security import (
     SESSION_COOKIE,
@@ -31,6 +32,7 @@ from trainer.dashboard.security import (
     checked_form,
     csrf_token,
     local_path,
+    looks,
 )
 from trainer.dashboard.sessions import EndedSessions, WithoutEndedSessions, begin
 from trainer.env import get_settings
@@ -38,14 +40,15 @@ from trainer.limits import Limits
 
 log = logging.getLogger(__name__)
 
-AskWho = Callable[[str, str, str], str | None]
+AskWho = Callable[[str, str, str], Person | None]
 Form = Annotated[dict[str, str], Depends(checked_form)]
 
 
 def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studio) -> FastAPI:
     """The application.
 
-    secret: signs the sessions. ask_who: Label Studio's URL, e-mail address and password to the user, or None.
+    secret: signs the sessions. ask_who: Label Studio's URL, e-mail address and password to the person, or
+    None.
     """
     pre_labelling, looking = PreLabelling(loop), Looking(loop)
 
@@ -60,7 +63,7 @@ def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studi
         title="labelloop dashboard", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
     )
     app.state.loop, app.state.pre_labelling, app.state.looking = loop, pre_labelling, looking
-    app.state.ledger = effort.Ledger(loop)
+    app.state.ledger, app.state.people = effort.Ledger(loop), People(loop.studio)
     ended = EndedSessions(loop.settings.rounds_dir / "logged_out.json")
     app.add_middleware(WithoutEndedSessions, ended=ended)
     app.add_middleware(
@@ -74,7 +77,7 @@ def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studi
     app.add_middleware(SecurityHeaders)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _add_login(app, loop, ask_who, ended)
-    _add_errors(app)
+    _add_errors(app, ended)
     for part in (now, rounds, model, effort, downloads, label_errors):
         app.include_router(part.router)
     return app
@@ -101,7 +104,7 @@ def _add_login(app: FastAPI, loop: WatchedLoop, ask_who: AskWho, ended: EndedSes
 
     @app.get("/login", response_class=HTMLResponse)
     def login(request: Request, next: str = "/") -> Response:
-        if request.session.get("user"):
+        if request.session.get("id"):
             return RedirectResponse(local_path(next), status.HTTP_303_SEE_OTHER)
         return form_page(request, status.HTTP_200_OK, to=local_path(next))
 
@@ -113,18 +116,21 @@ def _add_login(app: FastAPI, loop: WatchedLoop, ask_who: AskWho, ended: EndedSes
         if wait_s:
             return wait_page(request, wait_s, email, to)
         try:
-            user = ask_who(loop.settings.labelstudio_url, email, form.get("password", ""))
+            person = ask_who(loop.settings.labelstudio_url, email, form.get("password", ""))
         except TooManyAttempts as error:
             return wait_page(request, error.seconds, email, to)
+        except NotAMember:
+            wrong = "You are no active member of this Label Studio. Its administrators can change that."
+            return form_page(request, status.HTTP_403_FORBIDDEN, wrong, email, to)
         except LoginError as error:
             log.warning("login: %s", error)
-            wrong = "Label Studio, which knows the passwords, does not answer. See make status."
-            return form_page(request, status.HTTP_503_SERVICE_UNAVAILABLE, wrong, email, to)
-        if user is None:
+            return form_page(request, status.HTTP_503_SERVICE_UNAVAILABLE, error.told, email, to)
+        if person is None:
             wrong = "Label Studio knows no user with this e-mail address and password."
             return form_page(request, status.HTTP_401_UNAUTHORIZED, wrong, email, to)
         throttle.succeeded(email, address)
-        begin(request.session, user)
+        app.state.people.logged_in(person)
+        begin(request.session, person)
         csrf_token(request)  # now, for whatever changes a session renews its cookie
         return RedirectResponse(to, status.HTTP_303_SEE_OTHER)
 
@@ -135,7 +141,7 @@ def _add_login(app: FastAPI, loop: WatchedLoop, ask_who: AskWho, ended: EndedSes
         return RedirectResponse("/login", status.HTTP_303_SEE_OTHER)
 
 
-def _add_errors(app: FastAPI) -> None:
+def _add_errors(app: FastAPI, ended: EndedSessions) -> None:
     def error_page(request: Request, code: int, text: str) -> HTMLResponse:
         return templates.TemplateResponse(
             request, "error.html", {"code": code, "text": text}, status_code=code
@@ -143,6 +149,8 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(NotLoggedIn)
     def ask_for_login(request: Request, error: Exception) -> Response:
+        ended.add(request.session.get("id"))
+        request.session.clear()
         if (
             request.method != "GET"
             or request.url.path.endswith((".svg", ".jpg"))
@@ -151,6 +159,13 @@ def _add_errors(app: FastAPI) -> None:
             return PlainTextResponse("log in first", status.HTTP_401_UNAUTHORIZED)
         wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/login?next={quote(wanted)}", status.HTTP_303_SEE_OTHER)
+
+    @app.exception_handler(NoAnswer)
+    def unknown_person(request: Request, error: Exception) -> Response:
+        text = "Label Studio, which says who may come in, does not answer. See make status."
+        if not looks(request):
+            text = f"Nothing was done. {text} The same can be done by make, on the host."
+        return error_page(request, status.HTTP_503_SERVICE_UNAVAILABLE, text)
 
     @app.exception_handler(UnknownProject)
     def unknown_project(request: Request, error: Exception) -> Response:

@@ -5,7 +5,7 @@ import io
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ VERSION_FILES = ("config.py", "weights.pth", "card.json")
 CHUNK = 1 << 20
 SHOWN_ROUNDS = 20
 SCRATCH = ".dataset-"
+DOWNLOADING = "Downloading models and datasets"
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,20 @@ def show(page: Asked) -> HTMLResponse:
             elif removed(page.loop.rounds.folder(round_.id)):
                 gone.append(f"round {round_.id}")
         gone += models.removed()
-    return page.show("downloads.html", cards=cards, datasets=datasets, gone=gone, formats=FORMATS)
+    return page.show(
+        "downloads.html",
+        cards=cards,
+        datasets=datasets,
+        gone=gone,
+        formats=FORMATS,
+        downloading=DOWNLOADING,
+    )
 
 
 @router.get("/downloads/{version}.zip")
 def version_archive(version: str, page: Asked) -> StreamingResponse:
     """A version's config, weights and card."""
+    page.require_administrator(DOWNLOADING)
     card = chosen_card(page, version)
     if card is None or page.project is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no version {version[:40]!r}")
@@ -82,12 +91,13 @@ def version_archive(version: str, page: Asked) -> StreamingResponse:
         raise HTTPException(status.HTTP_404_NOT_FOUND, weights_removed(version))
     folder = models.folder(version)
     files = {f"{version}/{name}": folder / name for name in VERSION_FILES}
-    return _Archive(f"labelloop-{page.project}-{version}.zip", files)
+    return _Archive(f"labelloop-{page.project}-{version}.zip", files, page.require_still)
 
 
 @router.get("/rounds/{round_id}/dataset-{format_name}.zip")
 def dataset_archive(round_id: int, format_name: str, page: Asked) -> StreamingResponse:
     """A round's labelled images as a dataset of its own."""
+    page.require_administrator(DOWNLOADING)
     try:
         round_ = page.loop.rounds.get(round_id)
     except RoundError as error:
@@ -108,17 +118,19 @@ def dataset_archive(round_id: int, format_name: str, page: Asked) -> StreamingRe
         raise
     name = f"labelloop-{round_.project}-round-{round_.id}-{format_name}"
     files = {f"{name}/{path.relative_to(made)}": path for path in sorted(made.rglob("*")) if path.is_file()}
-    return _Archive(f"{name}.zip", files, scratch)
+    return _Archive(f"{name}.zip", files, page.require_still, scratch)
 
 
 class _Archive(StreamingResponse):
-    """Files as one archive. scratch: a folder to delete afterwards, also when nobody takes the rest, or the
-    first byte.
+    """Files as one archive. check: asked before each piece, ends the answer by what it raises. scratch: a
+    folder to delete afterwards, also when nobody takes the rest, or the first byte.
     """
 
-    def __init__(self, name: str, files: dict[str, Path], scratch: Path | None = None) -> None:
+    def __init__(
+        self, name: str, files: dict[str, Path], check: Callable[[], None], scratch: Path | None = None
+    ) -> None:
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        super().__init__(_zipped(files), media_type="application/zip", headers=headers)
+        super().__init__(_checked(_zipped(files), check), media_type="application/zip", headers=headers)
         self._scratch = scratch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,6 +139,12 @@ class _Archive(StreamingResponse):
         finally:
             if self._scratch is not None:
                 await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+
+
+def _checked(pieces: Iterator[bytes], check: Callable[[], None]) -> Iterator[bytes]:
+    for piece in pieces:
+        check()
+        yield piece
 
 
 def _zipped(files: dict[str, Path]) -> Iterator[bytes]:

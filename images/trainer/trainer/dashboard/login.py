@@ -1,14 +1,22 @@
-"""Who may come in: whoever Label Studio lets in, with the same name and password."""
+"""Logging in: with the name and password of Label Studio, which is asked."""
 
 import requests
 
 from labelloop.sessions import service_session
+from trainer.dashboard.people import ME, NoAnswer, Person, read_person
 
 TIMEOUT_S = (3.0, 20.0)
 
 
+SILENT = "Label Studio, which knows the passwords, does not answer. See make status."
+
+
 class LoginError(RuntimeError):
-    """Label Studio could not be asked; the message says why."""
+    """Label Studio could not be asked; the message says why. told: the same for who wants to log in."""
+
+    def __init__(self, message: str, told: str = SILENT) -> None:
+        super().__init__(message)
+        self.told = told
 
 
 class TooManyAttempts(LoginError):
@@ -19,13 +27,17 @@ class TooManyAttempts(LoginError):
         self.seconds = seconds
 
 
-def ask_label_studio(url: str, email: str, password: str) -> str | None:
-    """The user's e-mail address as Label Studio at `url` has it; None when it refuses the two.
+class NotAMember(LoginError):
+    """Name and password are right, but an administrator has removed or deactivated the person."""
+
+
+def ask_label_studio(url: str, email: str, password: str) -> Person | None:
+    """Who logs in so, as Label Studio at `url` says; None when it refuses the two.
 
     The session that this opens there is closed again.
 
     Raises:
-        LoginError: Label Studio does not answer, or not as its login page does. TooManyAttempts.
+        LoginError: Label Studio does not answer, or not as its login page does. TooManyAttempts. NotAMember.
     """
     with service_session(url) as session:
         try:
@@ -41,11 +53,23 @@ def ask_label_studio(url: str, email: str, password: str) -> str | None:
             if answer.status_code == requests.codes.too_many_requests:
                 raise TooManyAttempts(float(answer.headers["Retry-After"]))
             if answer.status_code != requests.codes.found:
-                raise LoginError(f"POST {url}/user/login/: {answer.status_code}; see `make logs`")
-            who = session.get(f"{url}/api/current-user/whoami", timeout=TIMEOUT_S)
+                status = answer.status_code
+                raise LoginError(
+                    f"POST {url}/user/login/: {status}; see `make logs`",
+                    f"Label Studio fails at this login, with {status}. See make logs.",
+                )
+            who = session.get(f"{url}{ME}", timeout=TIMEOUT_S)
             session.get(f"{url}/logout", timeout=TIMEOUT_S, allow_redirects=False)
-            return str(who.json()["email"]) if who.ok else None
+            return _member(who)
         except requests.RequestException as error:
             raise LoginError(f"Label Studio does not answer at {url}: {error}") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise LoginError(f"{url}/api/current-user/whoami: no answer that names a user") from error
+        except (ValueError, KeyError, NoAnswer) as error:
+            raise LoginError(f"{url}{ME}: no answer that names a user") from error
+
+
+def _member(who: requests.Response) -> Person:
+    """Raises NotAMember; ValueError, NoAnswer for what is no answer."""
+    person = None if who.status_code == requests.codes.forbidden else read_person(who.json())
+    if person is None:
+        raise NotAMember("no active member of the organisation")
+    return person

@@ -22,11 +22,14 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class Button:
-    """name: in the address; does: what will happen, for the page that asks whether it should."""
+    """name: in the address; does: what will happen, for the page that asks whether it should; reserved: what
+    one does with it, if only administrators may, as in "Rolling back".
+    """
 
     name: str
     label: str
     does: str
+    reserved: str | None = None
 
 
 BUTTONS = {
@@ -52,6 +55,7 @@ BUTTONS = {
             "rollback",
             "Roll back",
             "Puts another version of the model into service and gives every unlabelled image its boxes.",
+            reserved="Rolling back",
         ),
     )
 }
@@ -118,10 +122,14 @@ def _round(page: Page, round_id: int) -> Round:
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
 
 
-def _button(name: str) -> Button:
+def _button(page: Page, name: str) -> Button:
+    """Raises HTTPException: 404, there is no such button; 403, who asks may not press it."""
     if name not in BUTTONS:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no button {name[:40]!r}")
-    return BUTTONS[name]
+    button = BUTTONS[name]
+    if button.reserved:
+        page.require_administrator(button.reserved)
+    return button
 
 
 def _require_project(page: Page) -> int:
@@ -133,7 +141,7 @@ def _require_project(page: Page) -> int:
 @router.get("/do/{name}", response_class=HTMLResponse)
 def confirm(name: str, page: Asked) -> HTMLResponse:
     """Asks whether it should be done; changes nothing."""
-    project_id = _require_project(page)
+    button, project_id = _button(page, name), _require_project(page)
     models = page.loop.models(project_id)
     champion = _champion(page)
     cards = []
@@ -144,7 +152,7 @@ def confirm(name: str, page: Asked) -> HTMLResponse:
             continue  # a version that cannot be read cannot be put into service
     return page.show(
         "confirm.html",
-        button=_button(name),
+        button=button,
         champion=champion,
         cards=[card for card in cards if champion is None or card.version != champion.version],
         open_round=page.loop.rounds.open_round(project_id),
@@ -156,9 +164,9 @@ def do(
     name: str, request: Request, page: Asked, form: Annotated[dict[str, str], Depends(checked_form)]
 ) -> Response:
     """Does it; the first page then says what was done, or why not."""
-    project_id = _require_project(page)
+    button, project_id = _button(page, name), _require_project(page)
     try:
-        said, well = _do(_button(name), project_id, page, form), True
+        said, well = _do(button, project_id, page, form), True
     except actions.REFUSALS as error:
         said, well = str(error), False
     page.loop.forget_status()
@@ -169,7 +177,7 @@ def do(
 def _do(button: Button, project_id: int, page: Page, form: dict[str, str]) -> str:
     match button.name:
         case "retrain":
-            return actions.retrain(page.loop, project_id, page.user)
+            return actions.retrain(page.loop, project_id, page.person.email)
         case "cancel":
             return actions.cancel(page.loop, project_id)
         case "rollback":

@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, HTTPException, Request, status
 from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 
 from trainer.dashboard.charts import THEMES, Theme
 from trainer.dashboard.loop import WatchedLoop
-from trainer.dashboard.security import csrf_token, user_of
+from trainer.dashboard.people import Person
+from trainer.dashboard.security import NotLoggedIn, csrf_token, person_of
 from trainer.display import duration, plural
 
 HERE = Path(__file__).parent
@@ -48,12 +49,18 @@ def percent(value: object) -> str:
     return number(value, ".0%")
 
 
+def reserved(doing: str) -> str:
+    """What is said of something that only administrators may do; doing: "Rolling back"."""
+    return f"{doing} is for administrators."
+
+
 templates.env.filters |= {
     "moment": moment,
     "number": number,
     "signed": signed,
     "percent": percent,
     "duration": duration,
+    "reserved": reserved,
 }
 templates.env.globals |= {"plural": plural, "navigation": NAVIGATION}
 templates.env.trim_blocks = templates.env.lstrip_blocks = True
@@ -81,17 +88,17 @@ class Page(View):
     def __init__(
         self,
         request: Request,
-        user: Annotated[str, Depends(user_of)],
+        person: Annotated[Person, Depends(person_of)],
         loop: Annotated[WatchedLoop, Depends(loop_of)],
         project: int | None = None,
     ) -> None:
         super().__init__(loop, loop.choose(project), request.app.state)
-        self.request, self.user = request, user
+        self.request, self.person = request, person
 
     def show(self, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
         """A whole page: a template with what base.html needs beside `values`."""
         common = {
-            "user": self.user,
+            "user": self.person.email,
             "csrf": csrf_token(self.request),
             "projects": self.loop.projects(),
             "path": self.request.url.path,
@@ -101,10 +108,33 @@ class Page(View):
 
     def fragment(self, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
         """A part of a page."""
-        common = {"project": self.project, "studio": self.studio_url, "task_url": self.task_url}
+        common = {
+            "project": self.project,
+            "administrator": self.person.administrator,
+            "studio": self.studio_url,
+            "task_url": self.task_url,
+        }
         return templates.TemplateResponse(
             self.request, template, {**common, **values}, status_code=status_code
         )
+
+    def require_administrator(self, doing: str) -> None:
+        """doing: what only administrators may, as the beginning of a sentence: "Rolling back".
+
+        Raises:
+            HTTPException: 403, who asks is none.
+        """
+        if not self.person.administrator:
+            raise HTTPException(status.HTTP_403_FORBIDDEN, reserved(doing))
+
+    def require_still(self) -> None:
+        """For an answer that takes its time.
+
+        Raises:
+            NotLoggedIn: who asks has another role by now, or none. NoAnswer.
+        """
+        if person_of(self.request).administrator is not self.person.administrator:
+            raise NotLoggedIn
 
     @property
     def studio_url(self) -> str:

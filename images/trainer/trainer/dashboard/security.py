@@ -7,6 +7,8 @@ from fastapi import HTTPException, Request, status
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from trainer.dashboard.people import People, Person
+
 SESSION_COOKIE = "labelloop_dashboard"  # cookies know no ports: Label Studio's are on the same host
 SESSION_S = 12 * 3600
 MAX_FORM_BYTES = 10_000
@@ -47,15 +49,28 @@ class SecurityHeaders:
 
 
 class NotLoggedIn(Exception):
-    """Nobody is logged in."""
+    """Nobody is logged in, or who was has changed her password or is no active member any more."""
 
 
-def user_of(request: Request) -> str:
-    """The logged-in user's e-mail address; raises NotLoggedIn."""
-    user = request.session.get("user")
-    if not isinstance(user, str):
+def person_of(request: Request) -> Person:
+    """Who asks. Whoever acts is asked for anew at Label Studio, whoever looks every few seconds.
+
+    Raises:
+        NotLoggedIn. NoAnswer: Label Studio does not say.
+    """
+    person_id, stamp = request.session.get("person"), request.session.get("stamp")
+    if not isinstance(person_id, int) or not isinstance(stamp, str):
         raise NotLoggedIn
-    return user
+    people: People = request.app.state.people
+    person = people.lately(person_id) if looks(request) else people.ask(person_id)
+    if person is None or not secrets.compare_digest(person.stamp, stamp):
+        raise NotLoggedIn
+    return person
+
+
+def looks(request: Request) -> bool:
+    """Whether a request changes nothing."""
+    return request.method in ("GET", "HEAD")
 
 
 def csrf_token(request: Request) -> str:

@@ -1,5 +1,5 @@
-"""When a session begins and ends: SESSION_S after its login, or before, by the logout. What it holds is in
-its signed cookie.
+"""When a session begins and ends: SESSION_S after its login, or before, by the logout or with the membership.
+What it holds is in its signed cookie.
 """
 
 import json
@@ -14,26 +14,27 @@ from typing import Any
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from labelloop.files import write_text
+from trainer.dashboard.people import Person
 from trainer.dashboard.security import SESSION_S
 
 log = logging.getLogger(__name__)
 
 
-def begin(session: dict[str, Any], user: str) -> None:
-    """Makes a request's session that of `user`, who has just logged in."""
+def begin(session: dict[str, Any], person: Person) -> None:
+    """Makes a request's session that of `person`, who has just logged in."""
     session.clear()
-    session.update(user=user, id=secrets.token_urlsafe(16), since=time.time())
+    session.update(person=person.id, stamp=person.stamp, id=secrets.token_urlsafe(16), since=time.time())
 
 
 def _is_over(session: dict[str, Any]) -> bool:
     """Whether its login is too long ago. The cookie's own age does not tell: each change signs it anew."""
-    return "user" in session and time.time() - session.get("since", 0.0) > SESSION_S
+    return "id" in session and time.time() - session.get("since", 0.0) > SESSION_S
 
 
 class EndedSessions:
-    """Ids of sessions that logged out, kept in `path` until they would have ended by themselves.
+    """Ids of sessions that ended before their time, kept in `path` until they would have ended by themselves.
 
-    A session lasts SESSION_S seconds from its login, so that is as long after the logout at the latest.
+    A session lasts SESSION_S seconds from its login, so that is as long after its end at the latest.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:

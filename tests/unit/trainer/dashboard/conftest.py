@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from support.dashboard import ask_who, log_in
+from support.dashboard import LABELLER, Login, log_in
+from support.fake_studio import FakeStudio
 
 from labelloop.registry import ProjectModels
 from labelloop.studio import Studio
@@ -26,8 +27,13 @@ def loop(
 
 
 @pytest.fixture
-def app(loop: WatchedLoop) -> FastAPI:
-    return create_app(loop, "a secret", ask_who)
+def login(fake_studio: FakeStudio) -> Login:
+    return Login(fake_studio)
+
+
+@pytest.fixture
+def app(loop: WatchedLoop, login: Login) -> FastAPI:
+    return create_app(loop, "a secret", login)
 
 
 @pytest.fixture
@@ -39,6 +45,14 @@ def stranger(app: FastAPI) -> Iterator[TestClient]:
 
 @pytest.fixture
 def client(stranger: TestClient) -> TestClient:
-    """A browser that has."""
+    """A browser in which an administrator has."""
     assert log_in(stranger) == 303
     return stranger
+
+
+@pytest.fixture
+def labeller(app: FastAPI) -> Iterator[TestClient]:
+    """A browser in which somebody has who is no administrator."""
+    with TestClient(app, follow_redirects=False) as client:
+        assert log_in(client, email=LABELLER) == 303
+        yield client

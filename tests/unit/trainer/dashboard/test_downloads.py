@@ -5,13 +5,16 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.types import Message
 from support.dashboard import words
 from support.dashboard_data import finished_round
+from support.fake_studio import FakeStudio
 
 from labelloop.registry import Card
 from trainer.dashboard import stored
@@ -74,8 +77,8 @@ def test_a_dataset_in_each_format(
     assert list(loop.settings.rounds_dir.glob(".dataset-*")) == []
 
 
-def left_early(client: TestClient, path: str, chunks: int) -> list[bytes]:
-    """What a browser gets that closes the connection after so many chunks."""
+def asked(client: TestClient, path: str, gone: asyncio.Event, taken: Callable[[bytes], None]) -> None:
+    """Hands each chunk of an answer to `taken`, whose browser closes the connection by `gone`."""
     cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
     scope = {
         "type": "http",
@@ -87,28 +90,33 @@ def left_early(client: TestClient, path: str, chunks: int) -> list[bytes]:
         "query_string": b"",
         "headers": [(b"host", b"testserver"), (b"cookie", cookies.encode())],
     }
-    taken: list[bytes] = []
 
-    async def ask() -> None:
-        gone = asyncio.Event()
-        if not chunks:
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        if message.get("body"):
+            taken(message["body"])
+        if gone.is_set():
+            await asyncio.sleep(60)
+
+    asyncio.run(client.app(scope, receive, send))  # type: ignore[arg-type]
+
+
+def left_early(client: TestClient, path: str, chunks: int) -> list[bytes]:
+    """What a browser gets that closes the connection after so many chunks."""
+    gone, got = asyncio.Event(), []
+
+    def taken(chunk: bytes) -> None:
+        got.append(chunk)
+        if len(got) >= chunks:
             gone.set()
 
-        async def receive() -> Message:
-            await gone.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Message) -> None:
-            if message.get("body"):
-                taken.append(message["body"])
-            if taken and len(taken) >= chunks:
-                gone.set()
-                await asyncio.sleep(60)
-
-        await client.app(scope, receive, send)
-
-    asyncio.run(ask())
-    return taken
+    if not chunks:
+        gone.set()
+    asked(client, path, gone, taken)
+    return got
 
 
 @pytest.mark.parametrize("chunks", [0, 1])
@@ -117,6 +125,26 @@ def test_a_dataset_that_nobody_takes_to_its_end_leaves_nothing(
 ) -> None:
     finished_round(loop, 10, stray=5, champion_stray=30)
     assert len(left_early(client, "/rounds/1/dataset-coco.zip", chunks)) == chunks
+    assert list(loop.settings.rounds_dir.glob(".dataset-*")) == []
+
+
+@pytest.mark.parametrize("change", [{"member": False}, {"administrator": False}])
+def test_a_download_under_way_ends_when_who_asked_for_it_may_not_have_it_any_more(
+    client: TestClient, app: FastAPI, loop: WatchedLoop, fake_studio: FakeStudio, change: dict[str, bool]
+) -> None:
+    finished_round(loop, 10, stray=5, champion_stray=30)
+    app.state.people.fresh_s = -1.0
+    path, whole, got = "/rounds/1/dataset-coco.zip", [], []
+    asked(client, path, asyncio.Event(), whole.append)
+    assert len(whole) > 10
+
+    def taken(chunk: bytes) -> None:
+        got.append(chunk)
+        fake_studio.people[1] |= change
+
+    with pytest.raises(RuntimeError, match="response already started"):
+        asked(client, path, asyncio.Event(), taken)
+    assert len(got) < 5
     assert list(loop.settings.rounds_dir.glob(".dataset-*")) == []
 
 

@@ -1,20 +1,26 @@
 """Who gets in, and what a stranger and a forged form get."""
 
+import base64
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from support.dashboard import EMAIL, PASSWORD, ask_who, csrf, log_in, press, words
+from itsdangerous import TimestampSigner
+from support.dashboard import EMAIL, PASSWORD, Login, csrf, log_in, press, words
 from support.elsewhere import Elsewhere
+from support.fake_studio import FakeStudio
 from support.served import Handler, served
 
 from labelloop.throttle import WINDOW_S, Throttle
 from trainer.dashboard.app import create_app
-from trainer.dashboard.login import LoginError, ask_label_studio
+from trainer.dashboard.login import LoginError, NotAMember, ask_label_studio
 from trainer.dashboard.loop import WatchedLoop
+from trainer.dashboard.people import FRESH_S, GRACE_S, Person
 from trainer.dashboard.security import SESSION_S, local_path
 from trainer.dashboard.sessions import EndedSessions
 
@@ -49,8 +55,86 @@ def test_the_right_password_opens_and_logging_out_closes(client: TestClient) -> 
     assert client.get("/").status_code == 303
 
 
+REFUSED = [{"member": False}, {"stamp": "another password"}, None]
+"""What becomes of a person at Label Studio: removed or deactivated; with a new password; deleted."""
+
+
+@pytest.mark.parametrize("change", REFUSED)
+def test_a_session_ends_within_seconds_of_its_persons_removal(
+    client: TestClient, app: FastAPI, fake_studio: FakeStudio, change: dict[str, object] | None
+) -> None:
+    """That is five: an open page asks every two. A copy of the cookie does not outlive it, nor come back."""
+    assert client.get("/live").status_code == 200
+    kept = {"Cookie": f"labelloop_dashboard={client.cookies['labelloop_dashboard']}"}
+    before = dict(fake_studio.people[1])
+    if change is None:
+        del fake_studio.people[1]
+    else:
+        fake_studio.people[1] |= change
+    assert client.get("/live").status_code == 200, "an answer counts for seconds"
+    pass_time(app, FRESH_S + 0.1)
+    assert client.get("/live").status_code == 401
+    assert client.get("/").headers["Location"] == "/login?next=/"
+    assert "Log in" in client.get("/login").text
+    fake_studio.people[1] = before
+    thief = TestClient(app, follow_redirects=False)
+    assert thief.get("/", headers=kept).status_code == 303, "who comes back logs in anew"
+    assert log_in(client) == 303 and client.get("/").status_code == 200
+
+
+def test_who_was_removed_cannot_log_in_until_she_is_a_member_again(
+    stranger: TestClient, fake_studio: FakeStudio
+) -> None:
+    fake_studio.people[1]["member"] = False
+    form = {"csrf": csrf(stranger, "/login"), "email": EMAIL, "password": PASSWORD}
+    answer = stranger.post("/login", data=form)
+    assert answer.status_code == 403
+    assert "You are no active member of this Label Studio." in words(answer.text)
+    assert stranger.get("/").status_code == 303
+    fake_studio.people[1]["member"] = True
+    assert log_in(stranger) == 303 and stranger.get("/").status_code == 200
+
+
+def test_a_removed_persons_attempts_are_counted(stranger: TestClient, fake_studio: FakeStudio) -> None:
+    fake_studio.people[1]["member"] = False
+    assert [log_in(stranger) for _ in range(6)] == [403] * 5 + [429]
+
+
+def test_a_session_from_before_membership_was_asked_for_is_none(stranger: TestClient) -> None:
+    held = {"user": EMAIL, "id": "x" * 22, "since": time.time(), "csrf": "y" * 32}
+    signed = TimestampSigner("a secret").sign(base64.b64encode(json.dumps(held).encode())).decode()
+    stranger.cookies.set("labelloop_dashboard", signed, domain="testserver.local", path="/")
+    assert stranger.post("/do/retrain", data={"csrf": "y" * 32}).status_code == 401
+    stranger.cookies.set("labelloop_dashboard", signed, domain="testserver.local", path="/")
+    assert stranger.get("/").status_code == 303
+    assert log_in(stranger) == 303 and stranger.get("/").status_code == 200
+
+
+def test_while_label_studio_is_silent_pages_are_shown_for_a_while_and_the_session_outlasts_it(
+    client: TestClient, app: FastAPI, fake_studio: FakeStudio
+) -> None:
+    fake_studio.down = True
+    pass_time(app, GRACE_S - 1)
+    assert client.get("/").status_code == 200
+    pass_time(app, 2)
+    for path in ("/", "/live", "/rounds"):
+        answer = client.get(path)
+        assert answer.status_code == 503
+        assert "Label Studio, which says who may come in, does not answer." in words(answer.text)
+    assert client.get("/login").status_code == 303, "she is not logged out"
+    fake_studio.down = False
+    pass_time(app, FRESH_S + 0.1)
+    assert client.get("/").status_code == 200
+
+
+def pass_time(app: FastAPI, seconds: float) -> None:
+    """For what is known of people."""
+    people, clock = app.state.people, app.state.people._clock
+    people._clock = lambda: clock() + seconds
+
+
 def test_a_stolen_session_ends_with_the_logout_also_after_a_restart(
-    client: TestClient, loop: WatchedLoop
+    client: TestClient, loop: WatchedLoop, login: Login
 ) -> None:
     stolen = {"Cookie": f"labelloop_dashboard={client.cookies['labelloop_dashboard']}"}
     thief = TestClient(client.app, follow_redirects=False)
@@ -59,7 +143,7 @@ def test_a_stolen_session_ends_with_the_logout_also_after_a_restart(
     assert client.post("/logout", data={"csrf": csrf(client, "/")}).status_code == 303
     assert thief.get("/", headers=stolen).status_code == 303
     assert thief.get("/live", headers=stolen).status_code == 401
-    restarted = TestClient(create_app(loop, "a secret", ask_who), follow_redirects=False)
+    restarted = TestClient(create_app(loop, "a secret", login), follow_redirects=False)
     assert restarted.get("/", headers=stolen).status_code == 303
     assert log_in(client) == 303 and client.get("/").status_code == 200
 
@@ -109,10 +193,8 @@ def test_a_wrong_password_does_not(stranger: TestClient, password: str) -> None:
     assert stranger.get("/").status_code == 303
 
 
-def test_a_forged_session_is_none(stranger: TestClient, loop: WatchedLoop) -> None:
-    with TestClient(
-        create_app(loop, "another secret", lambda *given: EMAIL), follow_redirects=False
-    ) as other:
+def test_a_forged_session_is_none(stranger: TestClient, loop: WatchedLoop, login: Login) -> None:
+    with TestClient(create_app(loop, "another secret", login), follow_redirects=False) as other:
         log_in(other)
         cookie = other.cookies["labelloop_dashboard"]
     stranger.cookies.set("labelloop_dashboard", cookie)
@@ -204,24 +286,26 @@ def test_nothing_but_the_pages_is_served(client: TestClient) -> None:
         assert client.get(path).status_code == 404
 
 
-def test_a_user_name_is_no_markup(loop: WatchedLoop) -> None:
+def test_a_user_name_is_no_markup(stranger: TestClient, loop: WatchedLoop, fake_studio: FakeStudio) -> None:
     name = '"><b>Zoë</b>@example.org'
-    with TestClient(create_app(loop, "a secret", lambda *given: name), follow_redirects=False) as client:
-        log_in(client)
-        assert "<b>Zoë" not in client.get("/").text
-        assert "Round 1 requested" in press(client, "retrain")
+    fake_studio.people[1]["email"] = name
+    assert log_in(stranger, email=name) == 303
+    assert "<b>Zoë" not in stranger.get("/").text
+    assert "Round 1 requested" in press(stranger, "retrain")
     assert loop.rounds.get(1).requested_by == f"dashboard, {name}"
 
 
 class LoginPage(Handler):
     """Label Studio's login as seen from outside: form with token, 302 and a session when all is right."""
 
+    who = {"id": 7, "email": EMAIL, "member": True, "administrator": False, "stamp": "s"}
+
     def do_GET(self) -> None:
         if self.path == "/user/login/":
             self._answer(200, cookie="csrftoken=t0ken")
-        elif self.path == "/api/current-user/whoami":
+        elif self.path == "/labelloop/people/me":
             known = "sessionid=s" in (self.headers["Cookie"] or "")
-            self._answer(200 if known else 401, b'{"email": "ann@example.org"}')
+            self._answer(200 if known else 401, json.dumps(self.who).encode() if known else b"{}")
         else:
             self._answer(302)
 
@@ -254,8 +338,16 @@ def login_page() -> Iterator[str]:
 
 
 def test_label_studio_is_asked(login_page: str) -> None:
-    assert ask_label_studio(login_page, EMAIL, PASSWORD) == EMAIL
+    assert ask_label_studio(login_page, EMAIL, PASSWORD) == Person(
+        id=7, email=EMAIL, administrator=False, stamp="s"
+    )
     assert ask_label_studio(login_page, EMAIL, "wrong") is None
+
+
+def test_label_studio_says_who_is_no_member(login_page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LoginPage.who, "member", False)
+    with pytest.raises(NotAMember):
+        ask_label_studio(login_page, EMAIL, PASSWORD)
 
 
 def test_label_studios_own_throttle_is_passed_on(loop: WatchedLoop, login_page: str) -> None:
@@ -272,7 +364,7 @@ def test_without_label_studio_nobody_can_log_in(loop: WatchedLoop) -> None:
     with pytest.raises(LoginError, match=r"does not answer at http://127.0.0.1:9"):
         ask_label_studio("http://127.0.0.1:9", EMAIL, PASSWORD)
 
-    def gone(url: str, email: str, password: str) -> str | None:
+    def gone(url: str, email: str, password: str) -> Person | None:
         raise LoginError("gone")
 
     with TestClient(create_app(loop, "a secret", gone)) as client:

@@ -1,0 +1,200 @@
+"""Who may do what: every route of the dashboard, tried as every kind of person. A route that the table does
+not know fails.
+"""
+
+from enum import IntEnum
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from support.dashboard import EMAIL, LABELLER, csrf, log_in, routes, words
+from support.dashboard_data import finished_round
+from support.fake_studio import FakeStudio
+from support.versions import add_version
+
+from labelloop.registry import ProjectModels
+from trainer.dashboard.loop import WatchedLoop
+from trainer.dashboard.now import BUTTONS
+
+
+class For(IntEnum):
+    ANYBODY = 0
+    MEMBERS = 1
+    ADMINISTRATORS = 2
+
+
+TABLE = {
+    ("GET", "/static/{path}"): For.ANYBODY,
+    ("GET", "/health"): For.ANYBODY,
+    ("GET", "/login"): For.ANYBODY,
+    ("POST", "/login"): For.ANYBODY,
+    ("POST", "/logout"): For.ANYBODY,
+    ("GET", "/"): For.MEMBERS,
+    ("GET", "/live"): For.MEMBERS,
+    ("GET", "/do/retrain"): For.MEMBERS,
+    ("POST", "/do/retrain"): For.MEMBERS,
+    ("GET", "/do/cancel"): For.MEMBERS,
+    ("POST", "/do/cancel"): For.MEMBERS,
+    ("GET", "/do/predict"): For.MEMBERS,
+    ("POST", "/do/predict"): For.MEMBERS,
+    ("GET", "/do/rollback"): For.ADMINISTRATORS,
+    ("POST", "/do/rollback"): For.ADMINISTRATORS,
+    ("GET", "/rounds"): For.MEMBERS,
+    ("GET", "/rounds/scores.svg"): For.MEMBERS,
+    ("GET", "/rounds/{round_id}/loss.svg"): For.MEMBERS,
+    ("GET", "/rounds/{round_id}/images/{image_id}.jpg"): For.MEMBERS,
+    ("GET", "/rounds/{round_id}/dataset-{format_name}.zip"): For.ADMINISTRATORS,
+    ("GET", "/model"): For.MEMBERS,
+    ("GET", "/model/threshold"): For.MEMBERS,
+    ("GET", "/model/precision-recall.svg"): For.MEMBERS,
+    ("POST", "/model/look"): For.MEMBERS,
+    ("GET", "/effort"): For.MEMBERS,
+    ("GET", "/effort/accepted.svg"): For.MEMBERS,
+    ("GET", "/label-errors"): For.MEMBERS,
+    ("GET", "/label-errors.csv"): For.MEMBERS,
+    ("GET", "/downloads"): For.MEMBERS,
+    ("GET", "/downloads/{version}.zip"): For.ADMINISTRATORS,
+    ("GET", "/compare"): For.MEMBERS,
+}
+GUARDED = sorted(route for route, whom in TABLE.items() if whom is not For.ANYBODY)
+ACTIONS = sorted(path for method, path in GUARDED if method == "POST")
+VALUES = {"{round_id}": "1", "{image_id}": "1", "{format_name}": "coco", "{version}": "v0001"}
+
+
+@pytest.fixture
+def filled(loop: WatchedLoop, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round, so that every address leads somewhere; looking at its images is left out."""
+    finished_round(loop, 25, stray=5, champion_stray=30)
+    monkeypatch.setattr(app.state.looking, "begin", lambda *of: "It looks.")
+
+
+@pytest.fixture
+def two_versions(models: ProjectModels, tmp_path: Path) -> None:
+    """v0001 in service, v0000 to roll back to."""
+    models.promote(add_version(models, tmp_path / "next"))
+
+
+def request(client: TestClient, route: tuple[str, str], token: str = "") -> tuple[int, str, str]:
+    """The status, the text and where it leads."""
+    method, path = route
+    for name, value in VALUES.items():
+        path = path.replace(name, value)
+    form = {"csrf": token, "version": "v0000"}
+    answer = client.get(path) if method == "GET" else client.post(path, data=form)
+    text = answer.text if answer.headers.get("Content-Type", "").startswith("text/") else ""
+    return answer.status_code, text, answer.headers.get("Location", "")
+
+
+def turned_away(status: int, to: str) -> bool:
+    return status == 401 or (status == 303 and to.startswith("/login"))
+
+
+def test_the_table_knows_every_route(app: FastAPI) -> None:
+    there = routes(app)
+    for method in ("GET", "POST"):
+        there.remove((method, "/do/{name}"))
+        there |= {(method, f"/do/{name}") for name in BUTTONS}
+    assert there == TABLE.keys()
+
+
+@pytest.mark.usefixtures("two_versions")
+def test_a_stranger_comes_in_nowhere(stranger: TestClient, models: ProjectModels) -> None:
+    token = csrf(stranger, "/login")
+    for route in GUARDED:
+        status, _, to = request(stranger, route, token)
+        assert turned_away(status, to), route
+    assert models.champion() == "v0001"
+
+
+@pytest.mark.usefixtures("two_versions")
+@pytest.mark.parametrize("change", [{"member": False}, {"stamp": "another password"}, None])
+def test_who_is_no_member_any_more_comes_in_nowhere(
+    stranger: TestClient,
+    app: FastAPI,
+    fake_studio: FakeStudio,
+    models: ProjectModels,
+    change: dict[str, object] | None,
+) -> None:
+    """Removed or deactivated; with a new password; deleted. An administrator, who may most."""
+    app.state.people.fresh_s = -1.0
+    before = dict(fake_studio.people[1])
+    for route in GUARDED:
+        fake_studio.people[1] = dict(before)
+        assert log_in(stranger) == 303
+        token = csrf(stranger, "/")
+        if change is None:
+            del fake_studio.people[1]
+        else:
+            fake_studio.people[1] |= change
+        status, _, to = request(stranger, route, token)
+        assert turned_away(status, to), route
+    assert models.champion() == "v0001"
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_labeller_may_what_the_table_says_and_is_told_what_she_may_not(
+    labeller: TestClient, models: ProjectModels
+) -> None:
+    token = csrf(labeller, "/")
+    for route in GUARDED:
+        status, text, to = request(labeller, route, token)
+        if TABLE[route] is For.ADMINISTRATORS:
+            assert status == 403 and "is for administrators." in text, route
+            assert "<form" not in text, route
+        else:
+            assert status < 400 or (status == 404 and "has not looked" in text), (route, status)
+            assert not turned_away(status, to), route
+    assert models.champion() == "v0001"
+
+
+@pytest.mark.usefixtures("filled")
+def test_an_administrator_may_everything(client: TestClient, models: ProjectModels) -> None:
+    token = csrf(client, "/")
+    for route in GUARDED:
+        status, text, to = request(client, route, token)
+        assert status < 400 or (status == 404 and "has not looked" in text), (route, status)
+        assert not turned_away(status, to), route
+    assert models.champion() == "v0000", "rolled back"
+
+
+@pytest.mark.usefixtures("two_versions")
+def test_nobody_acts_while_label_studio_does_not_say_who_asks(
+    client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio, models: ProjectModels
+) -> None:
+    """However fresh its last answer is."""
+    assert client.get("/").status_code == 200
+    token = csrf(client, "/")
+    rounds = len(loop.rounds.history(1))
+    fake_studio.down = True
+    for path in ACTIONS:
+        status, text, _ = request(client, ("POST", path), token)
+        assert status == 503 and "Nothing was done. Label Studio" in text, path
+    assert client.get("/").status_code == 200, "she may look on"
+    fake_studio.down = False
+    assert models.champion() == "v0001" and len(loop.rounds.history(1)) == rounds
+
+
+def test_who_is_made_an_administrator_or_a_labeller_is_so_in_the_open_session(
+    stranger: TestClient, app: FastAPI, fake_studio: FakeStudio
+) -> None:
+    app.state.people.fresh_s = -1.0
+    assert log_in(stranger, email=LABELLER) == 303
+    assert "Rolling back is for administrators." in words(stranger.get("/").text)
+    fake_studio.people[2]["administrator"] = True
+    assert 'href="/do/rollback?project=1"' in stranger.get("/").text
+    assert stranger.get("/do/rollback").status_code == 200
+    fake_studio.people[2]["administrator"] = False
+    assert stranger.get("/do/rollback").status_code == 403
+
+
+@pytest.mark.usefixtures("filled")
+def test_pages_show_no_door_to_what_one_may_not_but_a_line(client: TestClient, labeller: TestClient) -> None:
+    now, downloads = labeller.get("/").text, labeller.get("/downloads").text
+    assert "Rolling back is for administrators." in words(now)
+    assert "/do/rollback" not in now and "/do/retrain" in now
+    assert "Downloading models and datasets is for administrators." in words(downloads)
+    assert ".zip" not in downloads and "v0001" in downloads and "Round 1" in downloads
+    now, downloads = client.get("/").text, client.get("/downloads").text
+    assert "/do/rollback" in now and "/downloads/v0001.zip" in downloads
+    assert "for administrators" not in now + downloads and EMAIL in now
