@@ -54,7 +54,7 @@ class Studio:
     def __init__(self, url: str, token: str, timeout: tuple[float, float] = TIMEOUT_S) -> None:
         self.url = url.rstrip("/")
         self._timeout = timeout
-        self._session = service_session()
+        self._session = service_session(self.url)
         self._session.headers["Authorization"] = f"Token {token}"
 
     def request(self, method: str, path: str, **kwargs: Any) -> Any:

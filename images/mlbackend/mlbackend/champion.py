@@ -58,9 +58,7 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
     def label_map(self, config: LabelConfig) -> LabelMap:
         return LabelMap.build(self.detector.classes, config)
 
-    def predict(
-        self, tasks: Sequence[Task], config: LabelConfig, token: str | None = None
-    ) -> list[Prediction]:
+    def predict(self, tasks: Sequence[Task], config: LabelConfig) -> list[Prediction]:
         """One prediction per task, in the tasks' order.
 
         Without an image the result is empty and "error", which Label Studio passes over, says why.
@@ -72,7 +70,7 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         view = _View(label_map, config, thresholds, card.rarity(config.names), learnt)
         predictions: list[Prediction] = []
         in_order = iter(tasks)
-        for batch in self._images.batches(tasks, config.data_key, token):
+        for batch in self._images.batches(tasks, config.data_key):
             pixels = [image.pixels for image in batch if image.pixels is not None]
             found = iter(self._forward(self.detector, pixels) if pixels else [])
             for image in batch:

@@ -36,7 +36,6 @@ class _Known:
     """What Label Studio's requests have told about a project, and what came of them."""
 
     config: LabelConfig | None = None
-    token: str | None = None
     unreadable: Unreadable = field(default_factory=Unreadable)
 
 
@@ -62,6 +61,9 @@ class ChampionManager(LabelStudioMLManager):  # type: ignore[misc]
     ) -> ModelWrapper:
         """For /setup: the champion. force_reload changes nothing: what is served is always the champion.
 
+        Nor do hostname and access_token, of which nothing is kept: Label Studio is asked for images at
+        LABELSTUDIO_URL, with API_TOKEN.
+
         Raises:
             LabelConfigError: no boxes can be drawn with this label config.
             BackendError: 503, no model serves this project.
@@ -69,7 +71,7 @@ class ChampionManager(LabelStudioMLManager):  # type: ignore[misc]
         identity = project_id(project)
         config = _parse(label_config)
         champion = self._champions.get(identity, SETUP_PATIENCE_S)
-        self._learn(identity, champion, config, kwargs.get("access_token"))
+        self._learn(identity, champion, config)
         return ModelWrapper(model=champion, model_version=champion.version)
 
     def predict(
@@ -91,7 +93,7 @@ class ChampionManager(LabelStudioMLManager):  # type: ignore[misc]
             raise BadRequest("label_config: missing, and no /setup has brought one for this project")
         began = time.monotonic()
         with self._predicting:
-            predictions = champion.predict(tasks, config, known.token)
+            predictions = champion.predict(tasks, config)
         failed = _note_unreadable(known.unreadable, tasks, predictions, config.data_key)
         log.info(
             "project %d: %d tasks with %s in %.1f s%s",
@@ -103,11 +105,8 @@ class ChampionManager(LabelStudioMLManager):  # type: ignore[misc]
         )
         return predictions, ModelWrapper(model=champion, model_version=champion.version)
 
-    def _learn(
-        self, identity: int, champion: Champion, config: LabelConfig | None, token: str | None = None
-    ) -> _Known:
+    def _learn(self, identity: int, champion: Champion, config: LabelConfig | None) -> _Known:
         known = self._known.setdefault(identity, _Known())
-        known.token = token or known.token
         if config is not None and config != known.config:
             known.config = config
             _log_labels(identity, champion, config)

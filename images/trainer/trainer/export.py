@@ -17,10 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
-from PIL import Image
-
 from labelloop.files import fsync_dir
-from labelloop.images import ImageError, read_image
+from labelloop.images import ImageError, is_turned, upright
 from labelloop.settings import Settings
 from trainer.labelled import LabelledImages, SnapshotImage
 from trainer.snapshot import Snapshot
@@ -28,7 +26,6 @@ from trainer.split import Side
 
 FORMATS = ("coco", "yolo", "voc")
 UPRIGHT_QUALITY = 95
-_ORIENTATION_TAG = 0x0112
 _FOLDER_OF = {Side.TRAIN: "train", Side.HOLDOUT: "val"}
 
 
@@ -144,13 +141,12 @@ def _copy_images(
 
 
 def _copy(source: Path, folder: Path, stem: str) -> str:
-    with Image.open(source) as image:
-        upright = image.getexif().get(_ORIENTATION_TAG, 1) == 1
-    if upright and source.suffix:
+    if source.suffix and not is_turned(source):
         shutil.copyfile(source, folder / (stem + source.suffix.lower()))
         return stem + source.suffix.lower()
-    pixels = read_image(source)
-    Image.fromarray(pixels[:, :, ::-1]).save(folder / f"{stem}.jpg", quality=UPRIGHT_QUALITY)
+    with upright(source) as image:
+        image.info.clear()
+        image.save(folder / f"{stem}.jpg", quality=UPRIGHT_QUALITY)
     return f"{stem}.jpg"
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import ijson
 
 from labelloop.files import write_bytes, write_lines
-from labelloop.images import SUFFIXES, ImageError, image_size, read_image
+from labelloop.images import SUFFIXES, ImageError, check_image, image_size
 from labelloop.labels import LabelConfig, parse_label_config
 from labelloop.regions import from_results
 from labelloop.registry import Registry, sha256_file
@@ -220,9 +220,8 @@ class _Collector:
             digest = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else sha256_file(source)
         except OSError as error:
             raise ImageError(f"{name}: {error.strerror}") from error
-        width, height = image_size(source, name)
-        if digest not in self._decoded_before:
-            read_image(source, name)
+        measure = image_size if digest in self._decoded_before else check_image
+        width, height = measure(source, name)
         boxes, problems = from_results(annotation.get("result") or [], self._config, (width, height))
         return (
             SnapshotImage(

@@ -1,7 +1,12 @@
 """Predictions: one per task, in order, whatever the images are."""
 
 import json
+import os
+import tempfile
 import threading
+import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +14,7 @@ from PIL import Image
 from support.backend_home import LABEL_CONFIG, Home, wait_until
 
 import mlbackend.loading
+from labelloop import decoding
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
 
@@ -207,6 +213,52 @@ def test_batches_are_bounded_by_pixels(home: Home, monkeypatch: pytest.MonkeyPat
     sizes = [(40, 20), (40, 20), (40, 20), (100, 100), (40, 20)]
     home.results(*(home.add_image(f"{n}.png", size=size) for n, size in enumerate(sizes)))
     assert [len(batch) for batch in home.detector.batches] == [2, 1, 1, 1]
+
+
+def test_of_images_beyond_the_bound_one_is_held_for_all_requests(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlbackend.loading, "BATCH_PIXELS", 2000)
+    urls = [home.add_image(f"{n}.png", size=(100, 100)) for n in range(3)]
+    home.setup()
+    held: list[int] = []
+    inside = 0
+    decode = mlbackend.loading._decode
+
+    def counted(item: Any) -> Any:
+        nonlocal inside
+        inside += 1
+        held.append(inside)
+        return decode(item)
+
+    def answer(image: Pixels) -> Boxes:
+        nonlocal inside
+        time.sleep(0.01)
+        inside -= 1
+        return Boxes.empty()
+
+    monkeypatch.setattr(mlbackend.loading, "_decode", counted)
+    home.detector.answer = answer
+    threads = [threading.Thread(target=home.results, args=urls) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert held == [1] * 9
+
+
+def test_an_image_that_ended_the_backend_twice_is_named_and_the_others_get_their_boxes(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    deadly, good = home.add_image("deadly.png"), home.add_image("good.png")
+    home.results(good)
+    key = decoding.key_of(home.settings.images_dir / "deadly.png")
+    for number in range(2):
+        (tmp_path / f"labelloop-{os.getuid()}" / f"{key}.{number}").touch()
+    results = home.results(deadly, good)
+    assert [bool(result["result"]) for result in results] == [False, True]
+    assert "was ended 2 times" in home.project_health()["unreadable"][0]["reason"]
 
 
 def test_one_forward_pass_at_a_time(home: Home) -> None:
