@@ -248,7 +248,13 @@ class Prelabeller:
         return 0
 
     def _point_at(self, project: Row, version: str) -> None:
-        """Moves the project's model_version; Label Studio takes none that has no prediction."""
+        """Moves the project's model_version; Label Studio takes none that has no prediction.
+
+        Raises:
+            OtherVersion: another one is the champion by now.
+        """
+        if self._registry.project(project["id"]).champion() != version:
+            raise OtherVersion(f"{version} is the champion no longer")
         if not self._studio.count_tasks(project["id"], with_prediction_of(version)):
             return
         self._studio.update_project(project["id"], model_version=version)

@@ -19,6 +19,7 @@ from labelloop.files import write_text
 from labelloop.registry import STARTING_VERSION, ProjectModels, Registry, RegistryError
 from labelloop.studio import Studio, with_prediction_of
 from trainer import coco
+from trainer.claims import CLAIM
 from trainer.display import plural
 from trainer.env import TrainerSettings
 from trainer.job import JOB, Job
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 Row = Mapping[str, Any]
 
 NOTE = "retention.json"
-STAYS = (EVALUATION, JOB, NOTE)
+STAYS = (CLAIM, EVALUATION, JOB, NOTE)
 """What is left of an old round's folder, for the dashboard: the scores and what was trained from what."""
 SETTLED_AFTER = timedelta(days=1)
 """A version this old counts as one that superseded others. Before, somebody may have a task open that shows
@@ -112,9 +113,19 @@ class Retention:
         old = models.versions()[: -self._settings.keep_versions]
         needed = self._needed(models, self._rounds.open_round(project_id))
         going = [version for version in old if version not in needed]
-        for version in going:
+        return sum(self._removed(models, version) for version in going)
+
+    @staticmethod
+    def _removed(models: ProjectModels, version: str) -> bool:
+        """Whether it could be: not when somebody has put it into service meanwhile."""
+        try:
             models.remove(version)
-        return len(going)
+        except RegistryError as error:
+            if models.in_service() != version:
+                raise
+            log.info("%s", error)
+            return False
+        return True
 
     def _needed(self, models: ProjectModels, open_round: Round | None) -> set[str | None]:
         """Versions that stay however old they are."""

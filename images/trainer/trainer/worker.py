@@ -20,6 +20,7 @@ from trainer import heartbeat
 from trainer.adoption import adopt
 from trainer.backend import Backend
 from trainer.chores import Chore
+from trainer.claims import claim
 from trainer.env import TrainerSettings, get_settings
 from trainer.importer import ImageIndex, Importer
 from trainer.locks import Busy, holding
@@ -61,7 +62,7 @@ class Worker:
         self._studio = studio
         self._spawn = spawn
         self._registry = Registry(settings.models_dir)
-        self._rounds = Rounds(settings.rounds_dir)
+        self._rounds = Rounds(settings.rounds_dir, self._registry)
         self._importer = Importer(
             ImageIndex(settings.rounds_dir, settings.images_dir), studio, settings.rounds_dir
         )
@@ -248,7 +249,7 @@ class Worker:
             chosen.project,
             "begins" if chosen.started_at is None else "goes on",
         )
-        log_path = self._rounds.folder(chosen.id) / "log.txt"
+        log_path = claim(self._rounds, chosen) / "log.txt"
         self._round = chosen.id, self._spawn(["trainer.stages", str(chosen.id)], log_path)
 
     def _enforce_cancel(self, round_id: int, child: Child) -> None:

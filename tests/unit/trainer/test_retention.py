@@ -15,6 +15,7 @@ from support.versions import add_version
 from labelloop.registry import ProjectModels, Registry, RegistryError
 from labelloop.studio import Studio, StudioError
 from trainer import retention
+from trainer.claims import claim
 from trainer.env import TrainerSettings
 from trainer.retention import Retention
 from trainer.rounds import Rounds, State
@@ -50,8 +51,7 @@ class Bench:
         """One that ran to its end, with all that it leaves; the id."""
         learning = FakeLearning({"candidate": mAP, **dict.fromkeys(self.models.versions(), 0.5)})
         opened, _ = self.rounds.request(1, "a test")
-        folder = self.rounds.folder(opened.id)
-        folder.mkdir()
+        folder = claim(self.rounds, opened)
         for name in ("last.pth", "start.pth", "log.txt", "metrics.jsonl"):
             (folder / name).write_text("much")
         Stages(self.rounds, self.registry, self.studio, learning).run(opened.id)
@@ -75,7 +75,7 @@ def test_old_rounds_keep_their_scores_and_verdict_alone(bench: Bench) -> None:
     fingerprint = json.loads((bench.rounds.folder(1) / "snapshot.json").read_bytes())["info"]["fingerprint"]
     bench.run()
     for old in rounds[:2]:
-        assert bench.left(old) == {"evaluation.json", "retention.json"}
+        assert bench.left(old) == {"evaluation.json", "retention.json", "round.json"}
         note = json.loads((bench.rounds.folder(old) / "retention.json").read_bytes())
         assert note["dataset"] == fingerprint
         assert bench.rounds.get(old).state is State.KEPT and bench.rounds.get(old).verdict
@@ -136,7 +136,7 @@ def test_a_round_whose_removal_was_killed_goes_with_the_next_run(bench: Bench, d
         (folder / "candidate").rename(folder / ".removing-candidate")
         (folder / ".removing-candidate" / "weights.pth").unlink()
     bench.run()
-    assert bench.left(1) == {"evaluation.json", "retention.json"}
+    assert bench.left(1) == {"evaluation.json", "retention.json", "round.json"}
     if done != "nothing":
         assert json.loads((folder / "retention.json").read_bytes())["dataset"] == "abc"
 
