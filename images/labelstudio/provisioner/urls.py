@@ -10,6 +10,10 @@ from django.shortcuts import redirect
 from django.urls import path, re_path
 from users.views import user_signup
 
+from provisioner import parents
+
+parents.survive_them()
+
 
 def no_tips(request: HttpRequest) -> HttpResponse:
     return JsonResponse({})

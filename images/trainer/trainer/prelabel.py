@@ -22,6 +22,7 @@ from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, StudioError, where, with_prediction_of, without_prediction_of
 from trainer.backend import Backend, BackendError, OtherVersion
 from trainer.locks import holding
+from trainer.origin import earlier_labels
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,8 @@ class Prelabeller:
                 version = self._registry.project(project["id"]).champion()
                 if version is None:
                     break
-                self._drop_stale(project, version)
+                if not self._current(project, version, should_stop):
+                    break
                 try:
                     return stored + self._fill(project, version, should_stop, on_progress)
                 except OtherVersion as change:
@@ -266,8 +268,12 @@ class Prelabeller:
         )
         project["model_version"] = version
 
-    def _drop_stale(self, project: Row, version: str) -> None:
-        """Deletes the predictions of `version` that were made under other labels than the project has now."""
+    def _current(self, project: Row, version: str, should_stop: Callable[[], bool]) -> bool:
+        """Renames the predictions of `version` that were made under other labels than the project has now.
+
+        They are not deleted: Label Studio takes no annotation whose parent prediction is gone, and somebody
+        may have one open. Retention deletes them later. False when it was told to stop before the end.
+        """
         path = self._rounds_dir / f"predicted-labels-{project['id']}.json"
         try:
             recorded = json.loads(path.read_bytes())
@@ -275,14 +281,27 @@ class Prelabeller:
             recorded = {}
         labels = _labels_digest(project["label_config"])
         if recorded.get(version) == labels:
-            return
+            return True
         if version in recorded:
             log.info(
                 "project %d: its labels have changed; predictions of %s are made anew", project["id"], version
             )
-            self._studio.delete_predictions(project["id"], version)
-            project["model_version"] = ""
+            for prediction_id in self._stored(project["id"], version):
+                if should_stop():
+                    return False
+                self._studio.rename_prediction(prediction_id, earlier_labels(version))
         write_text(path, json.dumps({**recorded, version: labels}))
+        return True
+
+    def _stored(self, project_id: int, version: str) -> Iterator[int]:
+        """Ids of the predictions of `version`."""
+        tasks = self._studio.iter_tasks(
+            project_id, with_prediction_of(version), fields="all", omit="annotations,drafts", page_size=PAGE
+        )
+        for task in tasks:
+            for prediction in task.get("predictions") or []:
+                if prediction.get("model_version") == version:
+                    yield int(prediction["id"])
 
     def _report(self, progress: Progress, on_progress: Callable[[Progress], None]) -> None:
         write_text(progress_path(self._rounds_dir, progress.project), json.dumps(asdict(progress)))

@@ -23,7 +23,7 @@ from trainer.claims import CLAIM
 from trainer.display import plural
 from trainer.env import TrainerSettings
 from trainer.job import JOB, Job
-from trainer.origin import started_from
+from trainer.origin import of_earlier_labels, started_from
 from trainer.rounds import Round, Rounds
 from trainer.snapshot import SNAPSHOT, newest_submitted
 from trainer.stages import EVALUATION
@@ -36,8 +36,8 @@ NOTE = "retention.json"
 STAYS = (CLAIM, EVALUATION, JOB, NOTE)
 """What is left of an old round's folder, for the dashboard: the scores and what was trained from what."""
 SETTLED_AFTER = timedelta(days=1)
-"""A version this old counts as one that superseded others. Before, somebody may have a task open that shows
-an older version's boxes: Label Studio refuses an annotation whose parent prediction is gone."""
+"""A version, or a change of labels, this old counts as one that superseded others. Before, somebody may have a
+task open that shows the older boxes: an annotation whose parent prediction is gone can't be measured by it."""
 PAGE = 100
 _LEAVING = ".removing-"
 
@@ -141,7 +141,8 @@ class Retention:
         return needed
 
     def prune_predictions(self, project: Row, should_stop: Callable[[], bool] = lambda: False) -> int:
-        """How many predictions of superseded versions were deleted; what an annotation started from stays.
+        """How many predictions of superseded versions and of earlier labels were deleted; what an annotation
+        started from stays.
 
         They go one by one: Label Studio's own deletion of a version takes what annotations started from, too,
         and holds the database and all the boxes in memory until it is over (11 s and 50 MB for 2,000).
@@ -149,17 +150,26 @@ class Retention:
         project_id = int(project["id"])
         counts = self._studio.prediction_counts(project_id)
         deleted = 0
-        for version in self._superseded(project, counts):
+        earlier = [version for version in counts if of_earlier_labels(version)]
+        for version in [*earlier, *self._superseded(project, counts)]:
             if self._looked_through.get((project_id, version)) == counts[version]:
                 continue
-            left = counts[version]
-            for prediction_id in self._unneeded(project_id, version):
+            left, too_new = counts[version], 0
+            for prediction in self._unneeded(project_id, version):
                 if should_stop():
                     return deleted
-                self._studio.delete_prediction(prediction_id)
+                if version in earlier and not self._renamed_long_ago(prediction):
+                    too_new += 1
+                    continue
+                self._studio.delete_prediction(int(prediction["id"]))
                 deleted, left = deleted + 1, left - 1
-            self._looked_through[project_id, version] = left
+            if not too_new:
+                self._looked_through[project_id, version] = left
         return deleted
+
+    def _renamed_long_ago(self, prediction: Row) -> bool:
+        renamed_at = datetime.fromisoformat(prediction["updated_at"])
+        return renamed_at < datetime.now(UTC) - self._settled_after
 
     def _superseded(self, project: Row, counts: Mapping[str, int]) -> list[str]:
         """Versions of ours with predictions, older than the newest KEEP_PREDICTIONS that have settled."""
@@ -178,14 +188,16 @@ class Retention:
         except RegistryError:  # a damaged card has no date
             return False
 
-    def _unneeded(self, project_id: int, version: str) -> Iterator[int]:
-        """Ids of predictions of `version` that no annotation started from."""
+    def _unneeded(self, project_id: int, version: str) -> Iterator[Row]:
+        """Predictions of `version` that no annotation started from, nor a draft may have."""
         tasks = self._studio.iter_tasks(project_id, with_prediction_of(version), fields="all", page_size=PAGE)
         for task in tasks:
+            if task.get("drafts"):  # which do not name their prediction
+                continue
             needed = _started_from(task)
             for prediction in task.get("predictions") or []:
                 if prediction.get("model_version") == version and prediction["id"] not in needed:
-                    yield int(prediction["id"])
+                    yield prediction
 
 
 def _started_from(task: Row) -> set[object]:
