@@ -1,5 +1,6 @@
 """What goes when it is old: rounds' data, versions, and predictions of superseded versions.
 
+The rounds of a project that is gone lose their data after a week; its models stay (trainer.owners).
 The newest KEEP_ROUNDS round folders and KEEP_VERSIONS versions of a project stay whole, and the predictions
 of the newest KEEP_PREDICTIONS versions that have settled. A run can be killed anywhere: the next one goes on,
 and nobody sees half of a version.
@@ -8,7 +9,7 @@ and nobody sees half of a version.
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from trainer.display import plural
 from trainer.env import TrainerSettings
 from trainer.job import JOB, Job
 from trainer.origin import of_earlier_labels, started_from
+from trainer.owners import read as read_owner
 from trainer.rounds import Round, Rounds
 from trainer.snapshot import SNAPSHOT, newest_submitted
 from trainer.stages import EVALUATION
@@ -36,8 +38,10 @@ NOTE = "retention.json"
 STAYS = (CLAIM, EVALUATION, JOB, NOTE)
 """What is left of an old round's folder, for the dashboard: the scores and what was trained from what."""
 SETTLED_AFTER = timedelta(days=1)
-"""A version, or a change of labels, this old counts as one that superseded others. Before, somebody may have a
-task open that shows the older boxes: an annotation whose parent prediction is gone can't be measured by it."""
+"""A version, or a change of labels, this old counts as one that superseded others. Before, somebody may have
+a task open that shows the older boxes; without that prediction, the annotation is measured by a later one."""
+GONE_FOR = timedelta(days=7)
+"""Label Studio's database may be restored, and a project with it."""
 PAGE = 100
 _LEAVING = ".removing-"
 
@@ -104,6 +108,27 @@ class Retention:
             if round_.id != made_champion and any(_leaving(folder)):
                 _empty(folder)
                 pruned += 1
+        return pruned
+
+    def prune_gone(self, known: Collection[int]) -> int:
+        """How many rounds lost their data, of projects that have been gone for GONE_FOR. Models stay.
+
+        known: ids of all of Label Studio's projects.
+        """
+        long_ago = datetime.now(UTC) - GONE_FOR
+        pruned = 0
+        for project_id in sorted(self._rounds.projects() - set(known)):
+            owner = read_owner(self._registry.project(project_id).path) if project_id > 0 else None
+            if owner is not None and (owner.missing_since is None or owner.missing_since > long_ago):
+                continue
+            for round_ in self._rounds.older(project_id, 0):
+                folder = self._rounds.folder(round_.id)
+                ended_at = datetime.fromisoformat(round_.finished_at or round_.requested_at)
+                if ended_at < long_ago and any(_leaving(folder)):
+                    _empty(folder)
+                    pruned += 1
+        if pruned:
+            log.info("retention removed the data of %s of projects that are gone", plural(pruned, "round"))
         return pruned
 
     def prune_versions(self, project_id: int) -> int:

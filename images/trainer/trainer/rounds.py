@@ -216,6 +216,18 @@ class Rounds:
             )
             return [round_ for round_ in map(_round, rows) if round_.closed][::-1]
 
+    def disown(self, project: int) -> None:
+        """Leaves the rounds so far to a project that is gone and whose number another one has now: their
+        project is the negative number from then on.
+        """
+        with writing(self.path) as connection:
+            connection.execute("UPDATE rounds SET project = -project WHERE project = ?", (project,))
+
+    def projects(self) -> set[int]:
+        """Every project that has a round; negative: see `disown`."""
+        with reading(self.path) as connection:
+            return {int(row["project"]) for row in connection.execute("SELECT DISTINCT project FROM rounds")}
+
     def move(self, round_id: int, state: State, **columns: object) -> Round:
         """Moves a round on to `state`, which it may already be in, and sets other columns of it.
 

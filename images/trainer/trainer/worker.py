@@ -25,9 +25,10 @@ from trainer.env import TrainerSettings, get_settings
 from trainer.importer import ImageIndex, Importer
 from trainer.locks import Busy, holding
 from trainer.loop import Loop
+from trainer.owners import Owners
 from trainer.prelabel import Prelabeller
 from trainer.process import RETRY, STOPPED, Child, describe
-from trainer.projects import NO_PROJECT, detection_projects, label_map, may_be_adopted, retrains_itself
+from trainer.projects import NO_PROJECT, label_map, may_be_adopted, retrains_itself, sort_projects
 from trainer.retention import Retention
 from trainer.rounds import Round, Rounds, State
 from trainer.schedule import next_round_at
@@ -68,7 +69,9 @@ class Worker:
         )
         self._prelabeller = Prelabeller(studio, backend, self._registry, settings.rounds_dir)
         self._retention = Retention(settings, studio, self._registry, self._rounds)
+        self._owners = Owners(self._registry, self._rounds)
         self._projects: list[Row] | None = None
+        self._known: set[int] = set()
         self._stamps: dict[int, object] = {}
         self._champions: dict[int, str | None] = {}
         self._stopping = threading.Event()
@@ -129,8 +132,11 @@ class Worker:
 
     def look_around(self) -> None:
         """Learns of projects, has starting models written, and asks for the rounds that are due."""
-        self._projects = detection_projects(self._studio)
-        self._cancel_orphans({project["id"] for project in self._projects})
+        projects, others = sort_projects(self._studio)
+        waiting = self._owners.settle([*projects, *others])
+        self._projects = [project for project in projects if project["id"] not in waiting]
+        self._known = {project["id"] for project in (*projects, *others)}
+        self._cancel_orphans({project["id"] for project in projects})
         self._tend_starting()
         for project in self._projects:
             champion = self._in_service(project["id"])
@@ -314,6 +320,7 @@ class Worker:
             return RETAIN_SOON_S
         own = filter(retrains_itself, projects)
         in_turn(lambda project: self._retention.run(project, self._stopping.is_set), own)
+        self._retention.prune_gone(self._known)
         return None
 
 

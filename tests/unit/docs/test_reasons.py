@@ -12,6 +12,7 @@ from trainer import split, worker
 from trainer.evaluate import Evaluation
 from trainer.gate import decide
 from trainer.matches import ClassMatches
+from trainer.owners import NUMBER_GIVEN_AGAIN
 from trainer.projects import NO_PROJECT
 from trainer.rounds import Rounds
 from trainer.split import SplitError
@@ -76,7 +77,7 @@ def test_cancelling_before_the_beginning_and_with_the_project(tmp_path: Path) ->
     rounds = Rounds(tmp_path)
     cancelled = rounds.cancel(rounds.request(1, "test")[0].id)
     assert cancelled.verdict in TOLD
-    assert NO_PROJECT in TOLD
+    assert NO_PROJECT in TOLD and NUMBER_GIVEN_AGAIN in TOLD
 
 
 def test_a_damaged_split(tmp_path: Path) -> None:
