@@ -391,8 +391,9 @@ class Registry:
         return ProjectModels(self.root / str(project_id))
 
     def newest_round(self) -> int:
-        """The highest number of a round that a card of any project names, 0 without one."""
-        return max((self.project(project_id).newest_round() for project_id in self.projects()), default=0)
+        """The highest number of a round that a card names, of projects that are gone, too; 0 without one."""
+        folders = self.root.iterdir() if self.root.is_dir() else ()
+        return max((ProjectModels(folder).newest_round() for folder in folders), default=0)
 
     def projects(self) -> list[int]:
         """Ids of the projects that have a folder here."""

@@ -16,6 +16,7 @@ from trainer.rounds import Round, Rounds, State
 log = logging.getLogger(__name__)
 
 CLAIM = "round.json"
+_ASIDE = ".of-another-round-"
 _BEFORE_A_ROUND = frozenset({"log.txt", "stages.lock"})
 
 
@@ -30,8 +31,9 @@ def claim(rounds: Rounds, round_: Round) -> Path:
     """
     folder = rounds.folder(round_.id)
     if folder.is_dir() and not _is_of(folder, round_):
-        aside = folder.with_name(f"{folder.name}.of-another-round-{time.strftime('%Y%m%d-%H%M%S')}")
+        aside = folder.with_name(f"{folder.name}{_ASIDE}{time.strftime('%Y%m%d-%H%M%S')}")
         folder.rename(aside)
+        aside.touch()
         log.warning(
             "round %d of project %d: its folder held %s; that is %s now",
             round_.id,
@@ -43,6 +45,11 @@ def claim(rounds: Rounds, round_: Round) -> Path:
     if not (folder / CLAIM).is_file():
         write_text(folder / CLAIM, json.dumps(_identity(round_)) + "\n")
     return folder
+
+
+def moved_aside(rounds: Rounds) -> list[Path]:
+    """Folders that `claim` moved aside; the time of their last change is when it did."""
+    return sorted(rounds.root.glob(f"*{_ASIDE}*"))
 
 
 def _is_of(folder: Path, round_: Round) -> bool:

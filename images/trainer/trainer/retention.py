@@ -20,7 +20,7 @@ from labelloop.files import write_text
 from labelloop.registry import STARTING_VERSION, ProjectModels, Registry, RegistryError
 from labelloop.studio import Studio, with_prediction_of
 from trainer import coco
-from trainer.claims import CLAIM
+from trainer.claims import CLAIM, moved_aside
 from trainer.display import plural
 from trainer.env import TrainerSettings
 from trainer.job import JOB, Job
@@ -111,12 +111,17 @@ class Retention:
         return pruned
 
     def prune_gone(self, known: Collection[int]) -> int:
-        """How many rounds lost their data, of projects that have been gone for GONE_FOR. Models stay.
+        """How many rounds lost their data: those of projects that have been gone for GONE_FOR, and those whose
+        folder was moved aside that long ago. Models stay.
 
         known: ids of all of Label Studio's projects.
         """
         long_ago = datetime.now(UTC) - GONE_FOR
         pruned = 0
+        for folder in moved_aside(self._rounds):
+            if folder.stat().st_mtime < long_ago.timestamp() and any(_leaving(folder)):
+                _empty(folder)
+                pruned += 1
         for project_id in sorted(self._rounds.projects() - set(known)):
             owner = read_owner(self._registry.project(project_id).path) if project_id > 0 else None
             if owner is not None and (owner.missing_since is None or owner.missing_since > long_ago):

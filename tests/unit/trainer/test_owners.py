@@ -1,6 +1,7 @@
 """Models and rounds of projects that are gone: what stays, what goes, and what a number given again gets."""
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -182,6 +183,30 @@ def test_and_those_of_one_whose_number_was_given_again(trained: WorkerBench, fak
     trained.worker.retain()
     assert not data_of(trained)
     assert trained.rounds.get(1).project == -1
+
+
+def test_a_folder_that_was_moved_aside_loses_its_data_after_a_week(trained: WorkerBench) -> None:
+    round_, _ = trained.rounds.request(1, "a test")
+    folder = trained.rounds.folder(round_.id)
+    folder.mkdir()
+    (folder / "last.pth").write_text("another's")
+    os.utime(folder, (0, 0))
+    claim(trained.rounds, round_)
+    trained.worker.retain()
+    [aside] = trained.settings.rounds_dir.glob("00002.of-another-round-*")
+    assert (aside / "last.pth").exists(), "a week from when it was moved"
+    os.utime(aside, (0, 0))
+    trained.worker.retain()
+    assert [path.name for path in aside.iterdir()] == ["retention.json"]
+
+
+def test_rounds_of_a_project_that_is_gone_count_when_a_lost_table_numbers_on(
+    trained: WorkerBench, fake_studio: FakeStudio, tmp_path: Path
+) -> None:
+    add_version(trained.models, tmp_path / "next", round_id=41)
+    give_the_number_again(fake_studio)
+    trained.worker.look_around()
+    assert Registry(trained.settings.models_dir).newest_round() == 41
 
 
 def test_a_registry_with_models_moved_aside_lists_them_under_no_number(trained: WorkerBench) -> None:
