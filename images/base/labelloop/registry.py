@@ -28,7 +28,7 @@ from pydantic import ValidationError
 
 from labelloop import graph
 from labelloop.card import Card as Card
-from labelloop.files import fsync_dir, write_text
+from labelloop.files import fsync_dir, link_or_copy, write_text
 
 log = logging.getLogger(__name__)
 
@@ -143,24 +143,20 @@ class ProjectModels:
     def of_round(self, round_id: int, requested_at: str, weights_sha256: str) -> str | None:
         """The version that a round wrote of these weights, if it came that far."""
         wanted = (round_id, requested_at, weights_sha256)
-        for version in reversed(self.versions()):
-            try:
-                card = self.card(version)
-            except RegistryError:
-                continue
+        for card in self._readable(self.versions()[::-1]):
             if (card.round, card.round_requested_at, card.weights_sha256) == wanted:
-                return version
+                return card.version
         return None
 
     def newest_round(self) -> int:
         """The highest number of a round that a card names, 0 without one."""
-        newest = 0
-        for version in self.ever():
-            try:
-                newest = max(newest, self.card(version).round or 0)
-            except RegistryError:
-                continue
-        return newest
+        return max((card.round or 0 for card in self._readable(self.ever())), default=0)
+
+    def _readable(self, versions: Iterable[str]) -> Iterator[Card]:
+        """The cards of these versions, under their names, but for damaged ones."""
+        for version in versions:
+            with suppress(RegistryError):
+                yield self.card(version).model_copy(update={"version": version})
 
     def check(self, version: str) -> Card:
         """The card of a version that can serve. A damaged graph is no hindrance: the network serves without.
@@ -243,11 +239,11 @@ class ProjectModels:
 
     @staticmethod
     def _fill(folder: Path, card: Card, config_text: str, weights: Path) -> None:
-        _link_or_copy(weights, folder / _WEIGHTS)
+        link_or_copy(weights, folder / _WEIGHTS)
         write_text(folder / _CONFIG, config_text)
         for part in graph.FILES:
             if (weights.parent / part).is_file():
-                _link_or_copy(weights.parent / part, folder / part)
+                link_or_copy(weights.parent / part, folder / part)
         digests = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
         complete = card.model_copy(update={"weights_sha256": digests.pop(_WEIGHTS), "sha256": digests})
         write_text(folder / _CARD, complete.model_dump_json(indent=2) + "\n")
@@ -402,12 +398,3 @@ class Registry:
         return sorted(
             int(entry.name) for entry in self.root.iterdir() if _ID.fullmatch(entry.name) and entry.is_dir()
         )
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-    with target.open("rb") as written:
-        os.fsync(written.fileno())

@@ -111,7 +111,7 @@ class Retention:
         return pruned
 
     def prune_gone(self, known: Collection[int]) -> int:
-        """How many rounds lost their data: those of projects that have been gone for GONE_FOR, and those whose
+        """How many rounds lost their data, of projects that have been gone for GONE_FOR; so do those whose
         folder was moved aside that long ago. Models stay.
 
         known: ids of all of Label Studio's projects.
