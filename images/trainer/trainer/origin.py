@@ -11,18 +11,18 @@ from typing import Any
 
 Json = Mapping[str, Any]
 
-_EARLIER = re.compile(r"(\d{4,}) \(earlier labels\)")
+_EARLIER = re.compile(r"(\d{4,}) \(earlier\)")
 
 
-def earlier_labels(version: str) -> str:
-    """The model_version of what a version predicted under earlier labels of the project.
+def earlier_name(version: str) -> str:
+    """The model_version of predictions that a version's name stood for earlier: those under former labels.
 
     It must not contain the version's own name: Label Studio's filters look for a part of it.
     """
-    return f"{version.removeprefix('v')} (earlier labels)"
+    return f"{version.removeprefix('v')} (earlier)"
 
 
-def of_earlier_labels(model_version: str) -> bool:
+def is_earlier_name(model_version: str) -> bool:
     return _EARLIER.fullmatch(model_version) is not None
 
 

@@ -24,7 +24,7 @@ from trainer.claims import CLAIM, moved_aside
 from trainer.display import plural
 from trainer.env import TrainerSettings
 from trainer.job import JOB, Job
-from trainer.origin import of_earlier_labels, started_from
+from trainer.origin import is_earlier_name, started_from
 from trainer.owners import read as read_owner
 from trainer.rounds import Round, Rounds
 from trainer.snapshot import SNAPSHOT, newest_submitted
@@ -180,7 +180,7 @@ class Retention:
         project_id = int(project["id"])
         counts = self._studio.prediction_counts(project_id)
         deleted = 0
-        earlier = [version for version in counts if of_earlier_labels(version)]
+        earlier = [version for version in counts if is_earlier_name(version)]
         for version in [*earlier, *self._superseded(project, counts)]:
             if self._looked_through.get((project_id, version)) == counts[version]:
                 continue

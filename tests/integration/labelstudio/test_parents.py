@@ -15,7 +15,7 @@ from labelloop.registry import Registry
 from labelloop.studio import Studio, StudioError
 from trainer.backend import Backend
 from trainer.dashboard.effort import measure
-from trainer.origin import earlier_labels
+from trainer.origin import earlier_name
 from trainer.prelabel import Prelabeller
 
 TASKS = 30
@@ -71,7 +71,7 @@ def test_labels_edited_while_a_task_is_open(bench: Bench) -> None:
     assert bench.run() == TASKS - 1, "unlabelled tasks have boxes under the new labels"
     print(f"{TASKS} predictions renamed and made anew in {time.monotonic() - began:.2f} s")
     counts = bench.studio.prediction_counts(bench.project)
-    assert counts == {earlier_labels("v0000"): TASKS, "v0000": TASKS - 1}
+    assert counts == {earlier_name("v0000"): TASKS, "v0000": TASKS - 1}
     assert bench.studio.project(bench.project)["model_version"] == "v0000"
 
     shown = opened["predictions"][0]["id"]

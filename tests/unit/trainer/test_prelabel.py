@@ -1,8 +1,10 @@
 """Pre-labelling: every unlabelled task gets one prediction of the champion, whatever happens on the way."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +202,7 @@ def test_a_rollback_keeps_the_predictions_that_are_there(
 
 
 OTHER_LABELS = LABEL_CONFIG.replace('value="ball"', 'value="sphere" predicted_values="ball"')
-EARLIER = "0000 (earlier labels)"
+EARLIER = "0000 (earlier)"
 
 
 def names(fake: FakeStudio) -> dict[int, str]:
@@ -256,6 +258,41 @@ def test_renaming_that_was_interrupted_is_gone_on_with(
     assert prelabeller.run(studio.project(1)) == 5
     assert [names(fake_studio)[prediction] for prediction in made] == [EARLIER] * 5
     assert [fake_studio.versions_of(task) for task in tasks] == [[EARLIER, "v0000"]] * 5
+
+
+def test_predictions_of_a_lost_model_of_the_same_name_are_made_anew(
+    run: Callable[[], int],
+    fake_studio: FakeStudio,
+    models: ProjectModels,
+    loop_settings: TrainerSettings,
+) -> None:
+    """The registry alone was restored: this v0000 is younger than some predictions of a v0000."""
+    tasks = add_tasks(fake_studio, 2)
+    run()
+    first, second = names(fake_studio)
+    (loop_settings.rounds_dir / "predicted-labels-1.json").unlink()
+    made_at = models.card("v0000").created_at
+    fake_studio.predictions[0]["created_at"] = (made_at - timedelta(seconds=1)).isoformat()
+    assert run() == 1, "what is younger is this one's: Label Studio asks the backend, too"
+    assert names(fake_studio)[first] == EARLIER and names(fake_studio)[second] == "v0000"
+    card = models.card("v0000").model_copy(update={"weights_sha256": "of another"})
+    (models.folder("v0000") / "card.json").write_text(card.model_dump_json())
+    assert run() == 2
+    assert [fake_studio.versions_of(task)[-2:] for task in tasks] == [[EARLIER, "v0000"]] * 2
+
+
+def test_what_an_earlier_release_wrote_down_of_the_labels_still_counts(
+    run: Callable[[], int], fake_studio: FakeStudio, loop_settings: TrainerSettings
+) -> None:
+    add_tasks(fake_studio, 2)
+    run()
+    path = loop_settings.rounds_dir / "predicted-labels-1.json"
+    labels, _, _ = json.loads(path.read_bytes())["v0000"].partition(" ")
+    path.write_text(json.dumps({"v0000": labels}))
+    assert run() == 0
+    path.write_text(json.dumps({"v0000": labels}))
+    fake_studio.projects[1]["label_config"] = OTHER_LABELS
+    assert run() == 2
 
 
 def test_a_rollback_while_predictions_are_stored_leaves_the_projects_version(

@@ -17,7 +17,7 @@ from labelloop.studio import Studio, StudioError
 from trainer import retention
 from trainer.claims import claim
 from trainer.env import TrainerSettings
-from trainer.origin import earlier_labels
+from trainer.origin import earlier_name
 from trainer.retention import Retention
 from trainer.rounds import Rounds, State
 from trainer.stages import Stages
@@ -298,10 +298,8 @@ def test_what_a_draft_may_have_started_from_stays(bench: Bench, fake_studio: Fak
     assert fake_studio.versions_of(2) == ["v0003", "v0004"]
 
 
-def test_predictions_of_earlier_labels_go_a_day_after_the_change(
-    bench: Bench, fake_studio: FakeStudio
-) -> None:
-    earlier = earlier_labels("v0000")
+def test_predictions_is_earlier_go_a_day_after_the_change(bench: Bench, fake_studio: FakeStudio) -> None:
+    earlier = earlier_name("v0000")
     predictions(fake_studio, [earlier, "v0000"], tasks=4)
     now = datetime.now(UTC)
     for row in fake_studio.predictions:
