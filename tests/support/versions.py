@@ -15,6 +15,7 @@ def add_version(models: ProjectModels, folder: Path, round_id: int | None = None
         classes=["ball", "crate"],
         start_weights="2 classes of made.pth",
         round=round_id,
+        round_requested_at=None if round_id is None else "then",
         verdict="starting model",
         reason="a test",
     )

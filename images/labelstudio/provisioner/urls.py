@@ -10,7 +10,9 @@ from django.shortcuts import redirect
 from django.urls import path, re_path
 from users.views import user_signup
 
-from provisioner import people
+from provisioner import parents, people
+
+parents.survive_them()
 
 
 def no_tips(request: HttpRequest) -> HttpResponse:

@@ -64,6 +64,15 @@ def _general(status: Status) -> Iterator[Finding]:
     for project in status.projects:
         for text in project.problems:
             yield problem(f"project {project.id}", text, *LOGS)
+    if status.left_over:
+        paths = " ".join(f"volumes/models/{left.path}" for left in status.left_over)
+        yield warning(
+            "models without a project",
+            "; ".join(left.told for left in status.left_over),
+            "They stay, for Label Studio's database may be restored, and a project comes back to its models. "
+            "If it never will, delete them.",
+            f"rm -r {paths}",
+        )
     if not status.unreadable:
         yield ok("images", "all can be read")
         return

@@ -23,7 +23,7 @@ SEED = 20
 
 
 class JobError(RuntimeError):
-    """job.json cannot be read."""
+    """job.json cannot be read, or is another project's."""
 
 
 class Job(BaseModel):
@@ -64,10 +64,17 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
     starting weights are taken, from v0000 when that is the same detector.
 
     Raises:
+        JobError: the folder's is damaged, or another project's.
         weights.WeightsError: the detector's starting weights cannot be had.
     """
     if (round_dir / JOB).exists():
-        return Job.load(round_dir)
+        kept = Job.load(round_dir)
+        if kept.project_id != project_id:
+            raise JobError(
+                f"{round_dir / JOB} is of project {kept.project_id}, not of {project_id}; "
+                "`make retrain` starts a new round"
+            )
+        return kept
     models = Registry(settings.models_dir).project(project_id)
     detector, why = _detector(models, settings, snapshot.classes)
     parent = _parent(models, detector, snapshot.classes)

@@ -124,12 +124,18 @@ def take(
     """
     if (round_dir / SNAPSHOT).exists():
         try:
-            return Snapshot.load(round_dir)
+            kept = Snapshot.load(round_dir)
         except (ValueError, KeyError, TypeError) as error:
             why = f"{type(error).__name__}: {error}"
             raise SnapshotError(
                 f"{round_dir / SNAPSHOT} is damaged ({why}); `make retrain` starts a new round"
             ) from error
+        if kept.project != project_id:
+            raise SnapshotError(
+                f"{round_dir / SNAPSHOT} is of project {kept.project}, not of {project_id}; "
+                "`make retrain` starts a new round"
+            )
+        return kept
     snapshot = collect(studio, project_id, settings, progress)
     round_dir.mkdir(parents=True, exist_ok=True)
     snapshot.write(round_dir)

@@ -20,13 +20,15 @@ from trainer import heartbeat
 from trainer.adoption import adopt
 from trainer.backend import Backend
 from trainer.chores import Chore
+from trainer.claims import claim
 from trainer.env import TrainerSettings, get_settings
 from trainer.importer import ImageIndex, Importer
 from trainer.locks import Busy, holding
 from trainer.loop import Loop
+from trainer.owners import Owners
 from trainer.prelabel import Prelabeller
 from trainer.process import RETRY, STOPPED, Child, describe
-from trainer.projects import NO_PROJECT, detection_projects, label_map, may_be_adopted, retrains_itself
+from trainer.projects import NO_PROJECT, label_map, may_be_adopted, retrains_itself, sort_projects
 from trainer.retention import Retention
 from trainer.rounds import Round, Rounds, State
 from trainer.schedule import next_round_at
@@ -61,13 +63,15 @@ class Worker:
         self._studio = studio
         self._spawn = spawn
         self._registry = Registry(settings.models_dir)
-        self._rounds = Rounds(settings.rounds_dir)
+        self._rounds = Rounds(settings.rounds_dir, self._registry)
         self._importer = Importer(
             ImageIndex(settings.rounds_dir, settings.images_dir), studio, settings.rounds_dir
         )
         self._prelabeller = Prelabeller(studio, backend, self._registry, settings.rounds_dir)
         self._retention = Retention(settings, studio, self._registry, self._rounds)
+        self._owners = Owners(self._registry, self._rounds)
         self._projects: list[Row] | None = None
+        self._known: set[int] = set()
         self._stamps: dict[int, object] = {}
         self._champions: dict[int, str | None] = {}
         self._stopping = threading.Event()
@@ -128,8 +132,11 @@ class Worker:
 
     def look_around(self) -> None:
         """Learns of projects, has starting models written, and asks for the rounds that are due."""
-        self._projects = detection_projects(self._studio)
-        self._cancel_orphans({project["id"] for project in self._projects})
+        projects, others = sort_projects(self._studio)
+        waiting = self._owners.settle([*projects, *others])
+        self._projects = [project for project in projects if project["id"] not in waiting]
+        self._known = {project["id"] for project in (*projects, *others)}
+        self._cancel_orphans({project["id"] for project in projects})
         self._tend_starting()
         for project in self._projects:
             champion = self._in_service(project["id"])
@@ -248,7 +255,7 @@ class Worker:
             chosen.project,
             "begins" if chosen.started_at is None else "goes on",
         )
-        log_path = self._rounds.folder(chosen.id) / "log.txt"
+        log_path = claim(self._rounds, chosen) / "log.txt"
         self._round = chosen.id, self._spawn(["trainer.stages", str(chosen.id)], log_path)
 
     def _enforce_cancel(self, round_id: int, child: Child) -> None:
@@ -313,6 +320,7 @@ class Worker:
             return RETAIN_SOON_S
         own = filter(retrains_itself, projects)
         in_turn(lambda project: self._retention.run(project, self._stopping.is_set), own)
+        self._retention.prune_gone(self._known)
         return None
 
 

@@ -9,9 +9,10 @@ from support.fake_learning import FakeLearning
 from support.fake_studio import FakeStudio
 from support.versions import add_version
 
+from labelloop import registry as registry_module
 from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio, StudioError
-from trainer import locks
+from trainer import claims, locks
 from trainer import stages as stages_module
 from trainer.env import TrainerSettings
 from trainer.evaluate import Evaluation
@@ -118,8 +119,9 @@ def test_killed_at_any_moment_and_gone_on_with(
                 _killing(bench.learning, name, countdown, patch)
             _killing(Rounds, "move", countdown, patch)
             _killing(ProjectModels, "write", countdown, patch)
-            _killing(ProjectModels, "promote", countdown, patch)
-            _killing(stages_module, "write_text", countdown, patch)
+            _killing(ProjectModels, "complete", countdown, patch)
+            for module in (stages_module, registry_module, claims):
+                _killing(module, "write_text", countdown, patch)
             try:
                 bench.run()
             except Killed:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from support.served import Handler, served
+from support.versions import add_version
 
 from labelloop.detector import Detector, load_detector_config
 from labelloop.labels import parse_label_config
@@ -225,6 +226,21 @@ def test_the_starting_model_of_a_project_is_written_once_and_put_in_service(
     assert "yolox_nano.pth" in card.start_weights and card.reason
     assert len(Detector.load(models.folder("v0000"), "cpu").classes) == 80
     assert write_starting_model(1, settings) == "v0000" and models.versions() == ["v0000"]
+
+
+def test_a_version_put_into_service_while_the_starting_model_is_made_stays(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = Registry(settings.models_dir).project(1)
+
+    def meanwhile(folder: Path, images: object) -> str:
+        models.promote(add_version(models, tmp_path / "restored"))
+        return "none: a test"
+
+    monkeypatch.setattr("trainer.graphs.add_graph", meanwhile)
+    assert write_starting_model(1, settings) == "v0000" == models.champion()
+    assert models.versions() == ["v0000"]
+    assert models.card("v0000").start_weights == "2 classes of made.pth"
 
 
 def test_a_project_that_was_left_without_a_champion_gets_its_starting_model_back(

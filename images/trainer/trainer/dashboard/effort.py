@@ -23,7 +23,7 @@ from trainer.dashboard.charts import Theme, chart
 from trainer.dashboard.pages import Asked, ChartTheme, View
 from trainer.loop import Loop
 from trainer.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
-from trainer.origin import started_from
+from trainer.origin import started_from, version_of
 from trainer.snapshot import newest_submitted
 
 router = APIRouter()
@@ -125,7 +125,7 @@ def _work(annotation: Json, prediction: Json | None, config: LabelConfig) -> Wor
                 shift = np.abs(mine.xyxy[finding.truth] - found.xyxy[finding.found]).max()
                 same = bool(shift <= AS_IT_WAS * max(size))
                 accepted, changed = accepted + same, changed + (not same)
-    version = str(prediction.get("model_version") or "") or None if prediction else None
+    version = version_of(prediction) if prediction else None
     return Work(version, 1, accepted, changed, deleted, drawn, lead_times)
 
 

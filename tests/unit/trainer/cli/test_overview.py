@@ -98,3 +98,9 @@ def test_status_names_the_projects_that_are_left_alone(
     said = run("status").output
     assert "Project 1" in said and "Project 3" in said and "Project 2" not in said
     assert "Left alone, for no boxes are drawn in them: 2 (project 2)" in said
+
+
+def test_status_names_models_whose_project_is_gone(run: Run, alive: None, fake_studio: FakeStudio) -> None:
+    fake_studio.add_project(2)
+    del fake_studio.projects[1]
+    assert "Models without a project: volumes/models/1, 0.0 MB" in run("status").output

@@ -14,6 +14,7 @@ from labelloop.labels import parse_label_config
 from trainer.dashboard.effort import Ledger, Work, measure
 from trainer.dashboard.loop import WatchedLoop
 from trainer.matches import ACCEPT_S, ADJUST_S, DELETE_S, DRAW_S
+from trainer.origin import earlier_name
 
 CONFIG = parse_label_config(LABEL_CONFIG)
 EARLY, LATE = "2026-11-22T18:00:00Z", "2026-11-22T19:00:00.500000Z"
@@ -61,6 +62,14 @@ def test_each_box_is_counted_once(
     (work,) = measure([task(annotated, predicted)], CONFIG)
     assert (work.accepted, work.changed, work.deleted, work.drawn) == expected
     assert (work.version, work.images, work.lead_times) == ("v0001", 1, (12.5,))
+
+
+def test_what_a_version_proposed_under_earlier_labels_is_that_versions() -> None:
+    made = task([region(10, 10)], [region(10, 10)], parent_prediction=7)
+    made["predictions"][0]["model_version"] = earlier_name("v0001")
+    made["predictions"].append({"id": 8, "created_at": EARLY, "model_version": "v0001", "result": []})
+    (work,) = measure([made], CONFIG)
+    assert (work.version, work.accepted) == ("v0001", 1)
 
 
 def test_without_a_prediction_every_box_was_drawn() -> None:
