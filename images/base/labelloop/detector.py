@@ -14,6 +14,7 @@ from labelloop import graph
 from labelloop.batches import batches
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
+from labelloop.labels import LabelConfig, LabelMap
 from labelloop.registry import Card, RegistryError, sha256_file
 from labelloop.settings import Settings
 
@@ -153,6 +154,10 @@ class Detector:
     @property
     def version(self) -> str:
         return self.card.version if self.card else ""
+
+    def label_map(self, config: LabelConfig) -> LabelMap:
+        """Which of a project's labels its classes become."""
+        return LabelMap.build(self.classes, config, trained=self.card is not None and self.card.trained)
 
     @property
     def device(self) -> Any:

@@ -76,6 +76,11 @@ class Card(BaseModel):
     device: str = "cpu"
     libraries: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def trained(self) -> bool:
+        """Whether it was trained on the project's own labels: `classes` are labels, not another maker's."""
+        return self.dataset_fingerprint is not None
+
     def thresholds(self, labels: Sequence[str], otherwise: float) -> "NDArray[np.float32]":
         """(labels,): from which score on a box of each label is shown; by default `otherwise`."""
         import numpy as np

@@ -20,6 +20,7 @@ from mmdet.datasets import build_dataset
 from labelloop.detector import load_detector_config, load_weights
 from labelloop.files import fsync_dir, write_lines, write_text
 from labelloop.images import ImageError, Pixels
+from labelloop.labels import LabelMap
 from labelloop.registry import Card
 from labelloop.settings import Settings
 from trainer import loading as _loading  # noqa: F401 - registers the loader with mmdet
@@ -30,7 +31,7 @@ from trainer.job import CANDIDATE, LAST_CHECKPOINT, METRICS, Job
 from trainer.labelled import SnapshotImage
 from trainer.recipe import fit_data, fit_look, fit_model, fit_run
 from trainer.snapshot import Snapshot
-from trainer.start import blend, class_keys, fit_state, knows_every_label, label_rows, new_model
+from trainer.start import blend, class_keys, fit_state, knows_every_label, new_model
 
 GRAPH_IMAGES = 32
 # Of a detector's learning rate and of the starting weights, when those know every label already: at the full
@@ -63,7 +64,8 @@ def learn(folder: Path, settings: Settings) -> None:
     fit_look(config)
     served = config_text(config)
     model = new_model(config)
-    to_label = label_rows(job.start_classes, snapshot.label_config)
+    trained = job.parent is not None
+    to_label = LabelMap.build(job.start_classes, snapshot.label_config, trained=trained).to_label
     published = load_weights(Path(job.start_weights))
     start = fit_state(model.state_dict(), published, class_keys(config, len(snapshot.classes)), to_label)
     fine_tuning = knows_every_label(to_label, len(snapshot.classes))

@@ -9,7 +9,6 @@ import torch
 from mmcv import Config
 from mmdet.models import build_detector
 
-from labelloop.labels import LabelConfig, LabelMap
 from trainer.recipe import fit_model
 
 State = Mapping[str, torch.Tensor]
@@ -36,16 +35,6 @@ def class_keys(config: Config, classes: int) -> set[str]:
         state = build_detector(probe.model).state_dict()
         shapes.append({key: value.shape for key, value in state.items()})
     return {key for key, shape in shapes[0].items() if shapes[1][key] != shape}
-
-
-def label_rows(classes: Sequence[str], config: LabelConfig) -> tuple[int | None, ...]:
-    """For each class of the starting weights the label whose row of the head it becomes, or None.
-
-    A model that was trained on the same labels keeps them, in whatever order they now stand.
-    """
-    if set(classes) == set(config.names):
-        return tuple(config.names.index(name) for name in classes)
-    return LabelMap.build(classes, config).to_label
 
 
 def knows_every_label(to_label: Sequence[int | None], labels: int) -> bool:

@@ -10,13 +10,12 @@ import torch
 from support.served import Handler, served
 
 from labelloop.detector import Detector, load_detector_config
-from labelloop.labels import parse_label_config
 from labelloop.registry import Registry
 from labelloop.settings import Settings
 from trainer import weights
 from trainer.convert import from_megvii
 from trainer.recipe import fit_model
-from trainer.start import blend, class_keys, fit_state, knows_every_label, label_rows, new_model
+from trainer.start import blend, class_keys, fit_state, knows_every_label, new_model
 from trainer.weights import Published, WeightsError, choose, find, read_checkpoint, write_starting_model
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -286,15 +285,6 @@ def test_a_blend_lies_between_a_fine_tune_and_its_start() -> None:
     assert blend(trained, start, 0.25)["weight"].tolist() == [0.75, 0.75, 0.75]
     assert blend(trained, start, 0.25)["num_batches_tracked"] == 9
     assert torch.equal(blend(trained, start, 0.0)["weight"], trained["weight"])
-
-
-def test_a_model_of_the_same_labels_keeps_its_rows_in_whatever_order_they_now_stand() -> None:
-    config = parse_label_config(
-        """<View><Image name="i" value="$image"/><RectangleLabels name="l" toName="i">
-        <Label value="pet" predicted_values="cat,dog"/><Label value="dog"/></RectangleLabels></View>"""
-    )
-    assert label_rows(["dog", "pet"], config) == (1, 0)
-    assert label_rows(["cat", "dog", "car"], config) == (0, 0, None)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "detectors").glob("*.py")))
