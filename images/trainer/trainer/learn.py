@@ -27,7 +27,7 @@ from trainer import loading as _loading  # noqa: F401 - registers the loader wit
 from trainer.detections import read_or_reason
 from trainer.graphs import add_graph
 from trainer.hooks import Diverged
-from trainer.job import CANDIDATE, LAST_CHECKPOINT, METRICS, Job
+from trainer.job import CANDIDATE, LAST_CHECKPOINT, Job
 from trainer.labelled import SnapshotImage
 from trainer.recipe import fit_data, fit_look, fit_model, fit_run
 from trainer.snapshot import Snapshot
@@ -74,16 +74,15 @@ def learn(folder: Path, settings: Settings) -> None:
         quicken(model)
     model.CLASSES = tuple(snapshot.classes)
 
-    seed = job.seed + _iterations_behind(folder)
     annotations = folder / "train.json"
     write_lines(annotations, snapshot.coco_lines(snapshot.train))
     fit_data(config, annotations, settings.labelloop_home, snapshot.classes)
-    fit_run(config, folder, job, seed, device)
+    fit_run(config, folder, job, device)
     if fine_tuning:
         config.optimizer.lr *= FINE_TUNING_LR
-    set_random_seed(seed)
+    set_random_seed(job.seed)
     try:
-        train_detector(model, build_dataset(config.data.train), config)
+        train_detector(model, build_dataset(config.data.train), config, meta={})
     except (RuntimeError, ValueError) as error:
         if not all(torch.isfinite(value).all() for value in model.parameters()):
             raise Diverged(
@@ -153,13 +152,6 @@ def _require_a_readable_image(snapshot: Snapshot, settings: Settings) -> None:
 def _read(images: Iterable[SnapshotImage], settings: Settings) -> Iterator[Pixels | ImageError]:
     """One after the other, an image or why it cannot be read."""
     return (read_or_reason(settings.labelloop_home / image.file) for image in images)
-
-
-def _iterations_behind(folder: Path) -> int:
-    """Iterations that earlier processes made: a resumed run draws other images than its beginning did."""
-    if not (folder / LAST_CHECKPOINT).exists() or not (folder / METRICS).exists():
-        return 0
-    return len((folder / METRICS).read_bytes().splitlines())
 
 
 def _write_candidate(
