@@ -236,9 +236,10 @@ def _preparation(config: "Config") -> Callable[[Pixels], dict[str, Any]]:
 def _lower_score_threshold(model: Any) -> None:
     """Lets everything of MIN_SCORE and above through; which score suffices is decided where boxes are
     used."""
-    test_cfg = getattr(getattr(model, "bbox_head", None), "test_cfg", None)
-    if test_cfg is not None and "score_thr" in test_cfg:
-        test_cfg.score_thr = MIN_SCORE
+    for head in ("bbox_head", "roi_head"):  # of detectors with one stage, and with two
+        test_cfg = getattr(getattr(model, head, None), "test_cfg", None)
+        if test_cfg is not None and "score_thr" in test_cfg:
+            test_cfg.score_thr = MIN_SCORE
 
 
 def _to_boxes(per_class: Sequence[Any], image: Pixels) -> Boxes:
