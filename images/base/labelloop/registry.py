@@ -46,7 +46,8 @@ class RegistryError(RuntimeError):
 
 
 class Card(BaseModel):
-    """What is known of a version. graph: how its graph compares with the network, or why it has none.
+    """What is known of a version. graph: how its graph compares with the network, or why it has none. head:
+    which labels' rows of the head came from the starting weights.
 
     sha256: of the other files beside the card, by name. boxes_by_class: of the images it was trained on, like
     `images` and `boxes`.
@@ -63,6 +64,7 @@ class Card(BaseModel):
     weights_sha256: str = ""
     sha256: dict[str, str] = Field(default_factory=dict)
     start_weights: str = ""
+    head: str = ""
     dataset_fingerprint: str | None = None
     images: int = 0
     boxes: int = 0

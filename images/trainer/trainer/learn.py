@@ -26,12 +26,13 @@ from labelloop.settings import Settings
 from trainer import loading as _loading  # noqa: F401 - registers the loader with mmdet
 from trainer.detections import read_or_reason
 from trainer.graphs import add_graph
+from trainer.head import carry_over, class_rows, in_words, knows_every_label
 from trainer.hooks import Diverged
 from trainer.job import CANDIDATE, LAST_CHECKPOINT, Job
 from trainer.labelled import SnapshotImage
 from trainer.recipe import fit_data, fit_look, fit_model, fit_run
 from trainer.snapshot import Snapshot
-from trainer.start import blend, class_keys, fit_state, knows_every_label, new_model
+from trainer.start import blend, new_model
 
 GRAPH_IMAGES = 32
 # Of a detector's learning rate and of the starting weights, when those know every label already: at the full
@@ -67,9 +68,12 @@ def learn(folder: Path, settings: Settings) -> None:
     trained = job.parent is not None
     to_label = LabelMap.build(job.start_classes, snapshot.label_config, trained=trained).to_label
     published = load_weights(Path(job.start_weights))
-    start = fit_state(model.state_dict(), published, class_keys(config, len(snapshot.classes)), to_label)
-    fine_tuning = knows_every_label(to_label, len(snapshot.classes))
-    model.load_state_dict(start)
+    labels = len(snapshot.classes)
+    start = carry_over(model.state_dict(), published, class_rows(config, labels), to_label, labels)
+    head = in_words(to_label, snapshot.classes, start.lost)
+    print(f"The head starts with {head}", flush=True)
+    fine_tuning = knows_every_label(to_label, labels) and not start.lost
+    model.load_state_dict(start.state)
     if device == "cpu":
         quicken(model)
     model.CLASSES = tuple(snapshot.classes)
@@ -96,6 +100,7 @@ def learn(folder: Path, settings: Settings) -> None:
         detector=job.detector,
         classes=snapshot.classes,
         start_weights=job.start,
+        head=head,
         dataset_fingerprint=snapshot.fingerprint,
         images=len(snapshot.train),
         boxes=sum(boxes_by_class.values()),
@@ -106,7 +111,7 @@ def learn(folder: Path, settings: Settings) -> None:
     )
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
     if fine_tuning:
-        state = blend(state, start, FINE_TUNING_KEEP)
+        state = blend(state, start.state, FINE_TUNING_KEEP)
     held_out = (image for image in _read(snapshot.holdout, settings) if not isinstance(image, ImageError))
     _write_candidate(folder, served, state, card, islice(held_out, GRAPH_IMAGES))
 
