@@ -5,6 +5,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -65,14 +66,8 @@ def learn(folder: Path, settings: Settings) -> None:
     fit_look(config)
     served = config_text(config)
     model = new_model(config)
-    trained = job.parent is not None
-    to_label = LabelMap.build(job.start_classes, snapshot.label_config, trained=trained).to_label
-    published = load_weights(Path(job.start_weights))
-    labels = len(snapshot.classes)
-    start = carry_over(model.state_dict(), published, class_rows(config, labels), to_label, labels)
-    head = in_words(to_label, snapshot.classes, start.lost)
-    print(f"The head starts with {head}", flush=True)
-    fine_tuning = knows_every_label(to_label, labels) and not start.lost
+    start = _start(config, model, job, snapshot)
+    print(f"The head starts with {start.head}", flush=True)
     model.load_state_dict(start.state)
     if device == "cpu":
         quicken(model)
@@ -82,7 +77,7 @@ def learn(folder: Path, settings: Settings) -> None:
     write_lines(annotations, snapshot.coco_lines(snapshot.train))
     fit_data(config, annotations, settings.labelloop_home, snapshot.classes)
     fit_run(config, folder, job, device)
-    if fine_tuning:
+    if start.knows_every_label:
         config.optimizer.lr *= FINE_TUNING_LR
     set_random_seed(job.seed)
     try:
@@ -100,7 +95,7 @@ def learn(folder: Path, settings: Settings) -> None:
         detector=job.detector,
         classes=snapshot.classes,
         start_weights=job.start,
-        head=head,
+        head=start.head,
         dataset_fingerprint=snapshot.fingerprint,
         images=len(snapshot.train),
         boxes=sum(boxes_by_class.values()),
@@ -110,10 +105,33 @@ def learn(folder: Path, settings: Settings) -> None:
         libraries=libraries(),
     )
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
-    if fine_tuning:
+    if start.knows_every_label:
         state = blend(state, start.state, FINE_TUNING_KEEP)
     held_out = (image for image in _read(snapshot.holdout, settings) if not isinstance(image, ImageError))
     _write_candidate(folder, served, state, card, islice(held_out, GRAPH_IMAGES))
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a model is trained from.
+
+    head: where its labels' rows of the head come from, in words. knows_every_label: whether none of them is
+    random, so that the round is a fine-tune.
+    """
+
+    state: Mapping[str, torch.Tensor]
+    head: str
+    knows_every_label: bool
+
+
+def _start(config: Config, model: torch.nn.Module, job: Job, snapshot: Snapshot) -> _Start:
+    """model: of `config`, freshly initialised."""
+    trained = job.parent is not None
+    to_label = LabelMap.build(job.start_classes, snapshot.label_config, trained=trained).to_label
+    weights, labels = load_weights(Path(job.start_weights)), len(snapshot.classes)
+    carried = carry_over(model.state_dict(), weights, class_rows(config, labels), to_label, labels)
+    known = knows_every_label(to_label, labels) and not carried.lost
+    return _Start(carried.state, in_words(to_label, snapshot.classes, carried.lost), known)
 
 
 def quicken(model: torch.nn.Module) -> None:
