@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 class Card(BaseModel):
-    """What is known of a version. graph: how its graph compares with the network, or why it has none.
+    """What is known of a version. graph: how its graph compares with the network, or why it has none. head:
+    which labels' rows of the head came from the starting weights.
 
     round, round_requested_at: the round that made it; numbers alone can be given twice, when a backup is
     restored or the table of rounds is lost.
@@ -33,6 +34,7 @@ class Card(BaseModel):
     weights_sha256: str = ""
     sha256: dict[str, str] = Field(default_factory=dict)
     start_weights: str = ""
+    head: str = ""
     dataset_fingerprint: str | None = None
     images: int = 0
     boxes: int = 0
@@ -45,6 +47,11 @@ class Card(BaseModel):
     seconds: float = 0.0
     device: str = "cpu"
     libraries: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def trained(self) -> bool:
+        """Whether it was trained on the project's own labels: `classes` are labels, not another maker's."""
+        return self.dataset_fingerprint is not None
 
     def thresholds(self, labels: Sequence[str], otherwise: float) -> "NDArray[np.float32]":
         """(labels,): from which score on a box of each label is shown; by default `otherwise`."""

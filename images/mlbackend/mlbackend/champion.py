@@ -55,8 +55,13 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         self._forward = forward
         self._threshold = threshold
 
+    @property
+    def trained(self) -> bool:
+        """Whether on the project's own labels."""
+        return (self.detector.card or _NO_CARD).trained
+
     def label_map(self, config: LabelConfig) -> LabelMap:
-        return LabelMap.build(self.detector.classes, config)
+        return LabelMap.build(self.detector.classes, config, trained=self.trained)
 
     def predict(self, tasks: Sequence[Task], config: LabelConfig) -> list[Prediction]:
         """One prediction per task, in the tasks' order.
@@ -66,7 +71,7 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         card = self.detector.card or _NO_CARD
         thresholds = card.thresholds(config.names, self._threshold)
         label_map = self.label_map(config)
-        learnt = card.images > 0 and label_map.knows_any
+        learnt = self.trained and label_map.knows_any
         view = _View(label_map, config, thresholds, card.rarity(config.names), learnt)
         predictions: list[Prediction] = []
         in_order = iter(tasks)

@@ -194,10 +194,11 @@ def _log_labels(identity: int, champion: Champion, config: LabelConfig) -> None:
     unmatched = champion.label_map(config).unmatched_labels
     if unmatched:
         log.warning(
-            "project %d: no class of %s becomes %s; they get boxes after a round, or by predicted_values",
+            "project %d: no class of %s becomes %s; they get boxes after a round%s",
             identity,
             champion.version,
             ", ".join(unmatched),
+            "" if champion.trained else ", or by predicted_values",
         )
 
 

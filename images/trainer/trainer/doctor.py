@@ -139,11 +139,12 @@ def _labels(project: ProjectStatus) -> Iterator[Finding]:
     if not project.unmatched_labels:
         yield ok(name, "the model in service knows every label" if project.champion else "no model")
         return
+    trained = project.champion is not None and project.champion.trained
+    by_name = "; or name a class that stands for one with predicted_values (docs/how-to/own-labels.md)"
     yield warning(
         name,
         f"the model in service does not know {_some(project.unmatched_labels)}",
-        "It learns them from your labels; or name a class that stands for one with predicted_values "
-        "(docs/how-to/own-labels.md).",
+        f"It learns them from your labels{'' if trained else by_name}.",
         "make retrain",
     )
 

@@ -70,10 +70,10 @@ def _project(project: ProjectStatus, console: Console) -> None:
             f"the champion does not know {_names(project.unmatched_labels)}; it learns them from your labels",
         )
     if project.unmapped_classes:
-        line(
-            "classes",
-            f"no label takes the champion's {_names(project.unmapped_classes)} (predicted_values takes them)",
-        )
+        # A trained version's classes are labels that the project no longer has.
+        trained = project.champion is not None and project.champion.trained
+        way = "" if trained else " (predicted_values takes them)"
+        line("classes", f"no label takes the champion's {_names(project.unmapped_classes)}{way}")
     for problem in project.problems:
         line("problem", problem)
 

@@ -104,7 +104,7 @@ def test_names_with_spaces_quotes_and_chinese(home: Home) -> None:
 
 
 def test_boxes_below_the_threshold_are_not_proposed_but_count_in_the_score(home: Home) -> None:
-    home.add_version(images=9)
+    home.add_version(dataset_fingerprint="made", classes=["pet", "car"])
     sure, unsure, dark = (home.add_image(f"{b}.png", brightness=b) for b in (250, 120, 60))
     results = home.results(sure, unsure, dark)
     assert [len(r["result"]) for r in results] == [1, 1, 0]
@@ -136,7 +136,7 @@ def test_an_unreadable_image_shifts_no_other_lot(home: Home) -> None:
 
 
 def test_an_image_without_boxes_has_a_real_score(home: Home) -> None:
-    home.add_version(images=9)
+    home.add_version(dataset_fingerprint="made", classes=["pet", "car"])
     home.setup()
     home.detector.answer = lambda image: Boxes.empty()
     answer = home.predict(home.add_image("a.png"))
@@ -176,8 +176,20 @@ def test_labels_that_do_not_match_are_reported_not_dropped_in_silence(
     assert "wombat" in caplog.text
 
 
+def test_a_trained_versions_label_is_not_handed_to_another_when_one_is_added(home: Home) -> None:
+    """`predicted_values` name classes of the starting model; here they name a label that was trained."""
+    labels = '<Label value="worker" predicted_values="person"/><Label value="person"/><Label value="crane"/>'
+    config = LABEL_CONFIG.partition("<Label ")[0] + labels + "</RectangleLabels></View>"
+    home.add_version(classes=["worker", "person"], dataset_fingerprint="made")
+    home.setup(schema=config)
+    home.detector.answer = lambda image: Boxes.of([[0, 0, 9, 9], [20, 0, 40, 20]], [0.9, 0.8], [0, 1])
+    regions = home.results(home.add_image("a.png"), label_config=config)[0]["result"]
+    assert [region["value"]["rectanglelabels"] for region in regions] == [["worker"], ["person"]]
+    assert home.project_health()["unmatched_labels"] == ["crane"]
+
+
 def test_a_model_that_knows_no_label_proposes_nothing_and_draws_the_order_by_lot(home: Home) -> None:
-    home.add_version(images=9)
+    home.add_version(dataset_fingerprint="made")
     unknown = LABEL_CONFIG.replace('"pet" predicted_values="cat,dog"', '"moth"').replace('"car"', '"bee"')
     first, second = home.results(home.add_image("a.png"), home.add_image("b.png"), label_config=unknown)
     assert (first["result"], second["result"]) == ([], [])
