@@ -1,5 +1,5 @@
 """Label Studio's URLs, less tips that come from the internet, a sign-up form nobody may send, its settings on
-show, and a page that anybody may have fail.
+show, a page that anybody may have fail, and files outside volumes/images.
 """
 
 from core.middleware import enforce_csrf_checks
@@ -9,6 +9,15 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import path, re_path
 from users.views import user_signup
+
+from labelloop.settings import get_settings
+from provisioner.local_files import local_file
+
+# Addresses are not verified: whoever came first under one that ADMINS names would be an administrator.
+RESERVED = (
+    "ADMINS names this address, so nobody may sign up under it. The operator takes it out of ADMINS, you "
+    "sign up, and the operator puts it in again."
+)
 
 
 def no_tips(request: HttpRequest) -> HttpResponse:
@@ -29,6 +38,8 @@ def sign_up_by_invitation(request: HttpRequest) -> HttpResponse:
     """The form for whoever holds an invitation link; the login page for everyone else."""
     if request.method == "GET" and not request.GET.get("token"):
         return redirect("user-login")
+    if request.POST.get("email", "").strip().lower() in get_settings().admin_addresses:
+        return HttpResponse(RESERVED, "text/plain; charset=utf-8", 403)
     answer: HttpResponse = user_signup(request)
     return answer
 
@@ -37,6 +48,8 @@ urlpatterns = [
     path("heidi-tips/", no_tips, name="heidi_tips"),
     path("version/", versions, name="version"),
     re_path("trigger500/", not_here),
+    # Label Studio's own pattern, which matches anywhere in a path.
+    re_path("data/local-files/", local_file, name="localfiles_data"),
     path("user/signup/", sign_up_by_invitation, name="user-signup"),
     *label_studio_urls,
 ]
