@@ -10,27 +10,30 @@ from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from io_storages.localfiles.models import (
     LocalFilesExportStorage,
     LocalFilesImportStorageBase,
     LocalFilesMixin,
 )
 from io_storages.localfiles.views import localfiles_data
+from rest_framework.request import Request
 
 from labelloop.settings import Settings, get_settings
 
 log = logging.getLogger(__name__)
 
 
-def local_file(request: HttpRequest) -> HttpResponse:
+class ImageFile(localfiles_data.cls):  # type: ignore[misc]
     """Label Studio's view for files below volumes/images; 404 for all others, whatever a storage says."""
-    settings = get_settings()
-    requested = posixpath.normpath(request.GET.get("d", "")).lstrip("/")
-    if not is_image_path(settings.volumes_dir / requested, settings):
-        raise Http404
-    answer: HttpResponse = localfiles_data(request)
-    return answer
+
+    def get(self, request: Request) -> HttpResponse:
+        settings = get_settings()
+        requested = posixpath.normpath(request.GET.get("d", "")).lstrip("/")
+        if not is_image_path(settings.volumes_dir / requested, settings):
+            raise Http404
+        answer: HttpResponse = super().get(request)
+        return answer
 
 
 def is_image_path(path: Path, settings: Settings) -> bool:

@@ -11,7 +11,7 @@ from django.urls import path, re_path
 from users.views import user_signup
 
 from labelloop.settings import get_settings
-from provisioner.local_files import local_file
+from provisioner.local_files import ImageFile
 
 # Addresses are not verified: whoever came first under one that ADMINS names would be an administrator.
 RESERVED = (
@@ -49,7 +49,7 @@ urlpatterns = [
     path("version/", versions, name="version"),
     re_path("trigger500/", not_here),
     # Label Studio's own pattern, which matches anywhere in a path.
-    re_path("data/local-files/", local_file, name="localfiles_data"),
+    re_path("data/local-files/", ImageFile.as_view(), name="localfiles_data"),
     path("user/signup/", sign_up_by_invitation, name="user-signup"),
     *label_studio_urls,
 ]

@@ -1,9 +1,11 @@
 """Files that are no images, and addresses that Label Studio may not call: closed to administrators, too."""
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from integration.labelstudio.test_provisioning import state
@@ -32,10 +34,18 @@ def project(provisioned: LabelStudio) -> Iterator[int]:
 
 
 @pytest.fixture
-def everywhere(provisioned: LabelStudio, project: int) -> Iterator[int]:
+def folder(provisioned: LabelStudio) -> Iterator[Path]:
+    """Below volumes/images, with one picture in it."""
+    made = provisioned.images / "rooms"
+    made.mkdir()
+    Image.new("RGB", (4, 4)).save(made / "true.png")
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def everywhere(provisioned: LabelStudio, project: int, folder: Path) -> Iterator[int]:
     """A storage that an earlier version took: on all of volumes/labelstudio."""
-    folder = provisioned.images / "rooms"
-    folder.mkdir(exist_ok=True)
     fields = {"project": project, "path": str(folder), "use_blob_urls": False, "recursive_scan": True}
     storage = int(provisioned.studio.request("POST", "/api/storages/localfiles", json=fields)["id"])
     with closing(sqlite3.connect(provisioned.data / "label_studio.sqlite3", timeout=30)) as database:
@@ -47,12 +57,11 @@ def everywhere(provisioned: LabelStudio, project: int) -> Iterator[int]:
 
 
 def test_a_storage_that_is_there_already_serves_no_database(
-    provisioned: LabelStudio, boss: Person, everywhere: int
+    provisioned: LabelStudio, boss: Person, everywhere: int, folder: Path
 ) -> None:
-    Image.new("RGB", (4, 4)).save(provisioned.images / "shown.png")
-    assert boss.get("/data/local-files/", d="images/shown.png").status_code == 200
-    (provisioned.images / "leak.png").symlink_to(provisioned.data / "label_studio.sqlite3")
-    (provisioned.images / "loop.png").symlink_to(provisioned.images / "loop.png")
+    assert boss.get("/data/local-files/", d="images/../images/rooms/true.png").status_code == 200
+    (folder / "leak.png").symlink_to(provisioned.data / "label_studio.sqlite3")
+    (folder / "loop.png").symlink_to(folder / "loop.png")
     hostile = [
         DATABASE,
         f"/{DATABASE}",
@@ -60,18 +69,16 @@ def test_a_storage_that_is_there_already_serves_no_database(
         f"./images/sub/../../{DATABASE}",
         "labelstudio/provisioned.json",
         "labelstudio/media/upload",
-        "images/leak.png",
-        "images/loop.png",
-        "images/\0.png",
-        "images/" + "x" * 300,
+        "images/rooms/leak.png",
+        "images/rooms/loop.png",
+        "images/rooms/\0.png",
+        "images/rooms/" + "x" * 300,
         "",
     ]
     for path in hostile:
         for prefix in ("/data/local-files/", "/data/local-files", "/any/data/local-files/"):
             answer = boss.get(prefix, d=path)
             assert answer.status_code == 404 and "SQLite" not in answer.text, (prefix, path)
-    (provisioned.images / "leak.png").unlink()
-    (provisioned.images / "loop.png").unlink()
 
 
 def test_such_a_storage_makes_no_tasks_of_what_it_finds(
@@ -83,29 +90,27 @@ def test_such_a_storage_makes_no_tasks_of_what_it_finds(
     assert list(provisioned.studio.iter_tasks(project)) == []
 
 
-def test_a_link_out_of_the_images_is_left_out_of_a_sync(provisioned: LabelStudio, project: int) -> None:
-    folder = provisioned.images / "links"
-    folder.mkdir()
-    Image.new("RGB", (4, 4)).save(folder / "true.png")
+def test_a_link_out_of_the_images_is_left_out_of_a_sync(
+    provisioned: LabelStudio, project: int, folder: Path
+) -> None:
     (provisioned.data / "secret.png").write_bytes(b"secret")
     (folder / "out.png").symlink_to(provisioned.data / "secret.png")
     fields = {"project": project, "path": str(folder), "use_blob_urls": True}
     storage = provisioned.studio.request("POST", "/api/storages/localfiles", json=fields)["id"]
     provisioned.studio.request("POST", f"/api/storages/localfiles/{storage}/sync", json={})
     made = [task["data"]["image"] for task in provisioned.studio.iter_tasks(project)]
-    assert made == ["/data/local-files/?d=images/links/true.png"]
+    assert made == ["/data/local-files/?d=images/rooms/true.png"]
     provisioned.studio.request("DELETE", f"/api/storages/localfiles/{storage}")
 
 
 @pytest.mark.parametrize("kind", ["localfiles", "export/localfiles"])
-@pytest.mark.parametrize("place", ["labelstudio", "images/../labelstudio", "images/way-out", "models"])
+@pytest.mark.parametrize("place", ["labelstudio", "images/../labelstudio", "images/rooms/way-out", "models"])
 def test_a_storages_path_is_a_folder_of_the_images(
-    provisioned: LabelStudio, project: int, kind: str, place: str
+    provisioned: LabelStudio, project: int, folder: Path, kind: str, place: str
 ) -> None:
     volumes = provisioned.images.parent
     (volumes / "models").mkdir(exist_ok=True)
-    if not (provisioned.images / "way-out").exists():
-        (provisioned.images / "way-out").symlink_to(provisioned.data)
+    (folder / "way-out").symlink_to(provisioned.data)
     fields = {"project": project, "path": str(volumes / place)}
     tried = [("POST", f"/api/storages/{kind}"), ("POST", f"/api/storages/{kind}/validate")]
     inside = provisioned.studio.request(

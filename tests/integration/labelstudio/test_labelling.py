@@ -1,5 +1,6 @@
 """What a labeller does all day works as before; what is another person's, she leaves alone."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -37,8 +38,9 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(provisioned: LabelStudio) -> Iterator[Place]:
-    (provisioned.images / "place").mkdir(exist_ok=True)
-    Image.new("RGB", (8, 6)).save(provisioned.images / "place" / "one.png")
+    folder = provisioned.images / "place"
+    folder.mkdir()
+    Image.new("RGB", (8, 6)).save(folder / "one.png")
     studio, main = provisioned.studio, state(provisioned)["project"]
     config = studio.project(main)["label_config"]
     project = studio.request("POST", "/api/projects", json={"title": "doors", "label_config": config})["id"]
@@ -47,6 +49,7 @@ def place(provisioned: LabelStudio) -> Iterator[Place]:
     ann, bea = (labeller(provisioned, f"{name}.place@example.org") for name in ("ann", "bea"))
     yield Place(project, task, ann, bea, log_in(provisioned))
     studio.request("DELETE", f"/api/projects/{project}")
+    shutil.rmtree(folder)
 
 
 def test_she_takes_the_next_task_draws_submits_corrects_and_skips(place: Place) -> None:

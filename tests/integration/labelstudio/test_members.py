@@ -92,8 +92,9 @@ def test_who_was_removed_is_let_in_nowhere(provisioned: LabelStudio) -> None:
     access = requests.post(provisioned.url + "/api/token/refresh", json={"refresh": made}, timeout=30).json()
     bearer = {"Authorization": f"Bearer {access['access']}"}
     for headers in (token, bearer):
-        answer = requests.get(provisioned.url + "/api/projects", headers=headers, timeout=30)
-        assert answer.status_code == 403 and "no longer a member" in answer.text
+        for path in ("/api/projects", "/data/local-files/?d=images/none.png"):
+            answer = requests.get(provisioned.url + path, headers=headers, timeout=30)
+            assert answer.status_code == 403 and "no longer a member" in answer.text
     assert provisioned.studio.request("GET", f"/api/annotations/{annotation}")["id"] == annotation
     provisioned.studio.request("DELETE", f"/api/tasks/{task['id']}")
 
