@@ -59,11 +59,15 @@ def confine() -> None:
 
     def iter_objects(storage: Any) -> Iterator[Path]:
         settings = get_settings()
+        # Below a folder that is inside, only a link leads out.
+        inside, left_out = is_image_path(Path(storage.path or ""), settings), 0
         for file in label_studios_scan(storage):
-            if is_image_path(file, settings):
+            if inside and (not file.is_symlink() or is_image_path(file, settings)):
                 yield file
             else:
-                log.warning("%s is left out: it leads outside %s", file, settings.images_dir)
+                left_out += 1
+        if left_out:
+            log.warning("%s: %d files lead outside %s", storage.path, left_out, settings.images_dir)
 
     LocalFilesMixin.validate_connection = validate_connection
     LocalFilesImportStorageBase.iter_objects = iter_objects

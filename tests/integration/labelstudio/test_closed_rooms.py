@@ -95,11 +95,13 @@ def test_a_link_out_of_the_images_is_left_out_of_a_sync(
 ) -> None:
     (provisioned.data / "secret.png").write_bytes(b"secret")
     (folder / "out.png").symlink_to(provisioned.data / "secret.png")
-    fields = {"project": project, "path": str(folder), "use_blob_urls": True}
+    (folder / "way-out").symlink_to(provisioned.data)
+    (folder / "same.png").symlink_to(folder / "true.png")
+    fields = {"project": project, "path": str(folder), "use_blob_urls": True, "recursive_scan": True}
     storage = provisioned.studio.request("POST", "/api/storages/localfiles", json=fields)["id"]
     provisioned.studio.request("POST", f"/api/storages/localfiles/{storage}/sync", json={})
-    made = [task["data"]["image"] for task in provisioned.studio.iter_tasks(project)]
-    assert made == ["/data/local-files/?d=images/rooms/true.png"]
+    made = {task["data"]["image"] for task in provisioned.studio.iter_tasks(project)}
+    assert made == {f"/data/local-files/?d=images/rooms/{name}.png" for name in ("true", "same")}
     provisioned.studio.request("DELETE", f"/api/storages/localfiles/{storage}")
 
 
