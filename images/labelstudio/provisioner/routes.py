@@ -87,6 +87,9 @@ LABELLERS: Mapping[str, Mapping[str, Condition]] = {
     "/api/projects/<pk>/summary/": {READ: ALWAYS},
     "/api/projects/<pk>/model-versions/": {READ: ALWAYS},
     "/api/projects/<pk>/annotators/": {READ: ALWAYS},
+    # Without them, the page that shows the export of a project, which is refused, can't be shown.
+    "/api/projects/<pk>/export/formats": {READ: ALWAYS},
+    "/api/projects/<pk>/export/files": {READ: ALWAYS},
     "/api/label_links/": {READ: ALWAYS},
     "/api/labels/": {READ: ALWAYS},
     # The data manager; which of its actions, its own table of permissions says.
