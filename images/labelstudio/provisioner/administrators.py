@@ -32,6 +32,8 @@ def apply_admins(settings: Settings, owner: Any) -> None:
         _set(user, False)
     for user in named.values():
         _set(user, True)
+    if idle := settings.admin_addresses - {user.email.lower() for user in named.values()}:
+        log.warning("ADMINS names no active member: %s", ", ".join(sorted(idle)))
     if given != set(named):
         applied.write({APPLIED: json.dumps(sorted(named))})
 

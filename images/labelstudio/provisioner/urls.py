@@ -8,6 +8,7 @@ from core.utils.common import collect_versions
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import path, re_path
+from organizations.models import Organization
 from users.views import user_signup
 
 from labelloop.settings import get_settings
@@ -38,7 +39,9 @@ def sign_up_by_invitation(request: HttpRequest) -> HttpResponse:
     """The form for whoever holds an invitation link; the login page for everyone else."""
     if request.method == "GET" and not request.GET.get("token"):
         return redirect("user-login")
-    if request.POST.get("email", "").strip().lower() in get_settings().admin_addresses:
+    reserved = request.POST.get("email", "").strip().lower() in get_settings().admin_addresses
+    # Who has no invitation is refused by Label Studio, and not told whom ADMINS names.
+    if reserved and Organization.objects.filter(token=request.GET.get("token") or "").exists():
         return HttpResponse(RESERVED, "text/plain; charset=utf-8", 403)
     answer: HttpResponse = user_signup(request)
     return answer

@@ -70,6 +70,8 @@ def test_a_name_in_admins_that_nobody_has_is_told_and_cannot_be_taken(provisione
     assert state(provisioned)["unknown_admins"] == [NAMED_ADMIN]
     taken = sign_up(provisioned, NAMED_ADMIN.upper())
     assert taken.status_code == 403 and "ADMINS" in taken.text
+    uninvited = sign_up(provisioned, NAMED_ADMIN, invitation(provisioned) + "x")
+    assert uninvited.status_code == 403 and "ADMINS" not in uninvited.text
     assert NAMED_ADMIN not in str(provisioned.studio.request("GET", "/api/users/"))
 
 
