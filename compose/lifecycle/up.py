@@ -11,6 +11,7 @@ from lifecycle import checks, images, secret_files, venvs, version, volumes
 from lifecycle import settings as settings_module
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.home import Home
+from lifecycle.host_findings import unknown_admins
 from lifecycle.host_stack import HostStack
 from lifecycle.runtime import (
     Stack,
@@ -162,6 +163,8 @@ def _provision(home: Home, stack: Stack) -> None:
             do="`make logs` says more; `make up` tries again.",
         )
     note(f"project {state.get('project')}: labels, image storage and ML backend are connected")
+    if state.get("unknown_admins"):
+        note(unknown_admins(state["unknown_admins"]))
 
 
 def _provisioned(home: Home) -> dict[str, Any]:

@@ -135,9 +135,7 @@ def test_a_round_trains_evaluates_and_is_judged(
     assert str(settings.labelloop_home) not in (candidate_folder(round_dir) / "config.py").read_text()
     folders = Registry(settings.models_dir).project(1).folder("v0000"), candidate_folder(round_dir)
     start, trained = (torch.load(folder / "weights.pth", weights_only=True) for folder in folders)
-    assert not torch.equal(
-        start["backbone.stem.conv.conv.weight"], trained["backbone.stem.conv.conv.weight"]
-    )
+    assert not torch.equal(start["backbone.stem.conv.conv.weight"], trained["backbone.stem.conv.conv.weight"])
 
     def say(fraction: float, words: str) -> None:
         assert 0 <= fraction <= 1 and words
