@@ -74,7 +74,11 @@ def main(kind: str, folder: Path, out: Path, seconds: float) -> None:
     trained = {key: value for key, value in model.state_dict().items() if not key.startswith("ema_")}
     torch.save(trained, out / "weights.pth")
     (out / "config.py").write_text(served)
-    (out / "card.json").write_text(Card(detector=job.detector, classes=snapshot.classes).model_dump_json())
+    (out / "card.json").write_text(
+        Card(
+            detector=job.detector, classes=snapshot.classes, dataset_fingerprint=snapshot.fingerprint
+        ).model_dump_json()
+    )
     print(json.dumps({"seconds": time.monotonic() - STARTED}))
 
 

@@ -25,7 +25,7 @@ from bench.memory import peak_mb
 from bench.options import REPO, Options
 from bench.report import Figure, figure
 from bench.startup import throw_away_stack
-from bench.stock import StockSetUp
+from bench.stock import StockSetUp, delete_predictions
 from support.stack import Stack, wait_for
 
 from labelloop.boxes import Boxes
@@ -145,7 +145,7 @@ class Appliance:
         prelabeller = Prelabeller(self.studio, self.backend, self.registry, self.rounds)
         rates: list[float] = []
         while len(rates) < BULK_RUNS:
-            self.studio.delete_predictions(PROJECT, VERSION)
+            delete_predictions(self.studio, PROJECT, VERSION)
             began = time.monotonic()
             try:
                 stored = prelabeller.run(dict(self._project))

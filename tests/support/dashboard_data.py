@@ -11,6 +11,7 @@ from support.fake_studio import FakeStudio
 from labelloop.boxes import Boxes
 from labelloop.files import write_text
 from labelloop.images import Pixels
+from labelloop.labels import LabelConfig, LabelMap
 from labelloop.registry import Card
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
@@ -65,6 +66,9 @@ class Guesser:
             for image in snapshot.images
         }
         return cls(version, stray, known)
+
+    def label_map(self, config: LabelConfig) -> LabelMap:
+        return LabelMap.build(self.classes, config, trained=True)
 
     def predict(self, images: list[Pixels]) -> list[Boxes]:
         return [self._guess(self.truth[pixels.tobytes()]) for pixels in images]

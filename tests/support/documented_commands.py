@@ -21,6 +21,7 @@ UP = {
     "make up TORCH_CUDA_ARCH_LIST=8.6": {"TORCH_CUDA_ARCH_LIST": "8.6"},
     "make up PUBLIC_URL=https://labels.example.com": {"PUBLIC_URL": "https://labels.example.com"},
     "make up BIND=192.0.2.10": {"BIND": "192.0.2.10"},
+    "make up ADMINS=ann@example.org,bob@example.org": {"ADMINS": "ann@example.org,bob@example.org"},
     "make up SCORE_THRESHOLD=0.4 PORT=8090": {"SCORE_THRESHOLD": "0.4", "PORT": "8090"},
 }
 """`make up` itself runs in tests/e2e; that it takes and keeps these settings is tested by tests/unit/docs."""

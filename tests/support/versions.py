@@ -6,7 +6,10 @@ from labelloop.registry import Card, ProjectModels
 
 
 def add_version(models: ProjectModels, folder: Path, round_id: int | None = None) -> str:
-    """Writes a version whose weights are no real ones; `folder` is for the file they come from."""
+    """Writes a version whose weights are no real ones; `folder` is for the file they come from.
+
+    round_id: of the round that trained it; without one it is a starting model.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "made.pth"
     weights.write_bytes(b"weights")
@@ -15,6 +18,8 @@ def add_version(models: ProjectModels, folder: Path, round_id: int | None = None
         classes=["ball", "crate"],
         start_weights="2 classes of made.pth",
         round=round_id,
+        round_requested_at=None if round_id is None else "then",
+        dataset_fingerprint=None if round_id is None else f"{round_id:064x}",
         verdict="starting model",
         reason="a test",
     )

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -198,6 +198,15 @@ def project(home: Home) -> Iterator[Finding]:
         yield warning("project", "its setup has not come to its end", "`make up` goes on with it.", "make up")
     else:
         yield ok("project", f"{told.get('project')}: labels, image storage and ML backend are connected")
+    if told.get("unknown_admins"):
+        yield warning("admins", unknown_admins(told["unknown_admins"]), "Correct ADMINS.", "make up ADMINS=…")
+
+
+def unknown_admins(addresses: Iterable[str]) -> str:
+    return (
+        f"ADMINS names nobody of Label Studio: {', '.join(addresses)}. They sign up while it does not name "
+        "them, then it makes them administrators"
+    )
 
 
 def ports(values: Settings, *, ours: Collection[int], inner: bool) -> Iterator[Finding]:

@@ -34,13 +34,18 @@ _CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu"
 # spared a process that grows without end, and a small one still trains.
 _MEMORY = {"TRAINER_MEMORY": (0.8, 2560), "MLBACKEND_MEMORY": (0.5, 1536)}
 _PORTS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT")
+_ADDRESS = r"[^@\s,]+@(localhost|[^@\s.,]+(\.[^@\s.,]+)+)"
 _PATTERNS = {
     **dict.fromkeys(
         _MEMORY, (r"0|[1-9]\d*[mg]", "megabytes or gigabytes such as 2560m or 6g; 0 for no limit")
     ),
     "ADMIN_EMAIL": (
-        r"[^@\s]+@(localhost|[^@\s.]+(\.[^@\s.]+)+)",
+        _ADDRESS,
         "an e-mail address, which Label Studio's login asks for, such as admin@labelloop.local",
+    ),
+    "ADMINS": (
+        rf"({_ADDRESS}(,{_ADDRESS})*)?",
+        "e-mail addresses of Label Studio's users with commas between them, such as ann@x.org,bob@y.org",
     ),
     "COMPOSE_PROJECT_NAME": (r"[a-z0-9][a-z0-9_-]*", "lower-case letters, digits, - and _"),
     "PROJECT_TITLE": (r"\S.{1,48}\S", "3 to 50 characters, without blanks around them"),

@@ -28,11 +28,15 @@ _FROM_NOTHING = "40 labelled images gave AP50 0.70"
 
 @dataclass(frozen=True)
 class Model:
-    """Whose boxes there will be. classes: what it tells apart; none when it proposes nothing yet."""
+    """Whose boxes there will be. classes: what it tells apart; none when it proposes nothing yet.
+
+    trained: on the project's own labels, so that `predicted_values` say nothing of its classes.
+    """
 
     name: str
     classes: tuple[str, ...]
     why: str
+    trained: bool = False
 
 
 def labels(home: Home, given: Mapping[str, str]) -> None:
@@ -111,23 +115,25 @@ def _in_service(home: Home) -> Optional[Model]:
         models = home.volumes / "models" / str(project)
         version = (models / "champion").read_text(encoding="utf-8").strip()
         card = json.loads((models / version / "card.json").read_text(encoding="utf-8"))
-        return Model(f"{version} ({card['detector']})", tuple(card["classes"]), "it is in service")
+        trained = card.get("dataset_fingerprint") is not None
+        why = "it is in service, trained on this project's labels" if trained else "it is in service"
+        return Model(f"{version} ({card['detector']})", tuple(card["classes"]), why, trained)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _recognised(text: str, config: LabelConfig, model: Model, settings: Mapping[str, str]) -> None:
     heading(f"What {model.name} recognises: {model.why}")
-    found = LabelMap.build(model.classes, config)
+    found = LabelMap.build(model.classes, config, trained=model.trained)
     tags = {label_name(tag): tag for tag in label_xml.read(text).below("Label")}
     width = max(12, *(len(label.value) for label in config.labels))
     for index, label in enumerate(config.labels):
         taken = [name for at, name in enumerate(model.classes) if found.to_label[at] == index]
         note(f"{label.value:<{width}} {'takes ' + ', '.join(taken) if taken else 'starts from scratch'}")
-        meant = () if taken else vocabulary.suggestion(label.value, model.classes)
+        meant = () if taken or model.trained else vocabulary.suggestion(label.value, model.classes)
         if meant:
             note(f"{'':<{width}} {', '.join(meant)}? {_with_prediction(tags[label.value], meant)}")
-    if set(model.classes) != set(config.names):
+    if not model.trained:
         _unknown_predictions(config, model)
     if found.unmatched_labels:
         _from_scratch(model, found.knows_any, settings)

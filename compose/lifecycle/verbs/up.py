@@ -12,6 +12,7 @@ from lifecycle.backup.swap import undo_interrupted
 from lifecycle.build import images, venvs
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.doctor import checks
+from lifecycle.doctor.host_findings import unknown_admins
 from lifecycle.home import Home
 from lifecycle.runtime import volumes
 from lifecycle.runtime.host_stack import HostStack
@@ -166,6 +167,8 @@ def _provision(home: Home, stack: Stack) -> None:
             do="`make logs` says more; `make up` tries again.",
         )
     note(f"project {state.get('project')}: labels, image storage and ML backend are connected")
+    if state.get("unknown_admins"):
+        note(unknown_admins(state["unknown_admins"]))
 
 
 def _provisioned(home: Home) -> dict[str, Any]:

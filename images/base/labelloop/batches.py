@@ -1,6 +1,6 @@
 """A sequence in parts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -13,3 +13,20 @@ def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     ['ab', 'cd', 'e']
     """
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def weighed_batches(
+    items: Iterable[T], size: int, weight: Callable[[T], int], at_most: int
+) -> Iterator[list[T]]:
+    """The items in their order, at most `size` at a time and `at_most` of weight, unless one has more."""
+    batch: list[T] = []
+    total = 0
+    for item in items:
+        its_own = weight(item)
+        if batch and (len(batch) == size or total + its_own > at_most):
+            yield batch
+            batch, total = [], 0
+        batch.append(item)
+        total += its_own
+    if batch:
+        yield batch

@@ -14,6 +14,7 @@ from labelloop import graph
 from labelloop.batches import batches
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
+from labelloop.labels import LabelConfig, LabelMap
 from labelloop.registry import Card, RegistryError, sha256_file
 from labelloop.settings import Settings
 
@@ -154,6 +155,10 @@ class Detector:
     def version(self) -> str:
         return self.card.version if self.card else ""
 
+    def label_map(self, config: LabelConfig) -> LabelMap:
+        """Which of a project's labels its classes become."""
+        return LabelMap.build(self.classes, config, trained=self.card is not None and self.card.trained)
+
     @property
     def device(self) -> Any:
         """torch's."""
@@ -231,9 +236,10 @@ def _preparation(config: "Config") -> Callable[[Pixels], dict[str, Any]]:
 def _lower_score_threshold(model: Any) -> None:
     """Lets everything of MIN_SCORE and above through; which score suffices is decided where boxes are
     used."""
-    test_cfg = getattr(getattr(model, "bbox_head", None), "test_cfg", None)
-    if test_cfg is not None and "score_thr" in test_cfg:
-        test_cfg.score_thr = MIN_SCORE
+    for head in ("bbox_head", "roi_head"):  # of detectors with one stage, and with two
+        test_cfg = getattr(getattr(model, head, None), "test_cfg", None)
+        if test_cfg is not None and "score_thr" in test_cfg:
+            test_cfg.score_thr = MIN_SCORE
 
 
 def _to_boxes(per_class: Sequence[Any], image: Pixels) -> Boxes:

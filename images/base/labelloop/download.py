@@ -1,10 +1,12 @@
 """Downloading an image over HTTP from a host that a task names, without being led astray by it.
 
-No proxy, no .netrc, no cookies. Redirects are followed by hand, each checked like the first address. What is
-checked is the address that the socket is connected to, so a name that resolves differently the second time
-gains nothing. Addresses of a private network are allowed (image servers live there); this machine, link-local
-and cloud metadata addresses are not. When its time is over, a download's connections are cut: a server that
-drips the lines of its headers would otherwise be listened to for hours.
+No proxy, no .netrc, no cookies. Redirects are followed by hand, each checked like the first address. A URL is
+taken apart once, and the parts are connected to. The API token goes with requests over a connection that was
+made from Label Studio's own URL, whatever the task's says. What is checked of any other host is the address
+that the socket is connected to, so a name that resolves differently the second time gains nothing. Addresses
+of a private network are allowed (image servers live there); this machine, link-local and cloud metadata
+addresses are not. When its time is over, a download's connections are cut: a server that drips the lines of
+its headers would otherwise be listened to for hours.
 """
 
 import ipaddress
@@ -12,17 +14,20 @@ import re
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from contextvars import ContextVar
-from typing import Any
-from urllib.parse import urljoin, urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, SSLError
+from urllib3.exceptions import TimeoutError as TimedOut
 
+from labelloop import urls
 from labelloop.images import ImageError
+from labelloop.urls import WebAddress, shown
 
 MAX_BYTES = 100 * 1024 * 1024
 MAX_REDIRECTS = 4
@@ -48,22 +53,6 @@ _FILES_OF_LABEL_STUDIO = re.compile(
 )
 
 
-def shown(url: str) -> str:
-    """The URL as messages may carry it: cut short, without credentials and query (a pre-signed URL's key)."""
-    parts = urlsplit(url)
-    if parts.scheme == "data":
-        return "data: URI"
-    host = parts.netloc.rpartition("@")[2]
-    return (f"{parts.scheme}://{host}{parts.path}" if parts.scheme else f"{host}{parts.path}")[:200]
-
-
-def origin(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port, the scheme's own port filled in. ValueError for a port that is no number."""
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    return parts.scheme, (parts.hostname or "").lower(), port
-
-
 def download(url: str, trusted: str, token: str | None = None) -> bytes:
     """The body behind a http(s) URL.
 
@@ -74,48 +63,64 @@ def download(url: str, trusted: str, token: str | None = None) -> bytes:
         ImageError: refused, unreachable, too slow, too large, or an answer other than 200.
     """
     name = shown(url)
-    with _Deadline(DEADLINE_S) as deadline, _session(trusted) as session:
+    studio = urls.parse(trusted)
+    address = _taken_apart(name, lambda: urls.parse(url))
+    with _Deadline(DEADLINE_S) as deadline:
         for _ in range(MAX_REDIRECTS + 1):
-            ours = _check(url, name, trusted)
-            headers = {"Accept": "image/*,*/*;q=0.5"}
-            if ours and token and _FILES_OF_LABEL_STUDIO.search(urlsplit(url).path):
-                headers["Authorization"] = f"Token {token}"
-            try:
-                with session.get(
-                    url, headers=headers, timeout=TIMEOUT_S, stream=True, allow_redirects=False
-                ) as answer:
-                    if not answer.is_redirect:
+            ours = address.origin == studio.origin
+            with _pool(studio, _WATCHED) if ours else _pool(address, _GUARDED) as pool:
+                headers = {"Accept": "image/*,*/*;q=0.5"}
+                if ours and token and _serves_files(address, studio):
+                    headers["Authorization"] = f"Token {token}"
+                try:
+                    answer = pool.urlopen(
+                        "GET",
+                        address.target,
+                        headers=headers,
+                        timeout=Timeout(connect=TIMEOUT_S[0], read=TIMEOUT_S[1]),
+                        retries=False,
+                        preload_content=False,
+                    )
+                except (HTTPError, OSError, UnicodeError) as error:
+                    raise ImageError(f"{name}: {deadline.words() or _why(error)}") from error
+                with closing(answer):
+                    location = answer.get_redirect_location()
+                    if not location:
                         return _body(answer, name, deadline, ours)
-                    url = urljoin(url, answer.headers["location"])
-            except (requests.RequestException, UnicodeError) as error:
-                raise ImageError(f"{name}: {deadline.words() or _why(error)}") from error
+            address = _led_to(name, address, location)
     raise ImageError(f"{name}: more than {MAX_REDIRECTS} redirects")
 
 
-def _check(url: str, name: str, trusted: str) -> bool:
-    """Whether the URL is Label Studio's own."""
+def _taken_apart(name: str, parse: Callable[[], WebAddress]) -> WebAddress:
     try:
-        scheme, host, _ = asked = origin(url)
+        return parse()
     except ValueError as error:
-        raise ImageError(f"{name}: not a URL: {error}") from error
-    if scheme not in ("http", "https") or not host:
-        raise ImageError(f"{name}: leads to {shown(url)!r}; only http and https are followed")
-    return asked == origin(trusted)
+        raise ImageError(f"{name}: {error}") from error
 
 
-def _body(answer: requests.Response, name: str, deadline: "_Deadline", ours: bool) -> bytes:
+def _led_to(name: str, address: WebAddress, location: str) -> WebAddress:
+    try:
+        return urls.follow(address, location)
+    except ValueError as error:
+        raise ImageError(f"{name}: leads to {shown(location)!r}: {error}") from error
+
+
+def _serves_files(address: WebAddress, studio: WebAddress) -> bool:
+    path = address.path.removeprefix(studio.path.rstrip("/"))
+    return _FILES_OF_LABEL_STUDIO.match(path) is not None
+
+
+def _body(answer: BaseHTTPResponse, name: str, deadline: "_Deadline", ours: bool) -> bytes:
     if deadline.words():  # where headers are cut, the lines before the cut are taken for all of them
         raise ImageError(f"{name}: {deadline.words()}")
-    if answer.status_code != 200:
-        raise ImageError(
-            f"{name}: answered {answer.status_code} {answer.reason}{_hint(answer.status_code, ours)}"
-        )
+    if answer.status != 200:
+        raise ImageError(f"{name}: answered {answer.status} {answer.reason}{_hint(answer.status, ours)}")
     declared = answer.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > MAX_BYTES:
         raise ImageError(f"{name}: {int(declared) >> 20} MiB; at most {MAX_BYTES >> 20} MiB are read")
     body = bytearray()
     try:
-        while chunk := answer.raw.read1(_CHUNK, decode_content=True):
+        while chunk := answer.read1(_CHUNK, decode_content=True):
             body += chunk
             if len(body) > MAX_BYTES:
                 raise ImageError(f"{name}: larger than {MAX_BYTES >> 20} MiB")
@@ -144,13 +149,15 @@ def _hint(status: int, ours: bool) -> str:
     )
 
 
-def _why(error: requests.RequestException | UnicodeError) -> str:
-    """The error without the URL that requests puts into its messages."""
-    if isinstance(error, requests.exceptions.SSLError):
+def _why(error: Exception) -> str:
+    """The error without the URL that urllib3 puts into its messages."""
+    if isinstance(error, SSLError):
         return "its certificate is not trusted"
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, NewConnectionError):
+        return "cannot be reached"
+    if isinstance(error, TimedOut):
         return f"did not answer within {TIMEOUT_S[0]:.0f} s (connect) or {TIMEOUT_S[1]:.0f} s (read)"
-    if isinstance(error, requests.ConnectionError):
+    if isinstance(error, ProtocolError | OSError):
         return "cannot be reached"
     return f"cannot be fetched ({type(error).__name__})"
 
@@ -266,25 +273,15 @@ class _WatchedHTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _WatchedHTTPSConnection
 
 
-class _GuardedAdapter(HTTPAdapter):
-    pools: dict[str, type[HTTPConnectionPool]] = {"http": _GuardedHTTPPool, "https": _GuardedHTTPSPool}
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self.pools
+_Pools = tuple[type[HTTPConnectionPool], type[HTTPSConnectionPool]]
+_GUARDED: _Pools = (_GuardedHTTPPool, _GuardedHTTPSPool)
+# For Label Studio, which may have any address.
+_WATCHED: _Pools = (_WatchedHTTPPool, _WatchedHTTPSPool)
 
 
-class _WatchedAdapter(_GuardedAdapter):
-    """For Label Studio, which may have any address."""
-
-    pools = {"http": _WatchedHTTPPool, "https": _WatchedHTTPSPool}
-
-
-def _session(trusted: str) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    session.mount("http://", _GuardedAdapter())
-    session.mount("https://", _GuardedAdapter())
-    parts = urlsplit(trusted)
-    session.mount(f"{parts.scheme}://{parts.netloc}/", _WatchedAdapter())
-    return session
+def _pool(address: WebAddress, kinds: _Pools) -> HTTPConnectionPool:
+    """Connects to the address's host and port, and to no others; a context manager that closes it."""
+    plain, with_tls = kinds
+    if address.scheme == "http":
+        return plain(address.host, address.port)
+    return with_tls(address.host, address.port, cert_reqs="CERT_REQUIRED", ca_certs=DEFAULT_CA_BUNDLE_PATH)

@@ -1,6 +1,7 @@
 """Writing files so that a reader, or a kill -9, never sees half of one."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -60,3 +61,13 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Atomically and durably."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Durably."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+    with target.open("rb") as written:
+        os.fsync(written.fileno())

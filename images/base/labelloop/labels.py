@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -138,10 +139,7 @@ def predicted_values(tag: Tag) -> list[str]:
 class LabelMap:
     """Which label each model class becomes.
 
-    to_label: per class the index of its label, or None. By `predicted_values` first, then by equal name; both
-    without regard to case, save where labels differ in nothing else. Several classes may share a label. A
-    model that was trained on the labels themselves needs no `predicted_values`: they speak of the starting
-    model's classes.
+    to_label: per class the index of its label, or None.
     """
 
     to_label: tuple[int | None, ...]
@@ -149,19 +147,21 @@ class LabelMap:
     unmatched_labels: tuple[str, ...]
 
     @classmethod
-    def build(cls, classes: Sequence[str], config: LabelConfig) -> LabelMap:
-        exactly = {label.value: index for index, label in enumerate(config.labels)}
-        by_name = {label.value.strip().casefold(): index for index, label in enumerate(config.labels)}
+    def build(cls, classes: Sequence[str], config: LabelConfig, *, trained: bool) -> LabelMap:
+        """The map of a model's classes.
+
+        trained: whether the model was trained on the project's own labels. Its classes are labels of the
+        project, present or past, and go to the label of their own name alone. `predicted_values` name classes
+        of other makers' models: those go by it first, and several may share a label.
+        """
         by_prediction = {
             predicted.casefold(): index
             for index, label in enumerate(config.labels)
             for predicted in label.predicted_values
-            if set(classes) != set(config.names)
+            if not trained
         }
-        to_label = tuple(
-            by_prediction.get(c.casefold(), exactly.get(c, by_name.get(c.strip().casefold())))
-            for c in classes
-        )
+        by_name = _by_name(classes, config)
+        to_label = tuple(by_prediction.get(name.casefold(), by_name.get(name)) for name in classes)
         reached = set(to_label)
         return cls(
             to_label,
@@ -191,3 +191,28 @@ class LabelMap:
         mapped = Boxes(boxes.xyxy, boxes.scores, labels).select(labels >= 0)
         used = [index for index in self.to_label if index is not None]
         return nms(mapped, SHARED_LABEL_NMS_IOU) if len(set(used)) < len(used) else mapped
+
+
+def _by_name(classes: Sequence[str], config: LabelConfig) -> dict[str, int]:
+    """The label of equal name by class; a class that has none is left out.
+
+    Case makes no difference, unless it is all the difference there is: of two labels, or of two classes,
+    that differ in nothing else, each goes with its exact equal or with nothing.
+    """
+    exactly = {label.value: index for index, label in enumerate(config.labels)}
+    alike: dict[str, list[int]] = {}
+    for index, label in enumerate(config.labels):
+        alike.setdefault(_folded(label.value), []).append(index)
+    rivals = Counter(_folded(name) for name in set(classes))
+    found = {}
+    for name in classes:
+        near = alike.get(_folded(name), [])
+        if name in exactly:
+            found[name] = exactly[name]
+        elif len(near) == 1 and rivals[_folded(name)] == 1:
+            found[name] = near[0]
+    return found
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()

@@ -7,6 +7,9 @@
 A version is written under a temporary name, fsynced and renamed, the pointer is replaced atomically: a
 reader sees all of a version or none of it. Where the pointer, or the version it names, is damaged all the
 same, `mend` puts the version of the copy, or else the newest whole one, into service.
+
+The pointer moves under a lock. Whoever chose a version by what was in service names that (`succeed`), and is
+refused with ChampionMoved when something else is by then: what a person put into service stays.
 """
 
 import fcntl
@@ -16,22 +19,17 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from labelloop import graph
+from labelloop.card import Card as Card
 from labelloop.errors import Explained
-from labelloop.files import fsync_dir, write_text
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from labelloop.files import fsync_dir, link_or_copy, write_text
 
 log = logging.getLogger(__name__)
 
@@ -46,49 +44,12 @@ class RegistryError(Explained):
     """A version or a pointer that cannot be used; the message names the file and the way out."""
 
 
-class Card(BaseModel):
-    """What is known of a version. graph: how its graph compares with the network, or why it has none.
+class ChampionMoved(RegistryError):
+    """Another version is in service than the one that was to be replaced. champion: that one."""
 
-    sha256: of the other files beside the card, by name. boxes_by_class: of the images it was trained on, like
-    `images` and `boxes`.
-    """
-
-    model_config = ConfigDict(extra="allow")
-
-    version: str = ""
-    parent: str | None = None
-    round: int | None = None
-    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    detector: str
-    classes: list[str]
-    weights_sha256: str = ""
-    sha256: dict[str, str] = Field(default_factory=dict)
-    start_weights: str = ""
-    dataset_fingerprint: str | None = None
-    images: int = 0
-    boxes: int = 0
-    boxes_by_class: dict[str, int] = Field(default_factory=dict)
-    metrics: dict[str, Any] = Field(default_factory=dict)
-    verdict: str = ""
-    reason: str = ""
-    score_thresholds: dict[str, float] = Field(default_factory=dict)
-    graph: str = ""
-    seconds: float = 0.0
-    device: str = "cpu"
-    libraries: dict[str, str] = Field(default_factory=dict)
-
-    def thresholds(self, labels: Sequence[str], otherwise: float) -> "NDArray[np.float32]":
-        """(labels,): from which score on a box of each label is shown; by default `otherwise`."""
-        import numpy as np
-
-        return np.array([self.score_thresholds.get(label, otherwise) for label in labels], dtype=np.float32)
-
-    def rarity(self, labels: Sequence[str]) -> "NDArray[np.float32]":
-        """(labels,): how rare each label is among the boxes the version was trained on; 1 is the mean."""
-        import numpy as np
-
-        counts = np.array([1 + self.boxes_by_class.get(label, 0) for label in labels], dtype=np.float32)
-        return np.asarray(counts.mean() / counts, dtype=np.float32)
+    def __init__(self, message: str, champion: str | None) -> None:
+        super().__init__(message)
+        self.champion = champion
 
 
 def _oldest_first(versions: Iterable[str]) -> list[str]:
@@ -180,19 +141,23 @@ class ProjectModels:
         except (OSError, ValidationError) as error:
             raise RegistryError(f"{path} cannot be read: {error}. {self._way_out()}") from error
 
-    def of_round(self, round_id: int, weights_sha256: str) -> str | None:
-        """The version that a round wrote of these weights, if it came that far.
-
-        The number alone would not tell: rounds are counted anew when their table is lost.
-        """
-        for version in reversed(self.versions()):
-            try:
-                card = self.card(version)
-            except RegistryError:
-                continue
-            if (card.round, card.weights_sha256) == (round_id, weights_sha256):
-                return version
+    def of_round(self, round_id: int, requested_at: str, weights_sha256: str) -> str | None:
+        """The version that a round wrote of these weights, if it came that far."""
+        wanted = (round_id, requested_at, weights_sha256)
+        for card in self._readable(self.versions()[::-1]):
+            if (card.round, card.round_requested_at, card.weights_sha256) == wanted:
+                return card.version
         return None
+
+    def newest_round(self) -> int:
+        """The highest number of a round that a card names, 0 without one."""
+        return max((card.round or 0 for card in self._readable(self.ever())), default=0)
+
+    def _readable(self, versions: Iterable[str]) -> Iterator[Card]:
+        """The cards of these versions, under their names, but for damaged ones."""
+        for version in versions:
+            with suppress(RegistryError):
+                yield self.card(version).model_copy(update={"version": version})
 
     def check(self, version: str) -> Card:
         """The card of a version that can serve. A damaged graph is no hindrance: the network serves without.
@@ -218,6 +183,7 @@ class ProjectModels:
         That is the one that the pointer's copy names, or else the newest: only versions that were promoted
         are here. None when there is none that can serve.
         """
+        stamp = self.champion_stamp()
         try:
             champion = self.champion()
             if champion is not None:
@@ -232,9 +198,12 @@ class ProjectModels:
                 self.check(version)
             except RegistryError:
                 continue
-            log.error("%s %s takes its place.", reason, version)
-            self.promote(version)
-            return version
+            with self._alone():
+                moved = self.champion_stamp() != stamp or not self.folder(version).is_dir()
+                if not moved:
+                    log.error("%s %s takes its place.", reason, version)
+                    self._move(version)
+            return self.mend() if moved else version
         return None
 
     def _copied(self) -> str:
@@ -252,8 +221,7 @@ class ProjectModels:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self._clear_unfinished()
-        existing = self.versions()
-        name = f"v{int(existing[-1][1:]) + 1:04d}" if existing else STARTING_VERSION
+        name = self._next_name()
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.path))
         try:
             temporary.chmod(0o755)
@@ -266,13 +234,17 @@ class ProjectModels:
         fsync_dir(self.path)
         return name
 
+    def _next_name(self) -> str:
+        existing = self.versions()
+        return f"v{int(existing[-1][1:]) + 1:04d}" if existing else STARTING_VERSION
+
     @staticmethod
     def _fill(folder: Path, card: Card, config_text: str, weights: Path) -> None:
-        _link_or_copy(weights, folder / _WEIGHTS)
+        link_or_copy(weights, folder / _WEIGHTS)
         write_text(folder / _CONFIG, config_text)
         for part in graph.FILES:
             if (weights.parent / part).is_file():
-                _link_or_copy(weights.parent / part, folder / part)
+                link_or_copy(weights.parent / part, folder / part)
         digests = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
         complete = card.model_copy(update={"weights_sha256": digests.pop(_WEIGHTS), "sha256": digests})
         write_text(folder / _CARD, complete.model_dump_json(indent=2) + "\n")
@@ -282,8 +254,8 @@ class ProjectModels:
         for leftover in self.path.glob(f"{_TEMPORARY}*"):
             shutil.rmtree(leftover)
 
-    def promote(self, version: str) -> None:
-        """Moves the champion pointer.
+    def promote(self, version: str) -> str | None:
+        """Puts a version into service, whatever is there; returns what it replaced, None if that is unknown.
 
         Raises:
             RegistryError: there is no such version.
@@ -293,8 +265,57 @@ class ProjectModels:
         with self._alone():
             if not self.folder(version).is_dir():
                 raise RegistryError(self._gone(version))
-            for file in (self._pointer, self._copy):
-                write_text(file, version + "\n")
+            before = self.in_service()
+            self._move(version)
+        return before
+
+    def succeed(self, expected: str | None, card: Card, config_text: str, weights: Path) -> str:
+        """Adds a version, as `write` does, and puts it into service in the place of `expected`; its name.
+
+        expected: None where nothing that can be named is in service.
+
+        Raises:
+            ChampionMoved: something else is in service; nothing was written.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            champion = self.in_service()
+            if champion != expected:
+                raise ChampionMoved(
+                    f"{champion or 'nothing'} is in service for project {self.path.name}, not {expected}",
+                    champion,
+                )
+            write_text(self._copy, self._next_name() + "\n")
+            try:
+                version = self.write(card, config_text, weights)
+            except OSError:
+                with suppress(OSError):
+                    write_text(self._copy, f"{champion or ''}\n")
+                raise
+            self._move(version)
+        return version
+
+    def complete(self, version: str) -> bool:
+        """Puts a version into service whose `succeed` a kill has ended half-way; whether it is in service.
+
+        It is not when another version was put into service after it was written: that one stays.
+        """
+        with self._alone():
+            if self.in_service() != version and self._copied() == version:
+                self._move(version)
+            return self.in_service() == version
+
+    def in_service(self) -> str | None:
+        """What the pointer names, whether it can serve or not; None where it names no version."""
+        try:
+            return self.champion()
+        except RegistryError:
+            return None
+
+    def _move(self, version: str) -> None:
+        """The copy goes first: while it names another version than the pointer, a move is under way."""
+        for file in (self._copy, self._pointer):
+            write_text(file, version + "\n")
 
     def remove(self, version: str) -> None:
         """Takes a version away for good, all but its card; a kill leaves the whole version, or none of it.
@@ -324,7 +345,7 @@ class ProjectModels:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keeps a version from being removed by one process while another one puts it into service."""
+        """Keeps others from moving the pointer and from removing versions. Not to be nested."""
         folder = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
@@ -366,6 +387,11 @@ class Registry:
     def project(self, project_id: int) -> ProjectModels:
         return ProjectModels(self.root / str(project_id))
 
+    def newest_round(self) -> int:
+        """The highest number of a round that a card names, of projects that are gone, too; 0 without one."""
+        folders = self.root.iterdir() if self.root.is_dir() else ()
+        return max((ProjectModels(folder).newest_round() for folder in folders), default=0)
+
     def projects(self) -> list[int]:
         """Ids of the projects that have a folder here."""
         if not self.root.is_dir():
@@ -373,12 +399,3 @@ class Registry:
         return sorted(
             int(entry.name) for entry in self.root.iterdir() if _ID.fullmatch(entry.name) and entry.is_dir()
         )
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-    with target.open("rb") as written:
-        os.fsync(written.fileno())

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     trainer_url: str = "http://trainer:9191"
 
     admin_email: str = "admin@labelloop.local"
+    admins: str = ""
     admin_password: SecretStr | None = None
     api_token: SecretStr | None = None
     secret_key: SecretStr | None = None
@@ -99,6 +100,11 @@ class Settings(BaseSettings):
     @property
     def cache_dir(self) -> Path:
         return self.volumes_dir / "cache"
+
+    @property
+    def admin_addresses(self) -> frozenset[str]:
+        """ADMINS, an e-mail address each: who are administrators besides the account of ADMIN_EMAIL."""
+        return frozenset(word.strip().lower() for word in self.admins.split(",") if word.strip())
 
     @property
     def label_config_path(self) -> Path:

@@ -43,6 +43,7 @@ UNLABELLED = where("total_annotations", "equal", 0)
 
 
 def with_prediction_of(version: str) -> Row:
+    """Label Studio looks for the name anywhere in a prediction's model_version."""
     return where("predictions_model_versions", "contains", [version], "List")
 
 
@@ -56,7 +57,7 @@ class Studio:
     def __init__(self, url: str, token: str, timeout: tuple[float, float] = TIMEOUT_S) -> None:
         self.url = url.rstrip("/")
         self._timeout = timeout
-        self._session = service_session()
+        self._session = service_session(self.url)
         self._session.headers["Authorization"] = f"Token {token}"
 
     @classmethod
@@ -183,12 +184,6 @@ class Studio:
         answer = self.request("POST", f"/api/projects/{project_id}/import/predictions", json=list(rows))
         return int(answer["created"])
 
-    def delete_predictions(self, project_id: int, version: str) -> int:
-        """Deletes every prediction of `version` in the project; returns how many."""
-        path = f"/api/projects/{project_id}/model-versions/"
-        answer = self.request("DELETE", path, json={"model_version": version}, timeout=(3.0, 600.0))
-        return int(answer["deleted_predictions"])
-
     def prediction_counts(self, project_id: int) -> dict[str, int]:
         """How many predictions of each model version the project has."""
         answer = self.request("GET", f"/api/projects/{project_id}/model-versions/")
@@ -196,8 +191,15 @@ class Studio:
 
     def delete_prediction(self, prediction_id: int) -> None:
         """Deletes one; that it is gone already is as good."""
+        self._change_prediction("DELETE", prediction_id)
+
+    def rename_prediction(self, prediction_id: int, version: str) -> None:
+        """Has one be another version's; that it is gone is as good."""
+        self._change_prediction("PATCH", prediction_id, json={"model_version": version})
+
+    def _change_prediction(self, method: str, prediction_id: int, **kwargs: Any) -> None:
         try:
-            self.request("DELETE", f"/api/predictions/{prediction_id}/")
+            self.request(method, f"/api/predictions/{prediction_id}/", **kwargs)
         except StudioError as error:
             if error.status != 404:
                 raise

@@ -10,25 +10,25 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
 
-from labelloop.download import MAX_BYTES, download, origin, shown
+from labelloop import urls
+from labelloop.download import MAX_BYTES, download
 from labelloop.images import ImageError
 from labelloop.settings import Settings
+from labelloop.urls import shown
 
 # LABEL_STUDIO_HOST may put a host and a path before these.
 _LOCAL_FILES = re.compile(r"(?:^|/)data/local-files/?$")
 _UPLOAD = re.compile(r"(?:^|/)data/upload/(.+)$")
 _OLD_UPLOAD = re.compile(r"(?:^|/)storage-data/uploaded/?$")
 MAX_URL = 8192
+_LOCALHOST = ("localhost", "127.0.0.1", "[::1]")
 _CLOUD = ("s3", "gs", "azure-blob", "azure_blob", "azure")
 
 
-def resolve_task_image(
-    url: object, settings: Settings, task_id: int | None = None, token: str | None = None
-) -> Path | bytes:
-    """The file, or the downloaded bytes, of a task's image.
+def resolve_task_image(url: object, settings: Settings, task_id: int | None = None) -> Path | bytes:
+    """The file, or the downloaded bytes, of a task's image; API_TOKEN is shown to LABELSTUDIO_URL alone.
 
-    task_id: lets Label Studio resolve a cloud URL (s3://…) of that task. token: Label Studio's API token, by
-    default API_TOKEN; it is shown to LABELSTUDIO_URL alone.
+    task_id: lets Label Studio resolve a cloud URL (s3://…) of that task.
 
     Raises:
         ImageError: no URL, a path outside the folders that may be read, a file that is not there, a refused
@@ -40,9 +40,9 @@ def resolve_task_image(
     if len(url) > MAX_URL and not url.startswith("data:"):
         raise ImageError(f"{url[:80]}…: a URL of {len(url):,} characters; at most {MAX_URL:,} are read")
     try:
-        return _resolve(url, settings, task_id, token or _token(settings))
+        return _resolve(url, settings, task_id, _token(settings))
     except (ValueError, OSError) as error:
-        raise ImageError(f"{url[:200]}: {getattr(error, 'strerror', None) or error}") from error
+        raise ImageError(f"{shown(url)}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def image_name(url: object) -> str:
@@ -53,7 +53,7 @@ def image_name(url: object) -> str:
         file = _local_path(url)
         return (str(file[1]) if file else shown(url))[:200]
     except ValueError:
-        return url[:200]
+        return shown(url)
 
 
 def _token(settings: Settings) -> str | None:
@@ -66,6 +66,7 @@ def _resolve(url: str, settings: Settings, task_id: int | None, token: str | Non
         return _inline(url)
     if parts.scheme in _CLOUD:
         return _ask_label_studio(url, settings, task_id, token)
+    urls.check_characters(url)
     if parts.scheme not in ("", "http", "https"):
         raise ImageError(
             f"{shown(url)}: {parts.scheme}: URLs are not read; put the image below volumes/images"
@@ -115,8 +116,9 @@ def _file(settings: Settings, kind: str, relative: Path) -> Path:
 
 
 def _is_label_studio(url: str, settings: Settings) -> bool:
-    host = origin(url)[1]
-    return origin(url) == origin(settings.labelstudio_url) or host in ("localhost", "127.0.0.1", "::1")
+    """Whether a browser that got this URL would ask our Label Studio."""
+    address = urls.parse(url)
+    return address.origin == urls.parse(settings.labelstudio_url).origin or address.host in _LOCALHOST
 
 
 def _inline(url: str) -> bytes:

@@ -1,6 +1,6 @@
 """The appliance's user: its API token is the environment's; address and password follow its changes.
 
-What a person changes in Label Studio stays until then.
+What a person changes in Label Studio stays until then. With it, the administrators that ADMINS names.
 """
 
 import logging
@@ -9,6 +9,7 @@ from typing import Any
 from labelloop.errors import Explained
 from labelloop.settings import Settings
 from provisioner import applied
+from provisioner.administrators import apply_admins
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ def ensure_account(settings: Settings) -> None:
         user = _ensure_user(settings.admin_email.lower(), settings.secret("admin_password"))
         _ensure_organisation(user)
         _ensure_token(user, settings.secret("api_token"))
+        apply_admins(settings, user)
 
 
 def _ensure_user(email: str, password: str) -> Any:
@@ -82,7 +84,7 @@ def _check_is_free(email: str, user: Any) -> None:
 
 
 def _ensure_organisation(user: Any) -> None:
-    from organizations.models import Organization
+    from organizations.models import Organization, OrganizationMember
 
     organisation = Organization.objects.order_by("pk").first()
     if organisation is None:
@@ -93,6 +95,8 @@ def _ensure_organisation(user: Any) -> None:
         organisation.created_by = user
         organisation.save(update_fields=["created_by"])
     organisation.add_user(user)
+    # Whoever was removed is nobody here any more; the appliance can't do without its own account.
+    OrganizationMember.objects.filter(user=user, deleted_at__isnull=False).update(deleted_at=None)
     if not organisation.jwt.legacy_api_tokens_enabled:
         organisation.jwt.legacy_api_tokens_enabled = True
         organisation.jwt.save()

@@ -6,6 +6,7 @@ import requests
 
 from labelloop import connection
 from labelloop.errors import Explained
+from labelloop.sessions import service_session
 from labelloop.settings import Settings
 from labelloop.studio import Row, Studio
 from provisioner.creation import Creator
@@ -48,7 +49,8 @@ def ensure_backend(studio: Studio, settings: Settings, project_id: int, file: St
 
 def _check_health(url: str) -> None:
     try:
-        response = requests.get(f"{url}/health", timeout=5)
+        with service_session(url) as session:
+            response = session.get(f"{url}/health", timeout=5)
     except requests.RequestException as error:
         raise BackendNotReady(f"{url}/health does not answer: {error}") from error
     if not response.ok:

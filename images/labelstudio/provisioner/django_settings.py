@@ -15,6 +15,7 @@ from core.settings.label_studio import (  # noqa: E402
     DATABASES,
     DJANGO_DB,
     DJANGO_DB_SQLITE,
+    INSTALLED_APPS,
     MIDDLEWARE,
     SUPPORTED_EXTENSIONS,
 )
@@ -25,6 +26,10 @@ environment.forget_secret_key()
 ROOT_URLCONF = "provisioner.urls"
 MIDDLEWARE.insert(0, "provisioner.middleware.SecurityHeaders")
 MIDDLEWARE.append("provisioner.middleware.LoginThrottle")
+# Last, so that everything that says who asks has been at work.
+MIDDLEWARE.append("provisioner.access.AccessControl")
+INSTALLED_APPS.append("provisioner.apps.Overrides")
+WHOAMI_USER_SERIALIZER = "provisioner.whoami.WhoAmI"
 SUPPORTED_EXTENSIONS.update(SUFFIXES)
 # Python 3.11 knows it only where the system has a list of types, which a slim image has not.
 mimetypes.add_type("image/webp", ".webp")

@@ -3,7 +3,6 @@
 import os
 
 from labelloop.settings import Settings
-from provisioner.networks import banned_subnets, stack_subnets
 
 
 def label_studio_environment(settings: Settings) -> dict[str, str]:
@@ -12,7 +11,6 @@ def label_studio_environment(settings: Settings) -> dict[str, str]:
     Raises:
         MissingSecret: SECRET_KEY is not set.
     """
-    exempt = stack_subnets(os.environ.get("STACK_SUBNET"))
     return {
         "SECRET_KEY": settings.secret("secret_key"),
         "DJANGO_DB": "sqlite",
@@ -41,11 +39,12 @@ def label_studio_environment(settings: Settings) -> dict[str, str]:
         "LABEL_STUDIO_CONVERTER_DOWNLOAD_RESOURCES": "false",
         # Storing predictions recounts the tasks they are for; without this, all of the project each time.
         "LABEL_STUDIO_fflag_fix_back_4620_memory_efficient_predictions_import_08012025_short": "true",
-        # Whom it may call: the backend, and nothing else of what is banned but the stack's own network.
-        "LABEL_STUDIO_ML_BLOCK_LOCAL_IP": "false",
+        # Whom it may call: no internal network, not even the stack's. `backend_address` exempts the backend.
+        "LABEL_STUDIO_ML_BLOCK_LOCAL_IP": "true",
         "LABEL_STUDIO_SSRF_PROTECTION_ENABLED": "true",
-        "LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS": "false",
-        "LABEL_STUDIO_USER_ADDITIONAL_BANNED_SUBNETS": ",".join(map(str, banned_subnets(exempt))),
+        "LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS": "true",
+        # Compose's, which an operator may have chosen among public addresses.
+        "LABEL_STUDIO_USER_ADDITIONAL_BANNED_SUBNETS": os.environ.get("STACK_SUBNET", ""),
         # Seconds. A prediction request carries up to 100 images; a busy CPU may need minutes for them.
         "LABEL_STUDIO_ML_CONNECTION_TIMEOUT": "3",
         "LABEL_STUDIO_ML_TIMEOUT_HEALTH": "5",

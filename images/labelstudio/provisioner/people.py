@@ -8,20 +8,15 @@ from typing import Any
 
 from django.http import Http404
 from django.utils.crypto import salted_hmac
-from organizations.models import Organization
 from rest_framework.decorators import api_view, permission_classes, schema
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from users.models import User
 
+from provisioner.access import is_member
+
 _STAMP = "labelloop.person"
-
-
-def is_member(user: Any) -> bool:
-    """Whether a user is active and belongs to the appliance's organisation, from which nobody removed her."""
-    organisation = Organization.objects.order_by("pk").first()
-    return bool(user.is_active and organisation is not None and organisation.has_permission(user))
 
 
 def is_administrator(user: Any) -> bool:

@@ -1,7 +1,7 @@
 """volumes/labelstudio/provisioned.json: what is provisioned, for `make` and for the next run."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ class State:
     creating: the path of a request that may still be at work; see `creation.Creator`.
     problem: why the label config of the project is not that of LABEL_CONFIG.
     waiting: why it is not done, in the words of the last attempt.
+    unknown_admins: addresses in ADMINS that no user has.
     """
 
     project: int | None = None
@@ -27,6 +28,7 @@ class State:
     creating: str | None = None
     problem: str | None = None
     waiting: str | None = None
+    unknown_admins: list[str] = field(default_factory=list)
     done: bool = False
 
 

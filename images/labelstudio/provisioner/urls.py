@@ -1,5 +1,6 @@
 """Label Studio's URLs, less tips that come from the internet, a sign-up form nobody may send, its settings on
-show, and a page that anybody may have fail; and those by which the dashboard asks who somebody is.
+show, a page that anybody may have fail, and files outside volumes/images; and those by which the dashboard
+asks who somebody is.
 """
 
 from core.middleware import enforce_csrf_checks
@@ -8,9 +9,20 @@ from core.utils.common import collect_versions
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import path, re_path
+from organizations.models import Organization
 from users.views import user_signup
 
-from provisioner import people
+from labelloop.settings import get_settings
+from provisioner import parents, people
+from provisioner.local_files import ImageFile
+
+parents.survive_them()
+
+# Addresses are not verified: whoever came first under one that ADMINS names would be an administrator.
+RESERVED = (
+    "ADMINS names this address, so nobody may sign up under it. The operator takes it out of ADMINS, you "
+    "sign up, and the operator puts it in again."
+)
 
 
 def no_tips(request: HttpRequest) -> HttpResponse:
@@ -31,6 +43,10 @@ def sign_up_by_invitation(request: HttpRequest) -> HttpResponse:
     """The form for whoever holds an invitation link; the login page for everyone else."""
     if request.method == "GET" and not request.GET.get("token"):
         return redirect("user-login")
+    reserved = request.POST.get("email", "").strip().lower() in get_settings().admin_addresses
+    # Who has no invitation is refused by Label Studio, and not told whom ADMINS names.
+    if reserved and Organization.objects.filter(token=request.GET.get("token") or "").exists():
+        return HttpResponse(RESERVED, "text/plain; charset=utf-8", 403)
     answer: HttpResponse = user_signup(request)
     return answer
 
@@ -41,6 +57,8 @@ urlpatterns = [
     re_path("trigger500/", not_here),
     path("labelloop/people/me", people.myself, name="labelloop-myself"),
     path("labelloop/people/<int:user_id>", people.somebody, name="labelloop-person"),
+    # Label Studio's own pattern, which matches anywhere in a path.
+    re_path("data/local-files/", ImageFile.as_view(), name="localfiles_data"),
     path("user/signup/", sign_up_by_invitation, name="user-signup"),
     *label_studio_urls,
 ]

@@ -2,6 +2,7 @@
 
 from core.wsgi import application as label_studio
 
+from labelloop.settings import get_settings
 from provisioner.tiff import TiffAsPng
 
-application = TiffAsPng(label_studio)
+application = TiffAsPng(label_studio, get_settings().labelstudio_dir)

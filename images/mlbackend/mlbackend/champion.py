@@ -55,12 +55,15 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         self._forward = forward
         self._threshold = threshold
 
-    def label_map(self, config: LabelConfig) -> LabelMap:
-        return LabelMap.build(self.detector.classes, config)
+    @property
+    def trained(self) -> bool:
+        """Whether on the project's own labels."""
+        return (self.detector.card or _NO_CARD).trained
 
-    def predict(
-        self, tasks: Sequence[Task], config: LabelConfig, token: str | None = None
-    ) -> list[Prediction]:
+    def label_map(self, config: LabelConfig) -> LabelMap:
+        return LabelMap.build(self.detector.classes, config, trained=self.trained)
+
+    def predict(self, tasks: Sequence[Task], config: LabelConfig) -> list[Prediction]:
         """One prediction per task, in the tasks' order.
 
         Without an image the result is empty and "error", which Label Studio passes over, says why.
@@ -68,11 +71,11 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         card = self.detector.card or _NO_CARD
         thresholds = card.thresholds(config.names, self._threshold)
         label_map = self.label_map(config)
-        learnt = card.images > 0 and label_map.knows_any
+        learnt = self.trained and label_map.knows_any
         view = _View(label_map, config, thresholds, card.rarity(config.names), learnt)
         predictions: list[Prediction] = []
         in_order = iter(tasks)
-        for batch in self._images.batches(tasks, config.data_key, token):
+        for batch in self._images.batches(tasks, config.data_key):
             pixels = [image.pixels for image in batch if image.pixels is not None]
             found = iter(self._forward(self.detector, pixels) if pixels else [])
             for image in batch:

@@ -48,14 +48,16 @@ class ForwardLane:
 class Place:
     """One project's place among the champions.
 
-    seen: the pointer's stamp that `champion` and `error` stem from. error: why the version that the pointer
-    names is not served. used_at, retry_at: by time.monotonic().
+    seen: the pointer's stamp that `champion` and `error` stem from. folder: inode and time of the last change
+    of the champion's: another project that gets this one's number has versions of the same names. error: why
+    the version that the pointer names is not served. used_at, retry_at: by time.monotonic().
     """
 
     project_id: int
     champion: Champion | None = None
     error: str = ""
     seen: Stamp = _NEVER
+    folder: tuple[int, int] = _NEVER
     loading: Future[None] | None = None
     retry_at: float = 0.0
     used_at: float = field(default_factory=time.monotonic)
@@ -127,7 +129,8 @@ class Champions:
         while not stop.is_set():
             self._free()
             try:
-                for project_id in self._registry.projects():
+                known = [place.project_id for place in self.places()]
+                for project_id in sorted({*self._registry.projects(), *known}):
                     place = self._place(project_id)
                     if place.champion is not None or self._has_room():
                         self._poll(place)
@@ -157,6 +160,8 @@ class Champions:
             champion = self._loaded(place)
         except Exception as problem:
             error = f"project {place.project_id}: {problem}"
+            if not self._registry.project(place.project_id).path.is_dir():
+                champion = None  # a project's that is gone; its number may be another one's by now
             if champion is not None:
                 error += f" {champion.version} keeps serving."
         with self._lock:
@@ -182,13 +187,16 @@ class Champions:
             raise RegistryError(
                 f"no champion yet at {models.path}: the trainer writes the starting model; see `make logs`."
             )
-        if place.champion is not None and place.champion.version == version:
-            return place.champion
         folder = models.folder(version)
+        stat = folder.stat()
+        found = stat.st_ino, stat.st_mtime_ns
+        if place.champion is not None and place.champion.version == version and place.folder == found:
+            return place.champion
         models.check(version)
         detector = self._load_detector(folder)
         # Not in the lane: the first pass takes longest, and what serves goes on meanwhile.
         detector.predict([np.zeros((_WARM_UP_SIDE, _WARM_UP_SIDE, 3), dtype=np.uint8)])
+        place.folder = found
         return Champion(version, detector, self._images, self._forward, self._threshold)
 
     def _make_room(self, newest: Place) -> None:

@@ -1,5 +1,6 @@
 """The images of many tasks: located and decoded by a few threads, handed on in batches of bounded size."""
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,17 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labelloop.batches import batches
-from labelloop.images import ImageError, Pixels, image_size, read_image
+from labelloop.batches import batches, weighed_batches
+from labelloop.images import BATCH_PIXELS, ImageError, Pixels, image_size, read_image
 from labelloop.settings import Settings
 from labelloop.task_images import image_name, resolve_task_image
 
 Task = dict[str, Any]
 
 BATCH_IMAGES = 8
-BATCH_PIXELS = 48_000_000
 WINDOW = 2 * BATCH_IMAGES
 DOWNLOADS_BUDGET_S = 60.0
+# What is decoded at once is bounded by BATCH_PIXELS already.
+ALONE_FROM_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -46,23 +48,30 @@ class ImageLoader:
     def __init__(self, settings: Settings, workers: int) -> None:
         self._settings = settings
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="images")
+        self._one_large = threading.Lock()
 
-    def batches(
-        self, tasks: Sequence[Task], data_key: str, token: str | None = None
-    ) -> Iterator[list[TaskImage]]:
+    def batches(self, tasks: Sequence[Task], data_key: str) -> Iterator[list[TaskImage]]:
         """One TaskImage per task, in the tasks' order, in batches.
 
         The next batch is being decoded while the caller works on one, so up to two are in memory: each at
-        most BATCH_IMAGES images and, unless a single image is larger, BATCH_PIXELS pixels.
+        most BATCH_IMAGES images and BATCH_PIXELS pixels. A larger image comes alone: of these, one is in
+        memory for all requests together, until the caller asks for the next batch.
         """
         left_s = DOWNLOADS_BUDGET_S
         ahead: list[Future[TaskImage]] = []
         for window in batches(tasks, WINDOW):
             began = time.monotonic()
-            locate = partial(self._locate, data_key=data_key, token=token, deadline=began + left_s)
+            locate = partial(self._locate, data_key=data_key, deadline=began + left_s)
             located = list(self._pool.map(locate, window))
             left_s -= time.monotonic() - began
-            for group in _groups(located):
+            for group in weighed_batches(located, BATCH_IMAGES, _weight, BATCH_PIXELS):
+                if _weight(group[0]) > BATCH_PIXELS:
+                    if ahead:
+                        yield [future.result() for future in ahead]
+                        ahead = []
+                    with self._one_large:
+                        yield [_decode(group[0])]
+                    continue
                 decoding = [self._pool.submit(_decode, item) for item in group]
                 if ahead:
                     yield [future.result() for future in ahead]
@@ -70,7 +79,7 @@ class ImageLoader:
         if ahead:
             yield [future.result() for future in ahead]
 
-    def _locate(self, task: Task, data_key: str, token: str | None, deadline: float) -> _Located | TaskImage:
+    def _locate(self, task: Task, data_key: str, deadline: float) -> _Located | TaskImage:
         url = task["data"].get(data_key)
         name = image_name(url)
         if url is None:
@@ -85,34 +94,22 @@ class ImageLoader:
             )
         task_id = task.get("id")
         try:
-            source = resolve_task_image(
-                url, self._settings, task_id if isinstance(task_id, int) else None, token
-            )
+            source = resolve_task_image(url, self._settings, task_id if isinstance(task_id, int) else None)
             width, height = image_size(source, name)
         except (ImageError, OSError) as error:
             return TaskImage(name, error=_reason(name, error))
         return _Located(name, source, width * height)
 
 
-def _groups(items: Sequence[_Located | TaskImage]) -> Iterator[list[_Located | TaskImage]]:
-    group: list[_Located | TaskImage] = []
-    pixels = 0
-    for item in items:
-        size = item.pixels if isinstance(item, _Located) else 0
-        if group and (len(group) == BATCH_IMAGES or pixels + size > BATCH_PIXELS):
-            yield group
-            group, pixels = [], 0
-        group.append(item)
-        pixels += size
-    if group:
-        yield group
+def _weight(item: _Located | TaskImage) -> int:
+    return item.pixels if isinstance(item, _Located) else 0
 
 
 def _decode(item: _Located | TaskImage) -> TaskImage:
     if isinstance(item, TaskImage):
         return item
     try:
-        return TaskImage(item.name, read_image(item.source, item.name))
+        return TaskImage(item.name, read_image(item.source, item.name, ALONE_FROM_BYTES))
     except (ImageError, OSError, MemoryError) as error:
         return TaskImage(item.name, error=_reason(item.name, error))
 

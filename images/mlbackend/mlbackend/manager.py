@@ -30,7 +30,6 @@ class _Known:
     """What Label Studio's requests have told about a project, and what came of them."""
 
     config: LabelConfig | None = None
-    token: str | None = None
     unreadable: Unreadable = field(default_factory=Unreadable)
 
 
@@ -48,6 +47,9 @@ class ChampionManager:
     def setup(self, project: object, label_config: str, token: str | None) -> str:
         """Learns a project's label config (may be empty) and access token. Returns: the version in service.
 
+        Nor do hostname and access_token, of which nothing is kept: Label Studio is asked for images at
+        LABELSTUDIO_URL, with API_TOKEN.
+
         Raises:
             LabelConfigError: no boxes can be drawn with this label config.
             BackendError: 503, no model serves this project.
@@ -55,7 +57,7 @@ class ChampionManager:
         identity = project_id(project)
         config = _parse(label_config)
         champion = self._champions.get(identity, SETUP_PATIENCE_S)
-        self._learn(identity, champion, config, token)
+        self._learn(identity, champion, config)
         return champion.version
 
     def predict(
@@ -76,7 +78,7 @@ class ChampionManager:
             raise BadRequest("label_config: missing, and no /setup has brought one for this project")
         began = time.monotonic()
         with self._predicting:
-            predictions = champion.predict(tasks, config, known.token)
+            predictions = champion.predict(tasks, config)
         failed = _note_unreadable(known.unreadable, tasks, predictions, config.data_key)
         log.info(
             "project %d: %d tasks with %s in %.1f s%s",
@@ -88,11 +90,8 @@ class ChampionManager:
         )
         return predictions, champion.version
 
-    def _learn(
-        self, identity: int, champion: Champion, config: LabelConfig | None, token: str | None = None
-    ) -> _Known:
+    def _learn(self, identity: int, champion: Champion, config: LabelConfig | None) -> _Known:
         known = self._known.setdefault(identity, _Known())
-        known.token = token or known.token
         if config is not None and config != known.config:
             known.config = config
             _log_labels(identity, champion, config)
@@ -180,10 +179,11 @@ def _log_labels(identity: int, champion: Champion, config: LabelConfig) -> None:
     unmatched = champion.label_map(config).unmatched_labels
     if unmatched:
         log.warning(
-            "project %d: no class of %s becomes %s; they get boxes after a round, or by predicted_values",
+            "project %d: no class of %s becomes %s; they get boxes after a round%s",
             identity,
             champion.version,
             ", ".join(unmatched),
+            "" if champion.trained else ", or by predicted_values",
         )
 
 

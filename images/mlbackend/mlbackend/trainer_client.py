@@ -4,6 +4,7 @@ from typing import Any
 
 import requests
 
+from labelloop.sessions import service_session
 from labelloop.settings import MissingSecret, Settings
 from mlbackend.errors import BackendError
 
@@ -41,8 +42,7 @@ class TrainerClient:
 
     def _ask(self, method: str, path: str, **kwargs: Any) -> Any:
         url = f"{self._url}{path}"
-        with requests.Session() as session:
-            session.trust_env = False
+        with service_session(self._url) as session:
             try:
                 session.auth = (USER, self._settings.secret("trainer_password"))
                 response = session.request(method, url, timeout=TIMEOUT_S, **kwargs)

@@ -29,7 +29,7 @@ class Loop:
 
     @cached_property
     def rounds(self) -> Rounds:
-        return Rounds(self.settings.rounds_dir)
+        return Rounds(self.settings.rounds_dir, self.registry)
 
     @cached_property
     def registry(self) -> Registry:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from integration.support.fake_backend import FakeBackend
-from integration.support.labelstudio import BACKEND_PASSWORD, BIN, LabelStudio
+from integration.support.labelstudio import BACKEND_PASSWORD, BIN, NAMED_ADMIN, LabelStudio
 
 PUBLIC_URL = "https://labels.example"
 
@@ -28,7 +28,7 @@ def backend() -> Iterator[FakeBackend]:
 @pytest.fixture(scope="session")
 def provisioned(tmp_path_factory: pytest.TempPathFactory, backend: FakeBackend) -> Iterator[LabelStudio]:
     label_studio = LabelStudio(tmp_path_factory.mktemp("home"), backend.url)
-    label_studio.environment["PUBLIC_URL"] = PUBLIC_URL
+    label_studio.environment |= {"PUBLIC_URL": PUBLIC_URL, "ADMINS": NAMED_ADMIN}
     made = label_studio.run("provisioner.template", timeout=600)
     assert made.returncode == 0, made.stderr
     try:

@@ -3,12 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
 from integration.support.labelstudio import LabelStudio
 from support.versions import add_version
 
 from labelloop.registry import Registry
-from labelloop.studio import StudioError
 from trainer.env import TrainerSettings
 from trainer.rounds.table import Rounds
 from trainer.worker.retention import Retention
@@ -49,7 +47,7 @@ def test_superseded_predictions_go_and_parents_stay(provisioned: LabelStudio, tm
     assert studio.project(made)["model_version"] == "v0002"
     assert retention.prune_predictions(studio.project(made)) == 0
 
-    late = {"result": [], "parent_prediction": first["id"] + 1, "lead_time": 3.0}
-    with pytest.raises(StudioError) as refused:
-        studio.request("POST", f"/api/tasks/{tasks[1]}/annotations/", json=late)
-    assert refused.value.status == 400, "which is why versions settle first"
+    drafted = {"result": [], "lead_time": 3.0}
+    studio.request("POST", f"/api/tasks/{tasks[2]}/drafts", json=drafted)
+    (with_draft,) = (task for task in studio.iter_tasks(made, fields="all") if task["id"] == tasks[2])
+    assert with_draft["drafts"], "which retention looks for"

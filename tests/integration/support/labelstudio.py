@@ -22,6 +22,8 @@ EMAIL = "admin@labelloop.local"
 PASSWORD = "correct horse 1"
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 BACKEND_PASSWORD = "battery staple"
+# In ADMINS of the provisioned one; nobody has signed up under it.
+NAMED_ADMIN = "named@example.org"
 
 
 def free_port() -> int:

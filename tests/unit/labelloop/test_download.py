@@ -4,13 +4,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 import labelloop.download
-from labelloop.download import download, refused, shown
+from labelloop.download import download, refused
 from labelloop.images import ImageError
+from labelloop.settings import Settings
+from labelloop.task_images import resolve_task_image
 
 Reply = Callable[[BaseHTTPRequestHandler], None]
 
@@ -36,7 +39,7 @@ class Host:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
 
 def body(content: bytes, **headers: str) -> Reply:
@@ -118,6 +121,57 @@ def test_the_token_never_reaches_a_foreign_host(studio: Host, foreign: Host) -> 
     assert download(f"{studio.url}/tasks/5/resolve/?fileuri=x", studio.url, "t0ken") == b"image"
     assert [authorization for _, authorization in foreign.authorizations] == [None, None]
     assert studio.authorizations[0][1] == "Token t0ken"
+
+
+DISGUISES = ["http://{foreign}\\@{studio}/data/a.jpg", "http://{foreign}\\\\@{studio}/data/a.jpg",
+             "http://{foreign}/\\@{studio}/data/a.jpg", "http:\\\\{foreign}\\@{studio}/data/a.jpg",
+             "http://{foreign}\t@{studio}/data/a.jpg", "http://{foreign}\n\\@{studio}/data/a.jpg",
+             "http://{studio}@{foreign}/data/a.jpg", "http://{studio}\\@{foreign}/data/a.jpg",
+             "http://{foreign}#@{studio}/data/a.jpg", "http://{foreign}?@{studio}/data/a.jpg",
+             "//{foreign}/data/a.jpg", "//{foreign}\\@{studio}/data/a.jpg", "\\\\{foreign}/data/a.jpg",
+             "/\\{foreign}/data/a.jpg", "/\t/{foreign}/data/a.jpg", "///{foreign}/data/a.jpg"]  # fmt: skip
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+@pytest.mark.parametrize("way", ["task", "redirect of Label Studio", "redirect of a foreign host"])
+def test_no_spelling_of_a_url_sends_the_token_to_a_foreign_host(
+    studio: Host, foreign: Host, disguise: str, way: str
+) -> None:
+    """The credentials that the foreign host was shown are looked at, not what anybody read into the URL."""
+    url = disguise.format(foreign=foreign.url[7:], studio=studio.url[7:])
+    studio.paths["/tasks/5/resolve/"] = foreign.paths["/start"] = redirect(url.replace("\n", "\n "))
+    settings = Settings(labelstudio_url=studio.url, api_token="t0ken")
+    ways = {"redirect of Label Studio": "/tasks/5/resolve/?fileuri=x", "task": url}
+    with suppress(ImageError):
+        resolve_task_image(ways.get(way, f"{foreign.url}/start"), settings)
+    assert {authorization for _, authorization in foreign.authorizations} <= {None}
+
+
+def test_spaces_and_letters_in_a_path_are_encoded(studio: Host) -> None:
+    studio.paths["/data/a%20%C3%BC.jpg"] = body(b"image")
+    assert download(f"{studio.url}/data/a ü.jpg", studio.url, "t0ken") == b"image"
+
+
+def test_redirects_are_followed_from_where_they_stand(studio: Host) -> None:
+    studio.paths["/data/deep/a.jpg"] = redirect("../b.jpg?x=1")
+    studio.paths["/data/b.jpg"] = redirect(f"{studio.url}/data/c.jpg")
+    studio.paths["/data/c.jpg"] = body(b"image")
+    assert download(f"{studio.url}/data/deep/a.jpg", studio.url, "t0ken") == b"image"
+    assert [path for path, _ in studio.authorizations] == [
+        "/data/deep/a.jpg",
+        "/data/b.jpg?x=1",
+        "/data/c.jpg",
+    ]
+    assert {authorization for _, authorization in studio.authorizations} == {"Token t0ken"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/data/", "/x/tasks/5/resolve/", "/data/../api/users/", "/api/users/?a=/data/"]
+)
+def test_only_a_path_that_begins_as_label_studios_files_do_gets_the_token(studio: Host, path: str) -> None:
+    with pytest.raises(ImageError, match="404"):
+        download(studio.url + path, studio.url, "t0ken")
+    assert studio.authorizations[0][1] is None
 
 
 @pytest.mark.parametrize("port", ["same", "other"])
@@ -218,9 +272,11 @@ def test_errors_name_the_host_and_no_secret(studio: Host) -> None:
         download(url, studio.url, "t0ken")
     assert "404" in str(gone.value) and "/data/gone.jpg" in str(gone.value)
     with pytest.raises(ImageError) as down:
-        download("http://user:pw@127.0.0.1:9/a?sig=s3cret", "http://127.0.0.1:9")
+        download("http://127.0.0.1:9/a?sig=s3cret", "http://127.0.0.1:9")
     assert "cannot be reached" in str(down.value)
-    for error in (gone, down):
+    with pytest.raises(ImageError, match="user name") as user:
+        download("http://user:pw@127.0.0.1:9/a?sig=s3cret", "http://127.0.0.1:9")
+    for error in (gone, down, user):
         assert "s3cret" not in str(error.value) and "pw" not in str(error.value)
 
 
@@ -228,8 +284,3 @@ def test_wrong_token_says_what_to_do(studio: Host) -> None:
     studio.paths["/data/a.jpg"] = status(401)
     with pytest.raises(ImageError, match="API token"):
         download(f"{studio.url}/data/a.jpg", studio.url, "old")
-
-
-def test_shown_is_short_and_bare() -> None:
-    assert shown("https://me:pw@host:1/a/b.jpg?sig=1#x") == "https://host:1/a/b.jpg"
-    assert len(shown("https://host/" + "x" * 999)) <= 200

@@ -1,11 +1,12 @@
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile, ImageOps
 
 from labelloop import images
-from labelloop.images import ImageError, image_size, read_image
+from labelloop.images import ImageError, check_image, image_size, is_turned, read_image, upright
 
 WIDTH, HEIGHT = 40, 20
 
@@ -39,6 +40,49 @@ def test_orientation_is_applied_as_a_browser_does(tmp_path: Path, orientation: i
     assert pixels.shape == expected.shape
     assert np.abs(pixels.astype(int) - expected).mean() < 12
     assert image_size(path) == (pixels.shape[1], pixels.shape[0])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_every_orientation_of_every_kind_is_what_pillow_makes_of_it(
+    monkeypatch: pytest.MonkeyPatch, kind: str, orientation: int
+) -> None:
+    monkeypatch.setattr(images, "_STRIP_PIXELS", 3 * WIDTH)  # a few pieces, the last one smaller
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = BytesIO()
+    picture().save(file, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    with Image.open(file) as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    content = file.getvalue()
+    assert (read_image(content)[:, :, ::-1] == expected).all()
+    with upright(content) as image:
+        assert (np.asarray(image) == expected).all()
+    assert image_size(content) == check_image(content) == expected.shape[1::-1]
+    assert is_turned(content) == (orientation != 1)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF"])
+def test_a_size_is_told_without_decoding(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    file = BytesIO()
+    picture().save(file, kind)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded"))
+    assert image_size(file.getvalue()) == (WIDTH, HEIGHT)
+    assert not is_turned(file.getvalue())
+
+
+def test_a_png_that_tells_its_orientation_behind_its_pixels(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = BytesIO()
+    picture().save(file, "PNG", exif=exif)
+    content = file.getvalue()
+    start = content.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4])
+    last = content.index(b"IEND") - 4
+    late = content[:start] + content[end:last] + content[start:end] + content[last:]
+    assert image_size(late) == read_image(late).shape[1::-1] == (HEIGHT, WIDTH)
+    assert is_turned(late)
 
 
 def test_cmyk_grey_alpha_and_sixteen_bits_become_eight_bit_colour(tmp_path: Path) -> None:

@@ -48,22 +48,62 @@ def test_classes_map_by_predicted_values_first_then_by_name_without_regard_to_ca
             '<Label value="dog"/><Label value="ufo"/>'
         )
     )
-    label_map = LabelMap.build(["car", "cat", "dog", "tie"], parsed)
+    label_map = LabelMap.build(["car", "cat", "dog", "tie"], parsed, trained=False)
     assert label_map.to_label == (0, 1, 1, None)
     assert label_map.unmapped_classes == ("tie",)
     assert label_map.unmatched_labels == ("dog", "ufo")
     assert label_map.knows_any
 
 
-def test_a_model_trained_on_the_labels_keeps_them_apart() -> None:
-    parsed = parse_label_config(config('<Label value="pet" predicted_values="cat,dog"/><Label value="dog"/>'))
-    assert LabelMap.build(["pet", "dog"], parsed).to_label == (0, 1)
-    assert LabelMap.build(["cat", "dog"], parsed).to_label == (0, 0)
+WORKER = '<Label value="worker" predicted_values="person"/><Label value="person"/>'
+
+
+@pytest.mark.parametrize(
+    ("labels", "to_label"),
+    [
+        (WORKER, (0, 1)),
+        ('<Label value="person"/><Label value="worker" predicted_values="person"/>', (1, 0)),
+        (WORKER + '<Label value="crane"/>', (0, 1)),
+        ('<Label value="worker" predicted_values="person"/>', (0, None)),
+        ('<Label value="staff" predicted_values="worker"/><Label value="Person"/>', (None, 1)),
+    ],
+    ids=["same", "reordered", "one added", "one removed", "one renamed, one in another case"],
+)
+def test_a_version_trained_here_keeps_its_labels_whatever_becomes_of_the_others(
+    labels: str, to_label: tuple[int | None, ...]
+) -> None:
+    """`predicted_values` speak of the starting model's classes, not of labels that were trained."""
+    found = LabelMap.build(["worker", "person"], parse_label_config(config(labels)), trained=True)
+    assert found.to_label == to_label
+
+
+def test_a_starting_model_goes_by_predicted_values_even_where_its_classes_are_the_labels() -> None:
+    assert LabelMap.build(["person"], parse_label_config(config(WORKER)), trained=False).to_label == (0,)
+    both = LabelMap.build(["worker", "person"], parse_label_config(config(WORKER)), trained=False)
+    assert both.to_label == (0, 0)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize(
+    ("classes", "labels", "to_label"),
+    [
+        (["Cat", "cat"], ["cat", "Cat"], (1, 0)),
+        (["Cat", "cat"], ["Cat", "dog"], (0, None)),
+        (["cat"], ["Cat", "CAT"], (None,)),
+        (["cat"], ["Cat", "cat"], (1,)),
+        (["Straße"], ["STRASSE"], (0,)),
+    ],
+)
+def test_names_that_differ_in_case_alone_are_not_taken_for_each_other(
+    classes: list[str], labels: list[str], to_label: tuple[int | None, ...], trained: bool
+) -> None:
+    parsed = parse_label_config(config("".join(f'<Label value="{name}"/>' for name in labels)))
+    assert LabelMap.build(classes, parsed, trained=trained).to_label == to_label
 
 
 def test_classes_that_share_a_label_compete_and_unmapped_boxes_go() -> None:
     parsed = parse_label_config(config('<Label value="raccoon" predicted_values="cat,dog"/>'))
-    label_map = LabelMap.build(["cat", "dog", "tie"], parsed)
+    label_map = LabelMap.build(["cat", "dog", "tie"], parsed, trained=False)
     seen = Boxes.of(
         [[0, 0, 10, 10], [0, 0, 10, 10], [50, 50, 60, 60], [0, 0, 10, 10]],
         [0.5, 0.8, 0.4, 0.99],
@@ -75,6 +115,6 @@ def test_classes_that_share_a_label_compete_and_unmapped_boxes_go() -> None:
 
 
 def test_a_model_that_knows_none_of_the_labels_says_so() -> None:
-    label_map = LabelMap.build(["car"], parse_label_config(config('<Label value="face"/>')))
+    label_map = LabelMap.build(["car"], parse_label_config(config('<Label value="face"/>')), trained=False)
     assert not label_map.knows_any
     assert len(label_map.apply(Boxes.of([[0, 0, 9, 9]], [1.0], [0]))) == 0

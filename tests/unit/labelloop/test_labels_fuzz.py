@@ -40,7 +40,7 @@ def test_labels_of_any_script_come_back_as_they_were_written(names: list[str]) -
 
     parsed = parse_label_config(config("".join(f"<Label value={quoteattr(name)}/>" for name in names)))
     assert parsed.names == names
-    assert LabelMap.build(names, parsed).to_label == tuple(range(len(names)))
+    assert LabelMap.build(names, parsed, trained=True).to_label == tuple(range(len(names)))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_largest_config_that_is_read_is_read_in_seconds() -> None:
 def test_five_hundred_labels_are_read() -> None:
     names = [f"Teil {number}" for number in range(500)]
     parsed = parse_label_config(config("".join(f'<Label value="{name}"/>' for name in names)))
-    assert LabelMap.build(names, parsed).to_label == tuple(range(500))
+    assert LabelMap.build(names, parsed, trained=True).to_label == tuple(range(500))
 
 
 def test_of_two_controls_and_several_images_the_first_control_and_its_image_count() -> None:
@@ -97,4 +97,4 @@ def test_of_two_controls_and_several_images_the_first_control_and_its_image_coun
 
 def test_labels_that_differ_in_case_alone_stay_apart() -> None:
     parsed = parse_label_config(config('<Label value="Cat"/><Label value="cat"/>'))
-    assert LabelMap.build(["Cat", "cat"], parsed).to_label == (0, 1)
+    assert LabelMap.build(["Cat", "cat"], parsed, trained=True).to_label == (0, 1)

@@ -33,11 +33,14 @@ def test_versions_count_up_from_the_starting_model(models: ProjectModels, weight
 
 
 def test_a_version_is_found_by_its_round(models: ProjectModels, weights: Path) -> None:
-    models.write(card(round=7), "", weights)
-    models.write(card(round=9), "", weights)
-    assert models.of_round(7, models.card("v0000").weights_sha256) == "v0000"
-    assert models.of_round(8, models.card("v0000").weights_sha256) is None
-    assert models.of_round(7, "of other weights") is None
+    models.write(card(round=7, round_requested_at="then"), "", weights)
+    models.write(card(round=9, round_requested_at="then"), "", weights)
+    digest = models.card("v0000").weights_sha256
+    assert models.of_round(7, "then", digest) == "v0000"
+    assert models.of_round(8, "then", digest) is None
+    assert models.of_round(7, "then", "of other weights") is None
+    assert models.of_round(7, "later", digest) is None, "numbers are given twice when a backup is restored"
+    assert models.newest_round() == 9
 
 
 def test_what_a_kill_left_half_written_is_no_version_and_goes_with_the_next(

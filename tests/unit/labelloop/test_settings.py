@@ -29,3 +29,8 @@ def test_the_environment_wins_over_the_file(folder: Path, monkeypatch: pytest.Mo
 def test_a_secret_that_is_nowhere_is_named(folder: Path) -> None:
     with pytest.raises(MissingSecret, match="SECRET_KEY is not set, nor a file of SECRETS_DIR"):
         Settings().secret("secret_key")
+
+
+def test_admins_are_addresses_whatever_their_case_and_blanks() -> None:
+    assert Settings(admins="Ann@x.org, bob@y.org,").admin_addresses == {"ann@x.org", "bob@y.org"}
+    assert Settings(admins="").admin_addresses == frozenset()

@@ -173,7 +173,6 @@ def test_without_a_token_label_studio_is_not_asked(settings: Settings, downloads
         with pytest.raises(ImageError, match="API_TOKEN"):
             resolve_task_image(url, bare, task_id=5)
     assert downloads.asked == []
-    assert resolve_task_image("/tasks/5/resolve/?fileuri=abc", bare, token="from /setup") == b"image"
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/a b.jpg", "gs://bucket/a.jpg", "azure-blob://container/a.jpg"])

@@ -49,3 +49,14 @@ def test_a_public_address_is_an_origin_that_forms_may_come_from() -> None:
     assert trusted not in environment.label_studio_environment(settings())
     public = settings().model_copy(update={"public_url": "https://labels.example"})
     assert environment.label_studio_environment(public)[trusted] == "https://labels.example"
+
+
+@pytest.mark.parametrize("subnet", [None, "203.0.113.0/24"])
+def test_no_internal_network_may_be_called_and_not_the_stacks(
+    monkeypatch: pytest.MonkeyPatch, subnet: str | None
+) -> None:
+    monkeypatch.setattr(os, "environ", {"STACK_SUBNET": subnet} if subnet else {})
+    variables = environment.label_studio_environment(settings())
+    for protection in ("ML_BLOCK_LOCAL_IP", "SSRF_PROTECTION_ENABLED", "USE_DEFAULT_BANNED_SUBNETS"):
+        assert variables[f"LABEL_STUDIO_{protection}"] == "true"
+    assert variables["LABEL_STUDIO_USER_ADDITIONAL_BANNED_SUBNETS"] == (subnet or "")

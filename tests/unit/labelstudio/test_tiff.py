@@ -1,10 +1,17 @@
+import fcntl
+import os
+import tempfile
 from collections.abc import Callable, Iterable
 from io import BytesIO
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
 from PIL import Image
+from support.memory import grown_mib
 
+from labelloop import decoding
 from provisioner.tiff import TiffAsPng, WsgiApp
 
 
@@ -30,8 +37,9 @@ def ask(
 ) -> tuple[str, dict[str, str], bytes]:
     answer: list[Any] = []
     environ = {"PATH_INFO": path, "QUERY_STRING": query, "HTTP_RANGE": "bytes=0-1"}
+    served = TiffAsPng(app, Path(gettempdir()))
     body = b"".join(
-        TiffAsPng(app)(environ, lambda status, headers, exc_info=None: answer.extend([status, dict(headers)]))
+        served(environ, lambda status, headers, exc_info=None: answer.extend([status, dict(headers)]))
     )
     return answer[0], answer[1], body
 
@@ -58,3 +66,51 @@ def test_a_damaged_tiff_goes_out_as_it_is() -> None:
         {"Content-Type": "image/tiff", "Content-Length": "10", "ETag": "x"},
         b"II*\0broken",
     )
+
+
+def test_nobody_has_to_wait_for_a_tiff_in_vain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(decoding, "WAIT_S", 0.0)
+    ask(serving(tiff()))
+    with (tmp_path / f"labelloop-{os.getuid()}" / "large.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        large = BytesIO()
+        Image.new("L", (4000, 4000)).save(large, "TIFF", compression="tiff_adobe_deflate")
+        status, headers, body = ask(serving(large.getvalue()))
+    assert status.startswith("503") and headers["Retry-After"] and b"other large images" in body
+
+
+def test_a_tiff_that_takes_too_much_goes_out_as_it_is_and_the_log_says_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(decoding, "MAX_BYTES", 100)
+    assert ask(serving(tiff()))[2] == tiff()
+    assert "d=images/sub/a.TIF: 6 x 4 pixels" in caplog.text and "save it with fewer pixels" in caplog.text
+
+
+SERVED = """
+from pathlib import Path
+from labelloop import decoding
+from provisioner.tiff import TiffAsPng
+environ = {{"PATH_INFO": "/data/upload/1/a.tif"}}
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "image/tiff")])
+    return (content[at : at + 65536] for at in range(0, len(content), 65536))
+"""
+
+
+def test_serving_a_tiff_holds_neither_file_in_memory(tmp_path: Path) -> None:
+    """A noisy image, whose TIFF and PNG are as large as its pixels."""
+    setup = f"""
+import os
+from io import BytesIO
+from PIL import Image
+noise = Image.frombytes("RGB", (3000, 3000), os.urandom(27_000_000))
+file = BytesIO()
+noise.save(file, "TIFF")
+content = file.getvalue()
+{SERVED.format()}
+served = TiffAsPng(app, Path({str(tmp_path)!r}))
+"""
+    code = "sent = sum(map(len, served(environ, lambda *answer: None)))\nassert sent > 26_000_000"
+    assert grown_mib(setup, code) < 5 * 9_000_000 / (1 << 20)

@@ -113,6 +113,13 @@ def test_a_good_stack(good: Home, look: Look, capsys: pytest.CaptureFixture[str]
     assert "No problems, 0 warnings." in said
 
 
+def test_a_name_in_admins_that_nobody_has(good: Home, look: Look) -> None:
+    good.provisioned.write_text(json.dumps({"project": 1, "done": True, "unknown_admins": ["eve@x.org"]}))
+    found = bad(look())
+    assert set(found) == {"admins"} and found["admins"].level == "warning"
+    assert "eve@x.org" in found["admins"].text and found["admins"].command == "make up ADMINS=…"
+
+
 def test_a_service_that_is_down_is_a_problem_with_its_last_words(
     good: Home, look: Look, stack: type[Stack], capsys: pytest.CaptureFixture[str]
 ) -> None:

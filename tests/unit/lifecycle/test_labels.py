@@ -37,10 +37,10 @@ def mine(home: Home) -> Home:
 FILE = {"FILE": "configs/labels/mine.xml"}
 
 
-def in_service(home: Home, classes: list[str]) -> None:
+def in_service(home: Home, classes: list[str], **card: object) -> None:
     version = home.volumes / "models" / "3" / "v0002"
     version.mkdir(parents=True)
-    (version / "card.json").write_text(json.dumps({"classes": classes, "detector": "yolox_s"}))
+    (version / "card.json").write_text(json.dumps({"classes": classes, "detector": "yolox_s", **card}))
     (version.parent / "champion").write_text("v0002\n")
     home.provisioned.parent.mkdir(parents=True)
     home.provisioned.write_text(json.dumps({"project": 3, "done": True}))
@@ -90,6 +90,20 @@ def test_the_model_in_service_speaks_for_itself(
     told = capsys.readouterr().out
     assert "What v0002 (yolox_s) recognises: it is in service" in told and "ufo          takes ufo" in told
     assert "annotations  none would lose its label" in told
+
+
+def test_of_a_version_trained_here_names_alone_count(
+    mine: Home, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`bird` was a label when the version was trained, and `predicted_values` hand it to no other."""
+    in_service(mine, ["ufo", "cat", "bird"], dataset_fingerprint="made")
+    monkeypatch.setattr(module, "running_stack", lambda home, settings: FakeStack([]))
+    labels(mine, FILE)
+    told = capsys.readouterr().out
+    assert "v0002 (yolox_s) recognises: it is in service, trained on this project's labels" in told
+    assert "ufo          takes ufo" in told and "Cat          takes cat" in told
+    assert "pet          starts from scratch" in told and "No label takes 1 of its 3 classes" in told
+    assert "predicted_values" not in told
 
 
 def test_a_file_that_would_orphan_annotations_is_refused(mine: Home, monkeypatch: pytest.MonkeyPatch) -> None:

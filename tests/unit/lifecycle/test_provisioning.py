@@ -75,6 +75,15 @@ def test_one_that_fails_is_a_failure_whatever_an_earlier_boot_left(
     assert "are connected" not in capsys.readouterr().out
 
 
+def test_a_name_in_admins_that_nobody_has_is_told(
+    home: Home, stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state(home, project=7, done=True, unknown_admins=["ann@x.org", "eve@x.org"])
+    up(home, {})
+    said = capsys.readouterr().out
+    assert "ADMINS names nobody of Label Studio: ann@x.org, eve@x.org." in said and "is up" in said
+
+
 def test_a_label_config_that_was_refused_is_the_reason(home: Home, stack: Stack) -> None:
     state(home, project=7, done=True, problem="would orphan annotations")
     stack.ends = (3, "would orphan annotations")

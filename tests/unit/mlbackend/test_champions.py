@@ -71,6 +71,27 @@ def test_the_old_version_serves_while_the_new_one_is_loaded(home: Home) -> None:
     wait_until(lambda: home.serves("v0001"))
 
 
+def test_models_of_a_project_that_is_gone_do_not_serve_the_one_that_has_its_number(home: Home) -> None:
+    home.setup()
+    models = home.registry.project(1)
+    models.path.rename(models.path.with_name("1.of-then"))
+    wait_until(lambda: home.serves(None))
+    home.add_version(classes=["kite"])
+    wait_until(lambda: home.serves("v0000"))
+    assert home.detector.classes == ("kite",)
+
+
+def test_nor_when_both_were_changed_between_two_looks(home: Home) -> None:
+    home.setup()
+    models = home.registry.project(1)
+    aside, other = models.path.with_name("1.of-then"), home.registry.project(2)
+    home.add_version(project=2, classes=["kite"])
+    models.path.rename(aside)
+    other.path.rename(models.path)
+    wait_until(lambda: len(home.detectors) > 1 and home.detector.classes == ("kite",))
+    wait_until(lambda: home.setup().json == {"model_version": "v0000"})
+
+
 def test_pointer_is_followed_without_requests(home: Home) -> None:
     home.setup()
     home.add_version()

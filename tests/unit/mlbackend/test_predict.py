@@ -1,7 +1,12 @@
 """Predictions: one per task, in order, whatever the images are."""
 
 import json
+import os
+import tempfile
 import threading
+import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +14,7 @@ from PIL import Image
 from support.backend_home import LABEL_CONFIG, Home, wait_until
 
 import mlbackend.loading
+from labelloop import decoding
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
 
@@ -98,7 +104,7 @@ def test_names_with_spaces_quotes_and_chinese(home: Home) -> None:
 
 
 def test_boxes_below_the_threshold_are_not_proposed_but_count_in_the_score(home: Home) -> None:
-    home.add_version(images=9)
+    home.add_version(dataset_fingerprint="made", classes=["pet", "car"])
     sure, unsure, dark = (home.add_image(f"{b}.png", brightness=b) for b in (250, 120, 60))
     results = home.results(sure, unsure, dark)
     assert [len(r["result"]) for r in results] == [1, 1, 0]
@@ -130,7 +136,7 @@ def test_an_unreadable_image_shifts_no_other_lot(home: Home) -> None:
 
 
 def test_an_image_without_boxes_has_a_real_score(home: Home) -> None:
-    home.add_version(images=9)
+    home.add_version(dataset_fingerprint="made", classes=["pet", "car"])
     home.setup()
     home.detector.answer = lambda image: Boxes.empty()
     answer = home.predict(home.add_image("a.png"))
@@ -170,8 +176,20 @@ def test_labels_that_do_not_match_are_reported_not_dropped_in_silence(
     assert "wombat" in caplog.text
 
 
+def test_a_trained_versions_label_is_not_handed_to_another_when_one_is_added(home: Home) -> None:
+    """`predicted_values` name classes of the starting model; here they name a label that was trained."""
+    labels = '<Label value="worker" predicted_values="person"/><Label value="person"/><Label value="crane"/>'
+    config = LABEL_CONFIG.partition("<Label ")[0] + labels + "</RectangleLabels></View>"
+    home.add_version(classes=["worker", "person"], dataset_fingerprint="made")
+    home.setup(schema=config)
+    home.detector.answer = lambda image: Boxes.of([[0, 0, 9, 9], [20, 0, 40, 20]], [0.9, 0.8], [0, 1])
+    regions = home.results(home.add_image("a.png"), label_config=config)[0]["result"]
+    assert [region["value"]["rectanglelabels"] for region in regions] == [["worker"], ["person"]]
+    assert home.project_health()["unmatched_labels"] == ["crane"]
+
+
 def test_a_model_that_knows_no_label_proposes_nothing_and_draws_the_order_by_lot(home: Home) -> None:
-    home.add_version(images=9)
+    home.add_version(dataset_fingerprint="made")
     unknown = LABEL_CONFIG.replace('"pet" predicted_values="cat,dog"', '"moth"').replace('"car"', '"bee"')
     first, second = home.results(home.add_image("a.png"), home.add_image("b.png"), label_config=unknown)
     assert (first["result"], second["result"]) == ([], [])
@@ -207,6 +225,52 @@ def test_batches_are_bounded_by_pixels(home: Home, monkeypatch: pytest.MonkeyPat
     sizes = [(40, 20), (40, 20), (40, 20), (100, 100), (40, 20)]
     home.results(*(home.add_image(f"{n}.png", size=size) for n, size in enumerate(sizes)))
     assert [len(batch) for batch in home.detector.batches] == [2, 1, 1, 1]
+
+
+def test_of_images_beyond_the_bound_one_is_held_for_all_requests(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlbackend.loading, "BATCH_PIXELS", 2000)
+    urls = [home.add_image(f"{n}.png", size=(100, 100)) for n in range(3)]
+    home.setup()
+    held: list[int] = []
+    inside = 0
+    decode = mlbackend.loading._decode
+
+    def counted(item: Any) -> Any:
+        nonlocal inside
+        inside += 1
+        held.append(inside)
+        return decode(item)
+
+    def answer(image: Pixels) -> Boxes:
+        nonlocal inside
+        time.sleep(0.01)
+        inside -= 1
+        return Boxes.empty()
+
+    monkeypatch.setattr(mlbackend.loading, "_decode", counted)
+    home.detector.answer = answer
+    threads = [threading.Thread(target=home.results, args=urls) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert held == [1] * 9
+
+
+def test_an_image_that_ended_the_backend_twice_is_named_and_the_others_get_their_boxes(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    deadly, good = home.add_image("deadly.png"), home.add_image("good.png")
+    home.results(good)
+    key = decoding.key_of(home.settings.images_dir / "deadly.png")
+    for number in range(2):
+        (tmp_path / f"labelloop-{os.getuid()}" / f"{key}.{number}").touch()
+    results = home.results(deadly, good)
+    assert [bool(result["result"]) for result in results] == [False, True]
+    assert "was ended 2 times" in home.project_health()["unreadable"][0]["reason"]
 
 
 def test_one_forward_pass_at_a_time(home: Home) -> None:

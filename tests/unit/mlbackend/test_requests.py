@@ -4,12 +4,14 @@ import logging
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.backend_home import LABEL_CONFIG, Home
+from support.elsewhere import Elsewhere
 
 from labelloop.settings import MissingSecret
 from mlbackend.app import create_app
@@ -81,6 +83,25 @@ def test_the_log_holds_no_token_even_at_debug(home: Home, caplog: pytest.LogCapt
     home.results(home.add_image("a.png"))
     assert "t0ken-of-the-user" not in caplog.text
     assert "Authorization" not in caplog.text
+
+
+def test_what_setup_hands_over_changes_neither_whom_label_studio_is_nor_the_token(tmp_path: Path) -> None:
+    with Elsewhere() as elsewhere, Elsewhere("/gone") as studio:
+        home = Home.below(tmp_path, labelstudio_url=studio.url, api_token="api-t0ken")
+        home.add_version()
+        foreign = elsewhere.url
+        body = {
+            "project": "1.1699999999",
+            "schema": LABEL_CONFIG,
+            "hostname": foreign,
+            "access_token": "theirs",
+        }
+        assert home.client.post("/setup", json=body).status_code == 200
+        home.results("/data/a.jpg", "data/a.jpg", f"{foreign}/data/a.jpg")
+        home.stop.set()
+    assert studio.credentials and studio.credentials <= {"Token api-t0ken", None}
+    assert "Token api-t0ken" in studio.credentials
+    assert elsewhere.asked == []  # 127.0.0.1 is nobody's image server
 
 
 @pytest.mark.parametrize(

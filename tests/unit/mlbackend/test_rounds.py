@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from support.backend_home import Home
+from support.elsewhere import Elsewhere
 from support.fake_trainer import FakeTrainer, basic
 
 PROJECT = {"id": 1, "title": "t", "label_config": "<View/>"}
@@ -115,3 +116,14 @@ def test_versions_are_the_registrys(home: Home) -> None:
     assert home.client.post("/versions", json={"project": "2.1"}).json["versions"] == ["v0000"]
     assert home.client.get("/versions").json["versions"] == ["v0000", "v0001"]
     assert home.client.get("/versions?project=2").json["versions"] == ["v0000"]
+
+
+@pytest.mark.parametrize("status", [302, 307])
+def test_credentials_and_request_follow_no_redirect_to_another_server(tmp_path: Path, status: int) -> None:
+    with Elsewhere(status=status) as elsewhere:
+        home = Home.below(tmp_path, trainer_url=elsewhere.url)
+        home.add_version()
+        answer = home.client.post("/webhook", json={"action": "START_TRAINING", "project": PROJECT})
+        home.stop.set()
+    assert answer.status_code == 503 and "the trainer" in answer.json["error"]
+    assert elsewhere.asked == ["POST"] and elsewhere.sent == []

@@ -42,8 +42,8 @@ def create_app(settings: Settings, password: str) -> FastAPI:
     """The application; every route but /health asks for basic auth as USER with `password`."""
     app = FastAPI(title="labelloop trainer", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Limits)
-    rounds = Rounds(settings.rounds_dir)
     registry = Registry(settings.models_dir)
+    rounds = Rounds(settings.rounds_dir, registry)
 
     def known_caller(given: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]) -> None:
         user_matches = secrets.compare_digest(given.username.encode(), USER.encode())

@@ -92,7 +92,7 @@ def rollback(version: str, project: ProjectOption = None) -> None:
             display.say(f"{version} is in service already.")
             return
         versions.check(version)
-        versions.promote(version)
+        before = versions.promote(version)
         display.say(f"Champion of project {chosen['id']} ({chosen['title']}): {before or 'none'} → {version}")
         open_round = loop.rounds.open_round(chosen["id"])
         if open_round is not None:

@@ -54,7 +54,7 @@ def roll_back(loop: WatchedLoop, project_id: int, version: str) -> str:
     if before == version:
         return f"{version} is in service already."
     models.check(version)
-    models.promote(version)
+    before = models.promote(version)
     open_round = loop.rounds.open_round(project_id)
     compared = (
         f" Round {open_round.id} is {open_round.state}; its candidate will be compared with {version}."

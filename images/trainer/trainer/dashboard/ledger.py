@@ -13,7 +13,7 @@ from labelloop.boxes import Boxes
 from labelloop.labels import LabelConfig, parse_label_config
 from labelloop.regions import from_results
 from trainer.dashboard.agreement import Finding, Kind, compare
-from trainer.dataset.origin import started_from
+from trainer.dataset.origin import started_from, version_of
 from trainer.dataset.snapshot import newest_submitted
 from trainer.judging.effort import Work
 from trainer.loop import Loop
@@ -74,7 +74,7 @@ def _effort(annotation: Json, prediction: Json | None, config: LabelConfig) -> E
     size = _size([*results, *proposed])
     mine, found = _boxes(results, config, size), _boxes(proposed, config, size)
     work = sum((_one(finding, mine, found, size) for finding in compare(mine, found)), Work())
-    version = str(prediction.get("model_version") or "") or None if prediction else None
+    version = version_of(prediction) if prediction else None
     return Effort(version, 1, work, lead_times)
 
 

@@ -3,6 +3,7 @@
 import requests
 
 from labelloop.errors import Explained
+from labelloop.sessions import service_session
 from trainer.dashboard.people import ME, NoAnswer, Person, read_person
 
 TIMEOUT_S = (3.0, 20.0)
@@ -39,8 +40,7 @@ def ask_label_studio(url: str, email: str, password: str) -> Person | None:
     Raises:
         LoginError: Label Studio does not answer, or not as its login page does. TooManyAttempts. NotAMember.
     """
-    with requests.Session() as session:
-        session.trust_env = False
+    with service_session(url) as session:
         try:
             session.get(f"{url}/user/login/", timeout=TIMEOUT_S).raise_for_status()
             form = {

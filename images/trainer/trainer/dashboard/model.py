@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, status
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from PIL import Image
 
 from labelloop.boxes import Boxes
-from labelloop.images import ImageError, read_image
+from labelloop.images import ImageError, upright
 from labelloop.registry import Card, RegistryError
 from trainer.dashboard import agreement, predictions, stored
 from trainer.dashboard.agreement import Finding, Kind
@@ -189,10 +188,11 @@ def thumbnail(file: Path, longest: int, quality: int = JPEG_QUALITY) -> bytes:
     Raises:
         ImageError: it cannot be read.
     """
-    shown = Image.fromarray(read_image(file)[:, :, ::-1])
-    shown.thumbnail((longest, longest))
     out = io.BytesIO()
-    shown.save(out, "JPEG", quality=quality)
+    with upright(file) as shown:
+        shown.thumbnail((longest, longest))
+        shown.info.clear()
+        shown.save(out, "JPEG", quality=quality)
     return out.getvalue()
 
 

@@ -23,14 +23,16 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class Button:
-    """name: in the address; does: what will happen, for the page that asks whether it should; reserved: what
-    one does with it, if only administrators may, as in "Rolling back".
+    """One of those that steer the loop, which is for administrators.
+
+    name: in the address; does: what will happen, for the page that asks whether it should; doing: what one
+    does with it, as in "Rolling back".
     """
 
     name: str
     label: str
     does: str
-    reserved: str | None = None
+    doing: str
 
 
 BUTTONS = {
@@ -41,22 +43,25 @@ BUTTONS = {
             "Start a round",
             "Trains a candidate on every label submitted so far, scores it against the model in service on "
             "the hold-out, and puts it into service only if it is better.",
+            doing="Starting rounds",
         ),
         Button(
             "cancel",
             "Cancel the round",
             "Stops the open round. What it has learnt so far is dropped; the model in service stays.",
+            doing="Cancelling rounds",
         ),
         Button(
             "predict",
             "Pre-label now",
             "Gives every unlabelled image that lacks them the boxes of the model in service.",
+            doing="Pre-labelling",
         ),
         Button(
             "rollback",
             "Roll back",
             "Puts another version of the model into service and gives every unlabelled image its boxes.",
-            reserved="Rolling back",
+            doing="Rolling back",
         ),
     )
 }
@@ -128,8 +133,7 @@ def _button(page: Page, name: str) -> Button:
     if name not in BUTTONS:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no button {name[:40]!r}")
     button = BUTTONS[name]
-    if button.reserved:
-        page.require_administrator(button.reserved)
+    page.require_administrator(button.doing)
     return button
 
 

@@ -18,7 +18,6 @@ from labelloop.boxes import Boxes
 from labelloop.errors import Explained
 from labelloop.files import write_text
 from labelloop.images import ImageError
-from labelloop.labels import LabelMap
 from labelloop.registry import Registry
 from labelloop.settings import Settings
 from trainer.dataset.labelled import SnapshotImage
@@ -78,7 +77,7 @@ def make(folder: Path, version_folder: Path, settings: Settings) -> Predictions:
 
     snapshot = Snapshot.load(folder)
     detector = load_detector(version_folder, settings)
-    label_map = LabelMap.build(detector.classes, snapshot.label_config)
+    label_map = detector.label_map(snapshot.label_config)
     boxes: dict[int, list[Row]] = {}
     count = len(snapshot.images)
     files = [settings.labelloop_home / image.file for image in snapshot.images]

@@ -17,11 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
-from PIL import Image
-
 from labelloop.errors import Explained
 from labelloop.files import fsync_dir
-from labelloop.images import ImageError, read_image
+from labelloop.images import ImageError, is_turned, upright
 from labelloop.settings import Settings
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
@@ -29,7 +27,6 @@ from trainer.dataset.split import Side
 
 FORMATS = ("coco", "yolo", "voc")
 UPRIGHT_QUALITY = 95
-_ORIENTATION_TAG = 0x0112
 _FOLDER_OF = {Side.TRAIN: "train", Side.HOLDOUT: "val"}
 
 
@@ -145,13 +142,12 @@ def _copy_images(
 
 
 def _copy(source: Path, folder: Path, stem: str) -> str:
-    with Image.open(source) as image:
-        upright = image.getexif().get(_ORIENTATION_TAG, 1) == 1
-    if upright and source.suffix:
+    if source.suffix and not is_turned(source):
         shutil.copyfile(source, folder / (stem + source.suffix.lower()))
         return stem + source.suffix.lower()
-    pixels = read_image(source)
-    Image.fromarray(pixels[:, :, ::-1]).save(folder / f"{stem}.jpg", quality=UPRIGHT_QUALITY)
+    with upright(source) as image:
+        image.info.clear()
+        image.save(folder / f"{stem}.jpg", quality=UPRIGHT_QUALITY)
     return f"{stem}.jpg"
 
 

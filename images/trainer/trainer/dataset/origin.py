@@ -1,10 +1,36 @@
-"""Which prediction an annotation was made from: the dashboard measures by it, retention keeps it."""
+"""Which prediction an annotation was made from: the dashboard measures by it, retention keeps it.
 
+Predictions that were made under other labels than a project has now stay under another name, so that who has
+one open can submit what was made of it.
+"""
+
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 Json = Mapping[str, Any]
+
+_EARLIER = re.compile(r"(\d{4,}) \(earlier\)")
+
+
+def earlier_name(version: str) -> str:
+    """The model_version of predictions that a version's name stood for earlier: those under former labels.
+
+    It must not contain the version's own name: Label Studio's filters look for a part of it.
+    """
+    return f"{version.removeprefix('v')} (earlier)"
+
+
+def is_earlier_name(model_version: str) -> bool:
+    return _EARLIER.fullmatch(model_version) is not None
+
+
+def version_of(prediction: Json) -> str | None:
+    """The version that made a prediction, under whichever labels; None where it has no name."""
+    name = str(prediction.get("model_version") or "")
+    earlier = _EARLIER.fullmatch(name)
+    return f"v{earlier[1]}" if earlier else name or None
 
 
 def started_from(annotation: Json, predictions: Sequence[Json]) -> Json | None:

@@ -15,7 +15,7 @@ import ijson
 
 from labelloop.errors import Explained
 from labelloop.files import write_bytes, write_lines
-from labelloop.images import SUFFIXES, ImageError, image_size, read_image
+from labelloop.images import SUFFIXES, ImageError, check_image, image_size
 from labelloop.labels import LabelConfig, parse_label_config
 from labelloop.locks import holding
 from labelloop.regions import from_results
@@ -139,12 +139,18 @@ def take(
     """
     if (round_dir / SNAPSHOT).exists():
         try:
-            return Snapshot.load(round_dir)
+            kept = Snapshot.load(round_dir)
         except (ValueError, KeyError, TypeError) as error:
             why = f"{type(error).__name__}: {error}"
             raise SnapshotError(
                 f"{round_dir / SNAPSHOT} is damaged ({why}); `make retrain` starts a new round"
             ) from error
+        if kept.project != project_id:
+            raise SnapshotError(
+                f"{round_dir / SNAPSHOT} is of project {kept.project}, not of {project_id}; "
+                "`make retrain` starts a new round"
+            )
+        return kept
     snapshot = collect(studio, project_id, settings, progress)
     round_dir.mkdir(parents=True, exist_ok=True)
     snapshot.write(round_dir)
@@ -235,9 +241,8 @@ class _Collector:
             digest = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else sha256_file(source)
         except OSError as error:
             raise ImageError(f"{name}: {error.strerror}") from error
-        width, height = image_size(source, name)
-        if digest not in self._decoded_before:
-            read_image(source, name)
+        measure = image_size if digest in self._decoded_before else check_image
+        width, height = measure(source, name)
         boxes, problems = from_results(annotation.get("result") or [], self._config, (width, height))
         return (
             SnapshotImage(

@@ -64,6 +64,15 @@ def _general(status: Status) -> Iterator[Finding]:
     for project in status.projects:
         for text in project.problems:
             yield problem(f"project {project.id}", text, *LOGS)
+    if status.left_over:
+        paths = " ".join(f"volumes/models/{left.path}" for left in status.left_over)
+        yield warning(
+            "models without a project",
+            "; ".join(left.told for left in status.left_over),
+            "They stay, for Label Studio's database may be restored, and a project comes back to its models. "
+            "If it never will, delete them.",
+            f"rm -r {paths}",
+        )
     if not status.unreadable:
         yield ok("images", "all can be read")
         return
@@ -130,11 +139,12 @@ def _labels(project: ProjectStatus) -> Iterator[Finding]:
     if not project.unmatched_labels:
         yield ok(name, "the model in service knows every label" if project.champion else "no model")
         return
+    trained = project.champion is not None and project.champion.trained
+    by_name = "; or name a class that stands for one with predicted_values (docs/how-to/own-labels.md)"
     yield warning(
         name,
         f"the model in service does not know {_some(project.unmatched_labels)}",
-        "It learns them from your labels; or name a class that stands for one with predicted_values "
-        "(docs/how-to/own-labels.md).",
+        f"It learns them from your labels{'' if trained else by_name}.",
         "make retrain",
     )
 

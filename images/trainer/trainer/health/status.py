@@ -14,6 +14,7 @@ from trainer.health import health
 from trainer.peers.backend import Backend, BackendError
 from trainer.peers.projects import label_map, sort_projects
 from trainer.rounds import heartbeat
+from trainer.rounds.owners import LeftOver, left_over
 from trainer.rounds.table import CLOSED, Round, Rounds
 from trainer.worker.importer import ImageIndex, Problem
 
@@ -58,7 +59,8 @@ class ProjectStatus:
 class Status:
     """unreadable: files nobody can draw on; they are reported but are nothing wrong with the appliance.
 
-    left_alone: titles of the projects in which no boxes are drawn, with their ids.
+    left_alone: titles of the projects in which no boxes are drawn, with their ids. left_over: models of
+    projects that Label Studio does not have.
     """
 
     services: list[Service]
@@ -66,6 +68,7 @@ class Status:
     unreadable: list[Problem]
     problems: list[str] = field(default_factory=list)
     left_alone: list[str] = field(default_factory=list)
+    left_over: list[LeftOver] = field(default_factory=list)
 
     @property
     def well(self) -> bool:
@@ -119,7 +122,8 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
     unreadable = ImageIndex(settings.rounds_dir, settings.images_dir).problems()
     unreadable += _unreadable_elsewhere(served, {problem.path for problem in unreadable})
     left_alone = [f"{row['id']} ({row['title']})" for row in others]
-    return Status(services, projects, unreadable, problems, left_alone)
+    gone = [] if studio_problem else left_over(registry, [row["id"] for row in (*rows, *others)])
+    return Status(services, projects, unreadable, problems, left_alone, gone)
 
 
 def _backup_problems(volumes: Path) -> list[str]:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from labelloop.batches import batches
+from labelloop.batches import weighed_batches
 from labelloop.boxes import Boxes
 from labelloop.detector import Detector
-from labelloop.images import ImageError, read_or_reason
+from labelloop.images import BATCH_PIXELS, ImageError, image_size, read_or_reason
 from labelloop.labels import LabelMap
 from labelloop.settings import Settings
 
@@ -29,9 +29,19 @@ def load_detector(folder: Path, settings: Settings) -> Detector:
 def detections(
     detector: Detector, label_map: LabelMap, files: Sequence[Path]
 ) -> Iterator[Boxes | ImageError]:
-    """Each file's boxes, or why it cannot be read, in the files' order; READ_AT_ONCE are in memory."""
-    for batch in batches(files, READ_AT_ONCE):
+    """Each file's boxes, or why it cannot be read, in the files' order; at most READ_AT_ONCE
+    are in memory, and BATCH_PIXELS unless one alone has more.
+    """
+    for batch in weighed_batches(files, READ_AT_ONCE, _pixels, BATCH_PIXELS):
         read = [read_or_reason(file) for file in batch]
         found = iter(detector.predict([image for image in read if not isinstance(image, ImageError)]))
         for image in read:
             yield image if isinstance(image, ImageError) else label_map.apply(next(found))
+
+
+def _pixels(file: Path) -> int:
+    try:
+        width, height = image_size(file)
+    except (ImageError, OSError):
+        return 0
+    return width * height

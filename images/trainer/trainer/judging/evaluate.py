@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from labelloop.boxes import Boxes
 from labelloop.detector import Detector
 from labelloop.images import ImageError
-from labelloop.labels import LabelMap
 from labelloop.settings import Settings
 from trainer.dataset.coco import annotation
 from trainer.dataset.labelled import Corners, SnapshotImage
@@ -71,7 +70,7 @@ def evaluate(
         registry.RegistryError: the folder holds no model that loads.
     """
     detector = load_detector(model, settings) if isinstance(model, Path) else model
-    label_map = LabelMap.build(detector.classes, snapshot.label_config)
+    label_map = detector.label_map(snapshot.label_config)
     images: list[SnapshotImage] = []
     found: list[Boxes] = []
     missing: list[str] = []

@@ -32,7 +32,7 @@ class Backend:
 
     def __init__(self, url: str, password: str) -> None:
         self.url = url.rstrip("/")
-        self._session = service_session()
+        self._session = service_session(self.url)
         self._session.auth = (USER, password)
 
     @classmethod

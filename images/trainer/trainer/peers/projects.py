@@ -44,7 +44,7 @@ def label_map(project: Row, card: Card) -> LabelMap:
     Raises:
         LabelConfigError: the project draws no boxes.
     """
-    return LabelMap.build(card.classes, parse_label_config(project["label_config"]))
+    return LabelMap.build(card.classes, parse_label_config(project["label_config"]), trained=card.trained)
 
 
 def retrains_itself(project: Row) -> bool:

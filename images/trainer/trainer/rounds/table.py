@@ -3,6 +3,7 @@
 Several processes use it at once (worker, the round's own, web, CLI); each call is one short transaction.
 """
 
+import re
 import sqlite3
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from labelloop.errors import Explained
+from labelloop.registry import Registry
 from trainer.system.database import reading, set_aside, writing
 
 
@@ -102,10 +104,12 @@ _ONE_OPEN_ROUND = f"""
 CREATE UNIQUE INDEX IF NOT EXISTS one_open_round ON rounds (project)
     WHERE state IN ({", ".join(f"'{state}'" for state in OPEN)})
 """
-_NUMBER_ON = """
+_FIRST_NUMBER = """
 INSERT INTO sqlite_sequence (name, seq)
-SELECT 'rounds', ? WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'rounds')
+SELECT 'rounds', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'rounds')
 """
+_NUMBER_ON = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'rounds'"
+_FOLDER = re.compile(r"\d{5,10}")
 
 
 def folder_name(round_id: int) -> str:
@@ -124,10 +128,11 @@ def _round(row: sqlite3.Row) -> Round:
 
 
 class Rounds:
-    """The rounds below one folder (volumes/rounds)."""
+    """The rounds below one folder (volumes/rounds). registry: where their versions are."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, registry: Registry | None = None) -> None:
         self.root = root
+        self._registry = registry
         self.path = root / "rounds.sqlite3"
         root.mkdir(parents=True, exist_ok=True)
         try:
@@ -145,16 +150,13 @@ class Rounds:
         return [path for path in self.root.glob(f"{self.path.name}.damaged-*") if path.name[-1].isdigit()]
 
     def _create(self) -> None:
-        """Numbers go on behind those of the folders: a round must not take up what another left in its."""
         with writing(self.path) as connection:
             if (
                 connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'one_open_round'").fetchone()
                 is None
             ):
-                folders = [int(path.name) for path in self.root.glob("[0-9]*") if path.name.isdigit()]
                 connection.execute(_TABLE)
                 connection.execute(_ONE_OPEN_ROUND)
-                connection.execute(_NUMBER_ON, (max(folders, default=0),))
 
     def folder(self, round_id: int) -> Path:
         """Where a round keeps its snapshot, log, metrics and checkpoints; need not exist yet."""
@@ -162,15 +164,27 @@ class Rounds:
 
     def request(self, project: int, requested_by: str) -> tuple[Round, bool]:
         """Opens a round, or joins the one that is open: (round, joined)."""
+        used = self._highest_used()
         with writing(self.path) as connection:
             existing = self._open(connection, project)
             if existing is not None:
                 return existing, True
+            connection.execute(_FIRST_NUMBER)
+            connection.execute(_NUMBER_ON, (used,))
             cursor = connection.execute(
                 "INSERT INTO rounds (project, state, requested_by, requested_at) VALUES (?, ?, ?, ?)",
                 (project, State.REQUESTED, requested_by, _now()),
             )
             return self._get(connection, int(cursor.lastrowid or 0)), False
+
+    def _highest_used(self) -> int:
+        """The highest number that a folder has, or that a version's card names.
+
+        The table may know less: it is restored from a backup, or begun anew, while these stay.
+        """
+        folders = (int(path.name) for path in self.root.iterdir() if _FOLDER.fullmatch(path.name))
+        named = self._registry.newest_round() if self._registry is not None else 0
+        return max(named, *folders, 0)
 
     def get(self, round_id: int) -> Round:
         """Raises RoundError when there is no such round."""
@@ -202,6 +216,18 @@ class Rounds:
                 "SELECT * FROM rounds WHERE project = ? ORDER BY id DESC LIMIT -1 OFFSET ?", (project, keep)
             )
             return [round_ for round_ in map(_round, rows) if round_.closed][::-1]
+
+    def disown(self, project: int) -> None:
+        """Leaves the rounds so far to a project that is gone and whose number another one has now: their
+        project is the negative number from then on.
+        """
+        with writing(self.path) as connection:
+            connection.execute("UPDATE rounds SET project = -project WHERE project = ?", (project,))
+
+    def projects(self) -> set[int]:
+        """Every project that has a round; negative: see `disown`."""
+        with reading(self.path) as connection:
+            return {int(row["project"]) for row in connection.execute("SELECT DISTINCT project FROM rounds")}
 
     def move(self, round_id: int, state: State, **columns: object) -> Round:
         """Moves a round on to `state`, which it may already be in, and sets other columns of it.

@@ -10,7 +10,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from labelloop.boxes import Boxes
-from labelloop.images import ImageError, read_image
+from labelloop.images import ImageError, check_image
 from labelloop.labels import LabelConfig, LabelConfigError, parse_label_config
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
@@ -136,7 +136,7 @@ def _image(
     path = folder / "images" / image.file_name
     try:
         content = path.read_bytes()
-        height, width = read_image(content, str(path)).shape[:2]
+        width, height = check_image(content, str(path))
     except ImageError as error:
         raise DatasetError(str(error)) from error
     except OSError as error:

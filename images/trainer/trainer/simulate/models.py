@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from labelloop.boxes import Boxes
 from labelloop.images import ImageError
-from labelloop.labels import LabelConfig, LabelMap
+from labelloop.labels import LabelConfig
 from labelloop.registry import ProjectModels
 from labelloop.settings import Settings
 from trainer.judging.detections import detections, load_detector
@@ -53,7 +53,7 @@ def propose(
         DatasetError: an image can no longer be read.
     """
     detector = load_detector(models.folder(version), settings)
-    label_map = LabelMap.build(detector.classes, config)
+    label_map = detector.label_map(config)
     thresholds = models.card(version).thresholds(config.names, settings.score_threshold)
     proposed: list[Boxes] = []
     looked_at = detections(detector, label_map, [image.path for image in images])

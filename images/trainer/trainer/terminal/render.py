@@ -30,6 +30,8 @@ def status(found: Status, console: Console) -> None:
         _project(project, console)
     if found.left_alone:
         console.print(f"\nLeft alone, for no boxes are drawn in them: {escape(', '.join(found.left_alone))}")
+    for left in found.left_over:
+        console.print(f"\nModels without a project: {escape(left.told)}")
     problems(found.unreadable, console)
 
 
@@ -68,10 +70,10 @@ def _project(project: ProjectStatus, console: Console) -> None:
             f"the champion does not know {_names(project.unmatched_labels)}; it learns them from your labels",
         )
     if project.unmapped_classes:
-        line(
-            "classes",
-            f"no label takes the champion's {_names(project.unmapped_classes)} (predicted_values takes them)",
-        )
+        # A trained version's classes are labels that the project no longer has.
+        trained = project.champion is not None and project.champion.trained
+        way = "" if trained else " (predicted_values takes them)"
+        line("classes", f"no label takes the champion's {_names(project.unmapped_classes)}{way}")
     for problem in project.problems:
         line("problem", problem)
 

@@ -1,4 +1,4 @@
-"""What the trainer adds to mmcv's bare loop: resuming, metrics, checkpoints and the ways to stop."""
+"""What the trainer adds to mmcv's bare loop: metrics, checkpoints and the ways to stop."""
 
 import json
 import math
@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmcv.parallel import is_module_wrapper
 from mmcv.runner.hooks import HOOKS, Hook
 
 from labelloop.errors import Explained
-from labelloop.files import replacing
 from trainer.training.cores import Cores
+from trainer.training.resuming import save
 
 
 class Stopped(Exception):
@@ -37,42 +36,28 @@ class StopHook(Hook):  # type: ignore[misc]  # mmcv is untyped
 
 @HOOKS.register_module()
 class LastCheckpointHook(Hook):  # type: ignore[misc]  # mmcv is untyped
-    """Keeps `path` a checkpoint of the newest state, at most `every_s` seconds old, and resumes from it.
+    """Keeps `path` a checkpoint of the newest state, at most `every_s` seconds old, replaced atomically.
 
-    The file is replaced atomically; one that cannot be read is dropped and training starts anew.
+    It has to come after all other hooks of an iteration: after the optimizer's step above all. every_iters:
+    after how many iterations the optimizer makes one.
     """
 
-    def __init__(self, path: str, every_s: float) -> None:
+    def __init__(self, path: str, every_s: float, every_iters: int = 1) -> None:
         self._path = Path(path)
         self._every_s = every_s
-        self._saved_at = time.monotonic()
-
-    def before_run(self, runner: Any) -> None:
-        if not self._path.exists():
-            return
-        try:
-            runner.resume(str(self._path), map_location="cpu")
-        except Exception as error:  # whatever is wrong with the file, the round can do without it
-            runner.logger.warning("%s cannot be resumed from, starting anew: %s", self._path, error)
-            self._path.unlink()
+        self._every_iters = every_iters
         self._saved_at = time.monotonic()
 
     def after_train_iter(self, runner: Any) -> None:
-        if time.monotonic() - self._saved_at >= self._every_s:
-            self._save(runner)
+        due = time.monotonic() - self._saved_at >= self._every_s
+        if due and (runner.iter + 1) % self._every_iters == 0:
+            self._save(runner, runner.iter + 1)
 
     def after_run(self, runner: Any) -> None:
-        self._save(runner, done=runner.iter)
+        self._save(runner, runner.iter)
 
-    def _save(self, runner: Any, done: int | None = None) -> None:
-        model = runner.model.module if is_module_wrapper(runner.model) else runner.model
-        content = {
-            "meta": {"epoch": 0, "iter": runner.iter + 1 if done is None else done},
-            "state_dict": model.state_dict(),
-            "optimizer": runner.optimizer.state_dict(),
-        }
-        with replacing(self._path) as temporary:
-            torch.save(content, temporary)
+    def _save(self, runner: Any, done: int) -> None:
+        save(runner, self._path, done)
         self._saved_at = time.monotonic()
 
 

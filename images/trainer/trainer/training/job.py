@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from labelloop.errors import Explained
 from labelloop.files import replacing, write_text
+from labelloop.labels import LabelConfig, LabelMap
 from labelloop.registry import STARTING_VERSION, ProjectModels, Registry
 from labelloop.settings import Settings
 from trainer.dataset.snapshot import Snapshot
@@ -24,7 +25,7 @@ SEED = 20
 
 
 class JobError(Explained):
-    """job.json cannot be read."""
+    """job.json cannot be read, or is another project's."""
 
 
 class Job(BaseModel):
@@ -65,13 +66,20 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
     starting weights are taken, from v0000 when that is the same detector.
 
     Raises:
+        JobError: the folder's is damaged, or another project's.
         weights.WeightsError: the detector's starting weights cannot be had.
     """
     if (round_dir / JOB).exists():
-        return Job.load(round_dir)
+        kept = Job.load(round_dir)
+        if kept.project_id != project_id:
+            raise JobError(
+                f"{round_dir / JOB} is of project {kept.project_id}, not of {project_id}; "
+                "`make retrain` starts a new round"
+            )
+        return kept
     models = Registry(settings.models_dir).project(project_id)
-    detector, why = _detector(models, settings, snapshot.classes)
-    parent = _parent(models, detector, snapshot.classes)
+    detector, why = _detector(models, settings, snapshot.label_config)
+    parent = _parent(models, detector, snapshot.label_config)
     origin = parent or (STARTING_VERSION if _is(models, STARTING_VERSION, detector) else None)
     if origin is not None:
         card = models.card(origin)
@@ -101,7 +109,7 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
     return job
 
 
-def _detector(models: ProjectModels, settings: Settings, classes: list[str]) -> tuple[str, str]:
+def _detector(models: ProjectModels, settings: Settings, config: LabelConfig) -> tuple[str, str]:
     """What the settings ask for. Where the weights for that went away, the champion's detector, if its
     training can go on from a version, rather than the one that needs no weights.
     """
@@ -110,7 +118,7 @@ def _detector(models: ProjectModels, settings: Settings, classes: list[str]) -> 
     if chosen == settings.detector or chosen != weights.FALLBACK or champion is None:
         return chosen, why
     present = models.card(champion).detector
-    if _parent(models, present, classes) or _is(models, STARTING_VERSION, present):
+    if _parent(models, present, config) or _is(models, STARTING_VERSION, present):
         return present, f"the champion {champion} is one; {why}"
     return chosen, why
 
@@ -119,9 +127,11 @@ def _is(models: ProjectModels, version: str, detector: str) -> bool:
     return version in models.versions() and models.card(version).detector == detector
 
 
-def _parent(models: ProjectModels, detector: str, classes: list[str]) -> str | None:
+def _parent(models: ProjectModels, detector: str, config: LabelConfig) -> str | None:
     champion = models.champion()
-    if champion is None or champion == STARTING_VERSION:
+    if champion is None:
         return None
     card = models.card(champion)
-    return champion if card.detector == detector and set(card.classes) == set(classes) else None
+    found = LabelMap.build(card.classes, config, trained=True)
+    same = not found.unmapped_classes and not found.unmatched_labels
+    return champion if card.trained and card.detector == detector and same else None

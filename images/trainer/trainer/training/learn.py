@@ -5,6 +5,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -20,15 +21,17 @@ from mmdet.datasets import build_dataset
 from labelloop.detector import load_detector_config, load_weights
 from labelloop.files import fsync_dir, write_lines, write_text
 from labelloop.images import ImageError, Pixels, read_or_reason
+from labelloop.labels import LabelMap
 from labelloop.registry import Card
 from labelloop.settings import Settings
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.training import loading as _loading  # noqa: F401 - registers the loader with mmdet
-from trainer.training.fit import blend, class_keys, fit_state, knows_every_label, label_rows, new_model
+from trainer.training.fit import blend, new_model
 from trainer.training.graphs import add_graph
+from trainer.training.head import carry_over, class_rows, in_words, knows_every_label
 from trainer.training.hooks import Diverged
-from trainer.training.job import CANDIDATE, LAST_CHECKPOINT, METRICS, Job
+from trainer.training.job import CANDIDATE, LAST_CHECKPOINT, Job
 from trainer.training.recipe import fit_data, fit_look, fit_model, fit_run
 
 GRAPH_IMAGES = 32
@@ -62,25 +65,22 @@ def learn(folder: Path, settings: Settings) -> None:
     fit_look(config)
     served = config_text(config)
     model = new_model(config)
-    to_label = label_rows(job.start_classes, snapshot.label_config)
-    published = load_weights(Path(job.start_weights))
-    start = fit_state(model.state_dict(), published, class_keys(config, len(snapshot.classes)), to_label)
-    fine_tuning = knows_every_label(to_label, len(snapshot.classes))
-    model.load_state_dict(start)
+    start = _start(config, model, job, snapshot)
+    print(f"The head starts with {start.head}", flush=True)
+    model.load_state_dict(start.state)
     if device == "cpu":
         quicken(model)
     model.CLASSES = tuple(snapshot.classes)
 
-    seed = job.seed + _iterations_behind(folder)
     annotations = folder / "train.json"
     write_lines(annotations, snapshot.coco_lines(snapshot.train))
     fit_data(config, annotations, settings.labelloop_home, snapshot.classes)
-    fit_run(config, folder, job, seed, device)
-    if fine_tuning:
+    fit_run(config, folder, job, device)
+    if start.knows_every_label:
         config.optimizer.lr *= FINE_TUNING_LR
-    set_random_seed(seed)
+    set_random_seed(job.seed)
     try:
-        train_detector(model, build_dataset(config.data.train), config)
+        train_detector(model, build_dataset(config.data.train), config, meta={})
     except (RuntimeError, ValueError) as error:
         if not all(torch.isfinite(value).all() for value in model.parameters()):
             raise Diverged(
@@ -94,6 +94,7 @@ def learn(folder: Path, settings: Settings) -> None:
         detector=job.detector,
         classes=snapshot.classes,
         start_weights=job.start,
+        head=start.head,
         dataset_fingerprint=snapshot.fingerprint,
         images=len(snapshot.train),
         boxes=sum(boxes_by_class.values()),
@@ -103,10 +104,33 @@ def learn(folder: Path, settings: Settings) -> None:
         libraries=libraries(),
     )
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
-    if fine_tuning:
-        state = blend(state, start, FINE_TUNING_KEEP)
+    if start.knows_every_label:
+        state = blend(state, start.state, FINE_TUNING_KEEP)
     held_out = (image for image in _read(snapshot.holdout, settings) if not isinstance(image, ImageError))
     _write_candidate(folder, served, state, card, islice(held_out, GRAPH_IMAGES))
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a model is trained from.
+
+    head: where its labels' rows of the head come from, in words. knows_every_label: whether none of them is
+    random, so that the round is a fine-tune.
+    """
+
+    state: Mapping[str, torch.Tensor]
+    head: str
+    knows_every_label: bool
+
+
+def _start(config: Config, model: torch.nn.Module, job: Job, snapshot: Snapshot) -> _Start:
+    """model: of `config`, freshly initialised."""
+    trained = job.parent is not None
+    to_label = LabelMap.build(job.start_classes, snapshot.label_config, trained=trained).to_label
+    weights, labels = load_weights(Path(job.start_weights)), len(snapshot.classes)
+    carried = carry_over(model.state_dict(), weights, class_rows(config, labels), to_label, labels)
+    known = knows_every_label(to_label, labels) and not carried.lost
+    return _Start(carried.state, in_words(to_label, snapshot.classes, carried.lost), known)
 
 
 def quicken(model: torch.nn.Module) -> None:
@@ -150,13 +174,6 @@ def _require_a_readable_image(snapshot: Snapshot, settings: Settings) -> None:
 def _read(images: Iterable[SnapshotImage], settings: Settings) -> Iterator[Pixels | ImageError]:
     """One after the other, an image or why it cannot be read."""
     return (read_or_reason(settings.labelloop_home / image.file) for image in images)
-
-
-def _iterations_behind(folder: Path) -> int:
-    """Iterations that earlier processes made: a resumed run draws other images than its beginning did."""
-    if not (folder / LAST_CHECKPOINT).exists() or not (folder / METRICS).exists():
-        return 0
-    return len((folder / METRICS).read_bytes().splitlines())
 
 
 def _write_candidate(

@@ -13,7 +13,7 @@ from typing import Any
 
 from mmcv import Config
 
-from trainer.training.job import Job
+from trainer.training.job import LAST_CHECKPOINT, Job
 
 DEFAULT_LONG_SIDE = 1333
 # trainer.training.loading's, and the memory for decoded images.
@@ -72,13 +72,18 @@ def fit_data(config: Config, annotations: Path, images: Path, classes: Sequence[
             part["img_scale"] = (size, size)
         if size is not None and part.get("type") == "RandomAffine":
             part["border"] = (-size // 2, -size // 2)
-    long_side = max(
-        (max(part["img_scale"]) for part in parts if "img_scale" in part), default=DEFAULT_LONG_SIDE
-    )
+    sizes = (side for part in parts if "img_scale" in part for side in _sides(part["img_scale"]))
+    long_side = max(sizes, default=DEFAULT_LONG_SIDE)
     for part in parts:
         if part.get("type") == "LoadImageFromFile":
             part.clear()
             part.update(type=LOADER, long_side=long_side)
+
+
+def _sides(img_scale: Any) -> Iterator[int]:
+    """Of mmdet's (width, height), or of a list of them to draw from."""
+    for part in img_scale:
+        yield from [part] if isinstance(part, int) else _sides(part)
 
 
 def learning_rate_course(iterations: int) -> dict[str, Any]:
@@ -93,16 +98,20 @@ def learning_rate_course(iterations: int) -> dict[str, Any]:
     )
 
 
-def fit_run(config: Config, folder: Path, job: Job, seed: int, device: str) -> None:
+def fit_run(config: Config, folder: Path, job: Job, device: str) -> None:
     """Sets the length, the learning rate's course, the device, and our hooks in place of mmdet's."""
-    config.runner = dict(type="IterBasedRunner", max_iters=job.iterations)
+    last = str(folder / LAST_CHECKPOINT)
+    config.runner = dict(type="ResumingRunner", max_iters=job.iterations, last=last)
+    # mmdet chooses a sampler by the name of mmcv's runner.
+    config.data.setdefault("train_dataloader", {})["runner_type"] = "IterBasedRunner"
     config.lr_config = learning_rate_course(job.iterations)
     config.custom_hooks = [
         dict(
             type="LastCheckpointHook",
-            path=str(folder / "last.pth"),
+            path=last,
             every_s=job.checkpoint_every_s,
-            priority="HIGHEST",
+            every_iters=(config.get("optimizer_config") or {}).get("cumulative_iters", 1),
+            priority="LOWEST",
         ),
         dict(type="MetricsHook", path=str(folder / "metrics.jsonl")),
         dict(type="StopHook", cancel_file=str(folder / "cancel")),
@@ -119,7 +128,7 @@ def fit_run(config: Config, folder: Path, job: Job, seed: int, device: str) -> N
             part["cache_bytes"] = CACHE_BYTES // max(workers, 1)
     config.device = device
     config.gpu_ids = [0]
-    config.seed = seed
+    config.seed = job.seed
     config.log_level = "INFO"
     config.work_dir = str(folder)
     config.load_from = config.resume_from = None

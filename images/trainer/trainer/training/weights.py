@@ -21,7 +21,7 @@ import requests
 from labelloop.detector import load_detector_config
 from labelloop.errors import Explained
 from labelloop.files import replacing, write_text
-from labelloop.registry import Card, Registry, sha256_file
+from labelloop.registry import Card, ChampionMoved, Registry, sha256_file
 from labelloop.settings import Settings
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ def write_starting_model(project_id: int, settings: Settings) -> str:
     champion = models.mend()
     if champion is not None:
         return champion
+    broken = models.in_service()
     detector, why = choose(settings)
     found = find(detector, settings)
     config = load_detector_config(detector, settings)
@@ -170,9 +171,13 @@ def write_starting_model(project_id: int, settings: Settings) -> str:
         write_text(Path(folder, "config.py"), config_text(config))
         write_text(Path(folder, "card.json"), card.model_dump_json())
         graph = add_graph(Path(folder), [])
-        version = models.write(card.model_copy(update={"graph": graph}), config_text(config), weights)
-    models.promote(version)
-    return version
+        complete = card.model_copy(update={"graph": graph})
+        try:
+            return models.succeed(broken, complete, config_text(config), weights)
+        except ChampionMoved as moved:
+            if moved.champion is None:
+                raise
+            return moved.champion
 
 
 def save(state: Mapping[str, "torch.Tensor"], path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from labelloop.errors import Explained
-from labelloop.images import SUFFIXES, ImageError, read_image
+from labelloop.images import SUFFIXES, ImageBusy, ImageError, check_image
 from labelloop.locks import holding
 from labelloop.studio import Studio
 from trainer.system.database import reading, set_aside, writing
@@ -153,7 +153,11 @@ class ImageIndex:
         for path, *stamp in rows:
             if time.monotonic() > deadline or should_stop():
                 break
-            reason = self._reason(path)
+            try:
+                reason = self._reason(path)
+            except ImageBusy as busy:
+                log.info("%s: to be read later", busy)
+                continue
             if reason:
                 log.warning("%s cannot be used: %s", self.images_dir / path, reason)
             learnt.append((reason, path, *stamp))
@@ -166,11 +170,14 @@ class ImageIndex:
             return int(connection.execute("SELECT count(*) FROM files WHERE NOT checked").fetchone()[0])
 
     def _reason(self, path: str) -> str | None:
+        """Why no label can be drawn on it. Raises ImageBusy where that cannot be told now."""
         file = self.images_dir / path
         try:
             if not file.resolve().is_relative_to(self.images_dir.resolve()):
                 return "the link leads out of volumes/images; copy the file instead"
-            read_image(file, path)
+            check_image(file, path)
+        except ImageBusy:
+            raise
         except ImageError as error:
             return str(error).removeprefix(f"{path}: ")
         except OSError as error:

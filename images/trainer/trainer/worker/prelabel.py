@@ -22,6 +22,7 @@ from labelloop.labels import parse_label_config
 from labelloop.locks import holding
 from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, StudioError, where, with_prediction_of, without_prediction_of
+from trainer.dataset.origin import earlier_name
 from trainer.peers.backend import Backend, BackendError, OtherVersion
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,8 @@ class Prelabeller:
                 version = self._registry.project(project["id"]).champion()
                 if version is None:
                     break
-                self._drop_stale(project, version)
+                if not self._current(project, version, should_stop):
+                    break
                 try:
                     return stored + self._fill(project, version, should_stop, on_progress)
                 except OtherVersion as change:
@@ -249,7 +251,13 @@ class Prelabeller:
         return 0
 
     def _point_at(self, project: Row, version: str) -> None:
-        """Moves the project's model_version; Label Studio takes none that has no prediction."""
+        """Moves the project's model_version; Label Studio takes none that has no prediction.
+
+        Raises:
+            OtherVersion: another one is the champion by now.
+        """
+        if self._registry.project(project["id"]).champion() != version:
+            raise OtherVersion(f"{version} is the champion no longer")
         if not self._studio.count_tasks(project["id"], with_prediction_of(version)):
             return
         self._studio.update_project(project["id"], model_version=version)
@@ -261,23 +269,47 @@ class Prelabeller:
         )
         project["model_version"] = version
 
-    def _drop_stale(self, project: Row, version: str) -> None:
-        """Deletes the predictions of `version` that were made under other labels than the project has now."""
+    def _current(self, project: Row, version: str, should_stop: Callable[[], bool]) -> bool:
+        """Renames predictions that have the version's name, but were made under other labels than the project
+        has now, or by another model: when one part is restored without the others, a name is given twice.
+
+        They are not deleted: Label Studio takes no annotation whose parent prediction is gone, and somebody
+        may have one open. Retention deletes them later. False when it was told to stop before the end.
+        """
         path = self._rounds_dir / f"predicted-labels-{project['id']}.json"
         try:
             recorded = json.loads(path.read_bytes())
         except (OSError, ValueError):
             recorded = {}
+        card = self._registry.project(project["id"]).card(version)
         labels = _labels_digest(project["label_config"])
-        if recorded.get(version) == labels:
-            return
-        if version in recorded:
-            log.info(
-                "project %d: its labels have changed; predictions of %s are made anew", project["id"], version
-            )
-            self._studio.delete_predictions(project["id"], version)
-            project["model_version"] = ""
-        write_text(path, json.dumps({**recorded, version: labels}))
+        made_from = f"{labels} {card.weights_sha256[:16]}"
+        known = recorded.get(version)
+        if known == made_from:
+            return True
+        if known is not None and known != labels:  # earlier releases wrote down the labels alone
+            words = "project %d: its labels, or %s, have changed; predictions of it are made anew"
+            log.info(words, project["id"], version)
+            before = datetime.now(UTC)
+        else:
+            before = card.created_at
+        for prediction_id in self._stored(project["id"], version, before):
+            if should_stop():
+                return False
+            self._studio.rename_prediction(prediction_id, earlier_name(version))
+        write_text(path, json.dumps({**recorded, version: made_from}))
+        return True
+
+    def _stored(self, project_id: int, version: str, before: datetime) -> Iterator[int]:
+        """Ids of the predictions of `version` that are older than that."""
+        tasks = self._studio.iter_tasks(
+            project_id, with_prediction_of(version), fields="all", omit="annotations,drafts", page_size=PAGE
+        )
+        for task in tasks:
+            for prediction in task.get("predictions") or []:
+                made_at = datetime.fromisoformat(prediction["created_at"])
+                if prediction.get("model_version") == version and made_at < before:
+                    yield int(prediction["id"])
 
     def _report(self, progress: Progress, on_progress: Callable[[Progress], None]) -> None:
         write_text(progress_path(self._rounds_dir, progress.project), json.dumps(asdict(progress)))

@@ -1,5 +1,6 @@
 """What goes when it is old: rounds' data, versions, and predictions of superseded versions.
 
+The rounds of a project that is gone lose their data after a week; its models stay (trainer.rounds.owners).
 The newest KEEP_ROUNDS round folders and KEEP_VERSIONS versions of a project stay whole, and the predictions
 of the newest KEEP_PREDICTIONS versions that have settled. A run can be killed anywhere: the next one goes on,
 and nobody sees half of a version.
@@ -8,7 +9,7 @@ and nobody sees half of a version.
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from labelloop.files import write_text
 from labelloop.registry import STARTING_VERSION, ProjectModels, Registry, RegistryError
 from labelloop.studio import Studio, with_prediction_of
 from trainer.dataset import coco
-from trainer.dataset.origin import started_from
+from trainer.dataset.origin import is_earlier_name, started_from
 from trainer.dataset.snapshot import SNAPSHOT, newest_submitted
 from trainer.env import TrainerSettings
+from trainer.rounds.claims import CLAIM, moved_aside
+from trainer.rounds.owners import read as read_owner
 from trainer.rounds.table import Round, Rounds
 from trainer.training.job import JOB, Job
 from trainer.words import plural
@@ -32,11 +35,13 @@ log = logging.getLogger(__name__)
 Row = Mapping[str, Any]
 
 NOTE = "retention.json"
-STAYS = (EVALUATION, JOB, NOTE)
+STAYS = (CLAIM, EVALUATION, JOB, NOTE)
 """What is left of an old round's folder, for the dashboard: the scores and what was trained from what."""
 SETTLED_AFTER = timedelta(days=1)
-"""A version this old counts as one that superseded others. Before, somebody may have a task open that shows
-an older version's boxes: Label Studio refuses an annotation whose parent prediction is gone."""
+"""A version, or a change of labels, this old counts as one that superseded others. Before, somebody may have
+a task open that shows the older boxes; without that prediction, the annotation is measured by a later one."""
+GONE_FOR = timedelta(days=7)
+"""Label Studio's database may be restored, and a project with it."""
 PAGE = 100
 _LEAVING = ".removing-"
 
@@ -105,6 +110,32 @@ class Retention:
                 pruned += 1
         return pruned
 
+    def prune_gone(self, known: Collection[int]) -> int:
+        """How many rounds lost their data, of projects that have been gone for GONE_FOR; so do those whose
+        folder was moved aside that long ago. Models stay.
+
+        known: ids of all of Label Studio's projects.
+        """
+        long_ago = datetime.now(UTC) - GONE_FOR
+        pruned = 0
+        for folder in moved_aside(self._rounds):
+            if folder.stat().st_mtime < long_ago.timestamp() and any(_leaving(folder)):
+                _empty(folder)
+                pruned += 1
+        for project_id in sorted(self._rounds.projects() - set(known)):
+            owner = read_owner(self._registry.project(project_id).path) if project_id > 0 else None
+            if owner is not None and (owner.missing_since is None or owner.missing_since > long_ago):
+                continue
+            for round_ in self._rounds.older(project_id, 0):
+                folder = self._rounds.folder(round_.id)
+                ended_at = datetime.fromisoformat(round_.finished_at or round_.requested_at)
+                if ended_at < long_ago and any(_leaving(folder)):
+                    _empty(folder)
+                    pruned += 1
+        if pruned:
+            log.info("retention removed the data of %s of projects that are gone", plural(pruned, "round"))
+        return pruned
+
     def prune_versions(self, project_id: int) -> int:
         """How many versions were removed; only their cards are left."""
         models = self._registry.project(project_id)
@@ -112,9 +143,19 @@ class Retention:
         old = models.versions()[: -self._settings.keep_versions]
         needed = self._needed(models, self._rounds.open_round(project_id))
         going = [version for version in old if version not in needed]
-        for version in going:
+        return sum(self._removed(models, version) for version in going)
+
+    @staticmethod
+    def _removed(models: ProjectModels, version: str) -> bool:
+        """Whether it could be: not when somebody has put it into service meanwhile."""
+        try:
             models.remove(version)
-        return len(going)
+        except RegistryError as error:
+            if models.in_service() != version:
+                raise
+            log.info("%s", error)
+            return False
+        return True
 
     def _needed(self, models: ProjectModels, open_round: Round | None) -> set[str | None]:
         """Versions that stay however old they are."""
@@ -130,7 +171,8 @@ class Retention:
         return needed
 
     def prune_predictions(self, project: Row, should_stop: Callable[[], bool] = lambda: False) -> int:
-        """How many predictions of superseded versions were deleted; what an annotation started from stays.
+        """How many predictions of superseded versions and of earlier labels were deleted; what an annotation
+        started from stays.
 
         They go one by one: Label Studio's own deletion of a version takes what annotations started from, too,
         and holds the database and all the boxes in memory until it is over (11 s and 50 MB for 2,000).
@@ -138,17 +180,26 @@ class Retention:
         project_id = int(project["id"])
         counts = self._studio.prediction_counts(project_id)
         deleted = 0
-        for version in self._superseded(project, counts):
+        earlier = [version for version in counts if is_earlier_name(version)]
+        for version in [*earlier, *self._superseded(project, counts)]:
             if self._looked_through.get((project_id, version)) == counts[version]:
                 continue
-            left = counts[version]
-            for prediction_id in self._unneeded(project_id, version):
+            left, too_new = counts[version], 0
+            for prediction in self._unneeded(project_id, version):
                 if should_stop():
                     return deleted
-                self._studio.delete_prediction(prediction_id)
+                if version in earlier and not self._renamed_long_ago(prediction):
+                    too_new += 1
+                    continue
+                self._studio.delete_prediction(int(prediction["id"]))
                 deleted, left = deleted + 1, left - 1
-            self._looked_through[project_id, version] = left
+            if not too_new:
+                self._looked_through[project_id, version] = left
         return deleted
+
+    def _renamed_long_ago(self, prediction: Row) -> bool:
+        renamed_at = datetime.fromisoformat(prediction["updated_at"])
+        return renamed_at < datetime.now(UTC) - self._settled_after
 
     def _superseded(self, project: Row, counts: Mapping[str, int]) -> list[str]:
         """Versions of ours with predictions, older than the newest KEEP_PREDICTIONS that have settled."""
@@ -167,14 +218,16 @@ class Retention:
         except RegistryError:  # a damaged card has no date
             return False
 
-    def _unneeded(self, project_id: int, version: str) -> Iterator[int]:
-        """Ids of predictions of `version` that no annotation started from."""
+    def _unneeded(self, project_id: int, version: str) -> Iterator[Row]:
+        """Predictions of `version` that no annotation started from, nor a draft may have."""
         tasks = self._studio.iter_tasks(project_id, with_prediction_of(version), fields="all", page_size=PAGE)
         for task in tasks:
+            if task.get("drafts"):  # which do not name their prediction
+                continue
             needed = _started_from(task)
             for prediction in task.get("predictions") or []:
                 if prediction.get("model_version") == version and prediction["id"] not in needed:
-                    yield int(prediction["id"])
+                    yield prediction
 
 
 def _started_from(task: Row) -> set[object]:

@@ -2,7 +2,10 @@
 
 Each stage leaves a file that the next one starts from, so a round that was interrupted anywhere goes on from
 there: snapshot.json, last.pth, candidate/, evaluation.json, and the registry's version whose card names the
-round.
+round. What another round has left under the same number is not taken up (trainer.rounds.claims).
+
+Who puts a version into service while a round is on its way is not overruled: the candidate takes the place of
+the version that it was compared with, and of no other.
 
 Exit status 0: the round is over; 69: it needs a service that does not answer, or a process that was at it
 before is not gone yet; 75: stopped before its end; 1: its training was killed.
@@ -23,7 +26,7 @@ from pydantic import BaseModel
 from labelloop.errors import Explained
 from labelloop.files import write_text
 from labelloop.locks import Busy, holding
-from labelloop.registry import Card, ProjectModels, Registry, sha256_file
+from labelloop.registry import Card, ChampionMoved, ProjectModels, Registry, sha256_file
 from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio, StudioError
 from trainer.dataset.snapshot import Snapshot, snapshotting
@@ -31,6 +34,7 @@ from trainer.env import get_settings
 from trainer.judging.evaluate import Evaluation
 from trainer.judging.gate import Verdict
 from trainer.peers.projects import NO_PROJECT
+from trainer.rounds.claims import claim
 from trainer.rounds.table import Round, Rounds, State
 from trainer.system.children import RETRY, STOPPED, die_with_parent
 from trainer.training.process import Metrics, TrainingCancelled, TrainingKilled
@@ -38,6 +42,8 @@ from trainer.training.process import Metrics, TrainingCancelled, TrainingKilled
 log = logging.getLogger(__name__)
 
 EVALUATION = "evaluation.json"
+COMPARISONS = 3
+"""How often a round is judged when the version in service is changed again and again meanwhile."""
 REPORT_EVERY_S = 0.3
 STOP_WITHIN_S = 4
 LEFT_OVER_S = 60.0
@@ -60,6 +66,10 @@ class Judgement(BaseModel):
     reason: str
     p: float | None
     delta: float | None
+
+    @property
+    def compared_with(self) -> str | None:
+        return self.champion.version if self.champion else None
 
 
 class Learning(Protocol):
@@ -138,6 +148,7 @@ class Stages:
         if round_.closed:
             return round_
         try:
+            claim(self._rounds, round_)
             snapshot = self._snapshot(round_)
             candidate = self._train(round_, snapshot)
             return self._evaluate_and_decide(round_, snapshot, candidate)
@@ -176,7 +187,6 @@ class Stages:
             self._rounds.move(
                 round_.id, State.SNAPSHOTTING, labelled=labelled, parent=self._models(round_).champion()
             )
-        folder.mkdir(parents=True, exist_ok=True)
         with snapshotting(self._rounds.root):
             snapshot = self._learning.snapshot(
                 self._studio, round_.project, folder, self._progress(round_.id)
@@ -203,39 +213,75 @@ class Stages:
         )
 
     def _evaluate_and_decide(self, round_: Round, snapshot: Snapshot, candidate: Path) -> Round:
+        """Compares the candidate with what is in service, anew when that changes before the verdict."""
         if self._rounds.get(round_.id).state == State.TRAINING:
             self._rounds.move(round_.id, State.EVALUATING, message="loading the models")
         models = self._models(round_)
-        written = models.of_round(round_.id, sha256_file(candidate / "weights.pth"))
-        judgement = self._judged(round_, models, written) or self._judge(round_, snapshot, candidate, models)
-        parent = judgement.champion.version if judgement.champion else None
-        if not judgement.promote:
-            return self._rounds.move(
-                round_.id, State.KEPT, parent=parent, verdict=f"kept {parent}: {judgement.reason}"
+        digest = sha256_file(candidate / "weights.pth")
+        written = models.of_round(round_.id, round_.requested_at, digest)
+        if written is not None:
+            return self._conclude(round_, models, written)
+        for _ in range(COMPARISONS):
+            judgement = self._judge(round_, snapshot, candidate, models)
+            compared_with = judgement.compared_with
+            if not judgement.promote and models.in_service() == compared_with:
+                verdict = f"kept {compared_with}: {judgement.reason}"
+                return self._rounds.move(round_.id, State.KEPT, parent=compared_with, verdict=verdict)
+            if self._rounds.cancel_requested(round_.id):
+                raise Cancelled
+            if judgement.promote:
+                try:
+                    version = self._succeed(round_, candidate, models, judgement)
+                except ChampionMoved:
+                    pass
+                else:
+                    return self._promoted(round_, version, judgement.reason, compared_with)
+            log.warning(
+                "round %d: %s took the place of %s meanwhile; the candidate is compared with it",
+                round_.id,
+                models.in_service(),
+                compared_with,
             )
-        if written is None and self._rounds.cancel_requested(round_.id):
-            raise Cancelled
-        version = written or self._write(round_, candidate, models, judgement)
-        models.promote(version)
-        verdict = f"promoted {version}: {judgement.reason}"
+        champion = models.in_service()
+        verdict = f"kept {champion}: the model in service was changed {COMPARISONS} times meanwhile"
+        return self._rounds.move(round_.id, State.KEPT, parent=champion, verdict=verdict)
+
+    def _conclude(self, round_: Round, models: ProjectModels, written: str) -> Round:
+        """Of a round that was interrupted when it had written its version."""
+        earlier = self._earlier(round_)
+        parent = earlier.compared_with if earlier else round_.parent
+        if models.complete(written):
+            return self._promoted(round_, written, models.card(written).reason, parent)
+        champion = models.in_service()
+        verdict = f"kept {champion}: it was put into service after the round's {written}"
+        return self._rounds.move(round_.id, State.KEPT, parent=champion, verdict=verdict)
+
+    def _promoted(self, round_: Round, version: str, reason: str, parent: str | None) -> Round:
+        verdict = f"promoted {version}: {reason}"
         return self._rounds.move(round_.id, State.PROMOTED, version=version, parent=parent, verdict=verdict)
 
-    def _judged(self, round_: Round, models: ProjectModels, written: str | None) -> Judgement | None:
-        """An earlier judgement, unless the champion has changed since by another hand."""
-        path = self._rounds.folder(round_.id) / EVALUATION
+    def _earlier(self, round_: Round) -> Judgement | None:
         try:
-            judgement = Judgement.model_validate_json(path.read_bytes())
+            return Judgement.model_validate_json((self._rounds.folder(round_.id) / EVALUATION).read_bytes())
         except (FileNotFoundError, ValueError):
             return None
-        compared_with = judgement.champion.version if judgement.champion else None
-        return judgement if written or models.champion() == compared_with else None
 
     def _judge(self, round_: Round, snapshot: Snapshot, candidate: Path, models: ProjectModels) -> Judgement:
+        """The judgement against what is in service. Of an earlier one against another version, the
+        candidate's scores still hold.
+        """
         progress = self._progress(round_.id)
         champion_version = models.champion()
+        earlier = self._earlier(round_)
+        if earlier is not None and earlier.compared_with == champion_version:
+            return earlier
         share = 0.5 if champion_version else 1.0
-        scored = self._learning.evaluate(
-            candidate, snapshot, lambda f, text: progress(f * share, f"candidate: {text}")
+        scored = (
+            earlier.candidate
+            if earlier
+            else self._learning.evaluate(
+                candidate, snapshot, lambda f, text: progress(f * share, f"candidate: {text}")
+            )
         )
         champion = None
         if champion_version is not None:
@@ -251,21 +297,22 @@ class Stages:
         write_text(self._rounds.folder(round_.id) / EVALUATION, judgement.model_dump_json() + "\n")
         return judgement
 
-    def _write(self, round_: Round, candidate: Path, models: ProjectModels, judgement: Judgement) -> str:
+    def _succeed(self, round_: Round, candidate: Path, models: ProjectModels, judgement: Judgement) -> str:
+        """Raises ChampionMoved: the candidate was compared with another version than is in service."""
         card = Card.model_validate_json((candidate / "card.json").read_bytes())
         complete = card.model_copy(
             update={
                 "round": round_.id,
-                "parent": card.parent or (judgement.champion.version if judgement.champion else None),
+                "round_requested_at": round_.requested_at,
+                "parent": card.parent or judgement.compared_with,
                 "metrics": judgement.candidate.metrics() | {"p": judgement.p, "delta": judgement.delta},
                 "score_thresholds": judgement.candidate.score_thresholds,
                 "verdict": "promoted",
                 "reason": judgement.reason,
             }
         )
-        return models.write(
-            complete, (candidate / "config.py").read_text(encoding="utf-8"), candidate / "weights.pth"
-        )
+        config_text = (candidate / "config.py").read_text(encoding="utf-8")
+        return models.succeed(judgement.compared_with, complete, config_text, candidate / "weights.pth")
 
     def _models(self, round_: Round) -> ProjectModels:
         return self._registry.project(round_.project)

@@ -14,8 +14,10 @@ from labelloop.registry import Registry
 from labelloop.studio import LABELLED, Studio, StudioError
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
-from trainer.peers.projects import NO_PROJECT, detection_projects, label_map, may_be_adopted, retrains_itself
+from trainer.peers.projects import NO_PROJECT, label_map, may_be_adopted, retrains_itself, sort_projects
 from trainer.rounds import heartbeat
+from trainer.rounds.claims import claim
+from trainer.rounds.owners import Owners
 from trainer.rounds.table import Round, Rounds, State
 from trainer.system.children import RETRY, STOPPED, Child, describe
 from trainer.system.turns import in_turn
@@ -53,13 +55,15 @@ class Worker:
         self._studio = studio
         self._spawn = spawn
         self._registry = Registry(settings.models_dir)
-        self._rounds = Rounds(settings.rounds_dir)
+        self._rounds = Rounds(settings.rounds_dir, self._registry)
         self._importer = Importer(
             ImageIndex(settings.rounds_dir, settings.images_dir), studio, settings.rounds_dir
         )
         self._prelabeller = Prelabeller(studio, backend, self._registry, settings.rounds_dir)
         self._retention = Retention(settings, studio, self._registry, self._rounds)
+        self._owners = Owners(self._registry, self._rounds)
         self._projects: list[Row] | None = None
+        self._known: set[int] = set()
         self._stamps: dict[int, object] = {}
         self._champions: dict[int, str | None] = {}
         self._stopping = threading.Event()
@@ -120,8 +124,11 @@ class Worker:
 
     def look_around(self) -> None:
         """Learns of projects, has starting models written, and asks for the rounds that are due."""
-        self._projects = detection_projects(self._studio)
-        self._cancel_orphans({project["id"] for project in self._projects})
+        projects, others = sort_projects(self._studio)
+        waiting = self._owners.settle([*projects, *others])
+        self._projects = [project for project in projects if project["id"] not in waiting]
+        self._known = {project["id"] for project in (*projects, *others)}
+        self._cancel_orphans({project["id"] for project in projects})
         self._tend_starting()
         for project in self._projects:
             champion = self._in_service(project["id"])
@@ -240,7 +247,7 @@ class Worker:
             chosen.project,
             "begins" if chosen.started_at is None else "goes on",
         )
-        log_path = self._rounds.folder(chosen.id) / "log.txt"
+        log_path = claim(self._rounds, chosen) / "log.txt"
         self._round = chosen.id, self._spawn(["trainer.worker.stages", str(chosen.id)], log_path)
 
     def _enforce_cancel(self, round_id: int, child: Child) -> None:
@@ -305,4 +312,5 @@ class Worker:
             return RETAIN_SOON_S
         own = filter(retrains_itself, projects)
         in_turn(lambda project: self._retention.run(project, self._stopping.is_set), own)
+        self._retention.prune_gone(self._known)
         return None

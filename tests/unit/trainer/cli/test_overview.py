@@ -1,14 +1,17 @@
 """What `labelloop status` and `labelloop report` say."""
 
 import json
+from pathlib import Path
 
 import pytest
 from support import shapes
 from support.cli import Run
 from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio
+from support.versions import add_version
 
 from labelloop.files import write_text
+from labelloop.registry import ProjectModels
 from trainer.env import TrainerSettings
 from trainer.worker import importer
 
@@ -41,7 +44,19 @@ def test_status_names_labels_the_model_does_not_know(run: Run, alive: None, fake
     fake_studio.projects[1]["label_config"] = shapes.LABEL_CONFIG.replace('"crate"', '"face"')
     output = run("status").output
     assert "the champion does not know face" in output
-    assert "no label takes the champion's crate" in output
+    assert "no label takes the champion's crate (predicted_values takes them)" in output
+
+
+def test_of_a_trained_version_nobody_is_told_to_use_predicted_values(
+    run: Run, alive: None, fake_studio: FakeStudio, models: ProjectModels, tmp_path: Path
+) -> None:
+    models.promote(add_version(models, tmp_path / "trained", round_id=1))
+    fake_studio.projects[1]["label_config"] = shapes.LABEL_CONFIG.replace(
+        '"crate"', '"box" predicted_values="crate"'
+    )
+    output = run("status").output
+    assert "the champion does not know box" in output
+    assert "no label takes the champion's crate" in output and "predicted_values" not in output
 
 
 def test_status_tells_of_scheduled_backups_that_fail(
@@ -98,3 +113,9 @@ def test_status_names_the_projects_that_are_left_alone(
     said = run("status").output
     assert "Project 1" in said and "Project 3" in said and "Project 2" not in said
     assert "Left alone, for no boxes are drawn in them: 2 (project 2)" in said
+
+
+def test_status_names_models_whose_project_is_gone(run: Run, alive: None, fake_studio: FakeStudio) -> None:
+    fake_studio.add_project(2)
+    del fake_studio.projects[1]
+    assert "Models without a project: volumes/models/1, 0.0 MB" in run("status").output

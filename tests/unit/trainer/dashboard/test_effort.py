@@ -13,6 +13,7 @@ from support.shapes import LABEL_CONFIG
 from labelloop.labels import parse_label_config
 from trainer.dashboard.ledger import Effort, Ledger, measure
 from trainer.dashboard.loop import WatchedLoop
+from trainer.dataset.origin import earlier_name
 from trainer.judging.effort import Work
 
 CONFIG = parse_label_config(LABEL_CONFIG)
@@ -62,6 +63,14 @@ def test_each_box_is_counted_once(
     work = effort.work
     assert (work.accepted, work.changed, work.deleted, work.drawn) == expected
     assert (effort.version, effort.images, effort.lead_times) == ("v0001", 1, (12.5,))
+
+
+def test_what_a_version_proposed_under_earlier_labels_is_that_versions() -> None:
+    made = task([region(10, 10)], [region(10, 10)], parent_prediction=7)
+    made["predictions"][0]["model_version"] = earlier_name("v0001")
+    made["predictions"].append({"id": 8, "created_at": EARLY, "model_version": "v0001", "result": []})
+    (work,) = measure([made], CONFIG)
+    assert (work.version, work.accepted) == ("v0001", 1)
 
 
 def test_without_a_prediction_every_box_was_drawn() -> None:

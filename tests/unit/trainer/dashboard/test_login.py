@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from itsdangerous import TimestampSigner
 from support.dashboard import EMAIL, PASSWORD, Login, csrf, log_in, press, words
+from support.elsewhere import Elsewhere
 from support.fake_studio import FakeStudio
 from support.served import Handler, served
 
@@ -371,3 +372,10 @@ def test_without_label_studio_nobody_can_log_in(loop: WatchedLoop) -> None:
         answer = client.post("/login", data=form)
         assert answer.status_code == 503
         assert "does not answer" in words(answer.text)
+
+
+@pytest.mark.parametrize("status", [302, 307])
+def test_a_login_page_that_leads_elsewhere_is_shown_no_password(status: int) -> None:
+    with Elsewhere(status=status) as elsewhere, pytest.raises(LoginError, match="led from"):
+        ask_label_studio(elsewhere.url, EMAIL, PASSWORD)
+    assert elsewhere.sent == []

@@ -2,11 +2,13 @@
 
 import json
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio
+from support.versions import add_version
 from typer.testing import CliRunner
 
 from labelloop.findings import Finding
@@ -115,11 +117,16 @@ def test_weights_that_could_not_be_had(
     assert found.level == "warning" and "none for detection" in found.text and "other.pth" in found.text
 
 
-def test_labels_that_the_model_does_not_know(look: Any, fake_studio: FakeStudio) -> None:
+def test_labels_that_the_model_does_not_know(
+    look: Any, fake_studio: FakeStudio, models: ProjectModels, tmp_path: Path
+) -> None:
     config = '<View><Image name="i" value="$image"/><RectangleLabels name="l" toName="i"><Label value="{}"/>'
     fake_studio.projects[1]["label_config"] = config.format("zebra") + "</RectangleLabels></View>"
     found = look()["labels, project 1"]
     assert found.level == "warning" and "zebra" in found.text and found.command == "make retrain"
+    assert "predicted_values" in found.fix
+    models.promote(add_version(models, tmp_path / "trained", round_id=1))
+    assert "predicted_values" not in look()["labels, project 1"].fix
 
 
 def test_a_failed_round_tells_its_error_and_log(look: Any, loop_settings: TrainerSettings) -> None:

@@ -13,6 +13,7 @@ from support.shapes import LABEL_CONFIG
 
 from labelloop.boxes import Boxes
 from labelloop.detector import Detector
+from labelloop.registry import Card
 from labelloop.settings import Settings
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
@@ -141,9 +142,12 @@ def test_resamples_draw_as_many_images_as_there_are_and_are_the_same_each_time()
 class Fixed:
     """A detector that says what it is told."""
 
-    def __init__(self, classes: list[str], answers: list[Boxes]) -> None:
+    label_map = Detector.label_map
+
+    def __init__(self, classes: list[str], answers: list[Boxes], fingerprint: str | None) -> None:
         self.classes = tuple(classes)
         self.version = "v0003"
+        self.card = Card(detector="fixed", classes=classes, dataset_fingerprint=fingerprint)
         self.answers = iter(answers)
 
     def predict(self, images: list[Any]) -> list[Boxes]:
@@ -163,12 +167,13 @@ def evaluated(
     answers: list[Boxes],
     images: list[SnapshotImage],
     config: str = LABEL_CONFIG,
+    fingerprint: str | None = None,
 ) -> Evaluation:
     for each in images:
         if not (settings.labelloop_home / each.file).exists():
             Image.new("RGB", (200, 200)).save(settings.labelloop_home / each.file)
     snapshot = Snapshot(1, config, LabelledImages(images), (), ())
-    detector = cast(Detector, Fixed(classes, answers))
+    detector = cast(Detector, Fixed(classes, answers, fingerprint))
     return evaluate(detector, snapshot, settings, lambda fraction, words: None)
 
 
@@ -193,6 +198,17 @@ def test_classes_of_another_model_are_scored_as_the_labels_they_become(settings:
     both = Boxes.of([*BALL, *BALL, [100, 100, 150, 150]], [0.9, 0.8, 0.99], [0, 1, 2])
     evaluation = evaluated(settings, ["orange", "apple", "car"], [both], [image(1, BALL, [0])], config)
     assert evaluation.knows_labels and evaluation.mAP == pytest.approx(1)
+
+
+def test_a_trained_versions_labels_are_scored_as_themselves(settings: Settings) -> None:
+    """`predicted_values` name a class of the starting model; a label of that name was trained since."""
+    labels = 'value="crate" predicted_values="ball"/><Label value="box"'
+    config = LABEL_CONFIG.replace('value="crate"', labels)
+    answers = [Boxes.of(BALL, [0.9], [0])]
+    trained = evaluated(settings, ["ball", "crate"], answers, [image(1, BALL, [0])], config, "made")
+    assert trained.mAP == pytest.approx(1)
+    untrained = evaluated(settings, ["ball", "crate"], answers, [image(1, BALL, [0])], config)
+    assert untrained.mAP == 0
 
 
 def test_a_model_that_knows_no_label_scores_nothing(settings: Settings) -> None:

@@ -11,7 +11,7 @@ from support.coco import write_coco
 from support.versions import add_version
 
 from labelloop.boxes import Boxes
-from labelloop.labels import parse_label_config
+from labelloop.labels import LabelConfig, LabelMap, parse_label_config
 from labelloop.registry import ProjectModels
 from trainer.dataset.split import Side
 from trainer.env import TrainerSettings
@@ -29,6 +29,9 @@ class Oracle:
 
     def __init__(self, dataset: Dataset) -> None:
         self._truths = [image.boxes for image in dataset.test]
+
+    def label_map(self, config: LabelConfig) -> LabelMap:
+        return LabelMap.build(self.classes, config, trained=True)
 
     def predict(self, images: list[np.ndarray[Any, Any]]) -> list[Boxes]:
         return self._truths[: len(images)]

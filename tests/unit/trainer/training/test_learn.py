@@ -1,9 +1,18 @@
-"""What training does to a model before it begins."""
+"""What training does to a model before it begins, and what it begins from."""
 
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
 import torch
 from mmcv.cnn.bricks import Swish
+from support.small_rounds import SmallRounds
 
-from trainer.training.learn import quicken
+from trainer.training import learn
+from trainer.training.learn import FINE_TUNING_KEEP, FINE_TUNING_LR, quicken
+
+LEARNING_RATE = 0.001
 
 
 def test_a_quickened_model_gives_the_same() -> None:
@@ -17,3 +26,82 @@ def test_a_quickened_model_gives_the_same() -> None:
     assert list(model.state_dict()) == keys
     assert not any(isinstance(module, Swish) for module in model.modules())
     assert inner[0].weight.is_contiguous(memory_format=torch.channels_last)
+
+
+class Seen:
+    """Takes the place of mmdet's training: sees the model and its learning rate, and adds 1 to all of it."""
+
+    def __call__(self, model: torch.nn.Module, dataset: object, config: Any, **kwargs: object) -> None:
+        self.rate = config.optimizer.lr
+        self.start = {key: value.clone() for key, value in model.state_dict().items()}
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 1
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
+    monkeypatch.setattr(learn, "add_graph", lambda folder, images: "none")
+    found = Seen()
+    monkeypatch.setattr(learn, "train_detector", found)
+    return found
+
+
+def trained(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """A candidate's weights and card."""
+    candidate = folder / "candidate"
+    weights: dict[str, torch.Tensor] = torch.load(candidate / "weights.pth", weights_only=True)
+    return weights, json.loads((candidate / "card.json").read_text())
+
+
+@pytest.mark.parametrize("detector", ["yolox", "retinanet", "faster_rcnn", "ssd"])
+def test_a_round_of_the_same_labels_goes_on_from_the_whole_model(
+    detector: str, tmp_path: Path, seen: Seen, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = SmallRounds.below(tmp_path, detector)
+    labels = ["ball", "crate"]
+    start = small.weights(tmp_path / "start.pth", labels)
+    folder = small.round("1", small.snapshot(), start, labels, parent="v0001")
+    learn.learn(folder, small.settings)
+
+    before = torch.load(start, weights_only=True)
+    assert before.keys() == seen.start.keys()
+    assert all(torch.equal(seen.start[key], before[key]) for key in before)
+    assert seen.rate == pytest.approx(LEARNING_RATE * FINE_TUNING_LR)
+    weights, card = trained(folder)
+    key = next(key for key in weights if key.startswith(("bbox_head", "roi_head")) and key.endswith("weight"))
+    torch.testing.assert_close(weights[key], before[key] + 1 - FINE_TUNING_KEEP)
+    assert card["head"] == "ball, crate from classes of the weights"
+    assert f"The head starts with {card['head']}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("detector", ["yolox", "faster_rcnn"])
+def test_with_a_new_label_the_rate_is_the_detectors_and_nothing_random_is_blended_in(
+    detector: str, tmp_path: Path, seen: Seen
+) -> None:
+    small = SmallRounds.below(tmp_path, detector)
+    start = small.weights(tmp_path / "start.pth", ["ball", "crate"])
+    snapshot = small.snapshot(["ball", "crate", "egg"])
+    folder = small.round("1", snapshot, start, ["ball", "crate"])
+    learn.learn(folder, small.settings)
+    assert seen.rate == pytest.approx(LEARNING_RATE)
+    weights, card = trained(folder)
+    key = next(key for key in weights if key.endswith("weight"))
+    torch.testing.assert_close(weights[key], seen.start[key] + 1)
+    assert card["head"] == "ball, crate from classes of the weights; egg at random"
+
+
+def test_a_head_that_cannot_be_carried_over_is_no_fine_tune_and_is_told(
+    tmp_path: Path, seen: Seen, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = SmallRounds.below(tmp_path, "retinanet")
+    start = small.weights(tmp_path / "start.pth", ["crate", "ball"])
+    key = "bbox_head.retina_cls.weight"
+    monkeypatch.setattr(learn, "class_rows", lambda config, labels: {key: None})
+    folder = small.round("1", small.snapshot(), start, ["crate", "ball"], parent="v0001")
+    learn.learn(folder, small.settings)
+    assert seen.rate == pytest.approx(LEARNING_RATE)
+    weights, card = trained(folder)
+    torch.testing.assert_close(weights[key], seen.start[key] + 1)
+    told = f"all labels at random in 1 tensor that could not be carried over: {key}"
+    assert told in card["head"] and told in capsys.readouterr().out

@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support.families import family
 
 from labelloop.detector import load_detector_config
 from labelloop.settings import Settings
 from trainer.training.job import Job
 from trainer.training.loading import ImageCache, LoadSnapshotImage
-from trainer.training.recipe import CACHE_BYTES, fit_data, fit_look, fit_model, fit_run
+from trainer.training.recipe import CACHE_BYTES, LOADER, fit_data, fit_look, fit_model, fit_run
 
 CONFIGS = Path(__file__).parents[4]
 
@@ -87,7 +88,7 @@ def test_the_workers_share_the_memory_for_decoded_images(device: str, share: int
         project_id=1, detector="yolox_nano", why="a test", parent=None, start="", start_weights="",
         start_classes=[], iterations=10, threads=2, accelerator="cpu",
     )  # fmt: skip
-    fit_run(config, tmp_path, job, 0, device)
+    fit_run(config, tmp_path, job, device)
     assert f"'cache_bytes': {CACHE_BYTES // share}" in str(config.data.train)
 
 
@@ -106,3 +107,10 @@ def test_a_detectors_pipeline_gets_our_loader_at_its_training_size(
     assert "Pretrained" not in str(config.model)
     looks = config.data.test.pipeline[1].img_scale
     assert looks == ((352, 352) if name == "yolox_nano" else (1333, 800))
+
+
+def test_of_sizes_to_draw_from_the_largest_is_loaded(tmp_path: Path) -> None:
+    """DETR's pipeline names them in lists, and those in lists of policies."""
+    config = family("detr")
+    fit_data(config, tmp_path / "train.json", tmp_path, ["a"])
+    assert f"'type': '{LOADER}'" in str(config.data.train) and "'long_side': 1333" in str(config.data.train)

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from mmcv.runner import IterBasedRunner
 
 from labelloop.detector import load_weights
 from labelloop.registry import RegistryError
 from labelloop.settings import Settings
 from trainer.training import weights
 from trainer.training.fit import new_model  # noqa: F401 - as in production, mmdet is loaded
-from trainer.training.hooks import LastCheckpointHook
+from trainer.training.resuming import ResumingRunner, counted, generators
 
 CONFIGS = Path(__file__).parents[4] / "configs"
 
@@ -56,12 +55,16 @@ def armed(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return path
 
 
-def runner(tmp_path: Path) -> IterBasedRunner:
+def runner(last: Path) -> ResumingRunner:
     model = torch.nn.Linear(2, 1)
     model.train_step = None
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    return IterBasedRunner(
-        model, optimizer=optimizer, work_dir=str(tmp_path), logger=logging.getLogger("runner"), max_iters=9
+    return ResumingRunner(
+        model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        work_dir=str(last.parent),
+        logger=logging.getLogger("runner"),
+        max_iters=9,
+        last=str(last),
     )
 
 
@@ -100,8 +103,8 @@ def test_a_starting_model_is_chosen_past_a_bomb_in_the_cache(
 
 
 def test_training_does_not_resume_from_a_bomb_but_starts_anew(armed: Path, tmp_path: Path) -> None:
-    running = runner(tmp_path)
-    LastCheckpointHook(str(armed), every_s=60).before_run(running)
+    running = runner(armed)
+    running.go_on()
     assert running.iter == 0 and not armed.exists()
     assert not (tmp_path / "exploded").exists()
 
@@ -111,12 +114,15 @@ def test_a_config_inside_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     model = torch.nn.Linear(2, 1)
     program = f"import os\nos.mkdir({str(tmp_path / 'exploded')!r})\n"
     content = {
+        "iter": 3,
         "state_dict": model.state_dict(),
         "optimizer": torch.optim.SGD(model.parameters(), lr=0.1).state_dict(),
-        "meta": {"epoch": 0, "iter": 3, "config": program},
+        "counted": counted(model),
+        "generators": generators(),
+        "meta": {"config": program},
     }
     torch.save(content, tmp_path / "last.pth")
-    running = runner(tmp_path)
-    LastCheckpointHook(str(tmp_path / "last.pth"), every_s=60).before_run(running)
+    running = runner(tmp_path / "last.pth")
+    running.go_on()
     assert running.iter == 3
     assert not (tmp_path / "exploded").exists()

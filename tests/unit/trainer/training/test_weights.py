@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 import torch
 from support.served import Handler, served
+from support.versions import add_version
 
 from labelloop.detector import Detector, load_detector_config
-from labelloop.labels import parse_label_config
 from labelloop.registry import Registry
 from labelloop.settings import Settings
 from trainer.training import weights
 from trainer.training.convert import from_megvii
-from trainer.training.fit import blend, class_keys, fit_state, knows_every_label, label_rows, new_model
+from trainer.training.fit import blend, new_model
+from trainer.training.head import class_rows
 from trainer.training.recipe import fit_model
 from trainer.training.weights import (
     Published,
@@ -234,6 +235,21 @@ def test_the_starting_model_of_a_project_is_written_once_and_put_in_service(
     assert write_starting_model(1, settings) == "v0000" and models.versions() == ["v0000"]
 
 
+def test_a_version_put_into_service_while_the_starting_model_is_made_stays(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = Registry(settings.models_dir).project(1)
+
+    def meanwhile(folder: Path, images: object) -> str:
+        models.promote(add_version(models, tmp_path / "restored"))
+        return "none: a test"
+
+    monkeypatch.setattr("trainer.training.graphs.add_graph", meanwhile)
+    assert write_starting_model(1, settings) == "v0000" == models.champion()
+    assert models.versions() == ["v0000"]
+    assert models.card("v0000").start_weights == "2 classes of made.pth"
+
+
 def test_a_project_that_was_left_without_a_champion_gets_its_starting_model_back(
     settings: Settings, nano: State
 ) -> None:
@@ -261,32 +277,6 @@ def test_without_detection_weights_the_starting_model_says_so_and_predicts_nothi
     assert [len(boxes) for boxes in detector.predict([noise])] == [0]
 
 
-def test_a_new_head_starts_from_the_classes_its_labels_stand_for(settings: Settings, nano: State) -> None:
-    config = load_detector_config("yolox_nano", settings)
-    fit_model(config, ["raccoon", "thing"])
-    fresh: State = new_model(config).state_dict()
-    to_label: list[int | None] = [None] * 80
-    for coco_class in (15, 16, 21):
-        to_label[coco_class] = 0
-    keys = class_keys(config, 2)
-    assert keys == {
-        f"bbox_head.multi_level_conv_cls.{level}.{kind}" for level in range(3) for kind in ("weight", "bias")
-    }
-    fitted = fit_state(fresh, nano, keys, to_label)
-    key = "bbox_head.multi_level_conv_cls.1.weight"
-    assert torch.allclose(fitted[key][0], nano[key][[15, 16, 21]].mean(dim=0))
-    assert torch.equal(fitted[key][1], fresh[key][1]), "a label that no class becomes starts anew"
-    assert torch.equal(fitted["backbone.stem.conv.conv.weight"], nano["backbone.stem.conv.conv.weight"])
-    with pytest.raises(ValueError, match="do not fit the detector"):
-        fit_state(fresh, {}, keys, to_label)
-
-
-def test_fine_tuning_is_when_no_label_starts_at_random() -> None:
-    assert knows_every_label((None, 0, 0, 1), 2)
-    assert not knows_every_label((None, 0, 0, None), 2)
-    assert not knows_every_label((), 1)
-
-
 def test_a_blend_lies_between_a_fine_tune_and_its_start() -> None:
     start = {"weight": torch.zeros(3), "num_batches_tracked": torch.tensor(7)}
     trained = {"weight": torch.ones(3), "num_batches_tracked": torch.tensor(9)}
@@ -295,19 +285,10 @@ def test_a_blend_lies_between_a_fine_tune_and_its_start() -> None:
     assert torch.equal(blend(trained, start, 0.0)["weight"], trained["weight"])
 
 
-def test_a_model_of_the_same_labels_keeps_its_rows_in_whatever_order_they_now_stand() -> None:
-    config = parse_label_config(
-        """<View><Image name="i" value="$image"/><RectangleLabels name="l" toName="i">
-        <Label value="pet" predicted_values="cat,dog"/><Label value="dog"/></RectangleLabels></View>"""
-    )
-    assert label_rows(["dog", "pet"], config) == (1, 0)
-    assert label_rows(["cat", "dog", "car"], config) == (0, 0, None)
-
-
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "detectors").glob("*.py")))
 def test_every_detector_of_the_repo_builds_without_a_download(name: str, settings: Settings) -> None:
     config = load_detector_config(name, settings)
     fit_model(config, ["a", "b"])
-    assert class_keys(config, 2)
+    assert class_rows(config, 2)
     assert new_model(config).bbox_head.num_classes == 2
     assert weights.reference_iterations(name, settings) > 0

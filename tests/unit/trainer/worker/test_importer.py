@@ -1,6 +1,9 @@
 """New images become tasks, and files that nobody can read are known by name."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -12,6 +15,7 @@ from PIL import Image
 from support import shapes
 from support.fake_studio import FakeStudio
 
+from labelloop.images import ImageBusy
 from labelloop.studio import Studio, StudioError
 from trainer.env import TrainerSettings
 from trainer.system.database import writing
@@ -393,3 +397,48 @@ def test_no_folder_yet_is_an_empty_folder(loop_settings: TrainerSettings, images
     index = ImageIndex(loop_settings.rounds_dir, images)
     index.scan()
     assert (index.newest(), index.problems()) == (0, [])
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from PIL import ImageFile
+from trainer.worker.importer import ImageIndex
+load = ImageFile.ImageFile.load
+def deadly(self):
+    if self.size == (41, 31):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return load(self)
+ImageFile.ImageFile.load = deadly
+ImageIndex(Path(sys.argv[1]), Path(sys.argv[2])).check(60.0)
+"""
+
+
+def test_a_file_that_ends_the_importer_is_named_and_the_others_are_read(
+    index: ImageIndex, images: Path, drop: Callable[[str], Path], tmp_path: Path
+) -> None:
+    drop("a.jpg")
+    Image.new("RGB", (41, 31)).save(images / "b.png")
+    drop("c.jpg").write_bytes(b"?")
+    index.scan()
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", KILLED, str(index.path.parent), str(index.images_dir)]
+    ends = [subprocess.run(command, env=environment, timeout=60, check=False).returncode for _ in range(3)]
+    assert ends == [-signal.SIGKILL, -signal.SIGKILL, 0]
+    reasons = {problem.path: problem.reason for problem in index.problems()}
+    assert reasons.keys() == {"b.png", "c.jpg"}
+    assert "was ended 2 times" in reasons["b.png"] and "save it with fewer pixels" in reasons["b.png"]
+
+
+def test_a_file_whose_turn_does_not_come_is_checked_later(
+    index: ImageIndex, drop: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(file: Path, name: str) -> None:
+        raise ImageBusy(f"{name}: other large images are being decoded")
+
+    drop("a.jpg")
+    index.scan()
+    with monkeypatch.context() as patch:
+        patch.setattr(importer_module, "check_image", busy)
+        assert index.check(60.0) == 1
+    assert (index.check(60.0), index.problems()) == (0, [])

@@ -40,7 +40,7 @@ def test_a_damaged_card_of_an_old_version_keeps_no_round_from_its_end(
     digest = models.card(version).weights_sha256
     newest = add_version(models, tmp_path / "other")
     (models.folder(newest) / "card.json").write_text("{")
-    assert models.of_round(3, digest) == version
+    assert models.of_round(3, "then", digest) == version
 
 
 def test_no_room_for_a_sign_of_life_is_no_reason_to_die(

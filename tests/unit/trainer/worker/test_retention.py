@@ -14,7 +14,9 @@ from support.versions import add_version
 
 from labelloop.registry import ProjectModels, Registry, RegistryError
 from labelloop.studio import Studio, StudioError
+from trainer.dataset.origin import earlier_name
 from trainer.env import TrainerSettings
+from trainer.rounds.claims import claim
 from trainer.rounds.table import Rounds, State
 from trainer.worker import retention
 from trainer.worker.retention import Retention
@@ -50,8 +52,7 @@ class Bench:
         """One that ran to its end, with all that it leaves; the id."""
         learning = FakeLearning({"candidate": mAP, **dict.fromkeys(self.models.versions(), 0.5)})
         opened, _ = self.rounds.request(1, "a test")
-        folder = self.rounds.folder(opened.id)
-        folder.mkdir()
+        folder = claim(self.rounds, opened)
         for name in ("last.pth", "start.pth", "log.txt", "metrics.jsonl"):
             (folder / name).write_text("much")
         Stages(self.rounds, self.registry, self.studio, learning).run(opened.id)
@@ -75,7 +76,7 @@ def test_old_rounds_keep_their_scores_and_verdict_alone(bench: Bench) -> None:
     fingerprint = json.loads((bench.rounds.folder(1) / "snapshot.json").read_bytes())["info"]["fingerprint"]
     bench.run()
     for old in rounds[:2]:
-        assert bench.left(old) == {"evaluation.json", "retention.json"}
+        assert bench.left(old) == {"evaluation.json", "retention.json", "round.json"}
         note = json.loads((bench.rounds.folder(old) / "retention.json").read_bytes())
         assert note["dataset"] == fingerprint
         assert bench.rounds.get(old).state is State.KEPT and bench.rounds.get(old).verdict
@@ -136,7 +137,7 @@ def test_a_round_whose_removal_was_killed_goes_with_the_next_run(bench: Bench, d
         (folder / "candidate").rename(folder / ".removing-candidate")
         (folder / ".removing-candidate" / "weights.pth").unlink()
     bench.run()
-    assert bench.left(1) == {"evaluation.json", "retention.json"}
+    assert bench.left(1) == {"evaluation.json", "retention.json", "round.json"}
     if done != "nothing":
         assert json.loads((folder / "retention.json").read_bytes())["dataset"] == "abc"
 
@@ -287,6 +288,37 @@ def test_what_an_annotation_started_from_stays(bench: Bench, fake_studio: FakeSt
     pages = len(fake_studio.pages)
     bench.run()
     assert len(fake_studio.pages) == pages, "what has been looked through is not looked through again"
+
+
+def test_what_a_draft_may_have_started_from_stays(bench: Bench, fake_studio: FakeStudio) -> None:
+    predictions(fake_studio, ["v0000", *(bench.add() for _ in range(4))], tasks=2)
+    fake_studio.tasks[1]["drafts"] = [{"id": 1, "result": []}]
+    bench.run()
+    assert fake_studio.versions_of(1) == ["v0000", "v0001", "v0002", "v0003", "v0004"]
+    assert fake_studio.versions_of(2) == ["v0003", "v0004"]
+
+
+def test_predictions_is_earlier_go_a_day_after_the_change(bench: Bench, fake_studio: FakeStudio) -> None:
+    earlier = earlier_name("v0000")
+    predictions(fake_studio, [earlier, "v0000"], tasks=4)
+    now = datetime.now(UTC)
+    for row in fake_studio.predictions:
+        recent = row["task"] == 2
+        row["updated_at"] = (now - timedelta(hours=1 if recent else 25)).isoformat()
+    labelled, drafted = 3, 4
+    named = next(row["id"] for row in fake_studio.predictions if row["task"] == labelled)
+    fake_studio.tasks[labelled]["annotations"] = [
+        {"id": 1, "created_at": now.isoformat(), "parent_prediction": named}
+    ]
+    fake_studio.tasks[drafted]["drafts"] = [{"id": 1, "result": []}]
+    bench.run(model_version="v0000")
+    assert fake_studio.versions_of(1) == ["v0000"]
+    for kept in (2, labelled, drafted):
+        assert fake_studio.versions_of(kept) == [earlier, "v0000"]
+    for row in fake_studio.predictions:
+        row["updated_at"] = (now - timedelta(hours=25)).isoformat()
+    bench.run(model_version="v0000")
+    assert fake_studio.versions_of(2) == ["v0000"], "and what was too new is looked at again"
 
 
 def test_it_stops_when_told_and_goes_on_later(bench: Bench, fake_studio: FakeStudio) -> None:

@@ -9,6 +9,7 @@ from support.fake_learning import FakeLearning
 from support.fake_studio import FakeStudio
 from support.versions import add_version
 
+from labelloop import registry as registry_module
 from labelloop.locks import Busy
 from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio, StudioError
@@ -18,6 +19,7 @@ from trainer.env import TrainerSettings
 from trainer.judging.evaluate import Evaluation
 from trainer.judging.gate import Verdict
 from trainer.peers.projects import NO_PROJECT
+from trainer.rounds import claims
 from trainer.rounds.table import Round, Rounds, State
 from trainer.system.children import RETRY, STOPPED
 from trainer.training.process import TrainingFailed, TrainingKilled
@@ -119,8 +121,9 @@ def test_killed_at_any_moment_and_gone_on_with(
                 _killing(bench.learning, name, countdown, patch)
             _killing(Rounds, "move", countdown, patch)
             _killing(ProjectModels, "write", countdown, patch)
-            _killing(ProjectModels, "promote", countdown, patch)
-            _killing(stages_module, "write_text", countdown, patch)
+            _killing(ProjectModels, "complete", countdown, patch)
+            for module in (stages_module, registry_module, claims):
+                _killing(module, "write_text", countdown, patch)
             try:
                 bench.run()
             except Killed:

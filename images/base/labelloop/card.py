@@ -1,0 +1,67 @@
+"""What is written down of a model's version."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Card(BaseModel):
+    """What is known of a version. graph: how its graph compares with the network, or why it has none. head:
+    which labels' rows of the head came from the starting weights.
+
+    round, round_requested_at: the round that made it; numbers alone can be given twice, when a backup is
+    restored or the table of rounds is lost.
+
+    sha256: of the other files beside the card, by name. boxes_by_class: of the images it was trained on, like
+    `images` and `boxes`.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    version: str = ""
+    parent: str | None = None
+    round: int | None = None
+    round_requested_at: str | None = None
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    detector: str
+    classes: list[str]
+    weights_sha256: str = ""
+    sha256: dict[str, str] = Field(default_factory=dict)
+    start_weights: str = ""
+    head: str = ""
+    dataset_fingerprint: str | None = None
+    images: int = 0
+    boxes: int = 0
+    boxes_by_class: dict[str, int] = Field(default_factory=dict)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    verdict: str = ""
+    reason: str = ""
+    score_thresholds: dict[str, float] = Field(default_factory=dict)
+    graph: str = ""
+    seconds: float = 0.0
+    device: str = "cpu"
+    libraries: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def trained(self) -> bool:
+        """Whether it was trained on the project's own labels: `classes` are labels, not another maker's."""
+        return self.dataset_fingerprint is not None
+
+    def thresholds(self, labels: Sequence[str], otherwise: float) -> "NDArray[np.float32]":
+        """(labels,): from which score on a box of each label is shown; by default `otherwise`."""
+        import numpy as np
+
+        return np.array([self.score_thresholds.get(label, otherwise) for label in labels], dtype=np.float32)
+
+    def rarity(self, labels: Sequence[str]) -> "NDArray[np.float32]":
+        """(labels,): how rare each label is among the boxes the version was trained on; 1 is the mean."""
+        import numpy as np
+
+        counts = np.array([1 + self.boxes_by_class.get(label, 0) for label in labels], dtype=np.float32)
+        return np.asarray(counts.mean() / counts, dtype=np.float32)

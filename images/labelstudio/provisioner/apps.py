@@ -1,0 +1,16 @@
+"""The appliance's overrides of Label Studio as a Django application: applied once its models are loaded."""
+
+from django.apps import AppConfig
+
+
+class Overrides(AppConfig):  # type: ignore[misc]
+    """It has no models, and no table of its own."""
+
+    name = "provisioner"
+
+    def ready(self) -> None:
+        from provisioner import backend_address, local_files, permissions
+
+        permissions.restrict()
+        local_files.confine()
+        backend_address.exempt()

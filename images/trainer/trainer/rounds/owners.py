@@ -1,0 +1,159 @@
+"""Whose the models below a project's number are.
+
+Label Studio gives a number again when its database was restored or begun anew. project.json in a project's
+models says when Label Studio made the project. Models of another one are moved aside, to <number>.of-<when it
+was made>, and come back with it. Nothing of it is ever deleted here; who may want to is told (`left_over`).
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from labelloop.files import write_text
+from labelloop.registry import ProjectModels, Registry
+from trainer.rounds.table import Rounds, State
+
+log = logging.getLogger(__name__)
+
+Row = Mapping[str, Any]
+
+OWNER = "project.json"
+NUMBER_GIVEN_AGAIN = "cancelled: its project is gone, and Label Studio gave the number to another one"
+
+
+class Owner(BaseModel):
+    """What project.json holds.
+
+    created_at: when Label Studio made the project, None when that is not known any more. missing_since: when
+    it was seen that Label Studio has it no longer.
+    """
+
+    title: str = ""
+    created_at: datetime | None = None
+    missing_since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class LeftOver:
+    """Models of a project that Label Studio does not have. path: below volumes/models. size: bytes."""
+
+    path: str
+    owner: Owner
+    size: int
+
+    @property
+    def told(self) -> str:
+        named = f" of {self.owner.title!r}" if self.owner.title else ""
+        gone = f", gone since {self.owner.missing_since:%Y-%m-%d}" if self.owner.missing_since else ""
+        return f"volumes/models/{self.path}{named}, {self.size / 1e6:.1f} MB{gone}"
+
+
+class Owners:
+    """Keeps the models of projects that had the same number apart, and their rounds."""
+
+    def __init__(self, registry: Registry, rounds: Rounds) -> None:
+        self._registry = registry
+        self._rounds = rounds
+
+    def settle(self, projects: Sequence[Row]) -> set[int]:
+        """Sees to it that what is there under each of Label Studio's projects is its own.
+
+        projects: all of them, with id, title and created_at. Returns those that have to wait until a round of
+        the project that had the number before has stopped.
+
+        Raises:
+            OSError: models cannot be moved aside.
+        """
+        waiting = {int(project["id"]) for project in projects if not self._settle(project)}
+        known = {int(project["id"]) for project in projects}
+        for project_id in set(self._registry.projects()) - known:
+            folder = self._registry.project(project_id).path
+            owner = read(folder) or Owner()
+            if owner.missing_since is None:
+                missing = owner.model_copy(update={"missing_since": datetime.now(UTC)})
+                _write(folder, missing)
+        return waiting
+
+    def _settle(self, project: Row) -> bool:
+        project_id = int(project["id"])
+        made_at = _second(datetime.fromisoformat(project["created_at"]))
+        folder = self._registry.project(project_id).path
+        owner = read(folder)
+        if owner is not None and owner.created_at not in (None, made_at):
+            if not self._rounds_are_over(project_id):
+                return False
+            self._rounds.disown(project_id)
+            aside = _aside(folder, owner.created_at)
+            folder.rename(aside)
+            log.warning(
+                "project %d (%s) is not the one (%s) whose models %s held; these are %s now",
+                project_id,
+                project["title"],
+                owner.title,
+                folder,
+                aside,
+            )
+        aside = _aside(folder, made_at)
+        if not folder.exists() and aside.is_dir():
+            aside.rename(folder)
+            log.warning(
+                "project %d (%s) is there again, and its models with it", project_id, project["title"]
+            )
+        wanted = Owner(title=str(project["title"]), created_at=made_at)
+        if folder.is_dir() and read(folder) != wanted:
+            _write(folder, wanted)
+        return True
+
+    def _rounds_are_over(self, project_id: int) -> bool:
+        open_round = self._rounds.open_round(project_id)
+        if open_round is None:
+            return True
+        if open_round.state == State.REQUESTED:
+            self._rounds.move(open_round.id, State.CANCELLED, verdict=NUMBER_GIVEN_AGAIN)
+            return True
+        if not open_round.cancel_requested:
+            self._rounds.cancel(open_round.id)
+        return False
+
+
+def read(folder: Path) -> Owner | None:
+    """Whose a folder's models are; None where that is not written down."""
+    try:
+        return Owner.model_validate_json((folder / OWNER).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def left_over(registry: Registry, known: Iterable[int]) -> list[LeftOver]:
+    """Models of projects that are not `known`, and those that were moved aside."""
+    if not registry.root.is_dir():
+        return []
+    numbers = {str(project_id) for project_id in set(registry.projects()) - set(known)}
+    folders = [path for path in registry.root.iterdir() if path.name in numbers or ".of-" in path.name]
+    return [
+        LeftOver(folder.name, read(folder) or Owner(), _size(folder))
+        for folder in sorted(folders)
+        if ProjectModels(folder).versions()
+    ]
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _second(moment: datetime) -> datetime:
+    """Databases keep different fractions of it."""
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
+def _aside(folder: Path, made_at: datetime | None) -> Path:
+    return folder.with_name(f"{folder.name}.of-{made_at:%Y%m%d-%H%M%S}")
+
+
+def _write(folder: Path, owner: Owner) -> None:
+    write_text(folder / OWNER, owner.model_dump_json(indent=2) + "\n")

@@ -1,0 +1,113 @@
+"""Rounds that train one of support.families' detectors on a few small pictures, in this process."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from support.families import family
+from support.shapes import LABELS, picture
+
+from labelloop.settings import Settings
+from trainer.dataset.labelled import LabelledImages, SnapshotImage
+from trainer.dataset.snapshot import Snapshot
+from trainer.dataset.split import Side
+from trainer.training.job import Job
+
+if TYPE_CHECKING:
+    from mmcv import Config
+
+SIDE = 64
+
+
+def label_config(labels: Sequence[str]) -> str:
+    tags = "".join(f'<Label value="{label}"/>' for label in labels)
+    return (
+        '<View><Image name="image" value="$image"/>'
+        f'<RectangleLabels name="label" toName="image">{tags}</RectangleLabels></View>'
+    )
+
+
+@dataclass(frozen=True)
+class SmallRounds:
+    """A LABELLOOP_HOME with one detector in configs/detectors/ and five training images."""
+
+    settings: Settings
+    detector: str
+
+    @classmethod
+    def below(cls, home: Path, detector: str) -> "SmallRounds":
+        from trainer.training.learn import config_text
+
+        settings = Settings(labelloop_home=home, threads=1)
+        folder = settings.configs_dir / "detectors"
+        folder.mkdir(parents=True)
+        (folder / f"{detector}.py").write_text(config_text(trainable(detector)))
+        settings.images_dir.mkdir(parents=True)
+        return cls(settings, detector)
+
+    def snapshot(self, labels: Sequence[str] = LABELS) -> Snapshot:
+        """The pictures' balls and crates become the first two labels."""
+        images = []
+        for number in range(1, 7):
+            made = picture(number, size=(128, 96))
+            path = self.settings.images_dir / f"{number}.png"
+            made.image.save(path)
+            images.append(
+                SnapshotImage(
+                    id=number,
+                    task=number,
+                    file=str(path.relative_to(self.settings.labelloop_home)),
+                    sha256=sha256(path.read_bytes()).hexdigest(),
+                    width=made.image.width,
+                    height=made.image.height,
+                    side=Side.HOLDOUT if number > 5 else Side.TRAIN,
+                    xyxy=tuple(tuple(map(float, box[:4])) for box in made.boxes),  # type: ignore[misc]
+                    labels=tuple(box[4] for box in made.boxes),
+                )
+            )
+        return Snapshot(1, label_config(labels), LabelledImages(images), (), ())
+
+    def weights(self, path: Path, classes: Sequence[str], seed: int = 0) -> Path:
+        """Random ones."""
+        import torch
+
+        from trainer.training.fit import new_model
+        from trainer.training.recipe import fit_model
+
+        config = trainable(self.detector)
+        fit_model(config, classes)
+        torch.manual_seed(seed)
+        torch.save(new_model(config).state_dict(), path)
+        return path
+
+    def round(self, name: str, snapshot: Snapshot, start: Path, classes: Sequence[str], **job: Any) -> Path:
+        """A round's folder, ready to be trained from the weights `start` of `classes`."""
+        folder = self.settings.rounds_dir / name
+        folder.mkdir(parents=True)
+        snapshot.write(folder)
+        values = {"parent": None, "iterations": 6, "threads": 1, "checkpoint_every_s": 0.0, **job}
+        made = Job(
+            project_id=1,
+            detector=self.detector,
+            why="a test",
+            start="made",
+            start_weights=str(start),
+            start_classes=list(classes),
+            accelerator="cpu",
+            **values,
+        )
+        (folder / "job.json").write_text(made.model_dump_json())
+        return folder
+
+
+def trainable(name: str) -> "Config":
+    config = family(name)
+    config.loop = dict(train_size=SIDE, test_size=SIDE)
+    config.data.samples_per_gpu = 2
+    config.optimizer.lr = 0.001
+    if name == "yolox":
+        config.data.train.skip_type_keys = ("Mosaic", "RandomAffine", "MixUp")
+        config.model.update(input_size=(SIDE, SIDE), random_size_range=(1, 3), random_size_interval=2)
+    return config
