@@ -184,11 +184,11 @@ def test_a_person_who_is_removed_loses_the_dashboard(
     browser, other = dashboard(), dashboard()
     assert log_in(browser, person.email, HERS).status_code == 303
     assert log_in(other, person.email, HERS).status_code == 303
-    assert "Rolling back is for administrators." in words(browser.get("/?project=1").text)
+    assert "Steering the loop is for administrators." in words(browser.get("/?project=1").text)
     token = csrf(browser, "/?project=1")
     back = {"csrf": token, "version": "v0000"}
     assert browser.post("/do/rollback?project=1", data=back).status_code == 403
-    assert browser.post("/do/cancel?project=1", data={"csrf": token}).status_code == 303
+    assert browser.post("/do/cancel?project=1", data={"csrf": token}).status_code == 403
     remove(provisioned, person)
     assert browser.post("/do/cancel?project=1", data={"csrf": token}).status_code == 401, "at once"
     until(lambda: other.get("/live?project=1").status_code == 401, 5, "an open page of hers ends")
