@@ -36,7 +36,7 @@ def test_what_is_in_memory_is_bounded_by_images_and_by_pixels(
     files[6].write_bytes(b"no image")
     monkeypatch.setattr(module, "BATCH_PIXELS", 6 * 800)
     detector = Batches()
-    label_map = LabelMap.build([], parse_label_config(LABEL_CONFIG))
+    label_map = LabelMap.build([], parse_label_config(LABEL_CONFIG), trained=False)
     found: list[Any] = list(detections(cast(Detector, detector), label_map, files))
     assert [isinstance(one, ImageError) for one in found] == [number == 6 for number in range(14)]
     assert detector.sizes == [3, 1, 1, 6, 2]
