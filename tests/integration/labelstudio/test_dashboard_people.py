@@ -21,6 +21,7 @@ from labelloop.studio import Studio
 from trainer.dashboard.app import create_app
 from trainer.dashboard.login import LoginError, NotAMember, ask_label_studio
 from trainer.dashboard.loop import WatchedLoop
+from trainer.dashboard.now import BUTTONS
 from trainer.dashboard.people import ME, PERSON, NoAnswer, People, Person, read_person
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
@@ -185,12 +186,13 @@ def test_a_person_who_is_removed_loses_the_dashboard(
     assert log_in(browser, person.email, HERS).status_code == 303
     assert log_in(other, person.email, HERS).status_code == 303
     assert "Steering the loop is for administrators." in words(browser.get("/?project=1").text)
-    token = csrf(browser, "/?project=1")
-    back = {"csrf": token, "version": "v0000"}
-    assert browser.post("/do/rollback?project=1", data=back).status_code == 403
-    assert browser.post("/do/cancel?project=1", data={"csrf": token}).status_code == 403
+    form = {"csrf": csrf(browser, "/?project=1"), "version": "v0000"}
+    for steering in BUTTONS:
+        assert browser.post(f"/do/{steering}?project=1", data=form).status_code == 403, steering
+    may = browser.post("/model/look?project=1", data=form)
+    assert may.status_code == 404 and "no round has scored this version yet" in may.text
     remove(provisioned, person)
-    assert browser.post("/do/cancel?project=1", data={"csrf": token}).status_code == 401, "at once"
+    assert browser.post("/model/look?project=1", data=form).status_code == 401, "at once"
     until(lambda: other.get("/live?project=1").status_code == 401, 5, "an open page of hers ends")
     refused = log_in(browser, person.email, HERS)
     assert refused.status_code == 403

@@ -13,7 +13,7 @@ from support.versions import add_version
 from labelloop.labels import parse_label_config
 from labelloop.registry import Registry
 from labelloop.studio import Studio, StudioError
-from trainer.dashboard.effort import measure
+from trainer.dashboard.ledger import measure
 from trainer.dataset.origin import earlier_name
 from trainer.peers.backend import Backend
 from trainer.worker.prelabel import Prelabeller
