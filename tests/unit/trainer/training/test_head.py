@@ -14,7 +14,7 @@ from labelloop.settings import Settings
 from trainer.training.head import Rows, carry_over, class_rows, in_words, knows_every_label
 from trainer.training.recipe import fit_model
 
-REPO = Path(__file__).parents[3]
+REPO = Path(__file__).parents[4]
 State = dict[str, torch.Tensor]
 BEFORE = ["ball", "crate", "drum"]
 AFTER = {

@@ -305,7 +305,7 @@ def test_a_second_worker_on_the_volume_is_refused(
 def test_a_missing_secret_is_named(loop_settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("API_TOKEN")
     done = subprocess.run(
-        [sys.executable, "-m", "trainer.worker.worker"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "trainer.worker"], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 2
     assert "API_TOKEN is not set" in done.stderr
