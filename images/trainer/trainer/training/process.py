@@ -1,6 +1,6 @@
 """A round's training: `run` starts a process for it, which is `python -m trainer.training.process FOLDER`.
 
-The folder holds job.json and snapshot.json; training adds train.json, metrics.jsonl, log.txt, last.pth and,
+The folder holds job.json and snapshot.json; training adds train.jsonl, metrics.jsonl, log.txt, last.pth and,
 as its last step, candidate/ (config.py, weights.pth, card.json). Exit status 0: candidate/ is complete; 75:
 stopped; else it failed, and the last line on stderr says why.
 """
@@ -19,7 +19,6 @@ from labelloop.errors import Explained
 from labelloop.locks import holding
 from trainer.system.children import STOPPED, describe, die_with_parent
 from trainer.training.job import CANCEL, CANDIDATE, LOG, METRICS, Job
-from trainer.training.job import write_job as write_job
 
 LOCK_WAIT_S = 120.0
 POLL_S = 0.5
@@ -175,6 +174,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _learn(folder: Path) -> int:
+    # torch and mmdet: in the child alone, not in those that start one or read its metrics.
     from labelloop.settings import get_settings
     from trainer.training.hooks import Stopped
     from trainer.training.learn import learn
@@ -189,9 +189,7 @@ def _learn(folder: Path) -> int:
 
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return (
-        text if text and isinstance(error, RuntimeError | ValueError) else f"{type(error).__name__}: {text}"
-    )
+    return text if isinstance(error, Explained) else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 if __name__ == "__main__":
