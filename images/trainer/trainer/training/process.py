@@ -15,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelloop.errors import Explained
+from labelloop.errors import Explained, in_one_line
 from labelloop.locks import holding
+from labelloop.settings import get_settings
 from trainer.system.children import STOPPED, describe, die_with_parent
 from trainer.training.job import CANCEL, CANDIDATE, LOG, METRICS, Job
 
@@ -169,13 +170,12 @@ def main(arguments: list[str]) -> int:
             return _learn(folder)
     except Exception as error:
         traceback.print_exc()
-        print(_one_line(error), file=sys.stderr)
+        print(in_one_line(error), file=sys.stderr)
         return 1
 
 
 def _learn(folder: Path) -> int:
-    # torch and mmdet: in the child alone, not in those that start one or read its metrics.
-    from labelloop.settings import get_settings
+    # torch and mmdet are for the child alone, not for those that start one or read its metrics.
     from trainer.training.hooks import Stopped
     from trainer.training.learn import learn
 
@@ -185,11 +185,6 @@ def _learn(folder: Path) -> int:
         print(stopped, file=sys.stderr)
         return STOPPED
     return 0
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, Explained) else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ import tempfile
 from pathlib import Path
 
 from labelloop.detector import load_detector_config
+from labelloop.errors import in_one_line
 from labelloop.registry import Card, ChampionMoved, Registry
 from labelloop.settings import Settings
 from trainer.env import get_settings
 from trainer.system.children import die_with_parent
-from trainer.training import bundle, weights
-from trainer.training.recipe import fit_model
 
 
 def write_starting_model(project_id: int, settings: Settings) -> str:
@@ -22,6 +21,11 @@ def write_starting_model(project_id: int, settings: Settings) -> str:
     Raises:
         weights.WeightsError: the starting weights cannot be had. DetectorError: DETECTOR names no config.
     """
+    # torch and mmdet take seconds to import: a command that finds a champion does without them, and `main`
+    # has to end with its parent before they are there.
+    from trainer.training import bundle, weights
+    from trainer.training.recipe import fit_model
+
     models = Registry(settings.models_dir).project(project_id)
     champion = models.mend()
     if champion is not None:
@@ -58,7 +62,7 @@ def main(arguments: list[str]) -> int:
     try:
         version = write_starting_model(project_id, settings)
     except Exception as error:
-        print(f"{type(error).__name__}: {' '.join(str(error).split())}")
+        print(in_one_line(error))
         return 1
     card = Registry(settings.models_dir).project(project_id).card(version)
     print(f"{version} is in service: {card.detector}, weights: {card.start_weights} ({card.reason})")

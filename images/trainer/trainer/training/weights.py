@@ -131,7 +131,8 @@ def find(detector: str, settings: Settings) -> StartingWeights:
     """Starting weights from cache, URL or package; a cached file that does not fit is passed over.
 
     Raises:
-        WeightsError: nowhere to be had; the message says what is wrong with each place.
+        WeightsError: nowhere to be had; the message says what is wrong with each place. ConversionError: the
+        fallback's are of another network.
     """
     if detector == FALLBACK:
         return _mobilenet(settings)

@@ -9,7 +9,7 @@ from support.versions import add_version
 from labelloop.detector import Detector
 from labelloop.registry import Registry
 from labelloop.settings import Settings
-from trainer.training import bundle, weights
+from trainer.training import bundle, starting, weights
 from trainer.training.starting import write_starting_model
 from trainer.training.weights import read_checkpoint
 
@@ -59,6 +59,16 @@ def test_a_version_put_into_service_while_the_starting_model_is_made_stays(
     assert write_starting_model(1, settings) == "v0000" == models.champion()
     assert models.versions() == ["v0000"]
     assert models.card("v0000").start_weights == "2 classes of made.pth"
+
+
+def test_the_last_line_says_what_is_wrong_without_an_errors_name(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(weights, "MOBILENET_PACKAGE", "no_such_package")
+    monkeypatch.setattr(starting, "get_settings", lambda: settings)
+    monkeypatch.setattr(starting, "die_with_parent", lambda: None)
+    assert starting.main(["1"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "the package no-such-package is not installed"
 
 
 def test_a_project_that_was_left_without_a_champion_gets_its_starting_model_back(
