@@ -33,8 +33,8 @@ def main(kind: str, folder: Path, out: Path, seconds: float) -> None:
     from labelloop.registry import Card
     from labelloop.settings import get_settings
     from trainer.dataset.snapshot import Snapshot
+    from trainer.training.bundle import config_text
     from trainer.training.job import Job
-    from trainer.training.learn import config_text
     from trainer.training.recipe import fit_look, fit_model
 
     logging.disable(logging.INFO)

@@ -27,7 +27,7 @@ from trainer.dataset.split import Sides
 from trainer.judging.evaluate import evaluate
 from trainer.training import process as train
 from trainer.training.job import METRICS
-from trainer.training.weights import write_starting_model
+from trainer.training.starting import write_starting_model
 
 PROJECT = 1
 DETECTOR = "yolox_nano"

@@ -29,7 +29,7 @@ def write_version(folder: Path, config: "Config", classes: Sequence[str], seed: 
     from mmdet.models import build_detector
 
     from labelloop.registry import Card
-    from trainer.training.learn import config_text
+    from trainer.training.bundle import config_text
 
     folder.mkdir(parents=True)
     torch.manual_seed(seed)

@@ -38,7 +38,7 @@ class SmallRounds:
 
     @classmethod
     def below(cls, home: Path, detector: str) -> "SmallRounds":
-        from trainer.training.learn import config_text
+        from trainer.training.bundle import config_text
 
         settings = Settings(labelloop_home=home, threads=1)
         folder = settings.configs_dir / "detectors"

@@ -13,6 +13,7 @@ import numpy as np
 from labelloop import graph
 from labelloop.batches import batches
 from labelloop.boxes import Boxes
+from labelloop.errors import Explained
 from labelloop.images import Pixels
 from labelloop.labels import LabelConfig, LabelMap
 from labelloop.registry import Card, RegistryError, sha256_file
@@ -29,6 +30,10 @@ MAX_BOXES = 300
 BATCH_SIZE = {"cpu": 4, "cuda": 16}
 
 
+class DetectorError(Explained):
+    """A detector that configs/detectors/ does not have."""
+
+
 def mmdet_config(name: str) -> str:
     """The path of a config that mmdet installs, e.g. "yolox/yolox_nano_8x8_300e_coco.py"; for `_base_` in
     configs/detectors."""
@@ -41,7 +46,7 @@ def load_detector_config(name: str, settings: Settings) -> "Config":
     """The mmdet config of configs/detectors/<name>.py.
 
     Raises:
-        ValueError: there is no such file; the message lists those there are.
+        DetectorError: there is no such file; the message lists those there are.
     """
     from mmcv import Config
 
@@ -49,7 +54,7 @@ def load_detector_config(name: str, settings: Settings) -> "Config":
     path = folder / f"{name}.py"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in folder.glob("*.py")))
-        raise ValueError(f"DETECTOR={name!r}: there is no {path}; choose auto or one of {known}")
+        raise DetectorError(f"DETECTOR={name!r}: there is no {path}; choose auto or one of {known}")
     return Config.fromfile(str(path))
 
 

@@ -25,6 +25,7 @@ from trainer.dataset.split import Side
 from trainer.judging.evaluate import evaluate
 from trainer.judging.gate import decide
 from trainer.training.fit import new_model
+from trainer.training.plan import write_job
 from trainer.training.process import (
     Metrics,
     TrainingCancelled,
@@ -32,10 +33,9 @@ from trainer.training.process import (
     TrainingKilled,
     candidate_folder,
     run,
-    write_job,
 )
 from trainer.training.recipe import fit_model
-from trainer.training.weights import write_starting_model
+from trainer.training.starting import write_starting_model
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 ITERATIONS = 6

@@ -56,6 +56,22 @@ def test_a_forbidden_import_is_told(copy: Path, module: str, forbidden: str) -> 
     assert importer in found.stdout and forbidden in found.stdout
 
 
+@pytest.mark.parametrize(
+    ("room", "module", "imported"),
+    [
+        ("trainer.training", "images/trainer/trainer/training/job.py", "trainer.training.weights"),
+        ("lifecycle.build", "compose/lifecycle/build/wheel.py", "lifecycle.build.venvs"),
+        ("labelloop", "images/base/labelloop/boxes.py", "labelloop.regions"),
+    ],
+)
+def test_a_circle_of_imports_is_told(copy: Path, room: str, module: str, imported: str) -> None:
+    with (copy / module).open("a") as file:
+        file.write(f"\n\ndef _hidden() -> None:\n    import {imported}\n")
+    found = contracts(copy)
+    assert found.returncode == 1
+    assert f"No cycles are allowed in {room}." in found.stdout
+
+
 PAGE = REPO / "docs" / "explanation" / "architecture.md"
 
 

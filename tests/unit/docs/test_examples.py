@@ -8,7 +8,7 @@ from support.documents import PAGES, Block, blocks
 from labelloop.detector import load_detector_config
 from labelloop.label_check import check
 from labelloop.settings import Settings
-from trainer.training.weights import reference_iterations
+from trainer.training.length import reference_iterations
 
 
 def shown(language: str) -> list[Block]:

@@ -5,7 +5,14 @@ from collections.abc import Mapping
 
 import torch
 
+from labelloop.errors import Explained
+
 State = Mapping[str, torch.Tensor]
+
+
+class ConversionError(Explained):
+    """Weights that are not what they are said to be."""
+
 
 # Megvii's module paths (left) and mmdet's, outermost first. Both build YOLOX of the same layers in the same
 # order.
@@ -67,15 +74,17 @@ def from_torchvision_mobilenet(state: State, backbone: State) -> dict[str, torch
     backbone: the state_dict of mmdet's MobileNetV2.
 
     Raises:
-        ValueError: the two do not correspond.
+        ConversionError: the two do not correspond.
     """
     theirs = [(key, value) for key, value in state.items() if not key.startswith(_TORCHVISION_CLASSIFIER)]
     if len(theirs) != len(backbone):
-        raise ValueError(f"not torchvision's MobileNetV2: {len(theirs)} tensors, mmdet's has {len(backbone)}")
+        raise ConversionError(
+            f"not torchvision's MobileNetV2: {len(theirs)} tensors, mmdet's has {len(backbone)}"
+        )
     converted = {}
     for (their_key, value), (key, expected) in zip(theirs, backbone.items(), strict=True):
         if value.shape != expected.shape or their_key.rsplit(".", 1)[1] != key.rsplit(".", 1)[1]:
-            raise ValueError(
+            raise ConversionError(
                 f"not torchvision's MobileNetV2: {their_key} {tuple(value.shape)} does not fit {key}"
             )
         converted[key] = value

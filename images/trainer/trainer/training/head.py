@@ -1,6 +1,6 @@
-"""How the tensors of a detector's head follow its classes, and how they are carried over to other labels."""
+"""How the tensors of a detector's head follow its classes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -9,8 +9,6 @@ from mmcv import Config
 from mmdet.models import build_detector
 
 from trainer.training.recipe import fit_model
-
-State = Mapping[str, torch.Tensor]
 
 # mmdet's names of layers whose rows are not one block of classes for each anchor.
 _BOXES_OF_EACH_CLASS = "fc_reg"  # of two-stage heads: the four sides of class 0's box, of class 1's, …
@@ -46,18 +44,6 @@ class Rows:
         return [row for row in range(self.count(classes)) if row % self._block(classes) not in own]
 
 
-@dataclass(frozen=True)
-class Carried:
-    """A state_dict, and what of the head it could not take over.
-
-    lost: keys of tensors that follow the classes in a way that is not known, or that the source lacks or has
-    in another shape; they are as the target had them.
-    """
-
-    state: dict[str, torch.Tensor]
-    lost: tuple[str, ...]
-
-
 def class_rows(config: Config, classes: int) -> dict[str, Rows | None]:
     """By key, the tensors whose shape follows the number of classes; None where it is not known how.
 
@@ -90,87 +76,3 @@ def _rows(key: str, shapes: Mapping[str, torch.Size], a_class: int, classes: int
     if a_class > 1 and len(weight) != 4:
         return None
     return Rows(a_class, after=rest // a_class) if rest in (0, a_class) else None
-
-
-def carry_over(
-    target: State, source: State, rows: Mapping[str, Rows | None], to_label: Sequence[int | None], labels: int
-) -> Carried:
-    """`source`'s weights in the shapes of `target`.
-
-    target: a freshly initialised model's, of `labels` classes. rows: class_rows of it. to_label: for each
-    class of `source` the class of `target` it becomes, or None. A class that several become starts at their
-    mean, one that none becomes keeps target's initial weights. Where every class stays what it was, whole
-    tensors are taken.
-
-    Raises:
-        ValueError: source lacks a key of target that does not depend on the classes, or has it in another
-        shape.
-    """
-    state = {key: value.clone() for key, value in target.items()}
-    unchanged = tuple(to_label) == tuple(range(labels))
-    lost = []
-    for key, value in state.items():
-        theirs = source.get(key)
-        fits = theirs is not None and theirs.shape == value.shape
-        if theirs is not None and fits and (key not in rows or unchanged):
-            value.copy_(theirs)
-        elif key not in rows:
-            found = "nothing" if theirs is None else tuple(theirs.shape)
-            raise ValueError(
-                f"the weights do not fit the detector: {key} is {tuple(value.shape)}, found {found}"
-            )
-        elif not _carry_rows(value, theirs, rows[key], to_label, labels) and set(to_label) - {None}:
-            lost.append(key)
-    return Carried(state, tuple(lost))
-
-
-def _carry_rows(
-    value: torch.Tensor,
-    theirs: torch.Tensor | None,
-    rows: Rows | None,
-    to_label: Sequence[int | None],
-    labels: int,
-) -> bool:
-    """Whether the rows of `theirs` could be copied into `value`."""
-    before = len(to_label)
-    if theirs is None or rows is None or theirs.shape[1:] != value.shape[1:]:
-        return False
-    if len(theirs) != rows.count(before):
-        return False
-    groups: dict[int, list[int]] = {}
-    for index, label in enumerate(to_label):
-        if label is not None:
-            groups.setdefault(label, []).append(index)
-    for label, members in groups.items():
-        each = torch.stack([theirs[rows.of_class(index, before)] for index in members])
-        value[rows.of_class(label, labels)] = each.mean(dim=0) if each.is_floating_point() else each[0]
-    value[rows.of_none(labels)] = theirs[rows.of_none(before)]
-    return True
-
-
-def knows_every_label(to_label: Sequence[int | None], labels: int) -> bool:
-    """Whether each of `labels` labels starts from a class of the weights, none at random."""
-    return set(range(labels)) <= set(to_label)
-
-
-def in_words(to_label: Sequence[int | None], labels: Sequence[str], lost: Sequence[str]) -> str:
-    """Where the head's rows of each label come from."""
-    reached = set(to_label)
-    known = [label for index, label in enumerate(labels) if index in reached]
-    new = [label for index, label in enumerate(labels) if index not in reached]
-    told = []
-    if known:
-        told.append(f"{_some(known)} from classes of the weights")
-    if new:
-        told.append(f"{_some(new)} at random")
-    if lost:
-        told.append(
-            f"all labels at random in {len(lost)} tensor{'' if len(lost) == 1 else 's'} that could not be "
-            f"carried over: {_some(lost)}"
-        )
-    return "; ".join(told)
-
-
-def _some(names: Sequence[str], shown: int = 10) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more

@@ -1,15 +1,12 @@
 """The training of one round's candidate with mmdet, in the process that trainer.training.process starts."""
 
-import os
 import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from pprint import pformat
 
 import cv2
 import torch
@@ -19,17 +16,18 @@ from mmdet.apis import set_random_seed, train_detector
 from mmdet.datasets import build_dataset
 
 from labelloop.detector import load_detector_config, load_weights
-from labelloop.files import fsync_dir, write_lines, write_text
+from labelloop.errors import Explained
+from labelloop.files import fsync_dir, write_lines
 from labelloop.images import ImageError, Pixels, read_or_reason
 from labelloop.labels import LabelMap
 from labelloop.registry import Card
 from labelloop.settings import Settings
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot
+from trainer.training import bundle, trainset
 from trainer.training import loading as _loading  # noqa: F401 - registers the loader with mmdet
-from trainer.training.fit import blend, new_model
-from trainer.training.graphs import add_graph
-from trainer.training.head import carry_over, class_rows, in_words, knows_every_label
+from trainer.training.fit import blend, carry_over, in_words, knows_every_label, new_model
+from trainer.training.head import class_rows
 from trainer.training.hooks import Diverged
 from trainer.training.job import CANDIDATE, LAST_CHECKPOINT, Job
 from trainer.training.recipe import fit_data, fit_look, fit_model, fit_run
@@ -41,12 +39,17 @@ FINE_TUNING_LR = 0.1
 FINE_TUNING_KEEP = 0.3
 
 
+class NoReadableImage(Explained):
+    """Every image to train on is gone or damaged."""
+
+
 def learn(folder: Path, settings: Settings) -> None:
     """Trains the job in a round's folder, from its last checkpoint if there is one, and writes candidate/.
 
     Raises:
-        hooks.Stopped: told to stop. hooks.Diverged: the loss is no number. ValueError, RuntimeError: the
-            job cannot be trained; the message says why.
+        hooks.Stopped: told to stop. hooks.Diverged: the loss is no number. NoReadableImage,
+            trainset.TooSmall: there is nothing to train on. fit.FitError: the weights are another detector's.
+            DetectorError: the job's detector has no config any more.
     """
     if (folder / CANDIDATE).is_dir():
         return
@@ -63,7 +66,7 @@ def learn(folder: Path, settings: Settings) -> None:
     config = load_detector_config(job.detector, settings)
     fit_model(config, snapshot.classes)
     fit_look(config)
-    served = config_text(config)
+    served = bundle.config_text(config)
     model = new_model(config)
     start = _start(config, model, job, snapshot)
     print(f"The head starts with {start.head}", flush=True)
@@ -72,8 +75,8 @@ def learn(folder: Path, settings: Settings) -> None:
         quicken(model)
     model.CLASSES = tuple(snapshot.classes)
 
-    annotations = folder / "train.json"
-    write_lines(annotations, snapshot.coco_lines(snapshot.train))
+    annotations = folder / "train.jsonl"
+    write_lines(annotations, trainset.lines(snapshot.train))
     fit_data(config, annotations, settings.labelloop_home, snapshot.classes)
     fit_run(config, folder, job, device)
     if start.knows_every_label:
@@ -101,9 +104,11 @@ def learn(folder: Path, settings: Settings) -> None:
         boxes_by_class=boxes_by_class,
         seconds=round(time.monotonic() - started, 1),
         device=torch.cuda.get_device_name() if device == "cuda" else f"cpu, {job.threads} threads",
-        libraries=libraries(),
+        libraries=bundle.libraries(),
     )
-    state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
+    state: Mapping[str, torch.Tensor] = {
+        key: value.detach().cpu() for key, value in model.state_dict().items()
+    }
     if start.knows_every_label:
         state = blend(state, start.state, FINE_TUNING_KEEP)
     held_out = (image for image in _read(snapshot.holdout, settings) if not isinstance(image, ImageError))
@@ -149,18 +154,6 @@ def _boxes_by_class(snapshot: Snapshot) -> dict[str, int]:
     return {name: counts[index] for index, name in enumerate(snapshot.classes)}
 
 
-def libraries() -> dict[str, str]:
-    """Versions of what a model's weights depend on."""
-    return {name: version(name) for name in ("torch", "torchvision", "mmcv-full", "mmdet", "numpy")}
-
-
-def config_text(config: Config) -> str:
-    """A config without its bases, as Python. (Config.pretty_text calls yapf in a way that yapf refuses.)"""
-    return "".join(
-        f"{key} = {pformat(value, width=110)}\n" for key, value in config._cfg_dict.to_dict().items()
-    )
-
-
 def _require_a_readable_image(snapshot: Snapshot, settings: Settings) -> None:
     """Without one, mmdet would draw images for ever."""
     reason = "the snapshot has none"
@@ -168,7 +161,7 @@ def _require_a_readable_image(snapshot: Snapshot, settings: Settings) -> None:
         if not isinstance(image, ImageError):
             return
         reason = str(image)
-    raise ValueError(f"none of the {len(snapshot.train)} training images can be read: {reason}")
+    raise NoReadableImage(f"none of the {len(snapshot.train)} training images can be read: {reason}")
 
 
 def _read(images: Iterable[SnapshotImage], settings: Settings) -> Iterator[Pixels | ImageError]:
@@ -183,12 +176,6 @@ def _write_candidate(
     temporary = folder / f".{CANDIDATE}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    torch.save(dict(state), temporary / "weights.pth")
-    with (temporary / "weights.pth").open("rb") as written:
-        os.fsync(written.fileno())
-    write_text(temporary / "config.py", config)
-    write_text(temporary / "card.json", card.model_dump_json() + "\n")
-    complete = card.model_copy(update={"graph": add_graph(temporary, images)})
-    write_text(temporary / "card.json", complete.model_dump_json(indent=2) + "\n")
+    bundle.write(temporary, config, state, card, images)
     temporary.rename(folder / CANDIDATE)
     fsync_dir(folder)

@@ -2,7 +2,11 @@
 
 import math
 
+from labelloop.detector import load_detector_config
+from labelloop.settings import Settings
+
 REFERENCE_IMAGES = 40
+DEFAULT_ITERATIONS = 300
 MIN_FACTOR, MAX_FACTOR = 2 / 3, 10.0
 
 
@@ -18,3 +22,9 @@ def iterations_for(images: int, reference: int, override: int = 0) -> int:
         return override
     factor = math.sqrt(max(images, 1) / REFERENCE_IMAGES)
     return round(reference * min(max(factor, MIN_FACTOR), MAX_FACTOR))
+
+
+def reference_iterations(detector: str, settings: Settings) -> int:
+    """What the detector's config asks for at REFERENCE_IMAGES images."""
+    loop = load_detector_config(detector, settings).get("loop", {})
+    return int(loop.get("iterations", DEFAULT_ITERATIONS))

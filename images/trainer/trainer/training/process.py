@@ -1,6 +1,6 @@
 """A round's training: `run` starts a process for it, which is `python -m trainer.training.process FOLDER`.
 
-The folder holds job.json and snapshot.json; training adds train.json, metrics.jsonl, log.txt, last.pth and,
+The folder holds job.json and snapshot.json; training adds train.jsonl, metrics.jsonl, log.txt, last.pth and,
 as its last step, candidate/ (config.py, weights.pth, card.json). Exit status 0: candidate/ is complete; 75:
 stopped; else it failed, and the last line on stderr says why.
 """
@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelloop.errors import Explained
+from labelloop.errors import Explained, in_one_line
 from labelloop.locks import holding
+from labelloop.settings import get_settings
 from trainer.system.children import STOPPED, describe, die_with_parent
 from trainer.training.job import CANCEL, CANDIDATE, LOG, METRICS, Job
-from trainer.training.job import write_job as write_job
 
 LOCK_WAIT_S = 120.0
 POLL_S = 0.5
@@ -170,12 +170,12 @@ def main(arguments: list[str]) -> int:
             return _learn(folder)
     except Exception as error:
         traceback.print_exc()
-        print(_one_line(error), file=sys.stderr)
+        print(in_one_line(error), file=sys.stderr)
         return 1
 
 
 def _learn(folder: Path) -> int:
-    from labelloop.settings import get_settings
+    # torch and mmdet are for the child alone, not for those that start one or read its metrics.
     from trainer.training.hooks import Stopped
     from trainer.training.learn import learn
 
@@ -185,13 +185,6 @@ def _learn(folder: Path) -> int:
         print(stopped, file=sys.stderr)
         return STOPPED
     return 0
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return (
-        text if text and isinstance(error, RuntimeError | ValueError) else f"{type(error).__name__}: {text}"
-    )
 
 
 if __name__ == "__main__":

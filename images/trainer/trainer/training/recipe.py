@@ -13,11 +13,13 @@ from typing import Any
 
 from mmcv import Config
 
-from trainer.training.job import LAST_CHECKPOINT, Job
+from trainer.training.job import CANCEL, LAST_CHECKPOINT, METRICS, Job
 
 DEFAULT_LONG_SIDE = 1333
-# trainer.training.loading's, and the memory for decoded images.
+# Registered with mmdet by trainer.training.trainset and trainer.training.loading.
+DATASET = "TrainingImages"
 LOADER = "LoadSnapshotImage"
+# The memory for decoded images.
 CACHE_BYTES = 512 << 20
 WARMUP_PART = 0.1
 FINAL_LR_RATIO = 0.02
@@ -54,19 +56,22 @@ def fit_look(config: Config) -> None:
 
 
 def fit_data(config: Config, annotations: Path, images: Path, classes: Sequence[str]) -> None:
-    """Points the training set at a COCO file, and its pipelines at our loader and the training size.
+    """Puts our dataset and loader in place of mmdet's, at the training size.
 
-    annotations: names files relative to the folder `images`.
+    annotations: of trainset.lines; it names files relative to the folder `images`.
     """
     size = config.get("loop", {}).get("train_size")
     parts = list(_dicts(config.data.train))
     for part in parts:
         if "ann_file" in part:
+            pipeline = part["pipeline"]
+            part.clear()
             part.update(
+                type=DATASET,
                 ann_file=str(annotations),
                 img_prefix=str(images),
                 classes=tuple(classes),
-                filter_empty_gt=False,
+                pipeline=pipeline,
             )
         if size is not None and "img_scale" in part:
             part["img_scale"] = (size, size)
@@ -113,8 +118,8 @@ def fit_run(config: Config, folder: Path, job: Job, device: str) -> None:
             every_iters=(config.get("optimizer_config") or {}).get("cumulative_iters", 1),
             priority="LOWEST",
         ),
-        dict(type="MetricsHook", path=str(folder / "metrics.jsonl")),
-        dict(type="StopHook", cancel_file=str(folder / "cancel")),
+        dict(type="MetricsHook", path=str(folder / METRICS)),
+        dict(type="StopHook", cancel_file=str(folder / CANCEL)),
     ]
     if device == "cpu":
         config.custom_hooks.append(dict(type="ThreadsHook", limit=job.threads))

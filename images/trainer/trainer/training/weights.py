@@ -6,7 +6,6 @@ backbone from the package index.
 """
 
 import hashlib
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,23 +13,25 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 import requests
+import torch
+from mmcv import Config
+from mmdet.datasets import CocoDataset
 
 from labelloop.detector import load_detector_config
 from labelloop.errors import Explained
-from labelloop.files import replacing, write_text
-from labelloop.registry import Card, ChampionMoved, Registry, sha256_file
+from labelloop.files import replacing
+from labelloop.registry import sha256_file
 from labelloop.settings import Settings
-
-if TYPE_CHECKING:
-    import torch
-    from mmcv import Config
+from trainer.training.convert import from_megvii, from_torchvision_mobilenet, is_megvii
+from trainer.training.fit import new_model
+from trainer.training.recipe import fit_model
 
 FALLBACK = "yolox_mobilenetv2"
 DEFAULT = {"cpu": "yolox_nano", "cuda": "yolox_s"}
-DEFAULT_ITERATIONS = 300
 COCO_CLASSES = 80
 DOWNLOAD_TIMEOUT_S = (3.0, 10.0)
 DOWNLOAD_DEADLINE_S = 600.0
@@ -85,16 +86,29 @@ class StartingWeights:
     in words; begins with "none" when the model predicts nothing yet.
     """
 
-    state: Mapping[str, "torch.Tensor"]
+    state: Mapping[str, torch.Tensor]
     classes: list[str]
     source: str
 
 
-def choose(settings: Settings) -> tuple[str, str]:
-    """The detector to start with, and why.
+@dataclass(frozen=True)
+class Choice:
+    """A detector, and why that one. found: its weights, where choosing it meant to look for them."""
+
+    detector: str
+    why: str
+    found: StartingWeights | None = None
+
+    def weights(self, settings: Settings) -> StartingWeights:
+        """Raises WeightsError: they cannot be had."""
+        return find(self.detector, settings) if self.found is None else self.found
+
+
+def choose(settings: Settings) -> Choice:
+    """The detector to start with.
 
     Raises:
-        ValueError: DETECTOR names no config.
+        DetectorError: DETECTOR names no config.
     """
     asked = settings.detector
     name = DEFAULT[settings.accelerator] if asked == "auto" else asked
@@ -105,18 +119,20 @@ def choose(settings: Settings) -> tuple[str, str]:
         else f"the default {'with' if settings.accelerator == 'cuda' else 'without'} a GPU"
     )
     if name == FALLBACK:
-        return name, reason
+        return Choice(name, reason)
     try:
-        return name, f"{reason}; {find(name, settings).source}"
+        found = find(name, settings)
     except WeightsError as error:
-        return FALLBACK, f"{reason} would be {name}, but {error}"
+        return Choice(FALLBACK, f"{reason} would be {name}, but {error}")
+    return Choice(name, f"{reason}; {found.source}", found)
 
 
 def find(detector: str, settings: Settings) -> StartingWeights:
     """Starting weights from cache, URL or package; a cached file that does not fit is passed over.
 
     Raises:
-        WeightsError: nowhere to be had; the message says what is wrong with each place.
+        WeightsError: nowhere to be had; the message says what is wrong with each place. ConversionError: the
+        fallback's are of another network.
     """
     if detector == FALLBACK:
         return _mobilenet(settings)
@@ -130,60 +146,6 @@ def find(detector: str, settings: Settings) -> StartingWeights:
         return _read(detector, _download(detector, settings), settings)
     except WeightsError as error:
         raise WeightsError("; ".join([*problems, str(error)])) from error
-
-
-def reference_iterations(detector: str, settings: Settings) -> int:
-    """What the detector's config asks for at length.REFERENCE_IMAGES images."""
-    loop = load_detector_config(detector, settings).get("loop", {})
-    return int(loop.get("iterations", DEFAULT_ITERATIONS))
-
-
-def write_starting_model(project_id: int, settings: Settings) -> str:
-    """Makes sure that a project has a champion, if need be a starting model; the version in service.
-
-    Raises:
-        WeightsError: the starting weights cannot be had.
-    """
-    from trainer.training.graphs import add_graph
-    from trainer.training.learn import config_text, libraries
-    from trainer.training.recipe import fit_model
-
-    models = Registry(settings.models_dir).project(project_id)
-    champion = models.mend()
-    if champion is not None:
-        return champion
-    broken = models.in_service()
-    detector, why = choose(settings)
-    found = find(detector, settings)
-    config = load_detector_config(detector, settings)
-    fit_model(config, found.classes or [""])
-    card = Card(
-        detector=detector,
-        classes=found.classes,
-        start_weights=found.source,
-        verdict="starting model",
-        reason=why,
-        libraries=libraries(),
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder, "weights.pth")
-        save(found.state, weights)
-        write_text(Path(folder, "config.py"), config_text(config))
-        write_text(Path(folder, "card.json"), card.model_dump_json())
-        graph = add_graph(Path(folder), [])
-        complete = card.model_copy(update={"graph": graph})
-        try:
-            return models.succeed(broken, complete, config_text(config), weights)
-        except ChampionMoved as moved:
-            if moved.champion is None:
-                raise
-            return moved.champion
-
-
-def save(state: Mapping[str, "torch.Tensor"], path: Path) -> None:
-    import torch
-
-    torch.save({key: value.detach().cpu().contiguous() for key, value in state.items()}, path)
 
 
 def _cached(detector: str, settings: Settings) -> list[Path]:
@@ -251,16 +213,12 @@ def _read(detector: str, path: Path, settings: Settings) -> StartingWeights:
     )
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, "torch.Tensor"], list[str]]:
+def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
     """A checkpoint's state_dict in mmdet's keys, and the classes it names, if any; nothing in it is executed.
 
     Raises:
         WeightsError: it is damaged, or holds more than tensors and numbers.
     """
-    import torch
-
-    from trainer.training.convert import from_megvii, is_megvii
-
     try:
         with torch.serialization.safe_globals(_numpy_scalars()):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -281,15 +239,13 @@ def read_checkpoint(path: Path) -> tuple[dict[str, "torch.Tensor"], list[str]]:
 
 def _numpy_scalars() -> list[Any]:
     """What unpickling a number of numpy's needs: older trainers left some. None of it runs code."""
-    import numpy as np
-
     scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
     kinds = [type(np.dtype(kind)) for kind in ("float32", "float64", "int32", "int64", "bool")]
     return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *kinds]
 
 
 def _require_fit(
-    state: Mapping[str, "torch.Tensor"], expected: Mapping[str, "torch.Tensor"], path: Path, detector: str
+    state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], path: Path, detector: str
 ) -> None:
     missing = [key for key in expected if key not in state]
     misshapen = [key for key in expected if key in state and state[key].shape != expected[key].shape]
@@ -299,27 +255,18 @@ def _require_fit(
         raise WeightsError(f"{path} is no {detector}: it {what}" + (f", and {more} more" if more else ""))
 
 
-def _initial_state(config: "Config", classes: list[str]) -> dict[str, "torch.Tensor"]:
-    from trainer.training.fit import new_model
-    from trainer.training.recipe import fit_model
-
+def _initial_state(config: Config, classes: list[str]) -> dict[str, torch.Tensor]:
     fit_model(config, classes)
     state: dict[str, torch.Tensor] = new_model(config).state_dict()
     return state
 
 
 def _coco_classes() -> list[str]:
-    from mmdet.datasets import CocoDataset
-
     return list(CocoDataset.CLASSES)
 
 
 def _mobilenet(settings: Settings) -> StartingWeights:
     """A randomly initialised head on the package's ImageNet backbone; the same numbers every time."""
-    import torch
-
-    from trainer.training.convert import from_torchvision_mobilenet
-
     with _mobilenet_file() as path:
         if sha256_file(path) != MOBILENET_SHA256:
             raise WeightsError(f"{path} is not torchvision's MobileNetV2; reinstall {MOBILENET_PACKAGE}")

@@ -110,7 +110,8 @@ class RealLearning:
         on_progress: Callable[[Metrics], None],
         should_cancel: Callable[[], bool],
     ) -> Path:
-        from trainer.training.process import candidate_folder, run, write_job
+        from trainer.training.plan import write_job
+        from trainer.training.process import candidate_folder, run
 
         if not candidate_folder(folder).is_dir():
             write_job(folder, self.settings, project_id, snapshot)

@@ -16,7 +16,8 @@ from trainer.dataset.snapshot import SNAPSHOT, SnapshotError, take
 from trainer.env import TrainerSettings
 from trainer.rounds.claims import CLAIM, claim
 from trainer.rounds.table import Round, Rounds, State
-from trainer.training.job import Job, JobError, write_job
+from trainer.training.job import Job, JobError
+from trainer.training.plan import write_job
 from trainer.worker.stages import Stages
 
 

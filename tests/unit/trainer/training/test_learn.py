@@ -9,7 +9,7 @@ import torch
 from mmcv.cnn.bricks import Swish
 from support.small_rounds import SmallRounds
 
-from trainer.training import learn
+from trainer.training import bundle, learn
 from trainer.training.learn import FINE_TUNING_KEEP, FINE_TUNING_LR, quicken
 
 LEARNING_RATE = 0.001
@@ -41,7 +41,7 @@ class Seen:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
-    monkeypatch.setattr(learn, "add_graph", lambda folder, images: "none")
+    monkeypatch.setattr(bundle, "add_graph", lambda folder, images: "none")
     found = Seen()
     monkeypatch.setattr(learn, "train_detector", found)
     return found

@@ -11,7 +11,7 @@ from labelloop.detector import load_detector_config
 from labelloop.settings import Settings
 from trainer.training.job import Job
 from trainer.training.loading import ImageCache, LoadSnapshotImage
-from trainer.training.recipe import CACHE_BYTES, LOADER, fit_data, fit_look, fit_model, fit_run
+from trainer.training.recipe import CACHE_BYTES, DATASET, LOADER, fit_data, fit_look, fit_model, fit_run
 
 CONFIGS = Path(__file__).parents[4]
 
@@ -83,7 +83,7 @@ def test_the_cache_stays_within_its_bytes_and_keeps_what_it_has() -> None:
 @pytest.mark.parametrize(("device", "share"), [("cpu", 1), ("cuda", 2)])
 def test_the_workers_share_the_memory_for_decoded_images(device: str, share: int, tmp_path: Path) -> None:
     config = load_detector_config("yolox_nano", Settings(labelloop_home=CONFIGS))
-    fit_data(config, tmp_path / "train.json", tmp_path, ["a"])
+    fit_data(config, tmp_path / "train.jsonl", tmp_path, ["a"])
     job = Job(
         project_id=1, detector="yolox_nano", why="a test", parent=None, start="", start_weights="",
         start_classes=[], iterations=10, threads=2, accelerator="cpu",
@@ -99,10 +99,11 @@ def test_a_detectors_pipeline_gets_our_loader_at_its_training_size(
     config = load_detector_config(name, Settings(labelloop_home=CONFIGS))
     fit_model(config, ["a", "b", "c"])
     fit_look(config)
-    fit_data(config, tmp_path / "train.json", tmp_path, ["a", "b", "c"])
+    fit_data(config, tmp_path / "train.jsonl", tmp_path, ["a", "b", "c"])
     text = str(config.data.train)
     assert "LoadImageFromFile" not in text and f"'long_side': {size}" in text
-    assert str(tmp_path / "train.json") in text and "'filter_empty_gt': False" in text
+    assert str(tmp_path / "train.jsonl") in text and f"'type': '{DATASET}'" in text
+    assert "CocoDataset" not in text
     assert config.model.bbox_head.num_classes == 3
     assert "Pretrained" not in str(config.model)
     looks = config.data.test.pipeline[1].img_scale
@@ -112,5 +113,5 @@ def test_a_detectors_pipeline_gets_our_loader_at_its_training_size(
 def test_of_sizes_to_draw_from_the_largest_is_loaded(tmp_path: Path) -> None:
     """DETR's pipeline names them in lists, and those in lists of policies."""
     config = family("detr")
-    fit_data(config, tmp_path / "train.json", tmp_path, ["a"])
+    fit_data(config, tmp_path / "train.jsonl", tmp_path, ["a"])
     assert f"'type': '{LOADER}'" in str(config.data.train) and "'long_side': 1333" in str(config.data.train)

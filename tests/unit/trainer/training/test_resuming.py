@@ -12,7 +12,7 @@ import torch
 from mmdet.datasets.samplers import InfiniteGroupBatchSampler
 from support.small_rounds import SmallRounds
 
-from trainer.training import hooks, learn
+from trainer.training import bundle, hooks, learn
 from trainer.training.hooks import LastCheckpointHook
 from trainer.training.resuming import ResumingRunner, save, skip
 
@@ -21,7 +21,7 @@ ITERATIONS = 7
 
 @pytest.fixture(autouse=True)
 def without_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learn, "add_graph", lambda folder, images: "none")
+    monkeypatch.setattr(bundle, "add_graph", lambda folder, images: "none")
 
 
 def content(folder: Path, name: str) -> Any:

@@ -14,7 +14,6 @@ from labelloop.detector import load_weights
 from labelloop.registry import RegistryError
 from labelloop.settings import Settings
 from trainer.training import weights
-from trainer.training.fit import new_model  # noqa: F401 - as in production, mmdet is loaded
 from trainer.training.resuming import ResumingRunner, counted, generators
 
 CONFIGS = Path(__file__).parents[4] / "configs"
@@ -97,8 +96,8 @@ def test_a_starting_model_is_chosen_past_a_bomb_in_the_cache(
     cache.mkdir(parents=True)
     armed.rename(cache / "yolox_nano.pth")
     monkeypatch.setattr(weights, "_fetch", lambda published, target: "no network")
-    name, why = weights.choose(settings)
-    assert name == weights.FALLBACK and "can be read safely" in why
+    choice = weights.choose(settings)
+    assert choice.detector == weights.FALLBACK and "can be read safely" in choice.why
     assert not (tmp_path / "exploded").exists()
 
 

@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 import torch
 from support.served import Handler, served
-from support.versions import add_version
 
-from labelloop.detector import Detector, load_detector_config
-from labelloop.registry import Registry
+from labelloop.detector import DetectorError, load_detector_config
 from labelloop.settings import Settings
 from trainer.training import weights
 from trainer.training.convert import from_megvii
-from trainer.training.fit import blend, new_model
+from trainer.training.fit import new_model
 from trainer.training.head import class_rows
+from trainer.training.length import reference_iterations
 from trainer.training.recipe import fit_model
 from trainer.training.weights import (
     Published,
@@ -24,36 +23,10 @@ from trainer.training.weights import (
     choose,
     find,
     read_checkpoint,
-    write_starting_model,
 )
 
 CONFIGS = Path(__file__).parents[4] / "configs"
 State = dict[str, torch.Tensor]
-
-
-@pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A home with the repo's configs, an empty cache, and published URLs that nothing answers."""
-    nowhere = {
-        name: Published(f"http://127.0.0.1:9/{name}.pth", published.sha256)
-        for name, published in weights.PUBLISHED.items()
-    }
-    monkeypatch.setattr(weights, "PUBLISHED", nowhere)
-    (tmp_path / "configs").symlink_to(CONFIGS)
-    (tmp_path / "volumes" / "cache" / "weights").mkdir(parents=True)
-    return Settings(labelloop_home=tmp_path, detector="auto", accelerator="cpu")
-
-
-@pytest.fixture(scope="module")
-def nano() -> State:
-    """A YOLOX-nano with random numbers for the 80 classes of COCO."""
-    config = load_detector_config("yolox_nano", Settings(labelloop_home=CONFIGS.parent))
-    fit_model(config, [""] * 80)
-    torch.manual_seed(1)
-    state: State = new_model(config).state_dict()
-    return {
-        key: torch.rand_like(value) if value.is_floating_point() else value for key, value in state.items()
-    }
 
 
 def cache(settings: Settings, name: str) -> Path:
@@ -112,19 +85,22 @@ def test_a_file_in_the_cache_is_taken_in_either_makers_keys(settings: Settings, 
     converted = find("yolox_nano", settings)
     assert ours.classes == converted.classes and len(ours.classes) == 80 and ours.classes[15] == "cat"
     assert all(torch.equal(ours.state[key], converted.state[key]) for key in nano)
-    assert choose(settings)[0] == "yolox_nano" and "yolox_nano.pth" in choose(settings)[1]
+    choice = choose(settings)
+    assert choice.detector == "yolox_nano" and "yolox_nano.pth" in choice.why
 
 
 def test_what_was_chosen_and_why_follows_the_settings(settings: Settings, nano: State) -> None:
-    name, why = choose(settings)
-    assert name == "yolox_mobilenetv2" and "yolox_nano" in why and "127.0.0.1:9" in why
-    name, why = choose(settings.model_copy(update={"accelerator": "cuda"}))
-    assert name == "yolox_mobilenetv2" and "yolox_s" in why and "with a GPU" in why
+    choice = choose(settings)
+    assert choice.detector == "yolox_mobilenetv2"
+    assert "yolox_nano" in choice.why and "127.0.0.1:9" in choice.why
+    choice = choose(settings.model_copy(update={"accelerator": "cuda"}))
+    assert choice.detector == "yolox_mobilenetv2"
+    assert "yolox_s" in choice.why and "with a GPU" in choice.why
     assert (
-        choose(settings.model_copy(update={"detector": "yolox_mobilenetv2"}))[1]
+        choose(settings.model_copy(update={"detector": "yolox_mobilenetv2"})).why
         == "DETECTOR=yolox_mobilenetv2"
     )
-    with pytest.raises(ValueError, match="choose auto or one of"):
+    with pytest.raises(DetectorError, match="choose auto or one of"):
         choose(settings.model_copy(update={"detector": "yolov99"}))
 
 
@@ -218,71 +194,8 @@ def test_a_failed_fetch_is_not_tried_again(
     url, _, asked = server
     monkeypatch.setattr(weights, "PUBLISHED", {"yolox_nano": Published(f"{url}/none.pth", "00")})
     for _ in range(3):
-        assert choose(settings)[0] == "yolox_mobilenetv2"
+        assert choose(settings).detector == "yolox_mobilenetv2"
     assert asked == ["/none.pth"]
-
-
-def test_the_starting_model_of_a_project_is_written_once_and_put_in_service(
-    settings: Settings, nano: State
-) -> None:
-    torch.save(nano, cache(settings, "yolox_nano.pth"))
-    assert write_starting_model(1, settings) == "v0000"
-    models = Registry(settings.models_dir).project(1)
-    card = models.card("v0000")
-    assert models.champion() == "v0000" and card.detector == "yolox_nano" and len(card.classes) == 80
-    assert "yolox_nano.pth" in card.start_weights and card.reason
-    assert len(Detector.load(models.folder("v0000"), "cpu").classes) == 80
-    assert write_starting_model(1, settings) == "v0000" and models.versions() == ["v0000"]
-
-
-def test_a_version_put_into_service_while_the_starting_model_is_made_stays(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    models = Registry(settings.models_dir).project(1)
-
-    def meanwhile(folder: Path, images: object) -> str:
-        models.promote(add_version(models, tmp_path / "restored"))
-        return "none: a test"
-
-    monkeypatch.setattr("trainer.training.graphs.add_graph", meanwhile)
-    assert write_starting_model(1, settings) == "v0000" == models.champion()
-    assert models.versions() == ["v0000"]
-    assert models.card("v0000").start_weights == "2 classes of made.pth"
-
-
-def test_a_project_that_was_left_without_a_champion_gets_its_starting_model_back(
-    settings: Settings, nano: State
-) -> None:
-    torch.save(nano, cache(settings, "yolox_nano.pth"))
-    write_starting_model(1, settings)
-    models = Registry(settings.models_dir).project(1)
-    (models.path / "champion").unlink()
-    assert write_starting_model(1, settings) == "v0000" and models.versions() == ["v0000"]
-
-
-def test_without_detection_weights_the_starting_model_says_so_and_predicts_nothing(
-    settings: Settings,
-) -> None:
-    import numpy as np
-
-    pytest.importorskip(weights.MOBILENET_PACKAGE)
-    write_starting_model(1, settings)
-    models = Registry(settings.models_dir).project(1)
-    card = models.card("v0000")
-    assert (
-        card.detector == "yolox_mobilenetv2" and card.classes == [] and card.start_weights.startswith("none")
-    )
-    detector = Detector.load(models.folder("v0000"), "cpu")
-    noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
-    assert [len(boxes) for boxes in detector.predict([noise])] == [0]
-
-
-def test_a_blend_lies_between_a_fine_tune_and_its_start() -> None:
-    start = {"weight": torch.zeros(3), "num_batches_tracked": torch.tensor(7)}
-    trained = {"weight": torch.ones(3), "num_batches_tracked": torch.tensor(9)}
-    assert blend(trained, start, 0.25)["weight"].tolist() == [0.75, 0.75, 0.75]
-    assert blend(trained, start, 0.25)["num_batches_tracked"] == 9
-    assert torch.equal(blend(trained, start, 0.0)["weight"], trained["weight"])
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "detectors").glob("*.py")))
@@ -291,4 +204,4 @@ def test_every_detector_of_the_repo_builds_without_a_download(name: str, setting
     fit_model(config, ["a", "b"])
     assert class_rows(config, 2)
     assert new_model(config).bbox_head.num_classes == 2
-    assert weights.reference_iterations(name, settings) > 0
+    assert reference_iterations(name, settings) > 0

@@ -10,7 +10,7 @@ from support.versions import add_version
 from labelloop.registry import ProjectModels
 from trainer.env import TrainerSettings
 from trainer.training import weights
-from trainer.training.job import write_job
+from trainer.training.plan import write_job
 
 CONFIGS = Path(__file__).parents[4] / "configs"
 
@@ -58,7 +58,7 @@ def test_training_goes_on_from_a_trained_version_of_the_same_labels_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A starting model's classes may be called as the labels are; they are other makers' all the same."""
-    monkeypatch.setattr(weights, "choose", lambda settings: ("yolox_nano", "a test"))
+    monkeypatch.setattr(weights, "choose", lambda settings: weights.Choice("yolox_nano", "a test"))
     (tmp_path / "configs").symlink_to(CONFIGS)
     version = add_version(models, tmp_path / "made", round_id)
     models.promote(version)

@@ -1,0 +1,140 @@
+"""A round's training images for mmdet, in a file with a line of JSON an image.
+
+mmdet's CocoDataset keeps every image and box in memory. This dataset keeps nine bytes an image, and reads a
+line when its image is asked for.
+"""
+
+import json
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from mmdet.datasets.builder import DATASETS
+from mmdet.datasets.pipelines import Compose
+from torch.utils.data import Dataset
+
+from labelloop.errors import Explained
+from trainer.dataset.labelled import SnapshotImage
+
+# As mmdet's CocoDataset: smaller images and boxes are not trained on. Pixels.
+MIN_IMAGE_SIDE = 32
+MIN_BOX_SIDE = 1
+
+
+class TooSmall(Explained):
+    """No image is large enough to be trained on."""
+
+
+def lines(images: Iterable[SnapshotImage]) -> Iterator[str]:
+    """Of images to train on, in their order, pieces to be written as they come.
+
+    A line has file, width and height, boxes (x1, y1, x2, y2 in pixels), and their labels.
+
+    Raises:
+        TooSmall: none has MIN_IMAGE_SIDE pixels on both sides.
+    """
+    written = left_out = 0
+    for image in images:
+        if min(image.width, image.height) >= MIN_IMAGE_SIDE:
+            row = {
+                "file": image.file,
+                "width": image.width,
+                "height": image.height,
+                "boxes": image.xyxy,
+                "labels": image.labels,
+            }
+            yield json.dumps(row) + "\n"
+            written += 1
+        else:
+            left_out += 1
+    if not written:
+        raise TooSmall(
+            f"none of the {left_out} training images has {MIN_IMAGE_SIDE} pixels on both sides; "
+            "label larger ones"
+        )
+
+
+@DATASETS.register_module()
+class TrainingImages(Dataset[dict[str, Any]]):
+    """Takes the place of mmdet's CocoDataset, negatives included.
+
+    ann_file: what `lines` gave. img_prefix: the folder that its files are relative to. pipeline: mmdet's
+    steps. flag: (len,) uint8, 1 for images that are wider than high; mmdet makes batches of one kind. The
+    file is opened for each image, so that copies in other processes share no position in it.
+    """
+
+    PALETTE = None
+
+    def __init__(
+        self, ann_file: str, img_prefix: str, classes: tuple[str, ...], pipeline: list[dict[str, Any]]
+    ) -> None:
+        self.CLASSES = classes
+        self._path = Path(ann_file)
+        self._img_prefix = img_prefix
+        self._pipeline = Compose(pipeline)
+        offsets, flags, position = array("q"), array("B"), 0
+        with self._path.open("rb") as file:
+            for line in file:
+                row = json.loads(line)
+                offsets.append(position)
+                flags.append(row["width"] > row["height"])
+                position += len(line)
+        self._offsets: npt.NDArray[np.int64] = np.array(offsets, dtype=np.int64)
+        self.flag: npt.NDArray[np.uint8] = np.array(flags, dtype=np.uint8)
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """What the pipeline makes of an image; of another of its kind when it makes nothing of it."""
+        while True:
+            found: dict[str, Any] | None = self._pipeline(self._asked(index))
+            if found is not None:
+                return found
+            index = self._rand_another(index)
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        """The label of each box of an image, for mmdet's samplers that balance classes."""
+        labels: list[int] = self._row(index)["labels"]
+        return labels
+
+    def _rand_another(self, index: int) -> int:
+        return int(np.random.choice(np.where(self.flag == self.flag[index])[0]))
+
+    def _row(self, index: int) -> dict[str, Any]:
+        with self._path.open("rb") as file:
+            file.seek(int(self._offsets[index]))
+            row: dict[str, Any] = json.loads(file.readline())
+        return row
+
+    def _asked(self, index: int) -> dict[str, Any]:
+        """What mmdet's pipelines begin with."""
+        row = self._row(index)
+        return {
+            "img_info": {"filename": row["file"], "width": row["width"], "height": row["height"]},
+            "ann_info": _truth(row),
+            "img_prefix": self._img_prefix,
+            "seg_prefix": None,
+            "proposal_file": None,
+            "bbox_fields": [],
+            "mask_fields": [],
+            "seg_fields": [],
+        }
+
+
+def _truth(row: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    """bboxes (n, 4) float32, labels (n,) int64, bboxes_ignore (0, 4) float32, without boxes that are under
+    MIN_BOX_SIDE or outside the image.
+    """
+    boxes = np.array(row["boxes"], dtype=np.float64).reshape(-1, 4)
+    low, high = boxes[:, :2], boxes[:, 2:]
+    inside = np.minimum(high, (row["width"], row["height"])) - np.maximum(low, 0)
+    kept = ((high - low >= MIN_BOX_SIDE) & (inside > 0)).all(axis=1)
+    return {
+        "bboxes": boxes[kept].astype(np.float32),
+        "labels": np.array(row["labels"], dtype=np.int64)[kept],
+        "bboxes_ignore": np.zeros((0, 4), dtype=np.float32),
+    }
