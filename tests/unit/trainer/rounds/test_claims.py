@@ -126,7 +126,7 @@ def test_the_worker_moves_it_aside_before_it_writes_a_log(bench: Bench, backend:
     theirs.rename(bench.settings.rounds_dir / "away")
     worker.rounds.request(1, "a test")
     (bench.settings.rounds_dir / "away").rename(theirs)
-    worker.worker.tend_rounds()
+    worker.worker.runner.tend()
     assert worker.children[-1].log_path == theirs / "log.txt"
     assert json.loads((theirs / CLAIM).read_bytes())["project"] == 1
     assert len(list(bench.settings.rounds_dir.glob("00001.of-another-round-*"))) == 1
