@@ -25,6 +25,7 @@ from labelloop.connection import USER
 from labelloop.registry import Registry
 from labelloop.studio import Studio, StudioError
 from trainer.peers.backend import Backend
+from trainer.peers.projects import fetch
 from trainer.worker.prelabel import Prelabeller
 
 PROJECT = 1
@@ -296,7 +297,7 @@ def _prelabel_again(appliance: growth.Appliance, done: threading.Event, tally: T
     while not done.is_set():
         version = appliance.champion.version or ""
         try:
-            tally.versions[version] += prelabeller.run(labelstudio.studio.project(PROJECT), done.is_set)
+            tally.versions[version] += prelabeller.run(fetch(labelstudio.studio, PROJECT), done.is_set)
         except (StudioError, RuntimeError) as error:
             tally.failures[f"pre-labelling: {error}"[:300]] += 1
         appliance.champion.version = growth.versions.add_version(

@@ -7,6 +7,7 @@ from labelloop.errors import Explained
 from labelloop.locks import Busy
 from labelloop.registry import RegistryError
 from trainer.dashboard.loop import WatchedLoop
+from trainer.peers.projects import fetch
 from trainer.rounds.table import State
 from trainer.terminal.watch import require_worker
 from trainer.words import plural
@@ -108,7 +109,7 @@ class PreLabelling:
 
     def _run(self, prelabeller: Prelabeller, project_id: int) -> None:
         try:
-            prelabeller.run(self._loop.studio.project(project_id), self._stopping.is_set)
+            prelabeller.run(fetch(self._loop.studio, project_id), self._stopping.is_set)
         except Busy:
             log.info("project %d: the worker is pre-labelling already", project_id)
         except Exception as error:

@@ -23,6 +23,7 @@ from trainer.dataset import coco
 from trainer.dataset.origin import is_earlier_name, started_from
 from trainer.dataset.snapshot import SNAPSHOT, newest_submitted
 from trainer.env import TrainerSettings
+from trainer.peers.projects import Project
 from trainer.rounds.claims import CLAIM, moved_aside
 from trainer.rounds.owners import read as read_owner
 from trainer.rounds.table import Round, Rounds
@@ -77,24 +78,24 @@ class Retention:
         self._settled_after = settled_after
         self._looked_through: dict[tuple[int, str], int] = {}
 
-    def run(self, project: Row, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Removes what a project, a row of Label Studio's, no longer needs.
+    def run(self, project: Project, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Removes what a project no longer needs.
 
         Raises:
             RegistryError: the pointer to the version in service is damaged; nothing was removed.
             StudioError: Label Studio does not answer or refuses. OSError.
         """
-        models = self._registry.project(project["id"])
+        models = self._registry.project(project.id)
         champion = models.champion()
         if champion is None:
             return
-        rounds = self.prune_rounds(project["id"], models.card(champion).round)
-        versions = self.prune_versions(project["id"])
+        rounds = self.prune_rounds(project.id, models.card(champion).round)
+        versions = self.prune_versions(project.id)
         predictions = self.prune_predictions(project, should_stop)
         if rounds or versions or predictions:
             log.info(
                 "project %d: retention removed the data of %s, %s and %s",
-                project["id"],
+                project.id,
                 plural(rounds, "round"),
                 plural(versions, "version"),
                 plural(predictions, "prediction"),
@@ -170,14 +171,14 @@ class Retention:
                 pass
         return needed
 
-    def prune_predictions(self, project: Row, should_stop: Callable[[], bool] = lambda: False) -> int:
+    def prune_predictions(self, project: Project, should_stop: Callable[[], bool] = lambda: False) -> int:
         """How many predictions of superseded versions and of earlier labels were deleted; what an annotation
         started from stays.
 
         They go one by one: Label Studio's own deletion of a version takes what annotations started from, too,
         and holds the database and all the boxes in memory until it is over (11 s and 50 MB for 2,000).
         """
-        project_id = int(project["id"])
+        project_id = project.id
         counts = self._studio.prediction_counts(project_id)
         deleted = 0
         earlier = [version for version in counts if is_earlier_name(version)]
@@ -201,15 +202,15 @@ class Retention:
         renamed_at = datetime.fromisoformat(prediction["updated_at"])
         return renamed_at < datetime.now(UTC) - self._settled_after
 
-    def _superseded(self, project: Row, counts: Mapping[str, int]) -> list[str]:
+    def _superseded(self, project: Project, counts: Mapping[str, int]) -> list[str]:
         """Versions of ours with predictions, older than the newest KEEP_PREDICTIONS that have settled."""
-        models = self._registry.project(project["id"])
+        models = self._registry.project(project.id)
         ours = [version for version in models.ever() if counts.get(version)]
         settled = [version for version in ours if self._has_settled(models, version)]
         if len(settled) < self._settings.keep_predictions:
             return []
         older = ours[: ours.index(settled[-self._settings.keep_predictions])]
-        serving = {models.champion(), project.get("model_version")}
+        serving = {models.champion(), project.model_version}
         return [version for version in older if version not in serving]
 
     def _has_settled(self, models: ProjectModels, version: str) -> bool:

@@ -7,19 +7,18 @@ import logging
 import sqlite3
 import threading
 import time
-from typing import Any
 
 from labelloop.registry import Registry
-from labelloop.studio import LABELLED, Studio, StudioError
+from labelloop.studio import LABELLED, Studio
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
-from trainer.peers.projects import label_map, may_be_adopted, retrains_itself, sort_projects
+from trainer.peers.projects import Project, sort_projects
 from trainer.rounds import heartbeat
 from trainer.rounds.owners import Owners
 from trainer.rounds.table import Rounds
 from trainer.system.children import Child, Spawn
 from trainer.system.turns import in_turn
-from trainer.worker.adoption import adopt
+from trainer.worker.adoption import Adoption
 from trainer.worker.chores import Chore
 from trainer.worker.importer import ImageIndex, Importer
 from trainer.worker.prelabel import Prelabeller
@@ -28,8 +27,6 @@ from trainer.worker.runner import RoundRunner
 from trainer.worker.starting_models import StartingModels
 
 log = logging.getLogger(__name__)
-
-Row = dict[str, Any]
 
 LOOK_S = 5.0
 TEND_S = 0.5
@@ -57,12 +54,12 @@ class Worker:
         self._prelabeller = Prelabeller(studio, backend, self._registry, settings.rounds_dir)
         self._retention = Retention(settings, studio, self._registry, self._rounds)
         self._owners = Owners(self._registry, self._rounds)
-        self._projects: list[Row] | None = None
+        self._projects: list[Project] | None = None
         self._known: set[int] = set()
         self._stamps: dict[int, object] = {}
         self._champions: dict[int, str | None] = {}
         self._stopping = threading.Event()
-        self._adopted: set[int] = set()
+        self._adoption = Adoption(studio, settings)
         self.runner = RoundRunner(self._rounds, spawn, lambda: self.look.poke())
         self._starting_models = StartingModels(settings.rounds_dir, spawn)
         self.look = Chore("projects", LOOK_S, self.look_around)
@@ -103,9 +100,7 @@ class Worker:
 
     def beat(self) -> None:
         projects = self._projects
-        champions = (
-            None if projects is None else {str(p["id"]): self._champions.get(p["id"]) for p in projects}
-        )
+        champions = None if projects is None else {str(p.id): self._champions.get(p.id) for p in projects}
         try:
             heartbeat.beat(
                 self._settings.rounds_dir, champions, {c.name: c.error for c in self._chores if c.error}
@@ -117,17 +112,17 @@ class Worker:
         """Learns of projects, has starting models written, and asks for the rounds that are due."""
         projects, others = sort_projects(self._studio)
         waiting = self._owners.settle([*projects, *others])
-        self._projects = [project for project in projects if project["id"] not in waiting]
-        self._known = {project["id"] for project in (*projects, *others)}
-        self.runner.keep_to({project["id"] for project in self._projects})
+        self._projects = [project for project in projects if project.id not in waiting]
+        self._known = {project.id for project in (*projects, *others)}
+        self.runner.keep_to({project.id for project in self._projects})
         self._starting_models.tend()
         for project in self._projects:
-            champion = self._in_service(project["id"])
+            champion = self._in_service(project.id)
             if champion is None:
-                self._starting_models.begin(project["id"])
+                self._starting_models.begin(project.id)
             else:
-                self._adopt(project)
-                if retrains_itself(project):
+                self._adoption.offer(project)
+                if project.retrains_itself:
                     self._request_if_due(project, champion)
 
     def _in_service(self, project_id: int) -> str | None:
@@ -140,18 +135,8 @@ class Worker:
             self.predicting.poke()
         return self._champions[project_id]
 
-    def _adopt(self, project: Row) -> None:
-        """Connects the backend, once: who removes the connection by hand is not overruled."""
-        if project["id"] in self._adopted or not self._settings.adopt_projects or not may_be_adopted(project):
-            return
-        self._adopted.add(project["id"])
-        try:
-            adopt(self._studio, self._settings, project["id"])
-        except StudioError as error:
-            log.warning("project %d: the ML backend was not connected: %s", project["id"], error)
-
-    def _request_if_due(self, project: Row, champion: str) -> None:
-        project_id, every = project["id"], self._settings.retrain_every
+    def _request_if_due(self, project: Project, champion: str) -> None:
+        project_id, every = project.id, self._settings.retrain_every
         if not every or self._rounds.open_round(project_id) is not None:
             return
         labelled = self._studio.count_tasks(project_id, LABELLED)
@@ -159,7 +144,7 @@ class Worker:
         if last is not None and (last.labelled is None or labelled < last.labelled):
             last = self._rounds.record(last.id, labelled=labelled)
         before = last.labelled or 0 if last is not None else 0
-        knows = label_map(project, self._registry.project(project_id).card(champion)).knows_any
+        knows = project.label_map(self._registry.project(project_id).card(champion)).knows_any
         if labelled >= self._settings.next_round_at(before, knows):
             round_, _ = self._rounds.request(project_id, f"RETRAIN_EVERY={every}")
             log.info(
@@ -176,9 +161,9 @@ class Worker:
             self._importer.index.mend()
             raise
 
-    def _import_images(self, projects: list[Row]) -> float | None:
+    def _import_images(self, projects: list[Project]) -> float | None:
         try:
-            if self._importer.run([p["id"] for p in projects]):
+            if self._importer.run([p.id for p in projects]):
                 self.predicting.poke()
         finally:
             left = self._importer.index.check(CHECK_SLICE_S, self._stopping.is_set)
@@ -197,7 +182,7 @@ class Worker:
         projects = self._projects
         if projects is None:
             return RETAIN_SOON_S
-        own = filter(retrains_itself, projects)
+        own = (project for project in projects if project.retrains_itself)
         in_turn(lambda project: self._retention.run(project, self._stopping.is_set), own)
         self._retention.prune_gone(self._known)
         return None

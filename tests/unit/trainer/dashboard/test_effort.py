@@ -69,8 +69,8 @@ def test_what_a_version_proposed_under_earlier_labels_is_that_versions() -> None
     made = task([region(10, 10)], [region(10, 10)], parent_prediction=7)
     made["predictions"][0]["model_version"] = earlier_name("v0001")
     made["predictions"].append({"id": 8, "created_at": EARLY, "model_version": "v0001", "result": []})
-    (work,) = measure([made], CONFIG)
-    assert (work.version, work.accepted) == ("v0001", 1)
+    (effort,) = measure([made], CONFIG)
+    assert (effort.version, effort.work.accepted) == ("v0001", 1)
 
 
 def test_without_a_prediction_every_box_was_drawn() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.a_project import a_project
 from support.fake_learning import FakeLearning
 from support.fake_studio import FakeStudio
 from support.versions import add_version
@@ -59,7 +60,7 @@ class Bench:
         return opened.id
 
     def run(self, **project: Any) -> None:
-        self.retention.run({"id": 1, **project})
+        self.retention.run(a_project(**project))
 
     def left(self, round_id: int) -> set[str]:
         return {path.name for path in self.rounds.folder(round_id).iterdir()}
@@ -324,8 +325,8 @@ def test_predictions_is_earlier_go_a_day_after_the_change(bench: Bench, fake_stu
 def test_it_stops_when_told_and_goes_on_later(bench: Bench, fake_studio: FakeStudio) -> None:
     predictions(fake_studio, ["v0000", *(bench.add() for _ in range(3))], tasks=5)
     asked = iter([False, False, True])
-    assert bench.retention.prune_predictions({"id": 1}, lambda: next(asked)) == 2
-    assert bench.retention.prune_predictions({"id": 1}) == 8
+    assert bench.retention.prune_predictions(a_project(), lambda: next(asked)) == 2
+    assert bench.retention.prune_predictions(a_project()) == 8
     assert versions_left(fake_studio) == ["v0002", "v0003"]
 
 
