@@ -21,7 +21,7 @@ from labelloop.studio import Studio
 from trainer.dataset.snapshot import Snapshot
 from trainer.env import get_settings
 from trainer.judging.evaluate import Evaluation
-from trainer.training.process import Metrics
+from trainer.rounds.metrics import Metrics
 
 STEPS = ("snapshot", "training", "evaluation", "promotion")
 HELD_S = 180.0

@@ -24,9 +24,9 @@ from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
 from trainer.judging.evaluate import evaluate
 from trainer.judging.gate import decide
+from trainer.rounds.metrics import Metrics
 from trainer.training.fit import new_model
 from trainer.training.process import (
-    Metrics,
     TrainingCancelled,
     TrainingFailed,
     TrainingKilled,

@@ -5,6 +5,7 @@ import time
 from labelloop.registry import RegistryError
 from trainer.cli.command import ProjectOption, command, connect, fail
 from trainer.loop import Loop
+from trainer.rounds.folder import LOG
 from trainer.rounds.table import Round, State
 from trainer.terminal import render
 from trainer.terminal.display import Display, make_console
@@ -41,7 +42,7 @@ def retrain(project: ProjectOption = None) -> None:
 
 
 def _say_verdict(loop: Loop, round_: Round, display: Display) -> None:
-    log = loop.shown(loop.rounds.folder(round_.id) / "log.txt")
+    log = loop.shown(loop.rounds.folder(round_.id) / LOG)
     if round_.state == State.FAILED:
         raise fail(f"round {round_.id} failed: {round_.error}\nIts log is {log}")
     if round_.state == State.CANCELLED:

@@ -27,8 +27,8 @@ from trainer.dataset import coco, split
 from trainer.dataset.labelled import LabelledImages, SnapshotImage, rounded
 from trainer.dataset.split import Side
 from trainer.peers.projects import fetch
+from trainer.rounds.folder import SNAPSHOT
 
-SNAPSHOT = "snapshot.json"
 WAIT_S = 600.0
 Progress = Callable[[float, str], None]
 
@@ -304,8 +304,8 @@ def _submitted_at(annotation: Mapping[str, Any]) -> datetime:
 
 
 def _id(annotation: Mapping[str, Any]) -> int:
-    identity = annotation.get("id")
-    return identity if isinstance(identity, int) else 0
+    number = annotation.get("id")
+    return number if isinstance(number, int) else 0
 
 
 def _require_data(snapshot: Snapshot) -> None:

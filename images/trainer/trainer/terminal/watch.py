@@ -10,10 +10,10 @@ from trainer.health import health
 from trainer.loop import Loop
 from trainer.peers.projects import fetch
 from trainer.rounds import heartbeat
+from trainer.rounds.progress import Progress, read_progress
 from trainer.rounds.table import Round, Rounds, State
 from trainer.terminal.display import Display
 from trainer.words import plural
-from trainer.worker.prelabel import Progress, read_progress
 
 POLL_S = 0.5
 COUNT_EVERY_S = 2.0

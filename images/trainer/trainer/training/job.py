@@ -11,15 +11,10 @@ from labelloop.labels import LabelConfig, LabelMap
 from labelloop.registry import STARTING_VERSION, ProjectModels, Registry
 from labelloop.settings import Settings
 from trainer.dataset.snapshot import Snapshot
+from trainer.rounds.folder import JOB, START_WEIGHTS
 from trainer.training import weights
 from trainer.training.length import iterations_for
 
-JOB = "job.json"
-CANDIDATE = "candidate"
-CANCEL = "cancel"
-LAST_CHECKPOINT = "last.pth"
-LOG = "log.txt"
-METRICS = "metrics.jsonl"
 CHECKPOINT_EVERY_S = 20.0
 SEED = 20
 
@@ -88,7 +83,7 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
         start = f"{origin} ({card.start_weights})" if origin == STARTING_VERSION else origin
     else:
         found = weights.find(detector, settings)
-        start_weights, start_classes, start = round_dir / "start.pth", found.classes, found.source
+        start_weights, start_classes, start = round_dir / START_WEIGHTS, found.classes, found.source
         with replacing(start_weights) as temporary:
             weights.save(found.state, temporary)
     job = Job(

@@ -26,12 +26,13 @@ from labelloop.registry import Card
 from labelloop.settings import Settings
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot
+from trainer.rounds.folder import CANDIDATE, LAST_CHECKPOINT, TRAIN_ANNOTATIONS
 from trainer.training import loading as _loading  # noqa: F401 - registers the loader with mmdet
 from trainer.training.fit import blend, new_model
 from trainer.training.graphs import add_graph
 from trainer.training.head import carry_over, class_rows, in_words, knows_every_label
 from trainer.training.hooks import Diverged
-from trainer.training.job import CANDIDATE, LAST_CHECKPOINT, Job
+from trainer.training.job import Job
 from trainer.training.recipe import fit_data, fit_look, fit_model, fit_run
 
 GRAPH_IMAGES = 32
@@ -72,7 +73,7 @@ def learn(folder: Path, settings: Settings) -> None:
         quicken(model)
     model.CLASSES = tuple(snapshot.classes)
 
-    annotations = folder / "train.json"
+    annotations = folder / TRAIN_ANNOTATIONS
     write_lines(annotations, snapshot.coco_lines(snapshot.train))
     fit_data(config, annotations, settings.labelloop_home, snapshot.classes)
     fit_run(config, folder, job, device)

@@ -13,7 +13,8 @@ from typing import Any
 
 from mmcv import Config
 
-from trainer.training.job import LAST_CHECKPOINT, Job
+from trainer.rounds.folder import CANCEL, LAST_CHECKPOINT, METRICS
+from trainer.training.job import Job
 
 DEFAULT_LONG_SIDE = 1333
 # trainer.training.loading's, and the memory for decoded images.
@@ -113,8 +114,8 @@ def fit_run(config: Config, folder: Path, job: Job, device: str) -> None:
             every_iters=(config.get("optimizer_config") or {}).get("cumulative_iters", 1),
             priority="LOWEST",
         ),
-        dict(type="MetricsHook", path=str(folder / "metrics.jsonl")),
-        dict(type="StopHook", cancel_file=str(folder / "cancel")),
+        dict(type="MetricsHook", path=str(folder / METRICS)),
+        dict(type="StopHook", cancel_file=str(folder / CANCEL)),
     ]
     if device == "cpu":
         config.custom_hooks.append(dict(type="ThreadsHook", limit=job.threads))

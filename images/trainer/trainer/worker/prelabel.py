@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from labelloop.studio import UNLABELLED, Studio, StudioError, where, with_predic
 from trainer.dataset.origin import earlier_name
 from trainer.peers.backend import Backend, BackendError, OtherVersion
 from trainer.peers.projects import Project, fetch
+from trainer.rounds.progress import Progress, write_progress
 
 log = logging.getLogger(__name__)
 
@@ -39,33 +40,9 @@ MAX_SWAPS = 30
 SWAP_PAUSE_S = 1.0
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a project's pre-labelling with `version` has come, in tasks; no eta_seconds when it is over."""
-
-    project: int
-    version: str
-    done: int
-    total: int
-    eta_seconds: float | None
-    updated_at: str
-
-
-def progress_path(rounds_dir: Path, project_id: int) -> Path:
-    return rounds_dir / f"predict-{project_id}.json"
-
-
 def lock_path(rounds_dir: Path, project_id: int) -> Path:
     """What a run holds."""
     return rounds_dir / f"predict-{project_id}.lock"
-
-
-def read_progress(rounds_dir: Path, project_id: int) -> Progress | None:
-    """What the running or the last pre-labelling of a project wrote down."""
-    try:
-        return Progress(**json.loads(progress_path(rounds_dir, project_id).read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 class PredictionsLost(Explained):
@@ -315,7 +292,7 @@ class Prelabeller:
                     yield int(prediction["id"])
 
     def _report(self, progress: Progress, on_progress: Callable[[Progress], None]) -> None:
-        write_text(progress_path(self._rounds_dir, progress.project), json.dumps(asdict(progress)))
+        write_progress(self._rounds_dir, progress)
         on_progress(progress)
 
 

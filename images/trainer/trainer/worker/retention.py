@@ -21,22 +21,21 @@ from labelloop.registry import STARTING_VERSION, ProjectModels, Registry, Regist
 from labelloop.studio import Studio, with_prediction_of
 from trainer.dataset import coco
 from trainer.dataset.origin import is_earlier_name, started_from
-from trainer.dataset.snapshot import SNAPSHOT, newest_submitted
+from trainer.dataset.snapshot import newest_submitted
 from trainer.env import TrainerSettings
 from trainer.peers.projects import Project
-from trainer.rounds.claims import CLAIM, moved_aside
+from trainer.rounds.claims import moved_aside
+from trainer.rounds.folder import CLAIM, EVALUATION, JOB, RETENTION, SNAPSHOT
 from trainer.rounds.owners import read as read_owner
 from trainer.rounds.table import Round, Rounds
-from trainer.training.job import JOB, Job
+from trainer.training.job import Job
 from trainer.words import plural
-from trainer.worker.stages import EVALUATION
 
 log = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 
-NOTE = "retention.json"
-STAYS = (CLAIM, EVALUATION, JOB, NOTE)
+STAYS = (CLAIM, EVALUATION, JOB, RETENTION)
 """What is left of an old round's folder, for the dashboard: the scores and what was trained from what."""
 SETTLED_AFTER = timedelta(days=1)
 """A version, or a change of labels, this old counts as one that superseded others. Before, somebody may have
@@ -49,7 +48,7 @@ _LEAVING = ".removing-"
 
 def removed(folder: Path) -> bool:
     """Whether retention has taken a round's data."""
-    return (folder / NOTE).is_file()
+    return (folder / RETENTION).is_file()
 
 
 def snapshot_removed(round_id: int) -> str:
@@ -250,7 +249,7 @@ def _empty(folder: Path) -> None:
     """Removes all but STAYS. The note comes first: from then on pages say why the rest is not there."""
     if not removed(folder):
         note = {"removed_at": datetime.now(UTC).isoformat(timespec="seconds"), "dataset": _dataset(folder)}
-        write_text(folder / NOTE, json.dumps(note) + "\n")
+        write_text(folder / RETENTION, json.dumps(note) + "\n")
     for entry in list(_leaving(folder)):
         if not entry.is_dir():
             entry.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from trainer.peers.projects import NO_PROJECT
 from trainer.rounds.claims import claim
+from trainer.rounds.folder import LOG
 from trainer.rounds.table import Round, Rounds, State
 from trainer.system.children import RETRY, STOPPED, Child, Spawn, describe
 
@@ -106,7 +107,7 @@ class RoundRunner:
             chosen.project,
             "begins" if chosen.started_at is None else "goes on",
         )
-        log_path = claim(self._rounds, chosen) / "log.txt"
+        log_path = claim(self._rounds, chosen) / LOG
         self._running = Running(chosen.id, self._spawn(["trainer.worker.stages", str(chosen.id)], log_path))
 
     def _cancelled_in_time(self, running: Running) -> Running:

@@ -12,9 +12,10 @@ from support.worker_bench import WorkerBench
 
 from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio
-from trainer.dataset.snapshot import SNAPSHOT, SnapshotError, take
+from trainer.dataset.snapshot import SnapshotError, take
 from trainer.env import TrainerSettings
-from trainer.rounds.claims import CLAIM, claim
+from trainer.rounds.claims import claim
+from trainer.rounds.folder import CLAIM, SNAPSHOT
 from trainer.rounds.table import Round, Rounds, State
 from trainer.training.job import Job, JobError, write_job
 from trainer.worker.stages import Stages

@@ -20,14 +20,13 @@ from labelloop.studio import Studio, StudioError
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend, BackendError
 from trainer.peers.projects import fetch
+from trainer.rounds.progress import Progress, read_progress
 from trainer.worker.prelabel import (
     BATCH,
     PAGE,
     PORTION,
     PredictionsLost,
     Prelabeller,
-    Progress,
-    read_progress,
 )
 
 pytestmark = pytest.mark.usefixtures("models")
