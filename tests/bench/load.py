@@ -22,6 +22,7 @@ from support import shapes, shapes_stack
 from support.stack import MAKE_S, Stack, wait_for
 
 from labelloop.connection import USER
+from labelloop.errors import Explained
 from labelloop.registry import Registry
 from labelloop.studio import Studio, StudioError
 from trainer.peers.backend import Backend
@@ -298,7 +299,7 @@ def _prelabel_again(appliance: growth.Appliance, done: threading.Event, tally: T
         version = appliance.champion.version or ""
         try:
             tally.versions[version] += prelabeller.run(fetch(labelstudio.studio, PROJECT), done.is_set)
-        except (StudioError, RuntimeError) as error:
+        except Explained as error:
             tally.failures[f"pre-labelling: {error}"[:300]] += 1
         appliance.champion.version = growth.versions.add_version(
             registry.project(PROJECT), labelstudio.home / "made"

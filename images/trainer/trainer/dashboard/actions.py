@@ -9,9 +9,9 @@ from labelloop.registry import RegistryError
 from trainer.dashboard.loop import WatchedLoop
 from trainer.peers.projects import fetch
 from trainer.rounds.table import State
+from trainer.system.failures import bug, in_words
 from trainer.terminal.watch import require_worker
 from trainer.words import plural
-from trainer.worker.chores import EXPECTED
 from trainer.worker.prelabel import Prelabeller
 
 log = logging.getLogger(__name__)
@@ -113,8 +113,7 @@ class PreLabelling:
         except Busy:
             log.info("project %d: the worker is pre-labelling already", project_id)
         except Exception as error:
-            known = isinstance(error, EXPECTED)
-            self.problems[project_id] = str(error) if known else f"{type(error).__name__}: {error}"
-            log.warning("pre-labels: %s", error, exc_info=None if known else error)
+            self.problems[project_id] = in_words(error)
+            log.warning("pre-labels: %s", error, exc_info=bug(error))
         finally:
             self._loop.forget_status()

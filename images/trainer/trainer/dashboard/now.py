@@ -15,7 +15,7 @@ from trainer.dashboard.training import Losses, log_tail, loss_chart, read_losses
 from trainer.rounds import heartbeat
 from trainer.rounds.progress import read_progress
 from trainer.rounds.table import Round, RoundError
-from trainer.worker.chores import EXPECTED
+from trainer.system.failures import EXPECTED
 from trainer.terminal.watch import STAGES
 
 router = APIRouter()

@@ -28,7 +28,7 @@ from trainer.rounds.claims import moved_aside
 from trainer.rounds.folder import CLAIM, EVALUATION, JOB, RETENTION, SNAPSHOT
 from trainer.rounds.owners import read as read_owner
 from trainer.rounds.table import Round, Rounds
-from trainer.training.job import Job
+from trainer.training.job import Job, JobError
 from trainer.words import plural
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class Retention:
             try:
                 job = Job.load(self._rounds.folder(open_round.id))
                 needed |= {job.parent, Path(job.start_weights).parent.name}
-            except (OSError, RuntimeError):  # it has not come that far, or says itself what is wrong
+            except (OSError, JobError):  # it has not come that far, or says itself what is wrong
                 pass
         return needed
 

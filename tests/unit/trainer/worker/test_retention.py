@@ -183,6 +183,18 @@ def test_what_an_open_round_is_compared_with_or_trains_from_stays(bench: Bench) 
     assert bench.models.removed() == ["v0001", "v0002", "v0003"]
 
 
+def test_a_damaged_job_of_an_open_round_keeps_no_version_from_going(bench: Bench) -> None:
+    """The round itself says what is wrong with it."""
+    for _ in range(5):
+        bench.add()
+    opened, _ = bench.rounds.request(1, "a test")
+    bench.rounds.move(opened.id, State.SNAPSHOTTING, parent="v0002")
+    bench.rounds.folder(opened.id).mkdir()
+    (bench.rounds.folder(opened.id) / "job.json").write_text("{")
+    bench.run()
+    assert bench.models.removed() == ["v0001", "v0003"]
+
+
 def test_rolling_back_to_a_removed_version_says_why_not(bench: Bench) -> None:
     for _ in range(4):
         bench.add()
