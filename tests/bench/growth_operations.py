@@ -22,6 +22,7 @@ from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, without_prediction_of
 from trainer.env import TrainerSettings, get_settings
 from trainer.peers.backend import Backend
+from trainer.peers.projects import fetch
 from trainer.worker.importer import ImageIndex, Importer
 from trainer.worker.prelabel import PAGE, Prelabeller
 
@@ -78,7 +79,7 @@ def _prelabel(context: Context) -> int:
     prelabeller = Prelabeller(
         context.studio, context.backend, Registry(context.settings.models_dir), context.settings.rounds_dir
     )
-    return prelabeller.run(context.studio.project(PROJECT))
+    return prelabeller.run(fetch(context.studio, PROJECT))
 
 
 def _unpredicted(context: Context) -> int:

@@ -22,9 +22,11 @@ from support import shapes, shapes_stack
 from support.stack import MAKE_S, Stack, wait_for
 
 from labelloop.connection import USER
+from labelloop.errors import Explained
 from labelloop.registry import Registry
 from labelloop.studio import Studio, StudioError
 from trainer.peers.backend import Backend
+from trainer.peers.projects import fetch
 from trainer.worker.prelabel import Prelabeller
 
 PROJECT = 1
@@ -296,8 +298,8 @@ def _prelabel_again(appliance: growth.Appliance, done: threading.Event, tally: T
     while not done.is_set():
         version = appliance.champion.version or ""
         try:
-            tally.versions[version] += prelabeller.run(labelstudio.studio.project(PROJECT), done.is_set)
-        except (StudioError, RuntimeError) as error:
+            tally.versions[version] += prelabeller.run(fetch(labelstudio.studio, PROJECT), done.is_set)
+        except Explained as error:
             tally.failures[f"pre-labelling: {error}"[:300]] += 1
         appliance.champion.version = growth.versions.add_version(
             registry.project(PROJECT), labelstudio.home / "made"

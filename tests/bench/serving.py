@@ -36,6 +36,7 @@ from labelloop.locks import Busy, holding
 from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, without_prediction_of
 from trainer.peers.backend import Backend
+from trainer.peers.projects import fetch
 from trainer.training.graphs import VISIBLE, apart
 from trainer.worker.prelabel import Prelabeller, lock_path
 
@@ -106,7 +107,7 @@ class Appliance:
         self.env = self.stack.env()
         self.studio: Studio = self.stack.studio()
         self.backend = Backend(f"http://127.0.0.1:{self.env['MLBACKEND_PORT']}", self.env["BACKEND_PASSWORD"])
-        self._project = self.studio.project(PROJECT)
+        self._project = fetch(self.studio, PROJECT)
         self._http = requests.Session()
         self._http.auth = (USER, self.env["BACKEND_PASSWORD"])
         self._http.trust_env = False
@@ -148,7 +149,7 @@ class Appliance:
             delete_predictions(self.studio, PROJECT, VERSION)
             began = time.monotonic()
             try:
-                stored = prelabeller.run(dict(self._project))
+                stored = prelabeller.run(self._project)
             except Busy:  # the worker was quicker
                 wait_for("the worker to pre-label", self._all_predicted, 300)
                 continue
@@ -165,7 +166,7 @@ class Appliance:
             json={
                 "tasks": [task],
                 "project": "1.1",
-                "label_config": self._project["label_config"],
+                "label_config": self._project.label_config,
                 "params": {},
             },
             timeout=60,

@@ -25,8 +25,8 @@ from trainer.dataset.labelled import LabelledImages
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Sides
 from trainer.judging.evaluate import evaluate
+from trainer.rounds.folder import METRICS
 from trainer.training import process as train
-from trainer.training.job import METRICS
 from trainer.training.starting import write_starting_model
 
 PROJECT = 1

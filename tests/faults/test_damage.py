@@ -16,11 +16,12 @@ from support.stack import wait_for
 
 from labelloop.registry import RegistryError
 from trainer.dataset import split
-from trainer.dataset.snapshot import SNAPSHOT, SnapshotError, take
+from trainer.dataset.snapshot import SnapshotError, take
 from trainer.health import health
 from trainer.rounds import heartbeat
+from trainer.rounds.folder import JOB, SNAPSHOT
 from trainer.rounds.table import Round, Rounds, State
-from trainer.training.job import JOB, Job, JobError
+from trainer.training.job import Job, JobError
 
 pytestmark = pytest.mark.matrix
 

@@ -9,11 +9,12 @@ from support.shapes import LABEL_CONFIG, LABELS
 from labelloop.registry import Card
 from labelloop.studio import Studio
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
-from trainer.dataset.snapshot import SNAPSHOT, Snapshot
+from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
 from trainer.judging.evaluate import Evaluation
 from trainer.judging.gate import Verdict
-from trainer.training.process import Metrics
+from trainer.rounds.folder import SNAPSHOT
+from trainer.rounds.metrics import Metrics
 
 Progress = Callable[[float, str], None]
 

@@ -21,7 +21,7 @@ from labelloop.studio import Studio
 from trainer.dataset.snapshot import Snapshot
 from trainer.env import get_settings
 from trainer.judging.evaluate import Evaluation
-from trainer.training.process import Metrics
+from trainer.rounds.metrics import Metrics
 
 STEPS = ("snapshot", "training", "evaluation", "promotion")
 HELD_S = 180.0
@@ -72,7 +72,7 @@ class SlowLearning(FakeLearning):
 def worker() -> int:
     from trainer.system.children import Child
     from trainer.worker import __main__ as program
-    from trainer.worker import chores, worker
+    from trainer.worker import chores, runner, worker
 
     def spawn(arguments: list[str], log_path: Path) -> Child:
         return Child(["support.quick", arguments[0].rpartition(".")[2], *arguments[1:]], log_path)
@@ -82,7 +82,8 @@ def worker() -> int:
             super().__init__(*parts, spawn)
 
     vars(program).update(Worker=Worker)
-    vars(worker).update(LOOK_S=0.5, TEND_S=0.05, PREDICT_EVERY_S=1.0, RETRY_PAUSES_S=(0.3, 0.6, 1.0))
+    vars(worker).update(LOOK_S=0.5, TEND_S=0.05, PREDICT_EVERY_S=1.0)
+    vars(runner).update(RETRY_PAUSES_S=(0.3, 0.6, 1.0))
     vars(chores).update(FIRST_PAUSE_S=0.3, LONGEST_PAUSE_S=1.0)
     return program.main()
 

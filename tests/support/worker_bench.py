@@ -30,9 +30,9 @@ class WorkerBench:
 
     def begin_round(self) -> FakeChild:
         self.rounds.request(1, "test")
-        self.worker.tend_rounds()
+        self.worker.runner.tend()
         return self.children[-1]
 
     def end(self, child: FakeChild, status: int) -> None:
         child.exit = status
-        self.worker.tend_rounds()
+        self.worker.runner.tend()

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
-from trainer.peers.projects import choose, detection_projects
+from trainer.peers.projects import Project, choose, detection_projects
 from trainer.rounds.table import Rounds
 from trainer.worker.prelabel import Prelabeller
 
@@ -41,7 +41,7 @@ class Loop:
     def prelabeller(self) -> Prelabeller:
         return Prelabeller(self.studio, self.backend, self.registry, self.settings.rounds_dir)
 
-    def project(self, wanted: int | None) -> dict[str, Any]:
+    def project(self, wanted: int | None) -> Project:
         """The project `wanted`, else PROJECT, else the only one.
 
         Raises:

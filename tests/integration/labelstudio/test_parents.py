@@ -16,6 +16,7 @@ from labelloop.studio import Studio, StudioError
 from trainer.dashboard.ledger import measure
 from trainer.dataset.origin import earlier_name
 from trainer.peers.backend import Backend
+from trainer.peers.projects import fetch
 from trainer.worker.prelabel import Prelabeller
 
 TASKS = 30
@@ -44,7 +45,7 @@ class Bench:
         self.run()
 
     def run(self) -> int:
-        return self.prelabeller.run(self.studio.project(self.project))
+        return self.prelabeller.run(fetch(self.studio, self.project))
 
     @property
     def tasks(self) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from support.versions import add_version
 
 from labelloop.registry import Registry
 from trainer.env import TrainerSettings
+from trainer.peers.projects import fetch
 from trainer.rounds.table import Rounds
 from trainer.worker.retention import Retention
 
@@ -38,14 +39,14 @@ def test_superseded_predictions_go_and_parents_stay(provisioned: LabelStudio, tm
 
     settings = TrainerSettings(labelloop_home=tmp_path, keep_predictions=1)
     retention = Retention(settings, studio, Registry(settings.models_dir), Rounds(settings.rounds_dir))
-    deleted = retention.prune_predictions(studio.project(made))
+    deleted = retention.prune_predictions(fetch(studio, made))
     assert deleted == 2 * TASKS - 1
     assert studio.prediction_counts(made) == {"v0000": 1, "v0002": TASKS}
     (kept,) = studio.request("GET", f"/api/tasks/{tasks[0]}/annotations/")
     assert kept["parent_prediction"] == first["id"]
     assert {task["total_predictions"] for task in studio.iter_tasks(made)} == {1, 2}
     assert studio.project(made)["model_version"] == "v0002"
-    assert retention.prune_predictions(studio.project(made)) == 0
+    assert retention.prune_predictions(fetch(studio, made)) == 0
 
     drafted = {"result": [], "lead_time": 3.0}
     studio.request("POST", f"/api/tasks/{tasks[2]}/drafts", json=drafted)

@@ -24,10 +24,10 @@ from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
 from trainer.judging.evaluate import evaluate
 from trainer.judging.gate import decide
+from trainer.rounds.metrics import Metrics
 from trainer.training.fit import new_model
 from trainer.training.plan import write_job
 from trainer.training.process import (
-    Metrics,
     TrainingCancelled,
     TrainingFailed,
     TrainingKilled,

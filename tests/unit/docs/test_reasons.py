@@ -97,7 +97,7 @@ def test_a_damaged_split(tmp_path: Path) -> None:
         ("dataset/snapshot", "has a box; label some that do"),
         ("training/learn", "training images can be read: "),
         ("training/hooks", "training diverged at iteration "),
-        ("worker/worker", "its process ended with "),
+        ("worker/runner", "its process ended with "),
         ("worker/stages", '"cancelled"'),
     ],
 )

@@ -15,10 +15,8 @@ from labelloop.registry import Card
 from lifecycle.dev.simulate import OPTIONS
 from lifecycle.home import VOLUMES, Home
 from lifecycle.settings import env_file, settings
-from trainer.dataset import snapshot
+from trainer.rounds import folder
 from trainer.rounds.table import Round, State
-from trainer.training import job
-from trainer.worker import stages
 
 REFERENCE = REPO / "docs" / "reference"
 
@@ -106,13 +104,15 @@ def test_the_rounds_columns_and_states() -> None:
 def test_a_rounds_files_and_the_volumes() -> None:
     text = (REFERENCE / "files.md").read_text()
     names = (
-        snapshot.SNAPSHOT,
-        job.JOB,
-        job.LOG,
-        job.METRICS,
-        job.LAST_CHECKPOINT,
-        job.CANDIDATE,
-        stages.EVALUATION,
+        folder.CLAIM,
+        folder.SNAPSHOT,
+        folder.JOB,
+        folder.LOG,
+        folder.METRICS,
+        folder.LAST_CHECKPOINT,
+        folder.CANDIDATE,
+        folder.EVALUATION,
+        folder.RETENTION,
     )
     for name in names:
         assert f"/{name}" in text, name

@@ -39,7 +39,7 @@ def predict(project: ProjectOption = None) -> None:
         except Busy:
             display.say("The worker is at it already.")
             try:
-                follow_predictions(loop, chosen["id"], display)
+                follow_predictions(loop, chosen.id, display)
             except KeyboardInterrupt:
                 display.say("Detached: pre-labelling goes on.")
         except KeyboardInterrupt:
@@ -54,7 +54,7 @@ def import_() -> None:
     importer = Importer(index, loop.studio, loop.settings.rounds_dir)
     wanted = loop.settings.project
     projects = detection_projects(loop.studio)
-    ids = [choose(projects, wanted)["id"]] if wanted is not None else [p["id"] for p in projects]
+    ids = [choose(projects, wanted).id] if wanted is not None else [p.id for p in projects]
     made, failure = 0, None
     try:
         made = importer.run(ids, wait_s=IMPORT_WAIT_S, force=True)
@@ -94,12 +94,12 @@ def export(
     loop = connect()
     chosen = loop.project(project)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = out or loop.settings.rounds_dir / "exports" / f"{chosen['id']}-{format_}-{stamp}"
+    folder = out or loop.settings.rounds_dir / "exports" / f"{chosen.id}-{format_}-{stamp}"
     with Display() as display:
         with snapshotting(loop.settings.rounds_dir):
             snapshot = collect(
                 loop.studio,
-                chosen["id"],
+                chosen.id,
                 loop.settings,
                 lambda f, text: display.update("reading labels", f, None, text),
             )

@@ -49,10 +49,10 @@ def report(
 
     loop = WatchedLoop.connect(get_settings())
     chosen = loop.project(project)
-    path = reports.path_of(loop.settings.rounds_dir, chosen["id"], file)
+    path = reports.path_of(loop.settings.rounds_dir, chosen.id, file)
     with Display() as display:
-        reports.look(loop, chosen["id"], lambda text: display.update("looking at images", 0.0, None, text))
+        reports.look(loop, chosen.id, lambda text: display.update("looking at images", 0.0, None, text))
         display.update("writing", 0.0, None, path.name)
-        reports.write(loop, chosen["id"], path, lambda text: display.update("writing", 0.0, None, text))
+        reports.write(loop, chosen.id, path, lambda text: display.update("writing", 0.0, None, text))
         display.finish()
         display.say(f"Report in {loop.shown(path)} ({path.stat().st_size / 1e6:.1f} MB)")

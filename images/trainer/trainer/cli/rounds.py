@@ -5,6 +5,7 @@ import time
 from labelloop.registry import RegistryError
 from trainer.cli.command import ProjectOption, command, connect, fail
 from trainer.loop import Loop
+from trainer.rounds.folder import LOG
 from trainer.rounds.table import Round, State
 from trainer.terminal import render
 from trainer.terminal.display import Display, make_console
@@ -21,15 +22,15 @@ def retrain(project: ProjectOption = None) -> None:
     loop = connect()
     chosen = loop.project(project)
     require_worker(loop.settings.rounds_dir)
-    round_, joined = loop.rounds.request(chosen["id"], "make retrain")
+    round_, joined = loop.rounds.request(chosen.id, "make retrain")
     with Display() as display:
         doing = f"is open ({round_.state}); joining it" if joined else "requested"
-        display.say(f"Round {round_.id} of project {chosen['id']} ({chosen['title']}) {doing}.")
+        display.say(f"Round {round_.id} of project {chosen.id} ({chosen.title}) {doing}.")
         try:
             round_ = follow_round(loop.rounds, round_, display)
             _say_verdict(loop, round_, display)
             if round_.state == State.PROMOTED:
-                follow_predictions(loop, chosen["id"], display)
+                follow_predictions(loop, chosen.id, display)
         except KeyboardInterrupt:
             if round_.closed:
                 display.say("Detached: pre-labelling goes on.")
@@ -41,7 +42,7 @@ def retrain(project: ProjectOption = None) -> None:
 
 
 def _say_verdict(loop: Loop, round_: Round, display: Display) -> None:
-    log = loop.shown(loop.rounds.folder(round_.id) / "log.txt")
+    log = loop.shown(loop.rounds.folder(round_.id) / LOG)
     if round_.state == State.FAILED:
         raise fail(f"round {round_.id} failed: {round_.error}\nIts log is {log}")
     if round_.state == State.CANCELLED:
@@ -54,10 +55,10 @@ def cancel(project: ProjectOption = None) -> None:
     """Cancel the open round."""
     loop = connect()
     chosen = loop.project(project)
-    round_ = loop.rounds.open_round(chosen["id"])
+    round_ = loop.rounds.open_round(chosen.id)
     with Display() as display:
         if round_ is None:
-            display.say(f"Project {chosen['id']} ({chosen['title']}) has no open round.")
+            display.say(f"Project {chosen.id} ({chosen.title}) has no open round.")
             return
         round_ = loop.rounds.cancel(round_.id)
         deadline = time.monotonic() + CANCEL_WAIT_S
@@ -77,7 +78,7 @@ def models(project: ProjectOption = None) -> None:
     """Every version of the model, oldest first."""
     loop = connect()
     chosen = loop.project(project)
-    render.models(loop.models(chosen["id"]), chosen["title"], make_console())
+    render.models(loop.models(chosen.id), chosen.title, make_console())
 
 
 @command
@@ -85,22 +86,22 @@ def rollback(version: str, project: ProjectOption = None) -> None:
     """Put VERSION in service."""
     loop = connect()
     chosen = loop.project(project)
-    versions = loop.models(chosen["id"])
-    before = _champion(loop, chosen["id"])
+    versions = loop.models(chosen.id)
+    before = _champion(loop, chosen.id)
     with Display() as display:
         if before == version:
             display.say(f"{version} is in service already.")
             return
         versions.check(version)
         before = versions.promote(version)
-        display.say(f"Champion of project {chosen['id']} ({chosen['title']}): {before or 'none'} → {version}")
-        open_round = loop.rounds.open_round(chosen["id"])
+        display.say(f"Champion of project {chosen.id} ({chosen.title}): {before or 'none'} → {version}")
+        open_round = loop.rounds.open_round(chosen.id)
         if open_round is not None:
             display.say(
                 f"Round {open_round.id} is {open_round.state}; its candidate will be compared with {version}."
             )
-        loop.backend.wait_for(chosen["id"], version, SERVING_WAIT_S, lambda: False)
-        missing = loop.prelabeller().missing(chosen["id"], version)
+        loop.backend.wait_for(chosen.id, version, SERVING_WAIT_S, lambda: False)
+        missing = loop.prelabeller().missing(chosen.id, version)
         display.say(
             f"The backend serves it. {plural(missing, 'unlabelled image')} will get boxes in the background."
             if missing

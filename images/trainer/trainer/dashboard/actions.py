@@ -7,10 +7,11 @@ from labelloop.errors import Explained
 from labelloop.locks import Busy
 from labelloop.registry import RegistryError
 from trainer.dashboard.loop import WatchedLoop
+from trainer.peers.projects import fetch
 from trainer.rounds.table import State
+from trainer.system.failures import bug, in_words
 from trainer.terminal.watch import require_worker
 from trainer.words import plural
-from trainer.worker.chores import EXPECTED
 from trainer.worker.prelabel import Prelabeller
 
 log = logging.getLogger(__name__)
@@ -108,12 +109,11 @@ class PreLabelling:
 
     def _run(self, prelabeller: Prelabeller, project_id: int) -> None:
         try:
-            prelabeller.run(self._loop.studio.project(project_id), self._stopping.is_set)
+            prelabeller.run(fetch(self._loop.studio, project_id), self._stopping.is_set)
         except Busy:
             log.info("project %d: the worker is pre-labelling already", project_id)
         except Exception as error:
-            known = isinstance(error, EXPECTED)
-            self.problems[project_id] = str(error) if known else f"{type(error).__name__}: {error}"
-            log.warning("pre-labels: %s", error, exc_info=None if known else error)
+            self.problems[project_id] = in_words(error)
+            log.warning("pre-labels: %s", error, exc_info=bug(error))
         finally:
             self._loop.forget_status()

@@ -22,7 +22,8 @@ from trainer.dashboard.pages import Asked, View
 from trainer.dashboard.predictions import Predictions
 from trainer.dashboard.stored import Scored, Stamp
 from trainer.dataset.labelled import SnapshotImage
-from trainer.dataset.snapshot import SNAPSHOT, Snapshot
+from trainer.dataset.snapshot import Snapshot
+from trainer.rounds.folder import SNAPSHOT
 from trainer.words import plural
 
 router = APIRouter()

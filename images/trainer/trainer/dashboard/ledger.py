@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from labelloop.boxes import Boxes
-from labelloop.labels import LabelConfig, parse_label_config
+from labelloop.labels import LabelConfig
 from labelloop.regions import from_results
 from trainer.dashboard.agreement import Finding, Kind, compare
 from trainer.dataset.origin import started_from, version_of
 from trainer.dataset.snapshot import newest_submitted
 from trainer.judging.effort import Work
 from trainer.loop import Loop
+from trainer.peers.projects import fetch
 
 KEPT_S = 60.0
 AS_IT_WAS = 0.005  # of the image's longer side; a click on a box can shift it by a rounding
@@ -113,7 +114,7 @@ class Ledger:
         with self._lock:
             made_at, efforts = self._kept.get(project_id, (0.0, []))
             if not made_at or time.monotonic() - made_at > KEPT_S:
-                config = parse_label_config(str(self._loop.studio.project(project_id)["label_config"]))
+                config = fetch(self._loop.studio, project_id).labels
                 efforts = measure(self._loop.studio.annotated_tasks(project_id, predictions=True), config)
                 self._kept[project_id] = time.monotonic(), efforts
             return efforts

@@ -13,10 +13,10 @@ from trainer.dashboard.pages import Asked, ChartTheme, Page, View
 from trainer.dashboard.security import checked_form
 from trainer.dashboard.training import Losses, log_tail, loss_chart, read_losses
 from trainer.rounds import heartbeat
+from trainer.rounds.progress import read_progress
 from trainer.rounds.table import Round, RoundError
+from trainer.system.failures import EXPECTED
 from trainer.terminal.watch import STAGES
-from trainer.worker.chores import EXPECTED
-from trainer.worker.prelabel import read_progress
 
 router = APIRouter()
 

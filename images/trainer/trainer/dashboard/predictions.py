@@ -24,6 +24,7 @@ from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.env import get_settings
 from trainer.loop import Loop
+from trainer.rounds.folder import predictions_file
 from trainer.rounds.table import Rounds
 from trainer.system.children import Child, describe, die_with_parent
 
@@ -52,7 +53,7 @@ class Predictions(BaseModel):
 
 
 def path_of(folder: Path, version: str) -> Path:
-    return folder / f"predictions-{version}.json"
+    return folder / predictions_file(version)
 
 
 def load(folder: Path, version: str) -> Predictions | None:

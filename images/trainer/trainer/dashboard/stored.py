@@ -13,11 +13,12 @@ from typing import ParamSpec, TypeVar
 
 from labelloop.registry import RegistryError
 from trainer.dataset.labelled import Corners
-from trainer.dataset.snapshot import SNAPSHOT, Snapshot
+from trainer.dataset.snapshot import Snapshot
 from trainer.judging.evaluate import Evaluation
 from trainer.loop import Loop
+from trainer.rounds.folder import EVALUATION, SNAPSHOT
 from trainer.rounds.table import Round
-from trainer.worker.stages import EVALUATION, Judgement
+from trainer.worker.stages import Judgement
 
 log = logging.getLogger(__name__)
 

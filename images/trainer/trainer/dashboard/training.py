@@ -1,6 +1,5 @@
 """What a round's folder tells of its training: the losses and the log."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,8 @@ from fastapi import Response
 from matplotlib.axes import Axes
 
 from trainer.dashboard.charts import Theme, chart, line_style, thinned
-from trainer.training.job import LOG, METRICS
+from trainer.rounds import metrics
+from trainer.rounds.folder import LOG, METRICS
 
 LOG_LINES = 40
 LOG_BYTES = 20_000
@@ -51,25 +51,12 @@ class Losses:
 
 def read_losses(folder: Path) -> Losses:
     """Of a round's folder; empty before its first iteration. A line that is being written is left out."""
-    iterations: list[int] = []
-    total: list[float] = []
-    planned = 0
-    try:
-        lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        try:
-            row = json.loads(line)
-            number, loss, planned = int(row["iter"]), float(row["loss"]), int(row["iterations"])
-        except (ValueError, KeyError, TypeError):
-            continue
-        while iterations and iterations[-1] >= number:  # a resumed round makes its last iterations again
-            iterations.pop()
-            total.pop()
-        iterations.append(number)
-        total.append(loss)
-    return Losses(tuple(iterations), tuple(total), planned)
+    found = metrics.read(folder / METRICS)
+    return Losses(
+        tuple(line.iteration for line in found),
+        tuple(line.losses["loss"] for line in found),
+        found[-1].iterations if found else 0,
+    )
 
 
 def log_tail(folder: Path) -> list[str]:

@@ -26,8 +26,9 @@ from labelloop.task_images import image_name, resolve_task_image
 from trainer.dataset import coco, split
 from trainer.dataset.labelled import LabelledImages, SnapshotImage, rounded
 from trainer.dataset.split import Side
+from trainer.peers.projects import fetch
+from trainer.rounds.folder import SNAPSHOT
 
-SNAPSHOT = "snapshot.json"
 WAIT_S = 600.0
 Progress = Callable[[float, str], None]
 
@@ -169,9 +170,9 @@ def collect(studio: Studio, project_id: int, settings: Settings, progress: Progr
         labels.LabelConfigError: the project has no bounding boxes. studio.StudioError: Label Studio does not
         answer.
     """
-    xml = str(studio.project(project_id)["label_config"])
+    project = fetch(studio, project_id)
     split_file = Registry(settings.models_dir).project(project_id).path / split.SPLIT_FILE
-    collector = _Collector(parse_label_config(xml), settings, split.load(split_file))
+    collector = _Collector(project.labels, settings, split.load(split_file))
     total = studio.count_tasks(project_id, LABELLED)
     for number, task in enumerate(studio.annotated_tasks(project_id), start=1):
         collector.add(task)
@@ -182,7 +183,9 @@ def collect(studio: Studio, project_id: int, settings: Settings, progress: Progr
         replace(image, id=number, side=sides[image.sha256])
         for number, image in enumerate(collector.images, start=1)
     )
-    snapshot = Snapshot(project_id, xml, images, tuple(collector.skipped), tuple(collector.warnings))
+    snapshot = Snapshot(
+        project_id, project.label_config, images, tuple(collector.skipped), tuple(collector.warnings)
+    )
     _require_data(snapshot)
     return replace(snapshot, warnings=(*snapshot.warnings, *_unused_labels(snapshot)))
 
@@ -301,8 +304,8 @@ def _submitted_at(annotation: Mapping[str, Any]) -> datetime:
 
 
 def _id(annotation: Mapping[str, Any]) -> int:
-    identity = annotation.get("id")
-    return identity if isinstance(identity, int) else 0
+    number = annotation.get("id")
+    return number if isinstance(number, int) else 0
 
 
 def _require_data(snapshot: Snapshot) -> None:

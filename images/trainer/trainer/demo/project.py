@@ -5,10 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelloop.labels import parse_label_config
-from labelloop.studio import Row, Studio
+from labelloop.studio import Studio
 from trainer.demo.parts import LABELS, SIZE, picture
-from trainer.peers.projects import DEMO
+from trainer.peers.projects import DEMO, Project, all_projects
 from trainer.simulate.dataset import TrueImage, label_config
 from trainer.simulate.project import SLOW_S, LabellingProject
 
@@ -32,9 +31,9 @@ def open_project(studio: Studio, images: int) -> DemoProject:
     Raises:
         StudioError: Label Studio does not answer or refuses.
     """
-    row = find(studio)
-    made = row is None
-    if row is None:
+    project = find(studio)
+    made = project is None
+    if project is None:
         fields = {
             "title": TITLE,
             "description": DEMO,
@@ -44,26 +43,25 @@ def open_project(studio: Studio, images: int) -> DemoProject:
             "evaluate_predictions_automatically": False,
             "enable_empty_annotation": True,
         }
-        row = dict(studio.request("POST", "/api/projects", json=fields))
-    project_id = int(row["id"])
+        project = Project.of(studio.request("POST", "/api/projects", json=fields))
+    project_id = project.id
     there = _urls(studio, project_id)
     missing = range(len(there), images)
     for start in missing[::_AT_ONCE]:
         _add(studio, project_id, range(start, min(start + _AT_ONCE, images)))
     urls = _urls(studio, project_id)
-    config = parse_label_config(row["label_config"])
-    labelling = LabellingProject(studio, row, {url: _truth(url) for url in urls}, config)
+    labelling = LabellingProject(studio, project, {url: _truth(url) for url in urls})
     return DemoProject(labelling, len(urls), made)
 
 
-def find(studio: Studio) -> Row | None:
+def find(studio: Studio) -> Project | None:
     """The demo's project, None where there is none."""
-    return next((row for row in studio.projects() if row.get("description") == DEMO), None)
+    return next((project for project in all_projects(studio) if project.description == DEMO), None)
 
 
-def to_be_deleted(studio: Studio, row: Row) -> LabellingProject:
+def to_be_deleted(studio: Studio, project: Project) -> LabellingProject:
     """The project without its pictures."""
-    return LabellingProject(studio, row, {}, parse_label_config(row["label_config"]))
+    return LabellingProject(studio, project, {})
 
 
 def _add(studio: Studio, project_id: int, numbers: Iterable[int]) -> None:

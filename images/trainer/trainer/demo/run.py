@@ -73,12 +73,12 @@ def remove_demo(world: World) -> None:
 
     Nothing where there is none. The trainer may not write among the uploads.
     """
-    row = find(world.studio)
-    if row is None:
+    project = find(world.studio)
+    if project is None:
         world.display.say("There is no demo to remove.")
         return
-    remove(world, to_be_deleted(world.studio, row))
-    uploads = (world.settings.uploads_dir / str(row["id"])).relative_to(world.settings.labelloop_home)
+    remove(world, to_be_deleted(world.studio, project))
+    uploads = (world.settings.uploads_dir / str(project.id)).relative_to(world.settings.labelloop_home)
     world.display.say(
         f"The demo is removed. Label Studio keeps its pictures' files: rm -r {uploads} frees 4 MB."
     )

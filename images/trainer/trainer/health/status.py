@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labelloop.labels import LabelConfigError, LabelMap
+from labelloop.labels import LabelMap
 from labelloop.registry import STARTING_VERSION, Card, ProjectModels, Registry, RegistryError
 from labelloop.settings import Settings
 from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError, without_prediction_of
 from trainer.health import health
 from trainer.peers.backend import Backend, BackendError
-from trainer.peers.projects import label_map, sort_projects
+from trainer.peers.projects import Project, sort_projects
 from trainer.rounds import heartbeat
 from trainer.rounds.owners import LeftOver, left_over
 from trainer.rounds.table import CLOSED, Round, Rounds
@@ -82,12 +82,12 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
     beat = heartbeat.read(settings.rounds_dir)
     worker_problems = health.worker_problems(beat)
     problems: list[str] = []
-    rows: list[Row] = []
-    others: list[Row] = []
+    ours: list[Project] = []
+    others: list[Project] = []
     studio_problem = None
     try:
-        rows, others = sort_projects(studio)
-        if not rows:
+        ours, others = sort_projects(studio)
+        if not ours:
             problems.append(
                 "Label Studio has no project with <RectangleLabels>; `make up` makes one from LABEL_CONFIG"
             )
@@ -110,19 +110,19 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
     ]
     projects = [
         _project(
-            row,
-            registry.project(row["id"]),
+            project,
+            registry.project(project.id),
             rounds,
             studio,
-            (served.get(str(row["id"])) or {}).get("version"),
+            (served.get(str(project.id)) or {}).get("version"),
             settings,
         )
-        for row in rows
+        for project in ours
     ]
     unreadable = ImageIndex(settings.rounds_dir, settings.images_dir).problems()
     unreadable += _unreadable_elsewhere(served, {problem.path for problem in unreadable})
-    left_alone = [f"{row['id']} ({row['title']})" for row in others]
-    gone = [] if studio_problem else left_over(registry, [row["id"] for row in (*rows, *others)])
+    left_alone = [f"{project.id} ({project.title})" for project in others]
+    gone = [] if studio_problem else left_over(registry, [project.id for project in (*ours, *others)])
     return Status(services, projects, unreadable, problems, left_alone, gone)
 
 
@@ -156,7 +156,12 @@ def _unreadable_elsewhere(served: dict[str, Row], known: set[str]) -> list[Probl
 
 
 def _project(
-    row: Row, models: ProjectModels, rounds: Rounds, studio: Studio, serving: str | None, settings: Settings
+    project: Project,
+    models: ProjectModels,
+    rounds: Rounds,
+    studio: Studio,
+    serving: str | None,
+    settings: Settings,
 ) -> ProjectStatus:
     problems: list[str] = []
     champion = start = None
@@ -167,15 +172,15 @@ def _project(
         problems.append(str(error))
     with suppress(RegistryError):
         start = models.card(STARTING_VERSION)
-    counts = _counts(studio, row["id"], champion, problems)
-    history = rounds.history(row["id"], 20)
+    counts = _counts(studio, project.id, champion, problems)
+    history = rounds.history(project.id, 20)
     last = next((round_ for round_ in history if round_.state in CLOSED), None)
-    mapped = _label_map(row, champion)
+    mapped = project.label_map(champion) if champion else None
     if champion is not None and serving is not None and serving != champion.version:
         problems.append(f"the backend serves {serving}, the champion is {champion.version}")
     return ProjectStatus(
-        id=row["id"],
-        title=row["title"],
+        id=project.id,
+        title=project.title,
         champion=champion,
         start=start,
         serving=serving,
@@ -183,7 +188,7 @@ def _project(
         labelled=counts[1],
         waiting=counts[2],
         unpredicted=counts[3],
-        open_round=rounds.open_round(row["id"]),
+        open_round=rounds.open_round(project.id),
         last_round=last,
         labels_to_go=_labels_to_go(counts[1], history, mapped, settings),
         unmapped_classes=mapped.unmapped_classes if mapped else (),
@@ -216,9 +221,3 @@ def _labels_to_go(
         return None
     last = history[0].labelled or 0 if history else 0
     return max(settings.next_round_at(last, mapped is not None and mapped.knows_any) - labelled, 1)
-
-
-def _label_map(row: Row, champion: Card | None) -> LabelMap | None:
-    with suppress(LabelConfigError):
-        return label_map(row, champion) if champion else None
-    return None

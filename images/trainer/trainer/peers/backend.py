@@ -11,6 +11,7 @@ from labelloop.connection import USER
 from labelloop.errors import Explained
 from labelloop.sessions import service_session
 from trainer.env import TrainerSettings
+from trainer.peers.projects import Project
 
 Row = dict[str, Any]
 
@@ -83,12 +84,8 @@ class Backend:
                 raise BackendError(f"{seen} (waited {seconds:.0f} s; see `make logs`)")
             time.sleep(POLL_S)
 
-    def predict(
-        self, project: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]], uid: str, version: str
-    ) -> list[Row]:
+    def predict(self, project: Project, tasks: Sequence[Mapping[str, Any]], version: str) -> list[Row]:
         """One prediction per task, in the order of the tasks: {"task", "result", "score", "model_version"}.
-
-        project: Label Studio's, of which label_config is used; uid: its "<id>.<created>" of the wire format.
 
         Raises:
             OtherVersion: the predictions are not those of `version`.
@@ -97,8 +94,8 @@ class Backend:
         url = f"{self.url}/predict"
         body = {
             "tasks": [{"id": task["id"], "data": task["data"]} for task in tasks],
-            "project": uid,
-            "label_config": project["label_config"],
+            "project": project.uid,
+            "label_config": project.label_config,
             "params": {},
         }
         try:

@@ -1,13 +1,15 @@
 """The projects that the loop is for: those in which bounding boxes are drawn."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Self
 
 from labelloop.errors import Explained
-from labelloop.labels import LabelConfigError, LabelMap, parse_label_config
+from labelloop.labels import LabelConfig, LabelConfigError, LabelMap, parse_label_config
 from labelloop.registry import Card
 from labelloop.studio import Studio
-
-Row = dict[str, Any]
 
 SIMULATED = "Made by `labelloop simulate`, which deletes it when it ends."
 # What becomes of a round whose project is gone.
@@ -19,57 +21,106 @@ class NoProject(Explained):
     """It cannot be told which project is meant; the message lists those there are."""
 
 
-def detection_projects(studio: Studio) -> list[Row]:
+@dataclass(frozen=True)
+class Project:
+    """A project of Label Studio's, as it was when Label Studio was asked.
+
+    label_config: as it is written there. model_version: whose predictions its pages show, "" for nobody's.
+    """
+
+    id: int
+    title: str
+    description: str
+    created_at: datetime
+    label_config: str
+    model_version: str
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """From Label Studio's answer."""
+        return cls(
+            id=int(row["id"]),
+            title=str(row.get("title") or ""),
+            description=str(row.get("description") or ""),
+            created_at=datetime.fromisoformat(row["created_at"]),
+            label_config=str(row.get("label_config") or ""),
+            model_version=str(row.get("model_version") or ""),
+        )
+
+    @cached_property
+    def labels(self) -> LabelConfig:
+        """Its label config, read.
+
+        Raises:
+            LabelConfigError: no boxes are drawn in it.
+        """
+        return parse_label_config(self.label_config)
+
+    @property
+    def draws_boxes(self) -> bool:
+        try:
+            return bool(self.labels)
+        except LabelConfigError:
+            return False
+
+    @property
+    def uid(self) -> str:
+        """What Label Studio calls it when it asks an ML backend: "<id>.<seconds since 1970>"."""
+        return f"{self.id}.{int(self.created_at.timestamp())}"
+
+    @property
+    def retrains_itself(self) -> bool:
+        """Whether new labels alone start rounds; simulation and demo ask for theirs at set counts."""
+        return self.description not in (SIMULATED, DEMO)
+
+    @property
+    def may_be_adopted(self) -> bool:
+        """Whether the ML backend is to be connected; a simulation needs none, the demo connects its own."""
+        return self.description not in (SIMULATED, DEMO)
+
+    def label_map(self, card: Card) -> LabelMap:
+        """Which of its labels a version's classes become.
+
+        Raises:
+            LabelConfigError: no boxes are drawn in it.
+        """
+        return LabelMap.build(card.classes, self.labels, trained=card.trained)
+
+
+def fetch(studio: Studio, project_id: int) -> Project:
+    """Raises StudioError: Label Studio does not answer, or has no such project."""
+    return Project.of(studio.project(project_id))
+
+
+def all_projects(studio: Studio) -> list[Project]:
+    """Label Studio's projects, by id."""
+    return sorted(map(Project.of, studio.projects()), key=lambda project: project.id)
+
+
+def sort_projects(studio: Studio) -> tuple[list[Project], list[Project]]:
+    """Label Studio's projects, by id: those in which boxes are drawn, and those that are left alone."""
+    projects = all_projects(studio)
+    return [p for p in projects if p.draws_boxes], [p for p in projects if not p.draws_boxes]
+
+
+def detection_projects(studio: Studio) -> list[Project]:
     """Label Studio's projects with a RectangleLabels control, by id."""
     return sort_projects(studio)[0]
 
 
-def sort_projects(studio: Studio) -> tuple[list[Row], list[Row]]:
-    """Label Studio's projects, by id: those with a RectangleLabels control, and those that are left alone."""
-    projects = sorted(studio.projects(), key=lambda project: int(project["id"]))
-    return [p for p in projects if _draws_boxes(p)], [p for p in projects if not _draws_boxes(p)]
-
-
-def _draws_boxes(project: Row) -> bool:
-    try:
-        parse_label_config(project.get("label_config") or "")
-    except LabelConfigError:
-        return False
-    return True
-
-
-def label_map(project: Row, card: Card) -> LabelMap:
-    """Which of the project's labels a version's classes become.
-
-    Raises:
-        LabelConfigError: the project draws no boxes.
-    """
-    return LabelMap.build(card.classes, parse_label_config(project["label_config"]), trained=card.trained)
-
-
-def retrains_itself(project: Row) -> bool:
-    """Whether new labels alone start rounds; simulation and demo ask for theirs at set numbers of labels."""
-    return project.get("description") not in (SIMULATED, DEMO)
-
-
-def may_be_adopted(project: Row) -> bool:
-    """Whether the ML backend is to be connected; a simulation needs none, and the demo connects its own."""
-    return project.get("description") not in (SIMULATED, DEMO)
-
-
-def choose(projects: list[Row], wanted: int | None) -> Row:
+def choose(projects: Sequence[Project], wanted: int | None) -> Project:
     """The project with id `wanted`; without one, the only project there is, the demo's not counted beside it.
 
     Raises:
         NoProject: there is none, or several and none is named.
     """
-    listed = ", ".join(f"{p['id']} ({p['title']})" for p in projects) or "none"
+    listed = ", ".join(f"{p.id} ({p.title})" for p in projects) or "none"
     if wanted is not None:
-        found = next((p for p in projects if p["id"] == wanted), None)
+        found = next((p for p in projects if p.id == wanted), None)
         if found is None:
             raise NoProject(f"there is no project {wanted} in which boxes are drawn; there are: {listed}")
         return found
-    mine = [p for p in projects if p.get("description") != DEMO] or projects
+    mine = [p for p in projects if p.description != DEMO] or projects
     if len(mine) != 1:
         raise NoProject(
             f"choose a project with PROJECT=<id>; there are: {listed}"

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from labelloop.files import write_text
+from trainer.rounds.folder import CLAIM, LOG, STAGES_LOCK
 from trainer.rounds.table import Round, Rounds, State
 
 log = logging.getLogger(__name__)
 
-CLAIM = "round.json"
 _ASIDE = ".of-another-round-"
-_BEFORE_A_ROUND = frozenset({"log.txt", "stages.lock"})
+_BEFORE_A_ROUND = frozenset({LOG, STAGES_LOCK})
 
 
 def claim(rounds: Rounds, round_: Round) -> Path:
@@ -43,7 +43,7 @@ def claim(rounds: Rounds, round_: Round) -> Path:
         )
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / CLAIM).is_file():
-        write_text(folder / CLAIM, json.dumps(_identity(round_)) + "\n")
+        write_text(folder / CLAIM, json.dumps(_claim_of(round_)) + "\n")
     return folder
 
 
@@ -55,11 +55,11 @@ def moved_aside(rounds: Rounds) -> list[Path]:
 def _is_of(folder: Path, round_: Round) -> bool:
     named = _named(folder)
     if named is not None:
-        return bool(named == _identity(round_))
+        return bool(named == _claim_of(round_))
     return round_.state != State.REQUESTED or {path.name for path in folder.iterdir()} <= _BEFORE_A_ROUND
 
 
-def _identity(round_: Round) -> dict[str, Any]:
+def _claim_of(round_: Round) -> dict[str, Any]:
     return {"round": round_.id, "project": round_.project, "requested_at": round_.requested_at}
 
 

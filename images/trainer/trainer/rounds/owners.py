@@ -6,21 +6,19 @@ was made>, and come back with it. Nothing of it is ever deleted here; who may wa
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from labelloop.files import write_text
 from labelloop.registry import ProjectModels, Registry
+from trainer.peers.projects import Project
 from trainer.rounds.table import Rounds, State
 
 log = logging.getLogger(__name__)
-
-Row = Mapping[str, Any]
 
 OWNER = "project.json"
 NUMBER_GIVEN_AGAIN = "cancelled: its project is gone, and Label Studio gave the number to another one"
@@ -60,17 +58,17 @@ class Owners:
         self._registry = registry
         self._rounds = rounds
 
-    def settle(self, projects: Sequence[Row]) -> set[int]:
+    def settle(self, projects: Sequence[Project]) -> set[int]:
         """Sees to it that what is there under each of Label Studio's projects is its own.
 
-        projects: all of them, with id, title and created_at. Returns those that have to wait until a round of
+        projects: all of them. Returns those that have to wait until a round of
         the project that had the number before has stopped.
 
         Raises:
             OSError: models cannot be moved aside.
         """
-        waiting = {int(project["id"]) for project in projects if not self._settle(project)}
-        known = {int(project["id"]) for project in projects}
+        waiting = {project.id for project in projects if not self._settle(project)}
+        known = {project.id for project in projects}
         for project_id in set(self._registry.projects()) - known:
             folder = self._registry.project(project_id).path
             owner = read(folder) or Owner()
@@ -79,9 +77,9 @@ class Owners:
                 _write(folder, missing)
         return waiting
 
-    def _settle(self, project: Row) -> bool:
-        project_id = int(project["id"])
-        made_at = _second(datetime.fromisoformat(project["created_at"]))
+    def _settle(self, project: Project) -> bool:
+        project_id = project.id
+        made_at = _second(project.created_at)
         folder = self._registry.project(project_id).path
         owner = read(folder)
         if owner is not None and owner.created_at not in (None, made_at):
@@ -93,7 +91,7 @@ class Owners:
             log.warning(
                 "project %d (%s) is not the one (%s) whose models %s held; these are %s now",
                 project_id,
-                project["title"],
+                project.title,
                 owner.title,
                 folder,
                 aside,
@@ -101,10 +99,8 @@ class Owners:
         aside = _aside(folder, made_at)
         if not folder.exists() and aside.is_dir():
             aside.rename(folder)
-            log.warning(
-                "project %d (%s) is there again, and its models with it", project_id, project["title"]
-            )
-        wanted = Owner(title=str(project["title"]), created_at=made_at)
+            log.warning("project %d (%s) is there again, and its models with it", project_id, project.title)
+        wanted = Owner(title=project.title, created_at=made_at)
         if folder.is_dir() and read(folder) != wanted:
             _write(folder, wanted)
         return True

@@ -5,12 +5,11 @@ from typing import Any
 from urllib.parse import quote
 
 from labelloop.boxes import Boxes
-from labelloop.labels import LabelConfig
 from labelloop.order import lot
 from labelloop.regions import from_results
 from labelloop.settings import Settings
-from labelloop.studio import UNLABELLED, Row, Studio, StudioError
-from trainer.peers.projects import SIMULATED
+from labelloop.studio import UNLABELLED, Studio, StudioError
+from trainer.peers.projects import SIMULATED, Project, fetch
 from trainer.simulate.annotator import annotation
 from trainer.simulate.dataset import Dataset, TrueImage
 
@@ -35,11 +34,11 @@ class Task:
 class LabellingProject:
     """One project, its tasks known by their images."""
 
-    def __init__(self, studio: Studio, row: Row, images: dict[str, TrueImage], config: LabelConfig) -> None:
+    def __init__(self, studio: Studio, project: Project, images: dict[str, TrueImage]) -> None:
         self._studio = studio
         self._images = images
-        self._config = config
-        self.id = int(row["id"])
+        self._project = project
+        self.id = project.id
 
     @classmethod
     def create(
@@ -71,7 +70,7 @@ class LabellingProject:
         }
         by_url = {_url(settings, image): image for image in dataset.train}
         row = studio.request("POST", "/api/projects", json=fields)
-        project = cls(studio, row, by_url, dataset.label_config)
+        project = cls(studio, Project.of(row), by_url)
         try:
             tasks = sorted(({"image": url, "seed": seed} for url in by_url), key=lot)
             studio.request("POST", f"/api/projects/{project.id}/import", json=tasks, timeout=SLOW_S)
@@ -90,13 +89,13 @@ class LabellingProject:
             raise
         image = self._images[row["data"]["image"]]
         shown: list[Any] = row["predictions"][0]["result"] if row["predictions"] else []
-        proposed, _ = from_results(shown, self._config, (image.width, image.height))
+        proposed, _ = from_results(shown, self._project.labels, (image.width, image.height))
         return Task(int(row["id"]), image, proposed)
 
     def submit(self, task: Task, seconds: float) -> None:
         """Submits the task's true boxes."""
         image = task.image
-        result = annotation(image.boxes, self._config, image.width, image.height)
+        result = annotation(image.boxes, self._project.labels, image.width, image.height)
         body = {"result": result, "lead_time": seconds}
         self._studio.request("POST", f"/api/tasks/{task.id}/annotations/", json=body)
 
@@ -105,7 +104,7 @@ class LabellingProject:
 
     def model_version(self) -> str:
         """Whose boxes the labelling page shows."""
-        return str(self._studio.project(self.id).get("model_version") or "")
+        return fetch(self._studio, self.id).model_version
 
     def scores(self) -> dict[int, float]:
         """Each unlabelled task's score by the model in service, by which uncertainty sampling goes."""

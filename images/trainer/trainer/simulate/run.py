@@ -11,6 +11,8 @@ from labelloop.registry import STARTING_VERSION, ProjectModels
 from trainer.judging.effort import Work
 from trainer.loop import Loop
 from trainer.rounds import heartbeat
+from trainer.rounds.folder import LOG
+from trainer.rounds.progress import progress_path
 from trainer.rounds.table import Round, RoundError, State
 from trainer.simulate.annotator import correct
 from trainer.simulate.dataset import Dataset, TrueImage
@@ -22,7 +24,6 @@ from trainer.simulate.project import LabellingProject
 from trainer.simulate.signals import uninterrupted
 from trainer.terminal.display import Display
 from trainer.terminal.watch import WorkerGone, follow_predictions, follow_round, require_worker
-from trainer.worker.prelabel import progress_path
 
 START_WAIT_S = 300.0
 SHOWN_WAIT_S = 60.0
@@ -163,7 +164,7 @@ class Run:
         if round_.state not in ROUND_OVER:
             raise SimulationError(
                 f"round {round_.id} of project {project.id} is {round_.state}: "
-                f"{round_.error or round_.verdict}\nIts log is {rounds.folder(round_.id) / 'log.txt'}"
+                f"{round_.error or round_.verdict}\nIts log is {rounds.folder(round_.id) / LOG}"
             )
         return round_
 

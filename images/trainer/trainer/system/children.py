@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,10 @@ class Child:
         except OSError:
             return ""
         return lines[-1].strip() if lines else ""
+
+
+Spawn = Callable[[list[str], Path], Child]
+"""Starts `python -m <arguments>`, which writes to that log file."""
 
 
 def describe(status: int) -> str:

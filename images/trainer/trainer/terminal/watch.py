@@ -8,11 +8,12 @@ from labelloop.errors import Explained
 from labelloop.studio import UNLABELLED, Studio
 from trainer.health import health
 from trainer.loop import Loop
+from trainer.peers.projects import fetch
 from trainer.rounds import heartbeat
+from trainer.rounds.progress import Progress, read_progress
 from trainer.rounds.table import Round, Rounds, State
 from trainer.terminal.display import Display
 from trainer.words import plural
-from trainer.worker.prelabel import Progress, read_progress
 
 POLL_S = 0.5
 COUNT_EVERY_S = 2.0
@@ -65,9 +66,8 @@ def show_progress(progress: Progress, display: Display) -> None:
 
 def _is_shown(studio: Studio, project_id: int, version: str) -> bool:
     """Whether the project shows `version`, as far as there is a task that could hold a prediction of it."""
-    return studio.project(project_id).get("model_version") in (version, "", None) or not studio.count_tasks(
-        project_id, UNLABELLED
-    )
+    shown = fetch(studio, project_id).model_version
+    return shown in (version, "") or not studio.count_tasks(project_id, UNLABELLED)
 
 
 def follow_predictions(loop: Loop, project_id: int, display: Display, patience_s: float = PATIENCE_S) -> None:

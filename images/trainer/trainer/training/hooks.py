@@ -1,6 +1,5 @@
 """What the trainer adds to mmcv's bare loop: metrics, checkpoints and the ways to stop."""
 
-import json
 import math
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from mmcv.runner.hooks import HOOKS, Hook
 
 from labelloop.errors import Explained
+from trainer.rounds.metrics import Metrics, append
 from trainer.training.cores import Cores
 from trainer.training.resuming import save
 
@@ -85,11 +85,7 @@ class ThreadsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
 
 @HOOKS.register_module()
 class MetricsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
-    """Appends a line of JSON an iteration to `path`: iter (1-based), iterations, losses, lr, seconds, waited,
-    threads, eta.
-
-    seconds count this process's training, waited those of them in which the model waited for images; eta is
-    in seconds.
+    """Appends each iteration's Metrics to `path`.
 
     Raises:
         Diverged: a loss is NaN or infinite.
@@ -117,16 +113,15 @@ class MetricsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
             )
         seconds = time.monotonic() - self._started
         eta = seconds / (done - self._first) * (runner.max_iters - done)
-        line = {
-            "iter": done,
-            "iterations": runner.max_iters,
-            **{name: round(value, 5) for name, value in losses.items()},
-            "lr": runner.current_lr()[0],
-            "seconds": round(seconds, 2),
-            "waited": round(self._waited, 2),
-            "threads": torch.get_num_threads(),
-            "eta": round(eta, 1),
-        }
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        metrics = Metrics(
+            iteration=done,
+            iterations=runner.max_iters,
+            losses=losses,
+            seconds=seconds,
+            eta=eta,
+            lr=runner.current_lr()[0],
+            waited=self._waited,
+            threads=torch.get_num_threads(),
+        )
+        append(self._path, metrics)
         self._done = time.monotonic()

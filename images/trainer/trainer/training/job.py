@@ -6,13 +6,8 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from labelloop.errors import Explained
+from trainer.rounds.folder import JOB
 
-JOB = "job.json"
-CANDIDATE = "candidate"
-CANCEL = "cancel"
-LAST_CHECKPOINT = "last.pth"
-LOG = "log.txt"
-METRICS = "metrics.jsonl"
 CHECKPOINT_EVERY_S = 20.0
 SEED = 20
 

@@ -24,12 +24,13 @@ from labelloop.registry import Card
 from labelloop.settings import Settings
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot
+from trainer.rounds.folder import CANDIDATE, LAST_CHECKPOINT, TRAIN_IMAGES
 from trainer.training import bundle, trainset
 from trainer.training import loading as _loading  # noqa: F401 - registers the loader with mmdet
 from trainer.training.fit import blend, carry_over, in_words, knows_every_label, new_model
 from trainer.training.head import class_rows
 from trainer.training.hooks import Diverged
-from trainer.training.job import CANDIDATE, LAST_CHECKPOINT, Job
+from trainer.training.job import Job
 from trainer.training.recipe import fit_data, fit_look, fit_model, fit_run
 
 GRAPH_IMAGES = 32
@@ -75,7 +76,7 @@ def learn(folder: Path, settings: Settings) -> None:
         quicken(model)
     model.CLASSES = tuple(snapshot.classes)
 
-    annotations = folder / "train.jsonl"
+    annotations = folder / TRAIN_IMAGES
     write_lines(annotations, trainset.lines(snapshot.train))
     fit_data(config, annotations, settings.labelloop_home, snapshot.classes)
     fit_run(config, folder, job, device)

@@ -8,9 +8,10 @@ from labelloop.labels import LabelConfig, LabelMap
 from labelloop.registry import STARTING_VERSION, ProjectModels, Registry
 from labelloop.settings import Settings
 from trainer.dataset.snapshot import Snapshot
+from trainer.rounds.folder import JOB, START_WEIGHTS
 from trainer.training import weights
 from trainer.training.bundle import save_weights
-from trainer.training.job import JOB, Job, JobError
+from trainer.training.job import Job, JobError
 from trainer.training.length import iterations_for, reference_iterations
 
 
@@ -45,7 +46,7 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
         start = f"{origin} ({card.start_weights})" if origin == STARTING_VERSION else origin
     else:
         found = choice.weights(settings)
-        start_weights, start_classes, start = round_dir / "start.pth", found.classes, found.source
+        start_weights, start_classes, start = round_dir / START_WEIGHTS, found.classes, found.source
         with replacing(start_weights) as temporary:
             save_weights(found.state, temporary)
     job = Job(

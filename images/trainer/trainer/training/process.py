@@ -5,21 +5,21 @@ as its last step, candidate/ (config.py, weights.pth, card.json). Exit status 0:
 stopped; else it failed, and the last line on stderr says why.
 """
 
-import json
 import os
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from labelloop.errors import Explained, in_one_line
 from labelloop.locks import holding
 from labelloop.settings import get_settings
+from trainer.rounds.folder import CANCEL, CANDIDATE, LOG, METRICS, TRAIN_LOCK
+from trainer.rounds.metrics import Metrics, newest
 from trainer.system.children import STOPPED, describe, die_with_parent
-from trainer.training.job import CANCEL, CANDIDATE, LOG, METRICS, Job
+from trainer.training.job import Job
 
 LOCK_WAIT_S = 120.0
 POLL_S = 0.5
@@ -39,21 +39,6 @@ class TrainingKilled(TrainingFailed):
 
 class TrainingCancelled(Exception):
     """Training stopped because it was asked to."""
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """One line of metrics.jsonl. iteration counts from 1; seconds of training so far; eta in seconds."""
-
-    iteration: int
-    iterations: int
-    losses: dict[str, float]
-    seconds: float
-    eta: float
-
-    @property
-    def fraction(self) -> float:
-        return self.iteration / self.iterations
 
 
 def candidate_folder(round_dir: Path) -> Path:
@@ -119,9 +104,9 @@ def _follow(
     stop_by: float | None = None
     while True:
         ended = process.poll() is not None
-        position, newest = _read_metrics(metrics, position)
-        if newest is not None:
-            on_progress(newest)
+        latest, position = newest(metrics, position)
+        if latest is not None:
+            on_progress(latest)
         if ended:
             return process.returncode
         if stop_by is None and should_cancel():
@@ -132,23 +117,6 @@ def _follow(
             process.wait()
             return STOPPED
         time.sleep(POLL_S)
-
-
-def _read_metrics(path: Path, position: int) -> tuple[int, Metrics | None]:
-    """The newest complete line behind `position`, and the position behind it."""
-    if not path.exists():
-        return position, None
-    with path.open("rb") as file:
-        file.seek(position)
-        text = file.read()
-    complete = text[: text.rfind(b"\n") + 1]
-    if not complete:
-        return position, None
-    line = json.loads(complete.splitlines()[-1])
-    losses = {name: value for name, value in line.items() if name.startswith("loss")}
-    return position + len(complete), Metrics(
-        line["iter"], line["iterations"], losses, line["seconds"], line["eta"]
-    )
 
 
 def _last_line(log: Path, start: int) -> str:
@@ -166,7 +134,7 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0])
     try:
         # A process left over from a trainer that was killed must be gone first.
-        with holding(folder / "train.lock", LOCK_WAIT_S):
+        with holding(folder / TRAIN_LOCK, LOCK_WAIT_S):
             return _learn(folder)
     except Exception as error:
         traceback.print_exc()

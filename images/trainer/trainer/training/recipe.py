@@ -13,7 +13,8 @@ from typing import Any
 
 from mmcv import Config
 
-from trainer.training.job import CANCEL, LAST_CHECKPOINT, METRICS, Job
+from trainer.rounds.folder import CANCEL, LAST_CHECKPOINT, METRICS
+from trainer.training.job import Job
 
 DEFAULT_LONG_SIDE = 1333
 # Registered with mmdet by trainer.training.trainset and trainer.training.loading.

@@ -5,15 +5,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import requests
-
-from labelloop.errors import Explained
+from trainer.system.failures import bug, in_words
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 2.0
 LONGEST_PAUSE_S = 60.0
-EXPECTED = (Explained, OSError, requests.RequestException)
 
 
 @dataclass
@@ -55,14 +52,13 @@ class Chore:
         self._next = self.clock() + (self.every_s if wanted is None else wanted)
 
     def _failed(self, failure: Exception) -> None:
-        known = isinstance(failure, EXPECTED)
-        self.error = str(failure) if known else f"{type(failure).__name__}: {failure}"
+        self.error = in_words(failure)
         log.warning(
             "%s: %s; again in %.0f s",
             self.name,
             self.error,
             self._pause_s,
-            exc_info=None if known else failure,
+            exc_info=bug(failure),
         )
         self._next = self.clock() + self._pause_s
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from typing import Any
 from labelloop.batches import batches
 from labelloop.errors import Explained
 from labelloop.files import write_text
-from labelloop.labels import parse_label_config
+from labelloop.labels import LabelConfig
 from labelloop.locks import holding
 from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, StudioError, where, with_prediction_of, without_prediction_of
 from trainer.dataset.origin import earlier_name
 from trainer.peers.backend import Backend, BackendError, OtherVersion
+from trainer.peers.projects import Project, fetch
+from trainer.rounds.progress import Progress, write_progress
 
 log = logging.getLogger(__name__)
 
@@ -38,37 +40,23 @@ MAX_SWAPS = 30
 SWAP_PAUSE_S = 1.0
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a project's pre-labelling with `version` has come, in tasks; no eta_seconds when it is over."""
-
-    project: int
-    version: str
-    done: int
-    total: int
-    eta_seconds: float | None
-    updated_at: str
-
-
-def progress_path(rounds_dir: Path, project_id: int) -> Path:
-    return rounds_dir / f"predict-{project_id}.json"
-
-
 def lock_path(rounds_dir: Path, project_id: int) -> Path:
     """What a run holds."""
     return rounds_dir / f"predict-{project_id}.lock"
 
 
-def read_progress(rounds_dir: Path, project_id: int) -> Progress | None:
-    """What the running or the last pre-labelling of a project wrote down."""
-    try:
-        return Progress(**json.loads(progress_path(rounds_dir, project_id).read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
 class PredictionsLost(Explained):
     """Label Studio took predictions and then did not have them."""
+
+
+@dataclass
+class _Run:
+    """One run over a project. shown: whose predictions the project's pages show by now, "" for nobody's."""
+
+    project: Project
+    shown: str
+    should_stop: Callable[[], bool]
+    on_progress: Callable[[Progress], None]
 
 
 class Prelabeller:
@@ -94,11 +82,11 @@ class Prelabeller:
 
     def run(
         self,
-        project: Row,
+        project: Project,
         should_stop: Callable[[], bool] = lambda: False,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> int:
-        """Predicts what is missing for Label Studio's `project`; returns how many predictions were stored.
+        """Predicts what is missing in a project; returns how many predictions were stored.
 
         When nothing is missing any more, the project's model_version names the champion, so that uncertainty
         sampling and the labelling page use these predictions.
@@ -108,50 +96,45 @@ class Prelabeller:
                 to serve the champion.
             Busy: another process is pre-labelling this project.
         """
-        with holding(lock_path(self._rounds_dir, project["id"])):
+        run = _Run(project, project.model_version, should_stop, on_progress)
+        with holding(lock_path(self._rounds_dir, project.id)):
             stored, swaps = 0, 0
             while not should_stop():
-                version = self._registry.project(project["id"]).champion()
+                version = self._registry.project(project.id).champion()
                 if version is None:
                     break
-                if not self._current(project, version, should_stop):
+                if not self._current(run, version):
                     break
                 try:
-                    return stored + self._fill(project, version, should_stop, on_progress)
+                    return stored + self._fill(run, version)
                 except OtherVersion as change:
                     swaps += 1
                     if swaps == MAX_SWAPS:
                         raise
-                    log.info("project %d: %s; starting over", project["id"], change)
+                    log.info("project %d: %s; starting over", project.id, change)
                     time.sleep(SWAP_PAUSE_S)
             return stored
 
-    def _fill(
-        self,
-        project: Row,
-        version: str,
-        should_stop: Callable[[], bool],
-        on_progress: Callable[[Progress], None],
-    ) -> int:
-        project_id = project["id"]
+    def _fill(self, run: _Run, version: str) -> int:
+        project_id = run.project.id
         total = self.missing(project_id, version)
         done, stored, started = 0, 0, time.monotonic()
         if total:
             log.info("project %d: %d tasks to pre-label with %s", project_id, total, version)
-            self._wait_for(project_id, version, should_stop)
+            self._wait_for(project_id, version, run.should_stop)
         for tasks in self._lacking(project_id, version):
-            for rows in self._predictions(project, tasks, version):
-                if should_stop():
+            for rows in self._predictions(run.project, tasks, version):
+                if run.should_stop():
                     return stored
                 stored += self._store(project_id, version, rows)
                 done += len(rows)
                 total = max(total, done)
                 eta = (time.monotonic() - started) / done * (total - done)
-                self._report(Progress(project_id, version, done, total, eta, _now()), on_progress)
-                if not project.get("model_version"):
-                    self._point_at(project, version)
+                self._report(Progress(project_id, version, done, total, eta, _now()), run.on_progress)
+                if not run.shown:
+                    self._point_at(run, version)
         if done:
-            self._report(Progress(project_id, version, done, done, None, _now()), on_progress)
+            self._report(Progress(project_id, version, done, done, None, _now()), run.on_progress)
             log.info(
                 "project %d: pre-labelled %d tasks with %s in %.0f s",
                 project_id,
@@ -159,8 +142,8 @@ class Prelabeller:
                 version,
                 time.monotonic() - started,
             )
-        if project.get("model_version") != version:
-            self._point_at(project, version)
+        if run.shown != version:
+            self._point_at(run, version)
         return stored
 
     def _wait_for(self, project_id: int, version: str, should_stop: Callable[[], bool]) -> None:
@@ -204,13 +187,11 @@ class Prelabeller:
                 return
             previous = first
 
-    def _predictions(self, project: Row, tasks: Sequence[Row], version: str) -> Iterator[list[Row]]:
+    def _predictions(self, project: Project, tasks: Sequence[Row], version: str) -> Iterator[list[Row]]:
         """One prediction per task, in portions; the next is being made while the caller stores one."""
-        created = datetime.fromisoformat(project["created_at"])
-        uid = f"{project['id']}.{int(created.timestamp())}"
 
         def predict(portion: Sequence[Row]) -> list[Row]:
-            predictions = (self._backend.predict(project, b, uid, version) for b in batches(portion, BATCH))
+            predictions = (self._backend.predict(project, b, version) for b in batches(portion, BATCH))
             return [row for rows in predictions for row in rows]
 
         with ThreadPoolExecutor(1, thread_name_prefix="predict") as ahead:
@@ -250,51 +231,50 @@ class Prelabeller:
                 log.warning("task %d: Label Studio refuses its prediction: %s", row["task"], error)
         return 0
 
-    def _point_at(self, project: Row, version: str) -> None:
+    def _point_at(self, run: _Run, version: str) -> None:
         """Moves the project's model_version; Label Studio takes none that has no prediction.
 
         Raises:
             OtherVersion: another one is the champion by now.
         """
-        if self._registry.project(project["id"]).champion() != version:
+        project_id = run.project.id
+        if self._registry.project(project_id).champion() != version:
             raise OtherVersion(f"{version} is the champion no longer")
-        if not self._studio.count_tasks(project["id"], with_prediction_of(version)):
+        if not self._studio.count_tasks(project_id, with_prediction_of(version)):
             return
-        self._studio.update_project(project["id"], model_version=version)
-        log.info(
-            "project %d: model_version %s → %s",
-            project["id"],
-            project.get("model_version") or "unset",
-            version,
-        )
-        project["model_version"] = version
+        shown = fetch(self._studio, project_id).model_version  # an earlier run may have moved it
+        if shown != version:
+            self._studio.update_project(project_id, model_version=version)
+            log.info("project %d: model_version %s → %s", project_id, shown or "unset", version)
+        run.shown = version
 
-    def _current(self, project: Row, version: str, should_stop: Callable[[], bool]) -> bool:
+    def _current(self, run: _Run, version: str) -> bool:
         """Renames predictions that have the version's name, but were made under other labels than the project
         has now, or by another model: when one part is restored without the others, a name is given twice.
 
         They are not deleted: Label Studio takes no annotation whose parent prediction is gone, and somebody
         may have one open. Retention deletes them later. False when it was told to stop before the end.
         """
-        path = self._rounds_dir / f"predicted-labels-{project['id']}.json"
+        project = run.project
+        path = self._rounds_dir / f"predicted-labels-{project.id}.json"
         try:
             recorded = json.loads(path.read_bytes())
         except (OSError, ValueError):
             recorded = {}
-        card = self._registry.project(project["id"]).card(version)
-        labels = _labels_digest(project["label_config"])
+        card = self._registry.project(project.id).card(version)
+        labels = _labels_digest(project.labels)
         made_from = f"{labels} {card.weights_sha256[:16]}"
         known = recorded.get(version)
         if known == made_from:
             return True
         if known is not None and known != labels:  # earlier releases wrote down the labels alone
             words = "project %d: its labels, or %s, have changed; predictions of it are made anew"
-            log.info(words, project["id"], version)
+            log.info(words, project.id, version)
             before = datetime.now(UTC)
         else:
             before = card.created_at
-        for prediction_id in self._stored(project["id"], version, before):
-            if should_stop():
+        for prediction_id in self._stored(project.id, version, before):
+            if run.should_stop():
                 return False
             self._studio.rename_prediction(prediction_id, earlier_name(version))
         write_text(path, json.dumps({**recorded, version: made_from}))
@@ -312,12 +292,12 @@ class Prelabeller:
                     yield int(prediction["id"])
 
     def _report(self, progress: Progress, on_progress: Callable[[Progress], None]) -> None:
-        write_text(progress_path(self._rounds_dir, progress.project), json.dumps(asdict(progress)))
+        write_progress(self._rounds_dir, progress)
         on_progress(progress)
 
 
-def _labels_digest(xml: str) -> str:
-    return hashlib.sha256(repr(parse_label_config(xml)).encode()).hexdigest()[:16]
+def _labels_digest(labels: LabelConfig) -> str:
+    return hashlib.sha256(repr(labels).encode()).hexdigest()[:16]
 
 
 def _now() -> str:

@@ -21,21 +21,21 @@ from labelloop.registry import STARTING_VERSION, ProjectModels, Registry, Regist
 from labelloop.studio import Studio, with_prediction_of
 from trainer.dataset import coco
 from trainer.dataset.origin import is_earlier_name, started_from
-from trainer.dataset.snapshot import SNAPSHOT, newest_submitted
+from trainer.dataset.snapshot import newest_submitted
 from trainer.env import TrainerSettings
-from trainer.rounds.claims import CLAIM, moved_aside
+from trainer.peers.projects import Project
+from trainer.rounds.claims import moved_aside
+from trainer.rounds.folder import CLAIM, EVALUATION, JOB, RETENTION, SNAPSHOT
 from trainer.rounds.owners import read as read_owner
 from trainer.rounds.table import Round, Rounds
-from trainer.training.job import JOB, Job
+from trainer.training.job import Job, JobError
 from trainer.words import plural
-from trainer.worker.stages import EVALUATION
 
 log = logging.getLogger(__name__)
 
 Row = Mapping[str, Any]
 
-NOTE = "retention.json"
-STAYS = (CLAIM, EVALUATION, JOB, NOTE)
+STAYS = (CLAIM, EVALUATION, JOB, RETENTION)
 """What is left of an old round's folder, for the dashboard: the scores and what was trained from what."""
 SETTLED_AFTER = timedelta(days=1)
 """A version, or a change of labels, this old counts as one that superseded others. Before, somebody may have
@@ -48,7 +48,7 @@ _LEAVING = ".removing-"
 
 def removed(folder: Path) -> bool:
     """Whether retention has taken a round's data."""
-    return (folder / NOTE).is_file()
+    return (folder / RETENTION).is_file()
 
 
 def snapshot_removed(round_id: int) -> str:
@@ -77,24 +77,24 @@ class Retention:
         self._settled_after = settled_after
         self._looked_through: dict[tuple[int, str], int] = {}
 
-    def run(self, project: Row, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Removes what a project, a row of Label Studio's, no longer needs.
+    def run(self, project: Project, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Removes what a project no longer needs.
 
         Raises:
             RegistryError: the pointer to the version in service is damaged; nothing was removed.
             StudioError: Label Studio does not answer or refuses. OSError.
         """
-        models = self._registry.project(project["id"])
+        models = self._registry.project(project.id)
         champion = models.champion()
         if champion is None:
             return
-        rounds = self.prune_rounds(project["id"], models.card(champion).round)
-        versions = self.prune_versions(project["id"])
+        rounds = self.prune_rounds(project.id, models.card(champion).round)
+        versions = self.prune_versions(project.id)
         predictions = self.prune_predictions(project, should_stop)
         if rounds or versions or predictions:
             log.info(
                 "project %d: retention removed the data of %s, %s and %s",
-                project["id"],
+                project.id,
                 plural(rounds, "round"),
                 plural(versions, "version"),
                 plural(predictions, "prediction"),
@@ -166,18 +166,18 @@ class Retention:
             try:
                 job = Job.load(self._rounds.folder(open_round.id))
                 needed |= {job.parent, Path(job.start_weights).parent.name}
-            except (OSError, RuntimeError):  # it has not come that far, or says itself what is wrong
+            except (OSError, JobError):  # it has not come that far, or says itself what is wrong
                 pass
         return needed
 
-    def prune_predictions(self, project: Row, should_stop: Callable[[], bool] = lambda: False) -> int:
+    def prune_predictions(self, project: Project, should_stop: Callable[[], bool] = lambda: False) -> int:
         """How many predictions of superseded versions and of earlier labels were deleted; what an annotation
         started from stays.
 
         They go one by one: Label Studio's own deletion of a version takes what annotations started from, too,
         and holds the database and all the boxes in memory until it is over (11 s and 50 MB for 2,000).
         """
-        project_id = int(project["id"])
+        project_id = project.id
         counts = self._studio.prediction_counts(project_id)
         deleted = 0
         earlier = [version for version in counts if is_earlier_name(version)]
@@ -201,15 +201,15 @@ class Retention:
         renamed_at = datetime.fromisoformat(prediction["updated_at"])
         return renamed_at < datetime.now(UTC) - self._settled_after
 
-    def _superseded(self, project: Row, counts: Mapping[str, int]) -> list[str]:
+    def _superseded(self, project: Project, counts: Mapping[str, int]) -> list[str]:
         """Versions of ours with predictions, older than the newest KEEP_PREDICTIONS that have settled."""
-        models = self._registry.project(project["id"])
+        models = self._registry.project(project.id)
         ours = [version for version in models.ever() if counts.get(version)]
         settled = [version for version in ours if self._has_settled(models, version)]
         if len(settled) < self._settings.keep_predictions:
             return []
         older = ours[: ours.index(settled[-self._settings.keep_predictions])]
-        serving = {models.champion(), project.get("model_version")}
+        serving = {models.champion(), project.model_version}
         return [version for version in older if version not in serving]
 
     def _has_settled(self, models: ProjectModels, version: str) -> bool:
@@ -249,7 +249,7 @@ def _empty(folder: Path) -> None:
     """Removes all but STAYS. The note comes first: from then on pages say why the rest is not there."""
     if not removed(folder):
         note = {"removed_at": datetime.now(UTC).isoformat(timespec="seconds"), "dataset": _dataset(folder)}
-        write_text(folder / NOTE, json.dumps(note) + "\n")
+        write_text(folder / RETENTION, json.dumps(note) + "\n")
     for entry in list(_leaving(folder)):
         if not entry.is_dir():
             entry.unlink(missing_ok=True)

@@ -35,13 +35,14 @@ from trainer.judging.evaluate import Evaluation
 from trainer.judging.gate import Verdict
 from trainer.peers.projects import NO_PROJECT
 from trainer.rounds.claims import claim
+from trainer.rounds.folder import EVALUATION, STAGES_LOCK
+from trainer.rounds.metrics import Metrics
 from trainer.rounds.table import Round, Rounds, State
 from trainer.system.children import RETRY, STOPPED, die_with_parent
-from trainer.training.process import Metrics, TrainingCancelled, TrainingKilled
+from trainer.training.process import TrainingCancelled, TrainingKilled
 
 log = logging.getLogger(__name__)
 
-EVALUATION = "evaluation.json"
 COMPARISONS = 3
 """How often a round is judged when the version in service is changed again and again meanwhile."""
 REPORT_EVERY_S = 0.3
@@ -349,7 +350,7 @@ def main(arguments: list[str]) -> int:
     rounds = Rounds(settings.rounds_dir)
     studio = Studio.connect(settings)
     stages = Stages(rounds, Registry(settings.models_dir), studio, RealLearning(settings))
-    lock = rounds.folder(int(arguments[0])) / "stages.lock"
+    lock = rounds.folder(int(arguments[0])) / STAGES_LOCK
     try:
         # A process left over from a worker that was killed must be gone first.
         with holding(lock, LEFT_OVER_S):

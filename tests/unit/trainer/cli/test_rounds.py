@@ -22,10 +22,10 @@ from labelloop.registry import ProjectModels
 from labelloop.studio import Studio
 from trainer.env import TrainerSettings
 from trainer.rounds import heartbeat
+from trainer.rounds.progress import Progress, write_progress
 from trainer.rounds.table import Rounds, State
 from trainer.terminal import watch
 from trainer.training.process import TrainingFailed
-from trainer.worker.prelabel import Progress, progress_path
 from trainer.worker.stages import Stages
 
 pytestmark = pytest.mark.usefixtures("models")
@@ -63,7 +63,7 @@ class RoundRunner:
             if not task["total_annotations"]
         ]
         progress = Progress(1, str(version), len(rows), len(rows), None, "now")
-        write_text(progress_path(self._rounds.root, 1), json.dumps(progress.__dict__))
+        write_progress(self._rounds.root, progress)
         time.sleep(0.1)
         self._fake.predictions += rows
         if rows:  # Label Studio takes no version without a prediction

@@ -2,6 +2,7 @@
 
 import pytest
 from fastapi.testclient import TestClient
+from support.a_project import a_project
 from support.dashboard import words
 from support.dashboard_data import finished_round
 
@@ -22,7 +23,7 @@ def pruned(loop: WatchedLoop) -> WatchedLoop:
     newest = loop.models(1).folder("v0002") / "card.json"
     newest.write_text(loop.models(1).card("v0002").model_copy(update={"parent": "v0000"}).model_dump_json())
     settings = loop.settings.model_copy(update={"keep_rounds": 1, "keep_versions": 1})
-    Retention(settings, loop.studio, loop.registry, loop.rounds).run({"id": 1})
+    Retention(settings, loop.studio, loop.registry, loop.rounds).run(a_project())
     assert loop.models(1).removed() == ["v0001"]
     return loop
 

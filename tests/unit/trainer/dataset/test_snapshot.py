@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 from PIL import Image
+from support.a_project import a_row
 from support.shapes import LABEL_CONFIG, picture
 
 from labelloop.labels import LabelConfigError
@@ -30,7 +31,7 @@ class Labels:
         self.tasks: list[dict[str, Any]] = []
 
     def project(self, project_id: int) -> dict[str, Any]:
-        return {"id": project_id, "label_config": self.config}
+        return a_row(id=project_id, label_config=self.config)
 
     def count_tasks(self, project_id: int, *conditions: object) -> int:
         return len(self.tasks)

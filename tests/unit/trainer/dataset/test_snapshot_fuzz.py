@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from PIL import Image
+from support.a_project import a_row
 from support.junk import JUNK, mutated
 from support.shapes import LABEL_CONFIG
 
@@ -49,7 +50,7 @@ def settings(tmp_path: Path) -> Settings:
 def taken(settings: Settings, tasks: list[dict[str, Any]], config: str = LABEL_CONFIG) -> Snapshot:
     class Labels:
         def project(self, project_id: int) -> dict[str, Any]:
-            return {"label_config": config}
+            return a_row(label_config=config)
 
         def count_tasks(self, project_id: int, *conditions: object) -> int:
             return len(tasks)

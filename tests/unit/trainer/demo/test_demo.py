@@ -18,7 +18,7 @@ from trainer.demo.parts import LABELS, OVERLAP, SIZE, picture
 from trainer.env import TrainerSettings
 from trainer.judging.effort import Work
 from trainer.peers.backend import Backend
-from trainer.peers.projects import retrains_itself
+from trainer.peers.projects import Project
 from trainer.rounds import heartbeat
 from trainer.rounds.table import State
 from trainer.simulate import run as simulated
@@ -97,7 +97,7 @@ def test_the_demo_ends_with_a_promoted_model_and_pictures_for_the_person(
     assert "2 pictures with the model's boxes" in said and "http://localhost:8080/projects/1/data" in said
     assert "0 drawn, 0 wrong ones deleted" in said, "the second batch came with its boxes"
     assert [(b["project"], b["basic_auth_pass"]) for b in labelling_studio.backends] == [(1, "backend")]
-    assert not retrains_itself(labelling_studio.projects[1])
+    assert not Project.of(labelling_studio.projects[1]).retrains_itself
 
 
 def test_begun_again_it_does_nothing_twice(

@@ -12,9 +12,10 @@ from support.worker_bench import WorkerBench
 
 from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio
-from trainer.dataset.snapshot import SNAPSHOT, SnapshotError, take
+from trainer.dataset.snapshot import SnapshotError, take
 from trainer.env import TrainerSettings
-from trainer.rounds.claims import CLAIM, claim
+from trainer.rounds.claims import claim
+from trainer.rounds.folder import CLAIM, SNAPSHOT
 from trainer.rounds.table import Round, Rounds, State
 from trainer.training.job import Job, JobError
 from trainer.training.plan import write_job
@@ -127,7 +128,7 @@ def test_the_worker_moves_it_aside_before_it_writes_a_log(bench: Bench, backend:
     theirs.rename(bench.settings.rounds_dir / "away")
     worker.rounds.request(1, "a test")
     (bench.settings.rounds_dir / "away").rename(theirs)
-    worker.worker.tend_rounds()
+    worker.worker.runner.tend()
     assert worker.children[-1].log_path == theirs / "log.txt"
     assert json.loads((theirs / CLAIM).read_bytes())["project"] == 1
     assert len(list(bench.settings.rounds_dir.glob("00001.of-another-round-*"))) == 1

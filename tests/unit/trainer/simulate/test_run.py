@@ -22,7 +22,7 @@ from trainer import cli, env
 from trainer.env import TrainerSettings
 from trainer.judging.effort import Work
 from trainer.peers.backend import Backend
-from trainer.peers.projects import retrains_itself
+from trainer.peers.projects import Project
 from trainer.rounds import heartbeat
 from trainer.simulate import command
 from trainer.simulate import run as module
@@ -130,7 +130,7 @@ def test_the_project_goes_with_all_that_was_made_for_it(
     steps = make_run(OPTIONS).steps()
     next(steps)
     project = labelling_studio.projects[1]
-    assert not retrains_itself(project)
+    assert not Project.of(project).retrains_itself
     assert project["sampling"] == "Uncertainty sampling"
     list(steps)
     assert labelling_studio.deleted == [1]

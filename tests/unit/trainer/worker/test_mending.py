@@ -61,5 +61,5 @@ def test_the_reason_why_rounds_cannot_be_tended_is_told_and_then_mended(
     for suffix in ("-wal", "-shm"):
         (loop_settings.rounds_dir / f"rounds.sqlite3{suffix}").unlink(missing_ok=True)
     with pytest.raises(sqlite3.DatabaseError):
-        worker.tend_rounds()
-    worker.tend_rounds()
+        worker.runner.tend()
+    worker.runner.tend()

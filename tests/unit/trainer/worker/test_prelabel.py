@@ -19,14 +19,14 @@ from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio, StudioError
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend, BackendError
+from trainer.peers.projects import fetch
+from trainer.rounds.progress import Progress, read_progress
 from trainer.worker.prelabel import (
     BATCH,
     PAGE,
     PORTION,
     PredictionsLost,
     Prelabeller,
-    Progress,
-    read_progress,
 )
 
 pytestmark = pytest.mark.usefixtures("models")
@@ -41,7 +41,7 @@ def prelabeller(loop_settings: TrainerSettings, studio: Studio, backend: Backend
 
 @pytest.fixture
 def run(prelabeller: Prelabeller, studio: Studio) -> Callable[[], int]:
-    return lambda: prelabeller.run(studio.project(1))
+    return lambda: prelabeller.run(fetch(studio, 1))
 
 
 def add_tasks(fake: FakeStudio, count: int) -> list[int]:
@@ -114,10 +114,10 @@ def test_killed_in_the_third_portion_and_run_again(
                 killing(studio.import_predictions, at=3, after=moment == "after_import"),
             )
         with pytest.raises(Killed):
-            prelabeller.run(studio.project(1))
+            prelabeller.run(fetch(studio, 1))
     stored = PORTION * (3 if moment == "after_import" else 2)
     assert len(fake_studio.predictions) == stored
-    prelabeller.run(studio.project(1))
+    prelabeller.run(fetch(studio, 1))
     assert [fake_studio.versions_of(task) for task in tasks] == [["v0000"]] * len(tasks)
 
 
@@ -161,7 +161,7 @@ def test_a_new_champion_is_waited_for(
     add_tasks(fake_studio, 2)
     models.promote(add_version(models, tmp_path / "made"))
     with pytest.raises(BackendError, match="serves v0000 for project 1, not v0001"):
-        prelabeller.run(studio.project(1))
+        prelabeller.run(fetch(studio, 1))
     assert fake_studio.predictions == []
 
 
@@ -245,7 +245,7 @@ def test_renaming_that_was_interrupted_is_gone_on_with(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tasks = add_tasks(fake_studio, 5)
-    prelabeller.run(studio.project(1))
+    prelabeller.run(fetch(studio, 1))
     made = list(names(fake_studio))
     fake_studio.projects[1]["label_config"] = OTHER_LABELS
     rename = studio.rename_prediction
@@ -258,12 +258,12 @@ def test_renaming_that_was_interrupted_is_gone_on_with(
     if way == "killed":
         with monkeypatch.context() as patch, pytest.raises(Killed):
             patch.setattr(studio, "rename_prediction", killing)
-            prelabeller.run(studio.project(1))
+            prelabeller.run(fetch(studio, 1))
     else:
         asked = iter([False] * 3 + [True] * 10)
-        assert prelabeller.run(studio.project(1), should_stop=lambda: next(asked)) == 0
+        assert prelabeller.run(fetch(studio, 1), should_stop=lambda: next(asked)) == 0
     assert sorted(names(fake_studio).values()) == [EARLIER] * 2 + ["v0000"] * 3
-    assert prelabeller.run(studio.project(1)) == 5
+    assert prelabeller.run(fetch(studio, 1)) == 5
     assert [names(fake_studio)[prediction] for prediction in made] == [EARLIER] * 5
     assert [fake_studio.versions_of(task) for task in tasks] == [[EARLIER, "v0000"]] * 5
 
@@ -354,13 +354,13 @@ def test_the_projects_version_moves_only_when_all_are_stored(
     tmp_path: Path,
 ) -> None:
     add_tasks(fake_studio, PORTION + 1)
-    prelabeller.run(studio.project(1))
+    prelabeller.run(fetch(studio, 1))
     models.promote(add_version(models, tmp_path / "made"))
     fake_backend.version = "v0001"
     seen: list[Progress] = []
-    prelabeller.run(studio.project(1), should_stop=lambda: bool(seen), on_progress=seen.append)
+    prelabeller.run(fetch(studio, 1), should_stop=lambda: bool(seen), on_progress=seen.append)
     assert fake_studio.projects[1]["model_version"] == "v0000"
-    prelabeller.run(studio.project(1))
+    prelabeller.run(fetch(studio, 1))
     assert fake_studio.projects[1]["model_version"] == "v0001"
 
 
@@ -375,7 +375,7 @@ def test_progress_can_be_read_by_others(
         assert written == progress
         seen.append((progress.done, progress.total))
 
-    prelabeller.run(studio.project(1), on_progress=look)
+    prelabeller.run(fetch(studio, 1), on_progress=look)
     assert seen == [(PORTION, PORTION * 2), (PORTION * 2, PORTION * 2), (PORTION * 2, PORTION * 2)]
     final = read_progress(loop_settings.rounds_dir, 1)
     assert final is not None and final.eta_seconds is None
@@ -398,11 +398,24 @@ def test_errors_name_the_url(
     fake_backend: FakeBackend,
 ) -> None:
     add_tasks(fake_studio, 2)
-    project = studio.project(1)
+    project = fetch(studio, 1)
     break_it(fake_studio, fake_backend)
     with pytest.raises(error, match=r"http://127\.0\.0\.1:\d+"):
         prelabeller.run(project)
     assert fake_studio.predictions == []
+
+
+def test_a_project_read_before_an_earlier_run_is_not_pointed_at_it_again(
+    prelabeller: Prelabeller, studio: Studio, fake_studio: FakeStudio, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker's list of projects is some seconds old."""
+    caplog.set_level("INFO")
+    add_tasks(fake_studio, 2)
+    read_before = fetch(studio, 1)
+    for _ in range(3):
+        prelabeller.run(read_before)
+    assert fake_studio.projects[1]["model_version"] == "v0000"
+    assert caplog.text.count("model_version unset → v0000") == 1
 
 
 def test_predictions_that_vanish_end_the_run(run: Callable[[], int], fake_studio: FakeStudio) -> None:
@@ -434,6 +447,6 @@ def test_a_champion_that_never_came_to_serve_before_the_next_is_not_waited_for(
     prelabeller._backend_wait_s = 60.0
     threading.Timer(0.3, lambda: models.promote(add_version(models, tmp_path / "next"))).start()
     began = time.monotonic()
-    assert prelabeller.run(studio.project(1)) == 3
+    assert prelabeller.run(fetch(studio, 1)) == 3
     assert time.monotonic() - began < 30.0
     assert [fake_studio.versions_of(task) for task in tasks] == [["v0001"]] * 3

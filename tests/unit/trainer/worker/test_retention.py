@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.a_project import a_project
 from support.fake_learning import FakeLearning
 from support.fake_studio import FakeStudio
 from support.versions import add_version
@@ -59,7 +60,7 @@ class Bench:
         return opened.id
 
     def run(self, **project: Any) -> None:
-        self.retention.run({"id": 1, **project})
+        self.retention.run(a_project(**project))
 
     def left(self, round_id: int) -> set[str]:
         return {path.name for path in self.rounds.folder(round_id).iterdir()}
@@ -180,6 +181,18 @@ def test_what_an_open_round_is_compared_with_or_trains_from_stays(bench: Bench) 
     bench.rounds.move(opened.id, State.CANCELLED)
     bench.run()
     assert bench.models.removed() == ["v0001", "v0002", "v0003"]
+
+
+def test_a_damaged_job_of_an_open_round_keeps_no_version_from_going(bench: Bench) -> None:
+    """The round itself says what is wrong with it."""
+    for _ in range(5):
+        bench.add()
+    opened, _ = bench.rounds.request(1, "a test")
+    bench.rounds.move(opened.id, State.SNAPSHOTTING, parent="v0002")
+    bench.rounds.folder(opened.id).mkdir()
+    (bench.rounds.folder(opened.id) / "job.json").write_text("{")
+    bench.run()
+    assert bench.models.removed() == ["v0001", "v0003"]
 
 
 def test_rolling_back_to_a_removed_version_says_why_not(bench: Bench) -> None:
@@ -324,8 +337,8 @@ def test_predictions_is_earlier_go_a_day_after_the_change(bench: Bench, fake_stu
 def test_it_stops_when_told_and_goes_on_later(bench: Bench, fake_studio: FakeStudio) -> None:
     predictions(fake_studio, ["v0000", *(bench.add() for _ in range(3))], tasks=5)
     asked = iter([False, False, True])
-    assert bench.retention.prune_predictions({"id": 1}, lambda: next(asked)) == 2
-    assert bench.retention.prune_predictions({"id": 1}) == 8
+    assert bench.retention.prune_predictions(a_project(), lambda: next(asked)) == 2
+    assert bench.retention.prune_predictions(a_project()) == 8
     assert versions_left(fake_studio) == ["v0002", "v0003"]
 
 

@@ -118,7 +118,7 @@ def test_no_project_gets_the_backend_that(
 
 def test_a_requested_round_is_begun_once(bench: WorkerBench) -> None:
     child = bench.begin_round()
-    bench.worker.tend_rounds()
+    bench.worker.runner.tend()
     assert [c.arguments for c in bench.children] == [["trainer.worker.stages", "1"]]
     assert child.log_path == bench.settings.rounds_dir / "00001" / "log.txt"
 
@@ -126,11 +126,11 @@ def test_a_requested_round_is_begun_once(bench: WorkerBench) -> None:
 def test_rounds_of_two_projects_run_one_after_the_other(bench: WorkerBench) -> None:
     child = bench.begin_round()
     bench.rounds.request(2, "test")
-    bench.worker.tend_rounds()
+    bench.worker.runner.tend()
     assert len(bench.children) == 1
     bench.rounds.move(1, State.FAILED, error="for a test")
     bench.end(child, 0)
-    bench.worker.tend_rounds()
+    bench.worker.runner.tend()
     assert bench.children[-1].arguments == ["trainer.worker.stages", "2"]
 
 
@@ -138,34 +138,34 @@ def test_a_round_that_was_open_before_is_taken_up(bench: WorkerBench) -> None:
     bench.begin_round()
     bench.rounds.move(1, State.SNAPSHOTTING)
     bench.worker = bench.new_worker()
-    bench.worker.tend_rounds()
+    bench.worker.runner.tend()
     assert bench.children[-1].arguments == ["trainer.worker.stages", "1"]
 
 
 def test_a_process_that_dies_is_given_one_more_chance(bench: WorkerBench) -> None:
     child = bench.begin_round()
     bench.end(child, -9)
-    bench.worker.tend_rounds()
+    bench.worker.runner.tend()
     assert len(bench.children) == 2
     bench.end(bench.children[1], -9)
     failed = bench.rounds.get(1)
     assert failed.state == State.FAILED
     assert failed.error == "its process ended with SIGKILL (out of memory?) 2 times: its last words"
-    bench.worker.tend_rounds()
+    bench.worker.runner.tend()
     assert len(bench.children) == 2
 
 
 def test_a_round_without_label_studio_is_tried_again_later(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("trainer.worker.worker.RETRY_PAUSES_S", (0.2,))
+    monkeypatch.setattr("trainer.worker.runner.RETRY_PAUSES_S", (0.2,))
     child = bench.begin_round()
     bench.end(child, RETRY)
     assert "round 1: its last words; again in 0 s" in caplog.text
-    bench.worker.tend_rounds()
+    bench.worker.runner.tend()
     assert len(bench.children) == 1
     time.sleep(0.25)
-    bench.worker.tend_rounds()
+    bench.worker.runner.tend()
     assert len(bench.children) == 2
     assert bench.rounds.get(1).state == State.REQUESTED
 
@@ -176,12 +176,12 @@ def test_a_round_that_does_not_stop_when_cancelled_is_stopped(
     child = bench.begin_round()
     bench.rounds.move(1, State.SNAPSHOTTING)
     bench.rounds.cancel(1)
-    bench.worker.tend_rounds()
+    bench.worker.runner.tend()
     assert not child.stopped
-    monkeypatch.setattr("trainer.worker.worker.CANCEL_PATIENCE_S", -1.0)
-    bench.worker.tend_rounds()
+    monkeypatch.setattr("trainer.worker.runner.CANCEL_PATIENCE_S", -1.0)
+    bench.worker.runner.tend()
     assert child.stopped
-    bench.worker.tend_rounds()
+    bench.worker.runner.tend()
     assert bench.rounds.get(1).state == State.CANCELLED
 
 

@@ -1,0 +1,108 @@
+"""metrics.jsonl: a line of JSON an iteration, written by the training process, read by whoever shows it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """One iteration's.
+
+    iteration: counted from 1. losses: by name, "loss" is their sum. lr: the learning rate. seconds: of this
+    process's training so far; waited: those of them in which the model waited for images. eta: in seconds.
+    """
+
+    iteration: int
+    iterations: int
+    losses: dict[str, float]
+    seconds: float
+    eta: float
+    lr: float = 0.0
+    waited: float = 0.0
+    threads: int = 1
+
+    @property
+    def fraction(self) -> float:
+        return self.iteration / self.iterations
+
+    def line(self) -> str:
+        """
+        >>> Metrics.of(Metrics(2, 40, {"loss": 1.25}, seconds=3.0, eta=57.04).line()).eta
+        57.0
+        """
+        return json.dumps(
+            {
+                "iter": self.iteration,
+                "iterations": self.iterations,
+                **{name: round(value, 5) for name, value in self.losses.items()},
+                "lr": self.lr,
+                "seconds": round(self.seconds, 2),
+                "waited": round(self.waited, 2),
+                "threads": self.threads,
+                "eta": round(self.eta, 1),
+            }
+        )
+
+    @classmethod
+    def of(cls, line: str | bytes) -> Self:
+        """Raises ValueError: the line is not whole, or none of metrics.jsonl's."""
+        row = json.loads(line)
+        try:
+            losses = {name: float(value) for name, value in row.items() if name.startswith("loss")}
+            return cls(
+                iteration=int(row["iter"]),
+                iterations=int(row["iterations"]),
+                losses={"loss": float(row["loss"]), **losses},
+                seconds=float(row.get("seconds", 0.0)),
+                eta=float(row.get("eta", 0.0)),
+                lr=float(row.get("lr", 0.0)),
+                waited=float(row.get("waited", 0.0)),
+                threads=int(row.get("threads", 1)),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"no line of metrics.jsonl: {line!r:.100}") from error
+
+
+def append(path: Path, metrics: Metrics) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(metrics.line() + "\n")
+
+
+def newest(path: Path, position: int) -> tuple[Metrics | None, int]:
+    """The newest whole line behind `position` bytes, None without any, and the position behind it.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    if not path.exists():
+        return None, position
+    with path.open("rb") as file:
+        file.seek(position)
+        text = file.read()
+    whole = text[: text.rfind(b"\n") + 1]
+    if not whole:
+        return None, position
+    return Metrics.of(whole.splitlines()[-1]), position + len(whole)
+
+
+def read(path: Path) -> list[Metrics]:
+    """One of each iteration, in their order; what is damaged or still being written is left out.
+
+    A resumed round makes its last iterations again: the later ones count.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    found: list[Metrics] = []
+    for line in lines:
+        try:
+            metrics = Metrics.of(line)
+        except ValueError:
+            continue
+        while found and found[-1].iteration >= metrics.iteration:
+            found.pop()
+        found.append(metrics)
+    return found

@@ -1,0 +1,35 @@
+"""How far the pre-labelling of a project has come, for whoever shows it: volumes/rounds/predict-<id>.json."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from labelloop.files import write_text
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a project's pre-labelling with `version` has come, in tasks; no eta_seconds when it is over."""
+
+    project: int
+    version: str
+    done: int
+    total: int
+    eta_seconds: float | None
+    updated_at: str
+
+
+def progress_path(rounds_dir: Path, project_id: int) -> Path:
+    return rounds_dir / f"predict-{project_id}.json"
+
+
+def write_progress(rounds_dir: Path, progress: Progress) -> None:
+    write_text(progress_path(rounds_dir, progress.project), json.dumps(asdict(progress)))
+
+
+def read_progress(rounds_dir: Path, project_id: int) -> Progress | None:
+    """What the running or the last pre-labelling of a project wrote down."""
+    try:
+        return Progress(**json.loads(progress_path(rounds_dir, project_id).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
