@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Optional
 
+from labelloop import locks
 from lifecycle.build import wheel
 from lifecycle.build.host_python import find_python
 from lifecycle.console import Failure, line
@@ -150,11 +150,9 @@ def _once(venv: Path, marker: Path, stamp: str, install: Callable[[], None]) -> 
             do="Have its owner run `make build`, or name another folder in LABELLOOP_VENVS.",
         ) from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not locks.take(lock):
             line(venv.name, "another make installs this environment; waiting for it to end")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            locks.take(lock, locks.FOREVER)
         if _text(marker) == stamp:
             return False
         install()

@@ -24,7 +24,7 @@ RUN_GB = 2
 HOST_BUILD_GB = 10
 MEMORY_GB = 3.5
 PROCESSORS = ("x86_64", "amd64")
-_MOUNTED = ("configs", "compose")
+_MOUNTED = ("configs", "compose", "images/base/labelloop")
 HOST_PORTS = ("MLBACKEND_PORT", "TRAINER_PORT")
 
 

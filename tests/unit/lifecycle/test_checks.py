@@ -213,10 +213,13 @@ def test_buildx_is_needed_where_something_is_built(home: Home, monkeypatch: pyte
         checks.check_docker(home, SETTINGS, built=False)
 
 
-@pytest.mark.parametrize("name, mode", [("configs/labels", 0o750), ("configs/loop.env", 0o600)])
+@pytest.mark.parametrize(
+    "name, mode", [("configs/labels", 0o750), ("configs/loop.env", 0o600), ("images/base/labelloop", 0o700)]
+)
 def test_a_clone_that_is_closed_to_the_containers_user(home: Home, name: str, mode: int) -> None:
     """As a clone under umask 027 or 077 is, when root made it."""
     (home.root / "compose" / "lifecycle" / "__pycache__").mkdir(parents=True, mode=0o700)
+    (home.root / "images" / "base" / "labelloop").mkdir(parents=True)
     another = SETTINGS | {"PUID": str(os.geteuid() + 1)}
     checks.check_docker(home, another, built=True)
     (home.root / name).chmod(mode)
