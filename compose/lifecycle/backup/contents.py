@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from labelloop import layout
 from lifecycle.home import Home
 
-DATABASE = "volumes/labelstudio/label_studio.sqlite3"
-ROUNDS = "volumes/rounds/rounds.sqlite3"
-IMAGE_INDEX = "volumes/rounds/images.sqlite3"
-PROVISIONED = "volumes/labelstudio/provisioned.json"
-LABELSTUDIO, MODELS, ROUNDS_FOLDER = "volumes/labelstudio", "volumes/models", "volumes/rounds"
-IMAGES, CONFIGS = "volumes/images", "configs"
-SIMULATED = f"{LABELSTUDIO}/media/upload/simulate"
+LABELSTUDIO, MODELS, ROUNDS_FOLDER, IMAGES = (
+    f"volumes/{name}" for name in (layout.LABELSTUDIO, layout.MODELS, layout.ROUNDS, layout.IMAGES)
+)
+CONFIGS = "configs"
+DATABASE = f"{LABELSTUDIO}/{layout.DATABASE_FILE}"
+PROVISIONED = f"{LABELSTUDIO}/{layout.PROVISIONED_FILE}"
+ROUNDS = f"{ROUNDS_FOLDER}/{layout.ROUNDS_FILE}"
+IMAGE_INDEX = f"{ROUNDS_FOLDER}/{layout.IMAGE_INDEX_FILE}"
+SIMULATED = f"volumes/{layout.UPLOADS}/simulate"
 """Copies of COCO folders, which the next `make simulate` makes again."""
 STATE = (LABELSTUDIO, MODELS, ROUNDS_FOLDER)
 """Folders that a restore replaces as a whole."""

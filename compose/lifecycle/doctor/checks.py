@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
+from labelloop import layout
 from lifecycle import engine
 from lifecycle.build import host_python
 from lifecycle.console import Failure, line
@@ -142,7 +143,7 @@ def check_processor(machine: str) -> None:
 def check_readable(home: Home, user: int) -> None:
     """Raises Failure when the containers' user can't read what they have from the checkout."""
     trees = (path for name in _MOUNTED for path in (home.root / name, *(home.root / name).rglob("*")))
-    for path in (home.volumes / "images", *trees):
+    for path in (home.volumes / layout.IMAGES, *trees):
         if path.exists() and "__pycache__" not in path.parts and not _is_readable(path, user):
             raise Failure(
                 f"{path}",
@@ -223,7 +224,7 @@ def check_name(home: Home, project: str, running: list[dict[str, Any]]) -> None:
 
 def published_ports(settings: Mapping[str, str]) -> tuple[int, int]:
     """Label Studio's, the dashboard's."""
-    return int(settings.get("PORT") or 8080), dashboard_port(settings)
+    return int(settings.get("PORT") or layout.LABELSTUDIO_PORT), dashboard_port(settings)
 
 
 def ports(

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
+from labelloop import layout
 from labelloop.findings import Finding, ok, problem, warning
 from lifecycle import engine
 from lifecycle.backup.archive import CLOCK_LEEWAY_SECONDS, ahead_in_words, archives_ahead, newest_archive
@@ -17,7 +18,7 @@ from lifecycle.backup.service import read_status
 from lifecycle.console import Failure
 from lifecycle.doctor import checks
 from lifecycle.doctor.findings import of_failure
-from lifecycle.home import VOLUMES, Home
+from lifecycle.home import Home
 from lifecycle.runtime.volumes import PRIVATE, STATE
 from lifecycle.settings import settings as settings_module
 
@@ -96,10 +97,10 @@ def disk(home: Home, info: Mapping[str, object]) -> Iterator[Finding]:
 
 def volumes(home: Home, values: Settings, runtime: str) -> Iterator[Finding]:
     """Whether the folders of state are there, the services' own, and closed where tokens are in them."""
-    missing = [name for name in VOLUMES if not (home.volumes / name).is_dir()]
+    missing = [name for name in layout.VOLUMES if not (home.volumes / name).is_dir()]
     if missing:
         yield warning("volumes", f"not there yet: {', '.join(missing)}", "`make up` makes them.", "make up")
-    there = [name for name in VOLUMES if name not in missing]
+    there = [name for name in layout.VOLUMES if name not in missing]
     foreign = [name for name in STATE if name in there and not _is_ours(home.volumes / name, values, runtime)]
     if foreign:
         user = _user(values) if runtime == "docker" else (os.geteuid(), os.getegid())
@@ -143,7 +144,7 @@ def secrets(home: Home, values: Settings, runtime: str) -> Iterator[Finding]:
 def clock(home: Home) -> Iterator[Finding]:
     """Files of state that are dated in the future: the clock was set back, or runs wrong."""
     limit = time.time() + CLOCK_LEEWAY_SECONDS
-    folders = [home.volumes / name for name in ("labelstudio", "models", "rounds", "backups")]
+    folders = [home.volumes / name for name in STATE if name != layout.CACHE]
     paths = chain.from_iterable(chain(folder.glob("*"), folder.glob("*/*")) for folder in folders)
     late = sorted(path for path in paths if path.lstat().st_mtime > limit)
     now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())

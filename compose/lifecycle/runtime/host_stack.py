@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, Optional
 
+from labelloop import layout
 from lifecycle.backup import service as backup_service
 from lifecycle.build.venvs import CODE, PACKAGES, stamps
 from lifecycle.console import Board, Failure, note
@@ -292,8 +293,9 @@ class HostStack:
     def _environment(self) -> dict[str, str]:
         """What the images and docker-compose.yml give the programs, with this host's paths and ports."""
         home, settings = self._home, self._settings
-        port = settings.get("PORT", "8080")
-        backend, trainer = settings.get("MLBACKEND_PORT", "9090"), settings.get("TRAINER_PORT", "9191")
+        port = settings.get("PORT", str(layout.LABELSTUDIO_PORT))
+        backend = settings.get("MLBACKEND_PORT", str(layout.MLBACKEND_PORT))
+        trainer = settings.get("TRAINER_PORT", str(layout.TRAINER_PORT))
         bind, dashboard = settings.get("BIND", "127.0.0.1"), dashboard_port(settings)
         reach = "127.0.0.1" if bind == "0.0.0.0" else bind
         open_to_see = {name: value for name, value in (os.environ | settings).items() if name not in SECRETS}
@@ -310,7 +312,7 @@ class HostStack:
             "OMP_NUM_THREADS": settings.get("THREADS", "1"),
             "OMP_WAIT_POLICY": "PASSIVE",
             "MALLOC_ARENA_MAX": "2",
-            "SQLITE_TMPDIR": str(home.volumes / "cache"),
+            "SQLITE_TMPDIR": str(home.volumes / layout.CACHE),
             "LABELSTUDIO_URL": f"http://{reach}:{port}",
             "MLBACKEND_URL": f"http://127.0.0.1:{backend}",
             "TRAINER_URL": f"http://127.0.0.1:{trainer}",

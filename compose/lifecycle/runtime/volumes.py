@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional
 
+from labelloop import layout
 from lifecycle.console import Failure
-from lifecycle.home import VOLUMES, Home
+from lifecycle.home import Home
 
 # Docker makes a missing bind mount's source as root.
-_MOUNTED = (*VOLUMES, "labelstudio/media/upload", "cache/weights", "backups/status")
+_MOUNTED = (*layout.VOLUMES, layout.UPLOADS, layout.WEIGHTS, layout.BACKUP_STATUS)
 # Label Studio's database holds tokens, and so do its backups.
-PRIVATE = ("labelstudio", "backups")
-STATE = ("labelstudio", "models", "rounds", "cache", "backups")
+PRIVATE = (layout.LABELSTUDIO, layout.BACKUPS)
+STATE = tuple(name for name in layout.VOLUMES if name != layout.IMAGES)
 
 
 def prepare_volumes(home: Home, settings: Optional[Mapping[str, str]]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Optional
 
-from labelloop import ranges
+from labelloop import layout, ranges
 from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
@@ -232,7 +232,7 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
     defaults: dict[str, Callable[[], str]] = {
         "COMPOSE_PROJECT_NAME": lambda: os.environ.get("COMPOSE_PROJECT_NAME") or "labelloop",
         "BIND": lambda: "127.0.0.1",
-        "PORT": lambda: "8080",
+        "PORT": lambda: str(layout.LABELSTUDIO_PORT),
         "DASHBOARD_PORT": lambda: str(dashboard_port(have)),
         "SUBNET": network.free_subnet,
         "PUID": lambda: str(uid),
@@ -244,8 +244,8 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
         **SECRETS,
     }
     if host_runtime:
-        defaults["MLBACKEND_PORT"] = lambda: str(network.free_port(9090))
-        defaults["TRAINER_PORT"] = lambda: str(network.free_port(9191))
+        defaults["MLBACKEND_PORT"] = lambda: str(network.free_port(layout.MLBACKEND_PORT))
+        defaults["TRAINER_PORT"] = lambda: str(network.free_port(layout.TRAINER_PORT))
     changes = {name: make() for name, make in defaults.items() if not have.get(name)}
     compose_file = "docker-compose.yml:compose/gpu.yml" if accelerator == "cuda" else "docker-compose.yml"
     facts = {
@@ -278,8 +278,8 @@ def services_user(home: Home) -> tuple[int, int]:
 
 def dashboard_port(settings: Mapping[str, str]) -> int:
     """DASHBOARD_PORT; where that isn't settled yet, the one behind Label Studio's."""
-    port = int(settings.get("PORT") or 8080)
-    return int(settings.get("DASHBOARD_PORT") or (port + 1 if port < 65535 else port - 1))
+    port = int(settings.get("PORT") or layout.LABELSTUDIO_PORT)
+    return int(settings.get("DASHBOARD_PORT") or layout.default_dashboard_port(port))
 
 
 def _check(home: Home, name: str, value: str, known: list[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Optional
 from xml.sax.saxutils import quoteattr
 
-from labelloop import label_xml, schedule, vocabulary
+from labelloop import label_xml, layout, schedule, vocabulary
 from labelloop.label_check import check
 from labelloop.labels import LabelConfig, LabelMap, label_name, parse_label_config
 from lifecycle.console import Failure, heading, line, note
@@ -112,7 +112,7 @@ def _in_service(home: Home) -> Optional[Model]:
     """From the registry; None when nothing has started yet or it can't be read."""
     try:
         project = json.loads(home.provisioned.read_text(encoding="utf-8"))["project"]
-        models = home.volumes / "models" / str(project)
+        models = home.volumes / layout.MODELS / str(project)
         version = (models / "champion").read_text(encoding="utf-8").strip()
         card = json.loads((models / version / "card.json").read_text(encoding="utf-8"))
         trained = card.get("dataset_fingerprint") is not None

@@ -11,9 +11,10 @@ from starlette.routing import Mount
 from support.backend_home import Home as BackendHome
 from support.documents import PAGES, REPO, coded, links, rows
 
+from labelloop import layout
 from labelloop.registry import Card
 from lifecycle.dev.simulate import OPTIONS
-from lifecycle.home import VOLUMES, Home
+from lifecycle.home import Home
 from lifecycle.settings import env_file, settings
 from trainer.dataset import snapshot
 from trainer.rounds.table import Round, State
@@ -117,7 +118,7 @@ def test_a_rounds_files_and_the_volumes() -> None:
     for name in names:
         assert f"/{name}" in text, name
     told = {name for cells in rows(REFERENCE / "files.md", "volumes/") for name in coded(cells[0])}
-    assert told == {f"{name}/" for name in (*VOLUMES, "run")}
+    assert told == {f"{name}/" for name in (*layout.VOLUMES, "run")}
 
 
 def told_routes(heading: str) -> set[tuple[str, str]]:

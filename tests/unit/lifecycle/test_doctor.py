@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from labelloop import layout
 from labelloop.findings import LEVELS, Finding, ok
 from lifecycle import engine
 from lifecycle.backup.service import Status
@@ -17,7 +18,7 @@ from lifecycle.console import Failure
 from lifecycle.doctor import checks, doctor, host_findings
 from lifecycle.doctor.doctor import examine
 from lifecycle.doctor.findings import bounded
-from lifecycle.home import VOLUMES, Home
+from lifecycle.home import Home
 from lifecycle.runtime.docker_stack import DockerStack
 from lifecycle.runtime.host_stack import HostStack
 from lifecycle.settings import env_file, settings
@@ -75,7 +76,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 def good(home: Home, stack: type[Stack]) -> Home:
     """A checkout as `make up` leaves it, on the host runtime."""
     shutil.copy(home.root / "configs/labels/face.xml", home.root / "configs/labels/everyday.xml")
-    for name in VOLUMES:
+    for name in layout.VOLUMES:
         (home.volumes / name).mkdir(parents=True)
     for name in ("labelstudio", "backups"):
         (home.volumes / name).chmod(0o700)
