@@ -21,15 +21,17 @@ from lifecycle.doctor.findings import of_failure
 from lifecycle.home import Home
 from lifecycle.runtime.volumes import PRIVATE, STATE
 from lifecycle.settings import settings as settings_module
+from lifecycle.settings.host import host_memory
+from lifecycle.settings.known import SECRETS
+from lifecycle.settings.settings import Settings
 
 SHOWN = 3
-Settings = Mapping[str, str]
 
 
 def host(home: Home) -> Iterator[Finding]:
     system = f"{platform.system()} {platform.release()} ({platform.machine()})"
     yield ok("host", f"{system}, Python {platform.python_version()}, {os.cpu_count()} cores")
-    total = settings_module.host_memory()
+    total = host_memory()
     yield ok("memory", checks.memory(total) if total else "can't be told here")
 
 
@@ -63,7 +65,7 @@ def gpu(values: Settings, info: Mapping[str, object], runtime: str) -> Iterator[
     architecture = engine.gpu_architecture()
     runtimes = info.get("Runtimes")
     reached = runtime == "host" or (isinstance(runtimes, dict) and "nvidia" in runtimes)
-    asked, built = values.get("ACCELERATOR", "auto"), values.get("COMPOSE_ACCELERATOR", "")
+    asked, built = values.accelerator, values.get("COMPOSE_ACCELERATOR", "")
     toolkit = "Install the driver and NVIDIA's Container Toolkit: docs/how-to/gpu.md."
     if architecture and reached:
         if asked == "auto" and built == "cpu":
@@ -126,7 +128,7 @@ def secrets(home: Home, values: Settings, runtime: str) -> Iterator[Finding]:
         yield warning("secrets", f"no {folder}", anew, "make up")
         return
     files = {path.name: path.stat() for path in folder.iterdir()}
-    missing = [name for name in settings_module.SECRETS if name not in files]
+    missing = [name for name in SECRETS if name not in files]
     opened = [name for name, status in files.items() if status.st_mode & 0o077]
     if folder.stat().st_mode & 0o077:
         opened.insert(0, "the folder")
@@ -216,7 +218,7 @@ def ports(values: Settings, *, ours: Collection[int], inner: bool) -> Iterator[F
         for text in checks.ports(values, ours=ours):
             yield ok("ports", text)
         if inner:
-            checks.check_inner_ports(dict(values), running=bool(ours))
+            checks.check_inner_ports(values, running=bool(ours))
     except Failure as error:
         yield of_failure("ports", error)
 
@@ -234,4 +236,4 @@ def _is_open(folder: Path) -> bool:
 
 def _user(values: Settings) -> tuple[int, int]:
     """The containers' user and group."""
-    return int(values.get("PUID") or os.geteuid()), int(values.get("PGID") or os.getegid())
+    return values.containers_user or (os.geteuid(), os.getegid())

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, Optional
 
@@ -20,7 +20,8 @@ from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
 from lifecycle.runtime import orphans
-from lifecycle.settings.settings import SECRETS, dashboard_port
+from lifecycle.settings.known import SECRETS
+from lifecycle.settings.settings import Settings
 from lifecycle.shell import answer, ask, phrases, watch
 
 START_SECONDS = 900.0
@@ -62,9 +63,9 @@ files={root}/configs/supervisor/*.conf
 class HostStack:
     """Start, stop, wait for and speak to the programs under this checkout's own supervisord."""
 
-    def __init__(self, home: Home, settings: Mapping[str, str]) -> None:
+    def __init__(self, home: Home, settings: Settings) -> None:
         self._home = home
-        self._settings = dict(settings)
+        self._settings = settings
 
     @property
     def _log(self) -> Path:
@@ -206,7 +207,7 @@ class HostStack:
                 run=self._home.run,
                 root=self._home.root,
                 socket=socket,
-                name=self._settings.get("COMPOSE_PROJECT_NAME", "labelloop"),
+                name=self._settings.project_name,
             )
         )
         _keep_small(self._log)
@@ -293,18 +294,17 @@ class HostStack:
     def _environment(self) -> dict[str, str]:
         """What the images and docker-compose.yml give the programs, with this host's paths and ports."""
         home, settings = self._home, self._settings
-        port = settings.get("PORT", str(layout.LABELSTUDIO_PORT))
-        backend = settings.get("MLBACKEND_PORT", str(layout.MLBACKEND_PORT))
-        trainer = settings.get("TRAINER_PORT", str(layout.TRAINER_PORT))
-        bind, dashboard = settings.get("BIND", "127.0.0.1"), dashboard_port(settings)
+        bind, port = settings.bind, settings.port
+        backend, trainer = f"127.0.0.1:{settings.mlbackend_port}", f"127.0.0.1:{settings.trainer_port}"
         reach = "127.0.0.1" if bind == "0.0.0.0" else bind
-        open_to_see = {name: value for name, value in (os.environ | settings).items() if name not in SECRETS}
+        everything = {**os.environ, **settings}
+        open_to_see = {name: value for name, value in everything.items() if name not in SECRETS}
         return {
             **open_to_see,
             "SECRETS_DIR": str(home.secrets),
             "LABELLOOP_HOME": str(home.root),
             # What the environment is made for; the operator's word may be auto, or missing.
-            "ACCELERATOR": settings.get("COMPOSE_ACCELERATOR", "cpu"),
+            "ACCELERATOR": settings.built_accelerator,
             "LABELSTUDIO_BIN": str(home.venvs / "labelstudio" / "bin"),
             "ML_BIN": str(home.venvs / "ml" / "bin"),
             "PYTHONPATH": os.pathsep.join(str(home.root / package) for package in (*PACKAGES, "compose")),
@@ -314,15 +314,15 @@ class HostStack:
             "MALLOC_ARENA_MAX": "2",
             "SQLITE_TMPDIR": str(home.volumes / layout.CACHE),
             "LABELSTUDIO_URL": f"http://{reach}:{port}",
-            "MLBACKEND_URL": f"http://127.0.0.1:{backend}",
-            "TRAINER_URL": f"http://127.0.0.1:{trainer}",
+            "MLBACKEND_URL": f"http://{backend}",
+            "TRAINER_URL": f"http://{trainer}",
             "LABELSTUDIO_LOG": "/dev/stdout",
             "LOG_MAXBYTES": "0",
             "LABELSTUDIO_BIND": f"{bind}:{port}",
-            "MLBACKEND_BIND": f"127.0.0.1:{backend}",
-            "TRAINER_BIND": f"127.0.0.1:{trainer}",
-            "DASHBOARD_BIND": f"{bind}:{dashboard}",
-            "LABELSTUDIO_PORT": port,
+            "MLBACKEND_BIND": backend,
+            "TRAINER_BIND": trainer,
+            "DASHBOARD_BIND": f"{bind}:{settings.dashboard_port}",
+            "LABELSTUDIO_PORT": str(port),
         }
 
     def _pid(self) -> Optional[int]:

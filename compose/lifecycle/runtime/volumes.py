@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional
 
@@ -18,9 +17,8 @@ PRIVATE = (layout.LABELSTUDIO, layout.BACKUPS)
 STATE = tuple(name for name in layout.VOLUMES if name != layout.IMAGES)
 
 
-def prepare_volumes(home: Home, settings: Optional[Mapping[str, str]]) -> None:
-    """Makes the folders; given a Docker run's settings, as root, hands the state to the containers' user."""
-    user = (int(settings["PUID"]), int(settings["PGID"])) if settings is not None else None
+def prepare_volumes(home: Home, user: Optional[tuple[int, int]]) -> None:
+    """Makes the folders; given the containers' user and group, and run by root, hands the state to them."""
     if user is not None and os.geteuid() != 0:
         _check_owner(home, *user)
     for name in _MOUNTED:

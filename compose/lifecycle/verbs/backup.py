@@ -19,7 +19,7 @@ from lifecycle.console import Failure, heading, line
 from lifecycle.home import Home
 from lifecycle.runtime.runtime import Stack, running_stack
 from lifecycle.settings import settings as settings_module
-from lifecycle.settings.settings import is_yes
+from lifecycle.settings.given import is_yes
 
 
 def backup(home: Home, given: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from lifecycle.home import Home
 from lifecycle.runtime import volumes
 from lifecycle.runtime.runtime import Stack, running_stack
 from lifecycle.settings import settings as settings_module
-from lifecycle.settings.settings import is_yes
+from lifecycle.settings.given import is_yes
 from lifecycle.verbs.backup import count, write_archive
 from lifecycle.verbs.restore import stop
 

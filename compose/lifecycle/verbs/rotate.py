@@ -9,7 +9,8 @@ from lifecycle.home import Home
 from lifecycle.runtime.runtime import running_stack
 from lifecycle.settings import env_file
 from lifecycle.settings import settings as settings_module
-from lifecycle.settings.settings import is_yes
+from lifecycle.settings.given import is_yes
+from lifecycle.settings.known import SECRETS
 from lifecycle.verbs.up import build_ahead, up
 
 
@@ -40,7 +41,7 @@ def rotate(home: Home, given: Mapping[str, str]) -> None:
 
 def replace_secrets(home: Home, *, admin: bool) -> list[str]:
     """Puts new values into .env, all or none. Returns: the names of the secrets."""
-    names = [name for name in settings_module.SECRETS if admin or name != "ADMIN_PASSWORD"]
-    fresh = {name: settings_module.SECRETS[name]() for name in names}
+    names = [name for name in SECRETS if admin or name != "ADMIN_PASSWORD"]
+    fresh = {name: SECRETS[name]() for name in names}
     env_file.update(home.env_file, fresh, header=settings_module.ENV_HEADER, mode=0o600)
     return names

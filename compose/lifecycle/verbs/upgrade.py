@@ -131,7 +131,7 @@ def _way_back(
         _bring_back(kept, accelerator)
         replaced = put_in(home, archive, verify(archive))
         settings = settings_module.load(home)
-        volumes.prepare_volumes(home, settings if kept else None)
+        volumes.prepare_volumes(home, settings.containers_user if kept else None)
         running_stack(home, settings).start()
     except Failure as second:
         return Failure(f"{what}The former version did not start either: {second}\nThe backup is {archive}")

@@ -17,7 +17,7 @@ class Unanswered(Explained):
 def health(setting: str, port: int, name: str, *holds: str) -> tuple[int, dict[str, Any]]:
     """Status and report of GET /health of the server `name`.
 
-    setting: the variable of the environment with the address it listens on; without it, that is 127.0.0.1:port.
+    setting: the variable of the environment with the address it listens on; by default 127.0.0.1:port.
     holds: what a report must have to be one.
 
     Raises:

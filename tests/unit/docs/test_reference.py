@@ -15,7 +15,7 @@ from labelloop import layout
 from labelloop.registry import Card
 from lifecycle.dev.simulate import OPTIONS
 from lifecycle.home import Home
-from lifecycle.settings import env_file, settings
+from lifecycle.settings import env_file, known, settings
 from trainer.dataset import snapshot
 from trainer.rounds.table import Round, State
 from trainer.training import job
@@ -83,7 +83,7 @@ def test_settings_are_those_that_are_read(
     monkeypatch.delenv("COMPOSE_PROJECT_NAME", raising=False)
     settings.complete(home, host_runtime=True, accelerator="cpu")
     from_make = {n for c in rows(REFERENCE / "settings.md", "From make's environment") for n in coded(c[0])}
-    expected = set(shipped) | set(env_file.read(home.env_file)) | set(settings._HOST_SETTINGS)
+    expected = set(shipped) | set(env_file.read(home.env_file)) | set(known.HOST_SETTINGS)
     assert from_make and set(told_settings) - from_make == expected
 
 

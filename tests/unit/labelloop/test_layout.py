@@ -1,4 +1,4 @@
-"""What can't read labelloop.layout says the same: docker-compose.yml, the Dockerfiles, gunicorn's settings."""
+"""What can't read labelloop.layout says the same: docker-compose.yml, Dockerfiles, gunicorn's settings."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from labelloop import layout
 from lifecycle.home import Home
-from lifecycle.settings.settings import dashboard_port
+from lifecycle.settings.settings import Settings
 
 REPO = Path(__file__).parents[3]
 COMPOSE = (REPO / "docker-compose.yml").read_text()
@@ -40,7 +40,7 @@ def test_compose_publishes_label_studio_and_the_dashboard() -> None:
     published = re.findall(r"\$\{(\w*PORT):-(\d+)\}:(\d+)", COMPOSE)
     assert [(name, int(outer), int(inner)) for name, outer, inner in published] == [
         ("PORT", layout.LABELSTUDIO_PORT, layout.LABELSTUDIO_PORT),
-        ("DASHBOARD_PORT", dashboard_port({}), layout.DASHBOARD_PORT),
+        ("DASHBOARD_PORT", Settings({}).dashboard_port, layout.DASHBOARD_PORT),
     ]
     assert numbers(r"LABELSTUDIO_PORT: \$\{PORT:-(\d+)\}", COMPOSE) == {layout.LABELSTUDIO_PORT}
 
