@@ -152,7 +152,7 @@ def listed_models(home: Home) -> tuple[ListedModels, ...]:
 
 
 def size(home: Home, images: bool) -> int:
-    """Bytes that an archive needs at most: uncompressed, with every database there twice for a while."""
+    """How many bytes an archive needs at most: uncompressed, and every database twice while it is copied."""
     models = Folder(MODELS, home.root / MODELS)
     total = sum(_size(path) for folder in (*folders(home, images), models) for _, path in folder.files())
     databases = (home.root / name for name in (DATABASE, ROUNDS, IMAGE_INDEX))

@@ -34,6 +34,8 @@ RETRY_SECONDS = 900.0
 REPORT_SECONDS = 5.0
 STOP_SECONDS = 20.0
 
+DOWN = ("exited", "dead", "failing", "restarting")
+"""States of its container in which it writes no backup."""
 PROGRAM = ("python", "-m", "lifecycle.backup_service")
 
 Once = Callable[[], dict[str, Any]]

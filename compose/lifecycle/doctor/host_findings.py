@@ -14,7 +14,7 @@ from labelloop import layout
 from labelloop.findings import Finding, ok, problem, warning
 from lifecycle import engine
 from lifecycle.backup.archive import CLOCK_LEEWAY_SECONDS, ahead_in_words, archives_ahead, newest_archive
-from lifecycle.backup.service import read_status
+from lifecycle.backup.service import DOWN, read_status
 from lifecycle.console import Failure
 from lifecycle.doctor import checks
 from lifecycle.doctor.findings import of_failure
@@ -167,7 +167,7 @@ def backups(home: Home, service: str = "") -> Iterator[Finding]:
     archive = newest_archive(home)
     newest = f"newest: {archive.name}" if archive else "no archive yet"
     status = read_status(home)
-    if service in ("exited", "dead", "failing", "restarting"):
+    if service in DOWN:
         yield problem("backups", f"the backup service is {service}; {newest}", "Start it again.", "make up")
     elif status is not None and status.error:
         text = f"the schedule fails since {status.since}: {status.error} {newest}"

@@ -168,7 +168,7 @@ class HostStack:
         )
 
     def backup_service(self, arguments: Sequence[str], stdin: bytes = b"") -> str:
-        """What `lifecycle.backup_service …` prints, beside the stack or without."""
+        """What `lifecycle.backup_service …` prints; the stack need not run."""
         done = subprocess.run(
             [sys.executable, *backup_service.PROGRAM[1:], *arguments],
             cwd=self._home.root,

@@ -1,4 +1,4 @@
-"""The folders of state: there, the containers' user's, and closed to others where tokens are in them."""
+"""Makes the folders of state, gives them to the containers' user, and closes those that hold tokens."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def prepare_volumes(home: Home, user: Optional[tuple[int, int]]) -> None:
 
 
 def _check_owner(home: Home, uid: int, gid: int) -> None:
-    """Before anything is touched below a folder that may be another's; one to be made will be ours."""
+    """Raises Failure: a folder of state belongs to another user than the containers'. Changes nothing."""
     for folder in (home.volumes / name for name in STATE):
         owner = folder.stat().st_uid if folder.exists() else os.geteuid()
         if owner != uid:
@@ -44,7 +44,7 @@ def _check_owner(home: Home, uid: int, gid: int) -> None:
 
 
 def _close(folder: Path) -> None:
-    """Lets nobody but the owner in; another's folder is left to whoever complains of it."""
+    """Closes a folder to all but its owner. Leaves one that we may not change; `make doctor` tells."""
     status = folder.stat()
     if status.st_mode & 0o077 and os.geteuid() in (0, status.st_uid):
         folder.chmod(0o700)

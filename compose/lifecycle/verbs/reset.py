@@ -24,7 +24,7 @@ _KEPT = ".gitkeep"
 def reset(home: Home, given: Mapping[str, str]) -> None:
     """Says what goes, asks for a word, stops, writes a backup unless it is declined, and deletes.
 
-    The backup is of the moment after the stop: nobody's labels come between it and the end.
+    The backup is made after the stop, so that no label is added between the backup and the deletion.
     YES=1 asks nothing, for scripts; BACKUP=0 goes without the backup.
 
     Raises:

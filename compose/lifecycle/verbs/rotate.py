@@ -17,7 +17,7 @@ from lifecycle.verbs.up import build_ahead, up
 def rotate(home: Home, given: Mapping[str, str]) -> None:
     """Replaces every secret but the admin's password (that one too with ADMIN=1) and restarts what runs.
 
-    What is to be built is built before: while .env has other secrets than what runs, nothing reaches it.
+    Everything is built before that, since nothing reaches the running services while .env has other secrets.
     Data stays. Sessions of Label Studio and of the dashboard end, and so do Label Studio's personal access
     tokens, which SECRET_KEY signs. Killed half-way, the next `make up` finishes it: the services follow .env.
 

@@ -151,7 +151,7 @@ class Verb:
     alone: bool = False
 
     def check(self, name: str, given: Given) -> None:
-        """Raises Failure: a setting that is unknown here, which would else do nothing, without a word."""
+        """Raises Failure: this verb does not know one of the settings, and would silently ignore it."""
         if self.takes is None:
             return
         known = {setting.partition("=")[0] for setting in self.takes} | set(FROM_ENVIRONMENT)

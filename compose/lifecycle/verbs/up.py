@@ -75,7 +75,7 @@ def build_ahead(home: Home) -> bool:
 
 
 def check_settings(home: Home, given: Mapping[str, str]) -> None:
-    """Those given and those stored; the state that a restore was killed at is put right before."""
+    """Checks the settings given and stored. Before the stored ones, a restore that was killed is undone."""
     settings_module.check(home, given)
     if undo_interrupted(home):
         note("a restore was killed before its end: the state from before it is back")

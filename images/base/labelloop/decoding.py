@@ -1,8 +1,8 @@
-"""What decoding an image takes, told from its header, and what keeps it from ending the process that does it.
+"""How much memory decoding an image takes, and how a large image is kept from ending the process.
 
-A file of some hundred kilobytes can ask for gigabytes. So an image is refused when decoding it would take
-more than is given; large ones are decoded one at a time, by all the processes of a service; and one whose
-reading ended the process twice is not read a third time.
+A file of some hundred kilobytes can ask for gigabytes. So an image is refused when, by its header, decoding
+it would take more than is given. All processes of a service together decode one large image at a time. An
+image whose reading ended the process twice is not read a third time.
 """
 
 import hashlib
