@@ -72,7 +72,8 @@ class Manifest:
 
 
 def newest_archive(home: Home, now: Optional[float] = None) -> Optional[Path]:
-    """Of the schedule's and of those somebody asked for; one from the future only where there is no other.
+    """The newest archive, the schedule's or one that somebody asked for. One from the future counts only if
+    there is no other.
 
     now: Unix time, by default the clock's.
     """
@@ -90,7 +91,7 @@ def archives_ahead(home: Home, now: Optional[float] = None) -> list[Path]:
 
 
 def ahead_in_words(archives: Sequence[Path]) -> str:
-    """On archives from the future."""
+    """A sentence that names archives from the future."""
     names = ", ".join(path.name for path in archives[:_NAMED]) + (", …" if len(archives) > _NAMED else "")
     return f"dated in the future, so not counted, nor deleted by the schedule: {names}"
 
@@ -287,7 +288,7 @@ class _Writer:
         self._put(info, io.BytesIO(data), len(data))
 
     def _add(self, name: str, file: IO[bytes]) -> None:
-        """As long as it is now: what is appended meanwhile (a log) is not in the archive."""
+        """Adds as many bytes as the file has now. What is appended meanwhile, as to a log, is left out."""
         status = os.fstat(file.fileno())
         info = tarfile.TarInfo(name)
         info.mode, info.mtime = status.st_mode & 0o777, status.st_mtime

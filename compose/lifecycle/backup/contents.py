@@ -109,9 +109,10 @@ class Listing:
     models: tuple[ListedModels, ...]
 
     def holds(self, member: str) -> bool:
-        """Whether the member was there, or is of a kind that may be newer.
+        """Whether the archive takes this member.
 
-        Of a round nothing that came later is taken, but for the note that says that its data is gone now.
+        Of a round's files it takes those that were there at that moment, and the note that the round's data
+        was removed since. Any other file may be newer.
         """
         of_a_round = _OF_A_ROUND.fullmatch(member)
         if of_a_round is None or member in self.round_files:

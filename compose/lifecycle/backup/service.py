@@ -63,7 +63,7 @@ def read_status(home: Home) -> Optional[Status]:
 
 
 def _since_boot() -> float:
-    """Seconds; those that the machine has slept count, where that can be told."""
+    """Seconds since the machine started. Where the system counts them, those that it slept are included."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 

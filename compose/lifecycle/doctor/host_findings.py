@@ -61,7 +61,7 @@ def env_file(home: Home) -> Iterator[Finding]:
 
 
 def gpu(values: Settings, info: Mapping[str, object], runtime: str) -> Iterator[Finding]:
-    """`info`: of the engine. Compares the GPU there is with the one asked for and the one built for."""
+    """Compares the GPU there is with the one asked for and the one built for. info: `docker info`."""
     architecture = engine.gpu_architecture()
     runtimes = info.get("Runtimes")
     reached = runtime == "host" or (isinstance(runtimes, dict) and "nvidia" in runtimes)

@@ -57,6 +57,12 @@ def test_the_repository_has_a_folder_for_each_and_no_other() -> None:
     assert Home(REPO).backup_status.parent == REPO / "volumes" / layout.BACKUP_STATUS
 
 
+def test_the_trainer_writes_the_databases_that_a_backup_copies() -> None:
+    sources = "".join(path.read_text() for path in (REPO / "images" / "trainer").rglob("*.py"))
+    for name in (layout.ROUNDS_FILE, layout.IMAGE_INDEX_FILE):
+        assert f'/ "{name}"' in sources
+
+
 NUMBERS = ("8080", "8081", "9090", "9191", "9292")
 
 
