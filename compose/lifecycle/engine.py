@@ -84,17 +84,8 @@ def compose(*arguments: str) -> list[str]:
 
 def containers(project: str) -> list[dict[str, Any]]:
     """`docker inspect` of the project's containers, running or not."""
-    ids = answer(
-        [
-            "docker",
-            "ps",
-            "--all",
-            "--quiet",
-            "--no-trunc",
-            "--filter",
-            f"label=com.docker.compose.project={project}",
-        ]
-    )
+    ours = f"label=com.docker.compose.project={project}"
+    ids = answer(["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", ours])
     if not ids:
         return []
     found = json.loads(answer(["docker", "inspect", *ids.split()]) or "[]")

@@ -1,17 +1,17 @@
-"""One at a time: a lock on a file, which names its holder and which the kernel frees when that ends."""
+"""One operation at a time: locks whose files say what their holder does, since when and in which process."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Optional
+from typing import Optional
 
+from labelloop.locks import Busy, holders_note, holding
 from lifecycle.console import Failure
 from lifecycle.home import Home
 
@@ -25,22 +25,15 @@ def alone(path: Path, what: str, *, refused: str, do: str) -> Iterator[None]:
     Raises:
         Failure: another one holds it; the message names what it does, its process and since when.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    note = {"what": what, "pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+    with ExitStack() as held:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Failure(refused, found=f"{_holder(file)} at work", needed="one at a time", do=do) from None
+            held.enter_context(holding(path, note=json.dumps(note)))
+        except Busy as busy:
+            found = f"{_in_words(busy.note)} at work"
+            raise Failure(refused, found=found, needed="one at a time", do=do) from None
         _leave_to_owner(path)
-        note = {"what": what, "pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-        with suppress(OSError):  # On a full disk the lock holds all the same, without a name.
-            file.truncate(0)
-            file.write(json.dumps(note))
-            file.flush()
-        try:
-            yield
-        finally:
-            file.truncate(0)
+        yield
 
 
 @contextmanager
@@ -57,36 +50,28 @@ def operation(home: Home, verb: str) -> Iterator[None]:
 
 def at_work(home: Home) -> Optional[str]:
     """Which `operation` is at work, in words; None when none is."""
-    try:
-        with _lock(home).open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return _holder(file)
-    except FileNotFoundError:
-        pass
-    return None
+    note = holders_note(_lock(home))
+    return None if note is None else _in_words(note)
 
 
 def _lock(home: Home) -> Path:
     return home.run / "operation.lock"
 
 
-def _holder(file: IO[str]) -> str:
-    """What the holder has noted of itself; it may not have come that far."""
+def _in_words(text: str) -> str:
+    """Who holds a lock, by its note; the holder may not have written one yet."""
     try:
-        file.seek(0)
-        note = json.loads(file.read(1000))
+        note = json.loads(text)
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(note["since"]))
-        # A container has its own name, and its own numbers of processes.
+        # A container has a host name of its own, and counts its processes by itself.
         where = "" if note["host"] == socket.gethostname() else f" on {note['host']}"
         return f"{note['what']} (process {note['pid']}{where}, since {since})"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):  # OSError: a time that is none
         return "another one"
 
 
 def _leave_to_owner(path: Path) -> None:
-    """Root leaves the file to whom the folder belongs, who comes next."""
+    """When root locks, the file is given to the folder's owner, who must be able to lock it later."""
     if os.geteuid() == 0:
         folder = path.parent.stat()
         os.chown(path, folder.st_uid, folder.st_gid)

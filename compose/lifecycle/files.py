@@ -1,10 +1,13 @@
-"""Writing files so that a reader, or a kill -9, never sees half of one."""
+"""Writing files so that a reader, or a kill -9, never sees half of one; and room for them."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
+
+from lifecycle.console import Failure
 
 
 def replace_text(path: Path, text: str, mode: int) -> None:
@@ -23,3 +26,15 @@ def replace_text(path: Path, text: str, mode: int) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def check_space(folder: Path, needed: float, do: str) -> None:
+    """Raises Failure: fewer than `needed` bytes are free where `folder` is; `do` is the way out."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise Failure(
+            f"disk space at {folder}",
+            found=f"{free / 1e9:.1f} GB free",
+            needed=f"{needed / 1e9:.1f} GB",
+            do=do,
+        )

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-VOLUMES = ("images", "labelstudio", "models", "rounds", "cache", "backups")
+from labelloop import layout
 
 
 @dataclass(frozen=True)
@@ -35,26 +35,26 @@ class Home:
     @property
     def provisioned(self) -> Path:
         """Written by Label Studio's provisioner when project, storage and backend are connected."""
-        return self.volumes / "labelstudio" / "provisioned.json"
+        return self.volumes / layout.LABELSTUDIO / layout.PROVISIONED_FILE
 
     @property
     def database(self) -> Path:
         """Label Studio's."""
-        return self.volumes / "labelstudio" / "label_studio.sqlite3"
+        return self.volumes / layout.LABELSTUDIO / layout.DATABASE_FILE
 
     @property
     def backups(self) -> Path:
-        return self.volumes / "backups"
+        return self.volumes / layout.BACKUPS
 
     @property
     def running_version(self) -> Path:
         """What `make up` started, noted for backups."""
-        return self.backups / "status" / "version.json"
+        return self.volumes / layout.BACKUP_STATUS / "version.json"
 
     @property
     def backup_status(self) -> Path:
         """What the schedule says of itself."""
-        return self.backups / "status" / "schedule.json"
+        return self.volumes / layout.BACKUP_STATUS / "schedule.json"
 
     @property
     def run(self) -> Path:

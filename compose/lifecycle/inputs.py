@@ -1,4 +1,4 @@
-"""One hash over everything that a build depends on: equal hash, nothing to build."""
+"""A hash over everything that a build depends on. While it stays the same, there is nothing to build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running other programs: quietly for an answer, or in the open for the operator to watch."""
+"""Running other programs: quietly for what they print, or with their output on the terminal."""
 
 from __future__ import annotations
 

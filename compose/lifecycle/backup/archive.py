@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Optional
 
-from lifecycle import exclusion
+from lifecycle import exclusion, files
 from lifecycle.backup import contents, snapshots
 from lifecycle.console import Failure
 from lifecycle.home import Home
@@ -44,6 +44,7 @@ _STAMP = re.compile(r"\d{8}T\d{6}Z")
 _NAMED = 3
 _SCHEDULED = re.compile(r"labelloop-scheduled-\d{8}T\d{6}Z\.tar\.gz")
 _WRITING = ".writing-"
+_FREE_SOME = "Free some; archives and replaced-… folders in there can be moved elsewhere."
 _IN_MEMORY = 8_000_000
 _LEVEL = 1
 
@@ -71,7 +72,8 @@ class Manifest:
 
 
 def newest_archive(home: Home, now: Optional[float] = None) -> Optional[Path]:
-    """Of the schedule's and of those somebody asked for; one from the future only where there is no other.
+    """The newest archive, the schedule's or one that somebody asked for. One from the future counts only if
+    there is no other.
 
     now: Unix time, by default the clock's.
     """
@@ -89,7 +91,7 @@ def archives_ahead(home: Home, now: Optional[float] = None) -> list[Path]:
 
 
 def ahead_in_words(archives: Sequence[Path]) -> str:
-    """On archives from the future."""
+    """A sentence that names archives from the future."""
     names = ", ".join(path.name for path in archives[:_NAMED]) + (", …" if len(archives) > _NAMED else "")
     return f"dated in the future, so not counted, nor deleted by the schedule: {names}"
 
@@ -149,7 +151,7 @@ def write(
                 "the backup", found=f"no {home.database}", needed="a database", do="`make up` makes one."
             )
         total = contents.size(home, images)
-        _check_disk(home.backups, total)
+        files.check_space(home.backups, total + SPARE_BYTES, _FREE_SOME)
         work = Path(tempfile.mkdtemp(prefix=_WRITING, dir=home.backups))
         try:
             return _write(home, work, images, env, scheduled, lambda done: report(done, total))
@@ -286,7 +288,7 @@ class _Writer:
         self._put(info, io.BytesIO(data), len(data))
 
     def _add(self, name: str, file: IO[bytes]) -> None:
-        """As long as it is now: what is appended meanwhile (a log) is not in the archive."""
+        """Adds as many bytes as the file has now. What is appended meanwhile, as to a log, is left out."""
         status = os.fstat(file.fileno())
         info = tarfile.TarInfo(name)
         info.mode, info.mtime = status.st_mode & 0o777, status.st_mtime
@@ -329,17 +331,6 @@ def alone(home: Home, what: str) -> Iterator[None]:
         home.backups / ".lock", what, refused=f"{home.backups}", do="Try again when it is done."
     ):
         yield
-
-
-def _check_disk(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed + SPARE_BYTES:
-        raise Failure(
-            f"disk space at {folder}",
-            found=f"{free / 1e9:.1f} GB free",
-            needed=f"{(needed + SPARE_BYTES) / 1e9:.1f} GB",
-            do="Free some; archives and replaced-… folders in there can be moved elsewhere.",
-        )
 
 
 def _fsync(folder: Path) -> None:

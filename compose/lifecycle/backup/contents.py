@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from labelloop import layout
 from lifecycle.home import Home
 
-DATABASE = "volumes/labelstudio/label_studio.sqlite3"
-ROUNDS = "volumes/rounds/rounds.sqlite3"
-IMAGE_INDEX = "volumes/rounds/images.sqlite3"
-PROVISIONED = "volumes/labelstudio/provisioned.json"
-LABELSTUDIO, MODELS, ROUNDS_FOLDER = "volumes/labelstudio", "volumes/models", "volumes/rounds"
-IMAGES, CONFIGS = "volumes/images", "configs"
-SIMULATED = f"{LABELSTUDIO}/media/upload/simulate"
+LABELSTUDIO, MODELS, ROUNDS_FOLDER, IMAGES = (
+    f"volumes/{name}" for name in (layout.LABELSTUDIO, layout.MODELS, layout.ROUNDS, layout.IMAGES)
+)
+CONFIGS = "configs"
+DATABASE = f"{LABELSTUDIO}/{layout.DATABASE_FILE}"
+PROVISIONED = f"{LABELSTUDIO}/{layout.PROVISIONED_FILE}"
+ROUNDS = f"{ROUNDS_FOLDER}/{layout.ROUNDS_FILE}"
+IMAGE_INDEX = f"{ROUNDS_FOLDER}/{layout.IMAGE_INDEX_FILE}"
+SIMULATED = f"volumes/{layout.UPLOADS}/simulate"
 """Copies of COCO folders, which the next `make simulate` makes again."""
 STATE = (LABELSTUDIO, MODELS, ROUNDS_FOLDER)
 """Folders that a restore replaces as a whole."""
@@ -106,9 +109,10 @@ class Listing:
     models: tuple[ListedModels, ...]
 
     def holds(self, member: str) -> bool:
-        """Whether the member was there, or is of a kind that may be newer.
+        """Whether the archive takes this member.
 
-        Of a round nothing that came later is taken, but for the note that says that its data is gone now.
+        Of a round's files it takes those that were there at that moment, and the note that the round's data
+        was removed since. Any other file may be newer.
         """
         of_a_round = _OF_A_ROUND.fullmatch(member)
         if of_a_round is None or member in self.round_files:
@@ -149,7 +153,7 @@ def listed_models(home: Home) -> tuple[ListedModels, ...]:
 
 
 def size(home: Home, images: bool) -> int:
-    """Bytes that an archive needs at most: uncompressed, with every database there twice for a while."""
+    """How many bytes an archive needs at most: uncompressed, and every database twice while it is copied."""
     models = Folder(MODELS, home.root / MODELS)
     total = sum(_size(path) for folder in (*folders(home, images), models) for _, path in folder.files())
     databases = (home.root / name for name in (DATABASE, ROUNDS, IMAGE_INDEX))

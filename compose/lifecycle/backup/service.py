@@ -34,6 +34,8 @@ RETRY_SECONDS = 900.0
 REPORT_SECONDS = 5.0
 STOP_SECONDS = 20.0
 
+DOWN = ("exited", "dead", "failing", "restarting")
+"""States of its container in which it writes no backup."""
 PROGRAM = ("python", "-m", "lifecycle.backup_service")
 
 Once = Callable[[], dict[str, Any]]
@@ -61,7 +63,7 @@ def read_status(home: Home) -> Optional[Status]:
 
 
 def _since_boot() -> float:
-    """Seconds; those that the machine has slept count, where that can be told."""
+    """Seconds since the machine started. Where the system counts them, those that it slept are included."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 

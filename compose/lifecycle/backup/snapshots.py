@@ -44,9 +44,9 @@ def take(home: Home, folder: Path) -> Moment:
 
     For that moment the table of rounds is held, as its writers hold it: nobody opens a round or moves one on.
     It is a fraction of a second, since the copies are made afterwards, from transactions that began in it.
-    Label Studio goes on even so, hence the order: what speaks of its rows (snapshots, what is provisioned,
-    the index of images) is looked at before its database, and what its rows speak of (models, by their
-    predictions) after it.
+    Label Studio goes on writing meanwhile, and the order takes that into account. What refers to its rows
+    (snapshots, provisioned.json, the index of images) is read before its database. What its rows refer to
+    (models, which its predictions name) is read after it.
 
     Raises:
         Failure: a database is damaged or can't be read.
@@ -107,7 +107,7 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
 
 @contextmanager
 def _held(rounds: Path) -> Iterator[None]:
-    """Keeps the table of rounds as it is; whoever wants to write it waits."""
+    """Keeps the table of rounds as it is: writers wait for the end of the block."""
     if not rounds.is_file():
         yield
         return

@@ -22,7 +22,7 @@ from lifecycle.backup.archive import ENV
 from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.settings import env_file
-from lifecycle.settings.settings import SECRETS
+from lifecycle.settings.known import SECRETS
 
 LOCAL = "configs/local.env"
 _BY_FILE = (LOCAL, "configs/labels/", "configs/detectors/", f"{contents.IMAGES}/")

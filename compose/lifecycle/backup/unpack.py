@@ -14,6 +14,7 @@ from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Union
 
+from lifecycle import files
 from lifecycle.backup import contents
 from lifecycle.backup.archive import ENV, FORMAT, MANIFEST, SPARE_BYTES, Manifest
 from lifecycle.console import Failure
@@ -64,14 +65,7 @@ def unpack(archive: Path, manifest: Manifest, folder: Path) -> None:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     needed = manifest.counts["bytes"] + SPARE_BYTES
-    free = shutil.disk_usage(folder.parent).free
-    if free < needed:
-        raise Failure(
-            f"disk space at {folder.parent}",
-            found=f"{free / 1e9:.1f} GB free",
-            needed=f"{needed / 1e9:.1f} GB",
-            do="Free some; nothing is changed.",
-        )
+    files.check_space(folder.parent, needed, "Free some; nothing is changed.")
     try:
         folder.mkdir(mode=0o700)
         with tarfile.open(archive, "r:gz") as tar:

@@ -76,16 +76,8 @@ def image_name(service: str, accelerator: str) -> str:
 
 def _built(service: str, accelerator: str) -> Optional[str]:
     """The inputs' hash that the image was built from; None without an image."""
-    return answer(
-        [
-            "docker",
-            "image",
-            "inspect",
-            "--format",
-            '{{index .Config.Labels "labelloop.inputs"}}',
-            image_name(service, accelerator),
-        ]
-    )
+    label = '{{index .Config.Labels "labelloop.inputs"}}'
+    return answer(["docker", "image", "inspect", "--format", label, image_name(service, accelerator)])
 
 
 def _place(wheel_file: Path, folder: Path) -> None:

@@ -64,12 +64,9 @@ def _build() -> None:
         root = Path(scratch, "root")
         run(
             [
-                "debootstrap",
-                "--variant=minbase",
+                *("debootstrap", "--variant=minbase"),
                 "--include=python3,python3-venv,python3-pip,ca-certificates",
-                RELEASE,
-                str(root),
-                mirrors[RELEASE],
+                *(RELEASE, str(root), mirrors[RELEASE]),
             ],
             what="debootstrap",
             do=f"Look at {root}/debootstrap/debootstrap.log, or load {NAME} by `docker load`.",
@@ -78,31 +75,20 @@ def _build() -> None:
         _write_host_settings(root, mirrors)
         archive = subprocess.Popen(
             [
-                "tar",
-                "--create",
-                "--directory",
-                str(root),
-                "--exclude=./var/cache/apt/archives/*.deb",
-                "--exclude=./var/lib/apt/lists/*",
-                ".",
+                *("tar", "--create", "--directory", str(root)),
+                *("--exclude=./var/cache/apt/archives/*.deb", "--exclude=./var/lib/apt/lists/*", "."),
             ],
             stdout=subprocess.PIPE,
         )
+        instructions = (
+            "ENV LANG=C.UTF-8",
+            f"ENV SSL_CERT_FILE={_CA_BUNDLE}",
+            f"ENV REQUESTS_CA_BUNDLE={_CA_BUNDLE}",
+            'CMD ["python3"]',
+        )
+        changes = (word for text in instructions for word in ("--change", text))
         imported = subprocess.run(
-            [
-                "docker",
-                "import",
-                "--change",
-                "ENV LANG=C.UTF-8",
-                "--change",
-                f"ENV SSL_CERT_FILE={_CA_BUNDLE}",
-                "--change",
-                f"ENV REQUESTS_CA_BUNDLE={_CA_BUNDLE}",
-                "--change",
-                'CMD ["python3"]',
-                "-",
-                NAME,
-            ],
+            ["docker", "import", *changes, "-", NAME],
             stdin=archive.stdout,
             stdout=subprocess.DEVNULL,
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Optional
 
-from lifecycle.build import wheel
+from labelloop import locks
+from lifecycle.build import pip, wheel
 from lifecycle.build.host_python import find_python
 from lifecycle.console import Failure, line
 from lifecycle.home import Home
@@ -79,10 +79,7 @@ def ensure_ml(home: Home, accelerator: str, arch: Optional[str]) -> Path:
         _install(home, venv, _ml_locks(accelerator))
         python = venv / "bin/python"
         mmcv = wheel.host_wheel(home, python, accelerator, arch)
-        run(
-            [str(python), "-m", "pip", "install", "-qq", "--no-deps", "--no-index", str(mmcv)],
-            what="installing mmcv-full",
-        )
+        pip.install(python, "--no-index", str(mmcv), what="installing mmcv-full")
         _install_own(home, venv, _ML_PACKAGES)
 
     return _ensure(venv, _ml_stamp(home, accelerator, arch), install)
@@ -150,11 +147,9 @@ def _once(venv: Path, marker: Path, stamp: str, install: Callable[[], None]) -> 
             do="Have its owner run `make build`, or name another folder in LABELLOOP_VENVS.",
         ) from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not locks.take(lock):
             line(venv.name, "another make installs this environment; waiting for it to end")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            locks.take(lock, locks.FOREVER)
         if _text(marker) == stamp:
             return False
         install()
@@ -177,36 +172,14 @@ def _create(venv: Path) -> None:
 def _install(home: Home, venv: Path, locks: Sequence[str]) -> None:
     # One after the other: pip refuses the same package from two files. The locks agree on what they share.
     for name in locks:
-        run(
-            [
-                str(venv / "bin/pip"),
-                "install",
-                "-qq",
-                "--disable-pip-version-check",
-                "--no-deps",
-                "--require-hashes",
-                "--requirement",
-                str(home.root / name),
-            ],
-            what=f"installing {name}",
-            do="Does this host's pip reach a package index?",
-        )
+        do = "Does this host's pip reach a package index?"
+        pip.install_lock(venv / "bin/python", home.root / name, what=f"installing {name}", do=do)
 
 
 def _install_own(home: Home, venv: Path, packages: Sequence[str]) -> None:
     editable = [word for package in packages for word in ("--editable", str(home.root / package))]
-    run(
-        [
-            str(venv / "bin/pip"),
-            "install",
-            "-qq",
-            "--disable-pip-version-check",
-            "--no-deps",
-            "--no-build-isolation",
-            *editable,
-        ],
-        what="installing our own packages",
-    )
+    what = "installing our own packages"
+    pip.install(venv / "bin/python", "--no-build-isolation", *editable, what=what)
 
 
 def _text(marker: Path) -> str:

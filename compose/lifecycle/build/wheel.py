@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Optional
 
+from lifecycle.build import pip
 from lifecycle.console import Failure, line
 from lifecycle.home import Home, machine_cache
 from lifecycle.inputs import inputs_hash
@@ -42,22 +43,12 @@ def docker_wheel(
             "MAX_JOBS": _jobs(),
             **environment,
         }
+        given = (f"{name}={value}" for name, value in arguments.items() if value)
         run(
             [
-                "docker",
-                "build",
-                "--file",
-                "images/base/Dockerfile",
-                "--target",
-                "mmcv-wheel",
-                "--output",
-                f"type=local,dest={folder}",
-                *(
-                    word
-                    for name, value in arguments.items()
-                    if value
-                    for word in ("--build-arg", f"{name}={value}")
-                ),
+                *("docker", "build", "--file", "images/base/Dockerfile", "--target", "mmcv-wheel"),
+                *("--output", f"type=local,dest={folder}"),
+                *(word for text in given for word in ("--build-arg", text)),
                 ".",
             ],
             what="compiling mmcv-full in Docker",
@@ -83,20 +74,7 @@ def host_wheel(home: Home, python: Path, accelerator: str, arch: Optional[str]) 
             )
         locks = ["build.lock"] + (["nvcc.lock"] if accelerator == "cuda" else [])
         for name in locks:
-            run(
-                [
-                    str(python),
-                    "-m",
-                    "pip",
-                    "install",
-                    "-qq",
-                    "--no-deps",
-                    "--require-hashes",
-                    "-r",
-                    str(home.root / "images/base" / name),
-                ],
-                what=f"installing images/base/{name}",
-            )
+            pip.install_lock(python, home.root / "images/base" / name, what=f"installing images/base/{name}")
         run(
             ["sh", str(home.root / "images/base/build-mmcv-wheel.sh"), str(python), str(folder)],
             what="compiling mmcv-full",

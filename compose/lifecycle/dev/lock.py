@@ -16,17 +16,9 @@ from lifecycle.home import Home
 from lifecycle.shell import run
 
 _COMPILE = (
-    "pip",
-    "compile",
-    "--quiet",
-    "--generate-hashes",
-    "--no-emit-index-url",
-    "--python-version",
-    "3.11",
-    "--python-platform",
-    "x86_64-manylinux_2_28",
-    "--custom-compile-command",
-    "make lock",
+    *("pip", "compile", "--quiet", "--generate-hashes", "--no-emit-index-url"),
+    *("--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_28"),
+    *("--custom-compile-command", "make lock"),
 )
 _BASE = "images/base/requirements"
 _ML = ("images/mlbackend/requirements", "images/trainer/requirements")
@@ -52,45 +44,24 @@ def lock(home: Home, upgrade: bool) -> None:
         _compile(home, uv, "images/base/cuda.in", "images/base/cuda.lock", [whole], upgrade, "--no-deps")
         for name in ("build", "nvcc"):
             _compile(home, uv, f"images/base/{name}.in", f"images/base/{name}.lock", [whole], upgrade)
-        for name in ("base", "mlbackend"):
-            _compile(
-                home, uv, f"images/{name}/nodeps.in", f"images/{name}/nodeps.lock", [], upgrade, "--no-deps"
-            )
+        for name in ("images/base/nodeps", "images/mlbackend/nodeps"):
+            _compile(home, uv, f"{name}.in", f"{name}.lock", [], upgrade, "--no-deps")
         before = [whole]
         for name in (*_ML, "tests/requirements"):
             _compile(home, uv, f"{name}.in", f"{name}.lock", before, upgrade)
             before.append(home.root / f"{name}.lock")
-        _compile(
-            home,
-            uv,
-            "images/labelstudio/requirements.in",
-            "images/labelstudio/requirements.lock",
-            [],
-            upgrade,
-        )
+        studio = "images/labelstudio/requirements"
+        _compile(home, uv, f"{studio}.in", f"{studio}.lock", [], upgrade)
 
 
 def _compile(
-    home: Home,
-    uv: str,
-    source: str,
-    target: str,
-    constraints: list[Path],
-    upgrade: bool,
-    *options: str,
+    home: Home, uv: str, source: str, target: str, constraints: list[Path], upgrade: bool, *options: str
 ) -> None:
     fitting = [word for path in constraints for word in ("--constraint", str(path))]
     run(
         [
-            uv,
-            *_COMPILE,
-            *options,
-            *fitting,
-            "--no-annotate",
-            *(["--upgrade"] if upgrade else []),
-            source,
-            "--output-file",
-            target,
+            *(uv, *_COMPILE, *options, *fitting, "--no-annotate", *(["--upgrade"] if upgrade else [])),
+            *(source, "--output-file", target),
         ],
         what=f"resolving {source}",
         cwd=home.root,

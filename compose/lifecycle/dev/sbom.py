@@ -18,6 +18,7 @@ from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
 from lifecycle.runtime.runtime import choose_accelerator
 from lifecycle.settings import settings
+from lifecycle.settings.host import UNPRIVILEGED_ID
 from lifecycle.shell import answer
 
 SPEC_VERSION = "1.6"
@@ -32,7 +33,7 @@ def sbom(home: Home, given: Mapping[str, str]) -> None:
     chosen = {name: value for name, value in given.items() if not name.startswith("LABELLOOP_")}
     settings.check(home, chosen)
     runtime = "docker" if engine.engine_version() else "host"
-    accelerator = choose_accelerator({**settings.load(home), **chosen}, runtime)
+    accelerator = choose_accelerator(settings.load(home) | chosen, runtime)
     folder = home.root / "build" / "sbom"
     folder.mkdir(parents=True, exist_ok=True)
     heading("Software bills of materials")
@@ -101,7 +102,7 @@ def _debian(image: str) -> Optional[list[Component]]:
     told = answer(
         [
             *("docker", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL"),
-            *("--user", f"{os.getuid() or settings.UNPRIVILEGED_ID}", "--entrypoint", "dpkg-query"),
+            *("--user", f"{os.getuid() or UNPRIVILEGED_ID}", "--entrypoint", "dpkg-query"),
             *(image, "--show", "--showformat", _DPKG),
         ],
         seconds=_SECONDS,

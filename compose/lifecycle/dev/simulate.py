@@ -13,7 +13,7 @@ from lifecycle.console import Failure, line
 from lifecycle.home import Home
 from lifecycle.runtime.runtime import running_stack
 from lifecycle.settings import settings
-from lifecycle.settings.settings import is_yes
+from lifecycle.settings.given import is_yes
 
 _FILES = ("train.json", "test.json")
 _NEEDED = f"a folder with images/, {' and '.join(_FILES)}"

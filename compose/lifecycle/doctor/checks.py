@@ -10,12 +10,14 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
+from labelloop import layout
 from lifecycle import engine
 from lifecycle.build import host_python
 from lifecycle.console import Failure, line
 from lifecycle.home import Home
+from lifecycle.settings.host import host_memory, services_user
 from lifecycle.settings.network import free_port, is_here, port_is_free
-from lifecycle.settings.settings import dashboard_port, host_memory, load, services_user
+from lifecycle.settings.settings import Settings, load
 
 ENGINE = (20, 10)
 COMPOSE = (2, 20)
@@ -24,12 +26,12 @@ RUN_GB = 2
 HOST_BUILD_GB = 10
 MEMORY_GB = 3.5
 PROCESSORS = ("x86_64", "amd64")
-_MOUNTED = ("configs", "compose")
+_MOUNTED = ("configs", "compose", "images/base/labelloop")
 HOST_PORTS = ("MLBACKEND_PORT", "TRAINER_PORT")
 
 
 def check_docker(
-    home: Home, settings: dict[str, str], *, built: bool, given: Optional[Mapping[str, str]] = None
+    home: Home, settings: Settings, *, built: bool, given: Optional[Mapping[str, str]] = None
 ) -> None:
     """Engine, Compose, what builds, processor, folders, disk, memory, project name and ports.
 
@@ -45,7 +47,7 @@ def check_docker(
     if not built:
         check_buildx()
     check_processor(str(info.get("Architecture") or PROCESSORS[0]))
-    check_readable(home, int(settings.get("PUID") or services_user(home)[0]))
+    check_readable(home, (settings.containers_user or services_user(home))[0])
     root = Path(str(info.get("DockerRootDir", "/var/lib/docker")))
     line(
         "disk",
@@ -57,16 +59,15 @@ def check_docker(
     )
     if total := float(info.get("MemTotal", 0)):
         line("memory", memory(total))
-    project = settings.get("COMPOSE_PROJECT_NAME", "labelloop")
-    running = engine.containers(project)
-    check_name(home, project, running)
+    running = engine.containers(settings.project_name)
+    check_name(home, settings.project_name, running)
     for text in ports(settings, ours=engine.published_ports(running), given=given):
         line("port", text)
 
 
 def check_host(
     home: Home,
-    settings: dict[str, str],
+    settings: Settings,
     *,
     built: bool,
     running: bool,
@@ -85,7 +86,7 @@ def check_host(
     line("disk", disk(home.root, needed, "Free some, or clone the repository onto a larger disk."))
     if total := host_memory():
         line("memory", memory(total))
-    for text in ports(settings, ours=published_ports(load(home)) if running else (), given=given):
+    for text in ports(settings, ours=load(home).published_ports if running else (), given=given):
         line("port", text)
     check_inner_ports(settings, running=running)
 
@@ -142,7 +143,7 @@ def check_processor(machine: str) -> None:
 def check_readable(home: Home, user: int) -> None:
     """Raises Failure when the containers' user can't read what they have from the checkout."""
     trees = (path for name in _MOUNTED for path in (home.root / name, *(home.root / name).rglob("*")))
-    for path in (home.volumes / "images", *trees):
+    for path in (home.volumes / layout.IMAGES, *trees):
         if path.exists() and "__pycache__" not in path.parts and not _is_readable(path, user):
             raise Failure(
                 f"{path}",
@@ -169,7 +170,7 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def check_inner_ports(settings: dict[str, str], *, running: bool) -> None:
+def check_inner_ports(settings: Settings, *, running: bool) -> None:
     """Those that only the host runtime's own programs use; raises Failure when one is taken."""
     for name in HOST_PORTS:
         if name in settings and not running and not port_is_free("127.0.0.1", int(settings[name])):
@@ -221,16 +222,11 @@ def check_name(home: Home, project: str, running: list[dict[str, Any]]) -> None:
         )
 
 
-def published_ports(settings: Mapping[str, str]) -> tuple[int, int]:
-    """Label Studio's, the dashboard's."""
-    return int(settings.get("PORT") or 8080), dashboard_port(settings)
-
-
 def ports(
-    settings: Mapping[str, str], *, ours: Collection[int], given: Optional[Mapping[str, str]] = None
+    settings: Settings, *, ours: Collection[int], given: Optional[Mapping[str, str]] = None
 ) -> Iterator[str]:
     """A line on each published port; raises Failure when a program that isn't ours has it."""
-    label_studio, dashboard = published_ports(settings)
+    label_studio, dashboard = settings.published_ports
     if label_studio == dashboard:
         raise Failure(
             "DASHBOARD_PORT",
@@ -238,7 +234,7 @@ def ports(
             needed="another one",
             do=f"For example {_make_up(given, 'DASHBOARD_PORT', dashboard + 1)}.",
         )
-    address = settings.get("BIND") or "127.0.0.1"
+    address = settings.bind
     if not is_here(address):
         raise Failure(
             "BIND",

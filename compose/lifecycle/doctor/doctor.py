@@ -19,7 +19,8 @@ from lifecycle.home import Home
 from lifecycle.runtime.host_stack import HostStack
 from lifecycle.runtime.runtime import Stack, asked_runtime, docker_stack
 from lifecycle.settings import settings as settings_module
-from lifecycle.settings.settings import is_yes
+from lifecycle.settings.given import is_yes
+from lifecycle.settings.settings import Settings
 
 LOOK_SECONDS = 40.0
 SERVICES_SECONDS = 120.0
@@ -60,13 +61,13 @@ def examine(home: Home) -> Iterator[Finding]:
     """Every finding, as it is made. Nothing here changes anything."""
     yield from bounded("host", partial(host_findings.host, home), LOOK_SECONDS)
     yield from bounded(".env", partial(host_findings.env_file, home), LOOK_SECONDS)
-    settings: dict[str, str] = {}
-    unread = bounded("settings", partial(_load, home, settings), LOOK_SECONDS)
-    yield from unread
-    if unread:
+    loaded: list[Settings] = []
+    yield from bounded("settings", partial(_load, home, loaded), LOOK_SECONDS)
+    if not loaded:
         fix = "Mend the settings first, then look again."
         yield warning("services", "not looked at: which they are stands in the settings", fix, "make doctor")
         return
+    [settings] = loaded
     yield from bounded("settings", partial(host_findings.settings, home), LOOK_SECONDS)
     info: dict[str, Any] = {}
     yield from bounded("engine", partial(_ask_engine, info), LOOK_SECONDS)
@@ -85,9 +86,7 @@ def examine(home: Home) -> Iterator[Finding]:
     yield from bounded("loop", partial(_loop, stack, states), TRAINER_SECONDS + 5)
 
 
-def _host_checks(
-    home: Home, settings: dict[str, str], info: dict[str, Any], runtime: str
-) -> dict[str, Check]:
+def _host_checks(home: Home, settings: Settings, info: dict[str, Any], runtime: str) -> dict[str, Check]:
     return {
         "compose": partial(_compose, info, runtime),
         "gpu": partial(host_findings.gpu, settings, info, runtime),
@@ -99,18 +98,16 @@ def _host_checks(
     }
 
 
-def _stack_checks(
-    home: Home, settings: dict[str, str], stack: Stack, states: dict[str, str]
-) -> dict[str, Check]:
+def _stack_checks(home: Home, settings: Settings, stack: Stack, states: dict[str, str]) -> dict[str, Check]:
     return {
         "ports": partial(_ports, home, settings, stack),
         "backups": partial(host_findings.backups, home, states.get("backup", "")),
     }
 
 
-def _load(home: Home, settings: dict[str, str]) -> Iterator[Finding]:
-    """Fills `settings`; a file that can't be read raises."""
-    settings.update(settings_module.load(home))
+def _load(home: Home, loaded: list[Settings]) -> Iterator[Finding]:
+    """Puts the settings into `loaded`; a file that can't be read raises."""
+    loaded.append(settings_module.load(home))
     yield from ()
 
 
@@ -122,9 +119,9 @@ def _ask_engine(info: dict[str, Any]) -> Iterator[Finding]:
     yield from ()
 
 
-def _runtime(home: Home, settings: Mapping[str, str], refusal: Optional[NoEngine]) -> str:
+def _runtime(home: Home, settings: Settings, refusal: Optional[NoEngine]) -> str:
     """As `runtime.running_stack` chooses, without a word and without asking the engine again."""
-    if settings.get("RUNTIME") != "docker" and HostStack(home, settings).is_running():
+    if settings.runtime != "docker" and HostStack(home, settings).is_running():
         return "host"
     chosen = asked_runtime(settings)
     if chosen in ("docker", "host"):
@@ -133,7 +130,7 @@ def _runtime(home: Home, settings: Mapping[str, str], refusal: Optional[NoEngine
 
 
 def _engine(
-    settings: Mapping[str, str], info: dict[str, Any], runtime: str, refusal: Optional[NoEngine]
+    settings: Settings, info: dict[str, Any], runtime: str, refusal: Optional[NoEngine]
 ) -> Iterator[Finding]:
     if runtime == "docker":
         yield of_failure("engine", refusal) if refusal else ok("engine", checks.engine_version(info))
@@ -165,14 +162,13 @@ def _services(stack: Stack, states: dict[str, str]) -> Iterator[Finding]:
             yield problem(service, f"{state}: {said}", "Start it again; `make logs` has the rest.", "make up")
 
 
-def _ports(home: Home, settings: dict[str, str], stack: Stack) -> Iterator[Finding]:
+def _ports(home: Home, settings: Settings, stack: Stack) -> Iterator[Finding]:
     if isinstance(stack, HostStack):
-        ours = checks.published_ports(settings) if stack.holds_ports() else ()
+        ours = settings.published_ports if stack.holds_ports() else ()
         yield from host_findings.ports(settings, ours=ours, inner=True)
         return
-    project = settings.get("COMPOSE_PROJECT_NAME", "labelloop")
-    containers = engine.containers(project)
-    checks.check_name(home, project, containers)
+    containers = engine.containers(settings.project_name)
+    checks.check_name(home, settings.project_name, containers)
     yield from host_findings.ports(settings, ours=engine.published_ports(containers), inner=False)
 
 

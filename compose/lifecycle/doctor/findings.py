@@ -1,4 +1,4 @@
-"""The looks of `make doctor`: each is bounded in time, and its failure is a finding, too."""
+"""The checks of `make doctor`: each is bounded in time, and one that fails is a finding too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Check = Callable[[], Iterable[Finding]]
 
 
 def of_failure(name: str, error: Failure) -> Finding:
-    """The command is the first that the failure's own way out names."""
+    """A failure as a finding. Its command is the first one that the failure's own way out names."""
     named = re.search(r"`([^`]+)`", error.do)
     command = named[1] if named else "make up"
     return problem(name, error.text, error.do or "Correct it; then start again.", command)

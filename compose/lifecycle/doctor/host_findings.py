@@ -10,25 +10,28 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
+from labelloop import layout
 from labelloop.findings import Finding, ok, problem, warning
 from lifecycle import engine
 from lifecycle.backup.archive import CLOCK_LEEWAY_SECONDS, ahead_in_words, archives_ahead, newest_archive
-from lifecycle.backup.service import read_status
+from lifecycle.backup.service import DOWN, read_status
 from lifecycle.console import Failure
 from lifecycle.doctor import checks
 from lifecycle.doctor.findings import of_failure
-from lifecycle.home import VOLUMES, Home
+from lifecycle.home import Home
 from lifecycle.runtime.volumes import PRIVATE, STATE
 from lifecycle.settings import settings as settings_module
+from lifecycle.settings.host import host_memory
+from lifecycle.settings.known import SECRETS
+from lifecycle.settings.settings import Settings
 
 SHOWN = 3
-Settings = Mapping[str, str]
 
 
 def host(home: Home) -> Iterator[Finding]:
     system = f"{platform.system()} {platform.release()} ({platform.machine()})"
     yield ok("host", f"{system}, Python {platform.python_version()}, {os.cpu_count()} cores")
-    total = settings_module.host_memory()
+    total = host_memory()
     yield ok("memory", checks.memory(total) if total else "can't be told here")
 
 
@@ -58,11 +61,11 @@ def env_file(home: Home) -> Iterator[Finding]:
 
 
 def gpu(values: Settings, info: Mapping[str, object], runtime: str) -> Iterator[Finding]:
-    """`info`: of the engine. Compares the GPU there is with the one asked for and the one built for."""
+    """Compares the GPU there is with the one asked for and the one built for. info: `docker info`."""
     architecture = engine.gpu_architecture()
     runtimes = info.get("Runtimes")
     reached = runtime == "host" or (isinstance(runtimes, dict) and "nvidia" in runtimes)
-    asked, built = values.get("ACCELERATOR", "auto"), values.get("COMPOSE_ACCELERATOR", "")
+    asked, built = values.accelerator, values.get("COMPOSE_ACCELERATOR", "")
     toolkit = "Install the driver and NVIDIA's Container Toolkit: docs/how-to/gpu.md."
     if architecture and reached:
         if asked == "auto" and built == "cpu":
@@ -96,10 +99,10 @@ def disk(home: Home, info: Mapping[str, object]) -> Iterator[Finding]:
 
 def volumes(home: Home, values: Settings, runtime: str) -> Iterator[Finding]:
     """Whether the folders of state are there, the services' own, and closed where tokens are in them."""
-    missing = [name for name in VOLUMES if not (home.volumes / name).is_dir()]
+    missing = [name for name in layout.VOLUMES if not (home.volumes / name).is_dir()]
     if missing:
         yield warning("volumes", f"not there yet: {', '.join(missing)}", "`make up` makes them.", "make up")
-    there = [name for name in VOLUMES if name not in missing]
+    there = [name for name in layout.VOLUMES if name not in missing]
     foreign = [name for name in STATE if name in there and not _is_ours(home.volumes / name, values, runtime)]
     if foreign:
         user = _user(values) if runtime == "docker" else (os.geteuid(), os.getegid())
@@ -125,7 +128,7 @@ def secrets(home: Home, values: Settings, runtime: str) -> Iterator[Finding]:
         yield warning("secrets", f"no {folder}", anew, "make up")
         return
     files = {path.name: path.stat() for path in folder.iterdir()}
-    missing = [name for name in settings_module.SECRETS if name not in files]
+    missing = [name for name in SECRETS if name not in files]
     opened = [name for name, status in files.items() if status.st_mode & 0o077]
     if folder.stat().st_mode & 0o077:
         opened.insert(0, "the folder")
@@ -143,7 +146,7 @@ def secrets(home: Home, values: Settings, runtime: str) -> Iterator[Finding]:
 def clock(home: Home) -> Iterator[Finding]:
     """Files of state that are dated in the future: the clock was set back, or runs wrong."""
     limit = time.time() + CLOCK_LEEWAY_SECONDS
-    folders = [home.volumes / name for name in ("labelstudio", "models", "rounds", "backups")]
+    folders = [home.volumes / name for name in STATE if name != layout.CACHE]
     paths = chain.from_iterable(chain(folder.glob("*"), folder.glob("*/*")) for folder in folders)
     late = sorted(path for path in paths if path.lstat().st_mtime > limit)
     now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
@@ -164,7 +167,7 @@ def backups(home: Home, service: str = "") -> Iterator[Finding]:
     archive = newest_archive(home)
     newest = f"newest: {archive.name}" if archive else "no archive yet"
     status = read_status(home)
-    if service in ("exited", "dead", "failing", "restarting"):
+    if service in DOWN:
         yield problem("backups", f"the backup service is {service}; {newest}", "Start it again.", "make up")
     elif status is not None and status.error:
         text = f"the schedule fails since {status.since}: {status.error} {newest}"
@@ -215,7 +218,7 @@ def ports(values: Settings, *, ours: Collection[int], inner: bool) -> Iterator[F
         for text in checks.ports(values, ours=ours):
             yield ok("ports", text)
         if inner:
-            checks.check_inner_ports(dict(values), running=bool(ours))
+            checks.check_inner_ports(values, running=bool(ours))
     except Failure as error:
         yield of_failure("ports", error)
 
@@ -233,4 +236,4 @@ def _is_open(folder: Path) -> bool:
 
 def _user(values: Settings) -> tuple[int, int]:
     """The containers' user and group."""
-    return int(values.get("PUID") or os.geteuid()), int(values.get("PGID") or os.getegid())
+    return values.containers_user or (os.geteuid(), os.getegid())

@@ -71,7 +71,7 @@ class DockerStack:
         }
 
     def is_there(self) -> bool:
-        """Whether there is any container to stop; who can't be asked may have some."""
+        """Whether there is any container to stop. An engine that does not answer may have some."""
         return bool(self.states()) or engine.engine_version() is None
 
     def runs_here(self) -> bool:
@@ -130,7 +130,7 @@ class DockerStack:
         )
 
     def backup_service(self, arguments: Sequence[str], stdin: bytes = b"") -> str:
-        """What `lifecycle.backup_service …` prints in a container of its own, beside the stack or without."""
+        """What `lifecycle.backup_service …` prints, in a container of its own; the stack need not run."""
         done = subprocess.run(
             engine.compose("run", "--rm", "--no-deps", "-T", "backup", *backup_service.PROGRAM, *arguments),
             cwd=self._home.root,

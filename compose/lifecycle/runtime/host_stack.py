@@ -8,10 +8,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, Optional
 
+from labelloop import layout
 from lifecycle.backup import service as backup_service
 from lifecycle.build.venvs import CODE, PACKAGES, stamps
 from lifecycle.console import Board, Failure, note
@@ -19,7 +20,8 @@ from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
 from lifecycle.runtime import orphans
-from lifecycle.settings.settings import SECRETS, dashboard_port
+from lifecycle.settings.known import SECRETS
+from lifecycle.settings.settings import Settings
 from lifecycle.shell import answer, ask, phrases, watch
 
 START_SECONDS = 900.0
@@ -61,9 +63,9 @@ files={root}/configs/supervisor/*.conf
 class HostStack:
     """Start, stop, wait for and speak to the programs under this checkout's own supervisord."""
 
-    def __init__(self, home: Home, settings: Mapping[str, str]) -> None:
+    def __init__(self, home: Home, settings: Settings) -> None:
         self._home = home
-        self._settings = dict(settings)
+        self._settings = settings
 
     @property
     def _log(self) -> Path:
@@ -166,7 +168,7 @@ class HostStack:
         )
 
     def backup_service(self, arguments: Sequence[str], stdin: bytes = b"") -> str:
-        """What `lifecycle.backup_service …` prints, beside the stack or without."""
+        """What `lifecycle.backup_service …` prints; the stack need not run."""
         done = subprocess.run(
             [sys.executable, *backup_service.PROGRAM[1:], *arguments],
             cwd=self._home.root,
@@ -205,7 +207,7 @@ class HostStack:
                 run=self._home.run,
                 root=self._home.root,
                 socket=socket,
-                name=self._settings.get("COMPOSE_PROJECT_NAME", "labelloop"),
+                name=self._settings.project_name,
             )
         )
         _keep_small(self._log)
@@ -292,17 +294,17 @@ class HostStack:
     def _environment(self) -> dict[str, str]:
         """What the images and docker-compose.yml give the programs, with this host's paths and ports."""
         home, settings = self._home, self._settings
-        port = settings.get("PORT", "8080")
-        backend, trainer = settings.get("MLBACKEND_PORT", "9090"), settings.get("TRAINER_PORT", "9191")
-        bind, dashboard = settings.get("BIND", "127.0.0.1"), dashboard_port(settings)
+        bind, port = settings.bind, settings.port
+        backend, trainer = f"127.0.0.1:{settings.mlbackend_port}", f"127.0.0.1:{settings.trainer_port}"
         reach = "127.0.0.1" if bind == "0.0.0.0" else bind
-        open_to_see = {name: value for name, value in (os.environ | settings).items() if name not in SECRETS}
+        everything = {**os.environ, **settings}
+        open_to_see = {name: value for name, value in everything.items() if name not in SECRETS}
         return {
             **open_to_see,
             "SECRETS_DIR": str(home.secrets),
             "LABELLOOP_HOME": str(home.root),
             # What the environment is made for; the operator's word may be auto, or missing.
-            "ACCELERATOR": settings.get("COMPOSE_ACCELERATOR", "cpu"),
+            "ACCELERATOR": settings.built_accelerator,
             "LABELSTUDIO_BIN": str(home.venvs / "labelstudio" / "bin"),
             "ML_BIN": str(home.venvs / "ml" / "bin"),
             "PYTHONPATH": os.pathsep.join(str(home.root / package) for package in (*PACKAGES, "compose")),
@@ -310,17 +312,17 @@ class HostStack:
             "OMP_NUM_THREADS": settings.get("THREADS", "1"),
             "OMP_WAIT_POLICY": "PASSIVE",
             "MALLOC_ARENA_MAX": "2",
-            "SQLITE_TMPDIR": str(home.volumes / "cache"),
+            "SQLITE_TMPDIR": str(home.volumes / layout.CACHE),
             "LABELSTUDIO_URL": f"http://{reach}:{port}",
-            "MLBACKEND_URL": f"http://127.0.0.1:{backend}",
-            "TRAINER_URL": f"http://127.0.0.1:{trainer}",
+            "MLBACKEND_URL": f"http://{backend}",
+            "TRAINER_URL": f"http://{trainer}",
             "LABELSTUDIO_LOG": "/dev/stdout",
             "LOG_MAXBYTES": "0",
             "LABELSTUDIO_BIND": f"{bind}:{port}",
-            "MLBACKEND_BIND": f"127.0.0.1:{backend}",
-            "TRAINER_BIND": f"127.0.0.1:{trainer}",
-            "DASHBOARD_BIND": f"{bind}:{dashboard}",
-            "LABELSTUDIO_PORT": port,
+            "MLBACKEND_BIND": backend,
+            "TRAINER_BIND": trainer,
+            "DASHBOARD_BIND": f"{bind}:{settings.dashboard_port}",
+            "LABELSTUDIO_PORT": str(port),
         }
 
     def _pid(self) -> Optional[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Optional, Union
 
 from lifecycle import engine
@@ -10,12 +9,12 @@ from lifecycle.console import Failure, line
 from lifecycle.home import Home
 from lifecycle.runtime.docker_stack import DockerStack
 from lifecycle.runtime.host_stack import HostStack
-from lifecycle.settings.settings import LAST_RUNTIME
+from lifecycle.settings.settings import Settings
 
 Stack = Union[DockerStack, HostStack]
 
 
-def choose_runtime(settings: Mapping[str, str]) -> str:
+def choose_runtime(settings: Settings) -> str:
     """`docker`, whose engine answers, or `host`: see `asked_runtime`, else Docker when there is an engine.
 
     Raises:
@@ -36,13 +35,12 @@ def choose_runtime(settings: Mapping[str, str]) -> str:
     return "host"
 
 
-def asked_runtime(settings: Mapping[str, str]) -> str:
+def asked_runtime(settings: Settings) -> str:
     """RUNTIME if it names one, else what the stack ran on last; `auto` where it never ran."""
-    chosen = settings.get("RUNTIME", "auto")
-    return chosen if chosen != "auto" else settings.get(LAST_RUNTIME, "auto")
+    return settings.runtime if settings.runtime != "auto" else settings.last_runtime
 
 
-def check_alone(home: Home, settings: Mapping[str, str], runtime: str) -> None:
+def check_alone(home: Home, settings: Settings, runtime: str) -> None:
     """Raises Failure while this checkout's stack runs on the other runtime: both keep state in volumes/."""
     if runtime == "host":
         other, runs = "docker", docker_stack(home, settings).runs_here()
@@ -57,18 +55,17 @@ def check_alone(home: Home, settings: Mapping[str, str], runtime: str) -> None:
         )
 
 
-def choose_accelerator(settings: Mapping[str, str], runtime: str) -> str:
+def choose_accelerator(settings: Settings, runtime: str) -> str:
     """`cpu` or `cuda`: ACCELERATOR if it names one, else by whether NVIDIA's runtime or driver answers."""
-    chosen = settings.get("ACCELERATOR", "auto")
-    if chosen in ("cpu", "cuda"):
-        return chosen
+    if settings.accelerator in ("cpu", "cuda"):
+        return settings.accelerator
     answers = (
         engine.nvidia_runtime_answers() if runtime == "docker" else engine.gpu_architecture() is not None
     )
     return "cuda" if answers else "cpu"
 
 
-def choose_architecture(settings: Mapping[str, str], accelerator: str) -> Optional[str]:
+def choose_architecture(settings: Settings, accelerator: str) -> Optional[str]:
     """The GPU that CUDA operators are compiled for: TORCH_CUDA_ARCH_LIST, else this host's; None for `cpu`.
 
     Raises:
@@ -87,19 +84,19 @@ def choose_architecture(settings: Mapping[str, str], accelerator: str) -> Option
     return architecture
 
 
-def running_stack(home: Home, settings: Mapping[str, str]) -> Stack:
+def running_stack(home: Home, settings: Settings) -> Stack:
     """The stack to speak to: the host's if it runs, else the chosen runtime's.
 
     Raises:
         NoEngine: it is Docker's, and can't be asked.
     """
     host = HostStack(home, settings)
-    if settings.get("RUNTIME") != "docker" and host.is_running():
+    if settings.runtime != "docker" and host.is_running():
         return host
     if choose_runtime(settings) == "host":
         return host
     return docker_stack(home, settings)
 
 
-def docker_stack(home: Home, settings: Mapping[str, str]) -> DockerStack:
-    return DockerStack(home, settings.get("COMPOSE_PROJECT_NAME", "labelloop"))
+def docker_stack(home: Home, settings: Settings) -> DockerStack:
+    return DockerStack(home, settings.project_name)

@@ -1,25 +1,24 @@
-"""The folders of state: there, the containers' user's, and closed to others where tokens are in them."""
+"""Makes the folders of state, gives them to the containers' user, and closes those that hold tokens."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional
 
+from labelloop import layout
 from lifecycle.console import Failure
-from lifecycle.home import VOLUMES, Home
+from lifecycle.home import Home
 
 # Docker makes a missing bind mount's source as root.
-_MOUNTED = (*VOLUMES, "labelstudio/media/upload", "cache/weights", "backups/status")
+_MOUNTED = (*layout.VOLUMES, layout.UPLOADS, layout.WEIGHTS, layout.BACKUP_STATUS)
 # Label Studio's database holds tokens, and so do its backups.
-PRIVATE = ("labelstudio", "backups")
-STATE = ("labelstudio", "models", "rounds", "cache", "backups")
+PRIVATE = (layout.LABELSTUDIO, layout.BACKUPS)
+STATE = tuple(name for name in layout.VOLUMES if name != layout.IMAGES)
 
 
-def prepare_volumes(home: Home, settings: Optional[Mapping[str, str]]) -> None:
-    """Makes the folders; given a Docker run's settings, as root, hands the state to the containers' user."""
-    user = (int(settings["PUID"]), int(settings["PGID"])) if settings is not None else None
+def prepare_volumes(home: Home, user: Optional[tuple[int, int]]) -> None:
+    """Makes the folders; given the containers' user and group, and run by root, hands the state to them."""
     if user is not None and os.geteuid() != 0:
         _check_owner(home, *user)
     for name in _MOUNTED:
@@ -32,7 +31,7 @@ def prepare_volumes(home: Home, settings: Optional[Mapping[str, str]]) -> None:
 
 
 def _check_owner(home: Home, uid: int, gid: int) -> None:
-    """Before anything is touched below a folder that may be another's; one to be made will be ours."""
+    """Raises Failure: a folder of state belongs to another user than the containers'. Changes nothing."""
     for folder in (home.volumes / name for name in STATE):
         owner = folder.stat().st_uid if folder.exists() else os.geteuid()
         if owner != uid:
@@ -45,7 +44,7 @@ def _check_owner(home: Home, uid: int, gid: int) -> None:
 
 
 def _close(folder: Path) -> None:
-    """Lets nobody but the owner in; another's folder is left to whoever complains of it."""
+    """Closes a folder to all but its owner. Leaves one that we may not change; `make doctor` tells."""
     status = folder.stat()
     if status.st_mode & 0o077 and os.geteuid() in (0, status.st_uid):
         folder.chmod(0o700)

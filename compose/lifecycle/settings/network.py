@@ -1,4 +1,4 @@
-"""The stack's own subnet, which Label Studio exempts from its protection; and ports."""
+"""A subnet for the stack that nothing on this host uses; and which addresses and ports are free."""
 
 from __future__ import annotations
 

@@ -15,13 +15,14 @@ from lifecycle import files
 from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.settings import env_file
-from lifecycle.settings.settings import ENV_HEADER, SECRETS
+from lifecycle.settings.known import SECRETS
+from lifecycle.settings.settings import ENV_HEADER, Settings
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o400
 STAMP = "SECRETS_STAMP"
 
 
-def publish(home: Home, settings: Mapping[str, str]) -> None:
+def publish(home: Home, settings: Settings) -> None:
     """Writes each secret into a file of its own that only the services' user reads; same ones stay untouched.
 
     A container keeps the file that it was started with. The stamp in .env is one of its labels, so Compose
@@ -32,7 +33,9 @@ def publish(home: Home, settings: Mapping[str, str]) -> None:
     """
     wanted = {name: settings[name] for name in SECRETS}
     try:
-        _write(home.secrets, wanted, _owner(settings))
+        # Otherwise we are that user ourselves, and may give nothing away.
+        owner = settings.containers_user if os.geteuid() == 0 else None
+        _write(home.secrets, wanted, owner)
     except OSError as error:
         raise Failure(
             f"{home.secrets}",
@@ -48,11 +51,6 @@ def stamp(secrets: Mapping[str, str]) -> str:
     """Changes with any secret and tells nothing of it: guessing one means guessing all of them."""
     joined = "\0".join(f"{name}={value}" for name, value in sorted(secrets.items()))
     return hashlib.sha256(joined.encode()).hexdigest()[:16]
-
-
-def _owner(settings: Mapping[str, str]) -> Optional[tuple[int, int]]:
-    """The containers' user, when we may give files away; otherwise we are that user ourselves."""
-    return (int(settings["PUID"]), int(settings["PGID"])) if os.geteuid() == 0 else None
 
 
 def _write(folder: Path, wanted: Mapping[str, str], owner: Optional[tuple[int, int]]) -> None:

@@ -14,12 +14,12 @@ from lifecycle.backup.archive import (
     dated,
     newest_archive,
 )
-from lifecycle.backup.service import parse_answer, read_status
+from lifecycle.backup.service import DOWN, parse_answer, read_status
 from lifecycle.console import Failure, heading, line
 from lifecycle.home import Home
 from lifecycle.runtime.runtime import Stack, running_stack
 from lifecycle.settings import settings as settings_module
-from lifecycle.settings.settings import is_yes
+from lifecycle.settings.given import is_yes
 
 
 def backup(home: Home, given: Mapping[str, str]) -> None:
@@ -86,7 +86,7 @@ def say_status(home: Home, service: Optional[str] = None) -> None:
     archive = newest_archive(home)
     newest = f"{archive.name}, {_ago(time.time() - dated(archive))}" if archive else "none yet"
     status = read_status(home)
-    if service in ("exited", "dead", "failing", "restarting"):
+    if service in DOWN:
         line("backups", f"WARNING: the backup service is {service}; newest: {newest}")
     elif status is None:
         line("backups", newest)

@@ -8,7 +8,7 @@ from lifecycle import exclusion
 from lifecycle.home import Home
 from lifecycle.runtime.runtime import running_stack
 from lifecycle.settings import settings as settings_module
-from lifecycle.settings.settings import browser_url, is_yes
+from lifecycle.settings.given import is_yes
 from lifecycle.verbs.up import up
 
 
@@ -22,10 +22,7 @@ def demo(home: Home, given: Mapping[str, str]) -> None:
         with exclusion.operation(home, "demo"):
             up(home, {})
     settings = settings_module.load(home)
-    places = [
-        f"--studio={browser_url(settings, 'PORT')}",
-        f"--dashboard={browser_url(settings, 'DASHBOARD_PORT')}",
-    ]
+    places = [f"--studio={settings.labelstudio_url}", f"--dashboard={settings.dashboard_url}"]
     images = [f"--images={given['IMAGES']}"] if "IMAGES" in given else []
     removing = ["--remove"] if is_yes(given, "REMOVE") else []
     running_stack(home, settings).labelloop(["demo", *places, *images, *removing], None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Optional
 from xml.sax.saxutils import quoteattr
 
-from labelloop import label_xml, schedule, vocabulary
+from labelloop import label_xml, layout, schedule, vocabulary
 from labelloop.label_check import check
 from labelloop.labels import LabelConfig, LabelMap, label_name, parse_label_config
 from lifecycle.console import Failure, heading, line, note
@@ -17,6 +17,7 @@ from lifecycle.engine import NoEngine
 from lifecycle.home import Home
 from lifecycle.runtime.runtime import running_stack
 from lifecycle.settings import settings as settings_module
+from lifecycle.settings.settings import Settings
 
 KNOWS_NOTHING = "yolox_mobilenetv2"
 KNOW_COCO = ("yolox_nano", "yolox_tiny", "yolox_s", "fcos_r50")
@@ -46,7 +47,7 @@ def labels(home: Home, given: Mapping[str, str]) -> None:
         Failure: the file can't be used; its faults are printed with their lines.
     """
     settings_module.check(home, {name: value for name, value in given.items() if name == "DETECTOR"})
-    settings = {**settings_module.load(home), **given}
+    settings = settings_module.load(home) | given
     name = given.get("FILE") or settings["LABEL_CONFIG"]
     text = _read(home.root / name, name)
     heading(name)
@@ -91,13 +92,13 @@ def _usable(text: str, name: str) -> LabelConfig:
     return parse_label_config(text)
 
 
-def _model(home: Home, settings: Mapping[str, str], given: Mapping[str, str]) -> Model:
+def _model(home: Home, settings: Settings, given: Mapping[str, str]) -> Model:
     """The model in service; before the first start, or for another DETECTOR, the one that would start."""
     in_service = None if "DETECTOR" in given else _in_service(home)
     if in_service:
         return in_service
     asked = settings.get("DETECTOR", "auto")
-    default = "yolox_s" if settings.get("COMPOSE_ACCELERATOR") == "cuda" else "yolox_nano"
+    default = "yolox_s" if settings.built_accelerator == "cuda" else "yolox_nano"
     name = default if asked == "auto" else asked
     if name == KNOWS_NOTHING:
         return Model(name, (), "it has no detection weights and proposes nothing before its first round")
@@ -112,7 +113,7 @@ def _in_service(home: Home) -> Optional[Model]:
     """From the registry; None when nothing has started yet or it can't be read."""
     try:
         project = json.loads(home.provisioned.read_text(encoding="utf-8"))["project"]
-        models = home.volumes / "models" / str(project)
+        models = home.volumes / layout.MODELS / str(project)
         version = (models / "champion").read_text(encoding="utf-8").strip()
         card = json.loads((models / version / "card.json").read_text(encoding="utf-8"))
         trained = card.get("dataset_fingerprint") is not None
@@ -122,7 +123,7 @@ def _in_service(home: Home) -> Optional[Model]:
         return None
 
 
-def _recognised(text: str, config: LabelConfig, model: Model, settings: Mapping[str, str]) -> None:
+def _recognised(text: str, config: LabelConfig, model: Model, settings: Settings) -> None:
     heading(f"What {model.name} recognises: {model.why}")
     found = LabelMap.build(model.classes, config, trained=model.trained)
     tags = {label_name(tag): tag for tag in label_xml.read(text).below("Label")}
@@ -158,9 +159,9 @@ def _with_prediction(tag: label_xml.Tag, classes: Sequence[str]) -> str:
     return f"<Label {' '.join(f'{name}={quoteattr(value)}' for name, value in attributes.items())}/>"
 
 
-def _from_scratch(model: Model, knows_any: bool, settings: Mapping[str, str]) -> None:
-    compared = schedule.comparable_from(int(settings["HOLDOUT_MIN"]), int(settings["HOLDOUT_PERCENT"]))
-    every = int(settings["RETRAIN_EVERY"])
+def _from_scratch(model: Model, knows_any: bool, settings: Settings) -> None:
+    compared = schedule.comparable_from(settings.holdout_min, settings.holdout_percent)
+    every = settings.retrain_every
     first = schedule.next_round_at(0, compared, knows_any, every)
     measured = _FROM_COCO if model.classes else _FROM_NOTHING
     note("A label from scratch gets boxes after the first round that has some of it. On blood cells, which")
@@ -180,7 +181,7 @@ def _wrapped(names: Sequence[str], width: int = 100) -> None:
     note(f"  {row}")
 
 
-def _orphans(home: Home, settings: Mapping[str, str], text: str, name: str) -> None:
+def _orphans(home: Home, settings: Settings, text: str, name: str) -> None:
     """What is annotated already and would lose its label; asked of the stack, when it runs."""
     if not home.provisioned.exists():
         return

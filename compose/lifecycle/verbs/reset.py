@@ -13,7 +13,7 @@ from lifecycle.home import Home
 from lifecycle.runtime import volumes
 from lifecycle.runtime.runtime import Stack, running_stack
 from lifecycle.settings import settings as settings_module
-from lifecycle.settings.settings import is_yes
+from lifecycle.settings.given import is_yes
 from lifecycle.verbs.backup import count, write_archive
 from lifecycle.verbs.restore import stop
 
@@ -24,7 +24,7 @@ _KEPT = ".gitkeep"
 def reset(home: Home, given: Mapping[str, str]) -> None:
     """Says what goes, asks for a word, stops, writes a backup unless it is declined, and deletes.
 
-    The backup is of the moment after the stop: nobody's labels come between it and the end.
+    The backup is made after the stop, so that no label is added between the backup and the deletion.
     YES=1 asks nothing, for scripts; BACKUP=0 goes without the backup.
 
     Raises:

@@ -93,7 +93,7 @@ def put_in(home: Home, archive: Path, manifest: Manifest) -> Replaced:
 
 
 def _tell(home: Home, aside: Path, manifest: Manifest) -> str:
-    """Where the state in place moves to, and how many annotations are in it; it must not run any more."""
+    """Says where the present state moves to, and how many annotations it holds. The stack must be stopped."""
     name = str(aside.relative_to(home.root))
     if not home.database.is_file():
         return f"{name}, without a database"
@@ -102,7 +102,7 @@ def _tell(home: Home, aside: Path, manifest: Manifest) -> str:
 
 
 def _settings_are_possible(home: Home) -> bool:
-    """Those in force; the archive may be what mends them, and the build is behind the stop then."""
+    """Whether the settings in force can be used. If not, the archive may mend them, and `up` builds later."""
     try:
         settings_module.check_stored(home, {})
     except Failure as error:

@@ -9,14 +9,15 @@ from lifecycle.home import Home
 from lifecycle.runtime.runtime import running_stack
 from lifecycle.settings import env_file
 from lifecycle.settings import settings as settings_module
-from lifecycle.settings.settings import is_yes
+from lifecycle.settings.given import is_yes
+from lifecycle.settings.known import SECRETS
 from lifecycle.verbs.up import build_ahead, up
 
 
 def rotate(home: Home, given: Mapping[str, str]) -> None:
     """Replaces every secret but the admin's password (that one too with ADMIN=1) and restarts what runs.
 
-    What is to be built is built before: while .env has other secrets than what runs, nothing reaches it.
+    Everything is built before that, since nothing reaches the running services while .env has other secrets.
     Data stays. Sessions of Label Studio and of the dashboard end, and so do Label Studio's personal access
     tokens, which SECRET_KEY signs. Killed half-way, the next `make up` finishes it: the services follow .env.
 
@@ -40,7 +41,7 @@ def rotate(home: Home, given: Mapping[str, str]) -> None:
 
 def replace_secrets(home: Home, *, admin: bool) -> list[str]:
     """Puts new values into .env, all or none. Returns: the names of the secrets."""
-    names = [name for name in settings_module.SECRETS if admin or name != "ADMIN_PASSWORD"]
-    fresh = {name: settings_module.SECRETS[name]() for name in names}
+    names = [name for name in SECRETS if admin or name != "ADMIN_PASSWORD"]
+    fresh = {name: SECRETS[name]() for name in names}
     env_file.update(home.env_file, fresh, header=settings_module.ENV_HEADER, mode=0o600)
     return names

@@ -23,7 +23,8 @@ from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.runtime.runtime import running_stack
 from lifecycle.settings import settings as settings_module
-from lifecycle.settings.settings import is_yes
+from lifecycle.settings.given import given_to_make, is_yes, parse_arguments
+from lifecycle.settings.known import FROM_ENVIRONMENT
 from lifecycle.verbs.backup import backup, say_status
 from lifecycle.verbs.demo import demo
 from lifecycle.verbs.labels import labels
@@ -49,8 +50,8 @@ def main(arguments: list[str], root: Path = _ROOT) -> int:
                 found=repr(arguments[0]) if arguments else "none",
                 needed="one of " + ", ".join(VERBS),
             )
-        words = settings_module.given_to_make(os.environ.pop("MAKE_SETTINGS", ""))
-        name, given = arguments[0], settings_module.parse_arguments([*arguments[1:], *words])
+        words = given_to_make(os.environ.pop("MAKE_SETTINGS", ""))
+        name, given = arguments[0], parse_arguments([*arguments[1:], *words])
         VERBS[name].check(name, given)
         verb = VERBS[name]
         with exclusion.operation(home, name) if verb.alone else nullcontext():
@@ -150,10 +151,10 @@ class Verb:
     alone: bool = False
 
     def check(self, name: str, given: Given) -> None:
-        """Raises Failure: a setting that is unknown here, which would else do nothing, without a word."""
+        """Raises Failure: this verb does not know one of the settings, and would silently ignore it."""
         if self.takes is None:
             return
-        known = {setting.partition("=")[0] for setting in self.takes} | set(settings_module.FROM_ENVIRONMENT)
+        known = {setting.partition("=")[0] for setting in self.takes} | set(FROM_ENVIRONMENT)
         for setting in given:
             if setting not in known and not setting.startswith("LABELLOOP_"):
                 raise Failure(

@@ -26,7 +26,7 @@ from lifecycle.runtime.runtime import (
 )
 from lifecycle.settings import secret_files
 from lifecycle.settings import settings as settings_module
-from lifecycle.settings.settings import browser_url
+from lifecycle.settings.settings import Settings
 
 PROVISION_SECONDS = 300
 
@@ -75,7 +75,7 @@ def build_ahead(home: Home) -> bool:
 
 
 def check_settings(home: Home, given: Mapping[str, str]) -> None:
-    """Those given and those stored; the state that a restore was killed at is put right before."""
+    """Checks the settings given and stored. Before the stored ones, a restore that was killed is undone."""
     settings_module.check(home, given)
     if undo_interrupted(home):
         note("a restore was killed before its end: the state from before it is back")
@@ -98,14 +98,14 @@ def _leave_programs(stack: HostStack) -> None:
 
 def _prepare(
     home: Home, given: Mapping[str, str], on_use: Callable[[HostStack], None]
-) -> tuple[Stack, dict[str, str]]:
+) -> tuple[Stack, Settings]:
     """Returns: the stack, ready to start, and the settings in force.
 
     on_use: what becomes of programs that run on an environment that is to be made anew, in its place.
     """
     check_settings(home, given)
     moved = settings_module.move_dashboard(home, given)
-    settings = {**settings_module.load(home), **moved}
+    settings = settings_module.load(home) | moved
 
     heading("Checks. Nothing is changed yet.")
     runtime = choose_runtime(settings)
@@ -130,7 +130,7 @@ def _prepare(
 
     if runtime == "docker":
         heading("Images")
-        volumes.prepare_volumes(home, settings)
+        volumes.prepare_volumes(home, settings.containers_user)
         images.build_images(home, accelerator, arch)
         return docker_stack(home, settings), settings
     heading("Environments")
@@ -176,10 +176,10 @@ def _provisioned(home: Home) -> dict[str, Any]:
     return dict(json.loads(home.provisioned.read_text())) if home.provisioned.exists() else {}
 
 
-def _say_next(home: Home, settings: Mapping[str, str], seconds: float) -> None:
+def _say_next(home: Home, settings: Settings, seconds: float) -> None:
     heading(f"labelloop is up ({seconds:.0f} s).")
-    line("label", settings.get("PUBLIC_URL") or browser_url(settings, "PORT"))
-    line("dashboard", browser_url(settings, "DASHBOARD_PORT"))
+    line("label", settings.get("PUBLIC_URL") or settings.labelstudio_url)
+    line("dashboard", settings.dashboard_url)
     line("user", settings["ADMIN_EMAIL"])
     line("password", f"ADMIN_PASSWORD in {home.env_file}, unless it was changed in Label Studio")
     line(

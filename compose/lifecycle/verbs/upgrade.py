@@ -28,10 +28,10 @@ _CHECKOUT = (
 def upgrade(home: Home, given: Mapping[str, str]) -> None:
     """Build, stop, backup, start (the first boot migrates), health. `git pull` comes before; no git here.
 
-    People label during the build, which takes long: the backup is of the moment after the stop, and the way
-    back loses none of their work. Under Docker the images that ran keep the tag `previous`. The host's
-    environments are rebuilt in place: one that has to be made anew is built behind the backup, since what
-    runs needs it, and the way back is the state alone.
+    People can label during the build, which takes long. The backup is made after the stop, so that going back
+    loses none of their work. Under Docker the images that ran keep the tag `previous`. The host runtime's
+    environments are rebuilt in place. One that has to be made anew is built after the backup, since the
+    running programs need it until then; going back restores the state alone, not the environment.
 
     Raises:
         Failure: the build or the backup failed, and what ran runs on or again; or the new version doesn't get
@@ -131,7 +131,7 @@ def _way_back(
         _bring_back(kept, accelerator)
         replaced = put_in(home, archive, verify(archive))
         settings = settings_module.load(home)
-        volumes.prepare_volumes(home, settings if kept else None)
+        volumes.prepare_volumes(home, settings.containers_user if kept else None)
         running_stack(home, settings).start()
     except Failure as second:
         return Failure(f"{what}The former version did not start either: {second}\nThe backup is {archive}")

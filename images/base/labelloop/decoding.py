@@ -1,18 +1,16 @@
-"""What decoding an image takes, told from its header, and what keeps it from ending the process that does it.
+"""How much memory decoding an image takes, and how a large image is kept from ending the process.
 
-A file of some hundred kilobytes can ask for gigabytes. So an image is refused when decoding it would take
-more than is given; large ones are decoded one at a time, by all the processes of a service; and one whose
-reading ended the process twice is not read a third time.
+A file of some hundred kilobytes can ask for gigabytes. So an image is refused when, by its header, decoding
+it would take more than is given. All processes of a service together decode one large image at a time. An
+image whose reading ended the process twice is not read a third time.
 """
 
-import fcntl
 import hashlib
 import logging
 import os
 import secrets
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
@@ -22,6 +20,8 @@ from typing import IO
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
+
+from labelloop import locks
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ MAX_SCANS = 100
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 ALONE_FROM = 64 << 20
 WAIT_S = 120.0
+LOOK_S = 0.02
 WAY_OUT = "save it with fewer pixels, or as a plain JPEG or PNG"
 DEATHS = 2
 
@@ -143,18 +144,9 @@ def alone(needed: int, alone_from: int = ALONE_FROM) -> Iterator[None]:
     if needed < alone_from:
         yield
         return
-    deadline = time.monotonic() + WAIT_S
     with (_folder() / "large.lock").open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise Busy(
-                        f"other large images have been decoded for {WAIT_S:.0f} s; try again later"
-                    ) from None
-                time.sleep(0.02)
+        if not locks.take(file, WAIT_S, look_s=LOOK_S):
+            raise Busy(f"other large images have been decoded for {WAIT_S:.0f} s; try again later")
         yield
 
 
@@ -173,24 +165,23 @@ def attempt(key: str) -> Iterator[None]:
             f"tried again until the file has changed: {WAY_OUT}"
         )
     mark = folder / f"{key}.{secrets.token_hex(4)}"
+    unlocked = folder / f".{mark.name}"
     with ExitStack() as held:
         with suppress(OSError):  # on a full disk it is read without
-            fcntl.flock(held.enter_context(mark.open("x")), fcntl.LOCK_EX)
+            # Under another name until it is locked: a mark that nobody holds counts as one that stayed.
+            locks.take(held.enter_context(unlocked.open("x")))
+            unlocked.rename(mark)
         try:
             yield
         finally:
-            for done in (mark, *stayed):
+            for done in (unlocked, mark, *stayed):
                 done.unlink(missing_ok=True)
 
 
 def _is_left(mark: Path) -> bool:
     """Whether the process that made it has ended: the kernel has freed its lock."""
-    with suppress(FileNotFoundError), mark.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+    with suppress(FileNotFoundError):
+        return not locks.is_held(mark)
     return False
 
 

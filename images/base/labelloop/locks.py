@@ -1,4 +1,4 @@
-"""Locks between processes on one volume; the kernel frees one when its holder ends, however it ends.
+"""Locks between processes on one volume. The kernel frees a lock when its holder ends, however it ends.
 
 Python's standard library is all that this module needs.
 """
@@ -11,38 +11,110 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 
 from labelloop.errors import Explained
 
 LOOK_S = 0.1
+FOREVER = float("inf")
+NOTE_CHARACTERS = 1000
 
 
 class Busy(Explained):
-    """Another process holds the lock."""
+    """Another process holds the lock. note: what that process has written into the file, stripped."""
+
+    def __init__(self, path: Path, note: str) -> None:
+        super().__init__(f"{path} is locked by process {note[:20] or '?'}")
+        self.note = note
+
+
+def take(
+    file: int | IO[Any],
+    wait_s: float = 0.0,
+    should_stop: Callable[[], bool] = lambda: False,
+    look_s: float = LOOK_S,
+) -> bool:
+    """Takes an exclusive lock on an open file or folder; closing it frees the lock.
+
+    wait_s: how long to wait for another holder, looking every look_s seconds. FOREVER waits in the kernel,
+        which gives the lock to the next process at once, and does not ask should_stop.
+
+    Returns: whether it has the lock now.
+    """
+    if wait_s == FOREVER:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return True
+    deadline = time.monotonic() + wait_s
+    while not _taken_now(file, fcntl.LOCK_EX):
+        if time.monotonic() >= deadline or should_stop():
+            return False
+        time.sleep(look_s)
+    return True
+
+
+def holders_note(path: Path) -> str | None:
+    """What the process that holds the lock on `path` has noted in the file; None when nobody holds it.
+
+    The note may be empty: the holder may not have written it yet.
+    """
+    with suppress(FileNotFoundError):
+        if is_held(path):
+            with path.open(encoding="utf-8", errors="replace") as file:
+                return _note_in(file)
+    return None
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process, perhaps this one, holds the lock on `path`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    with path.open("rb") as file:
+        # With a shared lock: two who look at once must not take each other for a holder.
+        return not _taken_now(file, fcntl.LOCK_SH)
 
 
 @contextmanager
 def holding(
-    path: Path, wait_s: float = 0.0, should_stop: Callable[[], bool] = lambda: False
+    path: Path,
+    wait_s: float = 0.0,
+    should_stop: Callable[[], bool] = lambda: False,
+    *,
+    note: str | None = None,
 ) -> Iterator[None]:
     """Holds an exclusive lock on `path`, waiting up to wait_s seconds for it.
+
+    note: what the file says of the holder meanwhile; by default its process id.
 
     Raises:
         Busy: another process still holds it; the message names the file and, where it is known, the process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + wait_s
-    with path.open("a+") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline or should_stop():
-                    file.seek(0)
-                    raise Busy(f"{path} is locked by process {file.read(20).strip() or '?'}") from None
-                time.sleep(LOOK_S)
-        with suppress(OSError):  # on a full disk the lock holds all the same, without a name
+    with path.open("a+", encoding="utf-8", errors="replace") as file:
+        if not take(file, wait_s, should_stop):
+            raise Busy(path, _note_in(file))
+        with suppress(OSError):  # on a full disk the lock holds all the same, without a note
             file.truncate(0)
-            os.write(file.fileno(), f"{os.getpid()}\n".encode())
-        yield
+            os.write(file.fileno(), (f"{os.getpid()}\n" if note is None else note).encode())
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                file.truncate(0)
+
+
+def _taken_now(file: int | IO[Any], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _note_in(file: IO[str]) -> str:
+    """A note that can't be read counts as none."""
+    with suppress(OSError):
+        file.seek(0)
+        return file.read(NOTE_CHARACTERS).strip()
+    return ""

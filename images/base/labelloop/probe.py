@@ -14,20 +14,20 @@ class Unanswered(Explained):
     """The server does not answer, or not with a report; the message names it and its address."""
 
 
-def health(setting: str, otherwise: str, name: str, *holds: str) -> tuple[int, dict[str, Any]]:
+def health(setting: str, port: int, name: str, *holds: str) -> tuple[int, dict[str, Any]]:
     """Status and report of GET /health of the server `name`.
 
-    setting: the variable of the environment with the address it listens on; `otherwise` where there is none.
+    setting: the variable of the environment with the address it listens on; by default 127.0.0.1:port.
     holds: what a report must have to be one.
 
     Raises:
         Unanswered.
     """
-    host, _, port = os.environ.get(setting, otherwise).rpartition(":")
+    host, _, listens_on = os.environ.get(setting, f"127.0.0.1:{port}").rpartition(":")
     if host in ("", "0.0.0.0", "::", "[::]"):
         host = "127.0.0.1"
     try:
-        connection = HTTPConnection(host, int(port), timeout=TIMEOUT_S)
+        connection = HTTPConnection(host, int(listens_on), timeout=TIMEOUT_S)
         connection.request("GET", "/health")
         answer = connection.getresponse()
         report = dict(json.loads(answer.read()))
@@ -35,4 +35,4 @@ def health(setting: str, otherwise: str, name: str, *holds: str) -> tuple[int, d
             raise ValueError(f"no {missing[0]} in its report")
         return answer.status, report
     except (OSError, HTTPException, ValueError, TypeError) as error:
-        raise Unanswered(f"the {name} does not answer on {host}:{port}: {error!r}") from error
+        raise Unanswered(f"the {name} does not answer on {host}:{listens_on}: {error!r}") from error

@@ -12,7 +12,6 @@ The pointer moves under a lock. Whoever chose a version by what was in service n
 refused with ChampionMoved when something else is by then: what a person put into service stays.
 """
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -30,6 +29,7 @@ from labelloop import graph
 from labelloop.card import Card as Card
 from labelloop.errors import Explained
 from labelloop.files import fsync_dir, link_or_copy, write_text
+from labelloop.locks import FOREVER, take
 
 log = logging.getLogger(__name__)
 
@@ -348,7 +348,7 @@ class ProjectModels:
         """Keeps others from moving the pointer and from removing versions. Not to be nested."""
         folder = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+            take(folder, FOREVER)
             yield
         finally:
             os.close(folder)

@@ -13,7 +13,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from labelloop import ranges, schedule
+from labelloop import layout, ranges, schedule
 from labelloop.errors import Explained
 
 
@@ -37,9 +37,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
 
     labelloop_home: Path = Path("/labelloop")
-    labelstudio_url: str = "http://labelstudio:8080"
-    mlbackend_url: str = "http://mlbackend:9090"
-    trainer_url: str = "http://trainer:9191"
+    labelstudio_url: str = f"http://labelstudio:{layout.LABELSTUDIO_PORT}"
+    mlbackend_url: str = f"http://mlbackend:{layout.MLBACKEND_PORT}"
+    trainer_url: str = f"http://trainer:{layout.TRAINER_PORT}"
 
     admin_email: str = "admin@labelloop.local"
     admins: str = ""
@@ -77,29 +77,38 @@ class Settings(BaseSettings):
 
     @property
     def images_dir(self) -> Path:
-        return self.volumes_dir / "images"
+        return self.volumes_dir / layout.IMAGES
 
     @property
     def labelstudio_dir(self) -> Path:
-        return self.volumes_dir / "labelstudio"
+        return self.volumes_dir / layout.LABELSTUDIO
+
+    @property
+    def database_path(self) -> Path:
+        """Label Studio's database."""
+        return self.labelstudio_dir / layout.DATABASE_FILE
+
+    @property
+    def provisioned_path(self) -> Path:
+        """What the provisioner has connected."""
+        return self.labelstudio_dir / layout.PROVISIONED_FILE
 
     @property
     def uploads_dir(self) -> Path:
-        """Where Label Studio keeps images uploaded through its own page: <uploads_dir>/<project
-        id>/<file>."""
-        return self.labelstudio_dir / "media" / "upload"
+        """Where Label Studio keeps images uploaded through its own page: <project id>/<file>."""
+        return self.volumes_dir / layout.UPLOADS
 
     @property
     def models_dir(self) -> Path:
-        return self.volumes_dir / "models"
+        return self.volumes_dir / layout.MODELS
 
     @property
     def rounds_dir(self) -> Path:
-        return self.volumes_dir / "rounds"
+        return self.volumes_dir / layout.ROUNDS
 
     @property
     def cache_dir(self) -> Path:
-        return self.volumes_dir / "cache"
+        return self.volumes_dir / layout.CACHE
 
     @property
     def admin_addresses(self) -> frozenset[str]:

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
 
-from labelloop import urls
+from labelloop import layout, urls
 from labelloop.download import MAX_BYTES, download
 from labelloop.images import ImageError
 from labelloop.settings import Settings
@@ -92,7 +92,7 @@ def _local_path(url: str) -> tuple[str, Path] | None:
     if _LOCAL_FILES.search(parts.path):
         return "images", Path((parse_qs(parts.query).get("d") or [""])[0].lstrip("/"))
     if match := _UPLOAD.search(parts.path):
-        return "uploads", Path("labelstudio/media/upload") / unquote(match.group(1)).lstrip("/")
+        return "uploads", Path(layout.UPLOADS) / unquote(match.group(1)).lstrip("/")
     if _OLD_UPLOAD.search(parts.path):
         below_media = (parse_qs(parts.query).get("filepath") or [""])[0].lstrip("/")
         return "uploads", Path("labelstudio/media") / below_media

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from labelloop.errors import Explained
 from labelloop.labels import LabelConfigError
+from labelloop.layout import PROVISIONED_FILE
 from labelloop.locks import Busy, holding
 from labelloop.settings import MissingSecret, Settings, get_settings
 from labelloop.studio import StudioError
@@ -27,7 +28,6 @@ from provisioner.state import State, StateFile
 
 log = logging.getLogger("provisioner")
 
-STATE = "provisioned.json"
 RETRY_S = 2.0
 REPEAT_MESSAGE_S = 30.0
 GIVEN_UP, REFUSED, TOKEN_REFUSED = 1, 3, 4
@@ -76,7 +76,7 @@ def provision_until_done(settings: Settings, deadline: float) -> State:
         GivenUp: the deadline (of time.monotonic) has passed.
         TokenRefused: Label Studio does not take API_TOKEN.
     """
-    file = StateFile(settings.labelstudio_dir / STATE)
+    file = StateFile(settings.provisioned_path)
     said, said_at = "", 0.0
     while True:
         try:
@@ -113,7 +113,7 @@ def only_one(lock: Path, deadline: float) -> Iterator[None]:
         with holding(lock, deadline - time.monotonic()):
             yield
     except Busy:
-        waiting = StateFile(lock.with_name(STATE)).state.waiting
+        waiting = StateFile(lock.with_name(PROVISIONED_FILE)).state.waiting
         raise GivenUp(waiting or f"another provisioner is still at work ({lock})") from None
 
 

@@ -100,7 +100,7 @@ def _refusal(path: str, asked: Any, user: Any, kwargs: Mapping[str, Any]) -> str
 
 
 def _fulfilled(needed: Condition, user: Any, kwargs: Mapping[str, Any]) -> bool:
-    """What is not there counts as one's own: Label Studio answers 404."""
+    """Whether the condition holds. A row that does not exist fulfils it: Label Studio answers 404 itself."""
     from data_manager.models import View as Tab
     from tasks.models import Annotation, AnnotationDraft
 

@@ -1,6 +1,7 @@
-"""The appliance's user: its API token is the environment's; address and password follow its changes.
+"""The appliance's own user of Label Studio, and the administrators that ADMINS names.
 
-What a person changes in Label Studio stays until then. With it, the administrators that ADMINS names.
+Its API token is always API_TOKEN. Its address and password are set when ADMIN_EMAIL and ADMIN_PASSWORD
+change; what a person changes in Label Studio stays until then.
 """
 
 import logging
@@ -95,7 +96,7 @@ def _ensure_organisation(user: Any) -> None:
         organisation.created_by = user
         organisation.save(update_fields=["created_by"])
     organisation.add_user(user)
-    # Whoever was removed is nobody here any more; the appliance can't do without its own account.
+    # A removed user may do nothing in Label Studio, and the appliance needs its own account.
     OrganizationMember.objects.filter(user=user, deleted_at__isnull=False).update(deleted_at=None)
     if not organisation.jwt.legacy_api_tokens_enabled:
         organisation.jwt.legacy_api_tokens_enabled = True

@@ -1,8 +1,8 @@
 """ADMINS: who, besides the appliance's own account, are administrators of Label Studio.
 
-An administrator is an active member of the organisation whose account is a superuser's. What the setting gave
-is recorded by the user's id, and taken back when the setting no longer names her; what a person was given in
-Label Studio itself stays.
+An administrator is an active member of the organisation whose account is a superuser's. Label Studio's
+database records the ids of the users whom ADMINS made administrators. A user whom ADMINS no longer names is a
+plain user again. Rights that somebody gave in Label Studio itself stay.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""What the environment gave the account last.
+"""Settings that were last applied to the account: address, password, administrators.
 
-In a table of Label Studio's own database, so that it is restored with the account that it speaks of.
+They are in a table of Label Studio's own database, so that a restore brings them back with the account.
 """
 
 from collections.abc import Mapping

@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class Overrides(AppConfig):  # type: ignore[misc]
-    """It has no models, and no table of its own."""
+    """Applies the overrides when Label Studio starts. It has no models."""
 
     name = "provisioner"
 

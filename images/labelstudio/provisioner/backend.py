@@ -22,7 +22,9 @@ class BackendNotReady(Explained):
 
 
 def ensure_backend(studio: Studio, settings: Settings, project_id: int, file: StateFile) -> int:
-    """Connects the backend, or repairs the connection: half created, doubled, former credentials. Its id.
+    """Connects the backend, or repairs a connection that is half made, double or has former credentials.
+
+    Returns: the id of the connection.
 
     Raises:
         BackendNotReady: the backend does not answer, or Label Studio can't set it up.

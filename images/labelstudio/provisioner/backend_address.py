@@ -1,7 +1,7 @@
-"""The one internal address that Label Studio may call: the stack's ML backend, by its own connection alone.
+"""The one internal address that Label Studio may call: the stack's ML backend, through its connection alone.
 
-Everything else that it calls for people (imports by URL, webhooks, storages, other ML backends) is kept from
-internal networks by its own check.
+For everything else that people have it call (imports by URL, webhooks, storages, other ML backends), Label
+Studio's own check refuses addresses of internal networks.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ def is_ours(url: str, backend_url: str) -> bool:
 
 
 def _origin(url: str) -> tuple[str, str]:
-    """The scheme and the network location, to the letter: `user@host`, or another spelling, is another."""
+    """Scheme and network location as they are written: `user@host`, or another spelling, is another."""
     parts = urlsplit(url)
     return parts.scheme.lower(), parts.netloc.lower()
 
@@ -44,7 +44,7 @@ def exempt() -> None:
     def create_session(api: Any) -> Any:
         session = label_studios_session(api)
         scheme, location = _origin(ours)
-        # The slash ends the port: no longer host or port begins with it.
+        # The slash ends the port. Without it, a longer port or host name that begins alike would match too.
         session.mount(f"{scheme}://{location}/", HTTPAdapter(max_retries=api._max_retries))
         return session
 
@@ -55,6 +55,6 @@ def exempt() -> None:
 
 
 def _make_webhook(sender: Any, instance: Any, created: bool, **kwargs: Any) -> None:
-    """Label Studio's webhook beside a backend; none beside ours, which nobody needs and may not be called."""
+    """Makes Label Studio's webhook beside any backend but ours: nobody needs it, nor may it be called."""
     if not is_ours(instance.url, connection.backend_url(get_settings())):
         ml.models.create_ml_webhook(sender, instance, created, **kwargs)

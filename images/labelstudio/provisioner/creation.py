@@ -13,8 +13,8 @@ POLL_S = 0.5
 class Creator:
     """Finds or creates things in Label Studio, and keeps account of it in the state file.
 
-    Before a request the file says what is being created. A run that reads that there after a kill gives the
-    former run's request, which Label Studio may still be working on, time to show its result.
+    Before a request, the file notes what is being created. A run that finds such a note knows that a former
+    run was killed. It waits a while, since Label Studio may still be working on that run's request.
     """
 
     def __init__(self, studio: Studio, file: StateFile, grace_s: float = GRACE_S) -> None:

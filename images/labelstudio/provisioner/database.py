@@ -1,7 +1,7 @@
 """The SQLite database: copied from the template at the first boot, migrated when Label Studio is newer.
 
-Both happen on a copy that takes the database's name when it is complete, so a kill leaves the old state or
-the new one.
+Both work on a copy, which takes the database's name when it is complete. A kill leaves the old database or
+the new one, and nothing in between.
 """
 
 import logging

@@ -15,7 +15,7 @@ def label_studio_environment(settings: Settings) -> dict[str, str]:
         "SECRET_KEY": settings.secret("secret_key"),
         "DJANGO_DB": "sqlite",
         "LABEL_STUDIO_BASE_DATA_DIR": str(settings.labelstudio_dir),
-        "LABEL_STUDIO_DATABASE_NAME": str(settings.labelstudio_dir / "label_studio.sqlite3"),
+        "LABEL_STUDIO_DATABASE_NAME": str(settings.database_path),
         "XDG_CONFIG_HOME": str(settings.labelstudio_dir / "config"),
         "LABEL_STUDIO_LOG_LEVEL": "WARNING",
         "LABEL_STUDIO_DEBUG": "false",

@@ -14,6 +14,7 @@ import urllib.request
 from contextlib import closing
 from pathlib import Path
 
+from labelloop import layout
 from labelloop.errors import Explained
 from provisioner.template import template_path
 
@@ -29,9 +30,9 @@ def check(url: str, folder: Path, template: Path) -> None:
         Unhealthy: it does not answer, the database lacks migrations, or the project is not there.
     """
     _check_answer(url)
-    state = _state(folder / "provisioned.json")
+    state = _state(folder / layout.PROVISIONED_FILE)
     with closing(
-        sqlite3.connect(f"file:{folder / 'label_studio.sqlite3'}?mode=ro", uri=True, timeout=2)
+        sqlite3.connect(f"file:{folder / layout.DATABASE_FILE}?mode=ro", uri=True, timeout=2)
     ) as database:
         missing = _migrations(template) - {
             row[0] for row in database.execute("SELECT app || '.' || name FROM django_migrations")
@@ -73,9 +74,9 @@ def _migrations(template: Path) -> set[str]:
 
 def main() -> None:
     home = Path(os.environ.get("LABELLOOP_HOME", "/labelloop"))
-    url = os.environ.get("LABELSTUDIO_URL", "http://127.0.0.1:8080")
+    url = os.environ.get("LABELSTUDIO_URL", f"http://127.0.0.1:{layout.LABELSTUDIO_PORT}")
     try:
-        check(url.rstrip("/"), home / "volumes" / "labelstudio", template_path())
+        check(url.rstrip("/"), home / "volumes" / layout.LABELSTUDIO, template_path())
     except (Unhealthy, sqlite3.Error) as error:
         sys.exit(f"unhealthy: {error}")
     print("healthy")

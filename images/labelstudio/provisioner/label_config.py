@@ -75,8 +75,8 @@ def _refuse_orphans(studio: Studio, project: Row, config: LabelConfigFile, xml: 
 
 
 def _set(studio: Studio, project_id: int, config: LabelConfigFile, xml: str) -> None:
-    """Label Studio checks against counts of its own, which drift: they are made anew before it is
-    believed.
+    """Sets the labels. Label Studio refuses some by counts of its own, which drift: after a refusal it counts
+    anew, and is asked again.
     """
     try:
         studio.update_project(project_id, label_config=xml)

@@ -74,7 +74,7 @@ def confine() -> None:
 
 
 def _folders(storage: Any, settings: Settings) -> tuple[Path, ...]:
-    """Exports may go where Label Studio puts its own."""
+    """Where a storage may be: below the images; for exports, in Label Studio's own folder too."""
     exports = settings.labelstudio_dir / "export"
     return (
         (settings.images_dir, exports)

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 
 from labelloop.throttle import Throttle
 
-# Those of the page, of Django's administration, and of the API's own pages, which nobody needs but it has.
+# Of the login page, of Django's administration, and of the API's own pages.
 LOGINS = ("user-login", "admin:login", "rest_framework:login")
 FILES = "/data/"
 
@@ -18,7 +18,7 @@ _HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-# An image does not mind; a page or SVG that somebody put among the images can't act as whoever opens it.
+# Images are shown all the same. A page or SVG among the images can't act in the name of whoever opens it.
 _FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
 
 # Django loads each middleware twice in a process; the attempts are counted once.

@@ -1,7 +1,8 @@
 """An annotation survives its prediction.
 
-The labelling page names the prediction that an annotation was begun from. Where that is gone meanwhile, Label
-Studio refuses the annotation, and with it a person's work; here it is stored without naming one.
+The labelling page names the prediction that an annotation was begun from. If that prediction was deleted in
+the meantime, Label Studio refuses the annotation, and a person's work is lost. Here the annotation is stored
+without naming a prediction.
 """
 
 from typing import Any
@@ -26,5 +27,5 @@ class SurvivingField(PrimaryKeyRelatedField):  # type: ignore[misc]
 
 
 def survive_them() -> None:
-    """Has every serializer of annotations do so."""
+    """Has every serializer of annotations use SurvivingField."""
     AnnotationSerializer.serializer_related_field = SurvivingField

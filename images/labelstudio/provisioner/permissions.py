@@ -1,7 +1,6 @@
-"""Label Studio's own table of permissions: what it lets a person do in the data manager, and which of its
-buttons its pages show.
+"""Label Studio's own table of permissions: what people may do in the data manager, which buttons they see.
 
-Most of its API asks this table nothing; `access` guards the routes.
+Most of Label Studio's API does not look at this table, so `access` guards the routes.
 """
 
 import rules

@@ -44,8 +44,8 @@ class ProjectError(Explained):
 def ensure_project(studio: Studio, settings: Settings, config: LabelConfigFile, file: StateFile) -> Row:
     """The project of PROJECT_TITLE: that of the state file, else the oldest of that title, else a new one.
 
-    A person may rename it; another PROJECT_TITLE is another project. Its other settings are set when it is
-    created and are the person's own from then on.
+    A person may rename it. Another PROJECT_TITLE makes another project. All other settings of the project are
+    set when it is created; from then on people change them in Label Studio.
 
     Raises:
         ProjectError: PROJECT_TITLE is no title.

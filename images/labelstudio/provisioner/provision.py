@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 def provision(settings: Settings, file: StateFile) -> State:
     """Project, labels, storage, backend. Safe to kill and to run again; a second run changes nothing.
 
-    A refused label config stops nothing else; it stands in the state's `problem`.
+    A refused label config stops no other step. The state's `problem` says why it was refused.
 
     Raises:
         StudioError: Label Studio does not answer or refuses a request.

@@ -9,6 +9,6 @@ def prepare() -> None:
     from django.db import connections
 
     settings = get_settings()
-    database.migrate_if_behind(settings.labelstudio_dir / "label_studio.sqlite3")
+    database.migrate_if_behind(settings.database_path)
     account.ensure_account(settings)
     connections.close_all()

@@ -21,7 +21,7 @@ def template_path() -> Path:
 
 
 def make_template(target: Path) -> None:
-    """Migrates a database in a temporary folder and writes it to `target`, atomically. Once per process."""
+    """Migrates a database in a temporary folder and writes it to `target`, atomically. Once a process."""
     with tempfile.TemporaryDirectory(prefix="labelloop-template-") as home:
         os.environ["LABELLOOP_HOME"] = home
         os.environ["SECRET_KEY"] = secrets.token_hex()

@@ -15,7 +15,7 @@ from provisioner.state import StateFile
 
 def main() -> int:
     settings = get_settings()
-    project = StateFile(settings.labelstudio_dir / "provisioned.json").state.project
+    project = StateFile(settings.provisioned_path).state.project
     studio = Studio.connect(settings)
     xml = sys.stdin.read()
     try:

@@ -39,8 +39,10 @@ def serve() -> Flask:
 
 
 def keep_out_of_garbage_collections() -> None:
-    """What the libraries hold, hundreds of thousands of objects, stays as long as the process. A look
-    through it takes a fifth of a second, in which every request waits, whenever a model comes or goes.
+    """Keeps Python from looking through the libraries' objects whenever a model comes or goes.
+
+    They are hundreds of thousands and live as long as the process. Looking through them takes a fifth of a
+    second, and every request waits for it.
     """
     import mmdet.apis  # noqa: F401 - whatever loading a model would import
 
@@ -74,7 +76,7 @@ def create_app(settings: Settings, load: LoadDetector, stop: threading.Event | N
 
 
 def _image_workers(settings: Settings) -> int:
-    """Decoding is the CPU's work, but most of a download is waiting."""
+    """How many threads read images. At least four, since a download mostly waits."""
     return max(4, settings.threads)
 
 
@@ -99,7 +101,7 @@ def _ask_for_credentials(app: Flask, password: str) -> None:
 
 
 def _say_what_is_wrong(app: Flask) -> None:
-    """Errors as JSON, in words."""
+    """Every error is answered as JSON, with words that say what is wrong."""
     app.register_error_handler(BackendError, lambda error: _error(error.status, str(error)))
     app.register_error_handler(LabelConfigError, lambda error: _error(400, str(error)))
     app.register_error_handler(HTTPException, lambda error: _error(error.code or 500, _http_words(error)))

@@ -57,7 +57,7 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
 
     @property
     def trained(self) -> bool:
-        """Whether on the project's own labels."""
+        """Whether this version was trained on the project's own labels."""
         return (self.detector.card or _NO_CARD).trained
 
     def label_map(self, config: LabelConfig) -> LabelMap:
@@ -98,7 +98,7 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         }
 
     def _unreadable(self, image: TaskImage) -> Prediction:
-        """SURE, so that uncertainty sampling hands an image that cannot be shown out last."""
+        """The score is SURE: uncertainty sampling then shows an image that cannot be read last."""
         return {
             "result": [],
             "score": SURE,
@@ -109,9 +109,11 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class _View:
-    """What a request's images have in common. thresholds, rarity: (labels,), from which score on a box of the
-    label is shown, and what one weighs in a task's score. learnt: whether the version was trained on the
-    project's own images, so that its doubts say what it has yet to learn.
+    """What a request's images have in common.
+
+    thresholds: (labels,), the least score with which a box of the label is shown. rarity: (labels,), what a
+    box of the label weighs in a task's score. learnt: whether the version was trained on the project's own
+    images; only then do its doubts tell what it has yet to learn.
     """
 
     label_map: LabelMap

@@ -48,9 +48,9 @@ class ForwardLane:
 class Place:
     """One project's place among the champions.
 
-    seen: the pointer's stamp that `champion` and `error` stem from. folder: inode and time of the last change
-    of the champion's: another project that gets this one's number has versions of the same names. error: why
-    the version that the pointer names is not served. used_at, retry_at: by time.monotonic().
+    seen: the stamp of the pointer when `champion` and `error` were set. folder: inode and time of the last
+    change of the champion's folder; another project that gets this number has versions of the same names.
+    error: why the version that the pointer names is not served. used_at, retry_at: by time.monotonic().
     """
 
     project_id: int
@@ -161,7 +161,7 @@ class Champions:
         except Exception as problem:
             error = f"project {place.project_id}: {problem}"
             if not self._registry.project(place.project_id).path.is_dir():
-                champion = None  # a project's that is gone; its number may be another one's by now
+                champion = None  # the project is gone, and another project may get its number
             if champion is not None:
                 error += f" {champion.version} keeps serving."
         with self._lock:
@@ -212,8 +212,7 @@ class Champions:
     def _free(self) -> None:
         """Lets go of the champions that left before the last look at the pointers.
 
-        Freeing a model takes as long as a request does, and whoever holds it last frees it: by now not the
-        request that it was still answering when it left.
+        Whoever holds a model last frees it, which takes as long as a request. By now no request holds it.
         """
         with self._lock:
             gone, self._left, self._leaving = self._left, self._leaving, []

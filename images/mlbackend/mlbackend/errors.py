@@ -1,4 +1,4 @@
-"""What the backend answers instead of a traceback."""
+"""Errors that the backend answers with a status and a message, instead of a traceback."""
 
 from labelloop.errors import Explained
 

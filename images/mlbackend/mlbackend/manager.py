@@ -1,4 +1,4 @@
-"""What the ML backend answers, from the champions in service."""
+"""What the ML backend answers, using the champions in service."""
 
 import logging
 import threading
@@ -16,7 +16,7 @@ from mlbackend.errors import BadRequest
 from mlbackend.loading import Task
 from mlbackend.trainer_client import TrainerClient
 from mlbackend.unreadable import Unreadable
-from mlbackend.wire import START_TRAINING, Body, project_id
+from mlbackend.wire import START_TRAINING, Body, read_project_id
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ PREDICTS_AT_ONCE = 2
 
 @dataclass
 class _Known:
-    """What Label Studio's requests have told about a project, and what came of them."""
+    """What requests have told of a project: its label config, and the images that could not be read."""
 
     config: LabelConfig | None = None
     unreadable: Unreadable = field(default_factory=Unreadable)
@@ -45,19 +45,18 @@ class ChampionManager:
         self._predicting = threading.BoundedSemaphore(PREDICTS_AT_ONCE)
 
     def setup(self, project: object, label_config: str, token: str | None) -> str:
-        """Learns a project's label config (may be empty) and access token. Returns: the version in service.
+        """Learns a project's label config, which may be empty. Returns: the version in service.
 
-        Nor do hostname and access_token, of which nothing is kept: Label Studio is asked for images at
-        LABELSTUDIO_URL, with API_TOKEN.
+        The token is not kept: the backend asks Label Studio for images at LABELSTUDIO_URL, with API_TOKEN.
 
         Raises:
             LabelConfigError: no boxes can be drawn with this label config.
             BackendError: 503, no model serves this project.
         """
-        identity = project_id(project)
+        project_id = read_project_id(project)
         config = _parse(label_config)
-        champion = self._champions.get(identity, SETUP_PATIENCE_S)
-        self._learn(identity, champion, config)
+        champion = self._champions.get(project_id, SETUP_PATIENCE_S)
+        self._learn(project_id, champion, config)
         return champion.version
 
     def predict(
@@ -69,10 +68,10 @@ class ChampionManager:
             BadRequest: neither this request nor one before has brought a label config.
             LabelConfigError, BackendError: as `setup`.
         """
-        identity = project_id(project)
+        project_id = read_project_id(project)
         given = _parse(label_config)
-        champion = self._champions.get(identity, PREDICT_PATIENCE_S)
-        known = self._learn(identity, champion, given)
+        champion = self._champions.get(project_id, PREDICT_PATIENCE_S)
+        known = self._learn(project_id, champion, given)
         config = given or known.config
         if config is None:
             raise BadRequest("label_config: missing, and no /setup has brought one for this project")
@@ -82,7 +81,7 @@ class ChampionManager:
         failed = _note_unreadable(known.unreadable, tasks, predictions, config.data_key)
         log.info(
             "project %d: %d tasks with %s in %.1f s%s",
-            identity,
+            project_id,
             len(tasks),
             champion.version,
             time.monotonic() - began,
@@ -90,31 +89,31 @@ class ChampionManager:
         )
         return predictions, champion.version
 
-    def _learn(self, identity: int, champion: Champion, config: LabelConfig | None) -> _Known:
-        known = self._known.setdefault(identity, _Known())
+    def _learn(self, project_id: int, champion: Champion, config: LabelConfig | None) -> _Known:
+        known = self._known.setdefault(project_id, _Known())
         if config is not None and config != known.config:
             known.config = config
-            _log_labels(identity, champion, config)
+            _log_labels(project_id, champion, config)
         return known
 
     def webhook(self, event: str, data: Body) -> dict[str, Any]:
         """START_TRAINING, which Label Studio's button sends, asks for a round; the rest is acknowledged."""
         if event != START_TRAINING:
             return {"status": "ignored"}
-        identity = project_id(data.get("project"))
-        answer = self._trainer.request_round(identity)
+        project_id = read_project_id(data.get("project"))
+        answer = self._trainer.request_round(project_id)
         log.info(
             "project %d: round %s %s",
-            identity,
+            project_id,
             answer["round"],
             "joined" if answer["joined"] else "requested",
         )
         return answer
 
     def is_training(self, project: object) -> dict[str, Any]:
-        identity = project_id(project)
-        row = self._trainer.open_round(identity)
-        champion = next((p.champion for p in self._champions.places() if p.project_id == identity), None)
+        project_id = read_project_id(project)
+        row = self._trainer.open_round(project_id)
+        champion = next((p.champion for p in self._champions.places() if p.project_id == project_id), None)
         return {
             "is_training": row is not None,
             "backend": "trainer",
@@ -125,10 +124,8 @@ class ChampionManager:
 
     def versions(self, project: object | None) -> list[str]:
         """The registry's versions of a project; of all for Label Studio's GET /versions, which names none."""
-        ids = self._registry.projects() if project is None else [project_id(project)]
-        return sorted(
-            {version for identity in ids for version in self._registry.project(identity).versions()}
-        )
+        ids = self._registry.projects() if project is None else [read_project_id(project)]
+        return sorted({version for id_ in ids for version in self._registry.project(id_).versions()})
 
     def health(self) -> tuple[bool, dict[str, Any]]:
         """Whether any champion serves, and the state of each project."""
@@ -175,12 +172,12 @@ def _why_down(places: list[Place], model_dir: str) -> str:
     return f"no project has a model in {model_dir}: the trainer writes the starting ones; see `make logs`"
 
 
-def _log_labels(identity: int, champion: Champion, config: LabelConfig) -> None:
+def _log_labels(project_id: int, champion: Champion, config: LabelConfig) -> None:
     unmatched = champion.label_map(config).unmatched_labels
     if unmatched:
         log.warning(
             "project %d: no class of %s becomes %s; they get boxes after a round%s",
-            identity,
+            project_id,
             champion.version,
             ", ".join(unmatched),
             "" if champion.trained else ", or by predicted_values",

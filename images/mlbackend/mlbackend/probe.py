@@ -2,12 +2,12 @@
 
 import sys
 
-from labelloop import probe
+from labelloop import layout, probe
 
 
 def main() -> int:
     try:
-        status, report = probe.health("MLBACKEND_BIND", "127.0.0.1:9090", "ML backend", "projects")
+        status, report = probe.health("MLBACKEND_BIND", layout.MLBACKEND_PORT, "ML backend", "projects")
     except probe.Unanswered as error:
         print(error)
         return 1

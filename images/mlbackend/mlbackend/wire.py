@@ -13,7 +13,7 @@ START_TRAINING = "START_TRAINING"
 _TYPE_NAMES = {str: "text", int: "a number", dict: "an object", list: "a list", bool: "true or false"}
 
 
-def project_id(value: object) -> int:
+def read_project_id(value: object) -> int:
     """The id in Label Studio's project key "<id>.<created>", or in a project object.
 
     Raises:
@@ -45,7 +45,7 @@ def json_body(request: Request) -> Body:
 
 
 def check_setup(body: Body) -> Body:
-    project_id(body.get("project"))
+    read_project_id(body.get("project"))
     _expect(body, "schema", str, required=True)
     _expect(body, "hostname", str)
     _expect(body, "access_token", str)
@@ -53,7 +53,7 @@ def check_setup(body: Body) -> Body:
 
 
 def check_predict(body: Body) -> Body:
-    project_id(body.get("project"))
+    read_project_id(body.get("project"))
     _expect(body, "label_config", str)
     _expect(body, "model_version", str)
     tasks = _expect(body, "tasks", list, required=True)

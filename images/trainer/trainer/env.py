@@ -4,6 +4,7 @@ from functools import cache
 
 from pydantic import Field, SecretStr
 
+from labelloop import layout
 from labelloop.settings import Settings, within
 
 _ADDRESS = r"^.+:\d{1,5}$"
@@ -17,10 +18,10 @@ class TrainerSettings(Settings):
     """
 
     project: int | None = None
-    trainer_bind: str = Field(default="127.0.0.1:9191", pattern=_ADDRESS)
-    dashboard_bind: str = Field(default="127.0.0.1:9292", pattern=_ADDRESS)
+    trainer_bind: str = Field(default=f"127.0.0.1:{layout.TRAINER_PORT}", pattern=_ADDRESS)
+    dashboard_bind: str = Field(default=f"127.0.0.1:{layout.DASHBOARD_PORT}", pattern=_ADDRESS)
     dashboard_secret: SecretStr | None = None
-    labelstudio_port: int = within("LABELSTUDIO_PORT", 8080)
+    labelstudio_port: int = within("LABELSTUDIO_PORT", layout.LABELSTUDIO_PORT)
     adopt_projects: bool = True
     keep_rounds: int = within("KEEP_ROUNDS", 20)
     keep_versions: int = within("KEEP_VERSIONS", 20)

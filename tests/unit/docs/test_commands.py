@@ -10,6 +10,7 @@ from support.documents import PAGES, REPO, blocks, coded, commands, rows
 
 from lifecycle.home import Home
 from lifecycle.settings import settings
+from lifecycle.settings.given import parse_arguments
 
 LANGUAGES = {"sh", "text", "xml", "python", "mermaid", "nginx", "caddy"}
 CLASSES = (
@@ -75,7 +76,7 @@ def test_the_commands_that_need_no_stack_succeed(checkout: Path) -> None:
 
 @pytest.mark.parametrize("command", table.UP)
 def test_make_up_takes_and_keeps_the_settings(command: str, checkout: Path) -> None:
-    given = settings.parse_arguments(command.split()[2:])
+    given = parse_arguments(command.split()[2:])
     assert given == table.UP[command]
     (checkout / "configs/labels/mine.xml").touch()
     home = Home(checkout)

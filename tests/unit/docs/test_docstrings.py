@@ -12,6 +12,7 @@ import pytest
         "labelloop.batches",
         "labelloop.boxes",
         "labelloop.labels",
+        "labelloop.layout",
         "labelloop.ranges",
         "labelloop.regions",
         "labelloop.schedule",

@@ -11,10 +11,11 @@ from starlette.routing import Mount
 from support.backend_home import Home as BackendHome
 from support.documents import PAGES, REPO, coded, links, rows
 
+from labelloop import layout
 from labelloop.registry import Card
 from lifecycle.dev.simulate import OPTIONS
-from lifecycle.home import VOLUMES, Home
-from lifecycle.settings import env_file, settings
+from lifecycle.home import Home
+from lifecycle.settings import env_file, known, settings
 from trainer.rounds import folder
 from trainer.rounds.table import Round, State
 
@@ -80,7 +81,7 @@ def test_settings_are_those_that_are_read(
     monkeypatch.delenv("COMPOSE_PROJECT_NAME", raising=False)
     settings.complete(home, host_runtime=True, accelerator="cpu")
     from_make = {n for c in rows(REFERENCE / "settings.md", "From make's environment") for n in coded(c[0])}
-    expected = set(shipped) | set(env_file.read(home.env_file)) | set(settings._HOST_SETTINGS)
+    expected = set(shipped) | set(env_file.read(home.env_file)) | set(known.HOST_SETTINGS)
     assert from_make and set(told_settings) - from_make == expected
 
 
@@ -117,7 +118,7 @@ def test_a_rounds_files_and_the_volumes() -> None:
     for name in names:
         assert f"/{name}" in text, name
     told = {name for cells in rows(REFERENCE / "files.md", "volumes/") for name in coded(cells[0])}
-    assert told == {f"{name}/" for name in (*VOLUMES, "run")}
+    assert told == {f"{name}/" for name in (*layout.VOLUMES, "run")}
 
 
 def told_routes(heading: str) -> set[tuple[str, str]]:

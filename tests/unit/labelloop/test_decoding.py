@@ -10,12 +10,14 @@ import threading
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
 from support.memory import grown_mib
 
-from labelloop import decoding, images
+from labelloop import decoding, images, locks
 from labelloop.images import ImageBusy, ImageError, check_image, image_size, read_image, upright
 
 ROOT = Path(__file__).parents[3]
@@ -56,7 +58,7 @@ def child(code: str, folder: Path) -> subprocess.Popen[str]:
 MEASURED = """
 from io import BytesIO
 from PIL import Image
-from labelloop import decoding, images
+from labelloop import decoding, images, locks
 from labelloop.images import read_image
 
 def status(key):
@@ -187,6 +189,8 @@ def test_a_jpeg_whose_scans_go_over_it_again_and_again_is_refused() -> None:
 OVERLAPS = """
 import sys, threading, time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from PIL import ImageFile
 from labelloop.images import check_image
 load = ImageFile.ImageFile.load
@@ -231,6 +235,8 @@ def test_who_waits_too_long_hears_that_others_are_at_it(
 KILLED = """
 import os, signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from PIL import ImageFile
 from labelloop.images import ImageError, read_image
 ImageFile.ImageFile.load = lambda self: os.kill(os.getpid(), signal.SIGKILL)
@@ -286,6 +292,23 @@ def test_an_image_that_is_being_read_elsewhere_is_no_dead_one(picture: Path, tur
     go_on.set()
     for thread in threads:
         thread.join()
+    assert list(turns.iterdir()) == []
+
+
+def test_a_mark_is_locked_before_others_see_it(
+    picture: Path, turns: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looks in between would count an image that is being read as one that ended its reader."""
+    seen: list[list[str]] = []
+
+    def looking(file: Any, *waiting: float) -> bool:
+        seen.append([path.name for path in turns.iterdir() if path.name.startswith("key")])
+        return locks.take(file, *waiting)
+
+    monkeypatch.setattr(decoding, "locks", SimpleNamespace(take=looking, is_held=locks.is_held))
+    with decoding.attempt("key"):
+        assert seen == [[]]
+        assert len([path for path in turns.iterdir() if path.name.startswith("key")]) == 1
     assert list(turns.iterdir()) == []
 
 

@@ -138,9 +138,11 @@ def test_near_misses_are_understood(label: str, classes: tuple[str, ...]) -> Non
 
 ON_PYTHON_ALONE = (
     "errors",
+    "findings",
     "label_check",
     "label_xml",
     "labels",
+    "layout",
     "locks",
     "ranges",
     "schedule",
@@ -153,6 +155,17 @@ def test_the_checker_is_written_for_the_hosts_python(module: str) -> None:
     source = (REPO / "images" / "base" / "labelloop" / f"{module}.py").read_text()
     ast.parse(source, feature_version=(3, 9))
     assert "from __future__ import annotations" in source
+
+
+def test_make_imports_no_other_module_of_ours() -> None:
+    imported = set()
+    for path in (REPO / "compose" / "lifecycle").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "labelloop":
+                imported |= {name.name for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("labelloop."):
+                imported.add(str(node.module).partition(".")[2])
+    assert {"layout", "locks"} <= imported <= set(ON_PYTHON_ALONE)
 
 
 def test_the_checker_runs_on_python_alone() -> None:

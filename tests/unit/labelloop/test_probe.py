@@ -18,8 +18,8 @@ class Stranger(Handler):
 def test_a_stranger_on_the_port_is_no_server_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     with served(Stranger) as url:
         monkeypatch.setenv("TRAINER_BIND", urlsplit(url).netloc)
-        assert probe.health("TRAINER_BIND", "", "trainer") == (200, {"status": "UP"})
+        assert probe.health("TRAINER_BIND", 0, "trainer") == (200, {"status": "UP"})
         with pytest.raises(
             probe.Unanswered, match="the trainer does not answer on .*no problems in its report"
         ):
-            probe.health("TRAINER_BIND", "", "trainer", "problems", "projects")
+            probe.health("TRAINER_BIND", 0, "trainer", "problems", "projects")

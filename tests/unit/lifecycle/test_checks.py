@@ -11,9 +11,12 @@ from lifecycle.build import host_python
 from lifecycle.console import Failure
 from lifecycle.doctor import checks
 from lifecycle.home import Home
+from lifecycle.settings.settings import Settings
 
 Usage = namedtuple("Usage", "total used free")
-SETTINGS = {"BIND": "127.0.0.1", "PORT": "0", "DASHBOARD_PORT": "1", "COMPOSE_PROJECT_NAME": "labelloop"}
+SETTINGS = Settings(
+    {"BIND": "127.0.0.1", "PORT": "0", "DASHBOARD_PORT": "1", "COMPOSE_PROJECT_NAME": "labelloop"}
+)
 
 
 @pytest.fixture(autouse=True)
@@ -86,9 +89,9 @@ def test_a_port_in_use_names_another(
         with pytest.raises(
             Failure, match=rf"port {port} on 127.0.0.1: found another program.* {name}={port + 2}"
         ):
-            checks.check_docker(home, {**SETTINGS, name: str(port)}, built=True)
+            checks.check_docker(home, SETTINGS | {name: str(port)}, built=True)
         monkeypatch.setattr(engine, "containers", lambda project: [container(home.root, service, port)])
-        checks.check_docker(home, {**SETTINGS, name: str(port)}, built=True)
+        checks.check_docker(home, SETTINGS | {name: str(port)}, built=True)
 
 
 def test_a_service_that_moves_does_not_own_the_port_it_moves_to(
@@ -100,7 +103,7 @@ def test_a_service_that_moves_does_not_own_the_port_it_moves_to(
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        moved = {**SETTINGS, "PORT": str(other.getsockname()[1])}
+        moved = SETTINGS | {"PORT": str(other.getsockname()[1])}
         with pytest.raises(Failure, match="found another program listening"):
             checks.check_docker(home, moved, built=True)
         with pytest.raises(Failure, match="found another program listening"):
@@ -110,7 +113,7 @@ def test_a_service_that_moves_does_not_own_the_port_it_moves_to(
 def test_the_way_out_of_a_taken_port_repeats_all_that_was_typed(home: Home) -> None:
     given = {"DETECTOR": "yolox_s", "PORT": "8080", "PROJECT_TITLE": "cats & dogs", "DASHBOARD_PORT": "8080"}
     with pytest.raises(Failure) as refused:
-        checks.check_docker(home, {**SETTINGS, **given}, built=True, given=given)
+        checks.check_docker(home, SETTINGS | given, built=True, given=given)
     command = "make up DETECTOR=yolox_s PORT=8080 'PROJECT_TITLE=cats & dogs' DASHBOARD_PORT=8081"
     assert f"`{command}`" in str(refused.value)
 
@@ -118,12 +121,12 @@ def test_the_way_out_of_a_taken_port_repeats_all_that_was_typed(home: Home) -> N
 def test_an_address_of_another_host_is_not_a_taken_port(home: Home) -> None:
     """192.0.2.0/24 is nobody's: it is for documentation."""
     with pytest.raises(Failure, match=r"BIND: found 192\.0\.2\.10, which is no address of this host"):
-        checks.check_docker(home, {**SETTINGS, "BIND": "192.0.2.10"}, built=True)
+        checks.check_docker(home, SETTINGS | {"BIND": "192.0.2.10"}, built=True)
 
 
 def test_one_port_for_two(home: Home) -> None:
     with pytest.raises(Failure, match=r"DASHBOARD_PORT: found 8080, which is PORT, needed another one"):
-        checks.check_docker(home, {**SETTINGS, "PORT": "8080", "DASHBOARD_PORT": "8080"}, built=True)
+        checks.check_docker(home, SETTINGS | {"PORT": "8080", "DASHBOARD_PORT": "8080"}, built=True)
 
 
 def test_a_stack_of_the_same_name_from_elsewhere(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,13 +216,16 @@ def test_buildx_is_needed_where_something_is_built(home: Home, monkeypatch: pyte
         checks.check_docker(home, SETTINGS, built=False)
 
 
-@pytest.mark.parametrize("name, mode", [("configs/labels", 0o750), ("configs/loop.env", 0o600)])
+@pytest.mark.parametrize(
+    "name, mode", [("configs/labels", 0o750), ("configs/loop.env", 0o600), ("images/base/labelloop", 0o700)]
+)
 def test_a_clone_that_is_closed_to_the_containers_user(home: Home, name: str, mode: int) -> None:
     """As a clone under umask 027 or 077 is, when root made it."""
     (home.root / "compose" / "lifecycle" / "__pycache__").mkdir(parents=True, mode=0o700)
-    another = SETTINGS | {"PUID": str(os.geteuid() + 1)}
+    (home.root / "images" / "base" / "labelloop").mkdir(parents=True)
+    another = SETTINGS | {"PUID": str(os.geteuid() + 1), "PGID": str(os.getegid())}
     checks.check_docker(home, another, built=True)
     (home.root / name).chmod(mode)
     with pytest.raises(Failure, match=rf"{name}: found closed to others \(mode {mode:o}\).*chmod -R go\+rX"):
         checks.check_docker(home, another, built=True)
-    checks.check_docker(home, SETTINGS | {"PUID": str(os.geteuid())}, built=True)
+    checks.check_docker(home, SETTINGS | {"PUID": str(os.geteuid()), "PGID": str(os.getegid())}, built=True)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from lifecycle import engine
 from lifecycle.home import Home
-from lifecycle.settings import secret_files, settings
+from lifecycle.settings import known, secret_files, settings
 
 REPO = Path(__file__).parents[3]
 
@@ -89,7 +90,7 @@ def test_no_secret_is_in_what_compose_makes_of_the_files(home: Home) -> None:
     secret_files.publish(home, settings.load(home))
     text = json.dumps(config(home))
     written = settings.load(home)
-    assert not [name for name in settings.SECRETS if written[name] in text]
+    assert not [name for name in known.SECRETS if written[name] in text]
     assert written[secret_files.STAMP] in text
 
 
@@ -134,3 +135,23 @@ def test_the_trainers_temporary_databases_lie_on_a_volume_not_in_memory(home: Ho
     trainer = config(home)["services"]["trainer"]
     folder = trainer["environment"]["SQLITE_TMPDIR"]
     assert [volume["target"] for volume in trainer["volumes"] if volume["target"] == folder] == [folder]
+
+
+def test_the_backup_service_runs_on_what_the_checkout_brings_alone(home: Home) -> None:
+    """`make upgrade` starts it in the former version's image, whose packages know nothing of the new code."""
+    service = config(home)["services"]["backup"]
+    mounted = {mount["target"]: mount["source"] for mount in service["volumes"]}
+    seen = home.root / "container"
+    for target in ("/labelloop/compose", "/labelloop/images/base/labelloop"):
+        source = REPO / Path(mounted[target]).relative_to(home.root)
+        (seen / target[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (seen / target[1:]).symlink_to(source)
+    former = home.root / "former" / "labelloop"
+    former.mkdir(parents=True)
+    (former / "__init__.py").write_text("")
+    search = service["environment"]["PYTHONPATH"].split(":")
+    path = [*(f"{seen}{folder}" for folder in search), str(former.parent)]
+    code = f"import sys; sys.path[:0] = {path!r}; import lifecycle.backup_service"
+    command = [sys.executable, "-I", "-S", "-B", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr

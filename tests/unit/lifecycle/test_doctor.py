@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from labelloop import layout
 from labelloop.findings import LEVELS, Finding, ok
 from lifecycle import engine
 from lifecycle.backup.service import Status
@@ -17,11 +18,12 @@ from lifecycle.console import Failure
 from lifecycle.doctor import checks, doctor, host_findings
 from lifecycle.doctor.doctor import examine
 from lifecycle.doctor.findings import bounded
-from lifecycle.home import VOLUMES, Home
+from lifecycle.home import Home
 from lifecycle.runtime.docker_stack import DockerStack
 from lifecycle.runtime.host_stack import HostStack
-from lifecycle.settings import env_file, settings
+from lifecycle.settings import env_file, known
 from lifecycle.settings.network import free_port
+from lifecycle.settings.settings import Settings
 from lifecycle.shell import ask
 
 WELL = {"labelstudio": "healthy", "trainer": "healthy", "mlbackend": "healthy"}
@@ -75,7 +77,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 def good(home: Home, stack: type[Stack]) -> Home:
     """A checkout as `make up` leaves it, on the host runtime."""
     shutil.copy(home.root / "configs/labels/face.xml", home.root / "configs/labels/everyday.xml")
-    for name in VOLUMES:
+    for name in layout.VOLUMES:
         (home.volumes / name).mkdir(parents=True)
     for name in ("labelstudio", "backups"):
         (home.volumes / name).chmod(0o700)
@@ -83,7 +85,7 @@ def good(home: Home, stack: type[Stack]) -> Home:
     values = {"PORT": str(first), "DASHBOARD_PORT": str(free_port(first + 1)), "COMPOSE_ACCELERATOR": "cpu"}
     env_file.update(home.env_file, values, header="#", mode=0o600)
     home.secrets.mkdir(parents=True, mode=0o700)
-    for name in settings.SECRETS:
+    for name in known.SECRETS:
         (home.secrets / name).write_text("x")
         (home.secrets / name).chmod(0o400)
     home.provisioned.write_text(json.dumps({"project": 1, "done": True}))
@@ -191,7 +193,7 @@ def test_docker_that_this_user_may_not_ask(
 
 def test_docker_that_is_down_under_a_stack_of_its_own(good: Home, look: Look, stack: type[Stack]) -> None:
     stack.now.clear()
-    env_file.update(good.env_file, {settings.LAST_RUNTIME: "docker"}, header="#", mode=0o600)
+    env_file.update(good.env_file, {known.LAST_RUNTIME: "docker"}, header="#", mode=0o600)
     found = bad(look())
     assert found["engine"].level == "problem" and "services" not in found
 
@@ -238,7 +240,7 @@ def test_modes(good: Home, look: Look) -> None:
 
 
 def test_files_of_the_services_that_are_anothers(good: Home) -> None:
-    values = {"PUID": str(os.geteuid() + 1), "PGID": "7"}
+    values = Settings({"PUID": str(os.geteuid() + 1), "PGID": "7"})
     [owned] = bad({"volumes": next(host_findings.volumes(good, values, "docker"))}).values()
     assert owned.command.startswith(f"sudo chown -R {values['PUID']}:7 ")
     found = [f for f in host_findings.secrets(good, values, "docker") if f.level == "problem"]

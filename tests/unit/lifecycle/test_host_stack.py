@@ -8,6 +8,7 @@ import pytest
 from lifecycle.build import venvs
 from lifecycle.home import Home
 from lifecycle.runtime.host_stack import HostStack
+from lifecycle.settings.settings import Settings
 
 STATUS = """\
 labelstudio    RUNNING   pid 11, uptime 0:05:00
@@ -35,7 +36,7 @@ def test_up_starts_programs_that_ended_again_and_again(
     monkeypatch.setattr(HostStack, "_supervisorctl", supervisorctl)
     monkeypatch.setattr(HostStack, "is_running", lambda stack: True)
     monkeypatch.setattr(HostStack, "_wait", lambda stack: None)
-    stack = HostStack(home, {})
+    stack = HostStack(home, Settings({}))
     home.run.mkdir(parents=True)
     (home.run / "settings").write_text(stack._fingerprint())
     stack.start()
@@ -59,7 +60,7 @@ def restarts(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
     def up() -> int:
         before = stops.count("stop")
-        HostStack(home, {"PORT": "8080"}).start()
+        HostStack(home, Settings({"PORT": "8080"})).start()
         return stops.count("stop") - before
 
     up()
@@ -105,4 +106,4 @@ def test_every_package_of_the_checkout_is_looked_at() -> None:
 def test_the_programs_are_told_the_accelerator_that_was_chosen(
     home: Home, settings: dict[str, str], accelerator: str
 ) -> None:
-    assert HostStack(home, settings)._environment()["ACCELERATOR"] == accelerator
+    assert HostStack(home, Settings(settings))._environment()["ACCELERATOR"] == accelerator

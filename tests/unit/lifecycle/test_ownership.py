@@ -9,7 +9,7 @@ import pytest
 
 from lifecycle import files
 from lifecycle.home import Home
-from lifecycle.settings import env_file, settings
+from lifecycle.settings import env_file, host, settings
 from lifecycle.verbs import table as verbs
 
 OWNER, GROUP = 4321, 4322
@@ -48,7 +48,7 @@ def test_a_file_that_root_replaces_keeps_its_owner(theirs: Home) -> None:
 @as_root
 def test_a_checkout_of_roots_has_an_unprivileged_user(home: Home) -> None:
     settings.complete(home, host_runtime=False, accelerator="cpu")
-    assert env_file.read(home.env_file)["PUID"] == str(settings.UNPRIVILEGED_ID)
+    assert env_file.read(home.env_file)["PUID"] == str(host.UNPRIVILEGED_ID)
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, error: Callable[[Home], OSError]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from lifecycle.console import Failure
 from lifecycle.home import Home
+from lifecycle.settings.settings import Settings
 from lifecycle.shell import watch
 from lifecycle.verbs import up as module
 from lifecycle.verbs.up import up
@@ -34,7 +35,9 @@ class Stack:
 def stack(home: Home, monkeypatch: pytest.MonkeyPatch) -> Stack:
     """A stack that an earlier boot has provisioned."""
     made = Stack(home)
-    settings = {"PORT": "8080", "BIND": "127.0.0.1", "DASHBOARD_PORT": "8081", "ADMIN_EMAIL": "admin@x"}
+    settings = Settings(
+        {"PORT": "8080", "BIND": "127.0.0.1", "DASHBOARD_PORT": "8081", "ADMIN_EMAIL": "admin@x"}
+    )
 
     def prepare(home: Home, given: Mapping[str, str], on_use: object) -> tuple[Stack, dict[str, str]]:
         return made, settings

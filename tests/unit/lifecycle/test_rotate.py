@@ -5,7 +5,7 @@ import pytest
 from lifecycle import files
 from lifecycle.console import Failure
 from lifecycle.home import Home
-from lifecycle.settings import secret_files, settings
+from lifecycle.settings import known, secret_files, settings
 from lifecycle.verbs import rotate
 
 
@@ -40,10 +40,10 @@ def test_every_secret_is_new_and_all_else_stays(
     after = settings.load(home)
     changed = {name for name in after if after[name] != before.get(name)}
     kept = set() if given.get("ADMIN") == "1" else {"ADMIN_PASSWORD"}
-    assert changed == set(settings.SECRETS) - kept and before.keys() == after.keys()
+    assert changed == set(known.SECRETS) - kept and before.keys() == after.keys()
     assert started == ["build", "up"]
     said = capsys.readouterr().out
-    assert not [name for name in settings.SECRETS if after[name] in said]
+    assert not [name for name in known.SECRETS if after[name] in said]
 
 
 def test_what_does_not_run_is_not_started(
@@ -89,7 +89,7 @@ def test_a_run_killed_half_way_is_finished_by_the_next_make_up(
     now = settings.load(home)
     assert now[secret_files.STAMP] != stamp
     assert {path.name: path.read_text() for path in home.secrets.iterdir()} == {
-        name: now[name] for name in settings.SECRETS
+        name: now[name] for name in known.SECRETS
     }
 
 

@@ -14,6 +14,7 @@ from lifecycle.runtime import runtime
 from lifecycle.runtime.docker_stack import DockerStack
 from lifecycle.runtime.host_stack import HostStack
 from lifecycle.settings import settings
+from lifecycle.settings.settings import Settings
 
 Docker = Callable[[str], None]
 DENIED = (
@@ -46,19 +47,19 @@ def test_what_it_came_to_is_kept_whatever_becomes_of_the_engine(
     settings.complete(home, host_runtime=runs_on == "host", accelerator="cpu")
     kept = settings.load(home)
     assert runtime.choose_runtime(kept) == runs_on
-    assert runtime.choose_runtime({**kept, "RUNTIME": "host"}) == "host"
-    assert runtime.choose_runtime({**kept, "RUNTIME": "docker"}) == "docker"
+    assert runtime.choose_runtime(kept | {"RUNTIME": "host"}) == "host"
+    assert runtime.choose_runtime(kept | {"RUNTIME": "docker"}) == "docker"
 
 
 def test_without_docker_or_with_its_client_alone_the_host_is_the_runtime(
     docker: Docker, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert runtime.choose_runtime({}) == "host"
+    assert runtime.choose_runtime(Settings({})) == "host"
     docker(DOWN)
-    assert runtime.choose_runtime({"RUNTIME": "auto"}) == "host"
+    assert runtime.choose_runtime(Settings({"RUNTIME": "auto"})) == "host"
     assert "running on the host itself" in capsys.readouterr().out
     docker("")
-    assert runtime.choose_runtime({}) == "docker"
+    assert runtime.choose_runtime(Settings({})) == "docker"
 
 
 @pytest.mark.parametrize(
@@ -76,21 +77,21 @@ def test_an_engine_that_is_needed_or_refuses_fails_with_its_words(
 ) -> None:
     docker(words)
     with pytest.raises(NoEngine) as raised:
-        runtime.choose_runtime(chosen)
+        runtime.choose_runtime(Settings(chosen))
     assert words.split(":")[0] in str(raised.value) and way_out in raised.value.do
     assert "RUNTIME=host" in raised.value.do
 
 
 def test_docker_that_is_asked_for_and_not_installed(docker: Docker) -> None:
     with pytest.raises(NoEngine, match="Install Docker Engine"):
-        runtime.choose_runtime({"RUNTIME": "docker"})
+        runtime.choose_runtime(Settings({"RUNTIME": "docker"}))
 
 
 def test_an_engine_that_hangs_is_there(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
     docker("")
     monkeypatch.setattr(engine, "PROBE_SECONDS", 0.0)
     with pytest.raises(NoEngine, match="did not answer within 0 s"):
-        runtime.choose_runtime({})
+        runtime.choose_runtime(Settings({}))
 
 
 def test_a_stack_that_cannot_be_asked_is_not_taken_for_one_that_is_down(home: Home, docker: Docker) -> None:
@@ -112,8 +113,8 @@ def test_two_runtimes_do_not_share_the_volumes(home: Home, monkeypatch: pytest.M
     monkeypatch.setattr(HostStack, "is_there", lambda stack: True)
     for here, other in (("host", "docker"), ("docker", "host")):
         with pytest.raises(Failure, match=rf"running on {other}.*`make down RUNTIME={other}`"):
-            runtime.check_alone(home, {}, here)
+            runtime.check_alone(home, Settings({}), here)
     monkeypatch.setattr(HostStack, "is_there", lambda stack: False)
-    runtime.check_alone(home, {}, "docker")
+    runtime.check_alone(home, Settings({}), "docker")
     container["Config"]["Labels"]["com.docker.compose.project.working_dir"] = "/another/checkout"
-    runtime.check_alone(home, {}, "host")
+    runtime.check_alone(home, Settings({}), "host")

@@ -7,7 +7,7 @@ import pytest
 from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.runtime.host_stack import HostStack
-from lifecycle.settings import env_file, secret_files, settings
+from lifecycle.settings import env_file, known, secret_files, settings
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def values(home: Home) -> dict[str, str]:
 
 def test_each_secret_is_a_file_that_only_the_services_user_reads(published: Home) -> None:
     written = settings.load(published)
-    assert values(published) == {name: written[name] for name in settings.SECRETS}
+    assert values(published) == {name: written[name] for name in known.SECRETS}
     assert stat.S_IMODE(published.secrets.stat().st_mode) == 0o700
     for path in (published.secrets, *published.secrets.iterdir()):
         status = path.stat()
@@ -53,7 +53,7 @@ def test_a_run_killed_before_the_stamp_is_made_up_for(published: Home) -> None:
     """Else containers that were started in between would keep the former secrets for good."""
     before = settings.load(published)
     after = {**before, "API_TOKEN": "f" * 40}
-    secret_files._write(published.secrets, {name: after[name] for name in settings.SECRETS}, None)
+    secret_files._write(published.secrets, {name: after[name] for name in known.SECRETS}, None)
     env_file.update(published.env_file, {"API_TOKEN": "f" * 40}, header="", mode=0o600)
     secret_files.publish(published, settings.load(published))
     assert settings.load(published)[secret_files.STAMP] != before[secret_files.STAMP]
@@ -85,7 +85,7 @@ def test_the_host_runtimes_programs_have_no_secret_in_their_environment(
     monkeypatch.setenv("API_TOKEN", "from the shell of make")
     written = settings.load(published)
     environment = HostStack(published, written)._environment()
-    assert not settings.SECRETS.keys() & environment.keys()
-    assert not [name for name in settings.SECRETS if written[name] in environment.values()]
+    assert not known.SECRETS.keys() & environment.keys()
+    assert not [name for name in known.SECRETS if written[name] in environment.values()]
     assert Path(environment["SECRETS_DIR"]) == published.secrets
     assert environment["PATH"] == os.environ["PATH"] and environment["ADMIN_EMAIL"]

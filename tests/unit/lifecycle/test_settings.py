@@ -4,7 +4,9 @@ import pytest
 
 from lifecycle.console import Failure
 from lifecycle.home import Home
-from lifecycle.settings import env_file, settings
+from lifecycle.settings import env_file, host, settings
+from lifecycle.settings.given import parse_arguments
+from lifecycle.settings.settings import Settings
 
 SECRETS = (
     "ADMIN_PASSWORD",
@@ -188,9 +190,9 @@ def test_a_possible_setting_is_taken(home: Home, name: str, value: str) -> None:
 
 
 def test_words_that_are_no_settings_are_refused() -> None:
-    assert settings.parse_arguments(["A=1", "B=x=y"]) == {"A": "1", "B": "x=y"}
+    assert parse_arguments(["A=1", "B=x=y"]) == {"A": "1", "B": "x=y"}
     with pytest.raises(Failure, match="found 'oops', needed NAME=VALUE"):
-        settings.parse_arguments(["oops"])
+        parse_arguments(["oops"])
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_words_that_are_no_settings_are_refused() -> None:
 def test_memory_limits_follow_the_host_but_leave_enough_to_train(
     home: Home, monkeypatch: pytest.MonkeyPatch, gigabytes: float, trainer: str, mlbackend: str
 ) -> None:
-    monkeypatch.setattr(settings, "host_memory", lambda: gigabytes * 1e9)
+    monkeypatch.setattr(host, "host_memory", lambda: gigabytes * 1e9)
     complete(home)
     written = env_file.read(home.env_file)
     assert (written["TRAINER_MEMORY"], written["MLBACKEND_MEMORY"]) == (trainer, mlbackend)
@@ -210,3 +212,33 @@ def test_a_memory_limit_has_a_unit(home: Home, value: str) -> None:
     settings.check(home, {"TRAINER_MEMORY": "6g", "MLBACKEND_MEMORY": "0"})
     with pytest.raises(Failure, match="such as 2560m or 6g"):
         settings.check(home, {"TRAINER_MEMORY": value})
+
+
+def test_before_the_first_make_up_the_defaults_are_in_force() -> None:
+    nothing = Settings({})
+    assert nothing.published_ports == (8080, 8081) and nothing.bind == "127.0.0.1"
+    assert (nothing.mlbackend_port, nothing.trainer_port) == (9090, 9191)
+    assert (nothing.runtime, nothing.accelerator, nothing.built_accelerator) == ("auto", "auto", "cpu")
+    assert nothing.project_name == "labelloop" and nothing.containers_user is None
+
+
+@pytest.mark.parametrize(
+    ("bind", "host"), [("0.0.0.0", "localhost"), ("127.0.0.1", "localhost"), ("192.0.2.7", "192.0.2.7")]
+)
+def test_a_browser_is_sent_to_what_is_published(bind: str, host: str) -> None:
+    published = Settings({"BIND": bind, "PORT": "8090", "DASHBOARD_PORT": "9000"})
+    assert published.labelstudio_url == f"http://{host}:8090"
+    assert published.dashboard_url == f"http://{host}:9000"
+
+
+def test_what_is_given_wins_and_changes_nothing_else() -> None:
+    stored = Settings({"PORT": "8090", "RETRAIN_EVERY": "50"})
+    assert dict(stored | {"PORT": "8095"}) == {"PORT": "8095", "RETRAIN_EVERY": "50"}
+    assert (stored.port, stored.retrain_every) == (8090, 50)
+
+
+def test_a_number_that_is_none_stops_only_what_needs_it() -> None:
+    stored = Settings({"PORT": "8090", "TRAINER_PORT": "ninety"})
+    assert stored.published_ports == (8090, 8091)
+    with pytest.raises(Failure, match=r"TRAINER_PORT: found 'ninety', needed a whole number.*make doctor"):
+        print(stored.trainer_port)

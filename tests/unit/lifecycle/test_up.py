@@ -1,6 +1,5 @@
 """`make up` and `make restart` up to the services, which only pretend."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from lifecycle.home import Home
 from lifecycle.runtime import volumes
 from lifecycle.runtime.host_stack import HostStack
 from lifecycle.settings import env_file
+from lifecycle.settings.settings import Settings
 from lifecycle.verbs import table as verbs
 from lifecycle.verbs import up
 
@@ -19,9 +19,9 @@ REPO = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def checked(home: Home, monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, str]]:
+def checked(home: Home, monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """A checkout after its first `make up`, on a Docker host that passes; the settings that were checked."""
-    seen: list[Mapping[str, str]] = []
+    seen: list[Settings] = []
     (home.root / "configs/labels/everyday.xml").write_text("<View/>")
     home.env_file.write_text("PORT=8080\nDASHBOARD_PORT=8081\nSUBNET=10.213.0.0/24\n")
     monkeypatch.setattr(up, "choose_runtime", lambda settings: "docker")
@@ -33,17 +33,15 @@ def checked(home: Home, monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, st
     return seen
 
 
-def test_the_readmes_example_works_after_the_quick_start(
-    home: Home, checked: list[Mapping[str, str]]
-) -> None:
+def test_the_readmes_example_works_after_the_quick_start(home: Home, checked: list[Settings]) -> None:
     """Its PORT is the one that the first `make up` gave to the dashboard."""
     assert "make up DETECTOR=yolox_s LABEL_CONFIG=configs/labels/face.xml PORT=8081" in (
         REPO / "README.md"
     ).read_text(encoding="utf-8")
     given = {"DETECTOR": "yolox_s", "LABEL_CONFIG": "configs/labels/face.xml", "PORT": "8081"}
     up.build(home, given)
-    assert checks.published_ports(checked[0]) == checks.published_ports(env_file.read(home.env_file))
-    assert checks.published_ports(checked[0]) == (8081, 8082)
+    assert checked[0].published_ports == Settings(env_file.read(home.env_file)).published_ports
+    assert checked[0].published_ports == (8081, 8082)
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,24 @@
 """The host runtime's environments: made once, by one `make` at a time. What pip would do is only recorded."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from support.stack import wait_for
 
-from lifecycle.build import venvs
+from lifecycle.build import pip, venvs
 from lifecycle.console import Failure
 from lifecycle.home import Home
 
 WITHIN_S = 20.0
+
+
+def record(monkeypatch: pytest.MonkeyPatch, run: Callable[..., None]) -> None:
+    """Has `run` called instead of every program that an installation runs."""
+    for module in (venvs, pip):
+        monkeypatch.setattr(module, "run", run)
 
 
 @pytest.fixture
@@ -45,7 +51,7 @@ def test_the_second_of_two_makes_waits_and_finds_the_environment_made(
         said.append(capsys.readouterr().out)
         return "waiting" in "".join(said)
 
-    monkeypatch.setattr(venvs, "run", run)
+    record(monkeypatch, run)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(venvs.ensure_labelstudio, checkout)
         assert at_work.wait(WITHIN_S)
@@ -71,7 +77,7 @@ def test_what_failed_is_made_anew(checkout: Home, monkeypatch: pytest.MonkeyPatc
         if what.startswith("installing images") and len(made) < 4:
             raise Failure(what)
 
-    monkeypatch.setattr(venvs, "run", run)
+    record(monkeypatch, run)
     with pytest.raises(Failure, match="installing"):
         venvs.ensure_labelstudio(checkout)
     venvs.ensure_labelstudio(checkout)
@@ -89,7 +95,7 @@ def test_a_current_environment_serves_where_nothing_may_be_written(
         python.parent.mkdir(parents=True, exist_ok=True)
         python.touch()
 
-    monkeypatch.setattr(venvs, "run", run)
+    record(monkeypatch, run)
     venvs.ensure_labelstudio(checkout)
     lock = checkout.venvs / ".labelstudio.lock"
     lock.unlink()
@@ -108,7 +114,7 @@ def test_an_environment_is_current_until_a_lock_changes(
             (checkout.venvs / name / "bin").mkdir(parents=True, exist_ok=True)
             (checkout.venvs / name / "bin/python").touch()
 
-    monkeypatch.setattr(venvs, "run", run)
+    record(monkeypatch, run)
     monkeypatch.setattr(venvs.wheel, "host_wheel", lambda *arguments: "mmcv.whl")
     assert not venvs.are_current(checkout, "cpu", None)
     venvs.ensure_labelstudio(checkout)

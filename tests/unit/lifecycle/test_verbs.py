@@ -11,7 +11,7 @@ import pytest
 from lifecycle import engine
 from lifecycle.console import Failure
 from lifecycle.home import Home
-from lifecycle.settings.settings import FROM_ENVIRONMENT
+from lifecycle.settings.known import FROM_ENVIRONMENT
 from lifecycle.verbs import table as verbs
 from lifecycle.verbs.table import VERBS
 

@@ -23,7 +23,7 @@ def test_a_folder_of_another_users_is_named_before_anything_below_it_is_touched(
     (home.volumes / "labelstudio").mkdir(parents=True)
     owner = (home.volumes / "labelstudio").stat().st_uid
     with pytest.raises(Failure, match=rf"labelstudio: found owned by user {owner}, .*`sudo chown -R 4321:5 "):
-        volumes.prepare_volumes(home, {"PUID": "4321", "PGID": "5"})
+        volumes.prepare_volumes(home, (4321, 5))
     assert [path.name for path in home.volumes.rglob("*")] == ["labelstudio"]
 
 
@@ -32,4 +32,4 @@ def test_a_folder_that_is_not_there_yet_would_be_the_wrong_users_too(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 4321)
     with pytest.raises(Failure, match="found owned by user 4321, needed owned by user 10001"):
-        volumes.prepare_volumes(home, {"PUID": "10001", "PGID": "10001"})
+        volumes.prepare_volumes(home, (10001, 10001))

@@ -51,7 +51,7 @@ def test_no_project_of_a_query_makes_it_stumble(home: Home, project: Any) -> Non
 
 @pytest.mark.parametrize(
     ("schema", "words"),
-    [('<View a="\ud800"/>', "half of a character"), ("<View>" * 50_000, "not well-formed"),
+    [('<View a="\ud800"/>', "half of a character (a surrogate)"), ("<View>" * 50_000, "not well-formed"),
      (LABEL_CONFIG + " " * (2 << 20), "characters")],
 )  # fmt: skip
 def test_hostile_label_configs_are_bad_requests(home: Home, schema: str, words: str) -> None:

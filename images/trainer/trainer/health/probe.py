@@ -2,13 +2,13 @@
 
 import sys
 
-from labelloop import probe
+from labelloop import layout, probe
 
 
 def main() -> int:
     try:
-        _, report = probe.health("TRAINER_BIND", "127.0.0.1:9191", "trainer", "problems", "projects")
-        probe.health("DASHBOARD_BIND", "127.0.0.1:9292", "dashboard")
+        _, report = probe.health("TRAINER_BIND", layout.TRAINER_PORT, "trainer", "problems", "projects")
+        probe.health("DASHBOARD_BIND", layout.DASHBOARD_PORT, "dashboard")
     except probe.Unanswered as error:
         print(error)
         return 1

@@ -1,0 +1,135 @@
+"""Which settings there are, and what each may be."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets
+import string
+from collections.abc import Callable
+from pathlib import Path
+from typing import Optional
+
+from labelloop import ranges
+from lifecycle.home import Home
+
+MEMORY_LIMITS = ("TRAINER_MEMORY", "MLBACKEND_MEMORY")
+_CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu", "cuda")}
+_PORTS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT")
+_ADDRESS = r"[^@\s,]+@(localhost|[^@\s.,]+(\.[^@\s.,]+)+)"
+_PATTERNS = {
+    **dict.fromkeys(
+        MEMORY_LIMITS, (r"0|[1-9]\d*[mg]", "megabytes or gigabytes such as 2560m or 6g; 0 for no limit")
+    ),
+    "ADMIN_EMAIL": (
+        _ADDRESS,
+        "an e-mail address, which Label Studio's login asks for, such as admin@labelloop.local",
+    ),
+    "ADMINS": (
+        rf"({_ADDRESS}(,{_ADDRESS})*)?",
+        "e-mail addresses of Label Studio's users with commas between them, such as ann@x.org,bob@y.org",
+    ),
+    "COMPOSE_PROJECT_NAME": (r"[a-z0-9][a-z0-9_-]*", "lower-case letters, digits, - and _"),
+    "PROJECT_TITLE": (r"\S.{1,48}\S", "3 to 50 characters, without blanks around them"),
+    "PUBLIC_URL": (
+        ranges.PUBLIC_URL,
+        "http:// or https:// and a host, without a path, for example https://labels.example.com",
+    ),
+}
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LAST_RUNTIME = "LAST_RUNTIME"
+"""Of .env: what RUNTIME=auto came to. An engine that comes, goes or is slow does not move a stack."""
+FROM_ENVIRONMENT = (*_CHOICES, "COMPOSE_PROJECT_NAME")
+HOST_SETTINGS = (
+    *_CHOICES,
+    *_PORTS,
+    "THREADS",
+    *MEMORY_LIMITS,
+    "BIND",
+    "SUBNET",
+    "COMPOSE_PROJECT_NAME",
+    "ADMIN_EMAIL",
+    "TORCH_CUDA_ARCH_LIST",
+)
+# What else docker-compose.yml and Compose itself take from the environment before they look into .env.
+FOR_COMPOSE = (
+    "PUID",
+    "PGID",
+    "SECRETS_STAMP",
+    "PROGRAMS_STAMP",
+    "BASE_INPUTS",
+    "LABELSTUDIO_INPUTS",
+    "MLBACKEND_INPUTS",
+    "TRAINER_INPUTS",
+    "COMPOSE_ACCELERATOR",
+    "COMPOSE_FILE",
+    "COMPOSE_PATH_SEPARATOR",
+    "COMPOSE_PROFILES",
+    "COMPOSE_ENV_FILES",
+    "COMPOSE_DISABLE_ENV_FILE",
+)
+
+
+def _password() -> str:
+    alphabet = string.ascii_letters + string.digits
+    return "".join(secrets.choice(alphabet) for _ in range(20))
+
+
+SECRETS: dict[str, Callable[[], str]] = {
+    "ADMIN_PASSWORD": _password,
+    "API_TOKEN": lambda: secrets.token_hex(20),
+    "SECRET_KEY": lambda: secrets.token_urlsafe(48),
+    "BACKEND_PASSWORD": lambda: secrets.token_urlsafe(24),
+    "TRAINER_PASSWORD": lambda: secrets.token_urlsafe(24),
+    "DASHBOARD_SECRET": lambda: secrets.token_urlsafe(48),
+}
+
+
+def problem(home: Home, name: str, value: str) -> Optional[str]:
+    """What a setting of that name has to be; None when `value` is possible."""
+    if name in _CHOICES and value not in _CHOICES[name]:
+        return "one of " + ", ".join(_CHOICES[name])
+    if name in _PATTERNS and not re.fullmatch(_PATTERNS[name][0], value):
+        return _PATTERNS[name][1]
+    if name in ranges.WHOLE_NUMBERS:
+        lowest, highest = ranges.WHOLE_NUMBERS[name]
+        if not (re.fullmatch("[0-9]{1,9}", value) and lowest <= int(value) <= highest):
+            return f"a whole number from {lowest} to {highest}"
+    if name in ranges.NUMBERS:
+        least, most = ranges.NUMBERS[name]
+        if not (
+            re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}", value) and least <= float(value) <= most
+        ):
+            return f"a number from {least:g} to {most:g}"
+    if name == "ADOPT_PROJECTS" and not ranges.says_yes_or_no(value):
+        return ranges.YES_OR_NO
+    if name == "LOG_LEVEL" and value.upper() not in _LOG_LEVELS:
+        return "one of " + ", ".join(_LOG_LEVELS)
+    if name == "LABEL_CONFIG" and not _is_file_below(home.root, value):
+        return "a file below the repository, for example configs/labels/face.xml"
+    if name == "DETECTOR":
+        there = sorted(path.stem for path in (home.root / "configs" / "detectors").glob("[!_]*.py"))
+        if value not in ("auto", *there):
+            return "one of " + ", ".join(["auto", *there])
+    if name == "BIND" and not _is_ipv4(ipaddress.IPv4Address, value):
+        return "an IPv4 address of this host, such as 127.0.0.1; 0.0.0.0 is all of them"
+    is_network = name == "SUBNET" and _is_ipv4(ipaddress.IPv4Network, value)
+    if name == "SUBNET" and not (is_network and int(value.partition("/")[2]) <= 28):
+        return "an IPv4 network of at least 16 addresses, by its first one, such as 10.213.5.0/24"
+    return None
+
+
+def _is_ipv4(kind: Callable[[str], object], value: str) -> bool:
+    """An address or a network, written as everybody writes it."""
+    try:
+        return str(kind(value)) == value
+    except ValueError:
+        return False
+
+
+def _is_file_below(root: Path, relative: str) -> bool:
+    try:
+        path = (root / relative).resolve()
+        return path.is_file() and root.resolve() in path.parents
+    except (OSError, ValueError):  # a name that is too long, or has a null byte
+        return False
