@@ -90,7 +90,7 @@ def test_old_rounds_lose_their_data_by_a_setting(stack: Stack) -> None:
     models = Registry(stack.home / "volumes/models").project(1)
     newest = len(rounds_of(stack))
     whole = {newest, models.card(models.champion() or "").round}
-    stays = {"retention.json", "evaluation.json", "job.json"}
+    stays = {"round.json", "retention.json", "evaluation.json", "job.json"}
     stack.run("up", KEEP_ROUNDS=1)
     for number in set(range(1, newest + 1)) - whole:
         wait_for("its data to go", lambda folder=rounds / f"{number:05d}": names(folder) <= stays, 120)
