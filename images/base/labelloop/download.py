@@ -77,7 +77,7 @@ def download(url: str, trusted: str, token: str | None = None) -> bytes:
                         "GET",
                         address.target,
                         headers=headers,
-                        timeout=Timeout(*TIMEOUT_S),
+                        timeout=Timeout(connect=TIMEOUT_S[0], read=TIMEOUT_S[1]),
                         retries=False,
                         preload_content=False,
                     )
@@ -284,4 +284,4 @@ def _pool(address: WebAddress, kinds: _Pools) -> HTTPConnectionPool:
     plain, with_tls = kinds
     if address.scheme == "http":
         return plain(address.host, address.port)
-    return with_tls(address.host, address.port, cert_reqs="CERT_REQUIRED", ca_certs=certifi.where())
+    return with_tls(address.host, address.port, cert_reqs="CERT_REQUIRED", ca_certs=DEFAULT_CA_BUNDLE_PATH)

@@ -15,8 +15,6 @@ from labelloop.download import MAX_BYTES, download
 from labelloop.images import ImageError
 from labelloop.settings import Settings
 from labelloop.urls import shown
-from labelloop.urls import shown
-from labelloop.urls import shown
 
 # LABEL_STUDIO_HOST may put a host and a path before these.
 _LOCAL_FILES = re.compile(r"(?:^|/)data/local-files/?$")
