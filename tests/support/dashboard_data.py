@@ -19,10 +19,10 @@ from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
 from trainer.judging.evaluate import evaluate
 from trainer.judging.gate import decide
+from trainer.judging.judgement import Judgement
 from trainer.rounds.folder import EVALUATION, JOB
 from trainer.rounds.table import Round, State
 from trainer.training.job import Job
-from trainer.worker.stages import Judgement
 
 
 def snapshot_of(loop: WatchedLoop, count: int, project: int = 1, xml: str = shapes.LABEL_CONFIG) -> Snapshot:

@@ -15,10 +15,10 @@ from labelloop.registry import RegistryError
 from trainer.dataset.labelled import Corners
 from trainer.dataset.snapshot import Snapshot
 from trainer.judging.evaluate import Evaluation
+from trainer.judging.judgement import Judgement
 from trainer.loop import Loop
 from trainer.rounds.folder import EVALUATION, SNAPSHOT
 from trainer.rounds.table import Round
-from trainer.worker.stages import Judgement
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def stamp_of(path: Path) -> Stamp:
 @lru_cache(JUDGEMENTS_KEPT)
 def _judgement(folder: Path, stamp: Stamp) -> Judgement | None:
     try:
-        return Judgement.model_validate_json((folder / EVALUATION).read_bytes())
+        return Judgement.load(folder)
     except (OSError, ValueError) as error:
         log.warning("%s cannot be read: %s", folder / EVALUATION, error)
         return None

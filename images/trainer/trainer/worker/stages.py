@@ -21,10 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn, Protocol
 
-from pydantic import BaseModel
-
 from labelloop.errors import Explained
-from labelloop.files import write_text
 from labelloop.locks import Busy, holding
 from labelloop.registry import Card, ChampionMoved, ProjectModels, Registry, sha256_file
 from labelloop.settings import Settings
@@ -33,9 +30,10 @@ from trainer.dataset.snapshot import Snapshot, snapshotting
 from trainer.env import get_settings
 from trainer.judging.evaluate import Evaluation
 from trainer.judging.gate import Verdict
+from trainer.judging.judgement import Judgement
 from trainer.peers.projects import NO_PROJECT
 from trainer.rounds.claims import claim
-from trainer.rounds.folder import EVALUATION, STAGES_LOCK
+from trainer.rounds.folder import STAGES_LOCK
 from trainer.rounds.metrics import Metrics
 from trainer.rounds.table import Round, Rounds, State
 from trainer.system.children import RETRY, STOPPED, die_with_parent
@@ -53,24 +51,6 @@ Progress = Callable[[float, str], None]
 
 class Cancelled(Exception):
     """Somebody asked for the round to be cancelled."""
-
-
-class Judgement(BaseModel):
-    """What evaluation.json holds: both models on the same hold-out, and what became of it.
-
-    champion: None when there was none. The rest is the gate's verdict.
-    """
-
-    candidate: Evaluation
-    champion: Evaluation | None
-    promote: bool
-    reason: str
-    p: float | None
-    delta: float | None
-
-    @property
-    def compared_with(self) -> str | None:
-        return self.champion.version if self.champion else None
 
 
 class Learning(Protocol):
@@ -264,7 +244,7 @@ class Stages:
 
     def _earlier(self, round_: Round) -> Judgement | None:
         try:
-            return Judgement.model_validate_json((self._rounds.folder(round_.id) / EVALUATION).read_bytes())
+            return Judgement.load(self._rounds.folder(round_.id))
         except (FileNotFoundError, ValueError):
             return None
 
@@ -296,7 +276,7 @@ class Stages:
         judgement = Judgement(
             candidate=scored, champion=champion, **asdict(self._learning.decide(scored, champion))
         )
-        write_text(self._rounds.folder(round_.id) / EVALUATION, judgement.model_dump_json() + "\n")
+        judgement.write(self._rounds.folder(round_.id))
         return judgement
 
     def _succeed(self, round_: Round, candidate: Path, models: ProjectModels, judgement: Judgement) -> str:

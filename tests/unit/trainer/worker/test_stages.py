@@ -16,6 +16,7 @@ from labelloop.studio import Studio, StudioError
 from trainer.dataset import snapshot as snapshot_module
 from trainer.dataset.snapshot import snapshotting
 from trainer.env import TrainerSettings
+from trainer.judging import judgement
 from trainer.judging.evaluate import Evaluation
 from trainer.judging.gate import Verdict
 from trainer.peers.projects import NO_PROJECT
@@ -122,7 +123,7 @@ def test_killed_at_any_moment_and_gone_on_with(
             _killing(Rounds, "move", countdown, patch)
             _killing(ProjectModels, "write", countdown, patch)
             _killing(ProjectModels, "complete", countdown, patch)
-            for module in (stages_module, registry_module, claims):
+            for module in (judgement, registry_module, claims):
                 _killing(module, "write_text", countdown, patch)
             try:
                 bench.run()
@@ -146,7 +147,7 @@ def test_a_rollback_during_the_evaluation_is_compared_with(bench: Bench, tmp_pat
     bench.models.promote(add_version(bench.models, tmp_path / "made"))
     bench.learning.scores |= {"v0001": 0.7}
     with pytest.MonkeyPatch.context() as patch:
-        _killing(stages_module, "write_text", countdown := [2], patch)
+        _killing(judgement, "write_text", countdown := [2], patch)
         with pytest.raises(Killed):
             bench.run()
     assert countdown == [0]
