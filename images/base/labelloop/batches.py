@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """The items in their order, `size` at a time; the last ones may be fewer.
+    """The items in their order, in batches of `size`; the last batch may be smaller.
 
     >>> list(batches("abcde", 2))
     ['ab', 'cd', 'e']

@@ -1,6 +1,6 @@
 """Bounding boxes: the one value type of the pipeline.
 
-Pixels of the image as a browser shows it (EXIF orientation applied), corners x1 y1 x2 y2.
+Boxes are in pixels of the image as a browser shows it (EXIF orientation applied), by corners x1 y1 x2 y2.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Boxes:
     """N bounding boxes of one image.
 
     xyxy: (N, 4) float32, pixels, x1 y1 x2 y2. scores: (N,) float32, 0..1. labels: (N,) int64, indices into a
-    list of classes or labels that travels beside.
+    list of classes or labels that the caller keeps.
 
     >>> boxes = Boxes.of([[0, 0, 10, 10], [20, 20, 40, 60]], [0.9, 0.4], [0, 1])
     >>> len(boxes), boxes.select(boxes.scores > 0.5).xyxy.tolist()

@@ -46,7 +46,7 @@ def load_detector_config(name: str, settings: Settings) -> "Config":
     """The mmdet config of configs/detectors/<name>.py.
 
     Raises:
-        DetectorError: there is no such file; the message lists those there are.
+        DetectorError: there is no such file; the message lists the detectors.
     """
     from mmcv import Config
 

@@ -255,9 +255,7 @@ class ProjectModels:
             shutil.rmtree(leftover)
 
     def promote(self, version: str) -> str | None:
-        """Puts a version into service, whichever is in service now.
-
-        Returns: the version that it replaced, None if that is unknown.
+        """Puts a version into service, whichever is there now; returns the one before it, None if unknown.
 
         Raises:
             RegistryError: there is no such version.
@@ -298,10 +296,9 @@ class ProjectModels:
         return version
 
     def complete(self, version: str) -> bool:
-        """Finishes a `succeed` that a kill interrupted after it wrote its version.
+        """Finishes a `succeed` that was killed after it wrote its version; returns whether it is in service.
 
-        Returns: whether the version is in service. It is not if another version was put into service after it
-        was written, because that one stays.
+        It is not if another version was put into service after it was written, because that one stays.
         """
         with self._alone():
             if self.in_service() != version and self._copied() == version:
@@ -357,9 +354,7 @@ class ProjectModels:
             os.close(folder)
 
     def stamp(self) -> tuple[object, ...]:
-        """A value that changes when the pointer moves or a file that `check` reads changes. It takes a few
-        stat calls.
-        """
+        """A value that changes when the pointer or a file that `check` reads changes; a few stat calls."""
         stamps: list[object] = [self.champion_stamp()]
         try:
             folder = self.folder(self.champion() or "none")
@@ -375,7 +370,7 @@ class ProjectModels:
         return tuple(stamps)
 
     def champion_stamp(self) -> tuple[int, int] | None:
-        """A value that changes when the pointer moves. It takes one stat call and no read."""
+        """A value that changes when the pointer moves; one stat call and no read."""
         try:
             stat = self._pointer.stat()
         except FileNotFoundError:

@@ -117,7 +117,7 @@ class Settings(BaseSettings):
 
     @property
     def label_config_path(self) -> Path:
-        """LABEL_CONFIG, taken from labelloop_home when relative."""
+        """The path in LABEL_CONFIG; a relative one starts from labelloop_home."""
         return self.labelloop_home / self.label_config
 
     @property

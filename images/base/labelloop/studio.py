@@ -73,7 +73,7 @@ class Studio:
         """The decoded JSON answer, None when it is empty.
 
         Raises:
-            StudioError: no answer, or a status of 400 and above.
+            StudioError: there is no answer, or the status is 400 or above.
         """
         url = f"{self.url}{path}"
         kwargs.setdefault("timeout", self._timeout)

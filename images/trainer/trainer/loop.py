@@ -24,7 +24,7 @@ class Loop:
 
     @classmethod
     def connect(cls, settings: TrainerSettings) -> Self:
-        """Raises MissingSecret."""
+        """The loop of the settings. Raises MissingSecret."""
         return cls(settings, Studio.connect(settings), Backend.connect(settings))
 
     @cached_property

@@ -50,7 +50,7 @@ def cancel(loop: WatchedLoop, project_id: int) -> str:
 
 
 def roll_back(loop: WatchedLoop, project_id: int, version: str) -> str:
-    """Puts an earlier version into service.
+    """Puts a version into service.
 
     Raises:
         RegistryError: there is no such version, or it is damaged.

@@ -22,7 +22,7 @@ PERSON = "/labelloop/people/{}"
 FRESH_S = 5.0
 """How old Label Studio's answer about a person may be while the person only looks at pages."""
 GRACE_S = 120.0
-"""The same while Label Studio does not answer."""
+"""How old its last answer may be while Label Studio does not answer."""
 TIMEOUT_S = (3.0, 5.0)
 
 

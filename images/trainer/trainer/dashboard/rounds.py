@@ -46,7 +46,7 @@ class Point:
 
 
 def rows(loop: Loop, project_id: int) -> list[Row]:
-    """Newest first."""
+    """The project's rounds, newest first."""
     history = loop.rounds.history(project_id, stored.HISTORY)
     found: list[Row] = []
     before: Path | None = None
@@ -66,7 +66,7 @@ def rows(loop: Loop, project_id: int) -> list[Row]:
 
 
 def points(found: list[Row]) -> list[Point]:
-    """Oldest first; rounds whose candidate has no score are left out."""
+    """The chart's points, oldest first. Rounds whose candidate has no score are left out."""
     return [
         Point(
             row.round.id,

@@ -20,7 +20,7 @@ TIMEOUT_S = (3.0, 10.0)
 """The limits for each request to Label Studio, in seconds: to connect, to answer."""
 CLOCK_LEEWAY = timedelta(minutes=1)
 WELL = ("CO", "TR", "PR")
-"""Label Studio's states of a connection: connected, training, predicting."""
+"""The codes of Label Studio for a working connection: connected, training, predicting."""
 
 
 def examine(settings: Settings, studio: Studio, backend: Backend) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""Whether the trainer can do its work."""
+"""Checks whether the trainer can do its work."""
 
 import shutil
 from dataclasses import dataclass, field

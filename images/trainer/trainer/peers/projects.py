@@ -88,7 +88,7 @@ class Project:
 
 
 def fetch(studio: Studio, project_id: int) -> Project:
-    """Raises StudioError: Label Studio does not answer, or has no such project."""
+    """Asks Label Studio for a project. Raises StudioError: it does not answer, or has no such project."""
     return Project.of(studio.project(project_id))
 
 

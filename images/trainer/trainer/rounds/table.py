@@ -187,7 +187,7 @@ class Rounds:
         return max(named, *folders, 0)
 
     def get(self, round_id: int) -> Round:
-        """Raises RoundError when there is no such round."""
+        """The round with this id. Raises RoundError when there is none."""
         with reading(self.path) as connection:
             return self._get(connection, round_id)
 

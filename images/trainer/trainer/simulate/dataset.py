@@ -33,7 +33,7 @@ class TrueImage:
     boxes: Boxes
 
     def in_snapshot(self, number: int, side: Side) -> SnapshotImage:
-        """As image `number` of a snapshot, without a task in Label Studio."""
+        """This image as image `number` of a snapshot, without a task in Label Studio."""
         return SnapshotImage(
             id=number,
             task=0,

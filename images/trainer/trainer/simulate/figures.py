@@ -64,9 +64,9 @@ class OneRound:
 
 @dataclass(frozen=True)
 class RunFigures:
-    """One order and seed from the first label to the last round.
+    """The figures of one run, with one order and seed, from the first label to the last round.
 
-    detector, start_weights: the starting model's.
+    detector, start_weights: those of the starting model.
     """
 
     order: str

@@ -129,7 +129,7 @@ def _some(names: Sequence[str], shown: int = 10) -> str:
 
 
 def blend(trained: State, start: State, keep: float) -> dict[str, torch.Tensor]:
-    """A mean of fine-tuned weights and those they started from. keep: the share of the start, 0..1.
+    """A weighted mean of fine-tuned weights and those they started from. keep: the start's share, 0..1.
 
     This is WiSE-FT (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022): the mean keeps more
     of what the start knew than the fine-tuned weights do, and most of what was learnt. Counters stay those of

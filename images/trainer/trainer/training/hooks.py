@@ -1,4 +1,4 @@
-"""What the trainer adds to mmcv's bare loop: metrics, checkpoints and the ways to stop."""
+"""The trainer's additions to mmcv's bare loop: metrics, checkpoints and ways to stop."""
 
 import math
 import time

@@ -38,7 +38,7 @@ class Job(BaseModel):
 
     @classmethod
     def load(cls, round_dir: Path) -> "Job":
-        """Raises JobError when the file is damaged."""
+        """The job in a round's folder. Raises JobError when its file is damaged."""
         path = round_dir / JOB
         try:
             return cls.model_validate_json(path.read_bytes())

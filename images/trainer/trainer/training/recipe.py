@@ -27,7 +27,7 @@ FINAL_LR_RATIO = 0.02
 
 
 def _dicts(node: Any) -> Iterator[dict[str, Any]]:
-    """Every dict below a config's node, the node included."""
+    """Every dict in a config's node, including the node itself."""
     if isinstance(node, dict):
         yield node
         for value in list(node.values()):

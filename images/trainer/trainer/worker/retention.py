@@ -112,8 +112,8 @@ class Retention:
         return pruned
 
     def prune_gone(self, known: Collection[int]) -> int:
-        """Removes the data of rounds whose project is gone, or whose folder was moved aside, since GONE_FOR
-        or longer. Models stay.
+        """Removes the data of rounds whose project was deleted, or whose folder was moved aside, at least
+        GONE_FOR ago. Models stay.
 
         known: the ids of all projects in Label Studio. Returns: how many rounds lost their data.
         """
