@@ -22,7 +22,7 @@ OTHER_REGIONS = (
 _NEEDS_VALUE = ("Image", "Text", "HyperText")
 # … a name and a toName of these …
 _NEEDS_TO_NAME = ("Choices", "Labels", "TextArea", "Number", "RectangleLabels")
-# … and inside each of these at least one of those, unless the values come from the task.
+# … and at least one tag of the second kind inside each of the first, unless the values come from the task.
 _NEEDS_INSIDE = {"Choices": "Choice", "Labels": "Label"}
 
 

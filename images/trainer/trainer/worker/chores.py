@@ -1,4 +1,4 @@
-"""Recurring tasks, which must survive it when other services are down."""
+"""Recurring tasks, which go on after failures such as a service that is down."""
 
 import logging
 import time

@@ -21,7 +21,7 @@ RETRY_PAUSES_S = (2.0, 5.0, 10.0, 30.0, 60.0)
 
 @dataclass(frozen=True)
 class Running:
-    """The round that runs. cancelling_since: when the request to cancel was seen, by time.monotonic()."""
+    """The round that runs. cancelling_since: when it was seen to be cancelled (time.monotonic()), or None."""
 
     round_id: int
     child: Child
