@@ -1,4 +1,4 @@
-"""A sequence in parts."""
+"""Splits sequences into batches."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """The items in their order, `size` at a time; the last ones may be fewer.
+    """The items in their order, in batches of `size`; the last batch may be smaller.
 
     >>> list(batches("abcde", 2))
     ['ab', 'cd', 'e']
@@ -18,7 +18,10 @@ def batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 def weighed_batches(
     items: Iterable[T], size: int, weight: Callable[[T], int], at_most: int
 ) -> Iterator[list[T]]:
-    """The items in their order, at most `size` at a time and `at_most` of weight, unless one has more."""
+    """The items in their order, in batches of at most `size` items whose weights sum to at most `at_most`.
+
+    An item that alone weighs more than `at_most` is a batch by itself.
+    """
     batch: list[T] = []
     total = 0
     for item in items:

@@ -1,6 +1,6 @@
 """Bounding boxes: the one value type of the pipeline.
 
-Pixels of the image as a browser shows it (EXIF orientation applied), corners x1 y1 x2 y2.
+Boxes are in pixels of the image as a browser shows it (EXIF orientation applied), by corners x1 y1 x2 y2.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Boxes:
     """N bounding boxes of one image.
 
     xyxy: (N, 4) float32, pixels, x1 y1 x2 y2. scores: (N,) float32, 0..1. labels: (N,) int64, indices into a
-    list of classes or labels that travels beside.
+    list of classes or labels that the caller keeps.
 
     >>> boxes = Boxes.of([[0, 0, 10, 10], [20, 20, 40, 60]], [0.9, 0.4], [0, 1])
     >>> len(boxes), boxes.select(boxes.scores > 0.5).xyxy.tolist()
@@ -45,7 +45,9 @@ class Boxes:
 
     @classmethod
     def of(cls, xyxy: Any, scores: Any, labels: Any) -> "Boxes":
-        """From anything array-like; no boxes are (0, 4), what float32 cannot hold is infinite."""
+        """From anything array-like. An empty `xyxy` becomes (0, 4); numbers too large for float32 become
+        infinite.
+        """
         with np.errstate(over="ignore"):
             return cls(
                 np.asarray(xyxy, dtype=np.float32).reshape(-1, 4),
@@ -65,8 +67,9 @@ class Boxes:
         return Boxes(self.xyxy[mask], self.scores[mask], self.labels[mask])
 
     def clip(self, width: int, height: int) -> "Boxes":
-        """Clipped to an image of width x height pixels; what isn't finite, or then thinner than a pixel,
-        goes.
+        """The boxes clipped to an image of width x height pixels.
+
+        Boxes that are not finite, or are thinner than a pixel after clipping, are dropped.
 
         >>> Boxes.of([[-5, 0, 10, 10], [200, 0, 210, 10]], [1, 1], [0, 0]).clip(100, 50).xyxy.tolist()
         [[0.0, 0.0, 10.0, 10.0]]

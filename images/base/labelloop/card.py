@@ -1,4 +1,4 @@
-"""What is written down of a model's version."""
+"""The model card: what is recorded about a version of the model."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,14 +12,16 @@ if TYPE_CHECKING:
 
 
 class Card(BaseModel):
-    """What is known of a version. graph: how its graph compares with the network, or why it has none. head:
-    which labels' rows of the head came from the starting weights.
+    """What is known about a version.
 
-    round, round_requested_at: the round that made it; numbers alone can be given twice, when a backup is
-    restored or the table of rounds is lost.
+    graph: how its graph compares with the network, or why it has none. head: which labels' rows in the head
+    came from the starting weights.
 
-    sha256: of the other files beside the card, by name. boxes_by_class: of the images it was trained on, like
-    `images` and `boxes`.
+    round, round_requested_at: the round that made it. The number alone does not identify a round: it is used
+    again when a backup is restored or the table of rounds is lost.
+
+    sha256: by name, the hashes of the other files in the version's folder. images, boxes, boxes_by_class:
+    counts over the images that the version was trained on.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -50,11 +52,13 @@ class Card(BaseModel):
 
     @property
     def trained(self) -> bool:
-        """Whether it was trained on the project's own labels: `classes` are labels, not another maker's."""
+        """Whether it was trained on the project's own labels, so that `classes` are labels of the project and
+        not classes of a published model.
+        """
         return self.dataset_fingerprint is not None
 
     def thresholds(self, labels: Sequence[str], otherwise: float) -> "NDArray[np.float32]":
-        """(labels,): from which score on a box of each label is shown; by default `otherwise`."""
+        """(labels,): the lowest score at which a box of each label is shown; by default `otherwise`."""
         import numpy as np
 
         return np.array([self.score_thresholds.get(label, otherwise) for label in labels], dtype=np.float32)

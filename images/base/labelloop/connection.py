@@ -1,4 +1,4 @@
-"""A Label Studio project's connection to the ML backend: its fields, and the webhook that comes with it."""
+"""A Label Studio project's connection to the ML backend, and the webhook that Label Studio creates for it."""
 
 import logging
 
@@ -16,7 +16,7 @@ def backend_url(settings: Settings) -> str:
 
 
 def fields(settings: Settings, project_id: int) -> Row:
-    """What Label Studio's /api/ml takes for a connection with credentials.
+    """The request body with which Label Studio's /api/ml makes a connection with credentials.
 
     Raises:
         MissingSecret: there is no BACKEND_PASSWORD.
@@ -32,11 +32,11 @@ def fields(settings: Settings, project_id: int) -> Row:
 
 
 def drop_webhook(studio: Studio, project_id: int, url: str) -> None:
-    """Deletes the webhook that Label Studio makes beside a backend at `url`.
+    """Deletes the webhook that Label Studio creates together with a backend at `url`.
 
-    It sends every event of the project, with all the tasks of an import in one body, waits for the answer
-    while a person submits, and cannot sign in. The Start Training button does not go through it, but through
-    the connection.
+    The webhook sends every event of the project, and all tasks of an import in one body. A person who submits
+    waits until it is answered, and it cannot sign in. Start Training does not need it: the button uses the
+    connection.
 
     Raises:
         StudioError: Label Studio does not answer or refuses.

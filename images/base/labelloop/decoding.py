@@ -1,8 +1,8 @@
-"""How much memory decoding an image takes, and how a large image is kept from ending the process.
+"""Estimates the memory that decoding an image takes, and keeps a large image from killing the process.
 
-A file of some hundred kilobytes can ask for gigabytes. So an image is refused when, by its header, decoding
-it would take more than is given. All processes of a service together decode one large image at a time. An
-image whose reading ended the process twice is not read a third time.
+A file of a few hundred kilobytes can need gigabytes once decoded. So an image is refused when its header says
+that decoding would take more than `given_bytes`. All processes of a service together decode one large image
+at a time. An image whose reading killed the process twice is not read a third time.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 Source = Path | bytes | IO[bytes]
 
 MAX_BYTES = 1 << 30
-# Each goes over all of the image again, and may be a few bytes long. Encoders make ten or so.
+# A scan may be a few bytes long, but the decoder goes over the whole image for it. Encoders write about ten.
 MAX_SCANS = 100
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 ALONE_FROM = 64 << 20
@@ -37,7 +37,7 @@ LOOK_S = 0.02
 WAY_OUT = "save it with fewer pixels, or as a plain JPEG or PNG"
 DEATHS = 2
 
-# Bytes a pixel, as Pillow stores them; other modes take four.
+# Bytes per pixel in Pillow's memory; modes not listed take four.
 _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 _MADE_OF_IT = 4
 _ORIENTATION_TAG, _BITS_TAG, _PHOTOMETRIC_TAG, _SAMPLES_TAG, _ROWS_TAG = 274, 258, 262, 277, 278
@@ -45,23 +45,25 @@ _TILE_WIDTH_TAG, _TILE_HEIGHT_TAG = 322, 323
 
 
 class Refused(Exception):
-    """An image that is not decoded; the message says why, and what to do."""
+    """An image was not decoded; the message says why, and what to do."""
 
 
 class Busy(Refused):
-    """Other large images are being decoded."""
+    """Other large images are being decoded, so this one could not have its turn."""
 
 
 def needed_bytes(image: Image.Image) -> int:
-    """What the process grows by at most, from an opened image to its pixels in colour. Decodes nothing."""
+    """The most bytes by which the process grows while an opened image becomes pixels in colour. Decodes
+    nothing.
+    """
     pixels = image.width * image.height
     stored = pixels * _STORED.get(image.mode, 4)
     return stored + max(_working_bytes(image, pixels, stored), pixels * _MADE_OF_IT)
 
 
 def _working_bytes(image: Image.Image, pixels: int, stored: int) -> int:
-    """What the decoder of a kind takes beside the pixels; measured with Pillow 13."""
-    if isinstance(image, JpegImageFile):  # the coefficients, where more than one scan brings them
+    """The bytes that the format's decoder takes beside the pixels; measured with Pillow 13."""
+    if isinstance(image, JpegImageFile):  # the decoder keeps all coefficients if they come in several scans
         return 2 * len(image.getbands()) * pixels if _in_several_scans(image) else 0
     if isinstance(image, TiffImageFile):
         turned = stored if image.tag_v2.get(_ORIENTATION_TAG, 1) != 1 else 0
@@ -74,7 +76,7 @@ def _working_bytes(image: Image.Image, pixels: int, stored: int) -> int:
 
 
 def _in_several_scans(image: JpegImageFile) -> bool:
-    """Whether the first scan does not bring all components, or that cannot be told."""
+    """Whether the components come in more than one scan; also True when the file does not let us tell."""
     if image.info.get("progressive") or image.fp is None:
         return True
     file = image.fp
@@ -87,7 +89,7 @@ def _in_several_scans(image: JpegImageFile) -> bool:
 
 
 def _scans(image: JpegImageFile) -> int:
-    """Of a progressive JPEG, those of a preview within it included; of others 1."""
+    """The number of scans of a progressive JPEG, including those of an embedded preview; else 1."""
     if not image.info.get("progressive") or image.fp is None:
         return 1
     image.fp.seek(0)
@@ -95,7 +97,7 @@ def _scans(image: JpegImageFile) -> int:
 
 
 def _strip_bytes(image: TiffImageFile) -> int:
-    """The strip or tile that libtiff unpacks at once, which may be larger than the image."""
+    """The bytes of one strip or tile, which libtiff unpacks at once; it may be larger than the image."""
     tags = image.tag_v2
     if not any(tile[0] == "libtiff" for tile in image.tile):
         return 0
@@ -110,17 +112,17 @@ def _strip_bytes(image: TiffImageFile) -> int:
 
 
 def given_bytes() -> int:
-    """What decoding may take: MAX_BYTES, in a small container a third of its memory."""
-    with suppress(OSError, ValueError):  # cgroups' first version has no such file; "max" is no limit
+    """The bytes that decoding may take: MAX_BYTES, or in a small container a third of its memory."""
+    with suppress(OSError, ValueError):  # cgroup v1 has no such file; "max" means that there is no limit
         return min(MAX_BYTES, int(MEMORY_LIMIT.read_text()) // 3)
     return MAX_BYTES
 
 
 def require_room(image: Image.Image) -> int:
-    """What decoding it takes, in bytes.
+    """The bytes that decoding the image takes, after checking that it may take them.
 
     Raises:
-        Refused: more than `given_bytes`, or a JPEG in more than MAX_SCANS.
+        Refused: it takes more than `given_bytes`, or is a JPEG with more than MAX_SCANS scans.
     """
     if isinstance(image, JpegImageFile) and (scans := _scans(image)) > MAX_SCANS:
         raise Refused(f"a JPEG in {scans:,} scans, at most {MAX_SCANS} are decoded; {WAY_OUT}")
@@ -135,8 +137,10 @@ def require_room(image: Image.Image) -> int:
 
 @contextmanager
 def alone(needed: int, alone_from: int = ALONE_FROM) -> Iterator[None]:
-    """The block of a decode that takes `alone_from` bytes or more runs when no other such block does, in this
-    process or another of the same user with the same temporary folder.
+    """Lets only one large image be decoded at a time.
+
+    A block that needs `alone_from` bytes or more waits until no other such block runs, in this process or in
+    another one of the same user with the same temporary folder.
 
     Raises:
         Busy: the others took longer than WAIT_S.
@@ -152,10 +156,10 @@ def alone(needed: int, alone_from: int = ALONE_FROM) -> Iterator[None]:
 
 @contextmanager
 def attempt(key: str) -> Iterator[None]:
-    """Leaves a mark for the length of the block, which stays when the process ends within it.
+    """Keeps a mark file while the block runs. The mark stays behind if the process dies in the block.
 
     Raises:
-        Refused: DEATHS marks of this key stayed, and none of its blocks has ended well since.
+        Refused: DEATHS marks of this key were left behind, and no block of it has ended well since.
     """
     folder = _folder()
     stayed = [mark for mark in folder.iterdir() if mark.name.startswith(key) and _is_left(mark)]
@@ -167,8 +171,8 @@ def attempt(key: str) -> Iterator[None]:
     mark = folder / f"{key}.{secrets.token_hex(4)}"
     unlocked = folder / f".{mark.name}"
     with ExitStack() as held:
-        with suppress(OSError):  # on a full disk it is read without
-            # Under another name until it is locked: a mark that nobody holds counts as one that stayed.
+        with suppress(OSError):  # on a full disk the image is read without a mark
+            # Written under another name until it is locked, as an unlocked mark counts as one left behind.
             locks.take(held.enter_context(unlocked.open("x")))
             unlocked.rename(mark)
         try:
@@ -179,14 +183,14 @@ def attempt(key: str) -> Iterator[None]:
 
 
 def _is_left(mark: Path) -> bool:
-    """Whether the process that made it has ended: the kernel has freed its lock."""
+    """Whether the process that made the mark has ended, as the kernel has then freed its lock."""
     with suppress(FileNotFoundError):
         return not locks.is_held(mark)
     return False
 
 
 def key_of(source: Source) -> str:
-    """Tells an image's attempts from others': by its bytes, or a path's file, size and times.
+    """A key that identifies an image: from its bytes, or from its file's path, size and times.
 
     Raises:
         OSError: the file is not there.
@@ -206,7 +210,9 @@ def key_of(source: Source) -> str:
 
 
 def _folder() -> Path:
-    """Of this user alone, in the temporary folder, which a service's processes share."""
+    """The folder for marks, for this user alone. It is in the temporary folder, which a service's processes
+    share.
+    """
     folder = Path(tempfile.gettempdir()) / f"labelloop-{os.getuid()}"
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)

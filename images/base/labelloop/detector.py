@@ -1,4 +1,4 @@
-"""A version of the registry as a detector that takes images and gives bounding boxes."""
+"""Loads a version of the registry as a detector, which finds bounding boxes in images."""
 
 import logging
 import warnings
@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 MIN_SCORE = 0.01
 MAX_BOXES = 300
-# On a CPU more gain nothing and cost memory.
+# On a CPU a larger batch is no faster and takes more memory.
 BATCH_SIZE = {"cpu": 4, "cuda": 16}
 
 
 class DetectorError(Explained):
-    """A detector that configs/detectors/ does not have."""
+    """There is no such detector in configs/detectors/."""
 
 
 def mmdet_config(name: str) -> str:
@@ -46,7 +46,7 @@ def load_detector_config(name: str, settings: Settings) -> "Config":
     """The mmdet config of configs/detectors/<name>.py.
 
     Raises:
-        DetectorError: there is no such file; the message lists those there are.
+        DetectorError: there is no such file; the message lists the detectors.
     """
     from mmcv import Config
 
@@ -59,10 +59,10 @@ def load_detector_config(name: str, settings: Settings) -> "Config":
 
 
 def load_weights(path: Path) -> dict[str, Any]:
-    """The state_dict in a checkpoint, tensors only: nothing in the file is executed.
+    """The state_dict in a checkpoint. Only tensors are read, and nothing in the file is executed.
 
     Raises:
-        RegistryError: the file cannot be read so.
+        RegistryError: the file cannot be read this way.
     """
     import torch
 
@@ -78,10 +78,10 @@ def load_weights(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Detector:
-    """A loaded model. `predict` is not for several threads at once.
+    """A loaded model. Only one thread at a time may call `predict`.
 
-    model: mmdet's detector in eval mode. classes: the names its labels index. prepare: an image to what mmdet
-    collates. card: None for a model outside the registry.
+    model: mmdet's detector in eval mode. classes: the names that its labels index. prepare: turns an image
+    into what mmdet collates. card: None for a model outside the registry.
     """
 
     model: Any
@@ -110,13 +110,14 @@ class Detector:
 
     @classmethod
     def of_graph(cls, folder: Path) -> "Detector":
-        """Loads a version's folder for the CPU, with its graph for the network.
+        """Loads a version's folder for the CPU, with its graph in place of the network.
 
-        The network is not even built: that, and reading its weights, would hold up requests during a swap.
+        The network is not built at all, since building it and reading its weights would delay requests while
+        versions are swapped.
 
         Raises:
             RegistryError: card or config are missing or damaged.
-            GraphError: the graph is, or is not what was written, or nothing can be built around it.
+            GraphError: the graph is missing, damaged or changed, or no detector can be built around it.
         """
         import torch
 
@@ -161,12 +162,12 @@ class Detector:
         return self.card.version if self.card else ""
 
     def label_map(self, config: LabelConfig) -> LabelMap:
-        """Which of a project's labels its classes become."""
+        """The label of the project that each of the model's classes becomes."""
         return LabelMap.build(self.classes, config, trained=self.card is not None and self.card.trained)
 
     @property
     def device(self) -> Any:
-        """torch's."""
+        """The torch.device that the model is on."""
         return next(self.model.parameters()).device
 
     @property
@@ -177,8 +178,9 @@ class Detector:
     def predict(self, images: Sequence[Pixels]) -> list[Boxes]:
         """Boxes of each image, in the images' order.
 
-        images: (height, width, 3) uint8, blue-green-red. Boxes come in pixels of the image, clipped to it,
-        labels index `classes`, scores of at least MIN_SCORE, highest first, at most MAX_BOXES an image.
+        images: (height, width, 3) uint8, blue-green-red. Boxes are in pixels of the image and clipped to it,
+        their labels index `classes`. They have scores of at least MIN_SCORE, highest first, and there are at
+        most MAX_BOXES per image.
         """
         found: list[Boxes] = []
         for batch in batches(images, self.batch_size):
@@ -187,7 +189,7 @@ class Detector:
         return found
 
     def _infer(self, prepared: Sequence[dict[str, Any]]) -> Any:
-        """What mmdet.apis.inference_detector does, which builds its pipeline anew on every call."""
+        """Does what mmdet.apis.inference_detector does, but without rebuilding the pipeline on every call."""
         import torch
         from mmcv.parallel import collate, scatter
 
@@ -229,7 +231,7 @@ def _mmdet_model(config: "Config", device: str) -> Any:
 
 
 def _preparation(config: "Config") -> Callable[[Pixels], dict[str, Any]]:
-    """From an image to what mmdet collates, by the config's test pipeline."""
+    """A function from an image to what mmdet collates, by the config's test pipeline."""
     from mmdet.datasets import replace_ImageToTensor
     from mmdet.datasets.pipelines import Compose
 
@@ -239,16 +241,15 @@ def _preparation(config: "Config") -> Callable[[Pixels], dict[str, Any]]:
 
 
 def _lower_score_threshold(model: Any) -> None:
-    """Lets everything of MIN_SCORE and above through; which score suffices is decided where boxes are
-    used."""
-    for head in ("bbox_head", "roi_head"):  # of detectors with one stage, and with two
+    """Keeps every box of MIN_SCORE and above. The code that uses the boxes decides which score suffices."""
+    for head in ("bbox_head", "roi_head"):  # one-stage and two-stage detectors
         test_cfg = getattr(getattr(model, head, None), "test_cfg", None)
         if test_cfg is not None and "score_thr" in test_cfg:
             test_cfg.score_thr = MIN_SCORE
 
 
 def _to_boxes(per_class: Sequence[Any], image: Pixels) -> Boxes:
-    """mmdet's result, one (n, 5) array of x1 y1 x2 y2 score a class."""
+    """The boxes in mmdet's result, which has one (n, 5) array of x1 y1 x2 y2 score per class."""
     rows = np.concatenate([np.asarray(rows, dtype=np.float32).reshape(-1, 5) for rows in per_class])
     labels = np.repeat(np.arange(len(per_class)), [len(rows) for rows in per_class])
     height, width = image.shape[:2]

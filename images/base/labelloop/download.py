@@ -1,12 +1,12 @@
-"""Downloading an image over HTTP from a host that a task names, without being led astray by it.
+"""Downloads an image over HTTP from a host that a task names. The host is not trusted.
 
-No proxy, no .netrc, no cookies. Redirects are followed by hand, each checked like the first address. A URL is
-taken apart once, and the parts are connected to. The API token goes with requests over a connection that was
-made from Label Studio's own URL, whatever the task's says. What is checked of any other host is the address
-that the socket is connected to, so a name that resolves differently the second time gains nothing. Addresses
-of a private network are allowed (image servers live there); this machine, link-local and cloud metadata
-addresses are not. When its time is over, a download's connections are cut: a server that drips the lines of
-its headers would otherwise be listened to for hours.
+Proxies, .netrc and cookies are not used. Redirects are followed by hand, and each is checked like the first
+address. A URL is parsed once, and the connection is made from its parts. The API token is sent only over a
+connection that was made from Label Studio's own URL, whatever the task's URL says. For any other host the
+address of the connected socket is checked, so a name that resolves differently the second time cannot get
+around the check. Addresses of a private network are allowed, as image servers are there. Loopback, link-local
+and cloud metadata addresses are refused. A download's connections are cut at its deadline, because a server
+that sends its headers very slowly could otherwise hold a connection for hours.
 """
 
 import ipaddress
@@ -43,24 +43,25 @@ _REFUSED_NETWORKS = tuple(
         "192.0.0.192/32",  # metadata, Oracle
         "fd00:ec2::254/128",  # metadata, AWS
         "64:ff9b::/96",  # IPv4 behind NAT64
-        "64:ff9b:1::/48",  # and behind a local one
+        "64:ff9b:1::/48",  # IPv4 behind a local NAT64
         "2002::/16",  # IPv4 behind 6to4
     )
 )
-# What Label Studio serves files under; the token goes nowhere else, not even on its own host.
+# The paths at which Label Studio serves files. The token is sent to no other path, even on the same host.
 _FILES_OF_LABEL_STUDIO = re.compile(
     r"/(data|storage-data)/|/(tasks|projects)/\d+/(resolve|presign)/|/api/projects/\d+/file-proxy"
 )
 
 
 def download(url: str, trusted: str, token: str | None = None) -> bytes:
-    """The body behind a http(s) URL.
+    """The body of the answer at an http(s) URL.
 
-    trusted: Label Studio's own URL; only that origin may have any address, and only it is shown `token`, for
-    the paths it serves files under.
+    trusted: Label Studio's own URL. Only that origin may have any address, and only that origin receives
+    `token`, on the paths at which it serves files.
 
     Raises:
-        ImageError: refused, unreachable, too slow, too large, or an answer other than 200.
+        ImageError: the host is refused, unreachable or too slow, the body is too large, or the status is not
+            200.
     """
     name = shown(url)
     studio = urls.parse(trusted)
@@ -111,7 +112,7 @@ def _serves_files(address: WebAddress, studio: WebAddress) -> bool:
 
 
 def _body(answer: BaseHTTPResponse, name: str, deadline: "_Deadline", ours: bool) -> bytes:
-    if deadline.words():  # where headers are cut, the lines before the cut are taken for all of them
+    if deadline.words():  # urllib3 takes the lines before a cut for complete headers
         raise ImageError(f"{name}: {deadline.words()}")
     if answer.status != 200:
         raise ImageError(f"{name}: answered {answer.status} {answer.reason}{_hint(answer.status, ours)}")
@@ -128,11 +129,11 @@ def _body(answer: BaseHTTPResponse, name: str, deadline: "_Deadline", ours: bool
                 raise ImageError(f"{name}: {deadline.words()}")
     except OSError as error:
         raise ImageError(f"{name}: {deadline.words() or f'broke off: {error}'}") from error
-    except Exception as error:  # urllib3 has its own tree of errors
+    except Exception as error:  # urllib3's errors have a base class of their own
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"{name}: {deadline.words() or f'broke off: {type(error).__name__}'}") from error
-    if deadline.words():  # a cut looks like the end of a body without a length
+    if deadline.words():  # without a length, a cut looks like the end of the body
         raise ImageError(f"{name}: {deadline.words()}")
     if declared.isdigit() and not answer.headers.get("content-encoding") and len(body) < int(declared):
         raise ImageError(f"{name}: broke off after {len(body)} of {declared} bytes")
@@ -163,7 +164,7 @@ def _why(error: Exception) -> str:
 
 
 def refused(address: str) -> bool:
-    """Whether a host that a task names may not have this IP address."""
+    """Whether downloads from this IP address are refused, for hosts that a task names."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     ip = getattr(ip, "ipv4_mapped", None) or ip
     special = ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved
@@ -171,7 +172,7 @@ def refused(address: str) -> bool:
 
 
 class _Deadline:
-    """A download's time, as a context: when it is over, the connections made in it are cut."""
+    """A context that limits a download's time: at the deadline, the connections made in it are cut."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -195,14 +196,14 @@ class _Deadline:
             self._sockets.clear()
 
     def watch(self, connected: socket.socket) -> None:
-        """A duplicate is kept, for TLS takes the socket itself over."""
+        """Cuts this connection at the deadline. A duplicate is kept, since TLS takes over the socket."""
         with self._lock:
             self._sockets.append(connected.dup())
         if self.words():
             self._cut()
 
     def words(self) -> str:
-        """Empty while there is time left."""
+        """Says that the time is over; empty before that."""
         return f"not complete after {self._seconds:.0f} s" if time.monotonic() >= self._ends else ""
 
     def _cut(self) -> None:
@@ -216,7 +217,7 @@ _deadline: ContextVar[_Deadline] = ContextVar("deadline of this thread's downloa
 
 
 class _Watched:
-    """Mixed into urllib3's connections: lets the deadline cut them."""
+    """A mixin for urllib3's connections that lets the deadline cut them."""
 
     def _new_conn(self) -> socket.socket:
         connected: socket.socket = super()._new_conn()  # type: ignore[misc]
@@ -225,7 +226,7 @@ class _Watched:
 
 
 class _Guarded(_Watched):
-    """Looks at the peer before a byte is sent."""
+    """Checks the peer's address before a byte is sent."""
 
     host: str
 
@@ -275,12 +276,12 @@ class _WatchedHTTPSPool(HTTPSConnectionPool):
 
 _Pools = tuple[type[HTTPConnectionPool], type[HTTPSConnectionPool]]
 _GUARDED: _Pools = (_GuardedHTTPPool, _GuardedHTTPSPool)
-# For Label Studio, which may have any address.
+# The pools for Label Studio, which may have any address.
 _WATCHED: _Pools = (_WatchedHTTPPool, _WatchedHTTPSPool)
 
 
 def _pool(address: WebAddress, kinds: _Pools) -> HTTPConnectionPool:
-    """Connects to the address's host and port, and to no others; a context manager that closes it."""
+    """A pool that connects to the address's host and port only; as a context manager it closes itself."""
     plain, with_tls = kinds
     if address.scheme == "http":
         return plain(address.host, address.port)

@@ -1,18 +1,18 @@
-"""What tells an error that a person should read from a bug."""
+"""Tells errors that a person can act on from bugs."""
 
 from __future__ import annotations
 
 
 class Explained(Exception):
-    """Something that a person can put right or wait out: the message says what is wrong, and the way out.
+    """An error that a person can correct or wait out: the message says what is wrong, and the way out.
 
-    A command shows it in one line, a chore tries again, a round ends with it. Whatever else is raised is a
-    bug, whose traceback goes into the log.
+    A command shows it in one line, a chore tries again, a round ends with it. Any other exception is a bug,
+    and its traceback is logged.
     """
 
 
 def in_one_line(error: BaseException) -> str:
-    """What is told of an error: the words of one that is Explained; of a bug its type's name, too."""
+    """An error's message in one line. For a bug, the name of its type comes first."""
     words = " ".join(str(error).split())
     if isinstance(error, Explained):
         return words

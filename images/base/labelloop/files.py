@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a kill -9, never sees half of one."""
+"""Writes files so that a reader never sees half of one, even after a kill -9."""
 
 import os
 import shutil
@@ -20,10 +20,11 @@ def fsync_dir(folder: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; on a clean exit it is fsynced and takes the name atomically.
+    """Gives a temporary path beside `path`. On a clean exit the file is fsynced and atomically renamed to it.
 
     Raises:
-        OSError: naming `path`; e.g. the disk is full. What is there stays as it is.
+        OSError: the file cannot be written, e.g. because the disk is full; the message names `path`. The
+            present file stays as it is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -46,25 +47,25 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Atomically and durably."""
+    """Writes the text atomically and durably."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Atomically and durably, as they come; each brings its own line end."""
+    """Writes the lines as they come, atomically and durably. Each has its own line end."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.writelines(lines)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Atomically and durably."""
+    """Writes the bytes atomically and durably."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Durably."""
+    """Makes `target` a hard link to `source`, or a copy where links are impossible; durably."""
     try:
         os.link(source, target)
     except OSError:

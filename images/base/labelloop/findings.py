@@ -1,6 +1,6 @@
-"""What a doctor finds: the words that the host's half of `make doctor` and the trainer's have in common.
+"""A finding of `make doctor`, whose two halves run on the host and in the trainer.
 
-The host reads it with its own Python, 3.9 and without packages.
+The host imports this module with its own Python: 3.9 and without packages.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ LOGS = ("`make logs` has the rest; `make up` restarts what runs badly.", "make l
 
 @dataclass(frozen=True)
 class Finding:
-    """name: what was looked at. fix: the way out in words, and command: what to type; empty when ok.
+    """One finding. name: what was checked. fix: the way out in words. command: what to type. Both are empty
+    when the level is ok.
 
     Raises:
         ValueError: the level is none of LEVELS.

@@ -1,7 +1,7 @@
-"""A detector's network as an OpenVINO graph: on a CPU the same boxes in a third of the time.
+"""A detector's network as an OpenVINO graph, which on a CPU gives the same boxes in a third of the time.
 
-The graph takes the place of the network alone; mmdet's own code still prepares the images and makes boxes of
-what the network gives. Detectors of several stages run parts of themselves in between and have no graph.
+The graph replaces only the network. mmdet's own code still prepares the images and turns the network's output
+into boxes. Detectors with several stages have no graph, as mmdet's code runs between the stages.
 """
 
 import logging
@@ -27,17 +27,17 @@ MAX_GAP = 1e-2
 
 
 class GraphError(Explained):
-    """A network that has no graph, or a graph that cannot be used; the message says why."""
+    """A network has no graph, or its graph cannot be used; the message says why."""
 
 
 def export(model: Any, folder: Path) -> None:
-    """Writes graph.xml and graph.bin of an mmdet detector in eval mode on the CPU.
+    """Writes graph.xml and graph.bin for an mmdet detector that is in eval mode on the CPU.
 
-    The graph takes images of any number and size, like the network.
+    Like the network, the graph takes any number of images of any size.
 
     Raises:
-        GraphError: the detector has several stages, or OpenVINO cannot express its network, or what it made
-            gives other numbers than the network does.
+        GraphError: the detector has several stages, OpenVINO cannot express its network, or the graph gives
+            other numbers than the network does.
     """
     import torch
 
@@ -59,10 +59,12 @@ def export(model: Any, folder: Path) -> None:
 
 
 def load(folder: Path, levels: int, threads: int) -> "Callable[[torch.Tensor], Maps]":
-    """The network of a folder's graph: images (n, 3, height, width) to the head's maps, `levels` of a kind.
+    """Loads a folder's graph as a function from images (n, 3, height, width) to the head's maps.
+
+    levels: the number of maps of each kind.
 
     Raises:
-        GraphError: there is none, or it cannot be read.
+        GraphError: there is no graph, or it cannot be read.
     """
     import openvino
     import torch
@@ -75,7 +77,7 @@ def load(folder: Path, levels: int, threads: int) -> "Callable[[torch.Tensor], M
                 "INFERENCE_NUM_THREADS": threads,
                 "INFERENCE_PRECISION_HINT": "f32",
                 "PERFORMANCE_HINT": "LATENCY",
-                # A thread that must stay on its core waits for whatever else runs there.
+                # A pinned thread has to wait while another program runs on its core.
                 "ENABLE_CPU_PINNING": False,
             },
         )
@@ -90,7 +92,7 @@ def load(folder: Path, levels: int, threads: int) -> "Callable[[torch.Tensor], M
 
 
 def without_network(config: "Config") -> "Config":
-    """A detector's config with nothing before its head, for `attach`."""
+    """A detector's config without backbone and neck, for `attach`."""
     from torch.nn import Identity
 
     bare = deepcopy(config)
@@ -100,10 +102,10 @@ def without_network(config: "Config") -> "Config":
 
 
 def attach(model: Any, folder: Path, threads: int) -> None:
-    """Gives the mmdet detector of a config `without_network` a folder's graph for its network.
+    """Makes a folder's graph the network of an mmdet detector that was built from `without_network`.
 
     Raises:
-        GraphError: as load does.
+        GraphError: as `load` does.
     """
     model.bbox_head.forward = load(folder, _levels(model), threads)
 
@@ -123,7 +125,7 @@ def _convert(model: Any, example: "torch.Tensor", folder: Path) -> None:
     import torch
 
     class Network(torch.nn.Module):
-        """Its maps in one row: OpenVINO knows no tuples of lists."""
+        """Returns the network's maps as one flat tuple, as OpenVINO cannot express tuples of lists."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -140,7 +142,7 @@ def _convert(model: Any, example: "torch.Tensor", folder: Path) -> None:
 
 @contextmanager
 def _same_logging() -> Iterator[None]:
-    """OpenVINO's converter silences the root logger for everybody."""
+    """Restores the root logger afterwards, since OpenVINO's converter silences it for the whole process."""
     root = logging.getLogger()
     level, filters, handlers = root.level, list(root.filters), list(root.handlers)
     try:
@@ -151,7 +153,7 @@ def _same_logging() -> Iterator[None]:
 
 
 def _gap(expected: "Sequence[Sequence[torch.Tensor]]", found: "Sequence[Sequence[torch.Tensor]]") -> float:
-    """The largest difference; of an output of another shape, infinity."""
+    """The largest difference between two outputs; infinity when their shapes differ."""
     pairs = [pair for a, b in zip(expected, found, strict=True) for pair in zip(a, b, strict=True)]
     if any(a.shape != b.shape for a, b in pairs):
         return float("inf")

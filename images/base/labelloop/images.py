@@ -20,7 +20,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_PIXELS = 200_000_000
 BATCH_PIXELS = 48_000_000
-"""As many are held at once by who reads several images, unless one alone has more."""
+"""Code that reads several images keeps at most so many pixels in memory, unless one image alone has more."""
 
 Pixels = NDArray[np.uint8]
 Source = decoding.Source
@@ -44,15 +44,15 @@ _STRIP_PIXELS = 1 << 18
 
 
 class ImageError(Explained):
-    """An image that cannot be used; the message names it and says why."""
+    """An image cannot be used; the message names it and says why."""
 
 
 class ImageBusy(ImageError):
-    """An image that was not read because other large ones were being decoded: it may well be whole."""
+    """An image was not read because other large ones were being decoded. It need not be damaged."""
 
 
 def _open(source: Source, name: str) -> tuple[Image.Image, int]:
-    """The image, nothing of it decoded, and the bytes that decoding it takes."""
+    """The opened image, of which nothing is decoded yet, and the bytes that decoding it takes."""
     try:
         image = Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
     except UnidentifiedImageError:
@@ -77,7 +77,9 @@ def _is_empty(source: Source) -> bool:
 
 
 def _words(error: Exception) -> str:
-    """Of whatever Pillow's decoders raise over damaged bytes: struct.error, KeyError, zlib.error, …"""
+    """The message for an error of Pillow's decoders, which raise anything over damaged bytes: struct.error,
+    KeyError, zlib.error, …
+    """
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
@@ -87,7 +89,7 @@ def _name(source: Source, name: str | None) -> str:
 
 @contextmanager
 def _decoded(source: Source, name: str, alone_from: int) -> Iterator[Image.Image]:
-    """The image as it is stored, for the block, which it is the turn of when the image is large."""
+    """The image decoded, as it is stored, for the block. A large image first waits for its turn."""
     image, needed = _open(source, name)
     with image, ExitStack() as held:
         try:
@@ -104,14 +106,15 @@ def _decoded(source: Source, name: str, alone_from: int) -> Iterator[Image.Image
 def read_image(source: Source, name: str | None = None, alone_from: int = decoding.ALONE_FROM) -> Pixels:
     """Decodes to (height, width, 3) uint8, blue-green-red, EXIF orientation applied.
 
-    Grey, palette, CMYK and 16-bit images become 8-bit colour; what is transparent is laid on white, as a page
-    shows it; of an animation the first frame counts.
+    Grey, palette, CMYK and 16-bit images become 8-bit colour. Transparent pixels are laid on white, as a web
+    page shows them. Of an animation the first frame is read.
 
     name: how messages call the image; by default the file's path. alone_from: see `decoding.alone`.
 
     Raises:
-        ImageError: missing, empty, truncated, not an image, over MAX_PIXELS or what is given, or it has
-            ended its readers. ImageBusy.
+        ImageError: the image is missing, empty, truncated, no image, over MAX_PIXELS, needs more memory than
+            `decoding.given_bytes`, or has killed its readers.
+        ImageBusy: other large images were being decoded.
     """
     name = _name(source, name)
     with _decoded(source, name, alone_from) as image:
@@ -128,7 +131,7 @@ def read_image(source: Source, name: str | None = None, alone_from: int = decodi
 
 @contextmanager
 def upright(source: Source, name: str | None = None) -> Iterator[Image.Image]:
-    """What `read_image` decodes to, as Pillow's image of mode RGB, for the block.
+    """The image that `read_image` decodes, as a Pillow image of mode RGB, for the block.
 
     Raises:
         ImageError, ImageBusy: as read_image does.
@@ -148,8 +151,9 @@ def upright(source: Source, name: str | None = None) -> Iterator[Image.Image]:
 
 
 def check_image(source: Source, name: str | None = None) -> tuple[int, int]:
-    """Width and height in pixels, as `image_size` has them, of an image that `read_image` can read; it is
-    decoded, and its pixels are not kept.
+    """Checks that `read_image` can read an image; returns its width and height as `image_size` does.
+
+    The image is decoded, and its pixels are not kept.
 
     Raises:
         ImageError, ImageBusy: as read_image does.
@@ -168,7 +172,7 @@ def image_size(source: Source, name: str | None = None) -> tuple[int, int]:
     """Width and height in pixels, EXIF orientation applied, without decoding the pixels.
 
     Raises:
-        ImageError: as read_image does, save for damage behind the header.
+        ImageError: as read_image does, except for damage after the header.
     """
     name = _name(source, name)
     image, _ = _open(source, name)
@@ -179,7 +183,7 @@ def image_size(source: Source, name: str | None = None) -> tuple[int, int]:
 
 
 def is_turned(source: Source, name: str | None = None) -> bool:
-    """Whether the file's own pixels are not upright, so that a tool that knows no EXIF shows them otherwise.
+    """Whether the stored pixels are not upright, so that a tool that ignores EXIF shows them turned.
 
     Raises:
         ImageError: as `image_size` does.
@@ -194,8 +198,8 @@ def is_turned(source: Source, name: str | None = None) -> bool:
 
 
 def _told_behind_its_pixels(image: PngImageFile) -> bool:
-    """Whether a PNG has chunks with EXIF or XMP behind those of the pixels, where Pillow only finds them when
-    it decodes.
+    """Whether a PNG has EXIF or XMP chunks after those of the pixels. Pillow finds such chunks only when it
+    decodes the image.
     """
     file = image.fp
     if file is None or "exif" in image.info:
@@ -212,7 +216,7 @@ def _told_behind_its_pixels(image: PngImageFile) -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's, 1 to 8, of what is yet to be turned: Pillow turns a TIFF itself."""
+    """The EXIF orientation, 1 to 8, that is still to be applied. Pillow turns a TIFF itself."""
     return 1 if isinstance(image, TiffImageFile) else _told_orientation(image)
 
 
@@ -230,8 +234,9 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
 
 
 def _upright_strips(image: Image.Image) -> Iterator[tuple[tuple[int, int], Image.Image]]:
-    """The upright image in RGB, piece by piece, each with its left and top, so that no step of the way takes
-    what the whole image does.
+    """The upright image in RGB, piece by piece, each with its left and top.
+
+    In pieces, no conversion needs as much memory as the whole image would.
     """
     orientation = _orientation(image)
     rows = max(1, _STRIP_PIXELS // image.width)
@@ -250,7 +255,7 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _to_rgb(image: Image.Image, stretch: tuple[float, float] | None) -> Image.Image:
-    """stretch: of images with more than 8 bits, see `_stretch`."""
+    """Converts the image to mode RGB. stretch: for images with more than 8 bits, see `_stretch`."""
     if stretch is not None:
         low, scale = stretch
         with np.errstate(invalid="ignore"):
@@ -266,9 +271,9 @@ def _to_rgb(image: Image.Image, stretch: tuple[float, float] | None) -> Image.Im
 
 
 def _stretch(image: Image.Image, rows: int) -> tuple[float, float]:
-    """What is subtracted from values of more than 8 bits, and what the rest is multiplied by.
+    """Offset and factor that bring values of more than 8 bits into 0..255: (value - offset) * factor.
 
-    16-bit values by their upper byte, as browsers do; other ranges are stretched to 0..255.
+    16-bit values are reduced to their upper byte, as browsers do; other ranges are stretched to 0..255.
     """
     low = high = float("nan")
     kind: np.dtype[np.generic] = np.dtype(np.uint8)

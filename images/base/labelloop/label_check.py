@@ -1,4 +1,4 @@
-"""What is wrong with a label config, line by line: for `make labels`, before anything else sees it."""
+"""Checks a label config line by line for `make labels`, before anything else reads it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from labelloop.label_xml import Tag
 from labelloop.labels import LabelConfigError, faults, label_name, predicted_values, read_tags
 
-# Drawing tools of Label Studio whose regions hold no box that the loop could learn from.
+# Label Studio's drawing tools whose regions are no bounding boxes, so the loop cannot learn from them.
 OTHER_REGIONS = (
     "BrushLabels",
     "PolygonLabels",
@@ -18,17 +18,19 @@ OTHER_REGIONS = (
     "VectorLabels",
     "BitmaskLabels",
 )
-# Label Studio's schema asks these for a name and something to show …
+# Label Studio's schema requires a name and a value of these tags …
 _NEEDS_VALUE = ("Image", "Text", "HyperText")
-# … these for a name and what they are about …
+# … a name and a toName of these …
 _NEEDS_TO_NAME = ("Choices", "Labels", "TextArea", "Number", "RectangleLabels")
-# … and these for one of those inside, or values from the task.
+# … and at least one tag of the second kind inside each of the first, unless the values come from the task.
 _NEEDS_INSIDE = {"Choices": "Choice", "Labels": "Label"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """line: from 1. fault: the config can't be used so; else it can, with a surprise."""
+    """One finding. line: from 1. fault: True when the config cannot be used like this; otherwise it is a
+    warning, and the config can be used.
+    """
 
     line: int
     text: str
@@ -36,7 +38,7 @@ class Finding:
 
 
 def check(xml: str) -> list[Finding]:
-    """Faults and warnings in the order of the lines; without a fault, Label Studio and the loop take it."""
+    """Faults and warnings, by line. Without a fault, Label Studio and the loop accept the config."""
     try:
         root = read_tags(xml)
     except LabelConfigError as error:
@@ -69,7 +71,7 @@ def _structure(root: Tag) -> Iterator[Finding]:
 
 
 def _names(tags: list[Tag]) -> Iterator[Finding]:
-    """What Label Studio refuses: names twice, names that nothing has, tags that lack what they need."""
+    """What Label Studio refuses: duplicate names, references to missing names, missing attributes or tags."""
     first: dict[str, Tag] = {}
     for tag in tags:
         name = tag.attributes.get("name")
@@ -134,7 +136,7 @@ def _spelling(tag: Tag, value: str) -> Iterator[Finding]:
 
 
 def _alike(tag: Tag, value: str, seen: dict[str, Tag]) -> Iterator[Finding]:
-    """Names are compared as the loop does, without regard to case, and as a reader does, by their looks."""
+    """Faults for labels that differ only in case or look alike: the loop or a reader takes them for one."""
     before = seen.setdefault(unicodedata.normalize("NFKC", value.strip()).casefold(), tag)
     earlier = label_name(before)
     if before is not tag and earlier.strip() != value.strip():

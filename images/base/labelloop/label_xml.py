@@ -1,4 +1,4 @@
-"""A label config's tags with their lines, which ElementTree doesn't keep."""
+"""Parses a label config into tags with line numbers, which ElementTree does not keep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from xml.parsers import expat
 
 
 class BadXml(ValueError):
-    """Text that is no plain XML. line: where, from 1."""
+    """The text is not plain XML. line: where, from 1."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -17,7 +17,7 @@ class BadXml(ValueError):
 
 @dataclass
 class Tag:
-    """One element. line: that of its opening, from 1."""
+    """One element. line: the line of its opening tag, from 1."""
 
     name: str
     attributes: dict[str, str]
@@ -28,7 +28,7 @@ class Tag:
         return self.attributes.get(attribute, "")
 
     def iter(self) -> Iterator[Tag]:
-        """The tag and all below it, in the order of the text, however deep they are nested."""
+        """The tag and all its descendants, in the order of the text."""
         waiting = [self]
         while waiting:
             tag = waiting.pop()
@@ -36,15 +36,15 @@ class Tag:
             waiting += reversed(tag.children)
 
     def below(self, name: str) -> Iterator[Tag]:
-        """Those of one name."""
+        """The tag itself and its descendants, if they have this name."""
         return (tag for tag in self.iter() if tag.name == name)
 
 
 def read(text: str) -> Tag:
-    """The root.
+    """Parses the text; returns the root tag.
 
     Raises:
-        BadXml: not well-formed, or with a document type (entities could be anything).
+        BadXml: the text is not well-formed, or has a document type, whose entities could be anything.
     """
     parser = expat.ParserCreate("utf-8")
     stack: list[Tag] = []

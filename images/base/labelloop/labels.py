@@ -22,9 +22,9 @@ MAX_CHARACTERS = 1 << 20
 
 
 class LabelConfigError(Explained):
-    """A label config that no bounding box can be drawn with; the message says why and what to write.
+    """No bounding box can be drawn with the label config; the message says why and what to write.
 
-    line: where, from 1.
+    line: where the fault is, from 1.
     """
 
     def __init__(self, message: str, line: int = 1) -> None:
@@ -34,7 +34,7 @@ class LabelConfigError(Explained):
 
 @dataclass(frozen=True)
 class Label:
-    """One label, and the model classes that `predicted_values` hands to it."""
+    """One label, and the model classes that its `predicted_values` name."""
 
     value: str
     predicted_values: tuple[str, ...] = ()
@@ -44,7 +44,8 @@ class Label:
 class LabelConfig:
     """The first RectangleLabels control of a label config.
 
-    control and to_name are the tags' names, data_key the task's key that holds the image's URL.
+    control: the control's name. to_name: the image tag's name. data_key: the key of a task's data that holds
+    the image's URL.
     """
 
     control: str
@@ -84,7 +85,7 @@ def read_tags(xml: str) -> Tag:
     """The root of a label config.
 
     Raises:
-        LabelConfigError: over MAX_CHARACTERS, not XML, or with a document type declaration.
+        LabelConfigError: the text is over MAX_CHARACTERS, is not XML, or has a document type declaration.
     """
     if len(xml) > MAX_CHARACTERS:
         raise LabelConfigError(
@@ -98,7 +99,7 @@ def read_tags(xml: str) -> Tag:
 
 
 def faults(root: Tag) -> Iterator[tuple[int, str]]:
-    """What keeps the loop from drawing bounding boxes with a config: line, and what to write."""
+    """The reasons why no bounding boxes can be drawn with a config, each as its line and what to write."""
     control = next(root.below("RectangleLabels"), None)
     if control is None:
         yield (
@@ -126,20 +127,20 @@ def faults(root: Tag) -> Iterator[tuple[int, str]]:
 
 
 def label_name(tag: Tag) -> str:
-    """What regions of a <Label> are called: its alias, if it has one."""
+    """The label that regions of a <Label> have: its alias if it has one, else its value."""
     return tag.get("alias") or tag.get("value")
 
 
 def predicted_values(tag: Tag) -> list[str]:
-    """The model classes that a <Label> takes."""
+    """The model classes that a <Label> names in its `predicted_values`."""
     return [name for name in (part.strip() for part in tag.get("predicted_values").split(",")) if name]
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Which label each model class becomes.
+    """The label that each model class becomes.
 
-    to_label: per class the index of its label, or None.
+    to_label: for each class the index of its label, or None.
     """
 
     to_label: tuple[int | None, ...]
@@ -150,9 +151,10 @@ class LabelMap:
     def build(cls, classes: Sequence[str], config: LabelConfig, *, trained: bool) -> LabelMap:
         """The map of a model's classes.
 
-        trained: whether the model was trained on the project's own labels. Its classes are labels of the
-        project, present or past, and go to the label of their own name alone. `predicted_values` name classes
-        of other makers' models: those go by it first, and several may share a label.
+        trained: whether the model was trained on the project's own labels. If it was, its classes are present
+        or past labels of the project, and each becomes only the label of its own name. The classes of a
+        published model become the labels whose `predicted_values` name them, and otherwise the label of their
+        own name. Several classes may share a label.
         """
         by_prediction = {
             predicted.casefold(): index
@@ -175,10 +177,10 @@ class LabelMap:
         return any(index is not None for index in self.to_label)
 
     def apply(self, boxes: Boxes) -> Boxes:
-        """Boxes of model classes as boxes of labels; unmapped ones go.
+        """Turns boxes of model classes into boxes of labels; boxes of unmapped classes are dropped.
 
-        Where several classes share a label, their boxes compete: one object seen as cat and as dog is one
-        raccoon.
+        Boxes of classes that share a label go through non-maximum suppression together: one object that is
+        detected as cat and as dog gives one raccoon.
         """
         import numpy as np
 
@@ -194,10 +196,10 @@ class LabelMap:
 
 
 def _by_name(classes: Sequence[str], config: LabelConfig) -> dict[str, int]:
-    """The label of equal name by class; a class that has none is left out.
+    """By class, the index of the label of the same name. Classes without one are left out.
 
-    Case makes no difference, unless it is all the difference there is: of two labels, or of two classes,
-    that differ in nothing else, each goes with its exact equal or with nothing.
+    Case is ignored. But where two labels, or two classes, differ in case only, each matches only a name that
+    is exactly equal.
     """
     exactly = {label.value: index for index, label in enumerate(config.labels)}
     alike: dict[str, list[int]] = {}

@@ -1,6 +1,6 @@
-"""Locks between processes on one volume. The kernel frees a lock when its holder ends, however it ends.
+"""Locks between processes on one volume. The kernel frees a lock when its holder ends, even if it is killed.
 
-Python's standard library is all that this module needs.
+This module needs only Python's standard library.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NOTE_CHARACTERS = 1000
 
 
 class Busy(Explained):
-    """Another process holds the lock. note: what that process has written into the file, stripped."""
+    """Another process holds the lock. note: the text that it has written into the file, stripped."""
 
     def __init__(self, path: Path, note: str) -> None:
         super().__init__(f"{path} is locked by process {note[:20] or '?'}")
@@ -53,9 +53,9 @@ def take(
 
 
 def holders_note(path: Path) -> str | None:
-    """What the process that holds the lock on `path` has noted in the file; None when nobody holds it.
+    """The note of the process that holds the lock on `path`; None when nobody holds it.
 
-    The note may be empty: the holder may not have written it yet.
+    The note is empty if the holder has not written it yet.
     """
     with suppress(FileNotFoundError):
         if is_held(path):
@@ -71,7 +71,7 @@ def is_held(path: Path) -> bool:
         FileNotFoundError: there is no such file.
     """
     with path.open("rb") as file:
-        # With a shared lock: two who look at once must not take each other for a holder.
+        # The lock is a shared one, so that two processes that look do not take each other for a holder.
         return not _taken_now(file, fcntl.LOCK_SH)
 
 
@@ -85,7 +85,7 @@ def holding(
 ) -> Iterator[None]:
     """Holds an exclusive lock on `path`, waiting up to wait_s seconds for it.
 
-    note: what the file says of the holder meanwhile; by default its process id.
+    note: the text about the holder that the file has meanwhile; by default its process id.
 
     Raises:
         Busy: another process still holds it; the message names the file and, where it is known, the process.
@@ -94,7 +94,7 @@ def holding(
     with path.open("a+", encoding="utf-8", errors="replace") as file:
         if not take(file, wait_s, should_stop):
             raise Busy(path, _note_in(file))
-        with suppress(OSError):  # on a full disk the lock holds all the same, without a note
+        with suppress(OSError):  # on a full disk the lock works without a note
             file.truncate(0)
             os.write(file.fileno(), (f"{os.getpid()}\n" if note is None else note).encode())
         try:
@@ -113,7 +113,7 @@ def _taken_now(file: int | IO[Any], kind: int) -> bool:
 
 
 def _note_in(file: IO[str]) -> str:
-    """A note that can't be read counts as none."""
+    """The note in an open lock file; empty when it cannot be read."""
     with suppress(OSError):
         file.seek(0)
         return file.read(NOTE_CHARACTERS).strip()

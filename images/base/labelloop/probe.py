@@ -1,4 +1,7 @@
-"""What a container's health check asks of a server of ours, every few seconds: the standard library alone."""
+"""Asks one of our servers for its health, for a container's health check.
+
+The check runs every few seconds, so this module imports only the standard library.
+"""
 
 import json
 import os
@@ -15,13 +18,13 @@ class Unanswered(Explained):
 
 
 def health(setting: str, port: int, name: str, *holds: str) -> tuple[int, dict[str, Any]]:
-    """Status and report of GET /health of the server `name`.
+    """HTTP status and report of GET /health from the server `name`.
 
-    setting: the variable of the environment with the address it listens on; by default 127.0.0.1:port.
-    holds: what a report must have to be one.
+    setting: the environment variable with the address it listens on; by default 127.0.0.1:port.
+    holds: the keys that a report must have.
 
     Raises:
-        Unanswered.
+        Unanswered: the server does not answer, or not with a report.
     """
     host, _, listens_on = os.environ.get(setting, f"127.0.0.1:{port}").rpartition(":")
     if host in ("", "0.0.0.0", "::", "[::]"):

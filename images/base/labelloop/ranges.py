@@ -1,6 +1,6 @@
-"""What the settings may be: for the services, and for `make`, which checks them before anything starts.
+"""The allowed values of settings, for the services and for `make`, which checks them before anything starts.
 
-Python's standard library is all that this module needs.
+This module needs only Python's standard library.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ WHOLE_NUMBERS = {
     "KEEP_VERSIONS": (1, MANY),
     "KEEP_PREDICTIONS": (1, MANY),
 }
-"""By name, the least and the most."""
+"""By name, the lowest and the highest allowed value."""
 
 NUMBERS = {"SCORE_THRESHOLD": (0.0, 1.0), "GATE_CONFIDENCE": (0.0, 1.0), "IMPORT_EVERY": (0.1, 86400.0)}
-"""By name, the least and the most; IMPORT_EVERY in seconds."""
+"""By name, the lowest and the highest allowed value; IMPORT_EVERY is in seconds."""
 
 PUBLIC_URL = r"(https?://[^/\s]+)?"
-"""A pattern of the whole value."""
+"""The pattern that the whole value must match."""
 
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off", "")
@@ -38,13 +38,13 @@ YES_OR_NO = "1, true, yes or on; or 0, false, no or off"
 
 
 def yes(value: str) -> bool:
-    """What a setting that is either yes or no says.
+    """The value of a yes-or-no setting.
 
     >>> yes("1"), yes("Yes"), yes("no"), yes("")
     (True, True, False, False)
 
     Raises:
-        ValueError: it says neither.
+        ValueError: it is neither yes nor no.
     """
     if not says_yes_or_no(value):
         raise ValueError(f"{value!r} is neither: {YES_OR_NO}")

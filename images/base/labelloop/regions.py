@@ -1,4 +1,4 @@
-"""Label Studio's rectangle regions, and bounding boxes from and to them.
+"""Converts between Label Studio's rectangle regions and bounding boxes.
 
 A region is in percent of the image as a browser shows it: left, top, width, height, and a rotation about its
 top-left corner in degrees clockwise.
@@ -56,14 +56,14 @@ def to_results(boxes: Boxes, config: LabelConfig, width: int, height: int) -> li
 def from_results(
     results: Iterable[object], config: LabelConfig, size: tuple[int, int] | None = None
 ) -> tuple[Boxes, list[str]]:
-    """Boxes (scores 1, labels indexing config.labels) of an annotation, and why others of its regions were
+    """The boxes of an annotation (scores 1, labels indexing config.labels), and the reasons why regions were
     left out.
 
     size: width and height of the image in pixels; without it each region's own original_width and
     original_height are used. Rotated rectangles become their axis-aligned hull. Regions of other controls
-    (polygons, choices) are none of ours and pass in silence; rectangles on another image, without a label
-    that config knows, with numbers that are missing or not finite, or without an area inside the image, are
-    named in the second result, and so is what is no region at all.
+    (polygons, choices) are ignored without a reason. A reason is given for each rectangle that is on another
+    image, has no label of the config, has numbers that are missing or not finite, or has no area inside the
+    image, and for each entry that is no region at all.
 
     >>> from labelloop.labels import Label, LabelConfig
     >>> config = LabelConfig("label", "image", "image", (Label("fox"),))
@@ -99,7 +99,7 @@ def from_results(
 
 
 class _NotOurs(ValueError):
-    """A rectangle that makes no box; the message says why."""
+    """A rectangle gives no box; the message says why."""
 
 
 def _rectangle(
@@ -108,8 +108,8 @@ def _rectangle(
     """The box of a rectangle, clipped to the image, and the indices of its labels.
 
     Raises:
-        _NotOurs: the rectangle is complete, but no box of this image's labels. KeyError, TypeError,
-        ValueError, OverflowError: it is not complete, or holds something else than numbers.
+        _NotOurs: the rectangle is complete, but is not a box of this image with a known label.
+        KeyError, TypeError, ValueError, OverflowError: it is incomplete, or holds other things than numbers.
     """
     if result.get("to_name", to_name) != to_name:
         raise _NotOurs(f"drawn on {str(result['to_name'])[:40]!r}, not on {to_name!r}")

@@ -1,15 +1,15 @@
-"""The model registry: immutable versions of a project's model, and the pointer to the one in service.
+"""The model registry: immutable versions of a project's model, and the pointer to the champion.
 
     <models>/<project id>/champion          one line, the name of the version in service; .champion is a copy
     <models>/<project id>/v0007/            config.py, weights.pth, card.json, graph.xml, graph.bin
     <models>/<project id>/removed/v0003.json    the card of a version that was taken away
 
-A version is written under a temporary name, fsynced and renamed, the pointer is replaced atomically: a
-reader sees all of a version or none of it. Where the pointer, or the version it names, is damaged all the
-same, `mend` puts the version of the copy, or else the newest whole one, into service.
+A version is written under a temporary name, fsynced and renamed, and the pointer is replaced atomically. So a
+reader sees all of a version or none of it. If the pointer or its version is damaged nevertheless, `mend` puts
+the version that the copy names into service, or else the newest version that is whole.
 
-The pointer moves under a lock. Whoever chose a version by what was in service names that (`succeed`), and is
-refused with ChampionMoved when something else is by then: what a person put into service stays.
+The pointer moves under a lock. A caller of `succeed` names the version that it expects in service. If another
+one is in service by then, it gets ChampionMoved, so that a version that a person put into service stays.
 """
 
 import hashlib
@@ -41,11 +41,11 @@ _TEMPORARY, _LEAVING = ".writing-", ".removing-"
 
 
 class RegistryError(Explained):
-    """A version or a pointer that cannot be used; the message names the file and the way out."""
+    """A version or a pointer cannot be used; the message names the file and the way out."""
 
 
 class ChampionMoved(RegistryError):
-    """Another version is in service than the one that was to be replaced. champion: that one."""
+    """The version in service is not the one that was to be replaced. champion: the version in service."""
 
     def __init__(self, message: str, champion: str | None) -> None:
         super().__init__(message)
@@ -106,30 +106,30 @@ class ProjectModels:
         return f"Choose one of {', '.join(self.versions()) or 'none'} with `make rollback VERSION=…`."
 
     def removed(self) -> list[str]:
-        """Versions that were taken away, oldest first; `card` still tells of them."""
+        """Versions that were removed, oldest first. `card` still reads their cards."""
         kept = (self.path / "removed").glob("v*.json")
         names = {path.stem for path in kept if _VERSION.fullmatch(path.stem)}
         return _oldest_first(names - set(self.versions()))
 
     def ever(self) -> list[str]:
-        """Every version that `card` tells of, there or removed, oldest first."""
+        """Every version that has a card, present or removed, oldest first."""
         return _oldest_first([*self.removed(), *self.versions()])
 
     def _kept_card(self, version: str) -> Path:
         return self.path / "removed" / f"{version}.json"
 
     def _gone(self, version: str) -> str:
-        """Why a version that is not there is not there."""
+        """Says why a version is missing."""
         if version in self.removed():
             why = f"{version} of project {self.path.name} was removed by retention (KEEP_VERSIONS)"
             return f"{why}; only its card is left, {self._kept_card(version)}. {self._way_out()}"
         return f"{version} is no version of project {self.path.name}. {self._way_out()}"
 
     def card(self, version: str) -> Card:
-        """Of a version that is there, or was removed.
+        """The card of a version that is present or was removed.
 
         Raises:
-            RegistryError: that is no version's name, or it has no card that can be read.
+            RegistryError: the name is no version's, or its card is missing or cannot be read.
         """
         if not _VERSION.fullmatch(version):
             raise RegistryError(f"{version[:40]!r} is no version's name. {self._way_out()}")
@@ -142,7 +142,7 @@ class ProjectModels:
             raise RegistryError(f"{path} cannot be read: {error}. {self._way_out()}") from error
 
     def of_round(self, round_id: int, requested_at: str, weights_sha256: str) -> str | None:
-        """The version that a round wrote of these weights, if it came that far."""
+        """The version that a round wrote from these weights; None when it wrote none."""
         wanted = (round_id, requested_at, weights_sha256)
         for card in self._readable(self.versions()[::-1]):
             if (card.round, card.round_requested_at, card.weights_sha256) == wanted:
@@ -150,20 +150,20 @@ class ProjectModels:
         return None
 
     def newest_round(self) -> int:
-        """The highest number of a round that a card names, 0 without one."""
+        """The highest round number that a card names; 0 when none does."""
         return max((card.round or 0 for card in self._readable(self.ever())), default=0)
 
     def _readable(self, versions: Iterable[str]) -> Iterator[Card]:
-        """The cards of these versions, under their names, but for damaged ones."""
+        """The cards of these versions that can be read, with their `version` set."""
         for version in versions:
             with suppress(RegistryError):
                 yield self.card(version).model_copy(update={"version": version})
 
     def check(self, version: str) -> Card:
-        """The card of a version that can serve. A damaged graph is no hindrance: the network serves without.
+        """Checks that a version can serve; returns its card. A damaged graph is allowed: the network serves.
 
         Raises:
-            RegistryError: config, weights or card are missing, or not what they were when it was written.
+            RegistryError: config, weights or card are missing, or have changed since the version was written.
         """
         card, folder = self.card(version), self.folder(version)
         if not folder.is_dir():
@@ -178,10 +178,10 @@ class ProjectModels:
         return card
 
     def mend(self) -> str | None:
-        """The version in service; when it cannot serve, another one that can is put into service first.
+        """The version in service. If it cannot serve, another version is put into service first.
 
-        That is the one that the pointer's copy names, or else the newest: only versions that were promoted
-        are here. None when there is none that can serve.
+        That is the version that the pointer's copy names, or else the newest that can serve: every version
+        here was promoted once. None when no version can serve.
         """
         stamp = self.champion_stamp()
         try:
@@ -207,7 +207,7 @@ class ProjectModels:
         return None
 
     def _copied(self) -> str:
-        """What the pointer's copy names, whether it is there or not; empty without one."""
+        """The name in the pointer's copy, whether that version exists or not; empty without a copy."""
         try:
             return self._copy.read_text(encoding="utf-8", errors="replace").strip()
         except OSError:
@@ -216,8 +216,8 @@ class ProjectModels:
     def write(self, card: Card, config_text: str, weights: Path) -> str:
         """Adds a version and returns its name; the champion stays as it is.
 
-        weights: a file that holds a state_dict alone; a graph beside it comes along. They are linked where
-        the file system allows, else copied, so they must not be changed afterwards.
+        weights: a file that holds only a state_dict; a graph beside it is added too. The files are
+        hard-linked where the file system allows it, else copied, so they must not be changed afterwards.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self._clear_unfinished()
@@ -228,7 +228,7 @@ class ProjectModels:
             self._fill(temporary, card.model_copy(update={"version": name}), config_text, weights)
             temporary.rename(self.folder(name))
         except OSError:
-            # Where the disk is full, half a version must not keep it so.
+            # Half a version must not stay behind and keep a full disk full.
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         fsync_dir(self.path)
@@ -255,7 +255,7 @@ class ProjectModels:
             shutil.rmtree(leftover)
 
     def promote(self, version: str) -> str | None:
-        """Puts a version into service, whatever is there; returns what it replaced, None if that is unknown.
+        """Puts a version into service, whichever is there now; returns the one before it, None if unknown.
 
         Raises:
             RegistryError: there is no such version.
@@ -270,12 +270,12 @@ class ProjectModels:
         return before
 
     def succeed(self, expected: str | None, card: Card, config_text: str, weights: Path) -> str:
-        """Adds a version, as `write` does, and puts it into service in the place of `expected`; its name.
+        """Adds a version as `write` does, and puts it into service in place of `expected`; returns its name.
 
-        expected: None where nothing that can be named is in service.
+        expected: the version in service; None when the pointer names none.
 
         Raises:
-            ChampionMoved: something else is in service; nothing was written.
+            ChampionMoved: another version is in service; nothing was written.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with self._alone():
@@ -296,9 +296,9 @@ class ProjectModels:
         return version
 
     def complete(self, version: str) -> bool:
-        """Puts a version into service whose `succeed` a kill has ended half-way; whether it is in service.
+        """Finishes a `succeed` that was killed after it wrote its version; returns whether it is in service.
 
-        It is not when another version was put into service after it was written: that one stays.
+        It is not if another version was put into service after it was written, because that one stays.
         """
         with self._alone():
             if self.in_service() != version and self._copied() == version:
@@ -306,22 +306,22 @@ class ProjectModels:
             return self.in_service() == version
 
     def in_service(self) -> str | None:
-        """What the pointer names, whether it can serve or not; None where it names no version."""
+        """The version that the pointer names, whether it can serve or not; None when it names none."""
         try:
             return self.champion()
         except RegistryError:
             return None
 
     def _move(self, version: str) -> None:
-        """The copy goes first: while it names another version than the pointer, a move is under way."""
+        """Moves the copy first. While copy and pointer name different versions, a move is under way."""
         for file in (self._copy, self._pointer):
             write_text(file, version + "\n")
 
     def remove(self, version: str) -> None:
-        """Takes a version away for good, all but its card; a kill leaves the whole version, or none of it.
+        """Removes a version for good, except its card. A kill leaves the whole version or none of it.
 
         Raises:
-            RegistryError: it is in service, the starting model, or not there.
+            RegistryError: the version is in service, is the starting model, or does not exist.
         """
         self.clear_removed()
         if version not in self.versions():
@@ -339,13 +339,13 @@ class ProjectModels:
         self.clear_removed()
 
     def clear_removed(self) -> None:
-        """Deletes the files of versions whose removal a kill has ended half-way."""
+        """Deletes the files of versions whose removal was interrupted by a kill."""
         for leftover in self.path.glob(f"{_LEAVING}*"):
             shutil.rmtree(leftover)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keeps others from moving the pointer and from removing versions. Not to be nested."""
+        """Keeps other callers from moving the pointer and from removing versions. It cannot be nested."""
         folder = os.open(self.path, os.O_RDONLY)
         try:
             take(folder, FOREVER)
@@ -354,7 +354,7 @@ class ProjectModels:
             os.close(folder)
 
     def stamp(self) -> tuple[object, ...]:
-        """Changes whenever the pointer moves, or a file that `check` looks at changes; a few stats."""
+        """A value that changes when the pointer or a file that `check` reads changes; a few stat calls."""
         stamps: list[object] = [self.champion_stamp()]
         try:
             folder = self.folder(self.champion() or "none")
@@ -370,7 +370,7 @@ class ProjectModels:
         return tuple(stamps)
 
     def champion_stamp(self) -> tuple[int, int] | None:
-        """Changes whenever the pointer moves; a stat, no read."""
+        """A value that changes when the pointer moves; one stat call and no read."""
         try:
             stat = self._pointer.stat()
         except FileNotFoundError:
@@ -380,7 +380,7 @@ class ProjectModels:
 
 @dataclass(frozen=True)
 class Registry:
-    """All projects' models below one folder."""
+    """The models of all projects, below one folder."""
 
     root: Path
 
@@ -388,7 +388,7 @@ class Registry:
         return ProjectModels(self.root / str(project_id))
 
     def newest_round(self) -> int:
-        """The highest number of a round that a card names, of projects that are gone, too; 0 without one."""
+        """The highest round number that a card names, deleted projects included; 0 when none does."""
         folders = self.root.iterdir() if self.root.is_dir() else ()
         return max((ProjectModels(folder).newest_round() for folder in folders), default=0)
 

@@ -1,6 +1,6 @@
-"""When a round starts by itself: for the trainer, and for `make labels`, which says so beforehand.
+"""Decides when a round starts by itself, for the trainer and for `make labels`, which announces it.
 
-Python's standard library is all that this module needs.
+This module needs only Python's standard library.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ FIRST_ROUND = 10
 
 
 def next_round_at(last: int, comparable: int, champion_knows_labels: bool, retrain_every: int) -> int:
-    """From how many labelled images on the next round starts by itself.
+    """The number of labelled images at which the next round starts by itself.
 
-    When they have doubled since the last round, from FIRST_ROUND on: the first versions spare a person the
-    most drawing. Rounds that could promote nothing, for want of hold-out images to compare on, are not begun
-    so early. At the latest after RETRAIN_EVERY new ones.
+    A round starts when that number has doubled since the last round, and the first one at FIRST_ROUND,
+    because the first versions save a person the most drawing. If the champion knows the labels already, a
+    round waits until the hold-out is large enough to compare versions, as it could promote nothing before.
+    At the latest, a round starts after RETRAIN_EVERY new images.
 
-    last: labelled images of the last round, 0 without one. comparable: from how many on versions can be
-    compared, see `comparable_from`.
+    last: labelled images at the last round, 0 without one. comparable: the number of labelled images from
+    which versions can be compared, see `comparable_from`.
 
     >>> [next_round_at(last, 25, False, 50) for last in (0, 10, 20, 80)]
     [10, 20, 40, 130]

@@ -1,4 +1,4 @@
-"""HTTP sessions to the services of the appliance, whose connections stay open between requests."""
+"""HTTP sessions with the appliance's services. Their connections stay open between requests."""
 
 from types import TracebackType
 from typing import Self
@@ -13,8 +13,8 @@ from labelloop import urls
 
 
 class _OnceMore(Retry):
-    """Reads are asked for once more when the connection ends before the answer. A timeout is not: it has been
-    waited for.
+    """Repeats a read once when the connection ends before the answer. A timeout is not repeated, since the
+    caller has waited long enough.
     """
 
     def increment(
@@ -32,11 +32,11 @@ class _OnceMore(Retry):
 
 
 class LeadsElsewhere(requests.RequestException):
-    """A service's answer leads to another server; nothing was sent there."""
+    """A service redirected to another server; nothing was sent there."""
 
 
 class _ServiceSession(requests.Session):
-    """Sends to one origin, whatever answers lead to: credentials, cookies and bodies are for it alone."""
+    """Sends requests to one origin only, so that no redirect can lead credentials, cookies or bodies away."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class _ServiceSession(requests.Session):
             raise ValueError(f"{urls.shown(url)!r} is no service's URL: {error}") from error
 
     def get_adapter(self, url: str) -> BaseAdapter:
-        """Asked before each request, those of redirects too."""
+        """Checks the origin here, as requests calls this before each request, also for redirects."""
         try:
             if urls.parse(url).origin == self._origin:
                 return super().get_adapter(url)
@@ -59,14 +59,14 @@ class _ServiceSession(requests.Session):
 
 
 def service_session(url: str) -> requests.Session:
-    """A session with the service at `url`, that sends nothing to any other: a redirect to another scheme,
-    host or port raises LeadsElsewhere. It goes through no proxy.
+    """A session with the service at `url`. It uses no proxy and sends nothing to any other server: a redirect
+    to another scheme, host or port raises LeadsElsewhere.
 
-    It reads over a fresh connection when the server closes the idle one as the request comes, after RFC 9112,
-    section 9.3.1; writes are left to who asks.
+    If the server closes an idle connection just as a read is sent, the read is repeated over a new
+    connection, as RFC 9112, section 9.3.1 allows. Writes are not repeated; the caller decides about them.
 
     Raises:
-        ValueError: no http(s) URL.
+        ValueError: `url` is no http(s) URL.
     """
     session = _ServiceSession(url)
     once = _OnceMore(

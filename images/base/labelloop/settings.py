@@ -1,4 +1,4 @@
-"""Every setting of the appliance, typed, from the process environment; secrets from files of their own."""
+"""All settings of the appliance, typed. They come from the process environment, secrets from files."""
 
 import os
 from functools import cache
@@ -24,14 +24,14 @@ def within(name: str, default: float) -> Any:
 
 
 class MissingSecret(Explained):
-    """A service was started without a secret that it needs."""
+    """A service lacks a secret that it needs."""
 
 
 class Settings(BaseSettings):
     """Settings by environment name (case-insensitive); see configs/loop.env for what an operator may set.
 
-    Secrets are optional: a service is handed those it needs and no others, each as a file of its name in the
-    folder SECRETS_DIR. Ask for one with `secret`.
+    Secrets are optional, since each service gets only those it needs. Each is a file of its name in the
+    folder SECRETS_DIR. Read them with `secret`.
     """
 
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True)
@@ -90,7 +90,7 @@ class Settings(BaseSettings):
 
     @property
     def provisioned_path(self) -> Path:
-        """What the provisioner has connected."""
+        """The provisioner's record of what it has connected."""
         return self.labelstudio_dir / layout.PROVISIONED_FILE
 
     @property
@@ -112,21 +112,21 @@ class Settings(BaseSettings):
 
     @property
     def admin_addresses(self) -> frozenset[str]:
-        """ADMINS, an e-mail address each: who are administrators besides the account of ADMIN_EMAIL."""
+        """The e-mail addresses in ADMINS: the administrators besides the account of ADMIN_EMAIL."""
         return frozenset(word.strip().lower() for word in self.admins.split(",") if word.strip())
 
     @property
     def label_config_path(self) -> Path:
-        """LABEL_CONFIG, taken from labelloop_home when relative."""
+        """The path in LABEL_CONFIG; a relative one starts from labelloop_home."""
         return self.labelloop_home / self.label_config
 
     @property
     def comparable_from(self) -> int:
-        """From how many labelled images on versions can be compared."""
+        """The number of labelled images from which versions can be compared."""
         return schedule.comparable_from(self.holdout_min, self.holdout_percent)
 
     def next_round_at(self, last: int, champion_knows_labels: bool) -> int:
-        """From how many labelled images on the next round starts by itself; see `schedule`."""
+        """The number of labelled images at which the next round starts by itself; see `schedule`."""
         return schedule.next_round_at(last, self.comparable_from, champion_knows_labels, self.retrain_every)
 
     @classmethod
@@ -138,7 +138,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment wins over the files of SECRETS_DIR."""
+        """Makes the environment win over the files of SECRETS_DIR."""
         folder = os.environ.get("SECRETS_DIR")
         files = [SecretsSettingsSource(settings_cls, folder)] if folder else []
         return init_settings, env_settings, *files

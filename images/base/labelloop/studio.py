@@ -1,4 +1,4 @@
-"""A client of Label Studio's API: what the provisioner and the trainer ask of it, in their words."""
+"""A client of Label Studio's API, with the requests that the provisioner and the trainer need."""
 
 import json
 import time
@@ -17,13 +17,14 @@ Row = dict[str, Any]
 TIMEOUT_S = (3.0, 60.0)
 PAGE_SIZE = 500
 LISTED = ("id", "title", "description", "label_config", "created_at", "model_version", "sampling")
-"""What a list of projects tells of each; for the rest Label Studio counts every project's tasks, annotations
-and predictions."""
+"""The fields to ask for in a list of projects. For its other fields, Label Studio counts the tasks,
+annotations and predictions of every project, which is slow."""
 
 
 class StudioError(Explained):
-    """Label Studio refused a request or could not be reached; the message names the URL, the status and its
-    words.
+    """Label Studio refused a request or could not be reached.
+
+    The message names the URL and the status, and quotes the answer.
 
     status: the HTTP status, 0 when there was no answer.
     """
@@ -43,7 +44,10 @@ UNLABELLED = where("total_annotations", "equal", 0)
 
 
 def with_prediction_of(version: str) -> Row:
-    """Label Studio looks for the name anywhere in a prediction's model_version."""
+    """The filter for tasks with a prediction of `version`.
+
+    Label Studio looks for the name anywhere in a prediction's model_version, so it also finds longer names.
+    """
     return where("predictions_model_versions", "contains", [version], "List")
 
 
@@ -62,14 +66,14 @@ class Studio:
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
-        """The Label Studio of the settings. Raises MissingSecret."""
+        """Connects to the Label Studio that the settings name. Raises MissingSecret."""
         return cls(settings.labelstudio_url, settings.secret("api_token"))
 
     def request(self, method: str, path: str, **kwargs: Any) -> Any:
         """The decoded JSON answer, None when it is empty.
 
         Raises:
-            StudioError: no answer, or a status of 400 and above.
+            StudioError: there is no answer, or the status is 400 or above.
         """
         url = f"{self.url}{path}"
         kwargs.setdefault("timeout", self._timeout)
@@ -98,7 +102,7 @@ class Studio:
         """Returns once Label Studio answers.
 
         Raises:
-            StudioError: it did not within `seconds`.
+            StudioError: it did not answer within `seconds`.
         """
         deadline = time.monotonic() + seconds
         while not self.healthy():
@@ -107,7 +111,7 @@ class Studio:
             time.sleep(0.5)
 
     def projects(self) -> list[Row]:
-        """Every project, of which LISTED."""
+        """Every project, with the fields in LISTED."""
         return list(self._pages("/api/projects", "results", {"include": ",".join(LISTED)}))
 
     def project(self, project_id: int) -> Row:
@@ -124,7 +128,9 @@ class Studio:
         return list(self.request("GET", "/api/storages/localfiles", params={"project": project_id}))
 
     def sync_storage(self, storage_id: int, seconds: float) -> Row:
-        """Makes tasks of the files that have none yet; runs in the request, which may take `seconds`."""
+        """Makes tasks for the files that have none yet. The request lasts until that is done, and may take
+        `seconds`.
+        """
         path = f"/api/storages/localfiles/{storage_id}/sync"
         return dict(self.request("POST", path, timeout=(3.0, seconds)))
 
@@ -140,12 +146,14 @@ class Studio:
         omit: str = "",
         page_size: int = PAGE_SIZE,
     ) -> Iterator[Row]:
-        """Tasks that meet every condition, by id, `page_size` a request; fields="all" brings annotations and
-        predictions, but for those of `omit`, with commas between.
+        """Tasks that meet every condition, by id, `page_size` per request.
 
-        Asked for by ranges of ids: with each page Label Studio counts all that the query finds, so that pages
-        of the whole would take time in the square of the tasks. Nor is any left out when the tasks before it
-        cease to meet the conditions meanwhile.
+        fields: "all" adds annotations and predictions. omit: fields to leave out of these, separated by
+        commas.
+
+        Requests ask for ranges of ids. Label Studio counts the whole result for every page, so numbered pages
+        would take time quadratic in the number of tasks. They would also skip tasks when earlier ones cease
+        to meet the conditions meanwhile.
         """
         first = self._tasks(project_id, conditions, page_size, fields, omit)
         yield from first["tasks"]
@@ -166,15 +174,15 @@ class Studio:
                 low, width = top + 1, width if len(found) > page_size // 2 else 2 * width
 
     def annotated_tasks(self, project_id: int, predictions: bool = False) -> Iterator[Row]:
-        """Tasks with at least one submitted annotation, with their annotations, and predictions if wanted.
+        """Tasks with at least one submitted annotation, with their annotations, and predictions if asked for.
 
-        Without them Label Studio needs two thirds of the time.
+        Without predictions, Label Studio needs two thirds of the time.
         """
         omit = "drafts" if predictions else "drafts,predictions"
         return self.iter_tasks(project_id, LABELLED, fields="all", omit=omit, page_size=100)
 
     def unpredicted_tasks(self, project_id: int, version: str, size: int) -> Iterator[list[Row]]:
-        """Unlabelled tasks that have no prediction of `version`, by id, up to `size` at a time."""
+        """Unlabelled tasks without a prediction of `version`, by id, up to `size` at a time."""
         tasks = self.iter_tasks(project_id, UNLABELLED, without_prediction_of(version), page_size=size)
         while page := list(islice(tasks, size)):
             yield page
@@ -190,11 +198,11 @@ class Studio:
         return {str(version): int(count) for version, count in dict(answer).items()}
 
     def delete_prediction(self, prediction_id: int) -> None:
-        """Deletes one; that it is gone already is as good."""
+        """Deletes a prediction. It is no error if it is gone already."""
         self._change_prediction("DELETE", prediction_id)
 
     def rename_prediction(self, prediction_id: int, version: str) -> None:
-        """Has one be another version's; that it is gone is as good."""
+        """Sets a prediction's model_version. It is no error if the prediction is gone."""
         self._change_prediction("PATCH", prediction_id, json={"model_version": version})
 
     def _change_prediction(self, method: str, prediction_id: int, **kwargs: Any) -> None:

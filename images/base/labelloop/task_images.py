@@ -1,6 +1,6 @@
-"""From the URL in a Label Studio task to the image behind it.
+"""Finds the image that the URL in a Label Studio task names.
 
-Files of the appliance are read from the shared volumes, whatever host their URL names. The rest is
+Files of the appliance are read from the shared volumes, whatever host their URL names. All other images are
 downloaded.
 """
 
@@ -16,7 +16,7 @@ from labelloop.images import ImageError
 from labelloop.settings import Settings
 from labelloop.urls import shown
 
-# LABEL_STUDIO_HOST may put a host and a path before these.
+# With LABEL_STUDIO_HOST, a host and a path may stand before these paths.
 _LOCAL_FILES = re.compile(r"(?:^|/)data/local-files/?$")
 _UPLOAD = re.compile(r"(?:^|/)data/upload/(.+)$")
 _OLD_UPLOAD = re.compile(r"(?:^|/)storage-data/uploaded/?$")
@@ -26,13 +26,13 @@ _CLOUD = ("s3", "gs", "azure-blob", "azure_blob", "azure")
 
 
 def resolve_task_image(url: object, settings: Settings, task_id: int | None = None) -> Path | bytes:
-    """The file, or the downloaded bytes, of a task's image; API_TOKEN is shown to LABELSTUDIO_URL alone.
+    """The file, or the downloaded bytes, of a task's image. API_TOKEN is sent to LABELSTUDIO_URL only.
 
     task_id: lets Label Studio resolve a cloud URL (s3://…) of that task.
 
     Raises:
-        ImageError: no URL, a path outside the folders that may be read, a file that is not there, a refused
-            or failed download; the message names the URL, without its query.
+        ImageError: there is no URL, the path is outside the folders that may be read, the file is missing, or
+            the download was refused or failed; the message names the URL without its query.
     """
     if not isinstance(url, str) or not url.strip():
         raise ImageError(f"the task holds no image URL but {str(url)[:80]!r}")
@@ -46,7 +46,7 @@ def resolve_task_image(url: object, settings: Settings, task_id: int | None = No
 
 
 def image_name(url: object) -> str:
-    """How messages call a task's image: by its path below volumes/, or else by the URL without its query."""
+    """A task's image in messages: its path below volumes/, or else its URL without the query."""
     if not isinstance(url, str):
         return repr(url)[:80]
     try:
@@ -100,7 +100,9 @@ def _local_path(url: str) -> tuple[str, Path] | None:
 
 
 def _file(settings: Settings, kind: str, relative: Path) -> Path:
-    """Raises FileNotFoundError when nothing is there, ImageError when it may not be read."""
+    """The file in the shared volumes. Raises FileNotFoundError when it is missing, ImageError when it may not
+    be read.
+    """
     folder = settings.images_dir if kind == "images" else settings.uploads_dir
     try:
         resolved = (settings.volumes_dir / relative).resolve()
@@ -134,7 +136,7 @@ def _inline(url: str) -> bytes:
 
 
 def _ask_label_studio(url: str, settings: Settings, task_id: int | None, token: str | None) -> bytes:
-    """A cloud URL through Label Studio, which redirects to a pre-signed URL or streams the file itself."""
+    """Fetches a cloud URL through Label Studio, which redirects to a pre-signed URL or streams the file."""
     if task_id is None or token is None:
         raise ImageError(
             f"{shown(url)}: Label Studio did not resolve this cloud URL, and it cannot be asked without "

@@ -1,4 +1,4 @@
-"""Slows down whoever guesses passwords."""
+"""Slows down the guessing of passwords."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ PER_USER, PER_ADDRESS = 5, 20
 
 
 class Throttle:
-    """Attempts to log in: at most PER_USER a name and PER_ADDRESS an address within WINDOW_S seconds."""
+    """Limits login attempts within WINDOW_S seconds to PER_USER per name and PER_ADDRESS per address."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -18,7 +18,7 @@ class Throttle:
         self._attempts: dict[tuple[str, str], deque[float]] = defaultdict(deque)
 
     def attempt(self, user: str, address: str) -> float:
-        """Counts an attempt that is allowed and returns 0.0, or the seconds until one will be."""
+        """Counts an attempt if it is allowed, and returns 0.0; else returns the seconds until it will be."""
         keys = {("user", user.lower()): PER_USER, ("address", address): PER_ADDRESS}
         with self._lock:
             self._forget()
@@ -29,7 +29,9 @@ class Throttle:
             return wait_s
 
     def succeeded(self, user: str, address: str) -> None:
-        """Forgets the name's attempts and this one of the address: behind a proxy, everybody has the same."""
+        """Forgets all attempts of the name, but only this one of the address, which people behind a proxy
+        share.
+        """
         with self._lock:
             self._attempts.pop(("user", user.lower()), None)
             if self._attempts.get(("address", address)):
@@ -40,7 +42,7 @@ class Throttle:
         return times[-allowed] + WINDOW_S - self._clock() if len(times) >= allowed else 0.0
 
     def _forget(self) -> None:
-        """Drops what no longer counts, so that a guesser cannot fill the memory."""
+        """Drops attempts that no longer count, so that guessing cannot fill the memory."""
         oldest = self._clock() - WINDOW_S
         for key, times in list(self._attempts.items()):
             while times and times[0] <= oldest:

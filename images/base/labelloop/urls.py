@@ -1,7 +1,7 @@
-"""URLs that others wrote, taken apart once, so that what is checked is what is connected to.
+"""Parses untrusted URLs once, so that the host that is checked is the host that is connected to.
 
 Parsers disagree on odd URLs: in `http://evil\\@labelstudio:8080/a` Python's sees labelstudio, urllib3's sees
-evil and connects to it. What they may read differently is refused, and whoever connects uses the parts.
+evil and connects to it. URLs that parsers may read differently are refused, and callers connect by the parts.
 """
 
 import re
@@ -12,7 +12,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 PORTS = {"http": 80, "https": 443}
-# Control characters and all white space but the plain space, which file names have.
+# Control characters, backslashes, and all white space except the plain space, which file names contain.
 _REFUSED = re.compile(r"[\x00-\x1f\x7f-\x9f\\]|(?! )\s")
 _HOST = re.compile(r"\[[0-9a-f:.]+(%[0-9a-z._~-]+)?\]|[0-9a-z_][0-9a-z._~-]*", re.IGNORECASE)
 _USER_INFO = re.compile(r"[^/?#]*//[^/?#]*@")
@@ -21,9 +21,10 @@ _BEFORE_HOST = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*:)?[/\\]{2}([^/?#]*@)")
 
 @dataclass(frozen=True)
 class WebAddress:
-    """A http(s) URL in parts.
+    """An http(s) URL in parts.
 
-    host: in lower case, as it is connected to; an IPv6 address in brackets. target: path and query, encoded.
+    host: in lower case, in the form used to connect; an IPv6 address is in brackets. target: path and query,
+    encoded.
     """
 
     scheme: str
@@ -46,11 +47,11 @@ class WebAddress:
 
 
 def parse(url: str) -> WebAddress:
-    """Takes an absolute URL apart; spaces in its path are encoded.
+    """Parses an absolute URL; spaces in its path are encoded.
 
     Raises:
-        ValueError: no http(s) URL with a host, or one with a backslash, a control character, white space
-            before the path, or user info. The message has no part of the URL but its scheme.
+        ValueError: the text is no http(s) URL with a host, or it has a backslash, a control character, white
+            space before the path, or user info. The message has no part of the URL except its scheme.
     """
     check_characters(url)
     try:
@@ -69,7 +70,7 @@ def parse(url: str) -> WebAddress:
 
 
 def check_characters(url: str) -> None:
-    """Raises ValueError for a backslash, a control character, or white space that is no plain space."""
+    """Raises ValueError for a backslash, a control character, or white space other than a plain space."""
     if found := _REFUSED.search(url):
         raise ValueError(
             f"not a URL: has the character {found.group()!r}; write it as %{ord(found.group()):02X}"
@@ -77,15 +78,15 @@ def check_characters(url: str) -> None:
 
 
 def follow(base: WebAddress, location: str) -> WebAddress:
-    """Where a redirect leads. Raises ValueError as `parse` does."""
+    """The address to which a redirect leads. Raises ValueError as `parse` does."""
     check_characters(location)
     return parse(urljoin(str(base), location))
 
 
 def shown(url: str) -> str:
-    """The URL as messages may carry it: cut short, without credentials and query (a pre-signed URL's key).
+    """The URL for messages: shortened, without credentials and query (which may hold a pre-signed URL's key).
 
-    Raises nothing, whatever the text.
+    Accepts any text and raises nothing.
     """
     if url.lower().startswith("data:"):
         return "data: URI"

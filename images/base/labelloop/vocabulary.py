@@ -1,4 +1,4 @@
-"""What the starting models know: COCO's classes, and the words that people use for them."""
+"""The classes of the starting models, which are COCO's, and the words that people use for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ CLASSES = (
 )
 # fmt: on
 
-# Words for several classes, or for one by another name. raccoon's is measured: docs/how-to/own-labels.md.
+# Words for several classes, or other names of one class. raccoon's entry is measured:
+# docs/how-to/own-labels.md.
 WORDS = {
     "vehicle": "car,truck,bus,motorcycle",
     "automobile": "car",
@@ -75,9 +76,9 @@ CLOSE_ENOUGH = 0.8
 
 
 def suggestion(label: str, classes: Sequence[str] = CLASSES) -> tuple[str, ...]:
-    """Classes among `classes` that people may mean by `label`, by its words or by its spelling; perhaps none.
+    """The members of `classes` that people may mean by `label`, by WORDS or by its spelling; perhaps none.
 
-    Blanks, hyphens, case and a plural's s make no difference.
+    Blanks, hyphens, case and a plural's s are ignored.
     """
     by_key = {_key(word): tuple(names.split(",")) for word, names in WORDS.items()}
     by_key.update({_key(name): (name,) for name in classes})

@@ -1,4 +1,4 @@
-"""What the trainer reads from the environment beyond the shared settings."""
+"""The trainer's settings, in addition to the shared ones."""
 
 from functools import cache
 
@@ -11,10 +11,12 @@ _ADDRESS = r"^.+:\d{1,5}$"
 
 
 class TrainerSettings(Settings):
-    """PROJECT chooses among several projects; TRAINER_BIND and DASHBOARD_BIND are address and port of the
-    HTTP API and of the dashboard; LABELSTUDIO_PORT is where people's browsers find Label Studio;
-    ADOPT_PROJECTS connects the ML backend to projects made by hand; KEEP_ROUNDS, KEEP_VERSIONS and
-    KEEP_PREDICTIONS are how many of the newest stay, see trainer.worker.retention.
+    """The trainer's settings.
+
+    PROJECT chooses among several projects. TRAINER_BIND and DASHBOARD_BIND are address and port of the HTTP
+    API and of the dashboard. LABELSTUDIO_PORT is the port at which browsers reach Label Studio.
+    ADOPT_PROJECTS connects the ML backend to projects made by hand. KEEP_ROUNDS, KEEP_VERSIONS and
+    KEEP_PREDICTIONS say how many of the newest are kept, see trainer.worker.retention.
     """
 
     project: int | None = None

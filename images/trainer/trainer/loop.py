@@ -1,4 +1,4 @@
-"""The loop's parts, for whoever asks something of all of them: the command line and the dashboard."""
+"""The loop's parts in one object, for the command line and the dashboard, which need all of them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +24,7 @@ class Loop:
 
     @classmethod
     def connect(cls, settings: TrainerSettings) -> Self:
-        """Raises MissingSecret."""
+        """The loop of the settings. Raises MissingSecret."""
         return cls(settings, Studio.connect(settings), Backend.connect(settings))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The container's health check, under the name by which the engine calls it."""
+"""The container's health check, under the module name that the container engine runs."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The API's program, under the name by which supervisord calls it."""
+"""The API's program, under the module name that supervisord runs."""
 
 import sys
 

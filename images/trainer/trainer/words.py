@@ -1,13 +1,13 @@
-"""Counts and times in words, for whoever tells a person of them."""
+"""Counts and times in words, for messages to people."""
 
 
 def plural(count: int, one: str, many: str = "") -> str:
-    """1 image, 2 images."""
+    """A count with its noun: "1 image", "2 images"."""
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def duration(seconds: float) -> str:
-    """45 s, 3:05 min, 1:02 h."""
+    """Seconds in words: "45 s", "3:05 min", "1:02 h"."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"

@@ -31,7 +31,7 @@ class RoundRequest(BaseModel):
 
 
 class RoundAnswer(BaseModel):
-    """joined: a round was open already, and this is it."""
+    """joined: True when a round was already open; the answer then describes that round."""
 
     round: int
     state: str
@@ -67,7 +67,7 @@ def create_app(settings: Settings, password: str) -> FastAPI:
 
     @app.exception_handler(RequestValidationError)
     def nonsense(request: Request, error: Exception) -> JSONResponse:
-        """Without the input, which JSON cannot always hold."""
+        """Answers without the input, since JSON cannot always represent it."""
         assert isinstance(error, RequestValidationError)
         told = [{"loc": list(row["loc"]), "msg": row["msg"], "type": row["type"]} for row in error.errors()]
         return JSONResponse({"detail": told}, status.HTTP_422_UNPROCESSABLE_CONTENT)

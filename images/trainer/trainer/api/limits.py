@@ -1,4 +1,4 @@
-"""What is refused before a route sees it."""
+"""Refuses bad requests before they reach a route."""
 
 import re
 
@@ -12,9 +12,10 @@ _HOST = re.compile(rb"([\w.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
 
 class Limits:
-    """ASGI middleware: a Host header that names none gets 400, a body over MAX_BODY_BYTES 413.
+    """ASGI middleware: answers 400 to a Host header that names no host, 413 to a body over MAX_BODY_BYTES.
 
-    A body is read before credentials are looked at, and a URL with such a host cannot be taken apart.
+    Without it, a body of any size would be read before the credentials are checked, and the URL of a request
+    with such a host could not be parsed.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,1 +1,1 @@
-"""The dashboard: the loop to look at and to steer, in a browser."""
+"""The dashboard: shows and controls the loop in a browser."""

@@ -1,4 +1,4 @@
-"""The buttons: what each would do, and does. Every function returns what it did, in a sentence."""
+"""The actions of the buttons. Every function returns a sentence that says what it did."""
 
 import logging
 import threading
@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 
 
 class Refused(Explained):
-    """The button could not do it; the message says why."""
+    """A button's action is impossible; the message says why."""
 
 
 def retrain(loop: WatchedLoop, project_id: int, user: str) -> str:
     """Opens a round or joins the open one.
 
     Raises:
-        WorkerGone: nobody would work on it.
+        WorkerGone: the worker, which would run the round, does not run.
     """
     require_worker(loop.settings.rounds_dir)
     round_, joined = loop.rounds.request(project_id, f"dashboard, {user}"[:100])
@@ -35,7 +35,11 @@ def retrain(loop: WatchedLoop, project_id: int, user: str) -> str:
 
 
 def cancel(loop: WatchedLoop, project_id: int) -> str:
-    """Raises Refused, or RoundError when the round ends at this very moment."""
+    """Cancels the open round.
+
+    Raises:
+        Refused: no round is open. RoundError: the round ends at this moment.
+    """
     open_round = loop.rounds.open_round(project_id)
     if open_round is None:
         raise Refused("No round is open; there is nothing to cancel.")
@@ -46,12 +50,16 @@ def cancel(loop: WatchedLoop, project_id: int) -> str:
 
 
 def roll_back(loop: WatchedLoop, project_id: int, version: str) -> str:
-    """Raises RegistryError when there is no such version, or it is damaged."""
+    """Puts a version into service.
+
+    Raises:
+        RegistryError: there is no such version, or it is damaged.
+    """
     models = loop.registry.project(project_id)
     try:
         before = models.champion()
     except RegistryError:
-        before = None  # a damaged pointer is what this mends
+        before = None  # the pointer is damaged, and a roll-back repairs it
     if before == version:
         return f"{version} is in service already."
     models.check(version)
@@ -69,7 +77,7 @@ def roll_back(loop: WatchedLoop, project_id: int, version: str) -> str:
 
 
 class PreLabelling:
-    """Pre-labelling that a button began, one run a project at a time, in the background."""
+    """Pre-labelling begun by a button, in the background, with one run per project at a time."""
 
     def __init__(self, loop: WatchedLoop) -> None:
         self._loop = loop
@@ -79,7 +87,11 @@ class PreLabelling:
         self.problems: dict[int, str] = {}
 
     def begin(self, project_id: int) -> str:
-        """Raises Refused, or StudioError when Label Studio does not answer."""
+        """Begins a run unless one is under way.
+
+        Raises:
+            Refused: there is no model yet. StudioError: Label Studio does not answer.
+        """
         loop = self._loop
         version = loop.registry.project(project_id).champion()
         if version is None:
@@ -99,11 +111,11 @@ class PreLabelling:
         return f"{plural(missing, 'image')} get the boxes of {version} now; the count below shows it."
 
     def stop(self) -> None:
-        """Ends what runs after its present batch; the worker goes on with the rest."""
+        """Ends the runs after their current batch. The worker does the rest."""
         self._stopping.set()
 
     def wait(self, seconds: float) -> None:
-        """For what runs."""
+        """Waits up to `seconds` for each run to end."""
         for thread in list(self._running.values()):
             thread.join(seconds)
 

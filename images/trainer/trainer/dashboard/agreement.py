@@ -1,4 +1,4 @@
-"""Where a model's boxes and a person's agree, box by box."""
+"""Compares a model's boxes with a person's, box by box."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,10 @@ SECONDS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """truth, found: the boxes' indices, None where there is none. iou: of the two, 0..1."""
+    """One pair, or a box without a partner.
+
+    truth, found: the boxes' indices, None where there is none. iou: of the two, 0..1.
+    """
 
     kind: Kind
     truth: int | None
@@ -43,9 +46,9 @@ class Finding:
 def compare(truth: Boxes, found: Boxes, loosest: float = OVERLAPS) -> list[Finding]:
     """Pairs each box with at most one of the other side, best scores first; both index the same labels.
 
-    A pair overlaps by an IoU of at least OVERLAPS. Pairs of the same label come first; among what is left,
-    pairs of different labels; then again those of the same label, by an IoU of at least `loosest`; what is
-    left then is missed or spurious. A pair below GOOD is loose.
+    First, boxes of the same label are paired if their IoU is at least OVERLAPS, then boxes of different
+    labels. Then boxes of the same label are paired if their IoU is at least `loosest`. The remaining boxes
+    are missed or spurious. A pair with an IoU below GOOD is loose.
     """
     overlap = iou_matrix(truth.xyxy, found.xyxy)
     same = truth.labels[:, None] == found.labels[None, :]
@@ -69,13 +72,14 @@ def compare(truth: Boxes, found: Boxes, loosest: float = OVERLAPS) -> list[Findi
 
 
 def seconds(findings: Sequence[Finding]) -> float:
-    """A person's, to correct them all."""
+    """The time that a person needs to correct all of them."""
     return sum(SECONDS[finding.kind] for finding in findings)
 
 
 def confusion(pairs: Sequence[tuple[Boxes, Boxes]], labels: int) -> list[list[int]]:
-    """(labels + 1, labels + 1) counts: rows the truth's label, columns the model's; the last of each is
-    nothing there.
+    """The confusion matrix, (labels + 1, labels + 1) counts.
+
+    Rows are the truth's labels, columns the model's. The last row and the last column stand for no box.
     """
     counts = [[0] * (labels + 1) for _ in range(labels + 1)]
     for truth, found in pairs:

@@ -1,4 +1,4 @@
-"""The dashboard's server: `python -m trainer.dashboard.app`. It alone of the trainer is published."""
+"""The dashboard's server: `python -m trainer.dashboard.app`. Of the trainer, only its port is published."""
 
 import logging
 import sys
@@ -46,8 +46,8 @@ Form = Annotated[dict[str, str], Depends(checked_form)]
 def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studio) -> FastAPI:
     """The application.
 
-    secret: signs the sessions. ask_who: Label Studio's URL, e-mail address and password to the person, or
-    None.
+    secret: signs the sessions. ask_who: a function of Label Studio's URL, e-mail address and password that
+    returns the person, or None.
     """
     parts = Parts.of(loop)
 
@@ -128,7 +128,7 @@ def _add_login(app: FastAPI, parts: Parts, ask_who: AskWho, ended: EndedSessions
         throttle.succeeded(email, address)
         parts.people.logged_in(person)
         begin(request.session, person)
-        csrf_token(request)  # now, for whatever changes a session renews its cookie
+        csrf_token(request)  # made here, since every later change of the session would renew its cookie
         return RedirectResponse(to, status.HTTP_303_SEE_OTHER)
 
     @app.post("/logout")

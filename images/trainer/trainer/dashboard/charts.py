@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from trainer.dashboard.security import CHART_POLICY
 
 MEDIA_TYPE = "image/svg+xml"
-WIDTH_IN, HEIGHT_IN = 4.8, 2.8  # narrow, so that the words can be read on a phone
+WIDTH_IN, HEIGHT_IN = 4.8, 2.8  # narrow, so that the text is legible on a phone
 FONT_PT = 9.5
 
-_lock = threading.Lock()  # matplotlib is not for several threads
+_lock = threading.Lock()  # matplotlib is not thread-safe
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ def line_style(index: int, theme: Theme) -> dict[str, Any]:
 def chart(
     theme: Theme, title_x: str, title_y: str, paint: Callable[[Axes], object], height_in: float = HEIGHT_IN
 ) -> Response:
-    """What `paint` puts on a pair of axes, as an SVG answer."""
-    # Text stays text; names of labels are no formulas; the same chart is the same file.
+    """An SVG answer with what `paint` draws on a pair of axes."""
+    # Text stays text, label names are not read as formulas, and the same chart gives the same bytes.
     out = io.StringIO()
     with (
         _lock,
@@ -89,6 +89,6 @@ def _dress(axes: Axes, theme: Theme) -> None:
 
 
 def thinned(count: int, most: int) -> Sequence[int]:
-    """At most `most` indices of 0..count-1, evenly, the last one among them."""
+    """At most `most` indices of 0..count-1, evenly spaced, including the last."""
     step = max(1, -(-count // most))
     return sorted({*range(0, count, step), count - 1}) if count else []

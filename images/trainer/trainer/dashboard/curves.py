@@ -1,4 +1,4 @@
-"""Numbers behind the curves, from an evaluation's matches: at an IoU of 0.5, label by label."""
+"""The numbers for the curves, from an evaluation's matches: at an IoU of 0.5, label by label."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ from trainer.judging.evaluate import Evaluation
 from trainer.judging.matches import ClassMatches
 
 CURVE_POINTS = 200
-DECIMALS = 9  # a score is shown, and chosen, with two
+DECIMALS = 9  # scores are rounded to so many; pages show and choose scores with two
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What boxes of a score and above would be, of one label: found and missed count the truth's boxes,
-    spurious those of the model that are on none.
+    """The effect of showing one label's boxes from a score on. found and missed count true boxes, spurious
+    counts the model's boxes that are on no true box.
     """
 
     label: str
@@ -36,14 +36,14 @@ class Effect:
 
 
 def effect(label: str, matches: ClassMatches, score: float) -> Effect:
-    """Of showing boxes from `score` on."""
+    """The effect of showing a label's boxes from `score` on."""
     shown = np.round(matches.score, DECIMALS) >= round(score, DECIMALS)
     found = int((matches.right()[0] & shown).sum())
     return Effect(label, score, found, int(matches.truths.sum()) - found, int(shown.sum()) - found)
 
 
 def effects(evaluation: Evaluation, score: float | None, otherwise: float) -> list[Effect]:
-    """Of every label, at `score`, or at each label's own threshold (`otherwise` where it has none)."""
+    """The effect for every label, at `score` or at the label's threshold (`otherwise` where it has none)."""
     own = evaluation.score_thresholds
     return [
         effect(label, matches, own.get(label, otherwise) if score is None else score)
@@ -52,7 +52,7 @@ def effects(evaluation: Evaluation, score: float | None, otherwise: float) -> li
 
 
 def total(parts: list[Effect]) -> Effect:
-    """Of all labels together."""
+    """The effect for all labels together."""
     return Effect(
         "all",
         parts[0].score if parts else 0.0,
@@ -63,8 +63,9 @@ def total(parts: list[Effect]) -> Effect:
 
 
 def precision_recall(matches: ClassMatches) -> tuple[list[float], list[float]]:
-    """Recall and precision after each detection, by falling score; the precision as the score counts it: the
-    highest at this recall or beyond.
+    """Recall and precision after each detection, by falling score.
+
+    As in COCO's average precision, the precision is the highest at this recall or a higher one.
     """
     right = matches.right()[0]
     hits = np.cumsum(right)

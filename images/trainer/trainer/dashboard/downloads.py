@@ -1,4 +1,4 @@
-"""Taking things home: a version as an archive, a round's dataset, and two versions side by side."""
+"""Downloads: a version as an archive, and a round's dataset. Also two versions side by side."""
 
 import asyncio
 import io
@@ -33,7 +33,7 @@ DOWNLOADING = "Downloading models and datasets"
 
 @dataclass(frozen=True)
 class Dataset:
-    """A round's snapshot that can be taken home."""
+    """A round's snapshot that can be downloaded."""
 
     round: Round
     images: int
@@ -42,9 +42,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a comparison; better: the column in which the higher of two scores stands, None where
-    neither is.
-    """
+    """One line of a comparison. better: the column with the higher of two scores; None if neither is."""
 
     name: str
     left: str
@@ -61,7 +59,7 @@ def show(page: Asked) -> HTMLResponse:
             try:
                 cards.append(models.card(version))
             except RegistryError:
-                continue  # `labelloop models` names it; there is nothing to take home
+                continue  # `labelloop models` reports it; there is nothing to download
         for round_ in page.loop.rounds.history(page.project, SHOWN_ROUNDS):
             found = stored.contents(page.loop.rounds.folder(round_.id))
             if found is not None:
@@ -96,7 +94,7 @@ def version_archive(version: str, page: Asked) -> StreamingResponse:
 
 @router.get("/rounds/{round_id}/dataset-{format_name}.zip")
 def dataset_archive(round_id: int, format_name: str, page: Asked) -> StreamingResponse:
-    """A round's labelled images as a dataset of its own."""
+    """A round's labelled images as a dataset for other tools."""
     page.require_administrator(DOWNLOADING)
     try:
         round_ = page.loop.rounds.get(round_id)
@@ -122,8 +120,10 @@ def dataset_archive(round_id: int, format_name: str, page: Asked) -> StreamingRe
 
 
 class _Archive(StreamingResponse):
-    """Files as one archive. check: asked before each piece, ends the answer by what it raises. scratch: a
-    folder to delete afterwards, also when nobody takes the rest, or the first byte.
+    """Files as one archive.
+
+    check: called before each piece; an exception from it ends the answer. scratch: a folder to delete
+    afterwards, also when the client disconnects early or never reads a byte.
     """
 
     def __init__(
@@ -148,8 +148,9 @@ def _checked(pieces: Iterator[bytes], check: Callable[[], None]) -> Iterator[byt
 
 
 def _zipped(files: dict[str, Path]) -> Iterator[bytes]:
-    """The archive, bit by bit: it is never whole in memory or on disk. Stored, for weights and images are
-    compressed already.
+    """The archive in pieces, so that it is never whole in memory or on disk.
+
+    Files are stored without compression, because weights and images are compressed already.
     """
     out = _Pipe()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
@@ -162,13 +163,13 @@ def _zipped(files: dict[str, Path]) -> Iterator[bytes]:
 
 
 def clear_scratch(rounds_dir: Path) -> None:
-    """Deletes what downloads have left behind that a kill -9 ended."""
+    """Deletes folders left behind by downloads that a kill -9 ended."""
     for leftover in rounds_dir.glob(f"{SCRATCH}*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
 class _Pipe(io.RawIOBase):
-    """Keeps what is written until it is taken."""
+    """A file that keeps written bytes until they are taken."""
 
     def __init__(self) -> None:
         self._waiting = bytearray()

@@ -1,4 +1,4 @@
-"""The page on what the model's boxes save."""
+"""The page on the work that the model's boxes save."""
 
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ def _efforts(page: View) -> list[Effort]:
 
 
 def _rounds(models: ProjectModels | None, efforts: list[Effort]) -> dict[str, int | None]:
-    """The round that made each version; None for the starting model and versions that are gone."""
+    """By version, the round that made it; None for the starting model and removed versions."""
     found: dict[str, int | None] = {}
     if models is None:
         return found
@@ -66,7 +66,7 @@ def accepted(page: Asked, theme: ChartTheme) -> Response:
 
 
 def accepted_chart(every: list[Effort], theme: Theme) -> Response:
-    """A bar a version that proposed something, with the number of images below its name."""
+    """One bar for each version that proposed boxes, with the number of images below its name."""
     efforts = [effort for effort in every if effort.work.share_accepted is not None]
 
     def paint(axes: Axes) -> None:

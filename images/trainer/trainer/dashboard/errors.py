@@ -1,4 +1,4 @@
-"""What goes wrong with a report, for a command line that does not load the dashboard to catch it."""
+"""The error of a report, in a module that the command line can import without loading the dashboard."""
 
 from labelloop.errors import Explained
 

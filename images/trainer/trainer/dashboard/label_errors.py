@@ -1,4 +1,4 @@
-"""Labels to look at again: where the model in service and an annotation disagree most confidently."""
+"""Labels to check again: where the model in service most confidently disagrees with an annotation."""
 
 import csv
 import io
@@ -44,8 +44,8 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Suspicion:
-    """One disagreement. box: x1 y1 x2 y2 in pixels, the model's, or the label's that the model does not see.
-    label: of that box. confidence: 0..1.
+    """One disagreement. box: x1 y1 x2 y2 in pixels: the model's box, or a label's box that the model does not
+    find. label: of that box. confidence: 0..1.
     """
 
     kind: Kind
@@ -60,7 +60,7 @@ class Suspicion:
 
 @dataclass(frozen=True)
 class Suspect:
-    """An image whose label may be wrong. suspicions: of at least LEAST, surest first."""
+    """An image whose labels may be wrong. suspicions: those of at least LEAST, most confident first."""
 
     image: SnapshotImage
     suspicions: tuple[Suspicion, ...]
@@ -81,10 +81,10 @@ class Suspect:
 def suspects(
     snapshot: Snapshot, found: Predictions, limits: np.ndarray, recalls: Mapping[str, float]
 ) -> list[Suspect]:
-    """The images with a disagreement of at least LEAST, surest first.
+    """The images with a disagreement of at least LEAST, most confident first.
 
-    limits: (labels,) scores from which on the model's boxes count. recalls: by label, the share of the
-    hold-out's boxes that the model finds; where it finds few, a box that it does not see says little.
+    limits: (labels,) the lowest scores at which the model's boxes count. recalls: by label, the share of the
+    hold-out's boxes that the model finds. Where it finds few, a box that it misses is weak evidence.
     """
     rows = [
         _suspect(image, found.of(image, limits), found.of(image), snapshot.classes, recalls)
@@ -95,7 +95,7 @@ def suspects(
 
 
 def ranked(found: list[Suspect]) -> list[tuple[SnapshotImage, Suspicion]]:
-    """Every suspicion of every image, surest first."""
+    """Every suspicion of every image, most confident first."""
     rows = [(suspect.image, suspicion) for suspect in found for suspicion in suspect.suspicions]
     return sorted(rows, key=lambda row: -row[1].confidence)
 
@@ -130,7 +130,7 @@ def _confidence(
     names: list[str],
     recalls: Mapping[str, float],
 ) -> float:
-    """How much the model doubts the label there, 0..1. The exponents are the measured best (`make bench
+    """How much the model doubts the label, 0..1. The exponents were the best in a measurement (`make bench
     ONLY=label_errors`).
     """
     if finding.kind is Kind.RIGHT:
@@ -138,19 +138,19 @@ def _confidence(
     if finding.found is None:
         index = finding.truth if finding.truth is not None else 0
         overlap = iou_matrix(truth.xyxy[index : index + 1], every.xyxy)[0]
-        # A box half of which something is on is not as far-fetched as one where nothing is.
+        # If the model found something on a part of the box, the label is less doubtful than with nothing.
         seen = float((every.scores * np.minimum(overlap / OVERLAPS, 1.0) ** 3).max(initial=0.0))
         return (1.0 - seen) * recalls.get(names[int(truth.labels[index])], 0.0)
     score = float(shown.scores[finding.found])
     if finding.kind is Kind.SPURIOUS:
         return score
-    # The label says so too: something is there. A low score then hardly speaks for the label.
+    # Label and model agree that something is there, so a low score is hardly evidence for the label.
     looseness = min((GOOD - finding.iou) / (GOOD - OVERLAPS), 1.0) if finding.kind is Kind.LOOSE else 1.0
     return float(score ** (1 / 3)) * looseness
 
 
 def contents(page: View) -> dict[str, Any]:
-    """suspects: all of them, None before the images were looked at. shown: the first.
+    """The page's contents. suspects: all of them, None before predictions were made. shown: the first ones.
 
     Raises:
         HTTPException: 404, the version in service cannot be read.
@@ -171,7 +171,7 @@ def contents(page: View) -> dict[str, Any]:
 
 
 def _of_round(page: View, card: Card, scored: Scored, snapshot: Snapshot) -> list[Suspect] | None:
-    """None before the images were looked at, or when that cannot be read."""
+    """The suspects in a round's images; None before predictions were made, or when these cannot be read."""
     folder = page.loop.rounds.folder(scored.round.id)
     files = (folder / SNAPSHOT, predictions.path_of(folder, card.version))
     stamps = tuple(stored.stamp_of(file) for file in files)
@@ -192,7 +192,7 @@ def _suspects(
     limits: tuple[float, ...],
     recalls: tuple[tuple[str, float], ...],
 ) -> list[Suspect]:
-    """Raises FileNotFoundError, which is not kept: a file is not there, or cannot be read."""
+    """Raises FileNotFoundError when a file is missing or unreadable, so that this result is not cached."""
     snapshot, found = stored.snapshot(folder), predictions.load(folder, version)
     if snapshot is None or found is None:
         raise FileNotFoundError(folder)
@@ -206,10 +206,10 @@ def show(page: Asked) -> HTMLResponse:
 
 @router.get("/label-errors.csv")
 def table(page: Asked) -> Response:
-    """Every suspicion, surest first.
+    """Every suspicion, most confident first.
 
     Raises:
-        HTTPException: 404, the images were not looked at yet.
+        HTTPException: 404, predictions for the images were not made yet.
     """
     found = contents(page)["suspects"]
     if found is None:

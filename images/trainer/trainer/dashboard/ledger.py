@@ -1,4 +1,6 @@
-"""What people did with the model's boxes: a submitted annotation against the prediction it started from."""
+"""Measures what people did with the model's boxes, by comparing annotations with the predictions they started
+from.
+"""
 
 import threading
 import time
@@ -20,7 +22,7 @@ from trainer.loop import Loop
 from trainer.peers.projects import fetch
 
 KEPT_S = 60.0
-AS_IT_WAS = 0.005  # of the image's longer side; a click on a box can shift it by a rounding
+AS_IT_WAS = 0.005  # of the image's longer side; by rounding, a mere click on a box can shift it
 UNKNOWN_SIZE = (1000, 1000)
 
 Json = Mapping[str, Any]
@@ -30,8 +32,8 @@ Json = Mapping[str, Any]
 class Effort:
     """What people did with the boxes of one version.
 
-    version: None where there was no prediction to start from. lead_times: seconds an image, as Label Studio
-    recorded them.
+    version: None where there was no prediction to start from. lead_times: the seconds per image that Label
+    Studio recorded.
     """
 
     version: str | None
@@ -49,13 +51,14 @@ class Effort:
 
     @property
     def lead_time(self) -> float | None:
-        """The median image's, in seconds."""
+        """The median lead time, in seconds."""
         return median(self.lead_times) if self.lead_times else None
 
 
 def measure(tasks: Iterable[Json], config: LabelConfig) -> list[Effort]:
-    """Of tasks with their annotations and predictions, by version, in the versions' order; what started from
-    nothing comes first.
+    """The effort in tasks with annotations and predictions, by version, in the versions' order.
+
+    Annotations that started without a prediction come first.
     """
     by_version: dict[str | None, Effort] = {}
     for task in tasks:
@@ -80,7 +83,7 @@ def _effort(annotation: Json, prediction: Json | None, config: LabelConfig) -> E
 
 
 def _one(finding: Finding, mine: Boxes, found: Boxes, size: tuple[int, int]) -> Work:
-    """The work of one box."""
+    """The work on one box."""
     match finding.kind:
         case Kind.MISSED:
             return Work(drawn=1)
@@ -110,7 +113,12 @@ class Ledger:
         self._kept: dict[int, tuple[float, list[Effort]]] = {}
 
     def of(self, project_id: int) -> list[Effort]:
-        """Raises StudioError, or LabelConfigError when boxes can no longer be drawn in the project."""
+        """The efforts in a project, at most KEPT_S seconds old.
+
+        Raises:
+            StudioError: Label Studio does not answer.
+            LabelConfigError: boxes can no longer be drawn in the project.
+        """
         with self._lock:
             made_at, efforts = self._kept.get(project_id, (0.0, []))
             if not made_at or time.monotonic() - made_at > KEPT_S:

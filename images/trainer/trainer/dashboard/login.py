@@ -1,4 +1,4 @@
-"""Logging in: with the name and password of Label Studio, which is asked."""
+"""Logs people in with their name and password of Label Studio, which is asked to check them."""
 
 import requests
 
@@ -13,7 +13,7 @@ SILENT = "Label Studio, which knows the passwords, does not answer. See make sta
 
 
 class LoginError(Explained):
-    """Label Studio could not be asked; the message says why. told: the same for who wants to log in."""
+    """Label Studio could not be asked; the message says why. told: the message for the person at the form."""
 
     def __init__(self, message: str, told: str = SILENT) -> None:
         super().__init__(message)
@@ -21,7 +21,7 @@ class LoginError(Explained):
 
 
 class TooManyAttempts(LoginError):
-    """Label Studio takes no more attempts at this name, or from here, for `seconds`."""
+    """For `seconds`, Label Studio accepts no more attempts with this name or from this address."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"Label Studio takes the next attempt in {seconds:.0f} s")
@@ -33,12 +33,14 @@ class NotAMember(LoginError):
 
 
 def ask_label_studio(url: str, email: str, password: str) -> Person | None:
-    """Who logs in so, as Label Studio at `url` says; None when it refuses the two.
+    """The person with this e-mail address and password, by Label Studio at `url`; None when it refuses them.
 
-    The session that this opens there is closed again.
+    The session that the login opens at Label Studio is closed again.
 
     Raises:
-        LoginError: Label Studio does not answer, or not as its login page does. TooManyAttempts. NotAMember.
+        LoginError: Label Studio does not answer, or its answer is not that of its login page.
+        TooManyAttempts: it accepts no more attempts for now.
+        NotAMember: the person is no active member.
     """
     with service_session(url) as session:
         try:
@@ -49,7 +51,7 @@ def ask_label_studio(url: str, email: str, password: str) -> Person | None:
                 "csrfmiddlewaretoken": session.cookies.get("csrftoken", ""),
             }
             answer = session.post(f"{url}/user/login/", data=form, timeout=TIMEOUT_S, allow_redirects=False)
-            if answer.status_code == requests.codes.ok:  # the form again, with what is wrong
+            if answer.status_code == requests.codes.ok:  # the form again, with an error message
                 return None
             if answer.status_code == requests.codes.too_many_requests:
                 raise TooManyAttempts(float(answer.headers["Retry-After"]))
@@ -69,7 +71,11 @@ def ask_label_studio(url: str, email: str, password: str) -> Person | None:
 
 
 def _member(who: requests.Response) -> Person:
-    """Raises NotAMember; ValueError, NoAnswer for what is no answer."""
+    """The person in Label Studio's answer.
+
+    Raises:
+        NotAMember: the person is no active member. ValueError, NoAnswer: the answer names no person.
+    """
     person = None if who.status_code == requests.codes.forbidden else read_person(who.json())
     if person is None:
         raise NotAMember("no active member of the organisation")

@@ -1,4 +1,4 @@
-"""What every page stands on: the loop's parts, and its state as `labelloop status` gathers it."""
+"""The basis of every page: the loop's parts, and its state as `labelloop status` gathers it."""
 
 import threading
 import time
@@ -12,12 +12,12 @@ STATUS_S = 4.0
 
 
 class UnknownProject(Explained):
-    """There is no such project; the message lists those there are."""
+    """There is no such project; the message lists the projects."""
 
 
 @dataclass
 class WatchedLoop(Loop):
-    """Everything a page asks. Used by several threads. status_s: how old a state may be shown."""
+    """Everything that pages ask for. Several threads use it. status_s: how old a shown status may be."""
 
     status_s: float = STATUS_S
     _status: Status | None = None
@@ -26,7 +26,7 @@ class WatchedLoop(Loop):
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def status(self) -> Status:
-        """At most `status_s` seconds old, however many pages ask."""
+        """The status, at most `status_s` seconds old. It is gathered once for all pages that ask."""
         with self._lock:
             if self._status is None or time.monotonic() - self._gathered_at > self.status_s:
                 self._status = gather(self.settings, self.studio, self.backend)
@@ -35,19 +35,19 @@ class WatchedLoop(Loop):
             return self._status
 
     def forget_status(self) -> None:
-        """Has the next page ask anew, after something was changed."""
+        """Makes the next page gather the status anew, because something was changed."""
         with self._lock:
             self._status = None
 
     def projects(self) -> dict[int, str]:
-        """Titles by id; those with a model when Label Studio does not answer."""
+        """Project titles by id. If Label Studio does not answer, these are the projects that have a model."""
         found = {project.id: project.title for project in self.status().projects}
         if found:
             return found
         return {number: self._titles.get(number, f"project {number}") for number in self.registry.projects()}
 
     def choose(self, wanted: int | None) -> int | None:
-        """The project that a page shows: the one asked for, PROJECT, or the first; None without any.
+        """The project that a page shows: the one asked for, else PROJECT, else the first; None without any.
 
         Raises:
             UnknownProject: there is no project `wanted`.
@@ -65,5 +65,5 @@ class WatchedLoop(Loop):
         return next(iter(sorted(projects)), None)
 
     def project_status(self, project_id: int) -> ProjectStatus | None:
-        """None while Label Studio does not answer."""
+        """A project's status; None while Label Studio does not answer."""
         return next((p for p in self.status().projects if p.id == project_id), None)

@@ -1,4 +1,4 @@
-"""One version of the model: how good it is, label by label, box by box."""
+"""The page on one version of the model: how good it is, label by label and box by box."""
 
 import io
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ Score = Annotated[float | None, Query(ge=0.0, le=1.0)]
 
 @dataclass(frozen=True)
 class Drawn:
-    """A box to draw, in pixels. kind: how it fares in the comparison."""
+    """A box to draw, in pixels. kind: its result in the comparison."""
 
     x: float
     y: float
@@ -48,7 +48,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Worst:
-    """An image of the hold-out, with the truth's boxes and the model's; seconds: a person's to correct it."""
+    """A hold-out image with its true boxes and the model's. seconds: a person's time to correct it."""
 
     image: SnapshotImage
     seconds: float
@@ -58,7 +58,7 @@ class Worst:
 
 
 def chosen_card(page: View, version: str | None) -> Card | None:
-    """The version asked for, else the one in service; None where there is none.
+    """The card of the version asked for, else of the one in service; None when there is none.
 
     Raises:
         HTTPException: 404, there is no such version.
@@ -82,7 +82,7 @@ def _scored(page: View, card: Card | None) -> Scored | None:
 
 
 def why_not_looked(page: View, card: Card | None, scored: Scored | None) -> str | None:
-    """Why a version cannot look at the images of the round that scored it; None when it can."""
+    """Why a version cannot predict the images of the round that scored it; None when it can."""
     if card is None or scored is None:
         return None
     if page.models and card.version in page.models.removed():
@@ -93,7 +93,7 @@ def why_not_looked(page: View, card: Card | None, scored: Scored | None) -> str 
 
 
 def contents(page: View, version: str | None = None, score: float | None = None) -> dict[str, Any]:
-    """Raises HTTPException: 404, there is no such version."""
+    """The page's contents. Raises HTTPException: 404, there is no such version."""
     card = chosen_card(page, version)
     scored = _scored(page, card)
     found = snapshot = None
@@ -122,7 +122,7 @@ def show(page: Asked, version: str | None = None, score: Score = None) -> HTMLRe
 
 
 def _at(page: View, scored: Scored | None, score: float | None) -> dict[str, Any]:
-    """What the slider shows."""
+    """The contents that depend on the slider."""
     at = page.loop.settings.score_threshold if score is None else score
     parts = effects(scored.evaluation, at, at) if scored else []
     return {"score": at, "parts": parts, "whole": total(parts)}
@@ -130,7 +130,7 @@ def _at(page: View, scored: Scored | None, score: float | None) -> dict[str, Any
 
 @router.get("/model/threshold", response_class=HTMLResponse)
 def threshold(page: Asked, version: str | None = None, score: Score = None) -> HTMLResponse:
-    """The part of the page that follows the slider."""
+    """The part of the page that depends on the slider."""
     return page.fragment("threshold.html", **_at(page, _scored(page, chosen_card(page, version)), score))
 
 
@@ -148,7 +148,7 @@ def look(
     version: str | None = None,
     then: Literal["model", "label-errors"] = "model",
 ) -> Response:
-    """Has the version look at the images again, for the matrix and the worst of them."""
+    """Makes the version predict the images again, for the confusion matrix and the worst images."""
     card = chosen_card(page, version)
     scored = _scored(page, card)
     if card is None or scored is None:
@@ -164,7 +164,7 @@ def look(
 
 @router.get("/rounds/{round_id}/images/{image_id}.jpg")
 def image(round_id: int, image_id: int, page: Asked) -> Response:
-    """An image of a round's snapshot, upright, at most SHOWN_PX long."""
+    """An image of a round's snapshot, upright, with at most SHOWN_PX pixels per side."""
     try:
         round_ = page.loop.rounds.get(round_id)
     except RoundError as error:
@@ -183,7 +183,7 @@ def image(round_id: int, image_id: int, page: Asked) -> Response:
 
 
 def thumbnail(file: Path, longest: int, quality: int = JPEG_QUALITY) -> bytes:
-    """An image, upright, as a JPEG with at most `longest` pixels a side.
+    """An image, upright, as a JPEG with at most `longest` pixels per side.
 
     Raises:
         ImageError: it cannot be read.

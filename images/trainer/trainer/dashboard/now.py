@@ -1,4 +1,4 @@
-"""The first page: what is going on, and the buttons."""
+"""The first page: the current state, and the buttons."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -23,10 +23,10 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class Button:
-    """One of those that steer the loop, which is for administrators.
+    """A button that controls the loop. Only administrators may press it.
 
-    name: in the address; does: what will happen, for the page that asks whether it should; doing: what one
-    does with it, as in "Rolling back".
+    name: in the address. does: what will happen, for the page that asks for confirmation. doing: the action
+    as the beginning of a sentence, as in "Rolling back".
     """
 
     name: str
@@ -68,7 +68,7 @@ BUTTONS = {
 
 
 def contents(page: View) -> dict[str, Any]:
-    """What changes while one looks."""
+    """The contents that change while the page is open."""
     loop = page.loop
     found = loop.status()
     values: dict[str, Any] = {"status": found, "now": None, "running": None, "stages": STAGES}
@@ -96,7 +96,9 @@ def contents(page: View) -> dict[str, Any]:
 
 
 def _champion(page: View) -> Card | None:
-    """Read anew, for status is some seconds old; None without one, or when its card is damaged."""
+    """The champion's card, read anew because the status is some seconds old; None without a champion, or when
+    its card is damaged.
+    """
     models = page.models
     try:
         version = models.champion() if models else None
@@ -112,7 +114,7 @@ def now(page: Asked) -> HTMLResponse:
 
 @router.get("/live", response_class=HTMLResponse)
 def live(page: Asked) -> HTMLResponse:
-    """The part of the page that the browser asks for again and again."""
+    """The part of the page that the browser fetches again and again."""
     return page.fragment("live.html", **contents(page))
 
 
@@ -129,7 +131,11 @@ def _round(page: Page, round_id: int) -> Round:
 
 
 def _button(page: Page, name: str) -> Button:
-    """Raises HTTPException: 404, there is no such button; 403, who asks may not press it."""
+    """The button `name`.
+
+    Raises:
+        HTTPException: 404, there is no such button; 403, the person may not press it.
+    """
     if name not in BUTTONS:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no button {name[:40]!r}")
     button = BUTTONS[name]
@@ -145,7 +151,7 @@ def _require_project(page: Page) -> int:
 
 @router.get("/do/{name}", response_class=HTMLResponse)
 def confirm(name: str, page: Asked) -> HTMLResponse:
-    """Asks whether it should be done; changes nothing."""
+    """Asks for confirmation; changes nothing."""
     button, project_id = _button(page, name), _require_project(page)
     models = page.loop.models(project_id)
     champion = _champion(page)
@@ -168,7 +174,7 @@ def confirm(name: str, page: Asked) -> HTMLResponse:
 def do(
     name: str, request: Request, page: Asked, form: Annotated[dict[str, str], Depends(checked_form)]
 ) -> Response:
-    """Does it; the first page then says what was done, or why not."""
+    """Performs the button's action. The first page then says what was done, or why not."""
     button, project_id = _button(page, name), _require_project(page)
     try:
         said, well = _do(button, project_id, page, form), True

@@ -1,4 +1,4 @@
-"""What the pages have in common: the templates, the chosen project, the words of dates and numbers."""
+"""The common parts of all pages: templates, the chosen project, and the form of dates and numbers."""
 
 import math
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ templates = Jinja2Templates(HERE / "templates")
 
 
 def moment(value: str | datetime | None) -> str:
-    """A time as 2026-11-22 21:15 UTC; value: ISO 8601 or a datetime with its zone."""
+    """A time as 2026-11-22 21:15 UTC. value: ISO 8601, or a datetime with a time zone."""
     if value is None:
         return ""
     parsed = datetime.fromisoformat(value) if isinstance(value, str) else value
@@ -39,7 +39,7 @@ def moment(value: str | datetime | None) -> str:
 
 
 def number(value: object, form: str = ".3f") -> str:
-    """Three decimals, – for what is not known."""
+    """A number with three decimals, or – when it is unknown."""
     return f"{value:{form}}" if isinstance(value, int | float) and math.isfinite(value) else "–"
 
 
@@ -52,7 +52,7 @@ def percent(value: object) -> str:
 
 
 def reserved(doing: str) -> str:
-    """What is said of something that only administrators may do; doing: "Rolling back"."""
+    """The message about something that only administrators may do. doing: as in "Rolling back"."""
     return f"{doing} is for administrators."
 
 
@@ -78,7 +78,7 @@ def theme_of(theme: str = "light") -> Theme:
 
 
 class View:
-    """What a page's contents are gathered from. project: the one that is shown, None without any."""
+    """The sources of a page's contents. project: the one that is shown, None without any."""
 
     def __init__(self, parts: Parts, project: int | None) -> None:
         self.parts, self.project = parts, project
@@ -89,17 +89,17 @@ class View:
 
     @property
     def models(self) -> ProjectModels | None:
-        """The versions of the project; None without a project."""
+        """The models of the project; None without a project."""
         return None if self.project is None else self.loop.models(self.project)
 
     @property
     def versions(self) -> list[str]:
-        """Oldest first."""
+        """The names of the project's versions, oldest first."""
         return self.models.versions() if self.models else []
 
 
 class Page(View):
-    """One request for a page: who asks, and about which project. A dependency of every page's route."""
+    """One request for a page: the person, and the project. Every page's route depends on it."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Page(View):
         self.request, self.person = request, person
 
     def show(self, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
-        """A whole page: a template with what base.html needs beside `values`."""
+        """A whole page: a template with `values` and what base.html needs."""
         common = {
             "user": self.person.email,
             "csrf": csrf_token(self.request),
@@ -135,26 +135,27 @@ class Page(View):
         )
 
     def require_administrator(self, doing: str) -> None:
-        """doing: what only administrators may, as the beginning of a sentence: "Rolling back".
+        """Refuses anybody else. doing: the action as the beginning of a sentence: "Rolling back".
 
         Raises:
-            HTTPException: 403, who asks is none.
+            HTTPException: 403, the person is no administrator.
         """
         if not self.person.administrator:
             raise HTTPException(status.HTTP_403_FORBIDDEN, reserved(doing))
 
     def require_still(self) -> None:
-        """For an answer that takes its time.
+        """Checks, during a long answer, that the person may still receive it.
 
         Raises:
-            NotLoggedIn: who asks has another role by now, or none. NoAnswer.
+            NotLoggedIn: the person's role has changed, or the membership has ended.
+            NoAnswer: Label Studio does not say who the person is.
         """
         if person_of(self.request).administrator is not self.person.administrator:
             raise NotLoggedIn
 
     @property
     def studio_url(self) -> str:
-        """Label Studio's, as the browser that asks would reach it: PUBLIC_URL, or the same host's port."""
+        """Label Studio's URL for the person's browser: PUBLIC_URL, or its port on the same host."""
         if self.loop.settings.public_url:
             return self.loop.settings.public_url
         host = self.request.url.hostname or "localhost"

@@ -1,4 +1,4 @@
-"""The parts of a dashboard that remember something, or have something done; one of each in a process."""
+"""The parts of the dashboard that keep state or run work. There is one of each in a process."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -12,7 +12,9 @@ from trainer.dashboard.predictions import Looking
 
 @dataclass(frozen=True)
 class Parts:
-    """people: who may come in. pre_labelling, looking: what buttons have begun. ledger: what people did."""
+    """people: those who may log in. pre_labelling, looking: work that buttons have begun. ledger: what people
+    did.
+    """
 
     loop: WatchedLoop
     people: People
@@ -25,6 +27,6 @@ class Parts:
         return cls(loop, People(loop.studio), PreLabelling(loop), Looking(loop), Ledger(loop))
 
     def stop(self) -> None:
-        """Ends what buttons have begun."""
+        """Ends the work that buttons have begun."""
         self.pre_labelling.stop()
         self.looking.stop()

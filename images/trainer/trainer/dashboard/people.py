@@ -1,6 +1,6 @@
-"""Who may come in: active members of Label Studio's organisation, as long as they are that.
+"""Decides who may use the dashboard: active members of Label Studio's organisation, while they are members.
 
-Label Studio knows, so it is asked: at the login, when somebody acts, and every few seconds while she looks.
+Label Studio is asked at the login, whenever a person acts, and every few seconds while a person only looks.
 """
 
 import logging
@@ -20,14 +20,14 @@ ME = "/labelloop/people/me"
 PERSON = "/labelloop/people/{}"
 
 FRESH_S = 5.0
-"""How old an answer of Label Studio may be for whoever looks at pages."""
+"""How old Label Studio's answer about a person may be while the person only looks at pages."""
 GRACE_S = 120.0
-"""The same while Label Studio does not answer."""
+"""How old its last answer may be while Label Studio does not answer."""
 TIMEOUT_S = (3.0, 5.0)
 
 
 class NoAnswer(Explained):
-    """Label Studio does not say who somebody is; the message says why."""
+    """Label Studio does not say who a person is; the message says why."""
 
 
 class Person(BaseModel):
@@ -46,10 +46,10 @@ class _Answer(Person):
 
 
 def read_person(answer: object) -> Person | None:
-    """What Label Studio's answer at ME or PERSON says; None for who is no active member.
+    """The person in Label Studio's answer at ME or PERSON; None when the person is no active member.
 
     Raises:
-        NoAnswer: it is no such answer.
+        NoAnswer: the answer describes no person.
     """
     try:
         told = _Answer.model_validate(answer)
@@ -60,16 +60,16 @@ def read_person(answer: object) -> Person | None:
 
 @dataclass(frozen=True)
 class _Known:
-    """person: None for who is no active member. asked_at: by the clock, when Label Studio was asked."""
+    """person: None when it is no active member. asked_at: when Label Studio was asked, by the clock."""
 
     person: Person | None
     asked_at: float
 
 
 class People:
-    """Asks Label Studio about the people of sessions. Used by several threads.
+    """Asks Label Studio about the people of sessions. Several threads use it.
 
-    studio: with a token that administrators have. fresh_s: see FRESH_S.
+    studio: with an administrator's token. fresh_s: see FRESH_S.
     """
 
     def __init__(self, studio: Studio, clock: Callable[[], float] = time.monotonic) -> None:
@@ -81,10 +81,12 @@ class People:
         self._silence: tuple[float, NoAnswer] | None = None
 
     def ask(self, person_id: int) -> Person | None:
-        """As she is now, for whoever acts; None when she is no active member, or there is no such user.
+        """The person as she is now, for requests that act.
+
+        None when she is no active member, or there is no such user.
 
         Raises:
-            NoAnswer.
+            NoAnswer: Label Studio does not say.
         """
         asked_at = self._clock()
         try:
@@ -100,11 +102,12 @@ class People:
         return person
 
     def lately(self, person_id: int) -> Person | None:
-        """As she was at most `fresh_s` seconds ago, or GRACE_S while Label Studio does not answer, for
-        whoever looks.
+        """The person as she was at most `fresh_s` seconds ago, for requests that only look.
+
+        While Label Studio does not answer, up to GRACE_S seconds.
 
         Raises:
-            NoAnswer: nor did it within GRACE_S.
+            NoAnswer: Label Studio does not answer, and its last answer is older than GRACE_S.
         """
         known = self._known.get(person_id)
         if known is not None and self._clock() - known.asked_at <= self.fresh_s:
@@ -120,11 +123,11 @@ class People:
             return known.person
 
     def logged_in(self, person: Person) -> None:
-        """Label Studio has just said who she is."""
+        """Keeps Label Studio's answer from a login."""
         self._keep(person.id, _Known(person, self._clock()))
 
     def _keep(self, person_id: int, found: _Known) -> None:
-        """Unless a later question was answered before."""
+        """Keeps an answer, unless the answer to a later question is there already."""
         with self._lock:
             before = self._known.get(person_id)
             if before is None or before.asked_at <= found.asked_at:
@@ -132,7 +135,7 @@ class People:
             self._silence = None
 
     def _not_answered(self, error: NoAnswer) -> NoAnswer:
-        """Kept, so that not everybody who looks waits for it; the first of several is logged."""
+        """Keeps the failure, so that not every request waits for Label Studio. Only the first is logged."""
         with self._lock:
             if self._silence is None:
                 log.warning("Label Studio does not say who is a member: %s", error)

@@ -1,7 +1,7 @@
 """A version's boxes on a round's labelled images, made once and kept in the round's folder.
 
-The evaluation keeps what the gate needs, label by label; which box was taken for which, and where it lies, is
-made here on demand: `python -m trainer.dashboard.predictions <round> <version>`, in a process that gives way.
+The evaluation keeps only what the gate needs, label by label. The boxes, and their matches, are made here on
+demand, in a process of low priority: `python -m trainer.dashboard.predictions <round> <version>`.
 """
 
 import logging
@@ -37,8 +37,8 @@ Row = tuple[float, float, float, float, float, int]
 
 
 class Predictions(BaseModel):
-    """boxes: by the snapshot's image id x1 y1 x2 y2 in pixels, score, index into its labels; images that
-    could not be read are missing.
+    """boxes: by the snapshot's image id, rows of x1 y1 x2 y2 in pixels, score, and index into its labels.
+    Images that could not be read are missing.
     """
 
     version: str
@@ -46,7 +46,7 @@ class Predictions(BaseModel):
     boxes: dict[int, list[Row]]
 
     def of(self, image: SnapshotImage, thresholds: np.ndarray | None = None) -> Boxes:
-        """An image's boxes; thresholds: (labels,) the scores from which on they count."""
+        """An image's boxes. thresholds: (labels,) the lowest scores at which they count."""
         rows = self.boxes.get(image.id, [])
         found = Boxes.of([row[:4] for row in rows], [row[4] for row in rows], [row[5] for row in rows])
         return found if thresholds is None else found.select(found.scores >= thresholds[found.labels])
@@ -57,7 +57,7 @@ def path_of(folder: Path, version: str) -> Path:
 
 
 def load(folder: Path, version: str) -> Predictions | None:
-    """None before they are made."""
+    """A version's predictions; None before they are made."""
     try:
         return Predictions.model_validate_json(path_of(folder, version).read_bytes())
     except (OSError, ValidationError):
@@ -72,7 +72,7 @@ def make(folder: Path, version_folder: Path, settings: Settings) -> Predictions:
     """Predicts every image of the folder's snapshot and keeps the result.
 
     Raises:
-        RegistryError: the version cannot be loaded. OSError, ValueError: there is no snapshot.
+        RegistryError: the version cannot be loaded. OSError, ValueError: there is no snapshot to read.
     """
     from trainer.judging.detections import READ_AT_ONCE, detections, load_detector
 
@@ -96,7 +96,7 @@ def make(folder: Path, version_folder: Path, settings: Settings) -> Predictions:
 
 
 def rows_of(boxes: Boxes) -> list[Row]:
-    """Boxes of LOWEST_SCORE and above, rounded to what is shown of them."""
+    """Boxes of LOWEST_SCORE and above, rounded to the digits that are shown."""
     return [
         (*(round(float(value), 1) for value in box), round(float(score), 4), int(label))  # type: ignore[misc]
         for box, score, label in zip(boxes.xyxy, boxes.scores, boxes.labels, strict=True)
@@ -113,7 +113,7 @@ class Looking:
         self._child: tuple[int, str, Child] | None = None
 
     def begin(self, round_id: int, version: str) -> str:
-        """Says in a sentence what it did."""
+        """Begins to make predictions, if possible; returns a sentence that says what it did."""
         with self._lock:
             if self._child is not None and self._child[2].status() is None:
                 return "Images are being looked at already; press again when that is over."
@@ -124,7 +124,7 @@ class Looking:
         return f"{version} looks at the images of round {round_id} now."
 
     def state(self, round_id: int, version: str) -> str | None:
-        """What there is to say of these predictions, None when they are not under way and have not failed."""
+        """The state of these predictions in words; None when they are not under way and have not failed."""
         with self._lock:
             if self._child is None or self._child[:2] != (round_id, version):
                 return None
@@ -135,7 +135,7 @@ class Looking:
             return None if status == 0 else f"failed: {child.last_words() or describe(status)}"
 
     def wait(self, seconds: float) -> bool:
-        """For what is under way; whether it is over."""
+        """Waits for the predictions under way; returns whether they are done."""
         deadline = time.monotonic() + seconds
         while self._child is not None and self._child[2].status() is None:
             if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""What the dashboard shows of a project, as one HTML file that needs no server, no script and no network."""
+"""A project's dashboard pages as one HTML file, which needs no server, no script and no network."""
 
 import base64
 import math
@@ -24,12 +24,12 @@ from trainer.dataset.labelled import SnapshotImage
 
 FOLDER = "reports"
 PICTURE_PX, PICTURE_QUALITY = 400, 70
-PICTURES_BYTES = 2_500_000  # base64 makes four bytes of three
+PICTURES_BYTES = 2_500_000  # before base64, which turns three bytes into four
 LOOK_S, LOOK_EVERY_S = 3600.0, 0.5
 COUNT_S, COUNT_EVERY_S = 60.0, 1.0
 _NAME = re.compile(r"\w[\w .-]*")
 
-# Template and contents of each part, by the page's name.
+# By the page's name, the template and the function for its contents.
 PARTS: dict[str, tuple[str, Callable[[View], dict[str, object]]]] = {
     "Now": ("now.html", now.contents),
     "Rounds": ("rounds.html", rounds.contents),
@@ -41,9 +41,9 @@ PARTS: dict[str, tuple[str, Callable[[View], dict[str, object]]]] = {
 
 @dataclass
 class Standalone:
-    """What templates ask instead of a server: charts and pictures as data URIs.
+    """Gives templates charts and pictures as data URIs, in place of a server.
 
-    home: what the pictures' files are relative to. left_out: pictures that are not in the file.
+    home: the folder to which the pictures' files are relative. left_out: how many pictures are not included.
     """
 
     home: Path
@@ -55,7 +55,7 @@ class Standalone:
         return _data_uri("image/svg+xml", bytes(draw(THEMES[theme]).body))
 
     def picture(self, image: SnapshotImage) -> Markup:
-        """An SVG element: the picture where it is shown first, a reference to it from then on."""
+        """An SVG element: the picture itself where it is shown first, and a reference to it afterwards."""
         if image.file not in self._ids:
             self._ids[image.file] = f"picture-{len(self._ids)}"
             return self._first(image, self._ids[image.file])
@@ -77,7 +77,7 @@ class Standalone:
 
 
 def path_of(rounds_dir: Path, project_id: int, name: str | None) -> Path:
-    """Where a report goes: <rounds_dir>/reports/<name>, by default named after the project and the time.
+    """A report's path: <rounds_dir>/reports/<name>. The default name has the project and the time.
 
     Raises:
         ReportError: `name` is no plain file name.
@@ -92,8 +92,10 @@ def path_of(rounds_dir: Path, project_id: int, name: str | None) -> Path:
 
 
 def look(loop: WatchedLoop, project_id: int, progress: Callable[[str], None]) -> None:
-    """Has the model in service look at the newest round's images, unless it did; the matrix, the worst images
-    and the label errors need that. What goes wrong stands in the report.
+    """Makes the model in service predict the newest round's images, unless it has done so.
+
+    The confusion matrix, the worst images and the label errors need these predictions. A failure is shown in
+    the report.
     """
     view = _view(loop, project_id)
     found = label_errors.contents(view)
@@ -113,18 +115,20 @@ def look(loop: WatchedLoop, project_id: int, progress: Callable[[str], None]) ->
 
 
 def write(loop: WatchedLoop, project_id: int, path: Path, progress: Callable[[str], None]) -> Path:
-    """Writes the report, whole or not at all; returns its path.
+    """Writes the report, completely or not at all; returns its path.
 
     Raises:
         ReportError: Label Studio does not say how many images there are, or the model in service cannot be
-            read. OSError.
+            read. OSError: the file cannot be written.
     """
     write_text(path, render(_still(loop, project_id, progress), project_id))
     return path
 
 
 def _still(loop: WatchedLoop, project_id: int, progress: Callable[[str], None]) -> WatchedLoop:
-    """The loop as it stands once Label Studio has counted the images: every part tells of the same moment."""
+    """The loop with a fixed status, once Label Studio has counted the images, so that all parts of the report
+    show the same moment.
+    """
     still = WatchedLoop(loop.settings, loop.studio, loop.backend, status_s=math.inf)
     deadline = time.monotonic() + COUNT_S
     while problem := _uncounted(still, project_id):
@@ -140,7 +144,7 @@ def _still(loop: WatchedLoop, project_id: int, progress: Callable[[str], None]) 
 
 
 def _uncounted(loop: WatchedLoop, project_id: int) -> str | None:
-    """Why the images of the project are not counted; None when they are."""
+    """Why the project's images have not been counted; None when they have."""
     found = loop.project_status(project_id)
     if found is not None:
         return "; ".join(found.problems) if found.tasks is None else None
@@ -178,7 +182,7 @@ def render(loop: WatchedLoop, project_id: int) -> str:
 
 
 def _view(loop: WatchedLoop, project_id: int) -> View:
-    """As the dashboard's pages have it, with nothing under way."""
+    """The view that the dashboard's pages have, with no work under way."""
     return View(Parts.of(loop), project_id)
 
 

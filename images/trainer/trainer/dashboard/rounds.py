@@ -1,4 +1,4 @@
-"""The rounds so far: what changed, what the gate decided and why, and the curve of the scores."""
+"""The page on past rounds: what changed, what the gate decided and why, and the curve of scores."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +26,7 @@ REMOVED = ("snapshot, log and checkpoints were removed by retention (KEEP_ROUNDS
 
 @dataclass(frozen=True)
 class Row:
-    """One round of the table. changed: against the project's round before, in words."""
+    """One round of the table. changed: the changes since the project's previous round, in words."""
 
     round: Round
     candidate: Evaluation | None
@@ -36,7 +36,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Point:
-    """A candidate's hold-out mAP, in the chart; interval: 95 %."""
+    """A candidate's mAP on the hold-out, for the chart. interval: 95 %."""
 
     round: int
     labelled: int
@@ -46,7 +46,7 @@ class Point:
 
 
 def rows(loop: Loop, project_id: int) -> list[Row]:
-    """Newest first."""
+    """The project's rounds, newest first."""
     history = loop.rounds.history(project_id, stored.HISTORY)
     found: list[Row] = []
     before: Path | None = None
@@ -66,7 +66,7 @@ def rows(loop: Loop, project_id: int) -> list[Row]:
 
 
 def points(found: list[Row]) -> list[Point]:
-    """Oldest first; rounds whose candidate has no score are left out."""
+    """The chart's points, oldest first. Rounds whose candidate has no score are left out."""
     return [
         Point(
             row.round.id,
@@ -81,7 +81,7 @@ def points(found: list[Row]) -> list[Point]:
 
 
 def _changes(before: Path | None, now: Path) -> list[str]:
-    """In words, of one round's snapshot against another's."""
+    """The changes from one round's snapshot to another's, in words."""
     has = stored.contents(now)
     if has is None:
         return []
@@ -126,7 +126,7 @@ def scores(page: Asked, theme: ChartTheme) -> Response:
 
 
 def score_chart(found: list[Point], theme: Theme) -> Response:
-    """Scores against labelled images: promoted rounds as filled circles, kept ones as hollow squares."""
+    """Scores over labelled images. Promoted rounds are filled circles, kept ones hollow squares."""
 
     def paint(axes: Axes) -> None:
         for promoted, marker, name in ((True, "o", "promoted"), (False, "s", "kept")):

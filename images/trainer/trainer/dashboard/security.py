@@ -1,4 +1,4 @@
-"""What every answer carries, and what every form must."""
+"""The security headers of every answer, and the token of every form."""
 
 import secrets
 from urllib.parse import parse_qsl
@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trainer.dashboard.people import People, Person
 
-SESSION_COOKIE = "labelloop_dashboard"  # cookies know no ports: Label Studio's are on the same host
+SESSION_COOKIE = "labelloop_dashboard"  # Label Studio's cookies share the host, as cookies ignore ports
 SESSION_S = 12 * 3600
 MAX_FORM_BYTES = 10_000
 
@@ -17,7 +17,7 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-# A chart styles itself; opened on its own it may do that and nothing else.
+# A chart contains its own styles. When it is opened by itself, it may use these and nothing else.
 CHART_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
@@ -49,14 +49,16 @@ class SecurityHeaders:
 
 
 class NotLoggedIn(Exception):
-    """Nobody is logged in, or who was has changed her password or is no active member any more."""
+    """Nobody is logged in, or the person has since changed her password or is no longer an active member."""
 
 
 def person_of(request: Request) -> Person:
-    """Who asks. Whoever acts is asked for anew at Label Studio, whoever looks every few seconds.
+    """The person who sent a request.
+
+    Label Studio is asked about her each time she acts, and every few seconds while she only looks.
 
     Raises:
-        NotLoggedIn. NoAnswer: Label Studio does not say.
+        NotLoggedIn: see there. NoAnswer: Label Studio does not say.
     """
     person_id, stamp = request.session.get("person"), request.session.get("stamp")
     if not isinstance(person_id, int) or not isinstance(stamp, str):
@@ -82,7 +84,7 @@ async def checked_form(request: Request) -> dict[str, str]:
     """A form's fields.
 
     Raises:
-        HTTPException: 413, 400 for what is no form, 403 without the session's token.
+        HTTPException: 413, the body is too large; 400, it is no form; 403, it lacks the session's token.
     """
     body = b""
     async for chunk in request.stream():
@@ -104,6 +106,6 @@ async def checked_form(request: Request) -> dict[str, str]:
 
 
 def local_path(path: str) -> str:
-    """`path` when it leads to a page of ours, else the first page."""
+    """`path` if it leads to a page of the dashboard, else the first page."""
     plain = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if plain and "\\" not in path else "/"

@@ -1,5 +1,7 @@
-"""When a session begins and ends: SESSION_S after its login, or before, by the logout or with the membership.
-What it holds is in its signed cookie.
+"""Begins and ends sessions.
+
+A session ends SESSION_S after its login, or earlier by a logout or by the end of the membership. Its contents
+are in its signed cookie.
 """
 
 import json
@@ -21,20 +23,20 @@ log = logging.getLogger(__name__)
 
 
 def begin(session: dict[str, Any], person: Person) -> None:
-    """Makes a request's session that of `person`, who has just logged in."""
+    """Gives a request's session to `person`, who has just logged in."""
     session.clear()
     session.update(person=person.id, stamp=person.stamp, id=secrets.token_urlsafe(16), since=time.time())
 
 
 def _is_over(session: dict[str, Any]) -> bool:
-    """Whether its login is too long ago. The cookie's own age does not tell: each change signs it anew."""
+    """Whether the login is too long ago. The cookie's age does not show it: each change signs it anew."""
     return "id" in session and time.time() - session.get("since", 0.0) > SESSION_S
 
 
 class EndedSessions:
-    """Ids of sessions that ended before their time, kept in `path` until they would have ended by themselves.
+    """Ids of sessions that ended early, kept in `path` until they would have ended by themselves.
 
-    A session lasts SESSION_S seconds from its login, so that is as long after its end at the latest.
+    A session lasts SESSION_S seconds from its login, so an id can be dropped SESSION_S after its early end.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -47,7 +49,7 @@ class EndedSessions:
         return session_id in self._until
 
     def add(self, session_id: object) -> None:
-        """Ends a session; None, of somebody who wasn't logged in, is none."""
+        """Ends a session. None, the id of a person who was not logged in, is ignored."""
         if not isinstance(session_id, str):
             return
         now = self._clock()
@@ -58,7 +60,7 @@ class EndedSessions:
 
 
 class WithoutEndedSessions:
-    """ASGI middleware below starlette's SessionMiddleware: an ended session is an empty one."""
+    """ASGI middleware below starlette's SessionMiddleware that empties sessions that have ended."""
 
     def __init__(self, app: ASGIApp, ended: EndedSessions) -> None:
         self._app = app
@@ -73,7 +75,7 @@ class WithoutEndedSessions:
 
 
 def _read(path: Path) -> dict[str, float]:
-    """Session ids to when they may be forgotten; none of them when the file is damaged, which is logged."""
+    """By session id, when it may be dropped. Empty when the file is damaged, which is logged."""
     try:
         return {str(known): float(until) for known, until in json.loads(path.read_text("utf-8")).items()}
     except FileNotFoundError:

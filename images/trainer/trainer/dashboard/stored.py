@@ -1,4 +1,4 @@
-"""What rounds have left in their folders, read once as long as it stays the same."""
+"""Reads the files in rounds' folders, and caches them until they change."""
 
 import heapq
 import logging
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 HISTORY = 100
 JUDGEMENTS_KEPT = 64
-NUMBERS_KEPT = 1024  # contents and differences, of all rounds that a history shows, in all projects
+NUMBERS_KEPT = 1024  # enough for the contents and differences of all rounds in the histories of all projects
 
 Stamp = tuple[int, int] | None
 _P = ParamSpec("_P")
@@ -34,7 +34,7 @@ _Boxes = tuple[str, int, list[tuple[int, Corners]]]
 
 @dataclass(frozen=True)
 class Contents:
-    """What a snapshot holds."""
+    """The size and classes of a snapshot."""
 
     images: int
     boxes: int
@@ -44,7 +44,9 @@ class Contents:
 
 @dataclass(frozen=True)
 class Difference:
-    """Images of a snapshot that another hasn't, that it lacks, and that have other boxes in it."""
+    """How many images of a snapshot an earlier one lacks (new), how many it lacks of that one (gone), and
+    how many have other boxes in it (relabelled).
+    """
 
     new: int
     gone: int
@@ -53,38 +55,38 @@ class Difference:
 
 @dataclass(frozen=True)
 class Scored:
-    """A version's newest evaluation, and the round that it was made in."""
+    """An evaluation of a version, and the round in which it was made."""
 
     round: Round
     evaluation: Evaluation
 
 
 def judgement(folder: Path) -> Judgement | None:
-    """A round's; None before there is one, or when it cannot be read."""
+    """A round's judgement; None before there is one, or when it cannot be read."""
     stamp = stamp_of(folder / EVALUATION)
     return None if stamp is None else _judgement(folder, stamp)
 
 
 def snapshot(folder: Path) -> Snapshot | None:
-    """A round's; None before there is one, or when it cannot be read."""
+    """A round's snapshot; None before there is one, or when it cannot be read."""
     stamp = stamp_of(folder / SNAPSHOT)
     return None if stamp is None else _unless_unreadable(_snapshot, folder, stamp)
 
 
 def contents(folder: Path) -> Contents | None:
-    """Of a round's snapshot."""
+    """The contents of a round's snapshot; None when it cannot be read."""
     stamp = stamp_of(folder / SNAPSHOT)
     return None if stamp is None else _unless_unreadable(_contents, folder, stamp)
 
 
 def difference(before: Path, now: Path) -> Difference | None:
-    """Of two rounds' snapshots; None when one cannot be read."""
+    """The difference between two rounds' snapshots; None when one cannot be read."""
     stamps = stamp_of(before / SNAPSHOT), stamp_of(now / SNAPSHOT)
     return None if None in stamps else _unless_unreadable(_difference, before, now, stamps)
 
 
 def evaluations(loop: Loop, project_id: int, version: str) -> Iterator[Scored]:
-    """A version's, as candidate or as champion, newest round first."""
+    """A version's evaluations, as candidate or as champion, newest round first."""
     try:
         made_by = loop.models(project_id).card(version).round
     except RegistryError:
@@ -104,7 +106,9 @@ def newest_evaluation(loop: Loop, project_id: int, version: str) -> Scored | Non
 def comparable_evaluations(
     loop: Loop, project_id: int, versions: tuple[str, str]
 ) -> tuple[Scored | None, Scored | None]:
-    """Of the newest round that scored both on its hold-out; without one, the newest of each."""
+    """Both versions' evaluations from the newest round that scored both on its hold-out. Without such a
+    round, the newest of each.
+    """
     left, right = (list(evaluations(loop, project_id, version)) for version in versions)
     by_round = {scored.round.id: scored for scored in right}
     for scored in left:
@@ -114,7 +118,7 @@ def comparable_evaluations(
 
 
 def _unless_unreadable(read: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R | None:
-    """What `read` gives; None, and not kept, while the disk hinders it."""
+    """The result of `read`; None, which is not cached, when the disk cannot be read."""
     try:
         return read(*args, **kwargs)
     except OSError as error:
@@ -123,7 +127,7 @@ def _unless_unreadable(read: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwar
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Another one once the file was replaced; None without a file."""
+    """A value that changes when the file is replaced; None without a file."""
     try:
         stat = path.stat()
     except OSError:
@@ -142,7 +146,7 @@ def _judgement(folder: Path, stamp: Stamp) -> Judgement | None:
 
 @lru_cache(2)
 def _snapshot(folder: Path, stamp: Stamp) -> Snapshot | None:
-    """Raises OSError."""
+    """The snapshot, None when it is damaged. Raises OSError, so that such a failure is not cached."""
     try:
         return Snapshot.load(folder)
     except (ValueError, KeyError, TypeError) as error:
@@ -175,7 +179,7 @@ def _by_sha256(found: Snapshot, which: int) -> Iterator[_Boxes]:
 
 
 def _what(rows: list[_Boxes]) -> str:
-    """What became of one image, from its boxes before (0), now (1) or both."""
+    """How one image changed, from its boxes before (0), now (1) or both."""
     if len(rows) == 1:
         return "new" if rows[0][1] else "gone"
     return "same" if rows[0][2] == rows[1][2] else "relabelled"

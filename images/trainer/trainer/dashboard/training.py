@@ -1,4 +1,4 @@
-"""What a round's folder tells of its training: the losses and the log."""
+"""The losses and the log of a training, from its round's folder."""
 
 import os
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ SMOOTHED_OVER = 10
 
 @dataclass(frozen=True)
 class Losses:
-    """total: the summed loss per line of metrics.jsonl, at `iterations`; planned: how many there will be."""
+    """total: the summed loss at each of `iterations`. planned: how many iterations there will be."""
 
     iterations: tuple[int, ...]
     total: tuple[float, ...]
@@ -40,17 +40,17 @@ class Losses:
 
     @property
     def step(self) -> int:
-        """Changes some forty times in a round: a chart need not be drawn more often."""
+        """A number that changes about forty times in a round. A chart need not be drawn more often."""
         return len(self) // max(1, self.planned // 40)
 
     def table(self) -> list[tuple[int, float]]:
-        """Iteration and smoothed loss, a few rows."""
+        """A few rows of iteration and smoothed loss."""
         smooth = self.smooth
         return [(self.iterations[i], smooth[i]) for i in thinned(len(self), TABLE_ROWS)]
 
 
 def read_losses(folder: Path) -> Losses:
-    """Of a round's folder; empty before its first iteration. A line that is being written is left out."""
+    """The losses in a round's folder; empty before its first iteration. A half-written line is left out."""
     found = metrics.read(folder / METRICS)
     return Losses(
         tuple(line.iteration for line in found),

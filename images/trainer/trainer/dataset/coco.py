@@ -1,4 +1,4 @@
-"""Labelled images as COCO's JSON, written and read piece by piece."""
+"""Writes and reads labelled images as COCO's JSON, piece by piece."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +16,10 @@ from trainer.dataset.split import Side
 def lines(
     classes: Sequence[str], images: Collection[SnapshotImage], more: Mapping[str, object]
 ) -> Iterator[str]:
-    """COCO's JSON with `more` in front, a line an image and a box; category ids are 1 + the class's index."""
+    """COCO's JSON with `more` in front, with one line per image and per box.
+
+    Category ids are 1 + the class's index.
+    """
     yield "{"
     for name, value in more.items():
         yield f"{json.dumps(name)}: {json.dumps(value)},\n"
@@ -52,7 +55,7 @@ def _box_rows(images: Iterable[SnapshotImage]) -> Iterator[dict[str, object]]:
 
 
 def annotation(number: int, image_id: int, label: int, corners: Corners) -> dict[str, Any]:
-    """A box as COCO writes it down: x, y, width, height in pixels."""
+    """A box in COCO's form: x, y, width, height in pixels."""
     x1, y1, x2, y2 = corners
     return {
         "id": number,
@@ -65,10 +68,10 @@ def annotation(number: int, image_id: int, label: int, corners: Corners) -> dict
 
 
 def read_value(path: Path, name: str) -> Any:
-    """What stands under a name in a JSON file; no more of the file is read than needed.
+    """The value of a key in a JSON file. The file is read only as far as needed.
 
     Raises:
-        OSError, KeyError: there is no file, or nothing of the name in it. ijson.JSONError: it is no JSON.
+        OSError: there is no file. KeyError: it has no such key. ijson.JSONError: it is no JSON.
     """
     with path.open("rb") as file:
         for value in ijson.items(file, name, use_float=True):
@@ -77,7 +80,7 @@ def read_value(path: Path, name: str) -> Any:
 
 
 def read_images(path: Path) -> Iterator[SnapshotImage]:
-    """The images of what `lines` wrote, each with its boxes, which stand in the images' order.
+    """The images in a file that `lines` wrote, each with its boxes. The boxes must be in the images' order.
 
     Raises:
         OSError, ValueError, KeyError, TypeError, ijson.JSONError: there is no file, or it is damaged.

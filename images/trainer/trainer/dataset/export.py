@@ -1,11 +1,11 @@
-"""A snapshot as a dataset of its own, for other tools: COCO, YOLO or Pascal VOC.
+"""Exports a snapshot as a dataset for other tools: COCO, YOLO or Pascal VOC.
 
     coco   train.json, val.json, images/
     yolo   data.yaml, images/{train,val}/, labels/{train,val}/
     voc    JPEGImages/, Annotations/, ImageSets/Main/{train,val}.txt
 
-The hold-out is `val`. Images are copied; those that EXIF turns are written upright, since not every tool
-turns them. What could not be exported stands in skipped.txt.
+The hold-out is `val`. Images are copied. An image that EXIF turns is written upright, since not every tool
+turns it. Images that could not be exported are listed in skipped.txt.
 """
 
 import json
@@ -35,10 +35,10 @@ class ExportError(Explained):
 
 
 def export(snapshot: Snapshot, format_name: str, folder: Path, settings: Settings) -> Path:
-    """Writes the snapshot to `folder`, which must be new or empty, all or nothing; returns it.
+    """Writes the snapshot to `folder`, which must be new or empty, completely or not at all; returns it.
 
     Raises:
-        ExportError: no such format, or the folder holds something.
+        ExportError: there is no such format, or the folder is not empty.
     """
     if format_name not in FORMATS:
         raise ExportError(f"there is no format {format_name!r}; choose one of {', '.join(FORMATS)}")
@@ -102,7 +102,7 @@ def _write_voc(snapshot: Snapshot, folder: Path, home: Path) -> None:
 
 
 def _voc_annotation(classes: Sequence[str], image: SnapshotImage) -> ElementTree.Element:
-    """Pascal VOC counts pixels from 1."""
+    """The annotation file of an image. Pascal VOC counts pixels from 1."""
     root = ElementTree.Element("annotation")
     ElementTree.SubElement(root, "folder").text = "JPEGImages"
     ElementTree.SubElement(root, "filename").text = image.file
@@ -124,7 +124,9 @@ def _voc_annotation(classes: Sequence[str], image: SnapshotImage) -> ElementTree
 def _copy_images(
     snapshot: Snapshot, folder: Path, home: Path, below: Callable[[SnapshotImage], str]
 ) -> dict[str, LabelledImages]:
-    """Copies the images; both sides' images with `file` the new name, which is unique and plain."""
+    """Copies the images; returns each side's images, with the new name as `file`. New names are unique and
+    plain.
+    """
     sides = {name: LabelledImages() for name in _FOLDER_OF.values()}
     skipped = [f"task {row['task']}: {row['reason']}" for row in snapshot.skipped]
     for image in snapshot.images:

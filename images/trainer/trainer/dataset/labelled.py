@@ -1,4 +1,4 @@
-"""Labelled images, however many: kept in a temporary database, so that memory doesn't grow with them."""
+"""Labelled images in a temporary database, so that memory does not grow with their number."""
 
 import json
 import sqlite3
@@ -22,9 +22,9 @@ Corners = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class SnapshotImage:
-    """One labelled image. xyxy in pixels of the oriented image, labels index the snapshot's classes.
+    """One labelled image. Boxes are in pixels of the upright image, labels index the snapshot's classes.
 
-    file: relative to LABELLOOP_HOME, or absolute when it lies outside.
+    file: relative to LABELLOOP_HOME, or absolute when it is outside.
     """
 
     id: int
@@ -43,7 +43,7 @@ class SnapshotImage:
 
 
 class LabelledImages(Collection[SnapshotImage]):
-    """Images in ascending order of their ids, which differ. Any thread may read; one at a time writes."""
+    """Images with unique ids, in ascending order of these. Any thread may read; one at a time may write."""
 
     def __init__(self, images: Iterable[SnapshotImage] = ()) -> None:
         self._database = Scratch(_SCHEMA)
@@ -51,10 +51,10 @@ class LabelledImages(Collection[SnapshotImage]):
             self.add(image)
 
     def add(self, image: SnapshotImage, submitted: float = 0.0) -> None:
-        """submitted: when its annotation was, in seconds since 1970.
+        """Adds an image. submitted: when its annotation was submitted, in seconds since 1970.
 
         Raises:
-            ValueError: there is an image of that id.
+            ValueError: there is an image with that id already.
         """
         rest = (image.task, image.file, image.width, image.height, image.xyxy, image.labels)
         row = (image.id, image.sha256, image.side, len(image.labels), submitted, json.dumps(rest))
@@ -70,14 +70,14 @@ class LabelledImages(Collection[SnapshotImage]):
         return next(_select(self._database, "WHERE id = ?", image_id), None)
 
     def of_side(self, side: Side) -> Collection[SnapshotImage]:
-        """Those of one side, read anew each time that they are gone through."""
+        """The images of one side. Each iteration reads them anew."""
         return _OfSide(self._database, side)
 
     def by_sha256(self) -> Iterator[SnapshotImage]:
         return _select(self._database, "ORDER BY sha256, id")
 
     def same_bytes(self, sha256: str) -> tuple[SnapshotImage, float] | None:
-        """The first image of these bytes, and when its annotation was submitted."""
+        """The first image with these bytes, and when its annotation was submitted."""
         row = self._database.row(
             f"SELECT {_COLUMNS}, submitted FROM images WHERE sha256 = ? ORDER BY id", (sha256,)
         )
@@ -123,18 +123,18 @@ class _OfSide(Collection[SnapshotImage]):
 
 
 def _select(database: Scratch, which: str, *values: object) -> Iterator[SnapshotImage]:
-    """Images by the end of an SQL query."""
+    """The images that an SQL query selects. which: the end of the query, after its columns."""
     return (_image(*row) for row in database.rows(f"SELECT {_COLUMNS} FROM images {which}", values))
 
 
 def _image(image_id: int, sha256: str, side: str, rest: str) -> SnapshotImage:
-    """Of a row of _COLUMNS."""
+    """The image in a row of _COLUMNS."""
     task, file, width, height, xyxy, labels = json.loads(rest)
     corners = tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in xyxy)
     return SnapshotImage(image_id, task, file, sha256, width, height, Side(side), corners, tuple(labels))
 
 
 def rounded(corners: Sequence[float]) -> Corners:
-    """To hundredths of a pixel, so that writing and reading images gives the same ones."""
+    """Rounds to hundredths of a pixel, so that images are the same after writing and reading."""
     x1, y1, x2, y2 = (round(corner, 2) for corner in corners)
     return x1, y1, x2, y2

@@ -1,7 +1,7 @@
-"""Which prediction an annotation was made from: the dashboard measures by it, retention keeps it.
+"""Finds the prediction that an annotation started from. The dashboard compares them, and retention keeps it.
 
-Predictions that were made under other labels than a project has now stay under another name, so that who has
-one open can submit what was made of it.
+Predictions that were made under former labels of a project are renamed and kept, so that a person who has one
+open can still submit an annotation.
 """
 
 import re
@@ -15,9 +15,9 @@ _EARLIER = re.compile(r"(\d{4,}) \(earlier\)")
 
 
 def earlier_name(version: str) -> str:
-    """The model_version of predictions that a version's name stood for earlier: those under former labels.
+    """The model_version to which predictions of `version` under former labels are renamed.
 
-    It must not contain the version's own name: Label Studio's filters look for a part of it.
+    It must not contain the version's name, because Label Studio's filters find parts of a name.
     """
     return f"{version.removeprefix('v')} (earlier)"
 
@@ -27,14 +27,16 @@ def is_earlier_name(model_version: str) -> bool:
 
 
 def version_of(prediction: Json) -> str | None:
-    """The version that made a prediction, under whichever labels; None where it has no name."""
+    """The version that made a prediction, under present or former labels; None when it has no name."""
     name = str(prediction.get("model_version") or "")
     earlier = _EARLIER.fullmatch(name)
     return f"v{earlier[1]}" if earlier else name or None
 
 
 def started_from(annotation: Json, predictions: Sequence[Json]) -> Json | None:
-    """The prediction that Label Studio names as its parent, else the newest from before it was begun."""
+    """The prediction that Label Studio names as the annotation's parent, else the newest one that was made
+    before the annotation was begun.
+    """
     parent = annotation.get("parent_prediction")
     named = next((row for row in predictions if parent is not None and row["id"] == parent), None)
     if named is not None:

@@ -34,13 +34,15 @@ Progress = Callable[[float, str], None]
 
 
 class SnapshotError(Explained):
-    """There is nothing to train on; the message says what is missing, or damaged."""
+    """There is nothing to train on; the message says what is missing or damaged."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A project's labelled images at one moment. skipped: what could not be used, as task, url
-    (without its query, or a file's path) and reason.
+    """A project's labelled images at one moment.
+
+    skipped: the tasks that could not be used, each with task, url (without its query, or a file's path) and
+    reason.
     """
 
     project: int
@@ -75,7 +77,7 @@ class Snapshot:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over classes, image bytes, sides and boxes, whatever the files' order and names."""
+        """SHA-256 over classes, image bytes, sides and boxes, independent of the files' order and names."""
         digest = hashlib.sha256(f"[{json.dumps(self.classes)}, [".encode())
         for position, image in enumerate(self.images.by_sha256()):
             boxes = sorted([label, *(round(side, 2) for side in box)] for label, box in image.boxes)
@@ -85,8 +87,9 @@ class Snapshot:
         return digest.hexdigest()
 
     def coco_lines(self, images: Collection[SnapshotImage]) -> Iterator[str]:
-        """Some of the images as COCO's JSON, in pieces to be written as they come; category ids are 1 + the
-        class's index.
+        """Some of the images as COCO's JSON, in pieces to be written as they come.
+
+        Category ids are 1 + the class's index.
         """
         return coco.lines(self.classes, images, {})
 
@@ -104,10 +107,10 @@ class Snapshot:
 
     @classmethod
     def load(cls, round_dir: Path) -> "Snapshot":
-        """Reads what `write` wrote.
+        """Reads the snapshot that `write` wrote.
 
         Raises:
-            OSError, ValueError, KeyError, TypeError: there is none, or it is damaged.
+            OSError, ValueError, KeyError, TypeError: there is no snapshot, or it is damaged.
         """
         path = round_dir / SNAPSHOT
         try:
@@ -121,10 +124,10 @@ class Snapshot:
 
 @contextmanager
 def snapshotting(rounds_dir: Path) -> Iterator[None]:
-    """Snapshots settle the sides of images, so they are taken one after the other.
+    """Lets only one snapshot be taken at a time, since snapshots settle the sides of images.
 
     Raises:
-        Busy: another one took longer than WAIT_S.
+        Busy: another snapshot took longer than WAIT_S.
     """
     with holding(rounds_dir / "snapshot.lock", WAIT_S):
         yield
@@ -133,10 +136,10 @@ def snapshotting(rounds_dir: Path) -> Iterator[None]:
 def take(
     studio: Studio, project_id: int, settings: Settings, round_dir: Path, progress: Progress
 ) -> Snapshot:
-    """`collect`, frozen in the round's snapshot.json. A folder that has one keeps it.
+    """Calls `collect` and freezes the result in the round's snapshot.json. A folder that has one keeps it.
 
     Raises:
-        SnapshotError: a damaged snapshot.json. What `collect` raises.
+        SnapshotError: snapshot.json is damaged. Also the errors of `collect`.
     """
     if (round_dir / SNAPSHOT).exists():
         try:
@@ -161,12 +164,12 @@ def take(
 def collect(studio: Studio, project_id: int, settings: Settings, progress: Progress) -> Snapshot:
     """Reads a project's submitted annotations and their images, and settles the sides.
 
-    Skipped annotations don't count; the newest submitted one of a task does, an empty one makes a negative.
-    Of tasks with the same bytes the newest annotation counts. Images over HTTP are kept in the cache. What
-    cannot be read is listed with its reason.
+    Of each task the newest submitted annotation counts; skipped annotations do not count. An empty annotation
+    makes the image a negative. Of tasks with the same image bytes, the newest annotation counts. Images that
+    are downloaded are kept in the cache. Images that cannot be read are listed with the reason.
 
     Raises:
-        SnapshotError: no image, or no box, to train on. split.SplitError: split.json is damaged.
+        SnapshotError: there is no image, or no box, to train on. split.SplitError: split.json is damaged.
         labels.LabelConfigError: the project has no bounding boxes. studio.StudioError: Label Studio does not
         answer.
     """
@@ -191,9 +194,9 @@ def collect(studio: Studio, project_id: int, settings: Settings, progress: Progr
 
 
 class _Collector:
-    """Labelled images of different bytes, in the order of their tasks, and what could not be used.
+    """Collects labelled images with different bytes, in the order of their tasks, and what could not be used.
 
-    decoded_before: the SHA-256 of images that need not be read once more to know that they are whole.
+    decoded_before: the SHA-256 of images that were decoded before, so that they need not be checked again.
     """
 
     def __init__(self, config: LabelConfig, settings: Settings, decoded_before: Container[str]) -> None:
@@ -278,12 +281,12 @@ class _Collector:
 
 
 def _printable(text: str) -> str:
-    """Without the halves of characters that stand for what is not in UTF-8; JSON's readers refuse them."""
+    """Replaces lone surrogates, which stand for bytes that are not UTF-8, as JSON parsers refuse them."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def newest_submitted(annotations: object) -> Mapping[str, Any] | None:
-    """Of a task's list of annotations the one that counts; None when all were skipped."""
+    """The annotation that counts in a task's list of annotations; None when all were skipped."""
     submitted = [
         annotation
         for annotation in (annotations if isinstance(annotations, list) else [])
@@ -293,7 +296,9 @@ def newest_submitted(annotations: object) -> Mapping[str, Any] | None:
 
 
 def _submitted_at(annotation: Mapping[str, Any]) -> datetime:
-    """Imported annotations may have no date that can be read: they are older than all that have."""
+    """When an annotation was submitted. An imported one without a readable date counts as older than all
+    others.
+    """
     for key in ("updated_at", "created_at"):
         try:
             when = datetime.fromisoformat(annotation[key])

@@ -1,8 +1,8 @@
-"""The hold-out: which labelled images are only ever scored on.
+"""The hold-out: the labelled images that are used only for scoring, never for training.
 
-volumes/models/<project id>/split.json records the side of every image that a snapshot has seen labelled, by
-the SHA-256 of its bytes. A side, once recorded, never changes. .split.json is a copy, for the day when the
-first is damaged.
+volumes/models/<project id>/split.json records the side of every image that was labelled in a snapshot, by the
+SHA-256 of its bytes. Once recorded, a side never changes. .split.json is a copy, in case split.json is
+damaged.
 """
 
 import hashlib
@@ -36,12 +36,14 @@ class Side(StrEnum):
 class SplitError(Explained):
     """Neither copy of split.json can be read.
 
-    It is not made anew: images that were trained on could end up in the hold-out.
+    The file is not made anew, because images that were trained on could then end up in the hold-out.
     """
 
 
 class Sides(Mapping[str, Side]):
-    """Sides by the images' SHA-256, in ascending order of it; in a temporary database, not in memory."""
+    """Sides by the images' SHA-256, in ascending order of it. They are in a temporary database, not in
+    memory.
+    """
 
     def __init__(self) -> None:
         self._database = Scratch(_SCHEMA)
@@ -50,10 +52,10 @@ class Sides(Mapping[str, Side]):
         self._database.run("INSERT OR REPLACE INTO sides VALUES (?, ?)", (sha256, side))
 
     def assign(self, labelled: Iterable[str], percent: int) -> None:
-        """Gives every labelled image a side: those that have one keep it.
+        """Gives every labelled image a side. Images that have one keep it.
 
-        Of the new images, in ascending order of their hash, as many go to the hold-out as keep it at
-        `percent` of all labelled ones (rounded down).
+        New images are taken in ascending order of their hash. As many go to the hold-out as keep it at
+        `percent` of all labelled images (rounded down).
         """
         database = self._database
         database.run("DELETE FROM labelled")
@@ -82,7 +84,7 @@ class Sides(Mapping[str, Side]):
 
 
 def load(path: Path) -> Sides:
-    """The recorded sides; none when there is no file yet. A damaged file gives way to its copy.
+    """The recorded sides; none when there is no file yet. If the file is damaged, its copy is read.
 
     Raises:
         SplitError: both are damaged.
@@ -101,7 +103,7 @@ def load(path: Path) -> Sides:
 
 
 def settle(path: Path, labelled: Iterable[str], percent: int) -> Sides:
-    """All sides, those of the `labelled` images among them; new ones are recorded before they are used."""
+    """All sides, including those of the `labelled` images. New sides are recorded before they are used."""
     sides = load(path)
     sides.assign(labelled, percent)
     digest = hashlib.sha256()

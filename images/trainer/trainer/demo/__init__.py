@@ -1,1 +1,1 @@
-"""`make demo`: the whole loop once, with pictures that are made here and a person who is simulated."""
+"""`make demo`: the whole loop once, with generated pictures and a simulated person."""

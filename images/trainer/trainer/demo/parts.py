@@ -1,4 +1,4 @@
-"""Pictures of nuts, washers and bolts on a conveyor belt with their true boxes, decided by a number."""
+"""Draws pictures of nuts, washers and bolts on a conveyor belt, with true boxes, from a number as seed."""
 
 import io
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _SEED = 20
 
 @dataclass(frozen=True)
 class Picture:
-    """boxes: in pixels, of the whole part even where another lies on it; labels index LABELS."""
+    """boxes: in pixels, around the whole part even where another covers it; labels index LABELS."""
 
     name: str
     image: Image.Image
@@ -34,7 +34,7 @@ class Picture:
 
 
 def picture(number: int) -> Picture:
-    """Picture `number`, the same each time."""
+    """Picture `number`. It is the same each time."""
     chance = np.random.default_rng((_SEED, number))
     canvas = _belt(chance)
     corners: list[tuple[int, int, int, int]] = []
@@ -52,7 +52,7 @@ def picture(number: int) -> Picture:
 
 
 def _belt(chance: np.random.Generator) -> Image.Image:
-    """A dark, ribbed belt, lit from a side."""
+    """A dark, ribbed belt, lit from one side."""
     width, height = SIZE
     x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
     turn = chance.uniform(0, 2 * pi)
@@ -63,7 +63,7 @@ def _belt(chance: np.random.Generator) -> Image.Image:
 
 
 def _part(label: int, chance: np.random.Generator) -> Image.Image:
-    """A part's shape (mode L), turned by chance and cut to its box."""
+    """A part's shape (mode L), turned by a random angle and cropped to its box."""
     radius = float(chance.uniform(24, 42)) * _FINER
     side = round(radius * 4)
     middle = side / 2
@@ -97,7 +97,7 @@ def _hexagon(x: float, y: float, radius: float) -> list[tuple[float, float]]:
 def _free_place(
     part: Image.Image, taken: list[tuple[int, int, int, int]], chance: np.random.Generator
 ) -> tuple[int, int, int, int] | None:
-    """A box for the part that overlaps with others by a little at most; None when none was found."""
+    """A box for the part that overlaps others only a little; None when none was found."""
     for _ in range(_TRIES):
         x = int(chance.integers(SIZE[0] - part.width))
         y = int(chance.integers(SIZE[1] - part.height))
@@ -109,7 +109,7 @@ def _free_place(
 
 
 def _lay(canvas: Image.Image, part: Image.Image, at: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    """Draws the part with its shadow, and a bevel that catches the light."""
+    """Draws the part with a shadow and a lit bevel."""
     shadow = Image.new("L", canvas.size)
     shadow.paste(part, (at[0] + 5, at[1] + 6))
     canvas.paste((18, 20, 24), mask=shadow.filter(ImageFilter.GaussianBlur(4)).point(lambda v: v * 0.7))

@@ -1,4 +1,4 @@
-"""The demo's project in Label Studio: made once, found again by its description."""
+"""The demo's project in Label Studio. It is made once and found again by its description."""
 
 import re
 from collections.abc import Iterable
@@ -18,7 +18,9 @@ _AT_ONCE = 20
 
 @dataclass(frozen=True)
 class DemoProject:
-    """labelling: what a person does in it. images: how many it has. made: whether it was made just now."""
+    """labelling: the project as the simulated person uses it. images: how many it has. made: whether it was
+    made just now.
+    """
 
     labelling: LabellingProject
     images: int
@@ -26,7 +28,7 @@ class DemoProject:
 
 
 def open_project(studio: Studio, images: int) -> DemoProject:
-    """The demo's project, made with `images` pictures unless it is there; one left half filled is filled.
+    """The demo's project. If it is missing, it is made with `images` pictures; if half filled, it is filled.
 
     Raises:
         StudioError: Label Studio does not answer or refuses.
@@ -60,13 +62,13 @@ def find(studio: Studio) -> Project | None:
 
 
 def to_be_deleted(studio: Studio, project: Project) -> LabellingProject:
-    """The project without its pictures."""
+    """The project in the form that `remove` needs, without its pictures."""
     return LabellingProject(studio, project, {})
 
 
 def _add(studio: Studio, project_id: int, numbers: Iterable[int]) -> None:
-    """Uploads pictures as the browser's Import does, and makes tasks of them in their order."""
-    # A field each: of several files in one, Label Studio takes the last.
+    """Uploads pictures as the browser's Import does, and makes tasks from them, in order."""
+    # Each file needs its own field, as Label Studio keeps only the last file of a field.
     files = {p.name: (p.name, p.jpeg(), "image/jpeg") for p in map(picture, numbers)}
     path = f"/api/projects/{project_id}/import"
     answer = studio.request("POST", path, params={"commit_to_project": "false"}, files=files, timeout=SLOW_S)

@@ -1,4 +1,4 @@
-"""The demo's steps, each announced in a line; begun again, it goes on where it stopped."""
+"""The demo's steps, each announced in a line. A demo that is started again goes on where it stopped."""
 
 import time
 from dataclasses import dataclass
@@ -25,17 +25,19 @@ PERSON = Person()
 
 @dataclass(frozen=True)
 class Places:
-    """Where a browser finds Label Studio and the dashboard."""
+    """The addresses of Label Studio and the dashboard for a browser."""
 
     studio: str
     dashboard: str
 
 
 def demo(world: World, places: Places, images: int = IMAGES) -> None:
-    """Import, pre-labels, labels, a round, better pre-labels; the last fifth is left to the person.
+    """Imports, pre-labels, labels, trains a round and pre-labels again. The last fifth of the images is left
+    for the person to label.
 
     Raises:
-        SimulationError: a round failed, or none was promoted. StudioError, WorkerGone: what is gone.
+        SimulationError: a round failed, or none was promoted. StudioError: Label Studio does not answer.
+        WorkerGone: the worker does not run.
     """
     say, began = world.display.say, time.monotonic()
     require_worker(world.settings.rounds_dir)
@@ -71,7 +73,7 @@ def demo(world: World, places: Places, images: int = IMAGES) -> None:
 def remove_demo(world: World) -> None:
     """Deletes the demo's project, versions and rounds, and says where Label Studio leaves the pictures.
 
-    Nothing where there is none. The trainer may not write among the uploads.
+    The pictures stay because the trainer may not write to the uploads. Without a demo, this does nothing.
     """
     project = find(world.studio)
     if project is None:
@@ -85,7 +87,7 @@ def remove_demo(world: World) -> None:
 
 
 def _pre_label_first(world: World, number: int, models: ProjectModels) -> None:
-    """Until the starting model has looked at every picture."""
+    """Waits until the starting model has predicted boxes for every picture."""
     if models.champion() not in (None, STARTING_VERSION):
         return
     world.display.say(
@@ -109,7 +111,7 @@ def _follow(world: World, number: int) -> None:
 
 
 def _label(world: World, project: DemoProject, until: int, title: str, you: str) -> None:
-    """Corrects and submits, as Label Studio hands them out, until so many pictures are labelled."""
+    """Corrects and submits tasks as Label Studio hands them out, until `until` pictures are labelled."""
     count = until - world.studio.count_tasks(project.labelling.id, LABELLED)
     if count <= 0:
         world.display.say(f"{title} {plural(until, 'picture')} labelled already.")
@@ -130,7 +132,7 @@ def _label(world: World, project: DemoProject, until: int, title: str, you: str)
 
 
 def in_words(work: Work) -> str:
-    """What was done with the boxes, and what that saved."""
+    """Says what was done with the boxes, and how much time that saved."""
     hand, took = work.seconds_by_hand(), work.seconds()
     counts = (
         f"{plural(work.truths, 'box', 'boxes')}: {work.accepted} accepted as proposed, "
@@ -141,7 +143,7 @@ def in_words(work: Work) -> str:
 
 
 def _round(world: World, number: int, models: ProjectModels, title: str) -> bool:
-    """Trains unless a trained version is in service already; whether one is."""
+    """Trains a round unless a trained version is in service already. Returns: whether one is afterwards."""
     if models.champion() != STARTING_VERSION:
         world.display.say(f"{title} {models.champion()} is in service already.")
         return True

@@ -1,6 +1,6 @@
-"""What the trainer can see of the appliance's troubles: a finding each, with the way out.
+"""The trainer's half of `make doctor`: one finding for each trouble it can see, with the way out.
 
-`make doctor` shows them beside what it finds on the host.
+`make doctor` shows these beside the findings on the host.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,14 +17,14 @@ from trainer.words import plural
 
 SHOWN = 5
 TIMEOUT_S = (3.0, 10.0)
-"""For each question to Label Studio: to connect, to answer."""
+"""The limits for each request to Label Studio, in seconds: to connect, to answer."""
 CLOCK_LEEWAY = timedelta(minutes=1)
 WELL = ("CO", "TR", "PR")
-"""Label Studio's states of a connection: connected, training, predicting."""
+"""The codes of Label Studio for a working connection: connected, training, predicting."""
 
 
 def examine(settings: Settings, studio: Studio, backend: Backend) -> list[Finding]:
-    """Looks at everything once; what cannot be looked at is a finding, too."""
+    """Checks everything once. A check that fails is a finding too."""
     seen: list[Status] = []
 
     def look() -> Iterator[Finding]:
@@ -45,7 +45,7 @@ def examine(settings: Settings, studio: Studio, backend: Backend) -> list[Findin
 
 
 def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    """What a check finds; that it fails itself is what it finds then."""
+    """The findings of a check. If the check itself fails, that is its finding."""
     found: list[Finding] = []
     try:
         found.extend(check())
@@ -56,7 +56,7 @@ def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]
 
 
 def _general(status: Status) -> Iterator[Finding]:
-    """Services and open problems as `labelloop status` has them, and the files that nobody can draw on."""
+    """Services and open problems as in `labelloop status`, and the image files that cannot be used."""
     for service in status.services:
         yield _service(service)
     for text in status.problems:
@@ -93,7 +93,7 @@ def _service(service: Service) -> Finding:
 
 
 def _weights(settings: Settings, project: ProjectStatus) -> Iterator[Finding]:
-    """Which weights the starting model has and where they came from."""
+    """The starting model's weights and where they came from."""
     name = f"weights, project {project.id}"
     folder = settings.cache_dir / "weights"
     cached = sorted(path.name for path in folder.glob("*.pth")) if folder.is_dir() else []
@@ -112,7 +112,7 @@ def _weights(settings: Settings, project: ProjectStatus) -> Iterator[Finding]:
 
 
 def _connection(settings: Settings, studio: Studio, project: ProjectStatus) -> Iterator[Finding]:
-    """The ML backend as Label Studio sees it, which asks it anew when its connections are listed."""
+    """The ML backend as Label Studio sees it. Listing the connections makes Label Studio ask it anew."""
     name = f"ML backend, project {project.id}"
     wanted = settings.mlbackend_url.rstrip("/")
     rows = studio.backends(project.id)
@@ -150,7 +150,7 @@ def _labels(project: ProjectStatus) -> Iterator[Finding]:
 
 
 def _round(project: ProjectStatus) -> Iterator[Finding]:
-    """The open round, what became of the last one, and whether it is dated in the future."""
+    """The open round, how the last one ended, and whether it is dated in the future."""
     name = f"round, project {project.id}"
     last, running = project.last_round, project.open_round
     for round_ in filter(None, (running, last)):

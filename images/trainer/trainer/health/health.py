@@ -1,4 +1,4 @@
-"""Whether the trainer can do its work."""
+"""Checks whether the trainer can do its work."""
 
 import shutil
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ FULL_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Health:
-    """problems: in words, empty when all is well. projects: ids as strings, to their champion or None."""
+    """problems: in words, empty when all is well. projects: by id as a string, the champion or None."""
 
     problems: list[str]
     projects: dict[str, str | None] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Health:
 
 
 def worker_problems(beat: heartbeat.Heartbeat | None) -> list[str]:
-    """What is wrong with the worker, going by its heartbeat."""
+    """The worker's problems, according to its heartbeat."""
     if beat is None:
         return ["the worker has not started yet"]
     if not beat.fresh:
@@ -50,7 +50,7 @@ def worker_problems(beat: heartbeat.Heartbeat | None) -> list[str]:
 
 
 def full_disks(settings: Settings) -> list[str]:
-    """The folders of state that nothing can be written to any more."""
+    """The folders of state that can no longer be written to."""
     folders = (settings.rounds_dir, settings.models_dir, settings.cache_dir)
     return [
         f"the disk of {folder} is full: make room, and the rest heals by itself"
@@ -60,7 +60,9 @@ def full_disks(settings: Settings) -> list[str]:
 
 
 def look(settings: Settings) -> Health:
-    """Worker alive, Label Studio reachable, a champion for every project, room on the disk."""
+    """Checks that the worker is alive, Label Studio reachable, and room on the disk, and that every project
+    has a champion.
+    """
     beat = heartbeat.read(settings.rounds_dir)
     problems = worker_problems(beat)
     if not Studio(settings.labelstudio_url, "").healthy():

@@ -1,4 +1,4 @@
-"""What there is to say about the appliance, gathered from its parts; any of them may be down."""
+"""The status of the appliance, gathered from its parts. Any of them may be down."""
 
 import json
 from contextlib import suppress
@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Service:
-    """problem: why it is not well, None when it is."""
+    """One service. problem: why it is unhealthy, None when it is healthy."""
 
     name: str
     url: str
@@ -32,10 +32,10 @@ class Service:
 
 @dataclass(frozen=True)
 class ProjectStatus:
-    """Counts are of tasks (one image each); None where Label Studio did not say.
+    """One project. Counts are of tasks (one image each), and None where Label Studio did not answer.
 
-    start: the starting model. labels_to_go: until a round starts by itself; None when it never does or one is
-    open.
+    start: the starting model. labels_to_go: how many labels are missing until a round starts by itself; None
+    when none ever does or a round is open.
     """
 
     id: int
@@ -57,10 +57,11 @@ class ProjectStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """unreadable: files nobody can draw on; they are reported but are nothing wrong with the appliance.
+    """The whole status.
 
-    left_alone: titles of the projects in which no boxes are drawn, with their ids. left_over: models of
-    projects that Label Studio does not have.
+    unreadable: image files that cannot be used; they are reported, but are no fault of the appliance.
+    left_alone: ids and titles of the projects in which no boxes are drawn. left_over: models of projects that
+    Label Studio does not have.
     """
 
     services: list[Service]
@@ -77,7 +78,7 @@ class Status:
 
 
 def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
-    """Asks everybody once."""
+    """Asks every service once."""
     served, backend_problem = _ask_backend(backend)
     beat = heartbeat.read(settings.rounds_dir)
     worker_problems = health.worker_problems(beat)
@@ -127,7 +128,9 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
 
 
 def _backup_problems(volumes: Path) -> list[str]:
-    """What the backup service, which nobody can ask, says of its schedule; nothing before it first ran."""
+    """The backup service's report about its schedule, from its status file, since it has no API. There is
+    nothing to report before it first ran.
+    """
     try:
         said = json.loads((volumes / "backups" / "status" / "schedule.json").read_bytes())
         return [f"scheduled backups fail since {said['since']}: {said['error']}"] if said["error"] else []
@@ -147,7 +150,7 @@ def _ask_backend(backend: Backend) -> tuple[dict[str, Row], str | None]:
 
 
 def _unreadable_elsewhere(served: dict[str, Row], known: set[str]) -> list[Problem]:
-    """What else the backend could not read, e.g. uploads; files of volumes/images are `known` already."""
+    """Other images that the backend could not read, e.g. uploads. known: files that are listed already."""
     rows = [row for project in served.values() for row in project.get("unreadable") or []]
     found = [Problem(str(row.get("url")), str(row.get("reason"))) for row in rows]
     return [
@@ -200,7 +203,9 @@ def _project(
 def _counts(
     studio: Studio, project_id: int, champion: Card | None, problems: list[str]
 ) -> tuple[int | None, ...]:
-    """All tasks, labelled ones, unlabelled ones, and unlabelled ones without the champion's prediction."""
+    """The numbers of all tasks, labelled tasks, unlabelled tasks, and unlabelled tasks without the champion's
+    prediction.
+    """
     try:
         waiting = studio.count_tasks(project_id, UNLABELLED)
         unpredicted = (

@@ -1,4 +1,4 @@
-"""A version's boxes on image files, as the project's labels: for scoring, the dashboard and simulations."""
+"""A version's boxes on image files, in the project's labels: for scoring, the dashboard and simulations."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ READ_AT_ONCE = 8
 
 
 def load_detector(folder: Path, settings: Settings) -> Detector:
-    """A version's folder, on the device and the threads of the settings.
+    """Loads a version's folder, with the device and the number of threads in the settings.
 
     Raises:
         registry.RegistryError: the folder holds no model that loads.
@@ -29,8 +29,9 @@ def load_detector(folder: Path, settings: Settings) -> Detector:
 def detections(
     detector: Detector, label_map: LabelMap, files: Sequence[Path]
 ) -> Iterator[Boxes | ImageError]:
-    """Each file's boxes, or why it cannot be read, in the files' order; at most READ_AT_ONCE
-    are in memory, and BATCH_PIXELS unless one alone has more.
+    """Each file's boxes, or the reason why it cannot be read, in the files' order.
+
+    At most READ_AT_ONCE images are in memory, and at most BATCH_PIXELS unless one image alone has more.
     """
     for batch in weighed_batches(files, READ_AT_ONCE, _pixels, BATCH_PIXELS):
         read = [read_or_reason(file) for file in batch]

@@ -1,4 +1,4 @@
-"""A person's time with bounding boxes: what is done with them, and how long that takes."""
+"""What a person does with bounding boxes, and how long that takes."""
 
 from dataclasses import astuple, dataclass
 
@@ -18,7 +18,7 @@ USUAL = Costs()
 
 @dataclass(frozen=True)
 class Work:
-    """Boxes by what is done with them. A relabelled one lies well and has the wrong label.
+    """Counts of boxes by what a person does with them. A relabelled box is well placed but has a wrong label.
 
     >>> work = Work(accepted=10, adjusted=2, deleted=1, drawn=1)
     >>> work.share_accepted, work.seconds(), work.seconds_by_hand()
@@ -36,7 +36,7 @@ class Work:
 
     @property
     def changed(self) -> int:
-        """Boxes moved, resized or relabelled."""
+        """The number of boxes that are moved, resized or relabelled."""
         return self.adjusted + self.relabelled
 
     @property
@@ -45,16 +45,16 @@ class Work:
 
     @property
     def truths(self) -> int:
-        """Boxes of the result."""
+        """The number of boxes in the result."""
         return self.accepted + self.changed + self.drawn
 
     @property
     def share_accepted(self) -> float | None:
-        """Of the proposed boxes; None without one."""
+        """The share of the proposed boxes that is accepted; None without a proposed box."""
         return self.accepted / self.proposed if self.proposed else None
 
     def seconds(self, costs: Costs = USUAL) -> float:
-        """Every box handled as it was."""
+        """The time that this work takes."""
         return (
             self.accepted * costs.accept
             + self.changed * costs.adjust
@@ -63,9 +63,9 @@ class Work:
         )
 
     def seconds_by_hand(self, costs: Costs = USUAL) -> float:
-        """Every box of the result drawn."""
+        """The time that drawing every box of the result takes."""
         return self.truths * costs.draw
 
     def seconds_saved(self, costs: Costs = USUAL) -> float:
-        """Negative when the proposed boxes cost more than they spare."""
+        """The time saved over drawing by hand; negative when the proposed boxes cost more than they save."""
         return self.seconds_by_hand(costs) - self.seconds(costs)

@@ -1,4 +1,4 @@
-"""Scoring a model on the hold-out, in the project's labels."""
+"""Scores a model on the hold-out, in the project's labels."""
 
 import contextlib
 import io
@@ -30,11 +30,12 @@ _Row = tuple[int, int, Corners, float]
 class Evaluation(BaseModel):
     """A model's score on a hold-out.
 
-    mAP: COCO's, .50:.95; None when the hold-out has no box. per_class: AP by label, labels without a box left
-    out. interval: of mAP, 95 %, by bootstrap over the images. images, boxes: of the hold-out. labelled:
-    images of the whole snapshot. knows_labels: whether any class of the model becomes a label.
-    score_thresholds: by label, from which score on the boxes are the quickest to correct. matches: by label,
-    what the bootstrap needs. missing: hold-out images that could no longer be read; they are left out.
+    mAP: COCO's, .50:.95; None when the hold-out has no box. per_class: AP by label, without labels that have
+    no box. interval: the 95 % interval of mAP, by bootstrap over the images. images, boxes: counts in the
+    hold-out. labelled: the number of images in the whole snapshot. knows_labels: whether any class of the
+    model becomes a label. score_thresholds: by label, the score threshold at which the boxes are the quickest
+    to correct. matches: by label, the data for the bootstrap. missing: hold-out images that could no longer
+    be read; they are left out.
     """
 
     version: str
@@ -52,7 +53,7 @@ class Evaluation(BaseModel):
     matches: dict[str, ClassMatches]
 
     def metrics(self) -> dict[str, Any]:
-        """What a version's card keeps of it."""
+        """The part of the evaluation that a version's card keeps."""
         return self.model_dump(
             include={"mAP", "AP50", "per_class", "interval", "images", "boxes", "fingerprint"}, mode="json"
         )
@@ -63,8 +64,8 @@ def evaluate(
 ) -> Evaluation:
     """Scores a version's folder, or a loaded detector, on the snapshot's hold-out.
 
-    The model's boxes become the project's labels as they do when it pre-labels, so the untrained COCO model
-    and a fine-tune are measured alike.
+    The model's classes are mapped to the project's labels as they are for pre-labelling, so the untrained
+    COCO model and a fine-tuned one are measured in the same way.
 
     Raises:
         registry.RegistryError: the folder holds no model that loads.
@@ -107,7 +108,7 @@ def match(
 
 
 def _class_matches(rows: Sequence[dict[str, Any] | None]) -> ClassMatches:
-    """From COCOeval's evalImgs of one class; None stands for an image without truth and detection."""
+    """The matches in COCOeval's evalImgs of one class. None means an image without truth and detection."""
     truths = np.array([len(row["gtIds"]) if row else 0 for row in rows], dtype=np.int64)
     image, score, hits = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0, np.int64)]
     for number, row in enumerate(rows):
@@ -192,6 +193,8 @@ def _evaluation(
 
 
 def _score_thresholds(matches: dict[str, ClassMatches], at_most: float) -> dict[str, float]:
-    """By label; no higher than SCORE_THRESHOLD, for a hold-out's few boxes can't tell what lies above."""
+    """The score thresholds by label, capped at SCORE_THRESHOLD: a hold-out has too few boxes to justify a
+    higher one.
+    """
     cheapest = {name: row.cheapest_threshold() for name, row in matches.items()}
     return {name: min(value, at_most) for name, value in cheapest.items() if value is not None}

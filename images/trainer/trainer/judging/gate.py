@@ -1,4 +1,4 @@
-"""Whether a candidate goes live."""
+"""Decides whether a candidate becomes the champion."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,9 @@ SEED = 20
 
 @dataclass(frozen=True)
 class Verdict:
-    """Promote or keep, and why. p: share of resamples in which the candidate is better; delta: of mAP."""
+    """Promote or keep, and why. p: the share of resamples in which the candidate is better. delta: the
+    candidate's mAP minus the champion's.
+    """
 
     promote: bool
     reason: str
@@ -36,9 +38,10 @@ def decide(
 
     The resamples are a paired bootstrap over images (Efron & Tibshirani, An Introduction to the Bootstrap,
     1993, chapters 13 and 16; for comparing two systems on one test set Koehn, Statistical Significance Tests
-    for Machine Translation Evaluation, EMNLP 2004): each of RESAMPLES draws as many images as there are, with
-    replacement, and both models are scored on the same draw. p is the share in which the candidate's mAP is
-    higher, ties counting half. Seeded: the same evaluations get the same verdict.
+    for Machine Translation Evaluation, EMNLP 2004). Each of RESAMPLES draws as many images as the hold-out
+    has, with replacement, and both models are scored on the same draw. p is the share of draws in which the
+    candidate's mAP is higher; ties count half. The draws are seeded, so the same evaluations get the same
+    verdict.
 
     Raises:
         ValueError: the evaluations are of different hold-outs.

@@ -1,7 +1,7 @@
-"""Detections matched to ground truth, so that the average precision of any resample of the images is cheap.
+"""Detections matched to ground truth, so that the average precision of any resample of images is fast.
 
-COCO's measure: ten IoU thresholds .50:.05:.95, precision interpolated at 101 recalls, at most 100 detections
-an image, all box sizes together. The matching itself is pycocotools'.
+The measure is COCO's: ten IoU thresholds .50:.05:.95, precision interpolated at 101 recalls, at most 100
+detections per image, all box sizes together. pycocotools does the matching.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from trainer.judging.effort import USUAL
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 
-# IOU_THRESHOLDS[4] is 0.7, from which on a box is left as it is.
+# IOU_THRESHOLDS[4] is 0.7. A person leaves a box with this IoU or more as it is.
 ACCEPTED = 4
 LOWEST_THRESHOLD = 0.05
 
@@ -52,7 +52,7 @@ class ClassMatches(BaseModel):
         return np.asarray((self.hits[None, :] >> bits) & 1, dtype=bool)
 
     def average_precision(self, weights: Numbers) -> NDArray[np.float64]:
-        """Average precision over the thresholds, (R,), NaN without a truth.
+        """Average precision over the thresholds, (R,); NaN where no image has a true box.
 
         weights: (R, N), not negative; in resample r image n counts weights[r, n] times.
         """
@@ -64,18 +64,17 @@ class ClassMatches(BaseModel):
         return result
 
     def average_precision_50(self) -> float:
-        """At an IoU of 0.5 on the images as they are; NaN without a truth."""
+        """Average precision at an IoU of 0.5 on the images without resampling; NaN without a true box."""
         if not self.truths.sum():
             return float("nan")
         once = np.ones(len(self.score))
         return float(_interpolated(self.right()[:1], once, float(self.truths.sum()))[0])
 
     def cheapest_threshold(self) -> float | None:
-        """The score from which on the boxes take a person the least time to correct; None without a detection
-        that is right.
+        """The score threshold at which a person needs the least time to correct the boxes.
 
-        A box that is right at an IoU of 0.7 is accepted, one that is right at 0.5 only is adjusted, a wrong
-        one is deleted, a missed one drawn.
+        A person accepts a box that is right at an IoU of 0.7, adjusts one that is right at 0.5 only, deletes
+        a wrong one and draws a missed one. None when no detection is right.
         """
         right = self.right()
         overlapping, accepted = right[0], right[ACCEPTED]
@@ -87,7 +86,7 @@ class ClassMatches(BaseModel):
 
 
 def _interpolated(right: NDArray[np.bool_], weight: Numbers, truths: float) -> NDArray[np.float64]:
-    """Mean precision at RECALLS per threshold; right (T, D), weight (D,)."""
+    """Mean precision at RECALLS for each threshold, (T,); right: (T, D), weight: (D,)."""
     hit = np.cumsum(right * weight, axis=1)
     seen = np.cumsum(weight)
     precision = hit / np.maximum(seen, np.finfo(float).tiny)
@@ -102,7 +101,7 @@ def _interpolated(right: NDArray[np.bool_], weight: Numbers, truths: float) -> N
 
 
 def mean_average_precision(classes: Sequence[ClassMatches], weights: Numbers) -> NDArray[np.float64]:
-    """Mean over the classes that have a truth, (R,) for weights (R, N); NaN where none has."""
+    """mAP over the classes that have a true box, (R,) for weights (R, N); NaN where none has one."""
     per_class = np.stack([matches.average_precision(weights) for matches in classes])
     counted = ~np.isnan(per_class)
     count = counted.sum(axis=0)

@@ -21,7 +21,7 @@ PREDICT_TIMEOUT_S = (3.0, 300.0)
 
 
 class BackendError(Explained):
-    """The ML backend is not reached, refuses, or serves another version; the message names URL and reason."""
+    """The ML backend is unreachable, refuses, or serves another version; the message names URL and reason."""
 
 
 class OtherVersion(BackendError):
@@ -38,14 +38,14 @@ class Backend:
 
     @classmethod
     def connect(cls, settings: TrainerSettings) -> Self:
-        """The backend of the settings. Raises MissingSecret."""
+        """Connects to the backend that the settings name. Raises MissingSecret."""
         return cls(settings.mlbackend_url, settings.secret("backend_password"))
 
     def health(self) -> Row:
-        """What /health says, whether it is well or not.
+        """The report of /health, whether the backend is healthy or not.
 
         Raises:
-            BackendError: no answer, or none in JSON.
+            BackendError: there is no answer, or it is not JSON.
         """
         url = f"{self.url}/health"
         try:
@@ -59,16 +59,17 @@ class Backend:
         return answer
 
     def version(self, project_id: int) -> str | None:
-        """The version it serves for a project; None when it has loaded none."""
+        """The version that the backend serves for a project; None when it has loaded none."""
         return _version(self.health(), project_id)
 
     def wait_for(
         self, project_id: int, version: str, seconds: float, should_stop: Callable[[], bool]
     ) -> None:
-        """Returns once the backend serves `version` for the project, or is well and would load it when asked.
+        """Waits until the backend serves `version` for the project, or is healthy and would load it if asked.
 
         Raises:
-            BackendError: it did not within `seconds`, or should_stop() says so; with what was last seen.
+            BackendError: it did not within `seconds`, or should_stop() was true; the message says what was
+                last seen.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -89,7 +90,8 @@ class Backend:
 
         Raises:
             OtherVersion: the predictions are not those of `version`.
-            BackendError: no answer, a status of 400 and above, or not one prediction per task.
+            BackendError: there is no answer, the status is 400 or above, or the predictions are not one per
+                task.
         """
         url = f"{self.url}/predict"
         body = {

@@ -1,4 +1,4 @@
-"""The projects that the loop is for: those in which bounding boxes are drawn."""
+"""The projects that the loop works on: those in which bounding boxes are drawn."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from labelloop.registry import Card
 from labelloop.studio import Studio
 
 SIMULATED = "Made by `labelloop simulate`, which deletes it when it ends."
-# What becomes of a round whose project is gone.
+# The verdict on a round whose project is gone.
 NO_PROJECT = "cancelled: its project was deleted in Label Studio, or draws no boxes any more"
 DEMO = "Made by `make demo`; `make demo REMOVE=1` removes it."
 
 
 class NoProject(Explained):
-    """It cannot be told which project is meant; the message lists those there are."""
+    """It is unclear which project is meant; the message lists the projects."""
 
 
 @dataclass(frozen=True)
 class Project:
-    """A project of Label Studio's, as it was when Label Studio was asked.
+    """A Label Studio project, as it was when Label Studio was asked.
 
-    label_config: as it is written there. model_version: whose predictions its pages show, "" for nobody's.
+    label_config: its XML. model_version: the version whose predictions its pages show, "" for none.
     """
 
     id: int
@@ -37,7 +37,7 @@ class Project:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """From Label Studio's answer."""
+        """The project in Label Studio's answer."""
         return cls(
             id=int(row["id"]),
             title=str(row.get("title") or ""),
@@ -49,7 +49,7 @@ class Project:
 
     @cached_property
     def labels(self) -> LabelConfig:
-        """Its label config, read.
+        """Its label config, parsed.
 
         Raises:
             LabelConfigError: no boxes are drawn in it.
@@ -65,21 +65,21 @@ class Project:
 
     @property
     def uid(self) -> str:
-        """What Label Studio calls it when it asks an ML backend: "<id>.<seconds since 1970>"."""
+        """The name by which Label Studio tells an ML backend the project: "<id>.<seconds since 1970>"."""
         return f"{self.id}.{int(self.created_at.timestamp())}"
 
     @property
     def retrains_itself(self) -> bool:
-        """Whether new labels alone start rounds; simulation and demo ask for theirs at set counts."""
+        """Whether new labels start rounds. Simulation and demo request rounds themselves, at set counts."""
         return self.description not in (SIMULATED, DEMO)
 
     @property
     def may_be_adopted(self) -> bool:
-        """Whether the ML backend is to be connected; a simulation needs none, the demo connects its own."""
+        """Whether the worker may connect the ML backend. Simulations need none, the demo connects its own."""
         return self.description not in (SIMULATED, DEMO)
 
     def label_map(self, card: Card) -> LabelMap:
-        """Which of its labels a version's classes become.
+        """The labels of this project that a version's classes become.
 
         Raises:
             LabelConfigError: no boxes are drawn in it.
@@ -88,7 +88,7 @@ class Project:
 
 
 def fetch(studio: Studio, project_id: int) -> Project:
-    """Raises StudioError: Label Studio does not answer, or has no such project."""
+    """Asks Label Studio for a project. Raises StudioError: it does not answer, or has no such project."""
     return Project.of(studio.project(project_id))
 
 
@@ -109,7 +109,7 @@ def detection_projects(studio: Studio) -> list[Project]:
 
 
 def choose(projects: Sequence[Project], wanted: int | None) -> Project:
-    """The project with id `wanted`; without one, the only project there is, the demo's not counted beside it.
+    """The project with id `wanted`. Without an id, the only project; a demo beside another does not count.
 
     Raises:
         NoProject: there is none, or several and none is named.

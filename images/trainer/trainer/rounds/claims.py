@@ -1,7 +1,7 @@
-"""Whose a round's folder is: round.json in it names the project and the request.
+"""Records which round owns a folder: round.json in it names the project and the request.
 
-A number can be given twice: a backup's table of rounds may be older than the folders beside it. What another
-round has left in a folder is never taken up; it is moved aside.
+A round number can be used twice, as a restored table of rounds may be older than the folders beside it. A
+round never uses files that another round left in its folder. That folder is moved aside.
 """
 
 import json
@@ -21,13 +21,13 @@ _BEFORE_A_ROUND = frozenset({LOG, STAGES_LOCK})
 
 
 def claim(rounds: Rounds, round_: Round) -> Path:
-    """The round's folder, made if need be, with nothing in it that is another round's.
+    """The round's folder, created if it is missing, without files of another round.
 
-    A folder without round.json is taken for that of a round which an earlier release began, unless this one
-    has not begun yet.
+    A folder without round.json is taken to be from an earlier release, and belongs to this round if the round
+    has begun already.
 
     Raises:
-        OSError: it cannot be made, or moved aside.
+        OSError: the folder cannot be made or moved aside.
     """
     folder = rounds.folder(round_.id)
     if folder.is_dir() and not _is_of(folder, round_):
@@ -48,7 +48,7 @@ def claim(rounds: Rounds, round_: Round) -> Path:
 
 
 def moved_aside(rounds: Rounds) -> list[Path]:
-    """Folders that `claim` moved aside; the time of their last change is when it did."""
+    """The folders that `claim` moved aside. Their modification time is when that happened."""
     return sorted(rounds.root.glob(f"*{_ASIDE}*"))
 
 
@@ -64,7 +64,7 @@ def _claim_of(round_: Round) -> dict[str, Any]:
 
 
 def _named(folder: Path) -> Any:
-    """What a folder's round.json says; None when there is none, {} when it is damaged."""
+    """The contents of a folder's round.json; None when there is none, {} when it is damaged."""
     try:
         return json.loads((folder / CLAIM).read_bytes())
     except FileNotFoundError:

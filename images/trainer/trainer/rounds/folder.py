@@ -1,23 +1,23 @@
-"""What the files in a round's folder are called; docs/reference/files.md tells what each is for."""
+"""The names of the files in a round's folder; docs/reference/files.md says what each is for."""
 
 from typing import Final
 
 CLAIM: Final = "round.json"
-"""Whose the folder is."""
+"""The round that owns the folder."""
 SNAPSHOT: Final = "snapshot.json"
 JOB: Final = "job.json"
 START_WEIGHTS: Final = "start.pth"
 TRAIN_IMAGES: Final = "train.jsonl"
-"""The snapshot's training side, a line an image, as the training reads it."""
+"""The snapshot's training side as the training reads it, one line per image."""
 METRICS: Final = "metrics.jsonl"
 LAST_CHECKPOINT: Final = "last.pth"
 CANDIDATE: Final = "candidate"
 EVALUATION: Final = "evaluation.json"
 LOG: Final = "log.txt"
 CANCEL: Final = "cancel"
-"""Training stops where this one appears."""
+"""Training stops when this file appears."""
 RETENTION: Final = "retention.json"
-"""When retention took the rest, and what can't be told without it."""
+"""When retention removed the data, and the facts that cannot be derived without it."""
 
 STAGES_LOCK: Final = "stages.lock"
 TRAIN_LOCK: Final = "train.lock"

@@ -1,4 +1,4 @@
-"""What the worker says of itself, for the health check and `labelloop status`."""
+"""The worker's report about itself, for the health check and `labelloop status`."""
 
 import json
 import os
@@ -14,8 +14,10 @@ STALE_S = 30.0
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """pid; at: Unix time. projects: ids with boxes as strings, to their champion or None; None before Label
-    Studio was first seen. errors: per chore what keeps it from working now.
+    """One report.
+
+    at: Unix time. projects: the champion, or None, of each project with boxes, by id as a string; None before
+    Label Studio was first reached. errors: by chore, the reason why it cannot work now.
     """
 
     pid: int
@@ -29,7 +31,9 @@ class Heartbeat:
 
     @property
     def fresh(self) -> bool:
-        """Not one dated in the future, either: a live worker replaces it soon after the clock is set back."""
+        """Whether the worker is alive. A heartbeat dated in the future does not count, since a live worker
+        replaces it soon after the clock is set back.
+        """
         return -BEAT_S <= self.age_s <= STALE_S
 
 
@@ -42,7 +46,7 @@ def beat(rounds_dir: Path, projects: dict[str, str | None] | None, errors: dict[
 
 
 def read(rounds_dir: Path) -> Heartbeat | None:
-    """The last heartbeat, None when there never was one."""
+    """The last heartbeat; None when there never was one."""
     try:
         return Heartbeat(**json.loads(_path(rounds_dir).read_bytes()))
     except (OSError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""metrics.jsonl: a line of JSON an iteration, written by the training process, read by whoever shows it."""
+"""metrics.jsonl: one line of JSON per iteration, written by the training process, read for display."""
 
 import json
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Metrics:
-    """One iteration's.
+    """The metrics of one iteration.
 
-    iteration: counted from 1. losses: by name, "loss" is their sum. lr: the learning rate. seconds: of this
-    process's training so far; waited: those of them in which the model waited for images. eta: in seconds.
+    iteration: counted from 1. losses: by name, "loss" is their sum. lr: the learning rate. seconds: how long
+    this process has trained so far. waited: how many of these the model waited for images. eta: in seconds.
     """
 
     iteration: int
@@ -47,7 +47,7 @@ class Metrics:
 
     @classmethod
     def of(cls, line: str | bytes) -> Self:
-        """Raises ValueError: the line is not whole, or none of metrics.jsonl's."""
+        """Raises ValueError: the line is incomplete, or is not from metrics.jsonl."""
         row = json.loads(line)
         try:
             losses = {name: float(value) for name, value in row.items() if name.startswith("loss")}
@@ -71,10 +71,10 @@ def append(path: Path, metrics: Metrics) -> None:
 
 
 def newest(path: Path, position: int) -> tuple[Metrics | None, int]:
-    """The newest whole line behind `position` bytes, None without any, and the position behind it.
+    """The newest whole line after `position` bytes, None if there is none, and the position after it.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the line is damaged.
     """
     if not path.exists():
         return None, position
@@ -88,9 +88,9 @@ def newest(path: Path, position: int) -> tuple[Metrics | None, int]:
 
 
 def read(path: Path) -> list[Metrics]:
-    """One of each iteration, in their order; what is damaged or still being written is left out.
+    """The metrics of each iteration, in order. Lines that are damaged or still being written are left out.
 
-    A resumed round makes its last iterations again: the later ones count.
+    A resumed round repeats its last iterations; the later lines count.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -1,8 +1,9 @@
-"""Whose the models below a project's number are.
+"""Records which project owns the models below a project number.
 
-Label Studio gives a number again when its database was restored or begun anew. project.json in a project's
-models says when Label Studio made the project. Models of another one are moved aside, to <number>.of-<when it
-was made>, and come back with it. Nothing of it is ever deleted here; who may want to is told (`left_over`).
+Label Studio uses a number again after its database was restored or recreated. project.json in a project's
+models records when Label Studio made the project. Models of another project with that number are moved aside,
+to <number>.of-<when it was made>, and come back when that project does. This module never deletes models; it
+lists those that a person may want to delete (`left_over`).
 """
 
 import logging
@@ -25,10 +26,10 @@ NUMBER_GIVEN_AGAIN = "cancelled: its project is gone, and Label Studio gave the 
 
 
 class Owner(BaseModel):
-    """What project.json holds.
+    """The contents of project.json.
 
-    created_at: when Label Studio made the project, None when that is not known any more. missing_since: when
-    it was seen that Label Studio has it no longer.
+    created_at: when Label Studio made the project, None when that is no longer known. missing_since: when
+    the worker first noticed that Label Studio no longer has the project.
     """
 
     title: str = ""
@@ -38,7 +39,7 @@ class Owner(BaseModel):
 
 @dataclass(frozen=True)
 class LeftOver:
-    """Models of a project that Label Studio does not have. path: below volumes/models. size: bytes."""
+    """The models of a project that Label Studio does not have. path: below volumes/models. size: in bytes."""
 
     path: str
     owner: Owner
@@ -52,17 +53,17 @@ class LeftOver:
 
 
 class Owners:
-    """Keeps the models of projects that had the same number apart, and their rounds."""
+    """Keeps apart the models and rounds of projects that had the same number."""
 
     def __init__(self, registry: Registry, rounds: Rounds) -> None:
         self._registry = registry
         self._rounds = rounds
 
     def settle(self, projects: Sequence[Project]) -> set[int]:
-        """Sees to it that what is there under each of Label Studio's projects is its own.
+        """Makes sure that each project's number leads only to models and rounds of that project.
 
-        projects: all of them. Returns those that have to wait until a round of
-        the project that had the number before has stopped.
+        projects: all of Label Studio's. Returns: the ids that have to wait until a round of the project that
+        had the number before has stopped.
 
         Raises:
             OSError: models cannot be moved aside.
@@ -118,7 +119,7 @@ class Owners:
 
 
 def read(folder: Path) -> Owner | None:
-    """Whose a folder's models are; None where that is not written down."""
+    """The owner of a folder's models; None when none is recorded."""
     try:
         return Owner.model_validate_json((folder / OWNER).read_bytes())
     except (OSError, ValidationError):
@@ -143,7 +144,7 @@ def _size(folder: Path) -> int:
 
 
 def _second(moment: datetime) -> datetime:
-    """Databases keep different fractions of it."""
+    """The moment in whole seconds, as databases keep different fractions."""
     return moment.astimezone(UTC).replace(microsecond=0)
 
 

@@ -1,4 +1,4 @@
-"""How far the pre-labelling of a project has come, for whoever shows it: volumes/rounds/predict-<id>.json."""
+"""The progress of a project's pre-labelling, for display: volumes/rounds/predict-<id>.json."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from labelloop.files import write_text
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a project's pre-labelling with `version` has come, in tasks; no eta_seconds when it is over."""
+    """Progress of a project's pre-labelling with `version`, in tasks. eta_seconds is None when it is over."""
 
     project: int
     version: str
@@ -28,7 +28,7 @@ def write_progress(rounds_dir: Path, progress: Progress) -> None:
 
 
 def read_progress(rounds_dir: Path, project_id: int) -> Progress | None:
-    """What the running or the last pre-labelling of a project wrote down."""
+    """The progress that the running or the last pre-labelling of a project recorded."""
     try:
         return Progress(**json.loads(progress_path(rounds_dir, project_id).read_bytes()))
     except (OSError, ValueError, TypeError):

@@ -1,6 +1,6 @@
 """The table of rounds: queue and history in one SQLite file.
 
-Several processes use it at once (worker, the round's own, web, CLI); each call is one short transaction.
+Several processes use it at once (worker, round process, web, CLI), so each call is one short transaction.
 """
 
 import re
@@ -40,13 +40,13 @@ NEXT: dict[State, frozenset[State]] = {
 
 
 class RoundError(Explained):
-    """A round that does not exist, or a step that its state does not allow."""
+    """The round does not exist, or its state does not allow the step."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """One row. Times are ISO 8601 in UTC; stage_progress is 0..1 within the state; labelled counts the
-    project's labelled images when the round's snapshot was taken.
+    """One row. Times are ISO 8601 in UTC. stage_progress is 0..1 within the state. labelled is the number of
+    labelled images in the project when the round's snapshot was taken.
     """
 
     id: int
@@ -128,7 +128,7 @@ def _round(row: sqlite3.Row) -> Round:
 
 
 class Rounds:
-    """The rounds below one folder (volumes/rounds). registry: where their versions are."""
+    """The rounds below one folder (volumes/rounds). registry: holds their versions."""
 
     def __init__(self, root: Path, registry: Registry | None = None) -> None:
         self.root = root
@@ -141,12 +141,12 @@ class Rounds:
             self.mend()
 
     def mend(self) -> None:
-        """Begins a new table when the file is damaged: the history is lost, and an open round with it."""
+        """Begins a new table if the file is damaged. The history is lost then, and any open round."""
         set_aside(self.path)
         self._create()
 
     def damaged(self) -> list[Path]:
-        """Files that `mend` set aside."""
+        """The files that `mend` set aside."""
         return [path for path in self.root.glob(f"{self.path.name}.damaged-*") if path.name[-1].isdigit()]
 
     def _create(self) -> None:
@@ -159,7 +159,7 @@ class Rounds:
                 connection.execute(_ONE_OPEN_ROUND)
 
     def folder(self, round_id: int) -> Path:
-        """Where a round keeps its snapshot, log, metrics and checkpoints; need not exist yet."""
+        """The folder for a round's snapshot, log, metrics and checkpoints. It need not exist yet."""
         return self.root / folder_name(round_id)
 
     def request(self, project: int, requested_by: str) -> tuple[Round, bool]:
@@ -178,16 +178,16 @@ class Rounds:
             return self._get(connection, int(cursor.lastrowid or 0)), False
 
     def _highest_used(self) -> int:
-        """The highest number that a folder has, or that a version's card names.
+        """The highest round number among the folders and the versions' cards.
 
-        The table may know less: it is restored from a backup, or begun anew, while these stay.
+        The table may not know it: it can be restored from a backup or begun anew, while these stay.
         """
         folders = (int(path.name) for path in self.root.iterdir() if _FOLDER.fullmatch(path.name))
         named = self._registry.newest_round() if self._registry is not None else 0
         return max(named, *folders, 0)
 
     def get(self, round_id: int) -> Round:
-        """Raises RoundError when there is no such round."""
+        """The round with this id. Raises RoundError when there is none."""
         with reading(self.path) as connection:
             return self._get(connection, round_id)
 
@@ -210,7 +210,7 @@ class Rounds:
             return [_round(row) for row in rows]
 
     def older(self, project: int, keep: int) -> list[Round]:
-        """The closed rounds of a project behind its newest `keep`, oldest first."""
+        """The closed rounds of a project without its newest `keep`, oldest first."""
         with reading(self.path) as connection:
             rows = connection.execute(
                 "SELECT * FROM rounds WHERE project = ? ORDER BY id DESC LIMIT -1 OFFSET ?", (project, keep)
@@ -218,22 +218,23 @@ class Rounds:
             return [round_ for round_ in map(_round, rows) if round_.closed][::-1]
 
     def disown(self, project: int) -> None:
-        """Leaves the rounds so far to a project that is gone and whose number another one has now: their
-        project is the negative number from then on.
+        """Separates the rounds of a deleted project from a new one that has its number now.
+
+        The project of these rounds is the negative number from then on.
         """
         with writing(self.path) as connection:
             connection.execute("UPDATE rounds SET project = -project WHERE project = ?", (project,))
 
     def projects(self) -> set[int]:
-        """Every project that has a round; negative: see `disown`."""
+        """The number of every project that has a round. For negative ones see `disown`."""
         with reading(self.path) as connection:
             return {int(row["project"]) for row in connection.execute("SELECT DISTINCT project FROM rounds")}
 
     def move(self, round_id: int, state: State, **columns: object) -> Round:
-        """Moves a round on to `state`, which it may already be in, and sets other columns of it.
+        """Moves a round to `state`, in which it may already be, and sets other columns.
 
         Raises:
-            RoundError: there is no such round, or its state does not lead to `state`.
+            RoundError: there is no such round, or it cannot go from its state to `state`.
         """
         with writing(self.path) as connection:
             current = self._get(connection, round_id)
@@ -251,7 +252,7 @@ class Rounds:
     def progress(
         self, round_id: int, fraction: float, message: str, eta_seconds: float | None = None
     ) -> None:
-        """Records how far the round's present state has come (0..1)."""
+        """Records the progress (0..1) of the round's current state."""
         with writing(self.path) as connection:
             columns = {
                 "stage_progress": min(max(fraction, 0.0), 1.0),
@@ -261,12 +262,12 @@ class Rounds:
             self._set(connection, round_id, columns)
 
     def record(self, round_id: int, **columns: object) -> Round:
-        """Sets columns, whatever the state."""
+        """Sets columns in any state."""
         with writing(self.path) as connection:
             return self._set(connection, round_id, columns)
 
     def cancel(self, round_id: int) -> Round:
-        """Cancels a round that has not begun; asks one that runs to stop.
+        """Cancels a round that has not begun; asks a running one to stop.
 
         Raises:
             RoundError: there is no such round, or it is over.

@@ -1,4 +1,4 @@
-"""The simulated person: what it takes to make an image's proposed boxes the true ones."""
+"""The simulated person, who turns an image's proposed boxes into the true ones."""
 
 from typing import Any
 
@@ -11,18 +11,19 @@ from labelloop.regions import to_results
 from trainer.judging.effort import Work
 from trainer.simulate.options import Person
 
-# Decides between pairings that take equally long.
+# A small preference for higher IoU, which decides between pairings that take equally long.
 _PER_IOU_S = 1e-3
 
 
 def correct(proposed: Boxes, truth: Boxes, person: Person) -> Work:
     """What a person does with the proposed boxes of an image (labels index the same list as the truth's).
 
-    Proposed and true boxes are paired one to one so that the work takes the least time, equal times by the
-    higher IoU. A pair of the right label is accepted from accepted_iou on, adjusted from adjusted_iou on; one
-    of the wrong label is relabelled from accepted_iou on, which takes as long as adjusting. Whatever is not
-    paired so is deleted, or drawn. Each box goes the quicker way: where adjusting takes longer than deleting
-    and drawing anew, that is what is done. So no image takes longer than deleting all and drawing all.
+    Proposed and true boxes are paired one to one so that the work takes the least time; of equal times, the
+    higher IoU decides. A pair with the right label is accepted at an IoU of accepted_iou or more, and
+    adjusted at adjusted_iou or more. A pair with the wrong label is relabelled at accepted_iou or more, which
+    takes as long as adjusting. Proposed boxes without a pair are deleted, true ones drawn. Where adjusting
+    would take longer than deleting and drawing again, the person does the latter. So no image takes longer
+    than deleting all boxes and drawing all.
     """
     overlap = iou_matrix(proposed.xyxy, truth.xyxy)
     right = proposed.labels[:, None] == truth.labels[None, :]
@@ -46,6 +47,6 @@ def correct(proposed: Boxes, truth: Boxes, person: Person) -> Work:
 
 
 def annotation(truth: Boxes, config: LabelConfig, width: int, height: int) -> list[dict[str, Any]]:
-    """What is submitted: the true boxes in Label Studio's format."""
+    """The annotation to submit: the true boxes in Label Studio's format."""
     results = to_results(truth, config, width, height)
     return [{key: value for key, value in result.items() if key != "score"} for result in results]

@@ -1,4 +1,4 @@
-"""COCO's json, checked row by row."""
+"""Reads COCO's JSON and checks it row by row."""
 
 import json
 from collections import Counter
@@ -38,7 +38,7 @@ class Category(BaseModel):
 
 
 class Coco(BaseModel):
-    """What a split's file says of its boxes."""
+    """The contents of a split's file."""
 
     images: list[Image] = Field(min_length=1)
     annotations: list[Annotation]
@@ -46,7 +46,11 @@ class Coco(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> "Coco":
-        """Raises DatasetError: the file cannot be read, or a row in it; the message names both."""
+        """Reads and checks a file.
+
+        Raises:
+            DatasetError: the file, or a row in it, cannot be read; the message names both.
+        """
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -83,7 +87,7 @@ def _once(what: str, values: Sequence[object]) -> None:
 
 
 def _first(error: ValidationError, document: Any) -> str:
-    """The first thing that is wrong: image 7: width: Field required."""
+    """The first fault in words, e.g. image 7: width: Field required."""
     first = error.errors()[0]
     key, *rest = first["loc"] or ("the document",)
     where = [str(key)]
@@ -96,5 +100,5 @@ def _first(error: ValidationError, document: Any) -> str:
 
 
 def _named(key: str, number: int, own: object) -> str:
-    """A row by its id, or by its place where it has none."""
+    """A row's name in messages: by its id, or by its position if it has none."""
     return f"{_ROW[key]} {own}" if own is not None else f"{_ROW[key]} in row {number + 1}"

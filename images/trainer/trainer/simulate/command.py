@@ -1,4 +1,4 @@
-"""All orders and seeds one after the other: shown while they go, kept as JSON."""
+"""Runs all orders and seeds one after the other, shows the steps, and writes them as JSON."""
 
 import json
 import logging
@@ -26,8 +26,8 @@ FOLDER = "simulate"
 def simulate(world: World, options: Options) -> Path:
     """Runs the simulation on the dataset that `make simulate` has put among the uploads.
 
-    Writes volumes/rounds/simulate-<time>.jsonl, a line a step, and simulate-<time>.json with options and
-    summary; the latter also when it is interrupted, of the runs that were complete. Returns its path.
+    It writes volumes/rounds/simulate-<time>.jsonl, one line per step, and simulate-<time>.json with options
+    and summary. If it is interrupted, the summary has the complete runs. Returns: the summary's path.
 
     Raises:
         DatasetError: the dataset cannot be used. SimulationError, StudioError, WorkerGone: see Run.steps.
@@ -65,13 +65,13 @@ def simulate(world: World, options: Options) -> Path:
 
 
 def _quiet() -> None:
-    """The heavy libraries speak of deprecations and of missing GPUs when they are imported."""
+    """Silences the heavy libraries, which warn of deprecations and missing GPUs when they are imported."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
 
 
 def _runs(world: World, dataset: Dataset, scorer: Scorer, options: Options) -> Iterator[Run]:
-    """Seeds outside, so that an interrupted simulation has orders to compare."""
+    """All runs, seed by seed, so that an interrupted simulation has both orders to compare."""
     for seed in options.seeds:
         for order in options.orders:
             yield Run(world, dataset, scorer, options, order, seed)

@@ -23,7 +23,7 @@ TRAIN, TEST = "train.json", "test.json"
 
 @dataclass(frozen=True)
 class TrueImage:
-    """boxes: in pixels, labels index the dataset's classes, clipped to the image."""
+    """boxes: in pixels and clipped to the image; labels index the dataset's classes."""
 
     name: str
     path: Path
@@ -33,7 +33,7 @@ class TrueImage:
     boxes: Boxes
 
     def in_snapshot(self, number: int, side: Side) -> SnapshotImage:
-        """As image `number` of a snapshot, without a task in Label Studio."""
+        """This image as image `number` of a snapshot, without a task in Label Studio."""
         return SnapshotImage(
             id=number,
             task=0,
@@ -49,8 +49,8 @@ class TrueImage:
 
 @dataclass(frozen=True)
 class Dataset:
-    """train: what is labelled. test: what the models are scored on. left_out: images of train.json with the
-    bytes of a test image.
+    """train: the images to label. test: the images on which models are scored. left_out: images of train.json
+    that have the same bytes as a test image.
     """
 
     folder: Path
@@ -71,8 +71,8 @@ class Dataset:
 
         Raises:
             DatasetError: a file is missing or damaged, the two files' categories differ or make no label
-                config, `predicted` names no label, an image cannot be decoded or has another size than its
-                file says, or every image of train.json is a test image, too.
+                config, `predicted` names no label, an image cannot be decoded or its size differs from the
+                JSON's, or every image of train.json is also a test image.
         """
         train_file, test_file = Coco.read(folder / TRAIN), Coco.read(folder / TEST)
         classes = train_file.classes()

@@ -1,14 +1,14 @@
-"""What can go wrong in a simulation, apart from what can go wrong in the loop."""
+"""The errors of a simulation that do not occur in the loop itself."""
 
 from labelloop.errors import Explained
 
 
 class OptionError(Explained):
-    """An option that cannot be used; the message names it, its value and what is possible."""
+    """An option cannot be used; the message names it, its value and the possible values."""
 
 
 class DatasetError(Explained):
-    """The folder is no dataset that can be labelled; the message names the file."""
+    """The folder holds no usable dataset; the message names the file."""
 
 
 class SimulationError(Explained):

@@ -1,4 +1,4 @@
-"""What a simulation measures, and the arithmetic of its summary."""
+"""A simulation's measurements, and the arithmetic of its summary."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -18,11 +18,11 @@ Curve = Sequence[tuple[float, float]]
 class Step:
     """One batch of labels and the round after it; step 0 is the starting model before any label.
 
-    labels: images labelled so far. work, boxes, seconds, by_hand_seconds: of this batch; boxes are the true
-    ones, by_hand_seconds is what drawing them all takes. state, verdict: the round's. version: the champion
-    after it; mAP, AP50: its on the test images. least_certain_first: share of the batch's tasks that had the
-    lowest score among those left when Label Studio handed them out. round_seconds: training and evaluation,
-    wall_seconds: all of the step.
+    labels: the number of images labelled so far. work, boxes, seconds, by_hand_seconds: of this batch; boxes
+    counts the true boxes, by_hand_seconds is the time to draw them all. state, verdict: the round's. version:
+    the champion after the round. mAP, AP50: of that version, on the test images. least_certain_first: the
+    share of the batch's tasks that had the lowest score among the remaining ones when Label Studio handed
+    them out. round_seconds: the time for training and evaluation. wall_seconds: the time for the whole step.
     """
 
     order: str
@@ -44,7 +44,7 @@ class Step:
     wall_seconds: float
 
     def as_row(self) -> Row:
-        """Flat, for a line of JSON."""
+        """The step as a flat dict, for a line of JSON."""
         row = asdict(self)
         work = row.pop("work")
         return {**row, **work, "share_accepted": self.work.share_accepted}
@@ -52,8 +52,8 @@ class Step:
 
 @dataclass(frozen=True)
 class OneRound:
-    """The set-up with a single round on the same images in the same order: the first `labels` corrected with
-    the starting model, the rest with `version`.
+    """The comparison with a single round, on the same images in the same order: the first `labels` images are
+    corrected with the starting model's boxes, the rest with those of `version`.
     """
 
     labels: int
@@ -64,9 +64,9 @@ class OneRound:
 
 @dataclass(frozen=True)
 class RunFigures:
-    """One order and seed from the first label to the last round.
+    """The figures of one run, with one order and seed, from the first label to the last round.
 
-    detector, start_weights: the starting model's.
+    detector, start_weights: those of the starting model.
     """
 
     order: str
@@ -90,12 +90,12 @@ class RunFigures:
 
     @property
     def saved_by_hand(self) -> float:
-        """Share of the time that drawing every box by hand takes; negative when the loop takes longer."""
+        """The share of the time by hand that the loop saves; negative when the loop takes longer."""
         return saved(self.seconds, self.by_hand_seconds)
 
     @property
     def saved_one_round(self) -> float:
-        """Share of the time that the set-up with a single round takes."""
+        """The share of the time with a single round that the loop saves."""
         return saved(self.seconds, self.one_round.seconds)
 
     @property
@@ -123,15 +123,15 @@ class RunFigures:
 
 
 def saved(seconds: float, instead_of: float) -> float:
-    """The share of `instead_of` that is saved; 0 when that is 0."""
+    """The share of `instead_of` that is saved; 0 when `instead_of` is 0."""
     return 1 - seconds / instead_of if instead_of else 0.0
 
 
 def single_round(steps: Sequence[Step], at: int) -> Step | None:
-    """After which step a set-up with a single round stops training.
+    """The step after which a set-up with a single round stops training.
 
-    The first step from `at` labels on that ends with a trained version in service, or where there is none,
-    the first of all that does; None when no version was ever promoted.
+    It is the first step with at least `at` labels that ends with a trained version in service. If there is
+    none, it is the first of all steps that does. None when no version was ever promoted.
     """
     trained = [step for step in steps if step.version != STARTING_VERSION]
     return next((step for step in trained if step.labels >= at), trained[0] if trained else None)
@@ -140,7 +140,7 @@ def single_round(steps: Sequence[Step], at: int) -> Step | None:
 def labels_needed(curve: Curve, target: float) -> float | None:
     """The labels at which a curve of (labels, mAP), ascending by labels, first reaches `target`.
 
-    Interpolated between its points; None when it never does.
+    The curve is interpolated between its points. None when it never reaches `target`.
     """
     before = None
     for labels, value in curve:
@@ -162,7 +162,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float | None]) -> "Spread | None":
-        """Of the values that are there; None without one."""
+        """The spread of the values that are not None; None without such values."""
         present = [value for value in values if value is not None and math.isfinite(value)]
         if not present:
             return None
@@ -174,8 +174,8 @@ class Spread:
 class Reach:
     """Labels that both orders need for the same mAP.
 
-    share: target in shares of the random order's last mAP. ratio: uncertainty / random, over the seeds in
-    which both reach it.
+    share: the target, as a share of the random order's last mAP. ratio: labels by uncertainty / labels by
+    random order, over the seeds in which both reach the target.
     """
 
     share: float
@@ -186,7 +186,7 @@ class Reach:
 
 
 def reaches(runs: Sequence[RunFigures], shares: Iterable[float]) -> list[Reach]:
-    """For each share of the random order's mean last mAP; empty unless both orders were run."""
+    """The labels needed for each share of the random order's mean last mAP; empty unless both orders ran."""
     by_order = _curves(runs)
     if not all(by_order.values()):
         return []
@@ -214,10 +214,10 @@ def reaches(runs: Sequence[RunFigures], shares: Iterable[float]) -> list[Reach]:
 
 @dataclass(frozen=True)
 class MeanReach:
-    """What the random order reaches with `labels`, and the labels that the other needs for it.
+    """The mAP that the random order reaches with `labels`, and the labels that uncertainty sampling needs.
 
-    mAP, uncertainty: on the orders' mean curves over the `seeds` that both were run with; uncertainty is
-    interpolated, None when that curve never gets there.
+    mAP, uncertainty: from the orders' mean curves over the `seeds` with which both were run. uncertainty is
+    interpolated, and None when that curve never reaches mAP.
     """
 
     labels: int
@@ -227,8 +227,9 @@ class MeanReach:
 
 
 def mean_reaches(runs: Sequence[RunFigures]) -> list[MeanReach]:
-    """For each number of labels with which the random order's mean is higher than with any fewer; empty
-    without a seed that both orders were run with.
+    """The comparison at each number of labels where the random order's mean is higher than with fewer labels.
+
+    Empty when the orders have no seed in common.
     """
     by_order = _curves(runs)
     seeds = by_order["uncertainty"].keys() & by_order["random"].keys()
@@ -243,7 +244,7 @@ def mean_reaches(runs: Sequence[RunFigures]) -> list[MeanReach]:
 
 
 def _curves(runs: Sequence[RunFigures]) -> dict[str, dict[int, Curve]]:
-    """By order and seed."""
+    """The runs' curves by order and seed."""
     return {
         order: {run.seed: run.curve for run in runs if run.order == order}
         for order in ("uncertainty", "random")
@@ -251,7 +252,7 @@ def _curves(runs: Sequence[RunFigures]) -> dict[str, dict[int, Curve]]:
 
 
 def _mean(curves: Sequence[Curve]) -> Curve:
-    """Of curves at the same numbers of labels."""
+    """The mean of curves that have points at the same numbers of labels."""
     return [
         (points[0][0], float(np.mean([value for _, value in points]))) for points in zip(*curves, strict=True)
     ]
@@ -299,7 +300,7 @@ def _totals(runs: Sequence[RunFigures]) -> Row:
 
 
 def _steps(runs: Sequence[RunFigures]) -> list[Row]:
-    """Per number of labels."""
+    """The steps' means and spreads by number of labels."""
     rows = []
     for labels in sorted({step.labels for run in runs for step in run.steps}):
         steps = [step for run in runs for step in run.steps if step.labels == labels]

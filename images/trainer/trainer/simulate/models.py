@@ -1,4 +1,4 @@
-"""A simulated project's versions, looked at in this process: their score, and what they would propose."""
+"""Evaluates a simulated project's versions in this process: their scores and the boxes they would propose."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ Progress = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class Score:
-    """On the dataset's test images; 0 for a model that knows none of the labels."""
+    """A version's score on the dataset's test images; 0 for a model that knows none of the labels."""
 
     mAP: float
     AP50: float
 
 
 class Scorer:
-    """Scores versions on the test images, each weights file once."""
+    """Scores versions on the test images. Each weights file is scored only once."""
 
     def __init__(self, dataset: Dataset, settings: Settings) -> None:
         self._snapshot = dataset.test_snapshot()
@@ -33,7 +33,11 @@ class Scorer:
         self._known: dict[str, Score] = {}
 
     def score(self, models: ProjectModels, version: str, progress: Progress) -> Score:
-        """Raises DatasetError: a test image cannot be read; without it the score would be another."""
+        """The score of a version.
+
+        Raises:
+            DatasetError: a test image cannot be read, without which the score would not be comparable.
+        """
         weights = models.card(version).weights_sha256
         if weights not in self._known:
             found = evaluate(models.folder(version), self._snapshot, self._settings, progress)
@@ -46,8 +50,8 @@ class Scorer:
 def propose(
     models: ProjectModels, version: str, images: Sequence[TrueImage], config: LabelConfig, settings: Settings
 ) -> list[Boxes]:
-    """The boxes that a version proposes for each image, as the ML backend would: its thresholds, the
-    project's labels.
+    """The boxes that a version would propose for each image through the ML backend: with its score thresholds
+    and in the project's labels.
 
     Raises:
         DatasetError: an image can no longer be read.

@@ -1,4 +1,4 @@
-"""What is simulated, and what a person's actions cost."""
+"""The options of a simulation, and the costs of a person's actions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Person(Costs):
-    """A simulated one: what its actions cost, and from which IoU on it leaves or only adjusts a box."""
+    """A simulated person: its actions' costs, and the lowest IoUs at which it accepts or adjusts a box."""
 
     accepted_iou: float = 0.7
     adjusted_iou: float = 0.3
@@ -26,10 +26,11 @@ class Person(Costs):
 
 @dataclass(frozen=True)
 class Options:
-    """schedule: labelled images at which a round trains, `all` for the training set. budget: labelled images
-    at most, 0 for no limit. one_round_at: at how many labels the one round trains that the loop is compared
-    with. reach: shares of the random order's last mAP for which the labels needed are compared. predicted:
-    model classes that a label's `predicted_values` name. keep: whether the projects stay.
+    """schedule: the numbers of labelled images at which a round trains, `all` for the training set. budget:
+    the most images to label, 0 for no limit. one_round_at: the number of labels at which the single round
+    trains, with which the loop is compared. reach: the shares of the random order's last mAP at which the
+    labels needed are compared. predicted: by label, the model classes for its `predicted_values`. keep:
+    whether the projects stay.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Options:
             raise OptionError(f"SCHEDULE={','.join(self.schedule)}: needed numbers above 0, or {ALL}")
 
     def counts(self, images: int) -> list[int]:
-        """The schedule for a training set of so many images, ascending, cut at the budget."""
+        """The schedule for a training set of `images` images, ascending, cut off at the budget."""
         most = min(images, self.budget or images)
         wanted = (most if count == ALL else int(count) for count in self.schedule)
         return sorted({min(count, most) for count in wanted})
@@ -64,7 +65,7 @@ def numbers(text: str, name: str) -> tuple[int, ...]:
     """Whole numbers from "0,1,2".
 
     Raises:
-        OptionError: it is none such.
+        OptionError: the text is no such list.
     """
     try:
         return tuple(int(part) for part in words(text))
@@ -77,10 +78,10 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def predicted_values(pairs: Sequence[str]) -> dict[str, str]:
-    """From "raccoon=cat,dog,bear", one a label.
+    """The model classes by label, from texts like "raccoon=cat,dog,bear", one per label.
 
     Raises:
-        OptionError: there is no = in one.
+        OptionError: a text has no =.
     """
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:

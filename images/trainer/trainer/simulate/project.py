@@ -1,4 +1,4 @@
-"""A simulated person's project in Label Studio: made, filled, labelled task by task, deleted."""
+"""A simulated person's project in Label Studio, from its creation to its deletion."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,15 +16,15 @@ from trainer.simulate.dataset import Dataset, TrueImage
 NOT_FOUND = 404
 TITLE_LENGTH = 50
 SLOW_S = (3.0, 300.0)
-# Label Studio's own random order cannot be repeated. The tasks come in an order by lot, so one after another
-# is a random order, too, and the same one each time. Until a version has learnt from labels, the backend goes
-# by the same lot: up to there, the orders that are compared are one.
+# Label Studio's own random order cannot be repeated. The tasks are created in a pseudo-random order, so
+# sequential sampling is a random order that is the same each time. Until a version has learnt from labels,
+# the backend scores tasks by the same pseudo-random number, so up to then both orders are equal.
 SAMPLING = {"uncertainty": "Uncertainty sampling", "random": "Sequential sampling"}
 
 
 @dataclass(frozen=True)
 class Task:
-    """The task that Label Studio hands out: its image, and what its page shows."""
+    """A task that Label Studio hands out: its image, and the boxes that its page shows."""
 
     id: int
     image: TrueImage
@@ -32,7 +32,7 @@ class Task:
 
 
 class LabellingProject:
-    """One project, its tasks known by their images."""
+    """One project, whose tasks are identified by their images."""
 
     def __init__(self, studio: Studio, project: Project, images: dict[str, TrueImage]) -> None:
         self._studio = studio
@@ -50,11 +50,11 @@ class LabellingProject:
         seed: int,
         title: str,
     ) -> "LabellingProject":
-        """A project with a task for each of the dataset's images to label, in an order by lot that the seed
-        decides: it is part of the tasks' data.
+        """Creates a project with a task for each of the dataset's images to label.
 
-        The ML backend is not connected in Label Studio: the trainer asks it for every task's boxes itself,
-        and the next task depends on the boxes stored and on the project's model_version alone.
+        Their order is pseudo-random and depends on the seed, which is part of the tasks' data. The ML backend
+        is not connected in Label Studio, because the trainer itself asks it for every task's boxes. So the
+        next task depends only on the stored boxes and on the project's model_version.
 
         Raises:
             StudioError: Label Studio does not answer or refuses.
@@ -80,7 +80,7 @@ class LabellingProject:
         return project
 
     def next(self) -> Task | None:
-        """What a person who presses Label gets; None when nothing is left."""
+        """The task that a person gets by pressing Label; None when none is left."""
         try:
             row = self._studio.request("GET", f"/api/projects/{self.id}/next")
         except StudioError as error:
@@ -103,11 +103,11 @@ class LabellingProject:
         return self._studio.count_tasks(self.id, UNLABELLED)
 
     def model_version(self) -> str:
-        """Whose boxes the labelling page shows."""
+        """The version whose boxes the labelling page shows."""
         return fetch(self._studio, self.id).model_version
 
     def scores(self) -> dict[int, float]:
-        """Each unlabelled task's score by the model in service, by which uncertainty sampling goes."""
+        """By unlabelled task, the score from the model in service, which uncertainty sampling uses."""
         version = self.model_version()
         return {
             int(task["id"]): float(prediction["score"] or 0.0)
@@ -121,5 +121,5 @@ class LabellingProject:
 
 
 def _url(settings: Settings, image: TrueImage) -> str:
-    """How Label Studio calls a file among its uploads, which trainer and backend read from the volume."""
+    """Label Studio's URL of an uploaded file. Trainer and backend read the file from the volume."""
     return f"/data/upload/{quote(str(image.path.relative_to(settings.uploads_dir)))}"

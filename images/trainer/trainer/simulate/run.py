@@ -1,4 +1,4 @@
-"""One simulated person, one order, one seed: from the first label of a project to its last round."""
+"""One simulated run, with one order and one seed: from the first label of a project to its last round."""
 
 import shutil
 import time
@@ -35,7 +35,7 @@ ROUND_OVER = (State.PROMOTED, State.KEPT)
 
 @dataclass
 class World(Loop):
-    """What a simulation works with."""
+    """The loop's parts, and a display."""
 
     display: Display
 
@@ -48,7 +48,7 @@ class _Batch:
 
 
 class Run:
-    """Labels, trains and measures. `figures` holds the result when `steps` has come to its end."""
+    """Labels, trains and measures. `figures` holds the result when `steps` is exhausted."""
 
     def __init__(
         self, world: World, dataset: Dataset, scorer: Scorer, options: Options, order: str, seed: int
@@ -63,10 +63,11 @@ class Run:
         self.figures: RunFigures | None = None
 
     def steps(self) -> Generator[Step, None, None]:
-        """Each step when it is over.
+        """Runs the simulation; yields each step when it is over.
 
         Raises:
-            SimulationError: see there. StudioError, WorkerGone: Label Studio or the worker is gone.
+            SimulationError: see there. StudioError: Label Studio does not answer. WorkerGone: the worker does
+                not run.
         """
         steps: list[Step] = []
         with self._project() as project:
@@ -102,7 +103,7 @@ class Run:
 
     @contextmanager
     def _project(self) -> Iterator[LabellingProject]:
-        """Removed at the end unless kept."""
+        """The simulated project. It is removed at the end unless the options keep it."""
         title = f"simulate {self._options.name[:16]} {self._order} {self._seed}"
         project = LabellingProject.create(
             self._world.studio, self._world.settings, self._dataset, self._order, self._seed, title
@@ -119,7 +120,7 @@ class Run:
         self._until(lambda: models.champion() is not None, START_WAIT_S, "the worker writes a starting model")
 
     def _await_predictions(self, project: LabellingProject, models: ProjectModels) -> None:
-        """Until every unlabelled task shows the champion's boxes."""
+        """Waits until every unlabelled task shows the champion's boxes."""
         world = self._world
         follow_predictions(world, project.id, world.display)
         self._until(
@@ -198,7 +199,7 @@ class Run:
         )
 
     def _one_round(self, models: ProjectModels, steps: list[Step]) -> OneRound:
-        """What the same images would have taken with a single round."""
+        """Measures how long the same images would have taken with a single round."""
         last = single_round(steps, self._options.one_round_at)
         count = last.labels if last else len(self._labelled)
         version = last.version if last else STARTING_VERSION
@@ -228,8 +229,8 @@ def _seconds(round_: Round) -> float:
 def remove(world: World, project: LabellingProject) -> None:
     """Deletes a simulated project, its versions and its rounds' folders.
 
-    What is under way is ended first, or it would write what has just been deleted. The rounds' rows stay in
-    the table, which is history; Label Studio never gives the project's number again.
+    Work under way is ended first, because it would otherwise write files again that were just deleted. The
+    rounds' rows stay in the table as history. Label Studio does not use the project's number again.
     """
     models = world.registry.project(project.id)
     world.display.say(f"Deleting project {project.id}, its versions and its rounds …")

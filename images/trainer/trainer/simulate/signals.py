@@ -1,4 +1,4 @@
-"""Ending a simulation: what it has made is deleted first, and that is not interrupted."""
+"""Signal handling for a simulation: it deletes what it has made before it ends, without interruption."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def ended_like_ctrl_c() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt."""
+    """Makes SIGTERM raise KeyboardInterrupt."""
 
     def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
@@ -24,7 +24,7 @@ def ended_like_ctrl_c() -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Neither Ctrl-C nor SIGTERM count: `make` passes on what reached the whole group already."""
+    """Ignores Ctrl-C and SIGTERM. The process may get them twice, from the terminal and from `make`."""
     with _handling(ENDING, signal.SIG_IGN):
         yield
 

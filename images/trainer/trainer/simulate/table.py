@@ -1,4 +1,4 @@
-"""How a simulation's figures are shown."""
+"""Shows a simulation's figures as tables."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -37,7 +37,7 @@ _TOTALS = {
 
 
 def line(step: Step) -> str:
-    """A step as a row below HEADER, its verdict behind."""
+    """A step as a row below HEADER, with its verdict at the end."""
     work = step.work
     values = (
         step.order,
@@ -68,7 +68,7 @@ HEADER = f"{_joined(tuple(name for name, _ in _COLUMNS))}  verdict"
 
 
 def tables(summary: dict[str, Any]) -> Iterator[Table]:
-    """The summary, mean ± standard deviation over the seeds."""
+    """The summary as tables, with mean ± standard deviation over the seeds."""
     if not summary["orders"]:
         return
     totals = Table(title="Over all labels", title_justify="left")
@@ -90,7 +90,7 @@ def tables(summary: dict[str, Any]) -> Iterator[Table]:
 
 
 def _labels_needed(summary: dict[str, Any]) -> Table:
-    """Seed by seed, then on the mean curves."""
+    """The labels needed, by seed and then on the mean curves."""
     table = Table(title="Labels needed", title_justify="left")
     for name in ("mAP", "of random order", "uncertainty", "random", "ratio"):
         table.add_column(name, justify="right")
@@ -106,7 +106,7 @@ def _labels_needed(summary: dict[str, Any]) -> Table:
 
 
 def spread(figure: dict[str, Any] | None, digits: int = 3) -> str:
-    """0.512 ± 0.010 (2 seeds)."""
+    """A spread in words, e.g. 0.512 ± 0.010 (2 seeds)."""
     if figure is None:
         return "-"
     sd = "" if figure["sd"] is None else f" ± {figure['sd']:.{digits}f}"

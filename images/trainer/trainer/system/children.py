@@ -1,4 +1,4 @@
-"""Child processes of the worker: heavy libraries, crashes and memory stay out of it."""
+"""The worker's child processes, which keep heavy libraries, crashes and memory use out of the worker."""
 
 import ctypes
 import logging
@@ -18,9 +18,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Has the kernel end this process when the one that started it is gone, however that went.
+    """Makes the kernel end this process when its parent ends, even if the parent is killed.
 
-    Linux only; elsewhere it does nothing.
+    This works on Linux only; elsewhere it does nothing.
     """
     parent = os.getppid()
     try:
@@ -32,7 +32,7 @@ def die_with_parent() -> None:
 
 
 class Child:
-    """`python -m <arguments>`, with everything it prints appended to a log file."""
+    """A running `python -m <arguments>`, whose output is appended to a log file."""
 
     def __init__(self, arguments: Sequence[str], log_path: Path) -> None:
         log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,11 +50,11 @@ class Child:
         return self._process.pid
 
     def status(self) -> int | None:
-        """Its exit status (negative: the signal that ended it), None while it runs."""
+        """The exit status (negative: the signal that ended the process); None while it runs."""
         return self._process.poll()
 
     def stop(self, patience_s: float = STOP_PATIENCE_S) -> None:
-        """Asks it to end, and kills it when it has not within patience_s seconds."""
+        """Asks the process to end, and kills it if it has not ended within patience_s seconds."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -65,7 +65,7 @@ class Child:
                 self._process.wait()
 
     def last_words(self) -> str:
-        """The last line of its log."""
+        """The last line of the process's log."""
         try:
             lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         except OSError:
@@ -74,7 +74,7 @@ class Child:
 
 
 Spawn = Callable[[list[str], Path], Child]
-"""Starts `python -m <arguments>`, which writes to that log file."""
+"""A function that starts `python -m <arguments>` with a log file."""
 
 
 def describe(status: int) -> str:

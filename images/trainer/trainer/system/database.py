@@ -1,6 +1,6 @@
 """Transactions on the trainer's SQLite files, which several processes use at once.
 
-A damaged file gives way to a new one (`set_aside`): what it held can be made again, or is history.
+A damaged file is replaced by a new one (`set_aside`), as its contents can be made again or are only history.
 """
 
 import logging
@@ -16,15 +16,15 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 15.0
 _PAUSE_S = 0.05
-# What a neighbour who opens or closes the file brings about, and what passes when that is done. (One who is
-# root owns a new write-ahead log until it has handed it over; for that moment nobody else can write.)
+# Errors that occur while another process opens or closes the file, and that pass when it is done. (A process
+# that runs as root owns a new write-ahead log until it changes the owner; meanwhile nobody else can write.)
 _PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that sees one moment of the file.
+    """A connection that sees the file as it is at one moment.
 
     Raises:
         sqlite3.Error: the file cannot be read within PATIENCE_S.
@@ -35,7 +35,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """A transaction that nobody else writes in; committed at the end, undone by an exception.
+    """The only writing transaction on the file. It is committed at the end, and rolled back on an exception.
 
     Raises:
         sqlite3.Error: the file cannot be written within PATIENCE_S.
@@ -72,10 +72,11 @@ def _connected(path: Path, *statements: str) -> sqlite3.Connection:
 
 
 def set_aside(path: Path) -> Path | None:
-    """Renames the file, and what SQLite keeps beside it, when it is damaged; returns its new name, else None.
+    """Renames the file, and SQLite's files beside it, if it is damaged; returns its new name, else None.
 
     Raises:
-        sqlite3.Error: it cannot be told, e.g. because the disk is full. Busy: another process is at it.
+        sqlite3.Error: the file cannot be checked, e.g. because the disk is full.
+        Busy: another process is checking it.
     """
     with holding(path.with_name(f"{path.name}.lock"), PATIENCE_S):
         problem = _damage(path)
@@ -91,7 +92,7 @@ def set_aside(path: Path) -> Path | None:
 
 
 def _damage(path: Path) -> str:
-    """What SQLite complains of; empty when the file is whole."""
+    """SQLite's complaint about the file; empty when the file is whole."""
     try:
         with reading(path) as connection:
             found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])

@@ -1,13 +1,14 @@
-"""What befalls a caller of services and disks at any time, and what is a bug."""
+"""Tells failures of services and disks, which may occur at any time, from bugs."""
 
 from labelloop.errors import Explained
 
 EXPECTED = (Explained, OSError)
-"""To be waited out or put right: a full disk, a service that does not answer (requests raises OSErrors)."""
+"""Failures that pass or that a person corrects: a full disk, a service that does not answer (requests raises
+OSErrors)."""
 
 
 def in_words(error: Exception) -> str:
-    """Its message; a bug's after the name of its type.
+    """The error's message. For a bug, the name of its type comes first.
 
     >>> in_words(TimeoutError("no answer within 3 s")), in_words(KeyError("id"))
     ('no answer within 3 s', "KeyError: 'id'")
@@ -16,5 +17,5 @@ def in_words(error: Exception) -> str:
 
 
 def bug(error: Exception) -> Exception | None:
-    """The error if it is a bug, for a log's exc_info: of what is expected, the message says enough."""
+    """The error if it is a bug, for a log's exc_info. For an expected failure the message says enough."""
     return None if isinstance(error, EXPECTED) else error

@@ -1,4 +1,4 @@
-"""Private, temporary databases: for what grows with the labelled images and must not fill the memory."""
+"""Private, temporary databases for data that grows with the labelled images and must not fill the memory."""
 
 import errno
 import os
@@ -14,15 +14,15 @@ Values = Sequence[object]
 
 
 class Scratch:
-    """A database that any thread may use and nobody keeps.
+    """A temporary database that any thread may use.
 
-    SQLite holds two megabytes of it in memory, the rest in a file below SQLITE_TMPDIR that has no name and is
-    gone with the database. Every method raises OSError, with that folder's name, when the disk is full.
+    SQLite keeps two megabytes of it in memory and the rest in an unnamed file below SQLITE_TMPDIR, which
+    disappears with the database. Every method raises OSError, with that folder's name, when the disk is full.
     """
 
     def __init__(self, schema: str) -> None:
         self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        # By itself a connection waits for the garbage collector, and its file with it.
+        # Otherwise the connection, and its file, would stay open until the garbage collector runs.
         weakref.finalize(self, self._connection.close)
         self._connection.executescript(f"PRAGMA journal_mode = OFF; {schema}")
 
@@ -39,7 +39,7 @@ class Scratch:
             yield from self._connection.execute(query, values)
 
     def row(self, query: str, values: Values = ()) -> tuple[Any, ...] | None:
-        """The first; None without any."""
+        """The first row; None when there is none."""
         with _disk_errors():
             found: tuple[Any, ...] | None = self._connection.execute(query, values).fetchone()
             return found
@@ -63,5 +63,5 @@ def _disk_errors() -> Iterator[None]:
 
 
 def _folder() -> str:
-    """As SQLite looks for it."""
+    """The folder for temporary files, chosen the way SQLite chooses it."""
     return os.environ.get("SQLITE_TMPDIR") or os.environ.get("TMPDIR") or "/var/tmp"

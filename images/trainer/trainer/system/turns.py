@@ -1,4 +1,4 @@
-"""Each of many has its turn, whatever became of the one before."""
+"""Does the same work for many items, so that one failure does not stop the rest."""
 
 import logging
 from collections.abc import Callable, Iterable
@@ -11,7 +11,10 @@ R = TypeVar("R")
 
 
 def in_turn(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """What `work` gives of each item; the first failure is raised after the last turn, others are logged."""
+    """Calls `work` on every item, even after failures; returns the results.
+
+    The first failure is raised after the last item, the other failures are logged.
+    """
     done: list[R] = []
     failures: list[Exception] = []
     for item in items:

@@ -1,4 +1,4 @@
-"""Progress in a terminal: a bar where there is one, plain lines where there is none."""
+"""Shows progress: as a bar in a terminal, as plain lines elsewhere."""
 
 import sys
 import time
@@ -15,13 +15,13 @@ PLAIN_WIDTH = 160
 
 
 def make_console() -> Console:
-    """stdout; where that is no terminal, wide enough that tables are not wrapped."""
+    """A console on stdout. If that is no terminal, it is wide enough that tables are not wrapped."""
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
     return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
 
 
 class Display:
-    """One stage at a time: its title, how far it is (0..1), how long it will take, and what it does."""
+    """Shows one stage at a time: its title, progress (0..1), remaining time and current activity."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or make_console()
@@ -46,11 +46,11 @@ class Display:
         return bool(self._title)
 
     def say(self, text: str) -> None:
-        """A line of its own."""
+        """Prints a line."""
         self.console.print(escape(text))
 
     def update(self, title: str, fraction: float, eta_seconds: float | None, message: str) -> None:
-        """Shows a stage; another title than before ends the one shown."""
+        """Shows a stage. A new title ends the stage that is shown."""
         if title != self._title:
             self.finish()
             self._title, self._started, self._next_line = title, time.monotonic(), 0.0
@@ -62,7 +62,7 @@ class Display:
         self._last = message
 
     def finish(self) -> None:
-        """Ends the stage that is shown, leaving a line with its time."""
+        """Ends the stage that is shown, and leaves a line with its duration."""
         if self._title:
             self._close()
             words = f"{self._title}: {self._last}" if self._last else self._title

@@ -70,7 +70,7 @@ def _project(project: ProjectStatus, console: Console) -> None:
             f"the champion does not know {_names(project.unmatched_labels)}; it learns them from your labels",
         )
     if project.unmapped_classes:
-        # A trained version's classes are labels that the project no longer has.
+        # If the model was trained here, its unmapped classes are labels that the project no longer has.
         trained = project.champion is not None and project.champion.trained
         way = "" if trained else " (predicted_values takes them)"
         line("classes", f"no label takes the champion's {_names(project.unmapped_classes)}{way}")
@@ -79,7 +79,7 @@ def _project(project: ProjectStatus, console: Console) -> None:
 
 
 def _why(start: Card) -> str:
-    """Why this detector, without the words on its weights."""
+    """The reason for the choice of detector, without the part about its weights."""
     return start.reason.replace(start.start_weights, "").strip("; ") or "chosen by hand"
 
 

@@ -1,4 +1,4 @@
-"""Following a round, and the pre-labelling behind it, from another process."""
+"""Follows a round, and the pre-labelling after it, from another process."""
 
 import time
 from collections.abc import Callable
@@ -28,7 +28,7 @@ STAGES = {
 
 
 class WorkerGone(Explained):
-    """Nobody works on what is being followed; the message says why and where to look."""
+    """The worker no longer works on what is being followed; the message says why and where to look."""
 
 
 def require_worker(rounds_dir: Path) -> None:
@@ -65,7 +65,7 @@ def show_progress(progress: Progress, display: Display) -> None:
 
 
 def _is_shown(studio: Studio, project_id: int, version: str) -> bool:
-    """Whether the project shows `version`, as far as there is a task that could hold a prediction of it."""
+    """Whether the project shows `version`, or has no task that could hold a prediction of it."""
     shown = fetch(studio, project_id).model_version
     return shown in (version, "") or not studio.count_tasks(project_id, UNLABELLED)
 

@@ -1,4 +1,4 @@
-"""A folder in a version's form: config.py, weights.pth, card.json and, where it serves as well, a graph."""
+"""Writes a version's folder: config.py, weights.pth, card.json and, if it gives the same boxes, a graph."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -18,9 +18,9 @@ from trainer.training.graphs import add_graph
 def write(
     folder: Path, config: str, state: Mapping[str, torch.Tensor], card: Card, images: Iterable[Pixels]
 ) -> Card:
-    """Fills an empty folder, durably; the card as written, which tells of the graph.
+    """Fills an empty folder, durably. Returns: the card as written, with the outcome for the graph.
 
-    config: a config_text. images: what the graph is checked on.
+    config: from `config_text`. images: the graph is checked on them.
     """
     save_weights(state, folder / "weights.pth")
     write_text(folder / "config.py", config)
@@ -31,19 +31,21 @@ def write(
 
 
 def save_weights(state: Mapping[str, torch.Tensor], path: Path) -> None:
-    """A state_dict, durably."""
+    """Writes a state_dict, durably."""
     torch.save({key: value.detach().cpu() for key, value in state.items()}, path)
     with path.open("rb") as written:
         os.fsync(written.fileno())
 
 
 def config_text(config: Config) -> str:
-    """A config without its bases, as Python. (Config.pretty_text calls yapf in a way that yapf refuses.)"""
+    """A config as Python text, with its bases merged in. Config.pretty_text cannot be used, since yapf
+    refuses its call.
+    """
     return "".join(
         f"{key} = {pformat(value, width=110)}\n" for key, value in config._cfg_dict.to_dict().items()
     )
 
 
 def libraries() -> dict[str, str]:
-    """Versions of what a model's weights depend on."""
+    """The versions of the libraries on which a model's weights depend."""
     return {name: version(name) for name in ("torch", "torchvision", "mmcv-full", "mmdet", "numpy")}

@@ -1,4 +1,4 @@
-"""Checkpoints of other makers in mmdet's keys."""
+"""Converts other makers' checkpoints to mmdet's keys."""
 
 import re
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ State = Mapping[str, torch.Tensor]
 
 
 class ConversionError(Explained):
-    """Weights that are not what they are said to be."""
+    """The weights are not those of the network that they are said to be."""
 
 
-# Megvii's module paths (left) and mmdet's, outermost first. Both build YOLOX of the same layers in the same
+# Megvii's module paths (left) and mmdet's, outermost first. Both build YOLOX from the same layers in the same
 # order.
 _MEGVII_MODULES = (
     (r"^backbone\.backbone\.stem\.", "backbone.stem."),
@@ -48,7 +48,7 @@ def is_megvii(state: State) -> bool:
 
 
 def from_megvii(state: State) -> dict[str, torch.Tensor]:
-    """YOLOX as Megvii publishes it, in mmdet's keys."""
+    """Megvii's YOLOX weights in mmdet's keys."""
     return {_from_megvii(key): value for key, value in state.items()}
 
 
@@ -69,12 +69,13 @@ def _from_megvii(key: str) -> str:
 
 
 def from_torchvision_mobilenet(state: State, backbone: State) -> dict[str, torch.Tensor]:
-    """torchvision's MobileNetV2 in the keys of mmdet's: the tensors correspond in order, the classifier goes.
+    """torchvision's MobileNetV2 weights in mmdet's keys. The tensors correspond in order; the classifier is
+    dropped.
 
     backbone: the state_dict of mmdet's MobileNetV2.
 
     Raises:
-        ConversionError: the two do not correspond.
+        ConversionError: the two networks do not correspond.
     """
     theirs = [(key, value) for key, value in state.items() if not key.startswith(_TORCHVISION_CLASSIFIER)]
     if len(theirs) != len(backbone):

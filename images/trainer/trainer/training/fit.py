@@ -1,4 +1,4 @@
-"""A state_dict in a model of other classes: what training begins with, and what is kept of it afterwards."""
+"""Fits weights to a model with other classes before training, and blends them with the result afterwards."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ State = Mapping[str, torch.Tensor]
 
 
 class FitError(Explained):
-    """Weights that are of another detector."""
+    """The weights are from another detector."""
 
 
 def new_model(config: Config) -> Any:
-    """A randomly initialised model of a config that fit_model has seen; nothing is downloaded."""
+    """A randomly initialised model of a config that went through fit_model. Nothing is downloaded."""
     model = build_detector(deepcopy(config.model))
     before = logging.root.manager.disable
-    logging.disable(logging.INFO)  # mmcv gives every tensor three lines
+    logging.disable(logging.INFO)  # mmcv would log three lines for every tensor
     try:
         model.init_weights()
     finally:
@@ -34,10 +34,10 @@ def new_model(config: Config) -> Any:
 
 @dataclass(frozen=True)
 class Carried:
-    """A state_dict, and what of the head it could not take over.
+    """A state_dict, and the tensors of the head that could not be carried over.
 
-    lost: keys of tensors that follow the classes in a way that is not known, or that the source lacks or has
-    in another shape; they are as the target had them.
+    lost: keys of tensors that depend on the classes in an unknown way, or that the source lacks or has in
+    another shape. They keep the target's values.
     """
 
     state: dict[str, torch.Tensor]
@@ -49,10 +49,10 @@ def carry_over(
 ) -> Carried:
     """`source`'s weights in the shapes of `target`.
 
-    target: a freshly initialised model's, of `labels` classes. rows: class_rows of it. to_label: for each
-    class of `source` the class of `target` it becomes, or None. A class that several become starts at their
-    mean, one that none becomes keeps target's initial weights. Where every class stays what it was, whole
-    tensors are taken.
+    target: the state_dict of a freshly initialised model with `labels` classes. rows: its class_rows.
+    to_label: for each class of `source` the class of `target` that it becomes, or None. A target class starts
+    at the mean of the classes that become it; without any, it keeps target's initial weights. If all classes
+    stay the same, whole tensors are copied.
 
     Raises:
         FitError: source lacks a key of target that does not depend on the classes, or has it in another
@@ -83,7 +83,7 @@ def _carry_rows(
     to_label: Sequence[int | None],
     labels: int,
 ) -> bool:
-    """Whether the rows of `theirs` could be copied into `value`."""
+    """Copies the rows of `theirs` into `value`; returns whether that was possible."""
     before = len(to_label)
     if theirs is None or rows is None or theirs.shape[1:] != value.shape[1:]:
         return False
@@ -101,12 +101,12 @@ def _carry_rows(
 
 
 def knows_every_label(to_label: Sequence[int | None], labels: int) -> bool:
-    """Whether each of `labels` labels starts from a class of the weights, none at random."""
+    """Whether every label starts from a class of the weights, and none at random."""
     return set(range(labels)) <= set(to_label)
 
 
 def in_words(to_label: Sequence[int | None], labels: Sequence[str], lost: Sequence[str]) -> str:
-    """Where the head's rows of each label come from."""
+    """Says where each label's rows in the head come from."""
     reached = set(to_label)
     known = [label for index, label in enumerate(labels) if index in reached]
     new = [label for index, label in enumerate(labels) if index not in reached]
@@ -129,11 +129,11 @@ def _some(names: Sequence[str], shown: int = 10) -> str:
 
 
 def blend(trained: State, start: State, keep: float) -> dict[str, torch.Tensor]:
-    """Weights between a fine-tune and what it started from; `keep` is the start's share, 0..1.
+    """A weighted mean of fine-tuned weights and those they started from. keep: the start's share, 0..1.
 
-    WiSE-FT (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022): the mean of both weights
-    keeps more of what the start knew than the fine-tune does, and most of what was learnt. Counters stay
-    those of the fine-tune.
+    This is WiSE-FT (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022): the mean keeps more
+    of what the start knew than the fine-tuned weights do, and most of what was learnt. Counters stay those of
+    the fine-tuned model.
     """
     return {
         key: torch.lerp(value, start[key].to(value), keep) if value.is_floating_point() else value

@@ -1,4 +1,4 @@
-"""The graph of a new version, kept only if it gives the same bounding boxes as the network itself."""
+"""Adds a graph to a new version, and keeps it only if it gives the same bounding boxes as the network."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -14,15 +14,16 @@ from labelloop.images import Pixels
 MAX_PIXELS_APART = 1.0
 MAX_SCORE_APART = 0.01
 VISIBLE = 0.05
-# Photographs have up to 100 MB each when decoded.
+# A decoded photograph takes up to 100 MB.
 IMAGES_AT_ONCE = 4
 
 
 def add_graph(folder: Path, images: Iterable[Pixels]) -> str:
     """Adds graph.xml and graph.bin to a version's folder (config.py, weights.pth, card.json).
 
-    images: what it is compared on besides noise, the hold-out's; IMAGES_AT_ONCE of them are in memory.
-    Returns what the card says of it: how far the graph is from the network, or "none" and why.
+    images: from the hold-out. Graph and network are compared on them and on noise; IMAGES_AT_ONCE are in
+    memory. Returns: the text for the card, which says how far the graph is from the network, or "none" and
+    why.
     """
     try:
         network = Detector.load(folder, "cpu")
@@ -43,9 +44,10 @@ def add_graph(folder: Path, images: Iterable[Pixels]) -> str:
 
 
 def apart(expected: Boxes, found: Boxes) -> tuple[float, float]:
-    """The largest distance of an edge, in pixels, and of a score between the visible boxes of two detections.
+    """The largest distances between visible boxes of two detections: of an edge, in pixels, and of a score.
 
-    Each box is compared with the nearest of the same label in the other; infinite when there is none.
+    Each box is compared with the nearest box of the same label on the other side; both are infinite when
+    there is none.
     """
     pixels = score = 0.0
     for ours, theirs in ((expected, found), (found, expected)):

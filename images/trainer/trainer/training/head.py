@@ -1,4 +1,4 @@
-"""How the tensors of a detector's head follow its classes."""
+"""Finds the rows of each class in the tensors of a detector's head."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -10,8 +10,8 @@ from mmdet.models import build_detector
 
 from trainer.training.recipe import fit_model
 
-# mmdet's names of layers whose rows are not one block of classes for each anchor.
-_BOXES_OF_EACH_CLASS = "fc_reg"  # of two-stage heads: the four sides of class 0's box, of class 1's, …
+# mmdet's names of layers whose rows are not simply one block of classes for each anchor.
+_BOXES_OF_EACH_CLASS = "fc_reg"  # two-stage heads: four sides for class 0, four for class 1, …
 _YOLOV3 = "convs_pred"  # for each anchor the four sides, the objectness, then the classes
 
 
@@ -45,9 +45,9 @@ class Rows:
 
 
 def class_rows(config: Config, classes: int) -> dict[str, Rows | None]:
-    """By key, the tensors whose shape follows the number of classes; None where it is not known how.
+    """By key, the rows of the tensors whose shape depends on the number of classes; None if unknown.
 
-    Seen by building the detector with two numbers of classes.
+    The detector is built with two numbers of classes to see which shapes change.
     """
     few, more = (_shapes(config, count) for count in (classes, classes + 1))
     return {
@@ -64,7 +64,7 @@ def _shapes(config: Config, classes: int) -> dict[str, torch.Size]:
 
 
 def _rows(key: str, shapes: Mapping[str, torch.Size], a_class: int, classes: int) -> Rows | None:
-    """a_class: how many rows one class more adds."""
+    """The rows of one tensor. a_class: how many rows one more class adds."""
     rest = shapes[key][0] - a_class * classes
     *path, _ = key.split(".")
     if _BOXES_OF_EACH_CLASS in path:

@@ -1,4 +1,4 @@
-"""What the trainer adds to mmcv's bare loop: metrics, checkpoints and the ways to stop."""
+"""The trainer's additions to mmcv's bare loop: metrics, checkpoints and ways to stop."""
 
 import math
 import time
@@ -19,7 +19,7 @@ class Stopped(Exception):
 
 
 class Diverged(Explained):
-    """The loss is no number any more."""
+    """The loss became NaN or infinite."""
 
 
 @HOOKS.register_module()
@@ -36,10 +36,10 @@ class StopHook(Hook):  # type: ignore[misc]  # mmcv is untyped
 
 @HOOKS.register_module()
 class LastCheckpointHook(Hook):  # type: ignore[misc]  # mmcv is untyped
-    """Keeps `path` a checkpoint of the newest state, at most `every_s` seconds old, replaced atomically.
+    """Keeps a checkpoint at `path` that is at most `every_s` seconds old. It is replaced atomically.
 
-    It has to come after all other hooks of an iteration: after the optimizer's step above all. every_iters:
-    after how many iterations the optimizer makes one.
+    This hook has to run after all others of an iteration, above all after the optimizer's step. every_iters:
+    the number of iterations per optimizer step.
     """
 
     def __init__(self, path: str, every_s: float, every_iters: int = 1) -> None:
@@ -63,10 +63,10 @@ class LastCheckpointHook(Hook):  # type: ignore[misc]  # mmcv is untyped
 
 @HOOKS.register_module()
 class ThreadsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
-    """Trains on as many threads as there are cores for, at most `limit`.
+    """Trains on as many threads as there are free cores, at most `limit`.
 
-    Threads wait for each other many times in an iteration. When one of two has to wait for a core, both are
-    slower than one alone.
+    Threads wait for each other many times in an iteration. If one of two threads has to wait for a core, both
+    together are slower than one alone.
     """
 
     def __init__(self, limit: int, every_s: float = 1.0) -> None:

@@ -1,4 +1,4 @@
-"""What a round trains: written once by the trainer, read by the training process."""
+"""A round's training job: written once by the trainer, read by the training process."""
 
 from pathlib import Path
 from typing import Literal
@@ -13,14 +13,14 @@ SEED = 20
 
 
 class JobError(Explained):
-    """job.json cannot be read, or is another project's."""
+    """job.json cannot be read, or belongs to another project."""
 
 
 class Job(BaseModel):
-    """parent: the version whose training goes on, None when it starts from the starting weights.
+    """parent: the version whose training continues; None when it begins from the starting weights.
 
-    start_weights: a state_dict's file, with one row a class of start_classes in its head; start: what it is,
-    in words.
+    start_weights: the file of a state_dict, whose head has one row for each class of start_classes. start:
+    its origin, in words.
     """
 
     project_id: int
@@ -38,7 +38,7 @@ class Job(BaseModel):
 
     @classmethod
     def load(cls, round_dir: Path) -> "Job":
-        """Raises JobError when the file is damaged."""
+        """The job in a round's folder. Raises JobError when its file is damaged."""
         path = round_dir / JOB
         try:
             return cls.model_validate_json(path.read_bytes())

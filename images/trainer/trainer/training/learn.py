@@ -1,4 +1,4 @@
-"""The training of one round's candidate with mmdet, in the process that trainer.training.process starts."""
+"""Trains one round's candidate with mmdet, in the process that trainer.training.process starts."""
 
 import shutil
 import time
@@ -34,8 +34,8 @@ from trainer.training.job import Job
 from trainer.training.recipe import fit_data, fit_look, fit_model, fit_run
 
 GRAPH_IMAGES = 32
-# Of a detector's learning rate and of the starting weights, when those know every label already: at the full
-# rate they forget more than the first few dozen images teach.
+# The share of a detector's learning rate and that of the starting weights, if these know every label already.
+# At the full rate they would forget more than the first few dozen images teach.
 FINE_TUNING_LR = 0.1
 FINE_TUNING_KEEP = 0.3
 
@@ -48,9 +48,9 @@ def learn(folder: Path, settings: Settings) -> None:
     """Trains the job in a round's folder, from its last checkpoint if there is one, and writes candidate/.
 
     Raises:
-        hooks.Stopped: told to stop. hooks.Diverged: the loss is no number. NoReadableImage,
-            trainset.TooSmall: there is nothing to train on. fit.FitError: the weights are another detector's.
-            DetectorError: the job's detector has no config any more.
+        hooks.Stopped: training was told to stop. hooks.Diverged: the loss is NaN or infinite.
+            NoReadableImage, trainset.TooSmall: there is nothing to train on. fit.FitError: the weights are
+            from another detector. DetectorError: the job's detector no longer has a config.
     """
     if (folder / CANDIDATE).is_dir():
         return
@@ -61,7 +61,7 @@ def learn(folder: Path, settings: Settings) -> None:
     torch.set_num_threads(job.threads)
     device = "cuda" if job.accelerator == "cuda" and torch.cuda.is_available() else "cpu"
 
-    for leftover in folder.glob(f".{LAST_CHECKPOINT}.*"):  # of a process that was killed
+    for leftover in folder.glob(f".{LAST_CHECKPOINT}.*"):  # from a process that was killed
         leftover.unlink()
     set_random_seed(job.seed)
     config = load_detector_config(job.detector, settings)
@@ -118,10 +118,10 @@ def learn(folder: Path, settings: Settings) -> None:
 
 @dataclass(frozen=True)
 class _Start:
-    """What a model is trained from.
+    """The weights from which a model is trained.
 
-    head: where its labels' rows of the head come from, in words. knows_every_label: whether none of them is
-    random, so that the round is a fine-tune.
+    head: where the labels' rows in the head come from, in words. knows_every_label: whether no label's rows
+    are random, so that the round is a fine-tuning.
     """
 
     state: Mapping[str, torch.Tensor]
@@ -130,7 +130,7 @@ class _Start:
 
 
 def _start(config: Config, model: torch.nn.Module, job: Job, snapshot: Snapshot) -> _Start:
-    """model: of `config`, freshly initialised."""
+    """The job's start. model: built from `config` and freshly initialised."""
     trained = job.parent is not None
     to_label = LabelMap.build(job.start_classes, snapshot.label_config, trained=trained).to_label
     weights, labels = load_weights(Path(job.start_weights)), len(snapshot.classes)
@@ -140,8 +140,10 @@ def _start(config: Config, model: torch.nn.Module, job: Job, snapshot: Snapshot)
 
 
 def quicken(model: torch.nn.Module) -> None:
-    """Has a CPU do the same sums in three fifths of the time: channels last, as its convolutions want them,
-    and PyTorch's SiLU, one pass over memory, for mmcv's Swish, which makes three.
+    """Makes a CPU do the same computation in three fifths of the time.
+
+    The memory format becomes channels last, which is faster for convolutions. PyTorch's SiLU, with one pass
+    over memory, replaces mmcv's Swish, which takes three.
     """
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for module in list(model.modules()):
@@ -156,7 +158,7 @@ def _boxes_by_class(snapshot: Snapshot) -> dict[str, int]:
 
 
 def _require_a_readable_image(snapshot: Snapshot, settings: Settings) -> None:
-    """Without one, mmdet would draw images for ever."""
+    """Raises NoReadableImage if no image can be read, because mmdet would then draw images for ever."""
     reason = "the snapshot has none"
     for image in _read(snapshot.train, settings):
         if not isinstance(image, ImageError):
@@ -166,14 +168,14 @@ def _require_a_readable_image(snapshot: Snapshot, settings: Settings) -> None:
 
 
 def _read(images: Iterable[SnapshotImage], settings: Settings) -> Iterator[Pixels | ImageError]:
-    """One after the other, an image or why it cannot be read."""
+    """One after the other, each image, or the reason why it cannot be read."""
     return (read_or_reason(settings.labelloop_home / image.file) for image in images)
 
 
 def _write_candidate(
     folder: Path, config: str, state: Mapping[str, torch.Tensor], card: Card, images: Iterable[Pixels]
 ) -> None:
-    """images: what its graph is checked on."""
+    """Writes the candidate's folder, completely or not at all. images: the graph is checked on them."""
     temporary = folder / f".{CANDIDATE}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()

@@ -1,4 +1,4 @@
-"""How long a round trains."""
+"""Decides how long a round trains."""
 
 import math
 
@@ -11,12 +11,13 @@ MIN_FACTOR, MAX_FACTOR = 2 / 3, 10.0
 
 
 def iterations_for(images: int, reference: int, override: int = 0) -> int:
-    """Iterations for so many labelled images.
+    """The number of iterations for a number of labelled images.
 
-    reference: what the detector's config asks for at REFERENCE_IMAGES images. The number grows with the
-    square root of the images: more data is worth longer training, but not in proportion, and a round must not
-    take all night.
-    override: ITERATIONS of the settings; 0 leaves it to the data.
+    It grows with the square root of the images: more data is worth longer training, but not in proportion,
+    and a round must not take all night.
+
+    reference: the iterations in the detector's config, for REFERENCE_IMAGES images. override: the setting
+    ITERATIONS; 0 means that the data decide.
     """
     if override:
         return override
@@ -25,6 +26,6 @@ def iterations_for(images: int, reference: int, override: int = 0) -> int:
 
 
 def reference_iterations(detector: str, settings: Settings) -> int:
-    """What the detector's config asks for at REFERENCE_IMAGES images."""
+    """The iterations in the detector's config, for REFERENCE_IMAGES images."""
     loop = load_detector_config(detector, settings).get("loop", {})
     return int(loop.get("iterations", DEFAULT_ITERATIONS))

@@ -1,4 +1,4 @@
-"""Images into mmdet's training pipeline: decoded as everywhere else, kept in memory at training size."""
+"""Loads images for mmdet's training pipeline: decoded as everywhere else, kept in memory at training size."""
 
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from labelloop.images import ImageError, Pixels, read_image
 class ImageCache:
     """Decoded images by name, as many as fit into `capacity` bytes.
 
-    What came first stays: every epoch asks for every image once, in an order of its own, so the image that
-    was used longest ago is as likely to be the next as any other, and dropping it would gain nothing.
+    Images are never dropped, and one that no longer fits is not added. Every epoch asks for every image once,
+    in a new order, so the image that was used longest ago is as likely to be the next as any other, and
+    dropping it would gain nothing.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -32,11 +33,11 @@ class ImageCache:
 
 @PIPELINES.register_module()
 class LoadSnapshotImage:
-    """Takes the place of mmdet's LoadImageFromFile.
+    """Replaces mmdet's LoadImageFromFile.
 
-    The image comes through labelloop.images.read_image (EXIF, CMYK, 16 bits, …) and is shrunk to `long_side`
-    pixels, the size the pipeline would shrink it to anyway; the ground truth in results["ann_info"] shrinks
-    with it. One that has become unreadable since the snapshot yields None, at which mmdet draws another.
+    labelloop.images.read_image reads the image (EXIF, CMYK, 16 bits, …). It is shrunk to `long_side` pixels,
+    the size to which the pipeline would shrink it anyway, and the ground truth in results["ann_info"] shrinks
+    with it. An image that has become unreadable since the snapshot gives None, and mmdet then draws another.
     """
 
     def __init__(self, long_side: int, cache_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""What a round trains, from what and for how long: decided once, before its training begins."""
+"""Decides what a round trains, from which weights and for how long, once before its training begins."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +16,15 @@ from trainer.training.length import iterations_for, reference_iterations
 
 
 def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Snapshot) -> Job:
-    """Decides what to train from what, and writes job.json; a folder that has one keeps it.
+    """Decides what to train from which weights, and writes job.json. A folder that has one keeps it.
 
-    The champion's training goes on when it is the same detector with the same classes, in any order; else the
-    starting weights are taken, from v0000 when that is the same detector.
+    The champion's training continues if it is the same detector with the same classes, in any order.
+    Otherwise training begins from the starting weights, taken from v0000 if that is the same detector.
 
     Raises:
-        JobError: the folder's is damaged, or another project's.
-        weights.WeightsError: the detector's starting weights cannot be had. DetectorError: DETECTOR names no
-        config.
+        JobError: the folder's job.json is damaged, or belongs to another project.
+        weights.WeightsError: the detector's starting weights are unavailable.
+        DetectorError: DETECTOR names no config.
     """
     if (round_dir / JOB).exists():
         kept = Job.load(round_dir)
@@ -42,7 +42,7 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
     if origin is not None:
         card = models.card(origin)
         start_weights, start_classes = models.folder(origin) / "weights.pth", card.classes
-        # A trained version's card says what it started from; told here too, the chain grows with each round.
+        # Only v0000's origin is repeated: repeating a trained version's would make the text grow each round.
         start = f"{origin} ({card.start_weights})" if origin == STARTING_VERSION else origin
     else:
         found = choice.weights(settings)
@@ -68,8 +68,10 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
 
 
 def _choose(models: ProjectModels, settings: Settings, config: LabelConfig) -> weights.Choice:
-    """What the settings ask for. Where the weights for that went away, the champion's detector, if its
-    training can go on from a version, rather than the one that needs no weights.
+    """The detector that the settings ask for.
+
+    If its weights are no longer available, the champion's detector is chosen, provided that its training can
+    go on from a version. It is better than the fallback, which needs no published weights.
     """
     choice, champion = weights.choose(settings), models.champion()
     if choice.detector == settings.detector or choice.detector != weights.FALLBACK or champion is None:

@@ -1,8 +1,8 @@
-"""A round's training: `run` starts a process for it, which is `python -m trainer.training.process FOLDER`.
+"""A round's training. `run` starts a process for it: `python -m trainer.training.process FOLDER`.
 
-The folder holds job.json and snapshot.json; training adds train.jsonl, metrics.jsonl, log.txt, last.pth and,
+The folder holds job.json and snapshot.json. Training adds train.jsonl, metrics.jsonl, log.txt, last.pth and,
 as its last step, candidate/ (config.py, weights.pth, card.json). Exit status 0: candidate/ is complete; 75:
-stopped; else it failed, and the last line on stderr says why.
+training was stopped; any other: it failed, and the last line on stderr says why.
 """
 
 import os
@@ -24,17 +24,17 @@ from trainer.training.job import Job
 LOCK_WAIT_S = 120.0
 POLL_S = 0.5
 STOP_GRACE_S = 90.0
-# How often a thread that waits for another looks before it sleeps. One that sleeps at once costs two threads
-# all that they gain over one; one that looks on for long keeps others from the core.
+# How often a waiting thread looks for work before it sleeps. If it sleeps at once, two threads are no faster
+# than one. If it looks for long, it keeps other programs from the core.
 SPIN_COUNT = 10_000
 
 
 class TrainingFailed(Explained):
-    """Training ended without a candidate; one line says why, the rest is in the round's log.txt."""
+    """Training ended without a candidate. The message is one line; the round's log.txt has the rest."""
 
 
 class TrainingKilled(TrainingFailed):
-    """A signal ended the training's process, the kernel's for want of memory; its checkpoint stays."""
+    """A signal ended the training process, e.g. the kernel's for lack of memory; its checkpoint stays."""
 
 
 class TrainingCancelled(Exception):
@@ -46,11 +46,11 @@ def candidate_folder(round_dir: Path) -> Path:
 
 
 def run(round_dir: Path, on_progress: Callable[[Metrics], None], should_cancel: Callable[[], bool]) -> None:
-    """Trains the job in `round_dir` and returns when its candidate is complete; at once when it is already.
+    """Trains the job in `round_dir`. Returns when its candidate is complete, at once if it is already.
 
     Raises:
-        TrainingCancelled: should_cancel() said so. TrainingKilled: run again, it goes on from its checkpoint.
-        TrainingFailed: with the reason.
+        TrainingCancelled: should_cancel() was true. TrainingKilled: when run again, training goes on from its
+        checkpoint. TrainingFailed: the message says why.
     """
     if candidate_folder(round_dir).is_dir():
         return
@@ -98,7 +98,7 @@ def _follow(
     on_progress: Callable[[Metrics], None],
     should_cancel: Callable[[], bool],
 ) -> int:
-    """Reports metrics until the process ends; its exit status."""
+    """Reports metrics until the process ends; returns its exit status."""
     metrics = round_dir / METRICS
     position = metrics.stat().st_size if metrics.exists() else 0
     stop_by: float | None = None
@@ -133,7 +133,7 @@ def main(arguments: list[str]) -> int:
     die_with_parent()
     folder = Path(arguments[0])
     try:
-        # A process left over from a trainer that was killed must be gone first.
+        # A process that a killed trainer left behind must end first.
         with holding(folder / TRAIN_LOCK, LOCK_WAIT_S):
             return _learn(folder)
     except Exception as error:
@@ -143,7 +143,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _learn(folder: Path) -> int:
-    # torch and mmdet are for the child alone, not for those that start one or read its metrics.
+    # Only the child imports torch and mmdet, not the processes that start it or read its metrics.
     from trainer.training.hooks import Stopped
     from trainer.training.learn import learn
 

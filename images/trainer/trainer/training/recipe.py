@@ -1,10 +1,10 @@
-"""From a detector's config (configs/detectors/) to the config of one round's training.
+"""Turns a detector's config (configs/detectors/) into the config of one round's training.
 
-A detector's config is mmdet's own with a `loop` on top:
+A detector's config is mmdet's own with a `loop` added:
     loop = dict(train_size=320, test_size=352, iterations=220)
-train_size: pixels of the side of an image that is trained on; test_size: of one that a model so trained looks
-at; by default what mmdet says. iterations: at 40 labelled images. Everything that names data, classes,
-length or side effects is filled in here, so that any of mmdet's detectors can be dropped in.
+train_size: the side of an image in training, in pixels. test_size: the side of an image for a model that was
+trained so. Both are mmdet's by default. iterations: at 40 labelled images. This module sets everything about
+data, classes, length and side effects, so that any of mmdet's detectors can be used.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,14 +20,14 @@ DEFAULT_LONG_SIDE = 1333
 # Registered with mmdet by trainer.training.trainset and trainer.training.loading.
 DATASET = "TrainingImages"
 LOADER = "LoadSnapshotImage"
-# The memory for decoded images.
+# The memory for decoded images, in bytes.
 CACHE_BYTES = 512 << 20
 WARMUP_PART = 0.1
 FINAL_LR_RATIO = 0.02
 
 
 def _dicts(node: Any) -> Iterator[dict[str, Any]]:
-    """Every dict below a config's node, the node included."""
+    """Every dict in a config's node, including the node itself."""
     if isinstance(node, dict):
         yield node
         for value in list(node.values()):
@@ -38,7 +38,7 @@ def _dicts(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def fit_model(config: Config, classes: Sequence[str]) -> None:
-    """Sets the number of classes, and drops weights that mmdet would download: they are loaded separately."""
+    """Sets the number of classes, and removes weights that mmdet would download: ours are loaded later."""
     for part in _dicts(config.model):
         if "num_classes" in part:
             part["num_classes"] = len(classes)
@@ -49,7 +49,7 @@ def fit_model(config: Config, classes: Sequence[str]) -> None:
 
 
 def fit_look(config: Config) -> None:
-    """Sets the size in which a model of ours looks at images; one of others keeps that of its makers."""
+    """Sets the image size for a model that was trained here. A published model keeps its makers' size."""
     size = config.get("loop", {}).get("test_size")
     for part in _dicts(config.data.test.pipeline):
         if size is not None and "img_scale" in part:
@@ -57,9 +57,9 @@ def fit_look(config: Config) -> None:
 
 
 def fit_data(config: Config, annotations: Path, images: Path, classes: Sequence[str]) -> None:
-    """Puts our dataset and loader in place of mmdet's, at the training size.
+    """Replaces mmdet's dataset and loader with ours, at the training size.
 
-    annotations: of trainset.lines; it names files relative to the folder `images`.
+    annotations: a file written from trainset.lines. It names files relative to the folder `images`.
     """
     size = config.get("loop", {}).get("train_size")
     parts = list(_dicts(config.data.train))
@@ -87,7 +87,7 @@ def fit_data(config: Config, annotations: Path, images: Path, classes: Sequence[
 
 
 def _sides(img_scale: Any) -> Iterator[int]:
-    """Of mmdet's (width, height), or of a list of them to draw from."""
+    """The sides in mmdet's (width, height), or in a list of these to draw from."""
     for part in img_scale:
         yield from [part] if isinstance(part, int) else _sides(part)
 
@@ -105,10 +105,10 @@ def learning_rate_course(iterations: int) -> dict[str, Any]:
 
 
 def fit_run(config: Config, folder: Path, job: Job, device: str) -> None:
-    """Sets the length, the learning rate's course, the device, and our hooks in place of mmdet's."""
+    """Sets the length, the learning rate schedule and the device, and replaces mmdet's hooks with ours."""
     last = str(folder / LAST_CHECKPOINT)
     config.runner = dict(type="ResumingRunner", max_iters=job.iterations, last=last)
-    # mmdet chooses a sampler by the name of mmcv's runner.
+    # mmdet chooses its sampler by the name of mmcv's runner, which ours replaces.
     config.data.setdefault("train_dataloader", {})["runner_type"] = "IterBasedRunner"
     config.lr_config = learning_rate_course(job.iterations)
     config.custom_hooks = [
@@ -130,7 +130,7 @@ def fit_run(config: Config, folder: Path, job: Job, device: str) -> None:
     workers = 2 if device == "cuda" else 0
     config.data.workers_per_gpu, config.data.persistent_workers = workers, workers > 0
     for part in _dicts(config.data.train):
-        if part.get("type") == LOADER:  # each worker has a cache of its own
+        if part.get("type") == LOADER:  # each worker process has a separate cache
             part["cache_bytes"] = CACHE_BYTES // max(workers, 1)
     config.device = device
     config.gpu_ids = [0]

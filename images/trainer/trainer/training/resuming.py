@@ -1,4 +1,4 @@
-"""Training goes on from its last checkpoint as if it had never stopped."""
+"""Resumes training from its last checkpoint as if it had never stopped."""
 
 import random
 from itertools import islice
@@ -16,13 +16,13 @@ from labelloop.files import replacing
 
 @RUNNERS.register_module()
 class ResumingRunner(IterBasedRunner):  # type: ignore[misc]  # mmcv is untyped
-    """mmcv's loop over iterations, from the end of the one that the checkpoint `last` was saved after.
+    """mmcv's loop over iterations, continued after the iteration at which the checkpoint `last` was saved.
 
-    The checkpoint holds all that the next iteration depends on: weights, optimizer, learning rate, what the
-    detector counts, and the random generators. The batches before it are drawn once more, and not read. So
-    the weights become those of a run that was never stopped: to the bit, when as many threads do the sums
-    and this process loads the images. The loader's worker processes, on a GPU, take the same images in the
-    same order, and draw their flips and crops anew.
+    The checkpoint holds everything that the next iteration depends on: weights, optimizer, learning rate, the
+    detector's counters, and the random generators. The earlier batches are drawn again, but their images are
+    not read. So the weights become those of a run that never stopped. They are equal to the bit if the same
+    number of threads computes and this process loads the images. On a GPU, the loader's worker processes take
+    the same images in the same order, but draw new flips and crops.
 
     A checkpoint that cannot be read, or is of another model, is deleted, and training starts anew.
     """
@@ -37,20 +37,20 @@ class ResumingRunner(IterBasedRunner):  # type: ignore[misc]  # mmcv is untyped
         super().run(data_loaders, workflow, **kwargs)
 
     def go_on(self) -> None:
-        """Takes everything from the checkpoint, if there is one."""
+        """Restores the state from the checkpoint, if there is one."""
         if not self._last.exists():
             return
         try:
             self._restore(torch.load(self._last, map_location="cpu", weights_only=True))
-        except Exception as error:  # whatever is wrong with the file, the round can do without it
+        except Exception as error:  # the round can do without the file, whatever is wrong with it
             self.logger.warning("%s cannot be resumed from, starting anew: %s", self._last, error)
             self._last.unlink()
 
     def _restore(self, content: dict[str, Any]) -> None:
-        """Changes nothing before all of it is known to fit.
+        """Restores the state. Nothing is changed before all of it is known to fit.
 
         Raises:
-            ValueError, KeyError: it does not.
+            ValueError, KeyError: the checkpoint does not fit the model.
         """
         model, weights, numbers = unwrapped(self.model), content["state_dict"], content["counted"]
         done, meta, states = content["iter"], content["meta"], _Generators(content["generators"])
@@ -67,7 +67,7 @@ class ResumingRunner(IterBasedRunner):  # type: ignore[misc]  # mmcv is untyped
 
 
 def save(runner: Any, path: Path, done: int) -> None:
-    """Replaces a checkpoint by one of the state after `done` iterations."""
+    """Replaces the checkpoint with the state after `done` iterations."""
     model = unwrapped(runner.model)
     content = {
         "iter": done,
@@ -91,17 +91,17 @@ def unwrapped(model: Any) -> torch.nn.Module:
 
 
 def skip(sampler: Any, batches: int) -> None:
-    """Lets mmdet's endless sampler draw that many batches, of which nothing is loaded."""
+    """Lets mmdet's endless sampler draw that many batches without loading their images."""
     for _ in islice(sampler, batches):
         pass
-    # The sampler drops a batch that it handed out only when it is asked for the next one.
+    # The sampler keeps a batch that it has handed out until it is asked for the next one.
     for group in sampler.buffer_per_group.values():
         if len(group) == sampler.batch_size:
             group.clear()
 
 
 def counted(model: torch.nn.Module) -> dict[str, dict[str, Any]]:
-    """The numbers beside the tensors, by module: YOLOX counts iterations and keeps the size it drew."""
+    """The plain numbers in a model, by module: YOLOX counts iterations and keeps the input size it drew."""
     return {
         name: {key: value for key, value in vars(module).items() if _is_plain(value)}
         for name, module in model.named_modules()
@@ -115,7 +115,7 @@ def _is_plain(value: object) -> bool:
 
 
 def generators() -> dict[str, Any]:
-    """The states of the random generators of Python, numpy and torch, in what a checkpoint may hold."""
+    """The states of Python's, numpy's and torch's random generators, in types that a checkpoint may hold."""
     kind, keys, *rest = np.random.get_state()
     return {
         "python": random.getstate(),
@@ -125,7 +125,7 @@ def generators() -> dict[str, Any]:
 
 
 class _Generators(Hook):  # type: ignore[misc]  # mmcv is untyped
-    """Sets the generators when the loader is there, for which mmcv draws a number."""
+    """Sets the generators only after mmcv has made the loader, because making it draws a number."""
 
     def __init__(self, states: dict[str, Any]) -> None:
         self._states = states

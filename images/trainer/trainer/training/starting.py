@@ -1,6 +1,6 @@
-"""A project's starting model, which a process of its own makes sure of:
-`python -m trainer.training.starting <project>`. The last line that it prints says what was done, or what is
-wrong.
+"""Writes a project's starting model, in a separate process: `python -m trainer.training.starting <project>`.
+
+The last line that it prints says what was done, or what is wrong.
 """
 
 import sys
@@ -16,13 +16,15 @@ from trainer.system.children import die_with_parent
 
 
 def write_starting_model(project_id: int, settings: Settings) -> str:
-    """Makes sure that a project has a champion, if need be a starting model; the version in service.
+    """Makes sure that a project has a champion, by writing a starting model if necessary.
+
+    Returns: the version in service.
 
     Raises:
-        weights.WeightsError: the starting weights cannot be had. DetectorError: DETECTOR names no config.
+        weights.WeightsError: the starting weights are unavailable. DetectorError: DETECTOR names no config.
     """
-    # torch and mmdet take seconds to import: a command that finds a champion does without them, and `main`
-    # has to end with its parent before they are there.
+    # torch and mmdet take seconds to import. A command that finds a champion does not need them, and `main`
+    # must be able to end with its parent while they are not imported yet.
     from trainer.training import bundle, weights
     from trainer.training.recipe import fit_model
 

@@ -1,7 +1,7 @@
-"""A round's training images for mmdet, in a file with a line of JSON an image.
+"""A round's training images for mmdet, in a file with one line of JSON per image.
 
-mmdet's CocoDataset keeps every image and box in memory. This dataset keeps nine bytes an image, and reads a
-line when its image is asked for.
+mmdet's CocoDataset keeps every image and box in memory. This dataset keeps nine bytes per image, and reads a
+line only when its image is needed.
 """
 
 import json
@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from labelloop.errors import Explained
 from trainer.dataset.labelled import SnapshotImage
 
-# As mmdet's CocoDataset: smaller images and boxes are not trained on. Pixels.
+# In pixels. Smaller images and boxes are not trained on, as in mmdet's CocoDataset.
 MIN_IMAGE_SIDE = 32
 MIN_BOX_SIDE = 1
 
@@ -29,12 +29,12 @@ class TooSmall(Explained):
 
 
 def lines(images: Iterable[SnapshotImage]) -> Iterator[str]:
-    """Of images to train on, in their order, pieces to be written as they come.
+    """The file's text for these images, in their order, in pieces to be written as they come.
 
     A line has file, width and height, boxes (x1, y1, x2, y2 in pixels), and their labels.
 
     Raises:
-        TooSmall: none has MIN_IMAGE_SIDE pixels on both sides.
+        TooSmall: no image has MIN_IMAGE_SIDE pixels on both sides.
     """
     written = left_out = 0
     for image in images:
@@ -59,11 +59,11 @@ def lines(images: Iterable[SnapshotImage]) -> Iterator[str]:
 
 @DATASETS.register_module()
 class TrainingImages(Dataset[dict[str, Any]]):
-    """Takes the place of mmdet's CocoDataset, negatives included.
+    """Replaces mmdet's CocoDataset. Images without boxes are included.
 
-    ann_file: what `lines` gave. img_prefix: the folder that its files are relative to. pipeline: mmdet's
-    steps. flag: (len,) uint8, 1 for images that are wider than high; mmdet makes batches of one kind. The
-    file is opened for each image, so that copies in other processes share no position in it.
+    ann_file: written from `lines`. img_prefix: the folder to which its file names are relative. pipeline:
+    mmdet's steps. flag: (len,) uint8, 1 for images that are wider than high; mmdet makes each batch of one
+    kind. The file is opened for each image, so that copies in other processes do not share a file position.
     """
 
     PALETTE = None
@@ -89,7 +89,7 @@ class TrainingImages(Dataset[dict[str, Any]]):
         return len(self._offsets)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """What the pipeline makes of an image; of another of its kind when it makes nothing of it."""
+        """The pipeline's result for an image. If it is None, another image of the same kind is taken."""
         while True:
             found: dict[str, Any] | None = self._pipeline(self._asked(index))
             if found is not None:
@@ -111,7 +111,7 @@ class TrainingImages(Dataset[dict[str, Any]]):
         return row
 
     def _asked(self, index: int) -> dict[str, Any]:
-        """What mmdet's pipelines begin with."""
+        """The input of mmdet's pipelines for an image."""
         row = self._row(index)
         return {
             "img_info": {"filename": row["file"], "width": row["width"], "height": row["height"]},

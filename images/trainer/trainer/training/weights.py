@@ -1,8 +1,8 @@
-"""Starting weights: which detector a project starts with, and from which weights.
+"""Chooses the detector with which a project starts, and finds its starting weights.
 
-They are looked for in volumes/cache/weights/ (an air-gapped host copies a file there), then at their
-published URL with a pinned sha256, and where neither has them, `yolox_mobilenetv2` takes its ImageNet
-backbone from the package index.
+They are looked for in volumes/cache/weights/ (for an air-gapped host, copy a file there), then at their
+published URL with a pinned sha256. If neither has them, `yolox_mobilenetv2` takes its ImageNet backbone from
+a package of the package index.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ SEED = 0
 
 
 class WeightsError(Explained):
-    """Starting weights that cannot be had or used; the message says where they were looked for."""
+    """Starting weights were not found or cannot be used; the message says where they were looked for."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Published:
         return self.url.rsplit("/", 1)[1]
 
 
-# mmdet's zoo ends a file's name with the first eight digits of its sha256, and says no more of it.
+# mmdet's model zoo gives only the first eight digits of a file's sha256, at the end of its name.
 _ZOO = "https://download.openmmlab.com/mmdetection/v2.0"
 PUBLISHED: Mapping[str, Published] = {
     "yolox_nano": Published(
@@ -82,8 +82,8 @@ PUBLISHED: Mapping[str, Published] = {
 class StartingWeights:
     """A detector's weights before any training of ours, in mmdet's keys.
 
-    classes: what its head tells apart; none of them when it has no detection weights. source: what they are,
-    in words; begins with "none" when the model predicts nothing yet.
+    classes: the classes of its head; empty when it has no detection weights. source: where the weights come
+    from, in words. It begins with "none" when the model predicts nothing yet.
     """
 
     state: Mapping[str, torch.Tensor]
@@ -93,14 +93,14 @@ class StartingWeights:
 
 @dataclass(frozen=True)
 class Choice:
-    """A detector, and why that one. found: its weights, where choosing it meant to look for them."""
+    """A detector, and why it was chosen. found: its weights, if the choice required looking for them."""
 
     detector: str
     why: str
     found: StartingWeights | None = None
 
     def weights(self, settings: Settings) -> StartingWeights:
-        """Raises WeightsError: they cannot be had."""
+        """The detector's starting weights. Raises WeightsError: they were not found."""
         return find(self.detector, settings) if self.found is None else self.found
 
 
@@ -128,11 +128,11 @@ def choose(settings: Settings) -> Choice:
 
 
 def find(detector: str, settings: Settings) -> StartingWeights:
-    """Starting weights from cache, URL or package; a cached file that does not fit is passed over.
+    """Starting weights from cache, URL or package. A cached file that does not fit is skipped.
 
     Raises:
-        WeightsError: nowhere to be had; the message says what is wrong with each place. ConversionError: the
-        fallback's are of another network.
+        WeightsError: no place has them; the message says what is wrong with each. ConversionError: the
+        fallback's weights are of another network.
     """
     if detector == FALLBACK:
         return _mobilenet(settings)
@@ -169,7 +169,9 @@ def _download(detector: str, settings: Settings) -> Path:
 
 @cache
 def _fetch(published: Published, target: Path) -> str | None:
-    """Downloads to `target`; None, or why not, which holds for the life of the process: no waiting again."""
+    """Downloads to `target`; returns None, or why it failed. A failure is remembered for the life of the
+    process, so that nobody waits for it twice.
+    """
     deadline = time.monotonic() + DOWNLOAD_DEADLINE_S
     digest = hashlib.sha256()
     try:
@@ -238,7 +240,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
 
 
 def _numpy_scalars() -> list[Any]:
-    """What unpickling a number of numpy's needs: older trainers left some. None of it runs code."""
+    """The types needed to unpickle numpy's scalars, which older checkpoints contain. None runs code."""
     scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
     kinds = [type(np.dtype(kind)) for kind in ("float32", "float64", "int32", "int64", "bool")]
     return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *kinds]
@@ -266,7 +268,9 @@ def _coco_classes() -> list[str]:
 
 
 def _mobilenet(settings: Settings) -> StartingWeights:
-    """A randomly initialised head on the package's ImageNet backbone; the same numbers every time."""
+    """A randomly initialised head on the package's ImageNet backbone. A fixed seed makes it the same each
+    time.
+    """
     with _mobilenet_file() as path:
         if sha256_file(path) != MOBILENET_SHA256:
             raise WeightsError(f"{path} is not torchvision's MobileNetV2; reinstall {MOBILENET_PACKAGE}")

@@ -1,4 +1,4 @@
-"""The worker's process: `python -m trainer.worker`. One at a time works on a volume."""
+"""The worker's process: `python -m trainer.worker`. Only one at a time works on a volume."""
 
 import logging
 import signal

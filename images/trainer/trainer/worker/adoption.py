@@ -1,4 +1,4 @@
-"""Projects made by hand in Label Studio get our ML backend, so that Start Training works in them."""
+"""Connects our ML backend to projects made by hand in Label Studio, so that Start Training works in them."""
 
 import logging
 
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Adoption:
-    """Connects the backend to each project, once: who removes the connection by hand is not overruled."""
+    """Connects the backend to each project once. A person who disconnects it keeps it disconnected."""
 
     def __init__(self, studio: Studio, settings: TrainerSettings) -> None:
         self._studio = studio
@@ -20,7 +20,7 @@ class Adoption:
         self._asked: set[int] = set()
 
     def offer(self, project: Project) -> None:
-        """To a project that has not been asked about yet; logs why it could not be connected."""
+        """Connects the backend to a project that was not offered it before; logs a failure."""
         if project.id in self._asked or not self._settings.adopt_projects or not project.may_be_adopted:
             return
         self._asked.add(project.id)
@@ -31,9 +31,10 @@ class Adoption:
 
 
 def adopt(studio: Studio, settings: Settings, project_id: int) -> bool:
-    """Connects the backend to a project that has none at all; whether it did.
+    """Connects the backend to a project that has no backend at all. Returns: whether it did.
 
-    As the provisioner connects its project: where both do it at once, it knows one for a double of the other.
+    It uses the same fields as the provisioner. So if both connect a project at the same time, the provisioner
+    recognises the second connection as a duplicate.
 
     Raises:
         StudioError: Label Studio does not answer or refuses.

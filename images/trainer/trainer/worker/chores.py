@@ -1,4 +1,4 @@
-"""Things done again and again, which must survive the other services' absence."""
+"""Recurring tasks, which go on after failures such as a service that is down."""
 
 import logging
 import time
@@ -17,8 +17,8 @@ LONGEST_PAUSE_S = 60.0
 class Chore:
     """Runs `work` when it is due.
 
-    work returns the seconds to its next run, or None for `every_s`. A failure is logged with its reason and
-    tried again after a pause that doubles from FIRST_PAUSE_S to LONGEST_PAUSE_S.
+    work: returns the seconds until its next run, or None for `every_s`. After a failure, the reason is logged
+    and `work` is tried again after a pause, which doubles from FIRST_PAUSE_S to LONGEST_PAUSE_S.
     """
 
     name: str
@@ -30,11 +30,11 @@ class Chore:
     _pause_s: float = field(default=FIRST_PAUSE_S, repr=False)
 
     def due_in(self) -> float:
-        """Seconds until it is due, 0 when it is."""
+        """Seconds until the chore is due; 0 when it is."""
         return max(0.0, self._next - self.clock())
 
     def poke(self) -> None:
-        """Makes it due at once, unless it waits after a failure."""
+        """Makes the chore due at once, unless it waits after a failure."""
         if self.error is None:
             self._next = 0.0
 

@@ -1,6 +1,6 @@
-"""Images in volumes/images become tasks by themselves, and those that nobody can read are known by name.
+"""Turns images in volumes/images into tasks, and records by name the files that cannot be read.
 
-What was seen is kept in one SQLite file beside the rounds, so that looking again costs a stat per file.
+The known files are in one SQLite file beside the rounds, so that another look costs only a stat per file.
 """
 
 import logging
@@ -26,7 +26,7 @@ SETTLED_S = 3.0
 PATIENCE_S = 30.0
 CLOCK_LEEWAY_S = 60.0
 SYNC_SILENCE_S = 30.0
-# Label Studio makes a task in some 10 ms, and all of them in one request.
+# Label Studio takes about 10 ms to make a task, and makes all of them in one request.
 SYNC_S, SYNC_S_PER_IMAGE = 600.0, 0.05
 NOT_UTF8 = "the file's name is not UTF-8; rename it"
 _READ = 1000
@@ -46,10 +46,10 @@ CREATE INDEX IF NOT EXISTS unusable ON files (path) WHERE reason IS NOT NULL;
 CREATE TABLE IF NOT EXISTS synced (storage TEXT PRIMARY KEY, newest INTEGER NOT NULL);
 """
 
-# For an index that knows no ctimes yet: the next look at the folder has every file checked once more.
+# Upgrades an index without ctimes. After it, the next scan has every file checked once more.
 _ADD_CTIME = "ALTER TABLE files ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0"
 
-# One look at the folder, beside what is known: in the database, since it takes no memory there.
+# The files found by one scan. They are in the database, so that they take no memory.
 _FOUND = """
 CREATE TEMP TABLE found (
     path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
@@ -57,8 +57,8 @@ CREATE TEMP TABLE found (
 ) WITHOUT ROWID
 """
 
-# A file that nobody may read, or a link's target, can be put right with neither size nor mtime changed: the
-# ctime changes whatever is done to a file.
+# Permissions or a link's target can be corrected without a change of size or mtime. The ctime changes with
+# every change to a file.
 _MERGE = """
 INSERT INTO files (path, size, mtime_ns, ctime_ns, checked, reason)
 SELECT found.path, found.size, found.mtime_ns, found.ctime_ns, found.reason IS NOT NULL, found.reason
@@ -77,14 +77,14 @@ class ImportFailed(Explained):
 
 @dataclass(frozen=True)
 class Problem:
-    """A file below volumes/images that no label can be drawn on, and why."""
+    """A file below volumes/images that cannot be labelled, and why."""
 
     path: str
     reason: str
 
 
 class ImageIndex:
-    """What is known of the files below volumes/images."""
+    """The index of the files below volumes/images."""
 
     def __init__(self, rounds_dir: Path, images_dir: Path) -> None:
         self.images_dir = images_dir
@@ -96,7 +96,7 @@ class ImageIndex:
             self.mend()
 
     def mend(self) -> None:
-        """Makes a damaged index anew; the next look at the folder fills it."""
+        """Replaces a damaged index by an empty one. The next scan fills it."""
         aside = set_aside(self.path)
         if aside is not None:
             for leftover in aside.parent.glob(f"{aside.name}*"):
@@ -111,9 +111,10 @@ class ImageIndex:
             connection.executescript(_SCHEMA)
 
     def scan(self) -> float:
-        """Brings the index up to date with the folder; seconds since a file in it changed.
+        """Brings the index up to date with the folder. Returns: the seconds since a file in it changed.
 
-        Changes from the future don't count: the clock was ahead then, and nobody is at that file now.
+        Changes dated in the future do not count. The clock was ahead then, and nobody is writing that file
+        now.
         """
         newest_change, future = 0.0, time.time() + CLOCK_LEEWAY_S
 
@@ -138,10 +139,10 @@ class ImageIndex:
         return time.time() - newest_change
 
     def check(self, seconds: float, should_stop: Callable[[], bool] = lambda: False) -> int:
-        """Decodes files not decoded yet, for about `seconds`; returns how many are left.
+        """Decodes files that were not decoded yet, for about `seconds`. Returns: how many are left.
 
-        What it learns is written at the end, in one transaction: one each waits for the disk longer than most
-        files take to decode.
+        The results are written at the end in one transaction, because a transaction per file would wait for
+        the disk longer than most files take to decode.
         """
         deadline = time.monotonic() + seconds
         with reading(self.path) as connection:
@@ -170,7 +171,7 @@ class ImageIndex:
             return int(connection.execute("SELECT count(*) FROM files WHERE NOT checked").fetchone()[0])
 
     def _reason(self, path: str) -> str | None:
-        """Why no label can be drawn on it. Raises ImageBusy where that cannot be told now."""
+        """Why a file cannot be labelled; None when it can. Raises ImageBusy when it cannot be checked now."""
         file = self.images_dir / path
         try:
             if not file.resolve().is_relative_to(self.images_dir.resolve()):
@@ -190,7 +191,7 @@ class ImageIndex:
             return [Problem(path, reason) for path, reason in rows]
 
     def newest(self) -> int:
-        """Grows whenever an image is added."""
+        """A number that grows whenever an image is added."""
         with reading(self.path) as connection:
             return int(
                 connection.execute("SELECT coalesce(max(id), 0) FROM files WHERE reason IS NULL").fetchone()[
@@ -199,7 +200,7 @@ class ImageIndex:
             )
 
     def synced(self, storage: str) -> int:
-        """`newest` as it was when this storage was last synchronised; 0 when never."""
+        """The value of `newest` when this storage was last synchronised; 0 when it never was."""
         with reading(self.path) as connection:
             row = connection.execute("SELECT newest FROM synced WHERE storage = ?", (storage,)).fetchone()
             return int(row[0]) if row else 0
@@ -210,10 +211,10 @@ class ImageIndex:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str] | None, str]]:
-    """Every file below root but hidden ones: relative path, entry, and why it is no image ('' when its suffix
-    says it is).
+    """Every file below root except hidden ones: relative path, entry, and why it is no image ('' if its
+    suffix is an image's).
 
-    A folder or a file that cannot be looked at comes with entry None and the reason.
+    A folder or file that cannot be accessed comes with entry None and the reason.
     """
     folders = [""]
     while folders:
@@ -251,7 +252,7 @@ def _printable(path: str) -> str:
 
 
 class Importer:
-    """Makes tasks of new images by having Label Studio synchronise the projects' local-files storages."""
+    """Makes tasks for new images by making Label Studio synchronise the projects' local-files storages."""
 
     def __init__(self, index: ImageIndex, studio: Studio, rounds_dir: Path) -> None:
         self.index = index
@@ -261,17 +262,17 @@ class Importer:
         self._deferred = False
 
     def run(self, project_ids: list[int], wait_s: float = 0.0, force: bool = False) -> int:
-        """Imports what is new and complete for these projects; returns how many tasks were made.
+        """Imports new, complete images into these projects. Returns: how many tasks were made.
 
-        A folder that is still being written to is left for the next call, though not for longer than
-        PATIENCE_S.
+        While files are still being written to the folder, the import is left to a later call, but not for
+        longer than PATIENCE_S.
 
         wait_s: how long to wait for another import to end, and for the folder to settle. force: synchronise
-        even when nothing is new, so that images whose tasks were deleted get theirs back.
+        even when nothing is new, so that images whose tasks were deleted get new ones.
 
         Raises:
             StudioError: Label Studio does not answer or refuses. ImportFailed: it could not take the files.
-                Either comes after the last project's turn.
+                Both are raised only after all projects had their turn.
             Busy: another process is importing.
         """
         deadline = time.monotonic() + wait_s
@@ -287,7 +288,7 @@ class Importer:
 
     @property
     def waiting(self) -> bool:
-        """Whether the last run left something: a folder being written to, a synchronisation under way."""
+        """Whether the last run left work, as files were being written or a synchronisation was under way."""
         return self._deferred or self._unsettled_since is not None
 
     def _settled(self, quiet_s: float) -> bool:
@@ -320,7 +321,9 @@ class Importer:
         return made
 
     def _require_success(self, storage: dict[str, Any]) -> None:
-        """Label Studio answers 200 to a synchronisation that failed; its status and traceback say so."""
+        """Raises ImportFailed if a synchronisation failed. Label Studio answers 200 even then, and reports
+        the failure in the storage's status and traceback.
+        """
         if storage.get("status") != "failed":
             return
         words = str(storage.get("traceback") or "").strip().splitlines() or ["no reason given"]
@@ -332,13 +335,14 @@ class Importer:
 
 
 def _is_syncing(storage: dict[str, Any]) -> bool:
-    """Whether Label Studio is at it already, e.g. since before the trainer was restarted.
+    """Whether Label Studio is synchronising a storage already, e.g. since before the trainer was restarted.
 
-    It would start a second synchronisation beside the first, and both would make tasks of the same files.
+    If asked again, it would start a second synchronisation beside the first, and both would make tasks for
+    the same files.
     """
     if storage.get("status") not in ("queued", "in_progress"):
         return False
     times = [(storage.get("meta") or {}).get(name) for name in ("time_queued", "time_last_ping")]
     newest = max((datetime.fromisoformat(time_) for time_ in times if time_), default=None)
-    # A clock that was set back dates a dead synchronisation in the future.
+    # After the clock was set back, a dead synchronisation may be dated in the future.
     return newest is not None and abs((datetime.now(UTC) - newest).total_seconds()) < SYNC_SILENCE_S

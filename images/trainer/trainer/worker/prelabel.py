@@ -1,7 +1,7 @@
-"""Every unlabelled task gets the champion's boxes, in the background and in batches.
+"""Gives every unlabelled task the champion's boxes, in the background and in batches.
 
-Nothing is remembered but what Label Studio holds: a run asks which tasks still lack a prediction of the
-champion, so it can be killed anywhere and run again.
+All progress is in Label Studio: a run asks it which tasks still lack a prediction of the champion. So a run
+can be killed at any time and started again.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
-# Tasks that the backend looks at in a request, that Label Studio stores in one, and that it lists in one.
+# The number of tasks per request for predicting, for storing in Label Studio, and for listing there.
 BATCH = 16
 PORTION = 48
 PAGE = 240
@@ -41,17 +41,17 @@ SWAP_PAUSE_S = 1.0
 
 
 def lock_path(rounds_dir: Path, project_id: int) -> Path:
-    """What a run holds."""
+    """The lock that a run holds."""
     return rounds_dir / f"predict-{project_id}.lock"
 
 
 class PredictionsLost(Explained):
-    """Label Studio took predictions and then did not have them."""
+    """Label Studio accepted predictions, but does not have them."""
 
 
 @dataclass
 class _Run:
-    """One run over a project. shown: whose predictions the project's pages show by now, "" for nobody's."""
+    """One run over a project. shown: the version whose predictions the project's pages show, "" for none."""
 
     project: Project
     shown: str
@@ -86,14 +86,14 @@ class Prelabeller:
         should_stop: Callable[[], bool] = lambda: False,
         on_progress: Callable[[Progress], None] = lambda progress: None,
     ) -> int:
-        """Predicts what is missing in a project; returns how many predictions were stored.
+        """Makes a project's missing predictions. Returns: how many were stored.
 
-        When nothing is missing any more, the project's model_version names the champion, so that uncertainty
+        When none is missing any more, the project's model_version names the champion, so that uncertainty
         sampling and the labelling page use these predictions.
 
         Raises:
-            StudioError, BackendError: one of the two does not answer or refuses, or the backend does not come
-                to serve the champion.
+            StudioError, BackendError: one of the two does not answer or refuses, or the backend does not load
+                the champion in time.
             Busy: another process is pre-labelling this project.
         """
         run = _Run(project, project.model_version, should_stop, on_progress)
@@ -147,10 +147,11 @@ class Prelabeller:
         return stored
 
     def _wait_for(self, project_id: int, version: str, should_stop: Callable[[], bool]) -> None:
-        """Until the backend serves `version`: not any longer once another one is the champion.
+        """Waits until the backend serves `version`, but no longer once another version is the champion.
 
         Raises:
-            OtherVersion: another one is. BackendError: it does not come to serve it.
+            OtherVersion: another version is the champion. BackendError: the backend does not serve `version`
+                in time.
         """
 
         def superseded() -> bool:
@@ -166,10 +167,11 @@ class Prelabeller:
             raise
 
     def _lacking(self, project_id: int, version: str) -> Iterator[list[Row]]:
-        """Tasks without a prediction of `version`, in pages; from the start again until there is none.
+        """Tasks without a prediction of `version`, in pages. After the last page it looks again from the
+        start, until no such task is left.
 
         Raises:
-            PredictionsLost: the caller stored a page's predictions, and the tasks lack them still.
+            PredictionsLost: the caller stored a page's predictions, but the tasks still lack them.
         """
         previous: list[int] = []
         while True:
@@ -188,7 +190,7 @@ class Prelabeller:
             previous = first
 
     def _predictions(self, project: Project, tasks: Sequence[Row], version: str) -> Iterator[list[Row]]:
-        """One prediction per task, in portions; the next is being made while the caller stores one."""
+        """One prediction per task, in portions. The next portion is predicted while the caller stores one."""
 
         def predict(portion: Sequence[Row]) -> list[Row]:
             predictions = (self._backend.predict(project, b, version) for b in batches(portion, BATCH))
@@ -204,7 +206,10 @@ class Prelabeller:
             yield pending.result()
 
     def _store(self, project_id: int, version: str, rows: list[Row]) -> int:
-        """Stores what nobody else (Label Studio asks the backend too) has stored meanwhile; how many."""
+        """Stores predictions, except for tasks that got one meanwhile, as Label Studio asks the backend too.
+
+        Returns: how many were stored.
+        """
         ids = [row["task"] for row in rows]
         still = where("id", "in_list", ids, "List"), without_prediction_of(version)
         # A count takes Label Studio a quarter of the time of a list.
@@ -221,7 +226,9 @@ class Prelabeller:
         return sum(self._store_alone(project_id, row) for row in rows)
 
     def _store_alone(self, project_id: int, row: Row) -> int:
-        """Stores one prediction; without its boxes when Label Studio refuses them, not to ask for ever."""
+        """Stores one prediction. If Label Studio refuses it, it is stored without its boxes, so that the task
+        is not predicted again for ever.
+        """
         for attempt in (row, {**row, "result": [], "score": 0.0}):
             try:
                 return self._studio.import_predictions(project_id, [attempt])
@@ -232,10 +239,10 @@ class Prelabeller:
         return 0
 
     def _point_at(self, run: _Run, version: str) -> None:
-        """Moves the project's model_version; Label Studio takes none that has no prediction.
+        """Sets the project's model_version, unless `version` has no prediction, as Label Studio refuses that.
 
         Raises:
-            OtherVersion: another one is the champion by now.
+            OtherVersion: another version is the champion by now.
         """
         project_id = run.project.id
         if self._registry.project(project_id).champion() != version:
@@ -249,11 +256,13 @@ class Prelabeller:
         run.shown = version
 
     def _current(self, run: _Run, version: str) -> bool:
-        """Renames predictions that have the version's name, but were made under other labels than the project
-        has now, or by another model: when one part is restored without the others, a name is given twice.
+        """Renames predictions with the version's name that were made under former labels of the project, or
+        by another model. (A name is used twice if only a part of the data was restored.)
 
-        They are not deleted: Label Studio takes no annotation whose parent prediction is gone, and somebody
-        may have one open. Retention deletes them later. False when it was told to stop before the end.
+        The predictions are not deleted, because a person may have one open, and Label Studio refuses an
+        annotation whose parent prediction is gone. Retention deletes them later.
+
+        Returns: False when it was told to stop before the end.
         """
         project = run.project
         path = self._rounds_dir / f"predicted-labels-{project.id}.json"
@@ -267,7 +276,7 @@ class Prelabeller:
         known = recorded.get(version)
         if known == made_from:
             return True
-        if known is not None and known != labels:  # earlier releases wrote down the labels alone
+        if known is not None and known != labels:  # earlier releases recorded only the labels
             words = "project %d: its labels, or %s, have changed; predictions of it are made anew"
             log.info(words, project.id, version)
             before = datetime.now(UTC)
@@ -281,7 +290,7 @@ class Prelabeller:
         return True
 
     def _stored(self, project_id: int, version: str, before: datetime) -> Iterator[int]:
-        """Ids of the predictions of `version` that are older than that."""
+        """Ids of the predictions of `version` that were made before `before`."""
         tasks = self._studio.iter_tasks(
             project_id, with_prediction_of(version), fields="all", omit="annotations,drafts", page_size=PAGE
         )

@@ -1,9 +1,9 @@
-"""What goes when it is old: rounds' data, versions, and predictions of superseded versions.
+"""Deletes old data: that of rounds, versions, and predictions of superseded versions.
 
-The rounds of a project that is gone lose their data after a week; its models stay (trainer.rounds.owners).
-The newest KEEP_ROUNDS round folders and KEEP_VERSIONS versions of a project stay whole, and the predictions
-of the newest KEEP_PREDICTIONS versions that have settled. A run can be killed anywhere: the next one goes on,
-and nobody sees half of a version.
+The newest KEEP_ROUNDS round folders and KEEP_VERSIONS versions of a project stay whole, and so do the
+predictions of the newest KEEP_PREDICTIONS versions that have settled. The rounds of a deleted project lose
+their data after a week; its models stay (trainer.rounds.owners). A run can be killed at any time. The next
+one goes on, and nobody sees half of a version.
 """
 
 import json
@@ -36,18 +36,19 @@ log = logging.getLogger(__name__)
 Row = Mapping[str, Any]
 
 STAYS = (CLAIM, EVALUATION, JOB, RETENTION)
-"""What is left of an old round's folder, for the dashboard: the scores and what was trained from what."""
+"""The files that stay in an old round's folder for the dashboard: scores, and what was trained from what."""
 SETTLED_AFTER = timedelta(days=1)
-"""A version, or a change of labels, this old counts as one that superseded others. Before, somebody may have
-a task open that shows the older boxes; without that prediction, the annotation is measured by a later one."""
+"""After this time, a new version or a change of labels counts as settled, and supersedes earlier ones. Before
+that, a person may have a task open that shows the older boxes. If that prediction were deleted, the
+annotation would be compared with a later one."""
 GONE_FOR = timedelta(days=7)
-"""Label Studio's database may be restored, and a project with it."""
+"""How long a deleted project's data stay, because a restored database may bring the project back."""
 PAGE = 100
 _LEAVING = ".removing-"
 
 
 def removed(folder: Path) -> bool:
-    """Whether retention has taken a round's data."""
+    """Whether retention has removed a round's data."""
     return (folder / RETENTION).is_file()
 
 
@@ -82,7 +83,7 @@ class Retention:
 
         Raises:
             RegistryError: the pointer to the version in service is damaged; nothing was removed.
-            StudioError: Label Studio does not answer or refuses. OSError.
+            StudioError: Label Studio does not answer or refuses. OSError: a file cannot be removed.
         """
         models = self._registry.project(project.id)
         champion = models.champion()
@@ -101,7 +102,7 @@ class Retention:
             )
 
     def prune_rounds(self, project_id: int, made_champion: int | None) -> int:
-        """How many old rounds lost their data; the one that made the version in service keeps it."""
+        """Removes the data of old rounds, except of the round that made the champion. Returns: how many."""
         pruned = 0
         for round_ in self._rounds.older(project_id, self._settings.keep_rounds):
             folder = self._rounds.folder(round_.id)
@@ -111,10 +112,10 @@ class Retention:
         return pruned
 
     def prune_gone(self, known: Collection[int]) -> int:
-        """How many rounds lost their data, of projects that have been gone for GONE_FOR; so do those whose
-        folder was moved aside that long ago. Models stay.
+        """Removes the data of rounds whose project was deleted, or whose folder was moved aside, at least
+        GONE_FOR ago. Models stay.
 
-        known: ids of all of Label Studio's projects.
+        known: the ids of all projects in Label Studio. Returns: how many rounds lost their data.
         """
         long_ago = datetime.now(UTC) - GONE_FOR
         pruned = 0
@@ -137,7 +138,7 @@ class Retention:
         return pruned
 
     def prune_versions(self, project_id: int) -> int:
-        """How many versions were removed; only their cards are left."""
+        """Removes old versions, except for their cards. Returns: how many."""
         models = self._registry.project(project_id)
         models.clear_removed()
         old = models.versions()[: -self._settings.keep_versions]
@@ -147,7 +148,7 @@ class Retention:
 
     @staticmethod
     def _removed(models: ProjectModels, version: str) -> bool:
-        """Whether it could be: not when somebody has put it into service meanwhile."""
+        """Removes a version, unless somebody has put it into service meanwhile. Returns: whether it did."""
         try:
             models.remove(version)
         except RegistryError as error:
@@ -158,7 +159,7 @@ class Retention:
         return True
 
     def _needed(self, models: ProjectModels, open_round: Round | None) -> set[str | None]:
-        """Versions that stay however old they are."""
+        """The versions that stay, however old they are."""
         champion = models.champion()
         needed = {STARTING_VERSION, champion, models.card(champion).parent if champion else None}
         if open_round is not None:
@@ -166,16 +167,17 @@ class Retention:
             try:
                 job = Job.load(self._rounds.folder(open_round.id))
                 needed |= {job.parent, Path(job.start_weights).parent.name}
-            except (OSError, JobError):  # it has not come that far, or says itself what is wrong
+            except (OSError, JobError):  # the round has no job yet, or reports the fault itself
                 pass
         return needed
 
     def prune_predictions(self, project: Project, should_stop: Callable[[], bool] = lambda: False) -> int:
-        """How many predictions of superseded versions and of earlier labels were deleted; what an annotation
-        started from stays.
+        """Deletes predictions of superseded versions and of former labels, except those from which an
+        annotation started. Returns: how many.
 
-        They go one by one: Label Studio's own deletion of a version takes what annotations started from, too,
-        and holds the database and all the boxes in memory until it is over (11 s and 50 MB for 2,000).
+        They are deleted one by one. Label Studio can delete a version's predictions at once, but that would
+        include those from which annotations started. It would also lock the database, and keep all the boxes
+        in memory, until it is over (11 s and 50 MB for 2,000).
         """
         project_id = project.id
         counts = self._studio.prediction_counts(project_id)
@@ -202,7 +204,7 @@ class Retention:
         return renamed_at < datetime.now(UTC) - self._settled_after
 
     def _superseded(self, project: Project, counts: Mapping[str, int]) -> list[str]:
-        """Versions of ours with predictions, older than the newest KEEP_PREDICTIONS that have settled."""
+        """Versions with predictions that are older than the newest KEEP_PREDICTIONS settled ones."""
         models = self._registry.project(project.id)
         ours = [version for version in models.ever() if counts.get(version)]
         settled = [version for version in ours if self._has_settled(models, version)]
@@ -219,10 +221,10 @@ class Retention:
             return False
 
     def _unneeded(self, project_id: int, version: str) -> Iterator[Row]:
-        """Predictions of `version` that no annotation started from, nor a draft may have."""
+        """Predictions of `version` from which no annotation started and no draft can have started."""
         tasks = self._studio.iter_tasks(project_id, with_prediction_of(version), fields="all", page_size=PAGE)
         for task in tasks:
-            if task.get("drafts"):  # which do not name their prediction
+            if task.get("drafts"):  # a draft does not name its prediction
                 continue
             needed = _started_from(task)
             for prediction in task.get("predictions") or []:
@@ -231,7 +233,7 @@ class Retention:
 
 
 def _started_from(task: Row) -> set[object]:
-    """Ids of the predictions that a task's annotations started from, as the Effort page sees it."""
+    """Ids of the predictions from which a task's annotations started, by the same rule as the Effort page."""
     annotations = task.get("annotations") or []
     needed = {annotation.get("parent_prediction") for annotation in annotations}
     newest = newest_submitted(annotations)
@@ -240,13 +242,13 @@ def _started_from(task: Row) -> set[object]:
 
 
 def _leaving(folder: Path) -> Iterator[Path]:
-    """What is to go from an old round's folder."""
+    """The files to remove from an old round's folder."""
     if folder.is_dir():
         yield from (entry for entry in folder.iterdir() if entry.name not in STAYS)
 
 
 def _empty(folder: Path) -> None:
-    """Removes all but STAYS. The note comes first: from then on pages say why the rest is not there."""
+    """Removes all files except STAYS. The note is written first, so that pages can say why they are gone."""
     if not removed(folder):
         note = {"removed_at": datetime.now(UTC).isoformat(timespec="seconds"), "dataset": _dataset(folder)}
         write_text(folder / RETENTION, json.dumps(note) + "\n")

@@ -1,4 +1,4 @@
-"""The one round that runs: begun, looked after, cancelled, tried again, taken up where it was left."""
+"""Runs one round at a time: begins, watches, cancels, retries and resumes it."""
 
 import logging
 import sqlite3
@@ -21,7 +21,7 @@ RETRY_PAUSES_S = (2.0, 5.0, 10.0, 30.0, 60.0)
 
 @dataclass(frozen=True)
 class Running:
-    """The round that runs. cancelling_since: by time.monotonic(), None while nobody asked for it."""
+    """The round that runs. cancelling_since: when it was seen to be cancelled (time.monotonic()), or None."""
 
     round_id: int
     child: Child
@@ -30,9 +30,10 @@ class Running:
 
 @dataclass
 class Setbacks:
-    """What has befallen a round under this worker.
+    """The failures of a round under this worker.
 
-    retries: how often a service did not answer. not_before: by time.monotonic(). deaths: of its process.
+    retries: how often a service did not answer. not_before: when it may run again, by time.monotonic().
+    deaths: how often its process died.
     """
 
     retries: int = 0
@@ -41,9 +42,9 @@ class Setbacks:
 
 
 class RoundRunner:
-    """Runs the open rounds, the oldest first, one at a time, each in a process of its own.
+    """Runs the open rounds one at a time, oldest first, each in a separate process.
 
-    on_closed: called when a round's process has come to the round's end.
+    on_closed: called when a process has ended with its round closed.
     """
 
     def __init__(self, rounds: Rounds, spawn: Spawn, on_closed: Callable[[], None]) -> None:
@@ -55,7 +56,7 @@ class RoundRunner:
         self._projects: Collection[int] | None = None
 
     def tend(self) -> None:
-        """Begins the oldest open round, looks after the one that runs; mends a damaged table."""
+        """Begins the oldest open round, or watches the one that runs. Mends a damaged table."""
         try:
             self._tend()
         except sqlite3.DatabaseError:
@@ -63,7 +64,7 @@ class RoundRunner:
             raise
 
     def keep_to(self, project_ids: Collection[int]) -> None:
-        """Cancels the rounds of other projects, which are gone; their versions stay."""
+        """Cancels the open rounds of all other projects, as these are gone. Their versions stay."""
         self._projects = project_ids
         for round_ in self._rounds.open_rounds():
             if round_.project in project_ids or round_.cancel_requested:
@@ -75,7 +76,7 @@ class RoundRunner:
                 self._rounds.cancel(round_.id)
 
     def stop(self) -> None:
-        """Ends the process; its round stays open, to be taken up by the next worker."""
+        """Ends the process. Its round stays open, and the next worker resumes it."""
         if self._running is not None:
             self._running.child.stop()
 

@@ -1,14 +1,14 @@
-"""One round through its stages, in a process of its own: `python -m trainer.worker.stages <round id>`.
+"""Takes one round through its stages, in a separate process: `python -m trainer.worker.stages <round id>`.
 
-Each stage leaves a file that the next one starts from, so a round that was interrupted anywhere goes on from
-there: snapshot.json, last.pth, candidate/, evaluation.json, and the registry's version whose card names the
-round. What another round has left under the same number is not taken up (trainer.rounds.claims).
+Each stage leaves a file from which the next one starts: snapshot.json, last.pth, candidate/, evaluation.json,
+and the registry's version whose card names the round. So an interrupted round goes on where it stopped. Files
+that another round left under the same number are not used (trainer.rounds.claims).
 
-Who puts a version into service while a round is on its way is not overruled: the candidate takes the place of
-the version that it was compared with, and of no other.
+A version that a person puts into service during a round stays: the candidate replaces only the version with
+which it was compared.
 
-Exit status 0: the round is over; 69: it needs a service that does not answer, or a process that was at it
-before is not gone yet; 75: stopped before its end; 1: its training was killed.
+Exit status 0: the round is over; 69: a service that it needs does not answer, or an earlier process of the
+round has not ended yet; 75: it was stopped before its end; 1: its training was killed.
 """
 
 import logging
@@ -42,7 +42,7 @@ from trainer.training.process import TrainingCancelled, TrainingKilled
 log = logging.getLogger(__name__)
 
 COMPARISONS = 3
-"""How often a round is judged when the version in service is changed again and again meanwhile."""
+"""How often a round's candidate is compared if the version in service keeps changing meanwhile."""
 REPORT_EVERY_S = 0.3
 STOP_WITHIN_S = 4
 LEFT_OVER_S = 60.0
@@ -54,7 +54,7 @@ class Cancelled(Exception):
 
 
 class Learning(Protocol):
-    """The steps that need the heavy libraries; the real ones are in `_Learning`."""
+    """The steps that need the heavy libraries. `RealLearning` has the real ones."""
 
     def snapshot(self, studio: Studio, project_id: int, folder: Path, progress: Progress) -> Snapshot: ...
 
@@ -74,7 +74,7 @@ class Learning(Protocol):
 
 @dataclass(frozen=True)
 class RealLearning:
-    """Snapshot, mmdet's training, evaluation and gate."""
+    """The real steps: snapshot, mmdet's training, evaluation and gate."""
 
     settings: Settings
 
@@ -111,7 +111,7 @@ class RealLearning:
 
 
 class Stages:
-    """Takes a round from wherever it is to its verdict."""
+    """Takes a round from its current stage to its verdict."""
 
     def __init__(self, rounds: Rounds, registry: Registry, studio: Studio, learning: Learning) -> None:
         self._rounds = rounds
@@ -120,7 +120,7 @@ class Stages:
         self._learning = learning
 
     def run(self, round_id: int) -> Round:
-        """Runs every stage that is left; returns the closed round.
+        """Runs the remaining stages; returns the closed round.
 
         Raises:
             StudioError, Busy, TrainingKilled: Label Studio does not answer, another process is taking a
@@ -195,7 +195,7 @@ class Stages:
         )
 
     def _evaluate_and_decide(self, round_: Round, snapshot: Snapshot, candidate: Path) -> Round:
-        """Compares the candidate with what is in service, anew when that changes before the verdict."""
+        """Compares the candidate with the version in service, again if that changes before the verdict."""
         if self._rounds.get(round_.id).state == State.TRAINING:
             self._rounds.move(round_.id, State.EVALUATING, message="loading the models")
         models = self._models(round_)
@@ -229,7 +229,7 @@ class Stages:
         return self._rounds.move(round_.id, State.KEPT, parent=champion, verdict=verdict)
 
     def _conclude(self, round_: Round, models: ProjectModels, written: str) -> Round:
-        """Of a round that was interrupted when it had written its version."""
+        """Closes a round that was interrupted after it had written its version."""
         earlier = self._earlier(round_)
         parent = earlier.compared_with if earlier else round_.parent
         if models.complete(written):
@@ -249,8 +249,9 @@ class Stages:
             return None
 
     def _judge(self, round_: Round, snapshot: Snapshot, candidate: Path, models: ProjectModels) -> Judgement:
-        """The judgement against what is in service. Of an earlier one against another version, the
-        candidate's scores still hold.
+        """The judgement of the candidate against the version in service.
+
+        If an earlier judgement was against another version, the candidate's scores in it are used again.
         """
         progress = self._progress(round_.id)
         champion_version = models.champion()
@@ -280,7 +281,11 @@ class Stages:
         return judgement
 
     def _succeed(self, round_: Round, candidate: Path, models: ProjectModels, judgement: Judgement) -> str:
-        """Raises ChampionMoved: the candidate was compared with another version than is in service."""
+        """Puts the candidate into service; returns its version.
+
+        Raises:
+            ChampionMoved: the version in service is not the one with which the candidate was compared.
+        """
         card = Card.model_validate_json((candidate / "card.json").read_bytes())
         complete = card.model_copy(
             update={
@@ -332,7 +337,7 @@ def main(arguments: list[str]) -> int:
     stages = Stages(rounds, Registry(settings.models_dir), studio, RealLearning(settings))
     lock = rounds.folder(int(arguments[0])) / STAGES_LOCK
     try:
-        # A process left over from a worker that was killed must be gone first.
+        # A process that a killed worker left behind must end first.
         with holding(lock, LEFT_OVER_S):
             closed = stages.run(int(arguments[0]))
     except (StudioError, Busy) as error:
@@ -347,7 +352,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _stop(signum: int, frame: FrameType | None) -> NoReturn:
-    """Unwinds; where that is held up, or swallowed by a finalizer, the alarm ends the process."""
+    """Ends the process by an exception. If that is delayed, or a finalizer swallows it, the alarm ends it."""
     signal.alarm(STOP_WITHIN_S)
     raise SystemExit(STOPPED)
 

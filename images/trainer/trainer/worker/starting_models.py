@@ -1,4 +1,4 @@
-"""Starting models, written by a process of its own each, one at a time."""
+"""Has starting models written one at a time, each by a separate process."""
 
 import logging
 from pathlib import Path
@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 
 
 class StartingModels:
-    """Has them written; rounds_dir: where starting.log is, which tells of it."""
+    """Starts the processes and watches them. rounds_dir: the folder for their log, starting.log."""
 
     def __init__(self, rounds_dir: Path, spawn: Spawn) -> None:
         self._log_path = rounds_dir / "starting.log"
@@ -17,17 +17,17 @@ class StartingModels:
         self._running: tuple[int, Child] | None = None
 
     def begin(self, project_id: int) -> None:
-        """Begins a project's, unless one is being written."""
+        """Begins to write a project's starting model, unless another is being written."""
         if self._running is None:
             log.info("project %d: writing the starting model", project_id)
             child = self._spawn(["trainer.training.starting", str(project_id)], self._log_path)
             self._running = project_id, child
 
     def tend(self) -> None:
-        """Looks whether the one that is being written is done.
+        """Checks whether the model that is being written is done.
 
         Raises:
-            OSError: it could not be written; with the process's last words.
+            OSError: the model could not be written; the message has the last line of the process's log.
         """
         if self._running is None:
             return

@@ -1,6 +1,6 @@
-"""The trainer's worker: one process that keeps the loop turning for every project.
+"""The trainer's worker: one process that runs the loop for every project.
 
-Learning happens in child processes; importing and pre-labelling go on in threads while a round trains.
+Training runs in child processes. Importing and pre-labelling run in threads meanwhile.
 """
 
 import logging
@@ -39,7 +39,7 @@ THREAD_PATIENCE_S = 2.0
 
 
 class Worker:
-    """Looks after starting models, imports, pre-labels, due rounds and the one round that runs."""
+    """Takes care of starting models, imports, pre-labels, due rounds and the round that runs."""
 
     def __init__(
         self, settings: TrainerSettings, studio: Studio, backend: Backend, spawn: Spawn = Child
@@ -73,7 +73,7 @@ class Worker:
         self._stopping.set()
 
     def run(self) -> None:
-        """Works until stop(); an open round stays open, to be taken up by the next worker."""
+        """Works until stop(). An open round stays open, and the next worker resumes it."""
         threads = [
             threading.Thread(target=self._repeat, args=(chore,), name=chore.name, daemon=True)
             for chore in (self.importing, self.predicting, self.retaining)
@@ -105,11 +105,11 @@ class Worker:
             heartbeat.beat(
                 self._settings.rounds_dir, champions, {c.name: c.error for c in self._chores if c.error}
             )
-        except OSError as error:  # the disk is full, say: the heartbeat's age tells
+        except OSError as error:  # e.g. a full disk; health checks see it by the heartbeat's age
             log.error("no sign of life could be given: %s", error)
 
     def look_around(self) -> None:
-        """Learns of projects, has starting models written, and asks for the rounds that are due."""
+        """Finds projects, has starting models written, and requests the rounds that are due."""
         projects, others = sort_projects(self._studio)
         waiting = self._owners.settle([*projects, *others])
         self._projects = [project for project in projects if project.id not in waiting]
@@ -126,7 +126,7 @@ class Worker:
                     self._request_if_due(project, champion)
 
     def _in_service(self, project_id: int) -> str | None:
-        """The champion, put right when it, or a file of it, has changed and cannot serve."""
+        """The champion. If its files or the pointer have changed and it cannot serve, it is mended first."""
         models = self._registry.project(project_id)
         stamp = models.stamp()
         if self._stamps.get(project_id) != stamp:
@@ -152,7 +152,10 @@ class Worker:
             )
 
     def import_images(self) -> float | None:
-        """Imports what is new and decodes a few files to learn which nobody can read; seconds to the next."""
+        """Imports new images, and decodes some files to find those that cannot be read.
+
+        Returns: the seconds until the next run, or None for the usual pause.
+        """
         if self._projects is None:
             return CHECK_PAUSE_S
         try:
@@ -170,7 +173,7 @@ class Worker:
         return CHECK_PAUSE_S if left or self._importer.waiting else None
 
     def predict(self) -> float | None:
-        """Fills in the champions' missing predictions."""
+        """Makes the champions' missing predictions."""
         projects = self._projects
         if projects is None:
             return 1.0
@@ -178,7 +181,7 @@ class Worker:
         return None
 
     def retain(self) -> float | None:
-        """Removes what is old; a simulation and the demo, which remove theirs themselves, are left alone."""
+        """Removes old data, except that of simulations and the demo, which remove theirs themselves."""
         projects = self._projects
         if projects is None:
             return RETAIN_SOON_S
