@@ -14,9 +14,10 @@ from labelloop import graph
 from labelloop.batches import batches
 from labelloop.boxes import Boxes
 from labelloop.errors import Explained
+from labelloop.files import sha256_file
 from labelloop.images import Pixels
 from labelloop.labels import LabelConfig, LabelMap
-from labelloop.registry import Card, RegistryError, sha256_file
+from labelloop.registry import Card, RegistryError
 from labelloop.settings import Settings
 
 if TYPE_CHECKING:

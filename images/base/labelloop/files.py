@@ -1,5 +1,6 @@
 """Writes files so that a reader never sees half of one, even after a kill -9."""
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -72,3 +73,8 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
     with target.open("rb") as written:
         os.fsync(written.fileno())
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,6 @@ The pointer moves under a lock. A caller of `succeed` names the version that it 
 one is in service by then, it gets ChampionMoved, so that a version that a person put into service stays.
 """
 
-import hashlib
 import logging
 import os
 import re
@@ -28,7 +27,7 @@ from pydantic import ValidationError
 from labelloop import graph
 from labelloop.card import Card as Card
 from labelloop.errors import Explained
-from labelloop.files import fsync_dir, link_or_copy, write_text
+from labelloop.files import fsync_dir, link_or_copy, sha256_file, write_text
 from labelloop.locks import FOREVER, take
 
 log = logging.getLogger(__name__)
@@ -54,11 +53,6 @@ class ChampionMoved(RegistryError):
 
 def _oldest_first(versions: Iterable[str]) -> list[str]:
     return sorted(versions, key=lambda version: int(version[1:]))
-
-
-def sha256_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 import ijson
 
 from labelloop.errors import Explained
-from labelloop.files import write_bytes, write_lines
+from labelloop.files import sha256_file, write_bytes, write_lines
 from labelloop.images import SUFFIXES, ImageError, check_image, image_size
 from labelloop.labels import LabelConfig, parse_label_config
 from labelloop.locks import holding
 from labelloop.regions import from_results
-from labelloop.registry import Registry, sha256_file
+from labelloop.registry import Registry
 from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio
 from labelloop.task_images import image_name, resolve_task_image

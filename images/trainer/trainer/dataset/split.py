@@ -15,8 +15,7 @@ from pathlib import Path
 import ijson
 
 from labelloop.errors import Explained
-from labelloop.files import write_lines
-from labelloop.registry import sha256_file
+from labelloop.files import sha256_file, write_lines
 from trainer.system.scratch import Scratch
 
 SPLIT_FILE = "split.json"

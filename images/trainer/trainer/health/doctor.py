@@ -13,6 +13,7 @@ from labelloop.studio import Studio, StudioError
 from trainer.health.status import ProjectStatus, Service, Status, gather
 from trainer.peers.backend import Backend
 from trainer.rounds.table import State
+from trainer.system.failures import in_words
 from trainer.words import plural
 
 SHOWN = 5
@@ -50,7 +51,7 @@ def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]
     try:
         found.extend(check())
     except Exception as error:
-        why = str(error) if isinstance(error, StudioError) else f"{type(error).__name__}: {error}"
+        why = in_words(error, (StudioError,))
         found.append(problem(name, f"could not be looked at: {why}", *LOGS))
     return found
 

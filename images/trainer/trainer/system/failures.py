@@ -7,13 +7,13 @@ EXPECTED = (Explained, OSError)
 OSErrors)."""
 
 
-def in_words(error: Exception) -> str:
-    """The error's message. For a bug, the name of its type comes first.
+def in_words(error: Exception, expected: tuple[type[Exception], ...] = EXPECTED) -> str:
+    """The error's message. If it is none of those expected, the name of its type comes first.
 
     >>> in_words(TimeoutError("no answer within 3 s")), in_words(KeyError("id"))
     ('no answer within 3 s', "KeyError: 'id'")
     """
-    return str(error) if isinstance(error, EXPECTED) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, expected) else f"{type(error).__name__}: {error}"
 
 
 def bug(error: Exception) -> Exception | None:

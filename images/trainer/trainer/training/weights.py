@@ -23,8 +23,7 @@ from mmdet.datasets import CocoDataset
 
 from labelloop.detector import load_detector_config
 from labelloop.errors import Explained
-from labelloop.files import replacing
-from labelloop.registry import sha256_file
+from labelloop.files import replacing, sha256_file
 from labelloop.settings import Settings
 from trainer.training.convert import from_megvii, from_torchvision_mobilenet, is_megvii
 from trainer.training.fit import new_model

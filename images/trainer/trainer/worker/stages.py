@@ -22,8 +22,9 @@ from types import FrameType
 from typing import NoReturn, Protocol
 
 from labelloop.errors import Explained
+from labelloop.files import sha256_file
 from labelloop.locks import Busy, holding
-from labelloop.registry import Card, ChampionMoved, ProjectModels, Registry, sha256_file
+from labelloop.registry import Card, ChampionMoved, ProjectModels, Registry
 from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio, StudioError
 from trainer.dataset.snapshot import Snapshot, snapshotting
@@ -37,6 +38,7 @@ from trainer.rounds.folder import STAGES_LOCK
 from trainer.rounds.metrics import Metrics
 from trainer.rounds.table import Round, Rounds, State
 from trainer.system.children import RETRY, STOPPED, die_with_parent
+from trainer.system.failures import in_words
 from trainer.training.process import TrainingCancelled, TrainingKilled
 
 log = logging.getLogger(__name__)
@@ -157,10 +159,7 @@ class Stages:
 
     def _fail(self, round_id: int, error: Exception) -> Round:
         log.exception("round %d failed", round_id)
-        known = isinstance(error, Explained)
-        return self._rounds.move(
-            round_id, State.FAILED, error=str(error) if known else f"{type(error).__name__}: {error}"
-        )
+        return self._rounds.move(round_id, State.FAILED, error=in_words(error, (Explained,)))
 
     def _snapshot(self, round_: Round) -> Snapshot:
         folder = self._rounds.folder(round_.id)
