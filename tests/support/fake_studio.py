@@ -255,3 +255,7 @@ class Served:
     def __exit__(self, *exception: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def add_tasks(fake: FakeStudio, count: int) -> list[int]:
+    return [fake.add_task() for _ in range(count)]

@@ -1,24 +1,23 @@
 """Pre-labelling: every unlabelled task gets one prediction of the champion, whatever happens on the way."""
 
-import json
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.fake_backend import FakeBackend
-from support.fake_studio import FakeStudio
+from support.fake_studio import FakeStudio, add_tasks
+from support.killed import Killed
 from support.shapes import LABEL_CONFIG
 from support.versions import add_version
 
 from labelloop.locks import Busy, holding
-from labelloop.registry import ProjectModels, Registry
+from labelloop.registry import ProjectModels
 from labelloop.studio import Studio, StudioError
 from trainer.env import TrainerSettings
-from trainer.peers.backend import Backend, BackendError
+from trainer.peers.backend import BackendError
 from trainer.peers.projects import fetch
 from trainer.rounds.progress import Progress, read_progress
 from trainer.worker.prelabel import (
@@ -30,26 +29,6 @@ from trainer.worker.prelabel import (
 )
 
 pytestmark = pytest.mark.usefixtures("models")
-
-
-@pytest.fixture
-def prelabeller(loop_settings: TrainerSettings, studio: Studio, backend: Backend) -> Prelabeller:
-    return Prelabeller(
-        studio, backend, Registry(loop_settings.models_dir), loop_settings.rounds_dir, backend_wait_s=0.2
-    )
-
-
-@pytest.fixture
-def run(prelabeller: Prelabeller, studio: Studio) -> Callable[[], int]:
-    return lambda: prelabeller.run(fetch(studio, 1))
-
-
-def add_tasks(fake: FakeStudio, count: int) -> list[int]:
-    return [fake.add_task() for _ in range(count)]
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing of ours catches it."""
 
 
 def test_every_unlabelled_task_gets_one_prediction(run: Callable[[], int], fake_studio: FakeStudio) -> None:
@@ -207,100 +186,6 @@ def test_a_rollback_keeps_the_predictions_that_are_there(
     assert all(sorted(fake_studio.versions_of(task)) == ["v0000", "v0001"] for task in tasks)
     assert fake_studio.versions_of(late) == ["v0000"]
     assert fake_studio.projects[1]["model_version"] == "v0000"
-
-
-OTHER_LABELS = LABEL_CONFIG.replace('value="ball"', 'value="sphere" predicted_values="ball"')
-EARLIER = "0000 (earlier)"
-
-
-def names(fake: FakeStudio) -> dict[int, str]:
-    """The versions of the predictions by their ids."""
-    return {row["id"]: row["model_version"] for row in fake.predictions}
-
-
-def test_other_labels_mean_other_predictions_and_what_somebody_has_open_stays(
-    run: Callable[[], int], fake_studio: FakeStudio
-) -> None:
-    tasks = add_tasks(fake_studio, 2)
-    run()
-    made = list(names(fake_studio))
-    fake_studio.tasks[tasks[0]]["total_annotations"] = 1
-    fake_studio.projects[1]["label_config"] = OTHER_LABELS
-    assert run() == 1, "what is labelled needs no boxes"
-    assert [fake_studio.versions_of(task) for task in tasks] == [[EARLIER], [EARLIER, "v0000"]]
-    assert [names(fake_studio)[prediction] for prediction in made] == [EARLIER] * 2
-    assert fake_studio.projects[1]["model_version"] == "v0000"
-    fake_studio.projects[1]["label_config"] = LABEL_CONFIG
-    assert run() == 1
-    assert fake_studio.versions_of(tasks[1]) == [EARLIER, EARLIER, "v0000"]
-    assert run() == 0
-
-
-@pytest.mark.parametrize("way", ["killed", "stopped"])
-def test_renaming_that_was_interrupted_is_gone_on_with(
-    way: str,
-    prelabeller: Prelabeller,
-    studio: Studio,
-    fake_studio: FakeStudio,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    tasks = add_tasks(fake_studio, 5)
-    prelabeller.run(fetch(studio, 1))
-    made = list(names(fake_studio))
-    fake_studio.projects[1]["label_config"] = OTHER_LABELS
-    rename = studio.rename_prediction
-
-    def killing(prediction_id: int, version: str) -> None:
-        if prediction_id == made[2]:
-            raise Killed
-        rename(prediction_id, version)
-
-    if way == "killed":
-        with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(studio, "rename_prediction", killing)
-            prelabeller.run(fetch(studio, 1))
-    else:
-        asked = iter([False] * 3 + [True] * 10)
-        assert prelabeller.run(fetch(studio, 1), should_stop=lambda: next(asked)) == 0
-    assert sorted(names(fake_studio).values()) == [EARLIER] * 2 + ["v0000"] * 3
-    assert prelabeller.run(fetch(studio, 1)) == 5
-    assert [names(fake_studio)[prediction] for prediction in made] == [EARLIER] * 5
-    assert [fake_studio.versions_of(task) for task in tasks] == [[EARLIER, "v0000"]] * 5
-
-
-def test_predictions_of_a_lost_model_of_the_same_name_are_made_anew(
-    run: Callable[[], int],
-    fake_studio: FakeStudio,
-    models: ProjectModels,
-    loop_settings: TrainerSettings,
-) -> None:
-    """The registry alone was restored: this v0000 is younger than some predictions of a v0000."""
-    tasks = add_tasks(fake_studio, 2)
-    run()
-    first, second = names(fake_studio)
-    (loop_settings.rounds_dir / "predicted-labels-1.json").unlink()
-    made_at = models.card("v0000").created_at
-    fake_studio.predictions[0]["created_at"] = (made_at - timedelta(seconds=1)).isoformat()
-    assert run() == 1, "what is younger is this one's: Label Studio asks the backend, too"
-    assert names(fake_studio)[first] == EARLIER and names(fake_studio)[second] == "v0000"
-    card = models.card("v0000").model_copy(update={"weights_sha256": "of another"})
-    (models.folder("v0000") / "card.json").write_text(card.model_dump_json())
-    assert run() == 2
-    assert [fake_studio.versions_of(task)[-2:] for task in tasks] == [[EARLIER, "v0000"]] * 2
-
-
-def test_what_an_earlier_release_wrote_down_of_the_labels_still_counts(
-    run: Callable[[], int], fake_studio: FakeStudio, loop_settings: TrainerSettings
-) -> None:
-    add_tasks(fake_studio, 2)
-    run()
-    path = loop_settings.rounds_dir / "predicted-labels-1.json"
-    labels, _, _ = json.loads(path.read_bytes())["v0000"].partition(" ")
-    path.write_text(json.dumps({"v0000": labels}))
-    assert run() == 0
-    path.write_text(json.dumps({"v0000": labels}))
-    fake_studio.projects[1]["label_config"] = OTHER_LABELS
-    assert run() == 2
 
 
 def test_a_rollback_while_predictions_are_stored_leaves_the_projects_version(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support.fake_learning import FakeLearning
 from support.fake_studio import FakeStudio
+from support.killed import Killed
 from support.versions import add_version
 
 from labelloop import registry as registry_module
@@ -20,10 +21,6 @@ from trainer.judging.gate import Verdict
 from trainer.rounds.table import Round, Rounds, State
 from trainer.worker.retention import Retention
 from trainer.worker.stages import COMPARISONS, Stages
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing of ours catches it."""
 
 
 class Learning(FakeLearning):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from support.fake_learning import FakeLearning
 from support.fake_studio import FakeStudio
+from support.killed import Killed
 from support.versions import add_version
 
 from labelloop import registry as registry_module
@@ -26,10 +27,6 @@ from trainer.system.children import RETRY, STOPPED
 from trainer.training.process import TrainingFailed, TrainingKilled
 from trainer.worker import stages as stages_module
 from trainer.worker.stages import Stages
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing of ours catches it."""
 
 
 class Bench:
