@@ -88,7 +88,7 @@ def learn(folder: Path, settings: Settings) -> None:
     except (RuntimeError, ValueError) as error:
         if not all(torch.isfinite(value).all() for value in model.parameters()):
             raise Diverged(
-                f"training diverged ({error}); lower optimizer.lr in configs/detectors/{job.detector}.py"
+                f"training diverged ({error}); lower optimizer.lr in the detector's config"
             ) from error
         raise
 
