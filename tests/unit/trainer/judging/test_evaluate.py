@@ -283,7 +283,9 @@ def test_a_detection_on_an_ignored_box_is_neither_right_nor_wrong() -> None:
     assert alone["ball"].average_precision(once)[0] == pytest.approx(1 / 3), "two wrong ones come first"
     assert beside["ball"].average_precision(once)[0] == pytest.approx(1.0)
     assert beside["ball"].truths.tolist() == [1], "an ignored box is no truth that can be missed"
-    assert beside["ball"].score.round(3).tolist() == [0.8, 0.6], "the last one is outside but for a fifth of it"
+    assert beside["ball"].score.round(3).tolist() == [0.8, 0.6], (
+        "the last one is outside but for a fifth of it"
+    )
     assert beside["crate"].score.round(3).tolist() == [0.7], "the first ignored box is one of balls alone"
 
 
