@@ -177,6 +177,8 @@ class FakeStudio:
                 return self._has_one_named_like(task, value)
             case "predictions_model_versions", "not_contains":
                 return not self._has_one_named_like(task, value)
+            case "updated_at", "greater":
+                return str(task.get("updated_at", _now())) > value
             case "id", "in_list":
                 return task["id"] in value
             case "id", "in":

@@ -26,7 +26,17 @@ from trainer.peers.backend import Backend
 from trainer.rounds import heartbeat
 from trainer.rounds.table import State
 
-PAGES = ("/", "/rounds", "/model", "/effort", "/label-errors", "/downloads", "/compare", "/do/rollback")
+PAGES = (
+    "/",
+    "/rounds",
+    "/model",
+    "/effort",
+    "/data",
+    "/label-errors",
+    "/downloads",
+    "/compare",
+    "/do/rollback",
+)
 SERIOUS = ("serious", "critical")
 
 
