@@ -9,7 +9,7 @@ from typing import Any
 from labelloop.locks import Busy
 from labelloop.registry import Registry
 from labelloop.settings import Settings
-from labelloop.studio import LABELLED, Studio, where
+from labelloop.studio import LABELLED, Studio, changed_after, where
 from trainer.dataset import split
 from trainer.dataset.examine import Examined, Examiner
 from trainer.dataset.left_out import Kind, LeftOut
@@ -85,8 +85,7 @@ class Surveyor:
         self, project_id: int, examiner: Examiner, since: datetime, listed: Mapping[int, object]
     ) -> Iterator[LeftOut]:
         """What the annotations of other tasks say, if these were changed. Their images are not looked at."""
-        changed = where("updated_at", "greater", (since - LEEWAY).isoformat(), "Datetime")
-        conditions = (LABELLED,) if since == EVER else (LABELLED, changed)
+        conditions = (LABELLED,) if since == EVER else (LABELLED, changed_after(since - LEEWAY))
         for task in self._studio.iter_tasks(
             project_id, *conditions, fields="all", omit=OMITTED, page_size=PAGE
         ):
