@@ -115,7 +115,7 @@ def dataset_archive(round_id: int, format_name: str, page: Asked) -> StreamingRe
         shutil.rmtree(scratch, ignore_errors=True)
         raise
     name = f"labelloop-{round_.project}-round-{round_.id}-{format_name}"
-    files = {f"{name}/{path.relative_to(made)}": path for path in sorted(made.rglob("*")) if path.is_file()}
+    files = {f"{name}/{path.relative_to(made)}": path for path in sorted(made.rglob("*"))}
     return _Archive(f"{name}.zip", files, page.require_still, scratch)
 
 
@@ -155,6 +155,9 @@ def _zipped(files: dict[str, Path]) -> Iterator[bytes]:
     out = _Pipe()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name, path in files.items():
+            if path.is_dir():  # an empty side's folder has to be there, too
+                archive.mkdir(name)
+                continue
             with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as target:
                 while chunk := source.read(CHUNK):
                     target.write(chunk)

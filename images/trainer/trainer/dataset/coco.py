@@ -25,18 +25,20 @@ def lines(
         yield f"{json.dumps(name)}: {json.dumps(value)},\n"
     categories = [{"id": index + 1, "name": name} for index, name in enumerate(classes)]
     yield f'"categories": {json.dumps(categories)},\n"images": ['
-    yield from _rows(_image_row(image) for image in images)
+    yield from rows(image_row(image) for image in images)
     yield '\n],\n"annotations": ['
-    yield from _rows(_box_rows(images))
+    yield from rows(box_rows(images))
     yield "\n]}\n"
 
 
-def _rows(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
-    for position, row in enumerate(rows):
+def rows(values: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    """The rows of a JSON list, a line each, in pieces to be written as they come."""
+    for position, row in enumerate(values):
         yield (",\n" if position else "\n") + json.dumps(row)
 
 
-def _image_row(image: SnapshotImage) -> dict[str, object]:
+def image_row(image: SnapshotImage) -> dict[str, object]:
+    """An image in COCO's form, and what we keep of it besides."""
     return {
         "id": image.id,
         "file_name": image.file,
@@ -48,7 +50,8 @@ def _image_row(image: SnapshotImage) -> dict[str, object]:
     }
 
 
-def _box_rows(images: Iterable[SnapshotImage]) -> Iterator[dict[str, object]]:
+def box_rows(images: Iterable[SnapshotImage]) -> Iterator[dict[str, Any]]:
+    """The boxes of the images in COCO's form, in the images' order, numbered from 1."""
     boxes = ((image.id, label, box) for image in images for label, box in image.boxes)
     for number, (image_id, label, corners) in enumerate(boxes, start=1):
         yield annotation(number, image_id, label, corners)
@@ -86,8 +89,8 @@ def read_images(path: Path) -> Iterator[SnapshotImage]:
         OSError, ValueError, KeyError, TypeError, ijson.JSONError: there is no file, or it is damaged.
     """
     with path.open("rb") as one, path.open("rb") as other:
-        rows = ijson.items(other, "annotations.item", use_float=True)
-        annotated = groupby(rows, key=itemgetter("image_id"))
+        found_rows = ijson.items(other, "annotations.item", use_float=True)
+        annotated = groupby(found_rows, key=itemgetter("image_id"))
         following, boxes = next(annotated, (None, iter(())))
         for row in ijson.items(one, "images.item", use_float=True):
             found = []
