@@ -4,6 +4,9 @@ import os
 
 from labelloop.settings import Settings
 
+UPLOADED_FILES = 1000
+"""How many files one upload may have."""
+
 
 def label_studio_environment(settings: Settings) -> dict[str, str]:
     """Variables for Label Studio 1.23.2. Its HOST is left unset, so that the URLs of images are relative.
@@ -23,6 +26,8 @@ def label_studio_environment(settings: Settings) -> dict[str, str]:
         "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
         "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(settings.volumes_dir),
         "LABEL_STUDIO_USE_NGINX_FOR_UPLOADS": "false",
+        # As many images as a person drops on the import page; `uploads` says it beyond that.
+        "LABEL_STUDIO_DATA_UPLOAD_MAX_NUMBER_FILES": str(UPLOADED_FILES),
         # Who may come in.
         "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
