@@ -34,7 +34,7 @@ PUBLIC_URL = r"(https?://[^/\s]+)?"
 
 USER_AGENT = "labelloop/1 (labelling appliance of its operator; fetches images to be labelled)"
 """Who we say we are to hosts of images, unless the setting USER_AGENT says something else."""
-USER_AGENTS = r"[!-~]([ -~]{0,198}[!-~])?"
+USER_AGENTS = r"[A-Za-z0-9][A-Za-z0-9 ._/:;,()+@=-]{0,198}"
 IMAGE_HOSTS = r"(https?://[A-Za-z0-9._\[\]:-]+(,https?://[A-Za-z0-9._\[\]:-]+)*)?"
 PROXY = r"(https?://[^/\s]+/?)?"
 """Like the two before it, the pattern that the whole value must match."""
