@@ -12,7 +12,7 @@ from labelloop.settings import Settings
 from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError, without_prediction_of
 from trainer.health import health
 from trainer.peers.backend import Backend, BackendError
-from trainer.peers.projects import Project, sort_projects
+from trainer.peers.projects import SIMULATED, Project, sort_projects
 from trainer.rounds import heartbeat
 from trainer.rounds.owners import LeftOver, left_over
 from trainer.rounds.table import CLOSED, Round, Rounds
@@ -35,7 +35,7 @@ class ProjectStatus:
     """One project. Counts are of tasks (one image each), and None where Label Studio did not answer.
 
     start: the starting model. labels_to_go: how many labels are missing until a round starts by itself; None
-    when none ever does or a round is open.
+    when none ever does or a round is open. simulated: it is a simulation's, which looks after it itself.
     """
 
     id: int
@@ -53,6 +53,7 @@ class ProjectStatus:
     unmapped_classes: tuple[str, ...]
     unmatched_labels: tuple[str, ...]
     problems: tuple[str, ...]
+    simulated: bool = False
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,7 @@ def _project(
         unmapped_classes=mapped.unmapped_classes if mapped else (),
         unmatched_labels=mapped.unmatched_labels if mapped else (),
         problems=tuple(problems),
+        simulated=project.description == SIMULATED,
     )
 
 
