@@ -19,6 +19,7 @@ START_SECONDS = 900.0
 FAILING_AFTER = 3
 """Restarts after which a container that ends is not waited for any longer."""
 _LOG_LINES = "25"
+_GAVE_UP = "entered FATAL state"
 _MORE = "`make logs` shows more; `make up` tries again."
 
 
@@ -190,5 +191,16 @@ def _state(container: dict[str, Any]) -> str:
     state = container["State"]
     if container["RestartCount"] >= FAILING_AFTER and state["Status"] in ("restarting", "exited"):
         return "failing"
-    health = state.get("Health", {}).get("Status")
-    return str(health if state["Status"] == "running" and health else state["Status"])
+    health = state.get("Health", {}).get("Status") if state["Status"] == "running" else None
+    if health == "starting" and _gave_up(container):
+        return "failing"
+    return str(health or state["Status"])
+
+
+def _gave_up(container: dict[str, Any]) -> bool:
+    """Whether the container's supervisord said since its start that a program ends again and again.
+
+    Docker itself calls such a container "starting" until its health check's start period is over.
+    """
+    told = answer(["docker", "logs", "--since", container["State"]["StartedAt"], container["Id"]])
+    return told is not None and _GAVE_UP in told

@@ -1,4 +1,4 @@
-"""docs/explanation/why-a-round-was-kept.md against what gate, stages, snapshot and worker really say."""
+"""docs/explanation/how-a-round-ends.md against what gate, stages, snapshot and worker really say."""
 
 import itertools
 import re
@@ -18,7 +18,7 @@ from trainer.rounds.owners import NUMBER_GIVEN_AGAIN
 from trainer.rounds.table import Rounds
 from trainer.worker.stages import COMPARISONS
 
-PAGE = REPO / "docs" / "explanation" / "why-a-round-was-kept.md"
+PAGE = REPO / "docs" / "explanation" / "how-a-round-ends.md"
 TOLD = {line for block in blocks(PAGE) for line in block.text.splitlines()}
 IMAGES = 41
 # What stages says when somebody rolls back meanwhile; trainer/worker/test_rollbacks.py has it say so.
@@ -96,7 +96,9 @@ def test_a_damaged_split(tmp_path: Path) -> None:
         ("dataset/snapshot", "label at least one and submit it"),
         ("dataset/snapshot", "has a box; label some that do"),
         ("training/learn", "training images can be read: "),
+        ("training/trainset", " pixels on both sides; label larger ones"),
         ("training/hooks", "training diverged at iteration "),
+        ("training/learn", "training diverged ("),
         ("worker/runner", "its process ended with "),
         ("worker/stages", '"cancelled"'),
     ],

@@ -127,11 +127,11 @@ def _label(world: World, project: DemoProject, until: int, title: str, you: str)
         world.display.update("labelling", (done + 1) / count, None, f"{done + 1} of {count} pictures")
     world.display.finish()
     world.display.say(
-        f"{title} A simulated person labelled {plural(count, 'picture')}. {you}\n   {in_words(work)}"
+        f"{title} A simulated person labelled {plural(count, 'picture')}. {you}\n   {work_in_words(work)}"
     )
 
 
-def in_words(work: Work) -> str:
+def work_in_words(work: Work) -> str:
     """Says what was done with the boxes, and how much time that saved."""
     hand, took = work.seconds_by_hand(), work.seconds()
     counts = (

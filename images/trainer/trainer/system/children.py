@@ -1,11 +1,12 @@
 """The worker's child processes, which keep heavy libraries, crashes and memory use out of the worker."""
 
-import ctypes
 import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,21 +15,23 @@ log = logging.getLogger(__name__)
 STOPPED = 75
 RETRY = 69
 STOP_PATIENCE_S = 8.0
-_PR_SET_PDEATHSIG = 1
+PARENT_LOOK_S = 0.5
 
 
 def die_with_parent() -> None:
-    """Makes the kernel end this process when its parent ends, even if the parent is killed.
+    """Ends this process with SIGTERM soon after its parent ends, even if the parent is killed.
 
-    This works on Linux only; elsewhere it does nothing.
+    The kernel's own death signal (prctl's PR_SET_PDEATHSIG) does not serve: it comes when the parent's
+    *thread* ends that made this process, and a web server's threads end after seconds without work.
     """
     parent = os.getppid()
-    try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    except (OSError, AttributeError):
-        return
-    if os.getppid() != parent:
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_LOOK_S)
         os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
 class Child:

@@ -105,7 +105,7 @@ def knows_every_label(to_label: Sequence[int | None], labels: int) -> bool:
     return set(range(labels)) <= set(to_label)
 
 
-def in_words(to_label: Sequence[int | None], labels: Sequence[str], lost: Sequence[str]) -> str:
+def head_in_words(to_label: Sequence[int | None], labels: Sequence[str], lost: Sequence[str]) -> str:
     """Says where each label's rows in the head come from."""
     reached = set(to_label)
     known = [label for index, label in enumerate(labels) if index in reached]

@@ -27,7 +27,7 @@ from trainer.dataset.snapshot import Snapshot
 from trainer.rounds.folder import CANDIDATE, LAST_CHECKPOINT, TRAIN_IMAGES
 from trainer.training import bundle, trainset
 from trainer.training import loading as _loading  # noqa: F401 - registers the loader with mmdet
-from trainer.training.fit import blend, carry_over, in_words, knows_every_label, new_model
+from trainer.training.fit import blend, carry_over, head_in_words, knows_every_label, new_model
 from trainer.training.head import class_rows
 from trainer.training.hooks import Diverged
 from trainer.training.job import Job
@@ -88,7 +88,7 @@ def learn(folder: Path, settings: Settings) -> None:
     except (RuntimeError, ValueError) as error:
         if not all(torch.isfinite(value).all() for value in model.parameters()):
             raise Diverged(
-                f"training diverged ({error}); lower optimizer.lr in configs/detectors/{job.detector}.py"
+                f"training diverged ({error}); lower optimizer.lr in the detector's config"
             ) from error
         raise
 
@@ -136,7 +136,7 @@ def _start(config: Config, model: torch.nn.Module, job: Job, snapshot: Snapshot)
     weights, labels = load_weights(Path(job.start_weights)), len(snapshot.classes)
     carried = carry_over(model.state_dict(), weights, class_rows(config, labels), to_label, labels)
     known = knows_every_label(to_label, labels) and not carried.lost
-    return _Start(carried.state, in_words(to_label, snapshot.classes, carried.lost), known)
+    return _Start(carried.state, head_in_words(to_label, snapshot.classes, carried.lost), known)
 
 
 def quicken(model: torch.nn.Module) -> None:

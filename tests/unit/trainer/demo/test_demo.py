@@ -139,5 +139,5 @@ def test_removed_it_leaves_nothing(
 
 
 def test_the_saving_is_told_only_where_there_is_one() -> None:
-    assert run.in_words(Work(drawn=2)).endswith("about 14 s of a person's time instead of 14 s.")
-    assert "93% saved" in run.in_words(Work(accepted=10))
+    assert run.work_in_words(Work(drawn=2)).endswith("about 14 s of a person's time instead of 14 s.")
+    assert "93% saved" in run.work_in_words(Work(accepted=10))

@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from trainer.system.children import Child, describe
+from trainer.system.children import PARENT_LOOK_S, Child, describe
 
 pytestmark = pytest.mark.usefixtures("child_processes")
 
@@ -61,6 +62,35 @@ def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     parent.wait()
     pid = int(pid_file.read_text())
     wait_until(lambda: not _alive(pid))
+
+
+def test_it_outlives_the_thread_that_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A web server makes children in threads that end when they are idle."""
+    (tmp_path / "looker.py").write_text(
+        "import time\nfrom trainer.system.children import die_with_parent\ndie_with_parent()\n"
+        "print('ready', flush=True)\ntime.sleep(60)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    made: list[Child] = []
+    ready, go_on = threading.Event(), threading.Event()
+
+    def make() -> None:
+        made.append(Child(["looker"], tmp_path / "log.txt"))
+        ready.set()
+        go_on.wait(60)
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    assert ready.wait(20)
+    (child,) = made
+    wait_until(lambda: child.last_words() == "ready")
+    go_on.set()
+    thread.join(20)
+    deadline = time.monotonic() + 3 * PARENT_LOOK_S
+    while time.monotonic() < deadline:
+        assert child.status() is None
+        time.sleep(0.05)
+    child.stop()
 
 
 def _alive(pid: int) -> bool:

@@ -11,7 +11,7 @@ from support.families import FAMILIES, family
 
 from labelloop.detector import load_detector_config
 from labelloop.settings import Settings
-from trainer.training.fit import FitError, blend, carry_over, in_words, knows_every_label
+from trainer.training.fit import FitError, blend, carry_over, head_in_words, knows_every_label
 from trainer.training.head import Rows, class_rows
 from trainer.training.recipe import fit_model
 
@@ -169,7 +169,7 @@ def test_what_cannot_be_carried_over_is_told(theirs: torch.Tensor | None, rows: 
     source = {"body": torch.ones(1)} | ({} if theirs is None else {"head": theirs})
     start = carry_over(TWO, source, {"head": rows}, (1, 0), 2)
     assert start.lost == ("head",) and torch.equal(start.state["head"], TWO["head"])
-    assert in_words((1, 0), ["ball", "crate"], start.lost) == (
+    assert head_in_words((1, 0), ["ball", "crate"], start.lost) == (
         "ball, crate from classes of the weights; "
         "all labels at random in 1 tensor that could not be carried over: head"
     )
@@ -190,8 +190,8 @@ def test_fine_tuning_is_when_no_label_starts_at_random() -> None:
 
 
 def test_where_labels_start_is_told_in_words() -> None:
-    assert in_words((1, None), ["new", "old"], ()) == "old from classes of the weights; new at random"
-    assert in_words((), ["new"], ()) == "new at random"
+    assert head_in_words((1, None), ["new", "old"], ()) == "old from classes of the weights; new at random"
+    assert head_in_words((), ["new"], ()) == "new at random"
 
 
 def test_a_blend_lies_between_a_fine_tune_and_its_start() -> None:

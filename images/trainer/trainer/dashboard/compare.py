@@ -1,0 +1,83 @@
+"""The page that shows two versions side by side."""
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from labelloop.registry import Card
+from trainer.dashboard import stored
+from trainer.dashboard.model import chosen_card
+from trainer.dashboard.pages import Asked, moment, number
+from trainer.dashboard.stored import Scored
+
+router = APIRouter()
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a comparison. better: the column with the higher of two scores; None if neither is."""
+
+    name: str
+    left: str
+    right: str
+    better: str | None = None
+
+
+@router.get("/compare", response_class=HTMLResponse)
+def compare(page: Asked, left: str | None = None, right: str | None = None) -> HTMLResponse:
+    """Two versions side by side: by default the one in service and the one before it."""
+    versions = page.versions
+    right_card = chosen_card(page, right)
+    before = [version for version in versions if right_card is None or version != right_card.version]
+    left_card = chosen_card(page, left or (before[-1] if before else None))
+    if left_card is None or right_card is None or page.project is None:
+        return page.show("compare.html", lines=[], versions=versions, left=None, right=None)
+    scored = stored.comparable_evaluations(page.loop, page.project, (left_card.version, right_card.version))
+    return page.show(
+        "compare.html",
+        lines=[*_about(left_card, right_card), *_scores(*scored)],
+        versions=versions[::-1],
+        left=left_card.version,
+        right=right_card.version,
+        same=scored[0] is not None
+        and scored[1] is not None
+        and scored[0].evaluation.fingerprint == scored[1].evaluation.fingerprint,
+    )
+
+
+def _about(left: Card, right: Card) -> list[Line]:
+    def line(name: str, of: str) -> Line:
+        return Line(name, *(str(getattr(card, of) or "–") for card in (left, right)))
+
+    return [
+        Line("made", *(moment(card.created_at) for card in (left, right))),
+        line("in round", "round"),
+        line("detector", "detector"),
+        line("parent", "parent"),
+        line("training images", "images"),
+        line("their boxes", "boxes"),
+        line("verdict", "verdict"),
+        line("why", "reason"),
+    ]
+
+
+def _scores(left: Scored | None, right: Scored | None) -> list[Line]:
+    pair = [scored.evaluation if scored else None for scored in (left, right)]
+    rows = [
+        Line("scored in round", *(str(scored.round.id) if scored else "–" for scored in (left, right))),
+        Line("hold-out images", *(str(found.images) if found else "–" for found in pair)),
+    ]
+    names = [name for found in pair if found for name in found.per_class]
+    scores = [("mAP", [found.mAP if found else None for found in pair])]
+    scores.append(("AP50", [found.AP50 if found else None for found in pair]))
+    for name in dict.fromkeys(names):
+        scores.append((f"AP of {name}", [found.per_class.get(name) if found else None for found in pair]))
+    return rows + [_score_line(name, *values) for name, values in scores]
+
+
+def _score_line(name: str, left: float | None, right: float | None) -> Line:
+    better = None
+    if left is not None and right is not None and left != right:
+        better = "left" if left > right else "right"
+    return Line(name, number(left), number(right), better)

@@ -1,0 +1,56 @@
+"""The states of the stack's containers, told by a docker that the tests write."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lifecycle.home import Home
+from lifecycle.runtime.docker_stack import DockerStack
+
+STARTED = "2026-01-02T00:00:00Z"
+GAVE_UP = "INFO gave up: labelstudio entered FATAL state, too many start retries too quickly"
+
+
+@pytest.mark.parametrize(
+    ("health", "restarts", "status", "words", "state"),
+    [
+        ("starting", 0, "running", "INFO spawned: 'labelstudio' with pid 9", "starting"),
+        ("starting", 0, "running", GAVE_UP, "failing"),
+        ("healthy", 0, "running", GAVE_UP, "healthy"),
+        ("unhealthy", 0, "running", "", "unhealthy"),
+        ("starting", 3, "restarting", "", "failing"),
+        ("starting", 1, "restarting", "", "restarting"),
+    ],
+)
+def test_a_program_that_was_given_up_is_not_waited_for(
+    home: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    health: str,
+    restarts: int,
+    status: str,
+    words: str,
+    state: str,
+) -> None:
+    """Only what the log says since the container's start counts: an earlier start may have given up."""
+    container = {
+        "Id": "abc",
+        "Config": {"Labels": {"com.docker.compose.service": "labelstudio"}},
+        "State": {"Status": status, "StartedAt": STARTED, "Health": {"Status": health}},
+        "RestartCount": restarts,
+    }
+    (tmp_path / "inspected.json").write_text(json.dumps([container]))
+    (tmp_path / "docker").write_text(
+        f"""#!/bin/sh
+case "$*" in
+  ps*) echo abc ;;
+  "inspect abc") cat {tmp_path}/inspected.json ;;
+  "logs --since {STARTED} abc") echo "{words}" ;;
+  *) exit 1 ;;
+esac
+"""
+    )
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert DockerStack(home, "labelloop").states() == {"labelstudio": state}

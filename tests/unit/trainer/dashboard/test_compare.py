@@ -1,0 +1,40 @@
+"""The page that shows two versions side by side."""
+
+from pathlib import Path
+
+from fastapi.testclient import TestClient
+from support.dashboard import words
+from support.dashboard_data import finished_round
+
+from trainer.dashboard import stored
+from trainer.dashboard.loop import WatchedLoop
+
+
+def test_two_versions_side_by_side(client: TestClient, loop: WatchedLoop) -> None:
+    finished_round(loop, 25, stray=5, champion_stray=30)
+    judged = stored.judgement(loop.rounds.folder(1))
+    assert judged is not None and judged.champion is not None
+    page = words(client.get("/compare?project=1").text)
+    assert "Both were scored on the same hold-out." in page
+    assert f"mAP {judged.champion.mAP:.3f} {judged.candidate.mAP:.3f} higher" in page
+    for label, score in judged.candidate.per_class.items():
+        assert f"AP of {label} {judged.champion.per_class[label]:.3f} {score:.3f}" in page
+    turned = words(client.get("/compare?left=v0001&right=v0000").text)
+    assert f"mAP {judged.candidate.mAP:.3f} higher {judged.champion.mAP:.3f}" in turned
+
+
+def test_versions_scored_on_other_images_are_said_to_be(
+    client: TestClient, loop: WatchedLoop, tmp_path: Path
+) -> None:
+    finished_round(loop, 25, stray=12, champion_stray=30)
+    finished_round(loop, 40, stray=3, champion_stray=12)
+    page = words(client.get("/compare?left=v0000&right=v0002").text)
+    assert "They were not scored on the same hold-out" in page
+    assert "Both were scored on the same hold-out." in words(
+        client.get("/compare?left=v0000&right=v0001").text
+    )
+
+
+def test_a_single_version_compares_with_itself(client: TestClient) -> None:
+    assert client.get("/compare?project=1").status_code == 200
+    assert client.get("/compare?left=v0009").status_code == 404
