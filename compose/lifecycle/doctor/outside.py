@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from labelloop.findings import Finding, ok, warning
@@ -16,6 +17,7 @@ from lifecycle.settings.known import PROXIES
 from lifecycle.settings.settings import Settings
 
 CONNECT_SECONDS = 3.0
+CERTIFICATES = "CA_PEM"
 _HOW = "docs/how-to/your-network.md tells more"
 
 
@@ -31,12 +33,24 @@ def findings(home: Home, settings: Settings) -> Iterator[Finding]:
         yield from _certificates(home, settings["CA_BUNDLE"])
 
 
-def use_for_builds(settings: Settings) -> None:
-    """Lets pip and Docker's builds use the settings' proxy where the shell has none of its own."""
+def use_for_builds(home: Home, settings: Settings) -> None:
+    """Lets pip and Docker's builds use the settings' proxy, where the shell has none, and certificates.
+
+    Docker's builds take the certificates as CA_PEM, pip on the host takes a file with the system's, too.
+    """
     for name in (*PROXIES, "NO_PROXY"):
         value = settings.get(name)
         if value and not (os.environ.get(name) or os.environ.get(name.lower())):
             os.environ[name] = os.environ[name.lower()] = value
+    os.environ.pop(CERTIFICATES, None)
+    if settings.get("CA_BUNDLE"):
+        company = (home.root / settings["CA_BUNDLE"]).read_text(errors="replace")
+        os.environ[CERTIFICATES] = company
+        system = Path(ssl.get_default_verify_paths().cafile or os.devnull).read_text(errors="replace")
+        home.run.mkdir(parents=True, exist_ok=True)
+        together = home.run / "certificates.pem"
+        together.write_text(f"{system}\n{company}")
+        os.environ.setdefault("PIP_CERT", str(together))
 
 
 def _of_the_shell(settings: Settings) -> Iterator[Finding]:

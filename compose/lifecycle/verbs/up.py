@@ -132,7 +132,7 @@ def _prepare(
     note(f".env: {', '.join(written)} written" if written else ".env: nothing to add")
     secret_files.publish(home, settings_module.load(home))
     settings = settings_module.load(home)
-    outside.use_for_builds(settings)
+    outside.use_for_builds(home, settings)
 
     if runtime == "docker":
         heading("Images")

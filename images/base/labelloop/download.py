@@ -5,13 +5,14 @@ address. A URL is parsed once, and the connection is made from its parts. The AP
 connection that was made from Label Studio's own URL, whatever the task's URL says. For any other host the
 address of the connected socket is checked, so a name that resolves differently the second time cannot get
 around the check. Addresses of a private network are allowed, as image servers are there. Loopback, link-local
-and cloud metadata addresses are refused, except for the hosts of IMAGE_HOSTS. With a proxy, the proxy is
-connected to, and which names it leads where is its operator's; such addresses as literals are refused before
-it is asked. A download's connections are cut at its deadline, because a server
-that sends its headers very slowly could otherwise hold a connection for hours.
+and cloud metadata addresses and the stack's own network are refused, except for the hosts of IMAGE_HOSTS. A
+proxy is connected to instead, and which names it leads where is its operator's affair; but it is not asked
+for such addresses as literals. A download's connections are cut at its deadline, because a server that sends
+its headers very slowly could otherwise hold a connection for hours.
 """
 
 import ipaddress
+import os
 import re
 import socket
 import threading
@@ -182,7 +183,14 @@ def refused(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
     ip = getattr(ip, "ipv4_mapped", None) or ip
     special = ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved
-    return special or any(ip in network for network in _REFUSED_NETWORKS if network.version == ip.version)
+    networks = (*_REFUSED_NETWORKS, *_own_network())
+    return special or any(ip in network for network in networks if network.version == ip.version)
+
+
+def _own_network() -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """The stack's own network, on which no host of images is."""
+    subnet = os.environ.get("STACK_SUBNET")
+    return (ipaddress.ip_network(subnet, strict=False),) if subnet else ()
 
 
 class _Deadline:

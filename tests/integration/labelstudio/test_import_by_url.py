@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 from integration.labelstudio.test_provisioning import state
+from integration.support.fake_s3 import FakeS3
 from integration.support.labelstudio import LabelStudio
 from integration.support.people import Person, log_in
 
@@ -77,3 +78,9 @@ def test_no_address_of_an_internal_network_is_asked(
     status, text = import_from(boss, project, f"http://{host.format(port=port)}/health.json")
     assert status == 400, (status, text[:300])
     assert connections(listener) == 0
+
+
+def test_a_host_of_image_hosts_is_not_opened_to_it(boss: Person, project: int, s3: FakeS3) -> None:
+    s3.asked.clear()
+    status, _ = import_from(boss, project, f"{s3.url}/a.json")
+    assert status == 400 and s3.asked == []

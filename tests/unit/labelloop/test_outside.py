@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.web_host import WebHost
 
-from labelloop.download import download
+from labelloop.download import download, refused
 from labelloop.images import ImageError
 from labelloop.outside import Outside, without_proxy
 from labelloop.settings import Settings
@@ -70,6 +70,12 @@ def _redirect(request: BaseHTTPRequestHandler, target: str) -> None:
     request.send_header("Location", target)
     request.send_header("Content-Length", "0")
     request.end_headers()
+
+
+def test_the_stacks_own_network_is_no_place_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not refused("10.213.0.3"), "as any server on a LAN"
+    monkeypatch.setenv("STACK_SUBNET", "10.213.0.0/24")
+    assert refused("10.213.0.3") and refused("::ffff:10.213.0.3") and not refused("10.213.1.3")
 
 
 def test_who_we_are_can_be_changed(host: WebHost, settings: Settings) -> None:

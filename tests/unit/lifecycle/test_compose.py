@@ -163,3 +163,11 @@ def test_every_service_gets_the_proxy_and_the_certificates(home: Home) -> None:
     settings.keep(home, given)
     for name, service in config(home)["services"].items():
         assert given.items() <= service["environment"].items() or name == "base", name
+
+
+def test_no_service_fetches_from_the_stacks_own_network(home: Home) -> None:
+    """Label Studio for people who import by URL, the others for tasks that name an image there."""
+    made = config(home)
+    subnet = made["networks"]["loop"]["ipam"]["config"][0]["subnet"]
+    for name in ("labelstudio", "trainer", "mlbackend"):
+        assert made["services"][name]["environment"]["STACK_SUBNET"] == subnet

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from labelloop.findings import OK, WARNING
+from lifecycle import engine
 from lifecycle.console import Failure
 from lifecycle.doctor.outside import findings, use_for_builds
 from lifecycle.home import Home
@@ -17,6 +19,7 @@ from lifecycle.runtime.host_stack import HostStack
 from lifecycle.settings import settings as settings_module
 from lifecycle.settings.settings import Settings
 
+REPO = Path(__file__).parents[3]
 NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
@@ -105,9 +108,11 @@ def test_a_proxy_of_the_shell_alone_is_told(home: Home, monkeypatch: pytest.Monk
     assert finding.level == WARNING and finding.command == "make up HTTPS_PROXY=http://proxy.corp:3128"
 
 
-def test_builds_use_the_settings_proxy_unless_the_shell_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_builds_use_the_settings_proxy_unless_the_shell_has_one(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://shell:1")
-    use_for_builds(Settings({"HTTP_PROXY": "http://kept:1", "HTTPS_PROXY": "http://kept:1"}))
+    use_for_builds(home, Settings({"HTTP_PROXY": "http://kept:1", "HTTPS_PROXY": "http://kept:1"}))
     assert os.environ["HTTP_PROXY"] == os.environ["http_proxy"] == "http://kept:1"
     assert os.environ["HTTPS_PROXY"] == "http://shell:1"
 
@@ -122,3 +127,20 @@ def test_on_the_host_the_stacks_own_services_are_asked_without_the_proxy(
         assert environment[name] == "localhost,127.0.0.1,::1,10.9.8.7,.corp"
     assert environment["HTTPS_PROXY"] == environment["https_proxy"] == "http://kept:1"
     assert environment["HTTP_PROXY"] == environment["http_proxy"] == "http://shell:1"
+
+
+def test_builds_trust_the_companys_certificates(
+    home: Home, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CA_PEM", "of another time")
+    monkeypatch.delenv("PIP_CERT", raising=False)
+    use_for_builds(home, Settings({}))
+    assert "CA_PEM" not in engine.build_arguments()
+    use_for_builds(home, Settings({"CA_BUNDLE": "configs/ca.pem"}))
+    assert engine.build_arguments()["CA_PEM"] == certificate.read_text()
+    loaded = ssl.create_default_context(cafile=os.environ["PIP_CERT"]).get_ca_certs()
+    assert any("company" in str(row["subject"]) for row in loaded)
+    for name in ("base", "labelstudio"):  # the others stand on base, whose pip is told
+        text = (REPO / "images" / name / "Dockerfile").read_text()
+        assert text.index("ARG CA_PEM") < text.index("pip config set --global global.cert")
+        assert text.index("pip config set --global global.cert") < text.index("pip install")
