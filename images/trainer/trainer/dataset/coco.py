@@ -25,20 +25,18 @@ def lines(
         yield f"{json.dumps(name)}: {json.dumps(value)},\n"
     categories = [{"id": index + 1, "name": name} for index, name in enumerate(classes)]
     yield f'"categories": {json.dumps(categories)},\n"images": ['
-    yield from rows(image_row(image) for image in images)
+    yield from _rows(_image_row(image) for image in images)
     yield '\n],\n"annotations": ['
-    yield from rows(box_rows(images))
+    yield from _rows(_box_rows(images))
     yield "\n]}\n"
 
 
-def rows(values: Iterable[Mapping[str, object]]) -> Iterator[str]:
-    """The rows of a JSON list, a line each, in pieces to be written as they come."""
-    for position, row in enumerate(values):
+def _rows(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
+    for position, row in enumerate(rows):
         yield (",\n" if position else "\n") + json.dumps(row)
 
 
-def image_row(image: SnapshotImage) -> dict[str, object]:
-    """An image in COCO's form, and what we keep of it besides."""
+def _image_row(image: SnapshotImage) -> dict[str, object]:
     return {
         "id": image.id,
         "file_name": image.file,
@@ -50,8 +48,7 @@ def image_row(image: SnapshotImage) -> dict[str, object]:
     }
 
 
-def box_rows(images: Iterable[SnapshotImage]) -> Iterator[dict[str, Any]]:
-    """The boxes of the images in COCO's form, in the images' order, numbered from 1."""
+def _box_rows(images: Iterable[SnapshotImage]) -> Iterator[dict[str, object]]:
     boxes = ((image.id, label, box) for image in images for label, box in image.boxes)
     for number, (image_id, label, corners) in enumerate(boxes, start=1):
         yield annotation(number, image_id, label, corners)
@@ -89,8 +86,8 @@ def read_images(path: Path) -> Iterator[SnapshotImage]:
         OSError, ValueError, KeyError, TypeError, ijson.JSONError: there is no file, or it is damaged.
     """
     with path.open("rb") as one, path.open("rb") as other:
-        found_rows = ijson.items(other, "annotations.item", use_float=True)
-        annotated = groupby(found_rows, key=itemgetter("image_id"))
+        rows = ijson.items(other, "annotations.item", use_float=True)
+        annotated = groupby(rows, key=itemgetter("image_id"))
         following, boxes = next(annotated, (None, iter(())))
         for row in ijson.items(one, "images.item", use_float=True):
             found = []
@@ -115,3 +112,48 @@ def read_images(path: Path) -> Iterator[SnapshotImage]:
 def _box(row: Mapping[str, Any]) -> tuple[Corners, int]:
     x, y, w, h = row["bbox"]
     return rounded((x, y, x + w, y + h)), row["category_id"] - 1
+
+
+def complete_lines(
+    info: Mapping[str, object], classes: Sequence[str], images: Collection[SnapshotImage]
+) -> Iterator[str]:
+    """COCO's JSON with all the keys that its readers ask for, in pieces. Labels have no supercategory."""
+    categories = [{"id": index + 1, "name": name, "supercategory": ""} for index, name in enumerate(classes)]
+    yield f'{{"info": {json.dumps(info)},\n"licenses": [],\n'
+    yield f'"categories": {json.dumps(categories)},\n"images": ['
+    yield from _rows(_image_row(image) for image in images)
+    yield '\n],\n"annotations": ['
+    yield from _rows(_with_outlines(_box_rows(images), images))
+    yield "\n]}\n"
+
+
+def _with_outlines(
+    rows: Iterable[Mapping[str, Any]], images: Iterable[SnapshotImage]
+) -> Iterator[Mapping[str, Any]]:
+    """The boxes with what COCO's tools draw masks from: the box as a polygon, or as runs for a crowd."""
+    sizes = iter(images)
+    image = None
+    for row in rows:
+        while image is None or image.id != row["image_id"]:
+            image = next(sizes)
+        x, y, width, height = (round(number, 2) for number in row["bbox"])
+        right, bottom = round(x + width, 2), round(y + height, 2)
+        outline: object = [[x, y, right, y, right, bottom, x, bottom]]
+        if row["iscrowd"]:
+            outline = runs((x, y, right, bottom), image.width, image.height)
+        box = {"bbox": [x, y, width, height], "area": round(width * height, 2), "segmentation": outline}
+        yield {**row, **box}
+
+
+def runs(corners: Corners, width: int, height: int) -> dict[str, object]:
+    """The box as COCO's run lengths: how many pixels are outside, inside, outside, …, down each column.
+
+    >>> runs((1, 1, 2, 3), width=3, height=4)
+    {'size': [4, 3], 'counts': [5, 2, 5]}
+    """
+    left, top, right, bottom = (round(corner) for corner in corners)
+    counts = [left * height + top]
+    for column in range(left, right):
+        after = height - bottom + top if column < right - 1 else height - bottom + (width - right) * height
+        counts += [bottom - top, after]
+    return {"size": [height, width], "counts": counts if right > left else [width * height]}

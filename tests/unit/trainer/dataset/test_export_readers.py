@@ -13,8 +13,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from labelloop.settings import Settings
+from trainer.dataset.coco import runs
 from trainer.dataset.export import export
-from trainer.dataset.export_coco import runs
 from trainer.dataset.labelled import Corners, LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
