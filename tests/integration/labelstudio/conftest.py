@@ -9,6 +9,8 @@ from integration.support.fake_s3 import FakeS3
 from integration.support.labelstudio import BACKEND_PASSWORD, BIN, NAMED_ADMIN, LabelStudio
 
 PUBLIC_URL = "https://labels.example"
+DEAD_PROXY = "http://127.0.0.1:9"
+"""For what is outside. All that a test sees happen went past it, to services of the stack."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,7 +39,13 @@ def provisioned(
     tmp_path_factory: pytest.TempPathFactory, backend: FakeBackend, s3: FakeS3
 ) -> Iterator[LabelStudio]:
     label_studio = LabelStudio(tmp_path_factory.mktemp("home"), backend.url)
-    label_studio.environment |= {"PUBLIC_URL": PUBLIC_URL, "ADMINS": NAMED_ADMIN, "IMAGE_HOSTS": s3.url}
+    label_studio.environment |= {
+        "PUBLIC_URL": PUBLIC_URL,
+        "ADMINS": NAMED_ADMIN,
+        "IMAGE_HOSTS": s3.url,
+        "HTTP_PROXY": DEAD_PROXY,
+        "HTTPS_PROXY": DEAD_PROXY,
+    }
     made = label_studio.run("provisioner.template", timeout=600)
     assert made.returncode == 0, made.stderr
     try:
