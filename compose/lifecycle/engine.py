@@ -109,7 +109,9 @@ def published_ports(containers: list[dict[str, Any]]) -> set[int]:
 
 
 def build_arguments() -> dict[str, str]:
-    """The host's package index and proxies, for every build: x-build-args of docker-compose.yml."""
-    names = ("PIP_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    """The host's package index, proxies and certificates, for every build: x-build-args of
+    docker-compose.yml.
+    """
+    names = ("PIP_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "CA_PEM")
     found = {name: os.environ.get(name) or os.environ.get(name.lower()) for name in names}
     return {name: value for name, value in found.items() if value}

@@ -20,6 +20,14 @@ UP = {
     "make up ACCELERATOR=cpu": {"ACCELERATOR": "cpu"},
     "make up TORCH_CUDA_ARCH_LIST=8.6": {"TORCH_CUDA_ARCH_LIST": "8.6"},
     "make up PUBLIC_URL=https://labels.example.com": {"PUBLIC_URL": "https://labels.example.com"},
+    "make up HTTP_PROXY=http://proxy.example.com:3128 HTTPS_PROXY=http://proxy.example.com:3128 "
+    "NO_PROXY=.example.com,10.0.0.0/8": {
+        "HTTP_PROXY": "http://proxy.example.com:3128",
+        "HTTPS_PROXY": "http://proxy.example.com:3128",
+        "NO_PROXY": ".example.com,10.0.0.0/8",
+    },
+    "make up USER_AGENT=photos/1,ann@example.org": {"USER_AGENT": "photos/1,ann@example.org"},
+    "make up IMAGE_HOSTS=https://minio.lan:9000": {"IMAGE_HOSTS": "https://minio.lan:9000"},
     "make up BIND=192.0.2.10": {"BIND": "192.0.2.10"},
     "make up ADMINS=ann@example.org,bob@example.org": {"ADMINS": "ann@example.org,bob@example.org"},
     "make up SCORE_THRESHOLD=0.4 PORT=8090": {"SCORE_THRESHOLD": "0.4", "PORT": "8090"},

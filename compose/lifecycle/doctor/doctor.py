@@ -12,7 +12,7 @@ from typing import Any, Optional
 from labelloop.findings import LOGS, OK, PROBLEM, WARNING, Finding, ok, problem, warning
 from lifecycle import engine
 from lifecycle.console import Failure
-from lifecycle.doctor import checks, host_findings
+from lifecycle.doctor import checks, host_findings, outside, places
 from lifecycle.doctor.findings import Check, bounded, of_failure
 from lifecycle.engine import NoEngine
 from lifecycle.home import Home
@@ -92,6 +92,8 @@ def _host_checks(home: Home, settings: Settings, info: dict[str, Any], runtime: 
         "gpu": partial(host_findings.gpu, settings, info, runtime),
         "disk": partial(host_findings.disk, home, info if runtime == "docker" else {}),
         "volumes": partial(host_findings.volumes, home, settings, runtime),
+        "file system": partial(places.findings, home),
+        "network": partial(outside.findings, home, settings),
         "secrets": partial(host_findings.secrets, home, settings, runtime),
         "clock": partial(host_findings.clock, home),
         "project": partial(host_findings.project, home),

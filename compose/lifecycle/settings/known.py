@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import secrets
+import ssl
 import string
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from lifecycle.home import Home
 MEMORY_LIMITS = ("TRAINER_MEMORY", "MLBACKEND_MEMORY")
 _CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu", "cuda")}
 _PORTS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY")
 _ADDRESS = r"[^@\s,]+@(localhost|[^@\s.,]+(\.[^@\s.,]+)+)"
 _PATTERNS = {
     **dict.fromkeys(
@@ -36,6 +38,20 @@ _PATTERNS = {
         "http:// or https:// and a host, without a path, for example https://labels.example.com",
     ),
 }
+_PATTERNS.update(
+    {
+        "USER_AGENT": (
+            f"({ranges.USER_AGENTS})?",
+            "letters, digits, blanks and ._/:;,()+@=-, such as photos/1 (ann@example.org)",
+        ),
+        "IMAGE_HOSTS": (
+            ranges.IMAGE_HOSTS,
+            "scheme, host and port without a path, such as https://minio.lan:9000; with commas between them",
+        ),
+        **dict.fromkeys(PROXIES, (ranges.PROXY, "a proxy's URL, such as http://proxy.example.com:3128")),
+        "NO_PROXY": (r"[A-Za-z0-9.*:,/_\[\] -]*", "hosts, domains and networks with commas between them"),
+    }
+)
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LAST_RUNTIME = "LAST_RUNTIME"
 """Of .env: what RUNTIME=auto came to. An engine that comes, goes or is slow does not move a stack."""
@@ -107,6 +123,8 @@ def problem(home: Home, name: str, value: str) -> Optional[str]:
         return "one of " + ", ".join(_LOG_LEVELS)
     if name == "LABEL_CONFIG" and not _is_file_below(home.root, value):
         return "a file below the repository, for example configs/labels/face.xml"
+    if name == "CA_BUNDLE" and value:
+        return certificate_problem(home, value)
     if name == "DETECTOR":
         there = sorted(path.stem for path in (home.root / "configs" / "detectors").glob("[!_]*.py"))
         if value not in ("auto", *there):
@@ -116,6 +134,17 @@ def problem(home: Home, name: str, value: str) -> Optional[str]:
     is_network = name == "SUBNET" and _is_ipv4(ipaddress.IPv4Network, value)
     if name == "SUBNET" and not (is_network and int(value.partition("/")[2]) <= 28):
         return "an IPv4 network of at least 16 addresses, by its first one, such as 10.213.5.0/24"
+    return None
+
+
+def certificate_problem(home: Home, value: str) -> Optional[str]:
+    """What CA_BUNDLE has to be; None when it is a file below configs/ with certificates in it."""
+    if not _is_file_below(home.root / "configs", str(Path("..") / value)):
+        return "a file below configs/, which the services see, for example configs/company-ca.pem"
+    try:
+        ssl.create_default_context(cafile=str(home.root / value))
+    except (OSError, ValueError):  # ssl.SSLError is an OSError
+        return "certificates in PEM, which begin with -----BEGIN CERTIFICATE-----"
     return None
 
 

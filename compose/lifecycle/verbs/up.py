@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from labelloop.findings import OK
 from lifecycle.backup import version
 from lifecycle.backup.swap import undo_interrupted
 from lifecycle.build import images, venvs
 from lifecycle.console import Failure, heading, line, note
-from lifecycle.doctor import checks
+from lifecycle.doctor import checks, outside, places
 from lifecycle.doctor.host_findings import unknown_admins
 from lifecycle.home import Home
 from lifecycle.runtime import volumes
@@ -118,7 +119,11 @@ def _prepare(
     else:
         running = HostStack(home, settings).holds_ports()
         checks.check_host(home, settings, built=venvs.are_there(home), running=running, given=given)
+    places.check_volumes(home)
     line("runs on", f"{runtime}, {accelerator}")
+    for finding in outside.findings(home, settings):
+        if finding.level != OK:
+            note(f"{finding.text}. {finding.fix}")
 
     heading("Settings")
     for text in settings_module.keep(home, moved):
@@ -127,6 +132,7 @@ def _prepare(
     note(f".env: {', '.join(written)} written" if written else ".env: nothing to add")
     secret_files.publish(home, settings_module.load(home))
     settings = settings_module.load(home)
+    outside.use_for_builds(home, settings)
 
     if runtime == "docker":
         heading("Images")

@@ -1,15 +1,18 @@
 """Downloads an image over HTTP from a host that a task names. The host is not trusted.
 
-Proxies, .netrc and cookies are not used. Redirects are followed by hand, and each is checked like the first
+.netrc and cookies are not used. Redirects are followed by hand, and each is checked like the first
 address. A URL is parsed once, and the connection is made from its parts. The API token is sent only over a
 connection that was made from Label Studio's own URL, whatever the task's URL says. For any other host the
 address of the connected socket is checked, so a name that resolves differently the second time cannot get
 around the check. Addresses of a private network are allowed, as image servers are there. Loopback, link-local
-and cloud metadata addresses are refused. A download's connections are cut at its deadline, because a server
-that sends its headers very slowly could otherwise hold a connection for hours.
+and cloud metadata addresses and the stack's own network are refused, except for the hosts of IMAGE_HOSTS. A
+proxy is connected to instead, and which names it leads where is its operator's affair; but it is not asked
+for such addresses as literals. A download's connections are cut at its deadline, because a server that sends
+its headers very slowly could otherwise hold a connection for hours.
 """
 
 import ipaddress
+import os
 import re
 import socket
 import threading
@@ -17,16 +20,20 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from contextvars import ContextVar
+from typing import Any
+from urllib.parse import unquote
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3 import BaseHTTPResponse, Timeout
+from urllib3 import BaseHTTPResponse, ProxyManager, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, SSLError
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, ProxyError, SSLError
 from urllib3.exceptions import TimeoutError as TimedOut
+from urllib3.util import make_headers, parse_url
 
 from labelloop import urls
 from labelloop.images import ImageError
+from labelloop.outside import CertificateError, Outside
 from labelloop.urls import WebAddress, shown
 
 MAX_BYTES = 100 * 1024 * 1024
@@ -53,7 +60,12 @@ _FILES_OF_LABEL_STUDIO = re.compile(
 )
 
 
-def download(url: str, trusted: str, token: str | None = None) -> bytes:
+def download(
+    url: str,
+    trusted: str,
+    token: str | None = None,
+    outside: Outside = Outside(),  # noqa: B008
+) -> bytes:
     """The body of the answer at an http(s) URL.
 
     trusted: Label Studio's own URL. Only that origin may have any address, and only that origin receives
@@ -69,17 +81,18 @@ def download(url: str, trusted: str, token: str | None = None) -> bytes:
     with _Deadline(DEADLINE_S) as deadline:
         for _ in range(MAX_REDIRECTS + 1):
             ours = address.origin == studio.origin
-            with _pool(studio, _WATCHED) if ours else _pool(address, _GUARDED) as pool:
-                headers = {"Accept": "image/*,*/*;q=0.5"}
+            with _pool(studio, _WATCHED, outside) if ours else _pool_outside(address, outside) as pool:
+                headers = {"Accept": "image/*,*/*;q=0.5", "User-Agent": outside.user_agent}
                 if ours and token and _serves_files(address, studio):
                     headers["Authorization"] = f"Token {token}"
                 try:
                     answer = pool.urlopen(
                         "GET",
-                        address.target,
+                        address.target if isinstance(pool, HTTPConnectionPool) else str(address),
                         headers=headers,
                         timeout=Timeout(connect=TIMEOUT_S[0], read=TIMEOUT_S[1]),
                         retries=False,
+                        redirect=False,
                         preload_content=False,
                     )
                 except (HTTPError, OSError, UnicodeError) as error:
@@ -153,7 +166,9 @@ def _hint(status: int, ours: bool) -> str:
 def _why(error: Exception) -> str:
     """The error without the URL that urllib3 puts into its messages."""
     if isinstance(error, SSLError):
-        return "its certificate is not trusted"
+        return "its certificate is not trusted; CA_BUNDLE names further ones"
+    if isinstance(error, ProxyError):
+        return f"the proxy did not lead there ({type(error.original_error).__name__})"
     if isinstance(error, NewConnectionError):
         return "cannot be reached"
     if isinstance(error, TimedOut):
@@ -168,7 +183,14 @@ def refused(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
     ip = getattr(ip, "ipv4_mapped", None) or ip
     special = ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved
-    return special or any(ip in network for network in _REFUSED_NETWORKS if network.version == ip.version)
+    networks = (*_REFUSED_NETWORKS, *_own_network())
+    return special or any(ip in network for network in networks if network.version == ip.version)
+
+
+def _own_network() -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """The stack's own network, on which no host of images is."""
+    subnet = os.environ.get("STACK_SUBNET")
+    return (ipaddress.ip_network(subnet, strict=False),) if subnet else ()
 
 
 class _Deadline:
@@ -235,10 +257,7 @@ class _Guarded(_Watched):
         peer = connected.getpeername()[0]
         if refused(peer):
             connected.close()
-            raise ImageError(
-                f"{self.host}: has the address {peer}, which images are not fetched from; "
-                "put the file into volumes/images instead"
-            )
+            raise ImageError(_refusal(self.host, peer))
         return connected
 
 
@@ -280,9 +299,58 @@ _GUARDED: _Pools = (_GuardedHTTPPool, _GuardedHTTPSPool)
 _WATCHED: _Pools = (_WatchedHTTPPool, _WatchedHTTPSPool)
 
 
-def _pool(address: WebAddress, kinds: _Pools) -> HTTPConnectionPool:
+def _pool_outside(address: WebAddress, outside: Outside) -> HTTPConnectionPool | ProxyManager:
+    """What connects to a host that a task names: directly and guarded, or by the proxy."""
+    if outside.opens(address):
+        return _pool(address, _WATCHED, outside)
+    proxy = outside.proxy_for(address)
+    if proxy is None:
+        return _pool(address, _GUARDED, outside)
+    _require_allowed(address.host)
+    manager = ProxyManager(proxy, proxy_headers=_proxy_headers(proxy), **_trust(outside))
+    manager.pool_classes_by_scheme = dict(zip(("http", "https"), _WATCHED, strict=True))
+    return manager
+
+
+def _require_allowed(host: str) -> None:
+    """Raises ImageError for names and literal addresses that no proxy is to be asked for."""
+    literal = host.strip("[]")
+    with suppress(ValueError, OSError):
+        # As a resolver reads it: 127.1, 2130706433 and 0x7f000001 are addresses, too.
+        literal = socket.inet_ntoa(socket.inet_aton(literal))
+    try:
+        closed = refused(literal)
+    except ValueError:
+        closed = literal == "localhost" or literal.endswith(".localhost")
+    if closed:
+        raise ImageError(_refusal(host, literal))
+
+
+def _refusal(host: str, address: str) -> str:
+    return (
+        f"{host}: has the address {address}, which images are not fetched from; put the file into "
+        "volumes/images instead, or name the host in IMAGE_HOSTS"
+    )
+
+
+def _proxy_headers(proxy: str) -> dict[str, str]:
+    """Name and password for the proxy, where its URL has them."""
+    credentials = parse_url(proxy).auth
+    return make_headers(proxy_basic_auth=unquote(credentials)) if credentials else {}
+
+
+def _trust(outside: Outside) -> dict[str, Any]:
+    """Arguments for connections with TLS."""
+    try:
+        extra = outside.extra_certificates
+    except CertificateError as error:
+        raise ImageError(str(error)) from error
+    return {"cert_reqs": "CERT_REQUIRED", "ca_certs": DEFAULT_CA_BUNDLE_PATH, "ca_cert_data": extra}
+
+
+def _pool(address: WebAddress, kinds: _Pools, outside: Outside) -> HTTPConnectionPool:
     """A pool that connects to the address's host and port only; as a context manager it closes itself."""
     plain, with_tls = kinds
     if address.scheme == "http":
         return plain(address.host, address.port)
-    return with_tls(address.host, address.port, cert_reqs="CERT_REQUIRED", ca_certs=DEFAULT_CA_BUNDLE_PATH)
+    return with_tls(address.host, address.port, **_trust(outside))

@@ -33,6 +33,13 @@ NUMBERS = {"SCORE_THRESHOLD": (0.0, 1.0), "GATE_CONFIDENCE": (0.0, 1.0), "IMPORT
 PUBLIC_URL = r"(https?://[^/\s]+)?"
 """The pattern that the whole value must match."""
 
+USER_AGENT = "labelloop/1 (labelling appliance of its operator; fetches images to be labelled)"
+"""Who we say we are to hosts of images, unless the setting USER_AGENT says something else."""
+USER_AGENTS = r"[A-Za-z0-9][A-Za-z0-9 ._/:;,()+@=-]{0,198}"
+IMAGE_HOSTS = r"(https?://[A-Za-z0-9._\[\]:-]+(,https?://[A-Za-z0-9._\[\]:-]+)*)?"
+PROXY = r"(https?://[^/\s]+/?)?"
+"""Like the two before it, the pattern that the whole value must match."""
+
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off", "")
 YES_OR_NO = "1, true, yes or on; or 0, false, no or off"

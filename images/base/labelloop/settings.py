@@ -15,6 +15,7 @@ from pydantic_settings import (
 
 from labelloop import layout, ranges, schedule
 from labelloop.errors import Explained
+from labelloop.outside import Outside, ca_files
 
 
 def within(name: str, default: float) -> Any:
@@ -68,6 +69,13 @@ class Settings(BaseSettings):
     public_url: str = Field("", pattern=f"^{ranges.PUBLIC_URL}$")
     log_level: str = "INFO"
 
+    user_agent: str = Field(ranges.USER_AGENT, pattern=f"^{ranges.USER_AGENTS}$")
+    image_hosts: str = Field("", pattern=f"^{ranges.IMAGE_HOSTS}$")
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
+    ca_bundle: Path | None = None
+
     @property
     def configs_dir(self) -> Path:
         return self.labelloop_home / "configs"
@@ -120,6 +128,19 @@ class Settings(BaseSettings):
     def label_config_path(self) -> Path:
         """The path in LABEL_CONFIG; a relative one starts from labelloop_home."""
         return self.labelloop_home / self.label_config
+
+    @property
+    def outside(self) -> Outside:
+        """How hosts outside are asked."""
+        ca_bundle = self.labelloop_home / self.ca_bundle if self.ca_bundle else None
+        return Outside(
+            user_agent=self.user_agent,
+            image_hosts=self.image_hosts,
+            http_proxy=self.http_proxy,
+            https_proxy=self.https_proxy,
+            no_proxy=self.no_proxy,
+            ca_files=ca_files(ca_bundle),
+        )
 
     @property
     def comparable_from(self) -> int:

@@ -83,7 +83,7 @@ def _resolve(url: str, settings: Settings, task_id: int | None, token: str | Non
         raise ImageError(
             f"{shown(url)}: only Label Studio serves this, and API_TOKEN, which `make up` writes, is not set"
         )
-    return download(absolute, settings.labelstudio_url, token)
+    return download(absolute, settings.labelstudio_url, token, settings.outside)
 
 
 def _local_path(url: str) -> tuple[str, Path] | None:
@@ -145,6 +145,8 @@ def _ask_label_studio(url: str, settings: Settings, task_id: int | None, token: 
     query = urlencode({"fileuri": base64.urlsafe_b64encode(url.encode()).decode()})
     path = f"/tasks/{task_id}/resolve/?{query}"
     try:
-        return download(urljoin(settings.labelstudio_url, path), settings.labelstudio_url, token)
+        return download(
+            urljoin(settings.labelstudio_url, path), settings.labelstudio_url, token, settings.outside
+        )
     except ImageError as error:
         raise ImageError(f"{shown(url)} through Label Studio: {error}") from error

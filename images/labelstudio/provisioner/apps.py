@@ -9,9 +9,10 @@ class Overrides(AppConfig):  # type: ignore[misc]
     name = "provisioner"
 
     def ready(self) -> None:
-        from provisioner import backend_address, local_files, permissions, signals
+        from provisioner import backend_address, local_files, permissions, s3_endpoints, signals
 
         permissions.restrict()
         local_files.confine()
         backend_address.exempt()
+        s3_endpoints.exempt()
         signals.stay_for_others()

@@ -17,6 +17,7 @@ from core.settings.label_studio import (  # noqa: E402
     DJANGO_DB_SQLITE,
     INSTALLED_APPS,
     MIDDLEWARE,
+    REST_FRAMEWORK,
     SUPPORTED_EXTENSIONS,
 )
 
@@ -25,10 +26,13 @@ environment.forget_secret_key()
 
 ROOT_URLCONF = "provisioner.urls"
 MIDDLEWARE.insert(0, "provisioner.middleware.SecurityHeaders")
+# Before any of Label Studio's, which read the body.
+MIDDLEWARE.insert(1, "provisioner.uploads.UploadLimit")
 MIDDLEWARE.append("provisioner.middleware.LoginThrottle")
 # Last, so that everything that says who asks has been at work.
 MIDDLEWARE.append("provisioner.access.AccessControl")
 INSTALLED_APPS.append("provisioner.apps.Overrides")
+REST_FRAMEWORK["EXCEPTION_HANDLER"] = "provisioner.uploads.answer_error"
 WHOAMI_USER_SERIALIZER = "provisioner.whoami.WhoAmI"
 SUPPORTED_EXTENSIONS.update(SUFFIXES)
 # Python 3.11 knows it only where the system has a list of types, which a slim image has not.

@@ -2,7 +2,11 @@
 
 import os
 
+from labelloop.outside import without_proxy
 from labelloop.settings import Settings
+
+UPLOADED_FILES = 1000
+"""How many files one upload may have."""
 
 
 def label_studio_environment(settings: Settings) -> dict[str, str]:
@@ -23,6 +27,8 @@ def label_studio_environment(settings: Settings) -> dict[str, str]:
         "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
         "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(settings.volumes_dir),
         "LABEL_STUDIO_USE_NGINX_FOR_UPLOADS": "false",
+        # As many images as a person drops on the import page; `uploads` says it beyond that.
+        "LABEL_STUDIO_DATA_UPLOAD_MAX_NUMBER_FILES": str(UPLOADED_FILES),
         # Who may come in.
         "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
@@ -55,9 +61,40 @@ def label_studio_environment(settings: Settings) -> dict[str, str]:
 
 
 def apply(settings: Settings) -> None:
-    """Sets what is not set already: an operator's own LABEL_STUDIO_… wins."""
+    """Sets what is not set already: an operator's own LABEL_STUDIO_… wins.
+
+    Raises:
+        CertificateError: CA_BUNDLE names no file that can be read.
+    """
     for name, value in label_studio_environment(settings).items():
         os.environ.setdefault(name, value)
+    os.environ.update(network_environment(settings))
+
+
+def network_environment(settings: Settings) -> dict[str, str]:
+    """Variables for the libraries by which Label Studio asks others: requests, boto3 and their like.
+
+    The stack's own services are asked without a proxy. Certificates are written to a file of our own, which
+    has the usual ones too, since these libraries read one file alone.
+    """
+    own = (
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        settings.labelstudio_url,
+        settings.mlbackend_url,
+        settings.trainer_url,
+    )
+    direct = without_proxy([*own, *settings.image_hosts.split(",")], settings.no_proxy)
+    found = {"NO_PROXY": direct, "no_proxy": direct}
+    for name in ("http_proxy", "https_proxy"):
+        if value := getattr(settings, name):
+            found |= {name: value, name.upper(): value}
+    if settings.ca_bundle:
+        certificates = settings.labelstudio_dir / "config" / "certificates.pem"
+        settings.outside.write_certificates(certificates)
+        found |= dict.fromkeys(("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "AWS_CA_BUNDLE"), str(certificates))
+    return found
 
 
 def forget_secret_key() -> None:

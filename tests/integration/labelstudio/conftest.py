@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 from integration.support.fake_backend import FakeBackend
+from integration.support.fake_s3 import FakeS3
 from integration.support.labelstudio import BACKEND_PASSWORD, BIN, NAMED_ADMIN, LabelStudio
 
 PUBLIC_URL = "https://labels.example"
+DEAD_PROXY = "http://127.0.0.1:9"
+"""For what is outside. All that a test sees happen went past it, to services of the stack."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,9 +29,23 @@ def backend() -> Iterator[FakeBackend]:
 
 
 @pytest.fixture(scope="session")
-def provisioned(tmp_path_factory: pytest.TempPathFactory, backend: FakeBackend) -> Iterator[LabelStudio]:
+def s3() -> Iterator[FakeS3]:
+    with FakeS3() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="session")
+def provisioned(
+    tmp_path_factory: pytest.TempPathFactory, backend: FakeBackend, s3: FakeS3
+) -> Iterator[LabelStudio]:
     label_studio = LabelStudio(tmp_path_factory.mktemp("home"), backend.url)
-    label_studio.environment |= {"PUBLIC_URL": PUBLIC_URL, "ADMINS": NAMED_ADMIN}
+    label_studio.environment |= {
+        "PUBLIC_URL": PUBLIC_URL,
+        "ADMINS": NAMED_ADMIN,
+        "IMAGE_HOSTS": s3.url,
+        "HTTP_PROXY": DEAD_PROXY,
+        "HTTPS_PROXY": DEAD_PROXY,
+    }
     made = label_studio.run("provisioner.template", timeout=600)
     assert made.returncode == 0, made.stderr
     try:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from labelloop.outside import CertificateError
 from labelloop.settings import MissingSecret, Settings
 from provisioner import environment
 
@@ -60,3 +61,32 @@ def test_no_internal_network_may_be_called_and_not_the_stacks(
     for protection in ("ML_BLOCK_LOCAL_IP", "SSRF_PROTECTION_ENABLED", "USE_DEFAULT_BANNED_SUBNETS"):
         assert variables[f"LABEL_STUDIO_{protection}"] == "true"
     assert variables["LABEL_STUDIO_USER_ADDITIONAL_BANNED_SUBNETS"] == (subnet or "")
+
+
+def test_the_stacks_own_services_and_image_hosts_are_asked_without_the_proxy() -> None:
+    changes = {
+        "http_proxy": "http://proxy:1",
+        "no_proxy": ".corp",
+        "image_hosts": "https://minio.lan:9000",
+        "labelstudio_url": "http://127.0.0.1:8080",
+    }
+    variables = environment.network_environment(settings().model_copy(update=changes))
+    own = "localhost,127.0.0.1,::1,mlbackend,trainer,minio.lan,.corp"
+    assert variables["NO_PROXY"] == variables["no_proxy"] == own
+    assert variables["HTTP_PROXY"] == variables["http_proxy"] == "http://proxy:1"
+    assert "HTTPS_PROXY" not in variables and "REQUESTS_CA_BUNDLE" not in variables
+
+
+def test_a_companys_certificates_are_added_to_the_usual_ones(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("the company's")
+    given = settings().model_copy(update={"labelloop_home": tmp_path, "ca_bundle": Path("ca.pem")})
+    variables = environment.network_environment(given)
+    [file] = {variables[name] for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "AWS_CA_BUNDLE")}
+    text = Path(file).read_text()
+    assert text.count("-----BEGIN CERTIFICATE-----") > 50 and "the company's" in text
+
+
+def test_a_file_of_certificates_that_is_lost_is_named(tmp_path: Path) -> None:
+    given = settings().model_copy(update={"labelloop_home": tmp_path, "ca_bundle": Path("configs/lost.pem")})
+    with pytest.raises(CertificateError, match=r"configs/lost\.pem"):
+        environment.network_environment(given)

@@ -128,4 +128,4 @@ def test_every_build_gets_the_package_index_and_the_proxies(
     assert len(environments) == 4 and all(given.items() <= each.items() for each in environments)
     compose = (REPO / "docker-compose.yml").read_text().partition("x-build-args: &build-args\n")[2]
     told = compose.partition("\n\n")[0].split()
-    assert told == ["PIP_INDEX_URL:", "HTTP_PROXY:", "HTTPS_PROXY:", "NO_PROXY:"]
+    assert told == ["PIP_INDEX_URL:", "HTTP_PROXY:", "HTTPS_PROXY:", "NO_PROXY:", "CA_PEM:"]

@@ -155,3 +155,19 @@ def test_the_backup_service_runs_on_what_the_checkout_brings_alone(home: Home) -
     command = [sys.executable, "-I", "-S", "-B", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_service_gets_the_proxy_and_the_certificates(home: Home) -> None:
+    (home.root / "configs" / "ca.pem").write_text("")
+    given = {"HTTPS_PROXY": "http://proxy:3128", "CA_BUNDLE": "configs/ca.pem", "USER_AGENT": "a (b)"}
+    settings.keep(home, given)
+    for name, service in config(home)["services"].items():
+        assert given.items() <= service["environment"].items() or name == "base", name
+
+
+def test_no_service_fetches_from_the_stacks_own_network(home: Home) -> None:
+    """Label Studio for people who import by URL, the others for tasks that name an image there."""
+    made = config(home)
+    subnet = made["networks"]["loop"]["ipam"]["config"][0]["subnet"]
+    for name in ("labelstudio", "trainer", "mlbackend"):
+        assert made["services"][name]["environment"]["STACK_SUBNET"] == subnet

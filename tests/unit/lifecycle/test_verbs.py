@@ -119,5 +119,5 @@ def test_what_the_shell_exports_does_not_win_over_the_settings(monkeypatch: pyte
     left: set[str] = set()
     monkeypatch.setitem(VERBS, "down", verbs.Verb(lambda home, given: left.update(names & set(os.environ))))
     assert verbs.main(["down"]) == 0
-    builds = {"PIP_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}
+    builds = {"PIP_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "CA_PEM"}
     assert left == builds | (names & set(FROM_ENVIRONMENT))

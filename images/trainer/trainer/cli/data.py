@@ -59,18 +59,20 @@ def import_() -> None:
     wanted = loop.settings.project
     projects = detection_projects(loop.studio)
     ids = [choose(projects, wanted).id] if wanted is not None else [p.id for p in projects]
-    made, failure = 0, None
+    made, failure, busy = 0, None, False
     try:
         made = importer.run(ids, wait_s=IMPORT_WAIT_S, force=True)
+    except Busy:
+        busy = True
     except Exception as error:  # which files nobody can read is told all the same
         failure = error
     with Display() as display:
         while left := index.check(1.0):
             display.update("checking images", 0.0, None, f"{left} left")
         display.finish()
-        if importer.waiting:
+        if busy or importer.waiting:
             display.say("Label Studio is importing already; what is new follows by itself.")
-        if failure is None:
+        if failure is None and not busy:
             display.say(f"{plural(made, 'new image')}." if made else "No new images.")
         render.problems(index.problems(), display.console)
     if failure is not None:

@@ -14,7 +14,7 @@ CHUNK = 1 << 20
 
 
 class Archive(StreamingResponse):
-    """Files as one archive.
+    """Files, and folders without what is in them, as one archive.
 
     check: called before each piece; an exception from it ends the answer. scratch: a folder to delete
     afterwards, also when the client disconnects early or never reads a byte.
@@ -49,6 +49,9 @@ def _zipped(files: dict[str, Path]) -> Iterator[bytes]:
     out = _Pipe()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name, path in files.items():
+            if path.is_dir():  # an empty side's folder has to be there, too
+                archive.mkdir(name)
+                continue
             with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as target:
                 while chunk := source.read(CHUNK):
                     target.write(chunk)

@@ -99,7 +99,7 @@ def dataset_archive(round_id: int, format_name: str, page: Asked) -> StreamingRe
         shutil.rmtree(scratch, ignore_errors=True)
         raise
     name = f"labelloop-{round_.project}-round-{round_.id}-{format_name}"
-    files = {f"{name}/{path.relative_to(made)}": path for path in sorted(made.rglob("*")) if path.is_file()}
+    files = {f"{name}/{path.relative_to(made)}": path for path in sorted(made.rglob("*"))}
     return Archive(f"{name}.zip", files, page.require_still, scratch)
 
 

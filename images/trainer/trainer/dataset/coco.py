@@ -128,3 +128,57 @@ def read_images(path: Path) -> Iterator[SnapshotImage]:
 def _box(row: Mapping[str, Any]) -> tuple[Corners, int, bool]:
     x, y, w, h = row["bbox"]
     return rounded((x, y, x + w, y + h)), row["category_id"] - 1, bool(row.get("iscrowd"))
+
+
+def complete_lines(
+    info: Mapping[str, object],
+    classes: Sequence[str],
+    images: Collection[SnapshotImage],
+    ignored: Sequence[str] = (),
+) -> Iterator[str]:
+    """COCO's JSON with all the keys that its readers ask for, in pieces. Labels have no supercategory.
+
+    ignored: as in `lines`.
+    """
+    categories = [
+        {"id": index + 1, "name": name, "supercategory": ""}
+        for index, name in enumerate([*classes, *ignored])
+    ]
+    yield f'{{"info": {json.dumps(info)},\n"licenses": [],\n'
+    yield f'"categories": {json.dumps(categories)},\n"images": ['
+    yield from _rows(_image_row(image) for image in images)
+    yield '\n],\n"annotations": ['
+    yield from _rows(_with_outlines(_box_rows(images), images))
+    yield "\n]}\n"
+
+
+def _with_outlines(
+    rows: Iterable[Mapping[str, Any]], images: Iterable[SnapshotImage]
+) -> Iterator[Mapping[str, Any]]:
+    """The boxes with what COCO's tools draw masks from: the box as a polygon, or as runs for a crowd."""
+    sizes = iter(images)
+    image = None
+    for row in rows:
+        while image is None or image.id != row["image_id"]:
+            image = next(sizes)
+        x, y, width, height = (round(number, 2) for number in row["bbox"])
+        right, bottom = round(x + width, 2), round(y + height, 2)
+        outline: object = [[x, y, right, y, right, bottom, x, bottom]]
+        if row["iscrowd"]:
+            outline = runs((x, y, right, bottom), image.width, image.height)
+        box = {"bbox": [x, y, width, height], "area": round(width * height, 2), "segmentation": outline}
+        yield {**row, **box}
+
+
+def runs(corners: Corners, width: int, height: int) -> dict[str, object]:
+    """The box as COCO's run lengths: how many pixels are outside, inside, outside, …, down each column.
+
+    >>> runs((1, 1, 2, 3), width=3, height=4)
+    {'size': [4, 3], 'counts': [5, 2, 5]}
+    """
+    left, top, right, bottom = (round(corner) for corner in corners)
+    counts = [left * height + top]
+    for column in range(left, right):
+        after = height - bottom + top if column < right - 1 else height - bottom + (width - right) * height
+        counts += [bottom - top, after]
+    return {"size": [height, width], "counts": counts if right > left else [width * height]}

@@ -99,9 +99,9 @@ class Snapshot:
 
         Category ids are 1 + the class's index.
         """
-        return coco.lines(self.classes, images, {}, self._ignored_labels(images))
+        return coco.lines(self.classes, images, {}, self.ignored_labels(images))
 
-    def _ignored_labels(self, images: Collection[SnapshotImage]) -> tuple[str, ...]:
+    def ignored_labels(self, images: Collection[SnapshotImage]) -> tuple[str, ...]:
         """The ignored labels of the config, if any box has one: else they would be empty categories."""
         classes = len(self.classes)
         used = any(label >= classes for image in images for label, _ in image.ignored)
@@ -118,7 +118,7 @@ class Snapshot:
             "boxes_left_out": [row.row() for row in self.boxes_left_out],
             "warnings": self.warnings,
         }
-        ignored = self._ignored_labels(self.images)
+        ignored = self.ignored_labels(self.images)
         write_lines(round_dir / SNAPSHOT, coco.lines(self.classes, self.images, more, ignored))
 
     @classmethod

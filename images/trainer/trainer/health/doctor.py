@@ -12,6 +12,7 @@ from labelloop.settings import Settings
 from labelloop.studio import Studio, StudioError
 from trainer.health.status import ProjectStatus, Service, Status, gather
 from trainer.peers.backend import Backend
+from trainer.peers.projects import SIMULATED
 from trainer.rounds.table import State
 from trainer.system.failures import in_words
 from trainer.words import plural
@@ -34,6 +35,9 @@ def examine(settings: Settings, studio: Studio, backend: Backend) -> list[Findin
 
     found = _guarded("status", look)
     for project in seen[0].projects if seen else ():
+        if project.simulated:
+            found.append(ok(f"project {project.id}", f"{project.title}: {SIMULATED}"))
+            continue
         checks = {
             "weights": partial(_weights, settings, project),
             "ML backend": partial(_connection, settings, studio, project),
@@ -62,7 +66,7 @@ def _general(status: Status) -> Iterator[Finding]:
         yield _service(service)
     for text in status.problems:
         yield problem("open problem", text, *LOGS)
-    for project in status.projects:
+    for project in (each for each in status.projects if not each.simulated):
         for text in project.problems:
             yield problem(f"project {project.id}", text, *LOGS)
     if status.left_over:
@@ -70,8 +74,9 @@ def _general(status: Status) -> Iterator[Finding]:
         yield warning(
             "models without a project",
             "; ".join(left.told for left in status.left_over),
-            "They stay, for Label Studio's database may be restored, and a project comes back to its models. "
-            "If it never will, delete them.",
+            "Those that were never trained go by themselves after a week. The others stay, for Label "
+            "Studio's database may be restored, and a project comes back to its models. If it never will, "
+            "delete them.",
             f"rm -r {paths}",
         )
     if not status.unreadable:

@@ -13,7 +13,7 @@ from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError, where, w
 from trainer.dataset.survey import Survey
 from trainer.health import health
 from trainer.peers.backend import Backend, BackendError
-from trainer.peers.projects import Project, sort_projects
+from trainer.peers.projects import SIMULATED, Project, sort_projects
 from trainer.rounds import heartbeat
 from trainer.rounds.owners import LeftOver, left_over
 from trainer.rounds.table import CLOSED, Round, Rounds
@@ -37,6 +37,7 @@ class ProjectStatus:
 
     start: the starting model. labels_to_go: how many labels are missing until a round starts by itself; None
     when none ever does or a round is open. survey: which labels are not used, None before the first look.
+    simulated: it is a simulation's, which looks after it itself.
     """
 
     id: int
@@ -55,6 +56,7 @@ class ProjectStatus:
     unmatched_labels: tuple[str, ...]
     problems: tuple[str, ...]
     survey: Survey | None = None
+    simulated: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,7 @@ def _project(
         unmatched_labels=mapped.unmatched_labels if mapped else (),
         problems=tuple(problems),
         survey=Survey.load(settings.rounds_dir, project.id),
+        simulated=project.description == SIMULATED,
     )
 
 

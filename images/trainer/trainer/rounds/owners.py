@@ -22,6 +22,8 @@ from trainer.rounds.table import Rounds, State
 log = logging.getLogger(__name__)
 
 OWNER = "project.json"
+ASIDE = ".of-"
+"""In the name of a folder of models that was moved aside."""
 NUMBER_GIVEN_AGAIN = "cancelled: its project is gone, and Label Studio gave the number to another one"
 
 
@@ -131,7 +133,7 @@ def left_over(registry: Registry, known: Iterable[int]) -> list[LeftOver]:
     if not registry.root.is_dir():
         return []
     numbers = {str(project_id) for project_id in set(registry.projects()) - set(known)}
-    folders = [path for path in registry.root.iterdir() if path.name in numbers or ".of-" in path.name]
+    folders = [path for path in registry.root.iterdir() if path.name in numbers or ASIDE in path.name]
     return [
         LeftOver(folder.name, read(folder) or Owner(), _size(folder))
         for folder in sorted(folders)
@@ -149,7 +151,7 @@ def _second(moment: datetime) -> datetime:
 
 
 def _aside(folder: Path, made_at: datetime | None) -> Path:
-    return folder.with_name(f"{folder.name}.of-{made_at:%Y%m%d-%H%M%S}")
+    return folder.with_name(f"{folder.name}{ASIDE}{made_at:%Y%m%d-%H%M%S}")
 
 
 def _write(folder: Path, owner: Owner) -> None:

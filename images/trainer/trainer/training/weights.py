@@ -24,6 +24,7 @@ from mmdet.datasets import CocoDataset
 from labelloop.detector import load_detector_config
 from labelloop.errors import Explained
 from labelloop.files import replacing, sha256_file
+from labelloop.outside import CertificateError
 from labelloop.settings import Settings
 from trainer.training.convert import from_megvii, from_torchvision_mobilenet, is_megvii
 from trainer.training.fit import new_model
@@ -160,22 +161,40 @@ def _download(detector: str, settings: Settings) -> Path:
     folder = settings.cache_dir / "weights"
     if published is None:
         raise WeightsError(f"no weights of {detector} are published; put {detector}.pth into {folder}")
-    reason = _fetch(published, folder / published.name)
+    reason = _fetch(published, folder / published.name, _certificates(settings))
     if reason is not None:
         raise WeightsError(f"its weights are not in {folder}, and {reason}")
     return folder / published.name
 
 
+def _certificates(settings: Settings) -> str | None:
+    """The file with the certificates to trust; None for the usual ones.
+
+    Raises:
+        WeightsError: CA_BUNDLE names no file that can be read.
+    """
+    if not settings.ca_bundle:
+        return None
+    target = settings.cache_dir / "certificates.pem"
+    try:
+        settings.outside.write_certificates(target)
+    except CertificateError as error:
+        raise WeightsError(str(error)) from error
+    return str(target)
+
+
 @cache
-def _fetch(published: Published, target: Path) -> str | None:
-    """Downloads to `target`; returns None, or why it failed. A failure is remembered for the life of the
-    process, so that nobody waits for it twice.
+def _fetch(published: Published, target: Path, certificates: str | None) -> str | None:
+    """Downloads to `target`, by HTTPS_PROXY if there is one; returns None, or why it failed. A failure is
+    remembered for the life of the process, so that nobody waits for it twice.
     """
     deadline = time.monotonic() + DOWNLOAD_DEADLINE_S
     digest = hashlib.sha256()
     try:
         with (
-            requests.get(published.url, stream=True, timeout=DOWNLOAD_TIMEOUT_S) as response,
+            requests.get(
+                published.url, stream=True, timeout=DOWNLOAD_TIMEOUT_S, verify=certificates or True
+            ) as response,
             replacing(target) as temporary,
             temporary.open("wb") as file,
         ):

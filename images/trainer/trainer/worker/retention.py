@@ -2,8 +2,9 @@
 
 The newest KEEP_ROUNDS round folders and KEEP_VERSIONS versions of a project stay whole, and so do the
 predictions of the newest KEEP_PREDICTIONS versions that have settled. The rounds of a deleted project lose
-their data after a week; its models stay (trainer.rounds.owners). A run can be killed at any time. The next
-one goes on, and nobody sees half of a version.
+their data after a week, and so does its model if it was never trained (trainer.worker.abandoned); trained
+ones stay (trainer.rounds.owners). A run can be killed at any time. The next one goes on, and nobody sees half
+of a version.
 """
 
 import json
@@ -30,6 +31,7 @@ from trainer.rounds.owners import read as read_owner
 from trainer.rounds.table import Round, Rounds
 from trainer.training.job import Job, JobError
 from trainer.words import plural
+from trainer.worker import abandoned
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +115,7 @@ class Retention:
 
     def prune_gone(self, known: Collection[int]) -> int:
         """Removes the data of rounds whose project was deleted, or whose folder was moved aside, at least
-        GONE_FOR ago. Models stay.
+        GONE_FOR ago, and models of such projects that were never trained.
 
         known: the ids of all projects in Label Studio. Returns: how many rounds lost their data.
         """
@@ -133,8 +135,13 @@ class Retention:
                 if ended_at < long_ago and any(_leaving(folder)):
                     _empty(folder)
                     pruned += 1
-        if pruned:
-            log.info("retention removed the data of %s of projects that are gone", plural(pruned, "round"))
+        freed = abandoned.free(self._registry, known, long_ago)
+        if pruned or freed:
+            log.info(
+                "retention removed the data of %s, and %s, of projects that are gone",
+                plural(pruned, "round"),
+                plural(freed, "model that was never trained", "models that were never trained"),
+            )
         return pruned
 
     def prune_versions(self, project_id: int) -> int:

@@ -7,7 +7,9 @@ import logging
 import sqlite3
 import threading
 import time
+from contextlib import suppress
 
+from labelloop.locks import Busy
 from labelloop.registry import Registry
 from labelloop.studio import LABELLED, Studio
 from trainer.dataset.survey import forget_all_but
@@ -180,6 +182,8 @@ class Worker:
         try:
             if self._importer.run([p.id for p in projects]):
                 self.predicting.poke()
+        except Busy:  # `make import` is at it, and takes what is new
+            return CHECK_PAUSE_S
         finally:
             left = self._importer.index.check(CHECK_SLICE_S, self._stopping.is_set)
         return CHECK_PAUSE_S if left or self._importer.waiting else None
@@ -189,7 +193,7 @@ class Worker:
         projects = self._projects
         if projects is None:
             return 1.0
-        in_turn(lambda project: self._prelabeller.run(project, self._stopping.is_set), projects)
+        in_turn(self._prelabel, projects)
         return None
 
     def survey(self) -> float | None:
@@ -200,6 +204,10 @@ class Worker:
         in_turn(self._surveyor.run, (project for project in projects if project.retrains_itself))
         forget_all_but(self._settings.rounds_dir, self._known)
         return None
+
+    def _prelabel(self, project: Project) -> None:
+        with suppress(Busy):  # `make predict` is at it
+            self._prelabeller.run(project, self._stopping.is_set)
 
     def retain(self) -> float | None:
         """Removes old data, except that of simulations and the demo, which remove theirs themselves."""

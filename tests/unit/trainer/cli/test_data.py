@@ -10,6 +10,7 @@ from support.fake_studio import FakeStudio
 from support.labelled_tasks import label, region
 
 from labelloop.locks import holding
+from trainer.cli import data
 from trainer.dataset import export as export_module
 from trainer.env import TrainerSettings
 
@@ -46,6 +47,18 @@ def test_import_names_what_cannot_be_used_also_when_label_studio_refuses(
     assert result.exit_code == 1
     assert "damaged.png: " in result.output and "new image" not in result.output
     assert "was not synchronised: OSError: no space" in result.stderr
+
+
+def test_import_beside_the_workers_own_says_so_and_ends_well(
+    run: Run, loop_settings: TrainerSettings, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "IMPORT_WAIT_S", 0.1)
+    (loop_settings.images_dir / "notes.txt").write_text("no image")
+    with holding(loop_settings.rounds_dir / "import.lock"):
+        result = run("import")
+    assert result.exit_code == 0, result.output + result.stderr
+    assert "Label Studio is importing already; what is new follows by itself." in result.output
+    assert "No new images" not in result.output and "locked" not in result.output + result.stderr
 
 
 def test_export_holds_up_no_round_while_it_copies_images(

@@ -66,6 +66,8 @@ def test_a_dataset_in_each_format(
     names = archive.namelist()
     assert f"{top}/{expected}" in names
     assert sum(name.endswith(".png") for name in names) == 10
+    if format_name == "yolo":
+        assert {f"{top}/images/train/", f"{top}/labels/val/"} <= set(names)
     if format_name == "coco":
         snapshot = stored.snapshot(loop.rounds.folder(1))
         assert snapshot is not None

@@ -92,7 +92,7 @@ def test_an_ignored_box_is_a_crowd_in_coco_and_in_no_other_format(
 def test_yolo(snapshot: Snapshot, settings: Settings, tmp_path: Path) -> None:
     folder = export(snapshot, "yolo", tmp_path / "out", settings)
     labels = sorted((folder / "labels" / "train").iterdir())
-    assert [path.read_text() for path in labels] == ["1 0.200000 0.600000 0.200000 0.600000\n"] * 3
+    assert [path.read_text() for path in labels] == ["1 0.20000000 0.60000000 0.20000000 0.60000000\n"] * 3
     for path in labels:
         assert len(list((folder / "images" / "train").glob(f"{path.stem}.*"))) == 1
     (negative,) = (folder / "labels" / "val").iterdir()

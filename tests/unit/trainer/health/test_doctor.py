@@ -19,6 +19,7 @@ from trainer.env import TrainerSettings
 from trainer.health import doctor
 from trainer.health.doctor import examine
 from trainer.peers.backend import Backend
+from trainer.peers.projects import SIMULATED
 from trainer.rounds import heartbeat
 from trainer.rounds.table import Rounds, State
 from trainer.worker.importer import Problem
@@ -103,6 +104,14 @@ def test_no_connection_and_another_one(look: Any, connected: dict[str, Any], fak
     fake_studio.backends.clear()
     found = look()[BACKEND]
     assert found.level == "warning" and "none is connected" in found.text
+
+
+def test_a_simulated_project_is_looked_after_by_its_simulation(look: Any, fake_studio: FakeStudio) -> None:
+    """It has no connection, and often no model yet or labels that no model knows."""
+    fake_studio.add_project(2)["description"] = SIMULATED
+    told = {name: finding for name, finding in look().items() if finding.name.endswith("project 2")}
+    assert [finding.level for finding in told.values()] == ["ok"]
+    assert "simulate" in told["project 2"].text
 
 
 def test_weights_that_could_not_be_had(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -172,6 +173,59 @@ def test_the_rounds_of_a_deleted_project_lose_their_data_after_a_week(
     trained.worker.retain()
     assert data_of(trained) is not goes
     assert trained.models.versions() == ["v0000", "v0001"]
+
+
+@pytest.mark.parametrize(("hours_more", "goes"), [(1, True), (-1, False)])
+def test_a_model_that_was_never_trained_goes_a_week_after_its_project_and_comes_back_with_it(
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio, hours_more: int, goes: bool
+) -> None:
+    (models.path / "split.json").write_text("its sides")
+    fake_studio.add_project(2)
+    bench.worker.look_around()
+    project = fake_studio.projects.pop(1)
+    bench.worker.look_around()
+    missing_for(models, GONE_FOR + timedelta(hours=hours_more))
+    bench.worker.retain()
+    assert models.versions() == ([] if goes else ["v0000"])
+    assert (models.champion() is None) is goes
+    assert (models.path / "split.json").read_text() == "its sides"
+    assert [path.name for path in models.path.glob(".*")] == ([] if goes else [".champion"])
+    [child] = bench.children
+    child.exit = 0
+    fake_studio.projects[1] = project
+    bench.worker.look_around()
+    [begun] = bench.children[1:]
+    assert begun.arguments == ["trainer.training.starting", "1" if goes else "2"]
+
+
+def test_a_kill_while_such_a_model_goes_is_made_good_by_the_next_look(
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_studio.add_project(2)
+    del fake_studio.projects[1]
+    bench.worker.look_around()
+    missing_for(models, GONE_FOR + timedelta(hours=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            bench.worker.retain()
+    assert models.versions() == []
+    bench.worker.retain()
+    assert sorted(path.name for path in models.path.iterdir()) == ["project.json"]
+
+
+def test_one_that_was_moved_aside_goes_a_week_after_that(
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.worker.look_around()
+    give_the_number_again(fake_studio)
+    bench.worker.look_around()
+    aside = ProjectModels(bench.settings.models_dir / ASIDE)
+    bench.worker.retain()
+    assert aside.versions() == ["v0000"]
+    monkeypatch.setattr("trainer.worker.retention.GONE_FOR", timedelta(0))
+    bench.worker.retain()
+    assert aside.versions() == []
 
 
 def test_and_those_of_one_whose_number_was_given_again(trained: WorkerBench, fake_studio: FakeStudio) -> None:

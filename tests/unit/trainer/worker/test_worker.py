@@ -23,6 +23,7 @@ from trainer.rounds import heartbeat
 from trainer.rounds.table import State
 from trainer.system.children import RETRY
 from trainer.worker import importer
+from trainer.worker.worker import CHECK_PAUSE_S
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -309,6 +310,20 @@ def test_a_missing_secret_is_named(loop_settings: TrainerSettings, monkeypatch: 
     )
     assert done.returncode == 2
     assert "API_TOKEN is not set" in done.stderr
+
+
+def test_a_command_that_is_at_it_already_is_no_trouble_of_the_workers(
+    bench: WorkerBench, models: ProjectModels, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`make import` and `make predict` hold these locks; a warning would make `make status` unwell."""
+    bench.worker.look_around()
+    rounds = bench.settings.rounds_dir
+    with holding(rounds / "import.lock"), holding(rounds / "predict-1.lock"):
+        bench.worker.importing.run_if_due()
+        bench.worker.predicting.run_if_due()
+    assert (bench.worker.importing.error, bench.worker.predicting.error) == (None, None)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert bench.worker.importing.due_in() <= CHECK_PAUSE_S
 
 
 def test_old_versions_go_but_not_those_of_a_simulation(

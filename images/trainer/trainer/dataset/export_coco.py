@@ -1,0 +1,38 @@
+"""Writes an export in COCO's format and layout: annotations/instances_{train,val}.json, images/.
+
+Paths in these are relative to images/. For tools that take one folder for everything, train.json and val.json
+beside images/ say the same with paths relative to their own folder.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trainer.dataset import coco
+from trainer.dataset.exported_images import copy_images
+from trainer.dataset.labelled import LabelledImages
+from trainer.dataset.snapshot import Snapshot
+
+ANNOTATIONS = "annotations"
+IMAGES = "images"
+
+
+def write(snapshot: Snapshot, folder: Path, home: Path) -> None:
+    """Writes the snapshot into `folder`."""
+    sides = copy_images(snapshot, folder, home, {"train": IMAGES, "val": IMAGES})
+    (folder / ANNOTATIONS).mkdir()
+    now, version = datetime.now(UTC), snapshot.fingerprint[:12]
+    for side, images in sides.items():
+        info = {
+            "description": f"labelloop, project {snapshot.project}, {side}",
+            "version": version,
+            "year": now.year,
+            "contributor": "labelloop",
+            "url": "",
+            "date_created": now.isoformat(timespec="seconds"),
+        }
+        named = LabelledImages(replace(image, file=f"{IMAGES}/{image.file}") for image in images)
+        for name, listed in ((f"{ANNOTATIONS}/instances_{side}.json", images), (f"{side}.json", named)):
+            with (folder / name).open("w", encoding="utf-8") as file:
+                ignored = snapshot.ignored_labels(listed)
+                file.writelines(coco.complete_lines(info, snapshot.classes, listed, ignored))

@@ -1,0 +1,46 @@
+"""Writes an export in the format of Ultralytics' YOLO: data.yaml, images/{train,val}/, labels/{train,val}/.
+
+data.yaml has no `path`: its folder is the dataset's then, wherever it is and from wherever a tool is run.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import yaml
+
+from trainer.dataset.exported_images import SIDES, copy_images
+from trainer.dataset.labelled import SnapshotImage
+from trainer.dataset.snapshot import Snapshot
+
+
+def write(snapshot: Snapshot, folder: Path, home: Path) -> None:
+    """Writes the snapshot into `folder`. The folders of both sides are there even if they are empty."""
+    below = {side: f"images/{side}" for side in SIDES.values()}
+    for side, images in copy_images(snapshot, folder, home, below).items():
+        labels = folder / "labels" / side
+        labels.mkdir(parents=True)
+        for image in images:
+            text = "".join(_lines(image))
+            (labels / image.file).with_suffix(".txt").write_text(text, encoding="ascii")
+    (folder / "data.yaml").write_text(_description(snapshot.classes, below), encoding="ascii")
+
+
+def _description(classes: Sequence[str], below: dict[str, str]) -> str:
+    """The text of data.yaml, in ASCII, since tools read it in their system's encoding."""
+    sides = "".join(f"{side}: {where}\n" for side, where in below.items())
+    names = "".join(f"  {index}: {_quoted(name)}\n" for index, name in enumerate(classes))
+    return f"{sides}nc: {len(classes)}\nnames:\n{names}"
+
+
+def _quoted(name: str) -> str:
+    """A label as a string of YAML, so that `on`, `null` and `1` stay words."""
+    return yaml.safe_dump(name, default_style='"', width=math.inf, allow_unicode=False).strip()
+
+
+def _lines(image: SnapshotImage) -> Iterable[str]:
+    """A line for each box: class, centre and size, as shares of the image."""
+    for label, (x1, y1, x2, y2) in image.boxes:
+        centre = ((x1 + x2) / 2 / image.width, (y1 + y2) / 2 / image.height)
+        size = ((x2 - x1) / image.width, (y2 - y1) / image.height)
+        yield f"{label} {centre[0]:.8f} {centre[1]:.8f} {size[0]:.8f} {size[1]:.8f}\n"
