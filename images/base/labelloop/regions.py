@@ -31,7 +31,7 @@ def to_results(boxes: Boxes, config: LabelConfig, width: int, height: int) -> li
     return [
         {
             "id": uuid.uuid4().hex[:10],
-            "from_name": config.control,
+            "from_name": config.labels[label].control or config.control,
             "to_name": config.to_name,
             "type": "rectanglelabels",
             "original_width": width,
@@ -77,7 +77,7 @@ def from_results(
     """
     if isinstance(results, str | Mapping) or not isinstance(results, Iterable):
         return Boxes.empty(), [f"the result is no list of regions but {str(results)[:40]!r}"]
-    known = {label.value.strip(): index for index, label in enumerate(config.labels)}
+    known, controls = config.by_spelling(), config.controls
     xyxy: list[tuple[float, float, float, float]] = []
     labels: list[int] = []
     problems: list[str] = []
@@ -85,7 +85,7 @@ def from_results(
         if not isinstance(result, Mapping):
             problems.append(f"no region but {str(result)[:40]!r}")
             continue
-        if result.get("type") != "rectanglelabels" or result.get("from_name") != config.control:
+        if result.get("type") != "rectanglelabels" or result.get("from_name") not in controls:
             continue
         try:
             box, indices = _rectangle(result, config.to_name, known, size)

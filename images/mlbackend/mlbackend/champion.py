@@ -75,7 +75,7 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         view = _View(label_map, config, thresholds, card.rarity(config.names), learnt)
         predictions: list[Prediction] = []
         in_order = iter(tasks)
-        for batch in self._images.batches(tasks, config.data_key):
+        for batch in self._images.batches(tasks, config):
             pixels = [image.pixels for image in batch if image.pixels is not None]
             found = iter(self._forward(self.detector, pixels) if pixels else [])
             for image in batch:

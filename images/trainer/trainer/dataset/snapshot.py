@@ -211,8 +211,7 @@ class _Collector:
         annotation = newest_submitted(task.get("annotations"))
         if annotation is None:
             return
-        data = task.get("data")
-        url = data.get(self._config.data_key) if isinstance(data, Mapping) else None
+        url = self._config.image_of(task.get("data"))
         try:
             image, problems = self._read(task, url, annotation)
         except ImageError as error:

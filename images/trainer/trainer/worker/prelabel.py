@@ -306,7 +306,8 @@ class Prelabeller:
 
 
 def _labels_digest(labels: LabelConfig) -> str:
-    return hashlib.sha256(repr(labels).encode()).hexdigest()[:16]
+    aliased = [label.spellings for label in labels.labels if label.shown]
+    return hashlib.sha256(f"{labels!r}{aliased or ''}".encode()).hexdigest()[:16]
 
 
 def _now() -> str:
