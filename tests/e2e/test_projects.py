@@ -92,7 +92,7 @@ def test_a_project_made_by_hand_gets_backend_and_starting_model(stack: Stack, se
 def test_status_lists_both_and_says_what_is_left_alone(stack: Stack, second: int, text: int) -> None:
     said = stack.run("status", check=False)
     assert "Project 1:" in said and f"Project {second}: parcels" in said
-    assert f"Left alone, for no boxes are drawn in them: {text} (words)" in said
+    assert f"Left alone: {text} (words): the label config, line 1: no <RectangleLabels>" in said
 
 
 def test_a_command_for_one_project_says_which_there_are(stack: Stack, second: int) -> None:
