@@ -27,7 +27,7 @@ def give_to_image() -> None:
         if path is None:
             label_studios(data, project, first_key)
         else:
-            data |= task_value.put(path, data.pop(UNDEFINED))
+            data.update(task_value.put(path, data.pop(UNDEFINED)))
 
     for module in list(sys.modules.values()):
         if getattr(getattr(module, PATCHED, None), "__name__", "") == PATCHED:

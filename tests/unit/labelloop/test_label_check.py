@@ -189,6 +189,7 @@ ON_PYTHON_ALONE = (
     "layout",
     "locks",
     "ranges",
+    "renaming",
     "schedule",
     "task_value",
     "vocabulary",
