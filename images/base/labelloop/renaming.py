@@ -86,7 +86,8 @@ def rename_in_config(xml: str, names: Mapping[str, str], classes: Collection[str
             )
         gone = [tag for tag in old if tag is not kept]
         attributes = {"alias" if kept.get("alias") else "value": new} if renamed else {}
-        takes = _predictions(kept, old, tags, classes)
+        left = {name for name in names if names[name] == new}
+        takes = _predictions(kept, old, left, tags, classes)
         if takes != predicted_values(kept):
             attributes["predicted_values"] = ",".join(takes)
         changes += [(kept, attributes), *((tag, None) for tag in gone)]
@@ -99,12 +100,12 @@ def rename_in_config(xml: str, names: Mapping[str, str], classes: Collection[str
 
 
 def _predictions(
-    kept: Tag, old: Collection[Tag], tags: Collection[Tag], classes: Collection[str]
+    kept: Tag, old: Collection[Tag], left: Collection[str], tags: Collection[Tag], classes: Collection[str]
 ) -> list[str]:
-    """The predicted_values of `kept`, once the labels `old` are it."""
+    """The predicted_values of `kept`, once the labels `old`, of the names `left`, are it."""
     claimed = {name.casefold() for tag in tags for name in predicted_values(tag)}
     found = [*predicted_values(kept), *(name for tag in old for name in predicted_values(tag))]
-    spellings = {name.strip().casefold() for tag in old for name in (tag.get("alias"), tag.get("value"))}
+    spellings = {name.strip().casefold() for name in (*left, *(tag.get("value") for tag in old))}
     found += [name for name in classes if name.casefold() in spellings - claimed]
     return list({name.casefold(): name for name in reversed(found)}.values())[::-1]
 

@@ -28,8 +28,8 @@ def status(found: Status, console: Console) -> None:
         console.print(f"[red]problem[/red]      {escape(problem)}")
     for project in found.projects:
         _project(project, console)
-    for left in found.left_alone:
-        console.print(f"\nLeft alone: {escape(left)}")
+    for told in found.left_alone:
+        console.print(f"\nLeft alone: {escape(told)}")
     for left in found.left_over:
         console.print(f"\nModels without a project: {escape(left.told)}")
     problems(found.unreadable, console)
