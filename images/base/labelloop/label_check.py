@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from labelloop import task_value
 from labelloop.label_xml import Tag
 from labelloop.labels import (
     LabelConfigError,
@@ -64,6 +65,7 @@ def _structure(root: Tag) -> Iterator[Finding]:
     controls = list(root.below("RectangleLabels"))
     if not controls:
         return
+    yield from _part_of_a_url(controls[0], root)
     for other in controls[1:]:
         if other.get("toName") != controls[0].get("toName"):
             yield Finding(
@@ -100,6 +102,19 @@ def _names(tags: list[Tag]) -> Iterator[Finding]:
             if name not in first:
                 there = ", ".join(first) or "none"
                 yield Finding(tag.line, f"toName={name!r}: no tag has that name; there are {there}")
+
+
+def _part_of_a_url(control: Tag, root: Tag) -> Iterator[Finding]:
+    for image in root.below("Image"):
+        value = image.get("value")
+        whole = task_value.REFERENCE.fullmatch(value) or not task_value.key_of(value)
+        if image.get("name") == control.get("toName") and not whole:
+            yield Finding(
+                image.line,
+                f"<Image value={value!r} is for tasks that hold a part of a URL, not for LABEL_CONFIG: the "
+                'images of volumes/images need value="$image"',
+                fault=False,
+            )
 
 
 def _labels(root: Tag) -> Iterator[Finding]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -79,6 +79,12 @@ class LabelConfig:
     def image_of(self, data: object) -> object:
         """What a task's data give as the image's URL; None when they lack it."""
         return task_value.fill_in(self.image or f"${self.data_key}", data)
+
+    def names_in(self, known: Collection[str]) -> list[str]:
+        """The name of each label among `known`, which may be from before it had an alias; else its value."""
+        return [
+            next((name for name in label.spellings if name in known), label.value) for label in self.labels
+        ]
 
     def by_spelling(self) -> dict[str, int]:
         """By what an annotation may hold for it, the index of each label.

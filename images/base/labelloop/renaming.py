@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,16 @@ def read_pairs(text: str) -> dict[str, str]:
                 f"gives {old!r} a name that no other label has"
             )
     return names
+
+
+def command(old: str, new: str, project: int | None = None) -> str:
+    """What to type to rename a label. project: names one that is not the first.
+
+    >>> command("big cat", "lion"), command("cat, dog", "pet", 2)
+    ("make labels RENAME='big cat=lion'", "make labels RENAME='cat\\\\, dog=pet' PROJECT=2")
+    """
+    pair = "=".join(re.sub(r"([\\,=])", r"\\\1", name) for name in (old, new))
+    return f"make labels RENAME={shlex.quote(pair)}" + ("" if project is None else f" PROJECT={project}")
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,11 @@ class LabelConfigFile:
                 f"LABEL_CONFIG={self.name}: {error}. configs/labels/ holds the files to choose from"
             ) from error
         try:
-            parse_label_config(text)
+            if parse_label_config(text).image:
+                raise LabelConfigError(
+                    "its <Image> puts the image's URL together from a task's data, but the images of "
+                    'volumes/images come with a whole one; write value="$image"'
+                )
         except LabelConfigError as error:
             raise LabelConfigError(f"LABEL_CONFIG={self.name}: {error}") from error
         return text

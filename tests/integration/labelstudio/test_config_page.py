@@ -77,23 +77,23 @@ def test_what_is_drawn_is_stored_as_the_alias_and_corrections_keep_what_else_the
     (drawn,) = studio.request("GET", f"/api/tasks/{first['id']}/annotations")
     assert labels(drawn["result"]) == ["cat", "cat"]
 
-    one, other = boxes(0, 1)
-    one["value"]["rectanglelabels"] = ["Katze"]  # as an import may have it
+    one, imported, other = boxes(0, 0, 1)
+    imported["value"]["rectanglelabels"] = ["Katze"]
     geometry = {name: value for name, value in one["value"].items() if name != "rectanglelabels"}
     mood = {**one, "type": "choices", "from_name": "mood", "value": {**geometry, "choices": ["calm"]}}
     weather = {"id": "w", "type": "choices", "from_name": "weather", "to_name": "image"}
     relation = {"type": "relation", "from_id": one["id"], "to_id": other["id"], "direction": "right"}
-    result = [one, mood, other, {**weather, "value": {"choices": ["rain"]}}, relation]
+    result = [one, mood, imported, other, {**weather, "value": {"choices": ["rain"]}}, relation]
     studio.request("POST", f"/api/tasks/{second['id']}/annotations", json={"result": result})
     admin.open(f"/projects/{admin.project}/data?task={second['id']}")
-    admin.draws(40, regions=3)
+    admin.draws(40, regions=4)
     admin.presses("submit|update", r"/api/annotations/\d+", "PATCH")
     newest = max(
         studio.request("GET", f"/api/tasks/{second['id']}/annotations"), key=lambda row: row["updated_at"]
     )
     kept = {row["type"]: row for row in newest["result"] if row["type"] not in ("rectanglelabels", "choices")}
     choices = [row["value"]["choices"] for row in newest["result"] if row["type"] == "choices"]
-    assert sorted(labels(newest["result"])) == ["Katze", "cat", "other"]
+    assert sorted(labels(newest["result"])) == ["Katze", "cat", "cat", "other"]
     assert sorted(choices) == [["calm"], ["rain"]] and kept["relation"]["from_id"] == one["id"]
     found, problems = from_results(newest["result"], CONFIG, SIZE)
-    assert sorted(found.labels.tolist()) == [0, 0, 1] and problems == []
+    assert sorted(found.labels.tolist()) == [0, 0, 0, 1] and problems == []

@@ -108,6 +108,11 @@ def test_a_fault_is_told_with_its_line(xml: str, line: int, words: str) -> None:
         ),
         (config('<Label value="a\u200b"/>'), 3, "U+200B"),
         (
+            config('<Label value="a"/>', image='"https://example.org/$file"'),
+            5,
+            'not for LABEL_CONFIG: the images of volumes/images need value="$image"',
+        ),
+        (
             config('<Label value="$name"/>'),
             3,
             "each task names it, and all its boxes are '$name' to the loop",

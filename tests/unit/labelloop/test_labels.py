@@ -75,6 +75,13 @@ def test_a_label_is_what_annotations_hold_and_answers_to_both_its_names() -> Non
     assert parsed.by_spelling() == {"cat": 0, "Katze": 0, "Hund": 1, "dog": 1, "fox": 2}
 
 
+def test_what_is_kept_by_label_is_found_under_the_name_of_then() -> None:
+    """Thresholds were written before `dog` got its alias."""
+    parsed = parse_label_config(config(ALIASES))
+    assert parsed.names_in({"dog": 0.3, "cat": 0.4}) == ["cat", "dog", "fox"]
+    assert parsed.names_in({}) == parsed.names
+
+
 @pytest.mark.parametrize("trained", [True, False])
 @pytest.mark.parametrize(
     ("classes", "to_label"),

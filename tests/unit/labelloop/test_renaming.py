@@ -1,11 +1,12 @@
 """Renamed labels: the config's text keeps all else, and what was understood under the old names still is."""
 
+import shlex
 from typing import Any
 
 import pytest
 
 from labelloop.labels import LabelMap, parse_label_config
-from labelloop.renaming import RenameError, read_pairs, rename_in_config, rename_in_results
+from labelloop.renaming import RenameError, command, read_pairs, rename_in_config, rename_in_results
 
 XML = """<View>
   <!-- <Label value="cat"/> is only a remark -->
@@ -39,6 +40,14 @@ def box(*labels: str, control: str = "label") -> dict[str, Any]:
 )
 def test_pairs_are_read(text: str, names: dict[str, str]) -> None:
     assert read_pairs(text) == names
+
+
+@pytest.mark.parametrize("name", ["cat", "big cat", "a,b=c\\d", "it's", "$HOME", "猫"])
+def test_the_command_that_is_told_means_the_label(name: str) -> None:
+    typed = command(name, "new", 2)
+    assert typed.startswith("make labels RENAME=") and typed.endswith(" PROJECT=2")
+    *_, setting, _ = shlex.split(typed)
+    assert read_pairs(setting.removeprefix("RENAME=")) == {name: "new"}
 
 
 @pytest.mark.parametrize(
@@ -95,6 +104,12 @@ def test_what_the_starting_model_called_by_its_name_it_still_knows() -> None:
 def test_a_label_that_was_renamed_in_label_studio_already_is_there() -> None:
     """After a PATCH of the config, the annotations alone hold the old name."""
     assert rename_in_config(XML, {"puss": "cat"}).xml == XML
+
+
+def test_what_was_imported_under_a_value_can_get_the_alias() -> None:
+    renamed = rename_in_config(XML, {"Kätzchen": "kitten"})
+    assert renamed.xml == XML
+    assert rename_in_results([box("Kätzchen")], renamed) == [box("kitten")]
 
 
 def test_a_name_that_no_label_has_or_gets_is_refused() -> None:

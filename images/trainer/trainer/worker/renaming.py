@@ -5,7 +5,7 @@ was, so a run can be killed at any time and started again.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from labelloop.labels import LabelConfigError, parse_label_config
 from labelloop.locks import holding
 from labelloop.registry import STARTING_VERSION, Card, ProjectModels, RegistryError
 from labelloop.renaming import RenameError, rename_in_config
-from trainer.dataset.labelled import LabelledImages
+from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.judging.evaluate import Evaluation
 from trainer.judging.judgement import Judgement
@@ -145,11 +145,14 @@ def _rename_snapshot(folder: Path, names: Names, classes: Collection[str], dry: 
     if moved != list(range(len(moved))):
         for predictions in folder.glob(predictions_file("*")):
             predictions.unlink()
-    images = LabelledImages(
-        replace(image, labels=tuple(moved[label] for label in image.labels)) for image in found.images
-    )
+    images = LabelledImages(_relabelled(image, moved) for image in found.images)
     replace(found, label_config_xml=config.xml, images=images).write(folder)
     return True
+
+
+def _relabelled(image: SnapshotImage, moved: Sequence[int]) -> SnapshotImage:
+    """moved: by its old number, the new number of each label."""
+    return replace(image, labels=tuple(moved[label] for label in image.labels))
 
 
 def _rename_evaluation(folder: Path, names: Names, classes: Collection[str], dry: bool) -> bool:
