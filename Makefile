@@ -35,7 +35,7 @@ rotate-secrets: ## New secrets, without loss of data; ADMIN=1: and a new passwor
 simulate: ## Measure the clicks that the loop saves on a COCO folder: COCO=DIR, SEEDS=0,1,2, ORDERS=uncertainty,random
 demo: ## See the whole loop in six minutes, with made pictures in a project of its own; REMOVE=1 removes it
 
-labels: ## Check a label config before it is used, and say what the model recognises: FILE=configs/labels/x.xml
+labels: ## Check a label config, and say what the model recognises: FILE=configs/labels/x.xml; RENAME=cat=feline renames labels
 
 build: ## Build the images (or the host's environments) without starting
 test: ## Lint, then all tests; TESTS="tests/unit -k boxes" runs those alone

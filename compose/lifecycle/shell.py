@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from lifecycle.console import Failure
 
@@ -53,6 +53,44 @@ def phrases(
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
     return [str(phrase) for phrase in found] if isinstance(found, list) else None
+
+
+def converse(
+    command: Sequence[str],
+    text: str,
+    *,
+    cwd: Path,
+    env: Optional[Mapping[str, str]] = None,
+    seconds: float = 3600,
+) -> dict[str, Any]:
+    """The JSON object that `command` prints last when it reads `text`.
+
+    Raises:
+        Failure: it can't be started, takes longer than `seconds`, or prints none; or the object's `error`.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            input=text,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=seconds,
+            cwd=cwd,
+            env=env,
+        )
+        found = json.loads((done.stdout.strip().splitlines() or [""])[-1])
+    except subprocess.TimeoutExpired as error:
+        raise Failure(f"{' '.join(command)} did not end within {seconds:.0f} s") from error
+    except OSError as error:
+        raise Failure(f"{' '.join(command)} could not start ({error.strerror})") from error
+    except ValueError as error:
+        last = "".join(done.stderr.strip().splitlines()[-1:]) or "it said nothing"
+        raise Failure(f"{' '.join(command)} ended with {done.returncode}: {last}") from error
+    if not isinstance(found, dict):
+        raise Failure(f"{' '.join(command)} printed {found!r}, no object")
+    if found.get("error"):
+        raise Failure(str(found["error"]))
+    return found
 
 
 def ask(

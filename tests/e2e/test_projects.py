@@ -92,7 +92,7 @@ def test_a_project_made_by_hand_gets_backend_and_starting_model(stack: Stack, se
 def test_status_lists_both_and_says_what_is_left_alone(stack: Stack, second: int, text: int) -> None:
     said = stack.run("status", check=False)
     assert "Project 1:" in said and f"Project {second}: parcels" in said
-    assert f"Left alone, for no boxes are drawn in them: {text} (words)" in said
+    assert f"Left alone: {text} (words): the label config, line 1: no <RectangleLabels>" in said
 
 
 def test_a_command_for_one_project_says_which_there_are(stack: Stack, second: int) -> None:
@@ -112,6 +112,35 @@ def test_start_training_opens_a_round_of_that_project(stack: Stack, second: int)
     assert _rounds(stack, second)[-1][0] == "promoted", _rounds(stack, second)
     card = json.loads((stack.home / f"volumes/models/{second}/v0001/card.json").read_text())
     assert card["classes"] == ["parcel"]
+
+
+def test_a_renamed_label_is_the_champions_at_once(stack: Stack, second: int) -> None:
+    """Ten images, six of them labelled: the champion's boxes on the other four come under the new name."""
+    said = stack.run("labels", RENAME="parcel=box", PROJECT=second, DRY=1)
+    assert f"{LABELLED} annotations" in said and "nothing is changed" in said
+    said = stack.run("labels", RENAME="parcel=box", PROJECT=second)
+    assert "archive" in said and "1 versions, 1 rounds" in said
+    studio = stack.studio()
+
+    def names(kind: str, **wanted: object) -> set[str]:
+        return {
+            label
+            for task in studio.iter_tasks(second, fields="all")
+            for row in task[kind]
+            if wanted.items() <= row.items()
+            for result in row["result"]
+            for label in result["value"]["rectanglelabels"]
+        }
+
+    assert names("annotations") == {"box"}
+    models = stack.home / f"volumes/models/{second}"
+    assert json.loads((models / "v0001/card.json").read_text())["classes"] == ["box"]
+    assert (models / "champion").read_text() == "v0001\n"
+    recorded = stack.home / f"volumes/rounds/predicted-labels-{second}.json"
+    wait_for(
+        "new predictions", lambda: json.loads(recorded.read_text()).get("v0001") != "renamed", WITHIN_S, 2
+    )
+    wait_for("pre-labels", lambda: names("predictions", model_version="v0001") == {"box"}, WITHIN_S, 2)
 
 
 def test_the_dashboard_switches_and_keeps_the_project_in_the_address(stack: Stack, second: int) -> None:

@@ -56,6 +56,8 @@ ELSEWHERE = {
     "make restore FILE=volumes/backups/labelloop-20261122.tar.gz": ("tests/e2e/test_keep.py", '"restore"'),
     "make restore FILE=labelloop-20261122.tar.gz": ("tests/e2e/test_keep.py", '"restore"'),
     "make retrain": ("tests/e2e/test_loop.py", '"retrain"'),
+    "make labels RENAME=cat=feline,kitten=feline DRY=1": ("tests/e2e/test_projects.py", "DRY=1"),
+    "make labels RENAME=cat=feline,kitten=feline": ("tests/e2e/test_projects.py", "RENAME="),
     "make test": (".ci/run", "make test"),
     "make simulate COCO=~/data/mine": ("tests/unit/lifecycle/test_simulate.py", "simulate("),
     "make bench COCO=~/data/mine ONLY=serving": ("tests/unit/bench/test_options.py", "ONLY"),

@@ -13,7 +13,7 @@ from lifecycle import engine
 from lifecycle.backup import service as backup_service
 from lifecycle.console import Board, Failure, note
 from lifecycle.home import Home
-from lifecycle.shell import answer, ask, phrases, run, watch
+from lifecycle.shell import answer, ask, converse, phrases, run, watch
 
 START_SECONDS = 900.0
 FAILING_AFTER = 3
@@ -146,12 +146,36 @@ class DockerStack:
             )
         return done.stdout.decode()
 
-    def orphans(self, label_config: str) -> Optional[list[str]]:
-        """What annotations hold that the label config (XML) lacks; None when Label Studio doesn't answer."""
+    def orphans(self, label_config: str, project: Optional[str] = None) -> Optional[list[str]]:
+        """What a project's annotations hold that the label config (XML) lacks; None when Label Studio doesn't
+        answer. By default the project is that of LABEL_CONFIG.
+        """
         if self.states().get("labelstudio") != "healthy":
             return None
-        command = engine.compose("exec", "-T", "labelstudio", "python", "-m", "provisioner.would_orphan")
-        return phrases(command, label_config, cwd=self._home.root)
+        given = [project] if project else []
+        return phrases(self._studio("would_orphan", *given), label_config, cwd=self._home.root)
+
+    def left_alone(self) -> Optional[list[str]]:
+        """The projects that the loop doesn't serve, and why; None when Label Studio doesn't answer."""
+        if self.states().get("labelstudio") != "healthy":
+            return None
+        return phrases(self._studio("left_alone"), "", cwd=self._home.root)
+
+    def rename(self, order: str) -> dict[str, Any]:
+        """Renames labels in Label Studio: see `provisioner.rename`, which reads the order.
+
+        Raises:
+            Failure: it doesn't run, or why they can't be renamed.
+        """
+        state = self.states().get("labelstudio", "not there")
+        if state != "healthy":
+            raise Failure("Label Studio", found=state, needed="healthy", do="`make up` starts it.")
+        return converse(self._studio("rename"), order, cwd=self._home.root)
+
+    def _studio(self, program: str, *arguments: str) -> list[str]:
+        """The command that runs one of the provisioner's programs in Label Studio's container."""
+        module = f"provisioner.{program}"
+        return engine.compose("exec", "-T", "labelstudio", "python", "-m", module, *arguments)
 
     def last_words(self, service: str) -> str:
         """The end of the service's log."""

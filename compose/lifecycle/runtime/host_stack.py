@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn, Optional
+from typing import Any, NoReturn, Optional
 
 from labelloop import layout
 from lifecycle.backup import service as backup_service
@@ -22,7 +22,7 @@ from lifecycle.inputs import inputs_hash
 from lifecycle.runtime import orphans
 from lifecycle.settings.known import PROXIES, SECRETS
 from lifecycle.settings.settings import Settings
-from lifecycle.shell import answer, ask, phrases, watch
+from lifecycle.shell import answer, ask, converse, phrases, watch
 
 START_SECONDS = 900.0
 STOP_SECONDS = 90.0
@@ -180,12 +180,35 @@ class HostStack:
             raise Failure(f"the backup service ended with {done.returncode}", do="Its reason is above.")
         return done.stdout.decode()
 
-    def orphans(self, label_config: str) -> Optional[list[str]]:
-        """What annotations hold that the label config (XML) lacks; None when Label Studio doesn't answer."""
+    def orphans(self, label_config: str, project: Optional[str] = None) -> Optional[list[str]]:
+        """What a project's annotations hold that the label config (XML) lacks; None when Label Studio doesn't
+        answer. By default the project is that of LABEL_CONFIG.
+        """
         if not self.is_running():
             return None
-        command = [str(self._home.venvs / "labelstudio/bin/python"), "-m", "provisioner.would_orphan"]
+        command = self._studio("would_orphan", *([project] if project else []))
         return phrases(command, label_config, cwd=self._home.root, env=self._environment())
+
+    def left_alone(self) -> Optional[list[str]]:
+        """The projects that the loop doesn't serve, and why; None when Label Studio doesn't answer."""
+        if not self.is_running():
+            return None
+        return phrases(self._studio("left_alone"), "", cwd=self._home.root, env=self._environment())
+
+    def rename(self, order: str) -> dict[str, Any]:
+        """Renames labels in Label Studio: see `provisioner.rename`, which reads the order.
+
+        Raises:
+            Failure: it doesn't run, or why they can't be renamed.
+        """
+        if not self.is_running():
+            raise Failure("Label Studio", found="not running", needed="running", do="`make up` starts it.")
+        return converse(self._studio("rename"), order, cwd=self._home.root, env=self._environment())
+
+    def _studio(self, program: str, *arguments: str) -> list[str]:
+        """The command that runs one of the provisioner's programs."""
+        python = str(self._home.venvs / "labelstudio/bin/python")
+        return [python, "-m", f"provisioner.{program}", *arguments]
 
     def last_words(self) -> str:
         """The end of the log."""

@@ -1,4 +1,4 @@
-"""`make labels FILE=…`: is a label config usable, what will the model recognise, what would be orphaned."""
+"""`make labels`: is a label config usable, what will the model recognise, what would be orphaned."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from lifecycle.home import Home
 from lifecycle.runtime.runtime import running_stack
 from lifecycle.settings import settings as settings_module
 from lifecycle.settings.settings import Settings
+from lifecycle.verbs.rename import rename
 
 KNOWS_NOTHING = "yolox_mobilenetv2"
 KNOW_COCO = ("yolox_nano", "yolox_tiny", "yolox_s", "fcos_r50")
@@ -41,11 +42,21 @@ class Model:
 
 
 def labels(home: Home, given: Mapping[str, str]) -> None:
-    """Says all of it about FILE, by default LABEL_CONFIG, and changes nothing.
+    """Says all of it about FILE, by default LABEL_CONFIG, and changes nothing. RENAME renames labels instead.
+
+    A file that is not LABEL_CONFIG may be meant for another project. So it fails for the annotations of a
+    project only when PROJECT names it.
 
     Raises:
         Failure: the file can't be used; its faults are printed with their lines.
     """
+    if "RENAME" in given:
+        for other in ("FILE", "DETECTOR"):
+            if other in given:
+                raise Failure("make labels", found=f"{other} with RENAME", needed="one of them")
+        return rename(home, given)
+    if "DRY" in given:
+        raise Failure("make labels", found="DRY without RENAME", needed="RENAME=old=new")
     settings_module.check(home, {name: value for name, value in given.items() if name == "DETECTOR"})
     settings = settings_module.load(home) | given
     name = given.get("FILE") or settings["LABEL_CONFIG"]
@@ -56,8 +67,10 @@ def labels(home: Home, given: Mapping[str, str]) -> None:
         "usable", f"{len(config.labels)} label{'' if len(config.labels) == 1 else 's'} in {config.control!r}"
     )
     _recognised(text, config, _model(home, settings, given), settings)
-    _orphans(home, settings, text, name)
-    _say_next(home, name)
+    lost = _orphans(home, settings, text, name, given)
+    if "FILE" not in given:
+        _left_alone(home, settings)
+    _say_next(home, name, lost)
 
 
 def _read(path: Path, name: str) -> str:
@@ -94,7 +107,7 @@ def _usable(text: str, name: str) -> LabelConfig:
 
 def _model(home: Home, settings: Settings, given: Mapping[str, str]) -> Model:
     """The model in service; before the first start, or for another DETECTOR, the one that would start."""
-    in_service = None if "DETECTOR" in given else _in_service(home)
+    in_service = None if "DETECTOR" in given else _in_service(home, given.get("PROJECT"))
     if in_service:
         return in_service
     asked = settings.get("DETECTOR", "auto")
@@ -109,10 +122,10 @@ def _model(home: Home, settings: Settings, given: Mapping[str, str]) -> Model:
     return Model(name, vocabulary.CLASSES, why)
 
 
-def _in_service(home: Home) -> Optional[Model]:
+def _in_service(home: Home, project: Optional[str]) -> Optional[Model]:
     """From the registry; None when nothing has started yet or it can't be read."""
     try:
-        project = json.loads(home.provisioned.read_text(encoding="utf-8"))["project"]
+        project = project or json.loads(home.provisioned.read_text(encoding="utf-8"))["project"]
         models = home.volumes / layout.MODELS / str(project)
         version = (models / "champion").read_text(encoding="utf-8").strip()
         card = json.loads((models / version / "card.json").read_text(encoding="utf-8"))
@@ -181,29 +194,55 @@ def _wrapped(names: Sequence[str], width: int = 100) -> None:
     note(f"  {row}")
 
 
-def _orphans(home: Home, settings: Settings, text: str, name: str) -> None:
-    """What is annotated already and would lose its label; asked of the stack, when it runs."""
+def _orphans(home: Home, settings: Settings, text: str, name: str, given: Mapping[str, str]) -> bool:
+    """What is annotated already and would lose its label; asked of the stack, when it runs.
+
+    Returns: whether anything would, which is a Failure unless the file may be meant for another project.
+    """
     if not home.provisioned.exists():
-        return
+        return False
+    project = given.get("PROJECT")
     try:
-        found = running_stack(home, settings).orphans(text)
+        found = running_stack(home, settings).orphans(text, project)
     except NoEngine:
         found = None
     if found is None:
         line("annotations", "not looked at: Label Studio isn't running, or does not answer")
-    elif found:
+    elif not found:
+        line("annotations", "none would lose its label")
+    elif project is None and name != settings_module.load(home)["LABEL_CONFIG"]:
+        line("careful", f"as LABEL_CONFIG it would be refused: it lacks {', '.join(found)}")
+        note(
+            "For the project that has them, rename them with `make labels RENAME=old=new`, or put them back."
+        )
+        return True
+    else:
         raise Failure(
             f"{name} would orphan annotations: {', '.join(found)}",
-            do="Put these labels back into the file, or delete those annotations in Label Studio first, "
-            "or start another project with another PROJECT_TITLE.",
+            do="Put these labels back into the file, or rename them in the annotations too with `make labels "
+            "RENAME=old=new`, or delete those annotations in Label Studio first, or start another project "
+            "with another PROJECT_TITLE.",
         )
-    else:
-        line("annotations", "none would lose its label")
+    return False
 
 
-def _say_next(home: Home, name: str) -> None:
+def _left_alone(home: Home, settings: Settings) -> None:
+    """The projects of Label Studio that the loop doesn't serve, and why; asked of the stack, when it runs."""
+    try:
+        found = running_stack(home, settings).left_alone() if home.provisioned.exists() else None
+    except NoEngine:
+        found = None
+    for told in found or ():
+        line("left alone", f"project {told}")
+
+
+def _say_next(home: Home, name: str, lost: bool) -> None:
+    """lost: whether annotations of LABEL_CONFIG's project would lose labels, so that it is for another."""
     path = (home.root / name).resolve()
-    if home.root.resolve() in path.parents:
-        line("next", f"`make up LABEL_CONFIG={path.relative_to(home.root.resolve())}`")
-    else:
-        line("next", f"copy it into configs/labels/, then `make up LABEL_CONFIG=configs/labels/{path.name}`")
+    inside = home.root.resolve() in path.parents
+    shown = path.relative_to(home.root.resolve()) if inside else f"configs/labels/{path.name}"
+    copy = "" if inside else "copy it into configs/labels/, then "
+    title = " PROJECT_TITLE='a new project'" if lost else ""
+    line("next", f"{copy}`make up LABEL_CONFIG={shown}{title}`")
+    if lost:
+        note("Or paste it into the project's settings in Label Studio, under Labeling Interface, Code.")

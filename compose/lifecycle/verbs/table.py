@@ -172,7 +172,9 @@ VERBS = {
     "down": Verb(_down, alone=True),
     "restart": Verb(_restart, None, resumed=True, alone=True),
     "build": Verb(build, None, resumed=True, alone=True),
-    "labels": Verb(labels, ("FILE=configs/labels/x.xml", "DETECTOR=yolox_s")),
+    "labels": Verb(
+        labels, ("FILE=configs/labels/x.xml", "DETECTOR=yolox_s", "RENAME=cat=feline", "DRY=1", _PROJECT)
+    ),
     "status": Verb(_status, (_PROJECT,)),
     "doctor": Verb(doctor, ("JSON=1",)),
     "logs": Verb(_logs),

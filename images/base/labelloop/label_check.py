@@ -6,9 +6,16 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from labelloop import label_marks
+from labelloop import label_marks, task_value
 from labelloop.label_xml import Tag
-from labelloop.labels import LabelConfigError, faults, label_name, predicted_values, read_tags
+from labelloop.labels import (
+    LabelConfigError,
+    drawing_controls,
+    faults,
+    label_name,
+    predicted_values,
+    read_tags,
+)
 
 # Label Studio's drawing tools whose regions are no bounding boxes, so the loop cannot learn from them.
 OTHER_REGIONS = (
@@ -59,14 +66,15 @@ def _structure(root: Tag) -> Iterator[Finding]:
     controls = list(root.below("RectangleLabels"))
     if not controls:
         return
-    yield from _image(controls[0], root)
+    yield from _part_of_a_url(controls[0], root)
     for other in controls[1:]:
-        yield Finding(
-            other.line,
-            f"a second <RectangleLabels>: the loop proposes and learns boxes of the first alone "
-            f"(line {controls[0].line})",
-            fault=False,
-        )
+        if other.get("toName") != controls[0].get("toName"):
+            yield Finding(
+                other.line,
+                f"<RectangleLabels toName={other.get('toName')!r}>: the loop proposes and learns boxes on "
+                f"{controls[0].get('toName')!r} alone (line {controls[0].line})",
+                fault=False,
+            )
     for tag in tags:
         if tag.name in OTHER_REGIONS:
             yield Finding(tag.line, f"<{tag.name}>: the loop learns nothing from its regions", fault=False)
@@ -97,24 +105,33 @@ def _names(tags: list[Tag]) -> Iterator[Finding]:
                 yield Finding(tag.line, f"toName={name!r}: no tag has that name; there are {there}")
 
 
-def _image(control: Tag, root: Tag) -> Iterator[Finding]:
-    image = next((tag for tag in root.below("Image") if tag.get("name") == control.get("toName")), None)
-    value = image.get("value") if image else "$image"
-    if image and not (value.startswith("$") and value[1:].isidentifier()):
-        yield Finding(
-            image.line,
-            f'<Image value={value!r}> names no key of a task: value="$image" shows volumes/images',
-        )
+def _part_of_a_url(control: Tag, root: Tag) -> Iterator[Finding]:
+    for image in root.below("Image"):
+        value = image.get("value")
+        whole = task_value.REFERENCE.fullmatch(value) or not task_value.key_of(value)
+        if image.get("name") == control.get("toName") and not whole:
+            yield Finding(
+                image.line,
+                f"<Image value={value!r} is for tasks that hold a part of a URL, not for LABEL_CONFIG: the "
+                'images of volumes/images need value="$image"',
+                fault=False,
+            )
 
 
 def _labels(root: Tag) -> Iterator[Finding]:
-    control = next(root.below("RectangleLabels"), None)
     seen: dict[str, Tag] = {}
     claimed: dict[str, Tag] = {}
-    for tag in control.below("Label") if control else ():
+    for tag in (tag for control in drawing_controls(root) for tag in control.below("Label")):
         value = label_name(tag)
         if not value.strip():
             continue
+        if value.startswith("$"):
+            yield Finding(
+                tag.line,
+                f"<Label value={value!r}>: each task names it, and all its boxes are {value!r} to the loop; "
+                f'an alias="…" gives them a name of their own',
+                fault=False,
+            )
         yield from _spelling(tag, value)
         yield from _alike(tag, value, seen)
         for name in predicted_values(tag):

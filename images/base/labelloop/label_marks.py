@@ -9,7 +9,7 @@ Label Studio takes both attributes and does nothing with them. The host reads th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from labelloop.label_xml import Tag
@@ -30,13 +30,19 @@ class Marks:
     per_region: frozenset[str] = frozenset()
 
 
-def read(root: Tag, control: Tag) -> Marks:
-    """The marks of a label config. control: the RectangleLabels whose boxes are learned."""
+def read(root: Tag, drawing: Sequence[Tag]) -> Marks:
+    """The marks of a label config. drawing: the RectangleLabels whose boxes are learned."""
     controls = [tag for tag in root.iter() if tag.get("name") and tag.get("toName")]
     excluding = {tag.get("name"): frozenset(_excluding(tag)) for tag in controls}
+    ignored = [
+        _name(tag).strip()
+        for control in drawing
+        for tag in control.below("Label")
+        if is_ignored(tag, control)
+    ]
     return Marks(
         kinds={tag.get("name"): tag.name.lower() for tag in controls},
-        ignored=tuple(_name(tag).strip() for tag in control.below("Label") if is_ignored(tag, control)),
+        ignored=tuple(dict.fromkeys(ignored)),
         excluding={name: choices for name, choices in excluding.items() if choices},
         per_region=frozenset(tag.get("name") for tag in controls if _says(tag, "perRegion")),
     )
@@ -47,11 +53,14 @@ def is_ignored(label: Tag, control: Tag) -> bool:
     return _says(label, "ignore") or bool(set(_list(control, "ignore")) & _names(label))
 
 
-def faults(control: Tag) -> Iterator[tuple[int, str]]:
-    """Why nothing can be learned from the labels of a RectangleLabels, as line and text."""
-    labels = list(control.below("Label"))
-    if labels and all(is_ignored(label, control) for label in labels):
-        yield control.line, "every label is ignored, so there is nothing to learn; leave one without ignore"
+def faults(drawing: Sequence[Tag]) -> Iterator[tuple[int, str]]:
+    """Why nothing can be learned from the labels of these RectangleLabels, as line and text."""
+    labels = [(label, control) for control in drawing for label in control.below("Label")]
+    if labels and all(is_ignored(label, control) for label, control in labels):
+        yield (
+            drawing[0].line,
+            "every label is ignored, so there is nothing to learn; leave one without ignore",
+        )
 
 
 def warnings(root: Tag) -> Iterator[tuple[int, str]]:

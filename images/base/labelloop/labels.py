@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from labelloop import label_marks, label_xml
+from labelloop import label_marks, label_xml, task_value
 from labelloop.errors import Explained
 from labelloop.label_marks import Marks
 from labelloop.label_xml import Tag
@@ -35,29 +35,66 @@ class LabelConfigError(Explained):
 
 @dataclass(frozen=True)
 class Label:
-    """One label, and the model classes that its `predicted_values` name."""
+    """One label, and the model classes that its `predicted_values` name.
+
+    value: what annotations hold, which is the <Label>'s alias if it has one, else its value. shown: the
+    <Label>'s value where it has an alias; what was imported may hold that instead. control: the name of its
+    RectangleLabels; empty for that of the config.
+    """
 
     value: str
     predicted_values: tuple[str, ...] = ()
+    # Not in the repr, of which the trainer records a digest: without aliases it is that of earlier releases.
+    shown: str = field(default="", repr=False)
+    control: str = field(default="", repr=False)
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        return (self.value, self.shown) if self.shown else (self.value,)
 
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """The first RectangleLabels control of a label config.
+    """The RectangleLabels controls of a label config that draw on one image.
 
-    control: the control's name. to_name: the image tag's name. data_key: the key of a task's data that holds
-    the image's URL. labels: those that are learned. marks: what else the config says.
+    control: the first one's name. to_name: the image tag's name. data_key: the key, or the path, of a task's
+    data that holds the image's URL. labels: those of all these controls that are learned. marks: what else
+    the config says. image: the image tag's `value` where it is more than `$` and the data_key.
     """
 
     control: str
     to_name: str
     data_key: str
     labels: tuple[Label, ...]
-    marks: Marks = field(default_factory=Marks, hash=False)
+    marks: Marks = field(default_factory=Marks, hash=False, repr=False)
+    image: str = field(default="", repr=False)
 
     @property
     def names(self) -> list[str]:
         return [label.value for label in self.labels]
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The names of all its controls."""
+        return (self.control, *dict.fromkeys(label.control for label in self.labels if label.control))
+
+    def image_of(self, data: object) -> object:
+        """What a task's data give as the image's URL; None when they lack it."""
+        return task_value.fill_in(self.image or f"${self.data_key}", data)
+
+    def names_in(self, known: Collection[str]) -> list[str]:
+        """The name of each label among `known`, which may be from before it had an alias; else its value."""
+        return [
+            next((name for name in label.spellings if name in known), label.value) for label in self.labels
+        ]
+
+    def by_spelling(self) -> dict[str, int]:
+        """By what an annotation may hold for it, the index of each label.
+
+        As in Label Studio's editor, the label's value counts as well as its alias.
+        """
+        shown = {label.shown.strip(): at for at, label in reversed([*enumerate(self.labels)]) if label.shown}
+        return shown | {label.value.strip(): at for at, label in enumerate(self.labels)}
 
 
 def parse_label_config(xml: str) -> LabelConfig:
@@ -76,16 +113,29 @@ def parse_label_config(xml: str) -> LabelConfig:
     root = read_tags(xml)
     for line, text in faults(root):
         raise LabelConfigError(f"the label config, line {line}: {text}", line)
-    control = next(root.below("RectangleLabels"))
-    image = next(tag for tag in root.below("Image") if tag.get("name") == control.get("toName"))
+    controls = drawing_controls(root)
+    to_name, first = controls[0].get("toName"), controls[0].get("name")
+    image = next(tag for tag in root.below("Image") if tag.get("name") == to_name).get("value")
     labels = tuple(
-        Label(label_name(tag), tuple(predicted_values(tag)))
+        Label(
+            label_name(tag),
+            tuple(predicted_values(tag)),
+            shown=tag.get("value") if tag.get("alias") else "",
+            control=control.get("name") if control.get("name") != first else "",
+        )
+        for control in controls
         for tag in control.below("Label")
         if not label_marks.is_ignored(tag, control)
     )
-    data_key = image.get("value").lstrip("$") or "image"
-    marks = label_marks.read(root, control)
-    return LabelConfig(control.get("name"), control.get("toName"), data_key, labels, marks)
+    data_key = task_value.key_of(image)
+    marks = label_marks.read(root, controls)
+    return LabelConfig(first, to_name, data_key, labels, marks, image if image != f"${data_key}" else "")
+
+
+def drawing_controls(root: Tag) -> list[Tag]:
+    """The first <RectangleLabels>, and the others that draw on the same image. Empty when there is none."""
+    controls = list(root.below("RectangleLabels"))
+    return [control for control in controls if control.get("toName") == controls[0].get("toName")]
 
 
 def read_tags(xml: str) -> Tag:
@@ -107,30 +157,94 @@ def read_tags(xml: str) -> Tag:
 
 def faults(root: Tag) -> Iterator[tuple[int, str]]:
     """The reasons why no bounding boxes can be drawn with a config, each as its line and what to write."""
-    control = next(root.below("RectangleLabels"), None)
-    if control is None:
+    controls = drawing_controls(root)
+    if not controls:
         yield (
             root.line,
             'no <RectangleLabels>: write <RectangleLabels name="label" toName="image"> around the <Label>s',
         )
         return
+    yield from _repeated(root)
     seen: dict[str, Tag] = {}
-    for tag in control.below("Label"):
+    for control in controls:
+        if control.get("value"):
+            yield (
+                control.line,
+                f"<RectangleLabels value={control.get('value')!r}> takes its labels from each task, where "
+                'the loop can\'t know them; write each as <Label value="…"/> and remove that value',
+            )
+        tags = list(control.below("Label"))
+        yield from _label_faults(tags, seen)
+        if not tags and not control.get("value"):
+            yield control.line, '<RectangleLabels> has no <Label value="…"/>'
+    yield from label_marks.faults(controls)
+    yield from _mistakable(seen)
+    yield from _image_faults(controls[0], root)
+
+
+def _label_faults(tags: Sequence[Tag], seen: dict[str, Tag]) -> Iterator[tuple[int, str]]:
+    """seen: by name, the labels before these, to which these are added."""
+    for tag in tags:
         name = label_name(tag).strip()
         if not name:
             yield tag.line, '<Label> has no value; write <Label value="…"/>'
         elif (before := seen.setdefault(name, tag)) is not tag:
             yield tag.line, f"label {name!r} stands in line {before.line} already; rename or remove one"
-    if not seen:
-        yield control.line, '<RectangleLabels> has no <Label value="…"/>'
-    yield from label_marks.faults(control)
+
+
+def _mistakable(labels: Mapping[str, Tag]) -> Iterator[tuple[int, str]]:
+    """Labels whose value is another one's alias: Label Studio shows the boxes of one as the other's.
+
+    labels: by the name that annotations hold.
+    """
+    for name, tag in labels.items():
+        other = labels.get(tag.get("value").strip())
+        if other is not None and other is not tag:
+            yield (
+                tag.line,
+                f"<Label value={tag.get('value')!r} alias={name!r}>: that value is what the label of line "
+                f"{other.line} is stored as; give one of them another",
+            )
+
+
+def _repeated(root: Tag) -> Iterator[tuple[int, str]]:
+    """Controls and images inside a <Repeater>, of which a task has as many as its data say."""
+    for repeater in root.below("Repeater"):
+        if any(tag.name in ("RectangleLabels", "Image") for tag in repeater.iter()):
+            yield (
+                repeater.line,
+                "<Repeater> shows several images in a task, of which the loop reads one; make a task of each "
+                "image and remove the <Repeater>",
+            )
+
+
+def _image_faults(control: Tag, root: Tag) -> Iterator[tuple[int, str]]:
     to_name = control.get("toName")
     named = [tag for tag in root.iter() if "name" in tag.attributes and tag.get("name") == to_name]
-    if not any(tag.name == "Image" for tag in named):
+    image = next((tag for tag in named if tag.name == "Image"), None)
+    if image is None and "," in to_name:
+        yield (
+            control.line,
+            f"<RectangleLabels toName={to_name!r}> draws on several images, of which the loop reads one; "
+            "write a <RectangleLabels> for each",
+        )
+    elif image is None:
         found = f"is about a <{named[0].name}>, not an <Image>" if named else "names no <Image>"
         yield (
             control.line,
             f'<RectangleLabels toName={to_name!r}> {found}; write <Image name={to_name!r} value="$image"/>',
+        )
+    elif "valueList" in image.attributes:
+        yield (
+            image.line,
+            f"<Image valueList={image.get('valueList')!r}> shows several images in a task, of which the loop "
+            'reads one; make a task of each image and write value="$image"',
+        )
+    elif not task_value.key_of(image.get("value")):
+        yield (
+            image.line,
+            f"<Image value={image.get('value')!r}> names no key of a task: "
+            'value="$image" shows volumes/images',
         )
 
 
@@ -206,21 +320,22 @@ class LabelMap:
 def _by_name(classes: Sequence[str], config: LabelConfig) -> dict[str, int]:
     """By class, the index of the label of the same name. Classes without one are left out.
 
-    Case is ignored. But where two labels, or two classes, differ in case only, each matches only a name that
-    is exactly equal.
+    A label's names are what annotations hold and what is shown. Case is ignored. But where two labels, or two
+    classes, differ in case only, each matches only a name that is exactly equal.
     """
-    exactly = {label.value: index for index, label in enumerate(config.labels)}
-    alike: dict[str, list[int]] = {}
+    exactly = config.by_spelling()
+    alike: dict[str, set[int]] = {}
     for index, label in enumerate(config.labels):
-        alike.setdefault(_folded(label.value), []).append(index)
+        for name in label.spellings:
+            alike.setdefault(_folded(name), set()).add(index)
     rivals = Counter(_folded(name) for name in set(classes))
     found = {}
     for name in classes:
-        near = alike.get(_folded(name), [])
+        near = alike.get(_folded(name), set())
         if name in exactly:
             found[name] = exactly[name]
         elif len(near) == 1 and rivals[_folded(name)] == 1:
-            found[name] = near[0]
+            found[name] = next(iter(near))
     return found
 
 

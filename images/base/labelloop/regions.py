@@ -32,7 +32,7 @@ def to_results(boxes: Boxes, config: LabelConfig, width: int, height: int) -> li
     return [
         {
             "id": uuid.uuid4().hex[:10],
-            "from_name": config.control,
+            "from_name": config.labels[label].control or config.control,
             "to_name": config.to_name,
             "type": "rectanglelabels",
             "original_width": width,
@@ -161,8 +161,8 @@ class _Reader:
 
     def __init__(self, config: LabelConfig, size: tuple[int, int] | None, left_out: frozenset[str]) -> None:
         self._config, self._size, self._left_out = config, size, left_out
-        self._names = [*config.names, *config.marks.ignored]
-        self._known = {name.strip(): index for index, name in enumerate(self._names)}
+        ignored = enumerate(config.marks.ignored, start=len(config.labels))
+        self._known = {name: index for index, name in ignored} | config.by_spelling()
         self._boxes: list[tuple[Corners, int]] = []
         self._ignored: list[tuple[Corners, int]] = []
         self._found = Regions()
@@ -190,7 +190,7 @@ class _Reader:
             return True
         if kind is None:
             raise _NotOurs("it has no type")
-        if control == self._config.control:
+        if control in self._config.controls:
             if kind != "rectanglelabels":
                 raise _NotOurs(f"its type is {str(kind)[:40]!r}, that of {control!r} is 'rectanglelabels'")
             return False

@@ -135,6 +135,12 @@ class ProjectModels:
         except (OSError, ValidationError) as error:
             raise RegistryError(f"{path} cannot be read: {error}. {self._way_out()}") from error
 
+    def replace_card(self, version: str, card: Card) -> None:
+        """Gives a version, present or removed, another card. What serves it reads the card once it moves."""
+        present = self.folder(version) / _CARD
+        path = present if present.is_file() else self._kept_card(version)
+        write_text(path, card.model_dump_json(indent=2) + "\n")
+
     def of_round(self, round_id: int, requested_at: str, weights_sha256: str) -> str | None:
         """The version that a round wrote from these weights; None when it wrote none."""
         wanted = (round_id, requested_at, weights_sha256)

@@ -37,7 +37,11 @@ class LabelConfigFile:
                 f"LABEL_CONFIG={self.name}: {error}. configs/labels/ holds the files to choose from"
             ) from error
         try:
-            parse_label_config(text)
+            if parse_label_config(text).image:
+                raise LabelConfigError(
+                    "its <Image> puts the image's URL together from a task's data, but the images of "
+                    'volumes/images come with a whole one; write value="$image"'
+                )
         except LabelConfigError as error:
             raise LabelConfigError(f"LABEL_CONFIG={self.name}: {error}") from error
         return text
@@ -69,8 +73,9 @@ def _refuse_orphans(studio: Studio, project: Row, config: LabelConfigFile, xml: 
         raise LabelConfigError(
             f"LABEL_CONFIG={config.name} would orphan annotations of project {project['id']} "
             f"{project['title']!r}: {', '.join(found)}. The project keeps the labels it has. Put these back "
-            "into the file, or delete those annotations in Label Studio first, or start another project with "
-            "another PROJECT_TITLE; then `make up`."
+            "into the file, or rename them in the annotations too with `make labels RENAME=old=new`, or "
+            "delete those annotations in Label Studio first, or start another project with another "
+            "PROJECT_TITLE; then `make up`."
         )
 
 
@@ -116,24 +121,32 @@ def orphans(tasks: Iterable[Row], xml: str) -> list[str]:
     ]
 
 
-def _lacking(result: object, controls: dict[str, set[str]]) -> Iterator[str]:
+def _lacking(result: object, controls: dict[str, set[str] | None]) -> Iterator[str]:
     control = result.get("from_name") if isinstance(result, dict) else None
     if not isinstance(result, dict) or not isinstance(control, str):
         return
     if control not in controls:
         yield f"control {control!r}"
         return
+    known = controls[control]
+    if known is None:
+        return
     value_of = result.get("value")
     values = value_of.get(str(result.get("type"))) if isinstance(value_of, dict) else None
     for value in values if isinstance(values, list) else ():
-        if isinstance(value, str) and value not in controls[control]:
+        if isinstance(value, str) and value not in known:
             yield f"label {value!r}"
 
 
-def _controls(xml: str) -> dict[str, set[str]]:
-    """Per control of the config, by name: the values of its labels or choices."""
+def _controls(xml: str) -> dict[str, set[str] | None]:
+    """Per control of the config, by name: the values and aliases of its labels or choices.
+
+    None: they come from each task.
+    """
     return {
-        control.get("name"): {label_name(inner) for inner in control.iter()}
+        control.get("name"): None
+        if control.get("value").startswith("$")
+        else {name for inner in control.iter() for name in (label_name(inner), inner.get("value"))}
         for control in read_tags(xml).iter()
         if control.get("toName")
     }

@@ -1,6 +1,7 @@
-"""What annotations of the project hold that a label config lacks: `python -m provisioner.would_orphan`.
+"""What annotations of a project hold that a label config lacks: `python -m provisioner.would_orphan [ID]`.
 
-Reads the config from stdin, prints a JSON list of phrases and changes nothing.
+By default the project is that of LABEL_CONFIG. Reads the config from stdin, prints a JSON list of phrases and
+changes nothing.
 Exit status 1: Label Studio doesn't answer.
 """
 
@@ -15,7 +16,8 @@ from provisioner.state import StateFile
 
 def main() -> int:
     settings = get_settings()
-    project = StateFile(settings.provisioned_path).state.project
+    given = sys.argv[1] if len(sys.argv) > 1 else ""
+    project = int(given) if given else StateFile(settings.provisioned_path).state.project
     studio = Studio.connect(settings)
     xml = sys.stdin.read()
     try:

@@ -69,13 +69,14 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         Without an image the result is empty and "error", which Label Studio passes over, says why.
         """
         card = self.detector.card or _NO_CARD
-        thresholds = card.thresholds(config.names, self._threshold)
+        thresholds = card.thresholds(config.names_in(card.score_thresholds), self._threshold)
         label_map = self.label_map(config)
         learnt = self.trained and label_map.knows_any
-        view = _View(label_map, config, thresholds, card.rarity(config.names), learnt)
+        rarity = card.rarity(config.names_in(card.boxes_by_class))
+        view = _View(label_map, config, thresholds, rarity, learnt)
         predictions: list[Prediction] = []
         in_order = iter(tasks)
-        for batch in self._images.batches(tasks, config.data_key):
+        for batch in self._images.batches(tasks, config):
             pixels = [image.pixels for image in batch if image.pixels is not None]
             found = iter(self._forward(self.detector, pixels) if pixels else [])
             for image in batch:

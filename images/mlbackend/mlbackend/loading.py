@@ -11,6 +11,7 @@ from typing import Any
 
 from labelloop.batches import batches, weighed_batches
 from labelloop.images import BATCH_PIXELS, ImageError, Pixels, image_size, read_image
+from labelloop.labels import LabelConfig
 from labelloop.settings import Settings
 from labelloop.task_images import image_name, resolve_task_image
 
@@ -50,7 +51,7 @@ class ImageLoader:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="images")
         self._one_large = threading.Lock()
 
-    def batches(self, tasks: Sequence[Task], data_key: str) -> Iterator[list[TaskImage]]:
+    def batches(self, tasks: Sequence[Task], config: LabelConfig) -> Iterator[list[TaskImage]]:
         """One TaskImage per task, in the tasks' order, in batches.
 
         The next batch is being decoded while the caller works on one, so up to two are in memory: each at
@@ -61,7 +62,7 @@ class ImageLoader:
         ahead: list[Future[TaskImage]] = []
         for window in batches(tasks, WINDOW):
             began = time.monotonic()
-            locate = partial(self._locate, data_key=data_key, deadline=began + left_s)
+            locate = partial(self._locate, config=config, deadline=began + left_s)
             located = list(self._pool.map(locate, window))
             left_s -= time.monotonic() - began
             for group in weighed_batches(located, BATCH_IMAGES, _weight, BATCH_PIXELS):
@@ -79,13 +80,13 @@ class ImageLoader:
         if ahead:
             yield [future.result() for future in ahead]
 
-    def _locate(self, task: Task, data_key: str, deadline: float) -> _Located | TaskImage:
-        url = task["data"].get(data_key)
+    def _locate(self, task: Task, config: LabelConfig, deadline: float) -> _Located | TaskImage:
+        url = config.image_of(task["data"])
         name = image_name(url)
         if url is None:
             return TaskImage(
                 f"task {task.get('id')}",
-                error=f"its data has no {data_key!r}, where the label config expects the image",
+                error=f"its data has no {config.data_key!r}, where the label config expects the image",
             )
         if time.monotonic() > deadline:
             return TaskImage(

@@ -78,7 +78,7 @@ class ChampionManager:
         began = time.monotonic()
         with self._predicting:
             predictions = champion.predict(tasks, config)
-        failed = _note_unreadable(known.unreadable, tasks, predictions, config.data_key)
+        failed = _note_unreadable(known.unreadable, tasks, predictions, config)
         log.info(
             "project %d: %d tasks with %s in %.1f s%s",
             project_id,
@@ -185,7 +185,7 @@ def _log_labels(project_id: int, champion: Champion, config: LabelConfig) -> Non
 
 
 def _note_unreadable(
-    unreadable: Unreadable, tasks: list[Task], predictions: list[Prediction], data_key: str
+    unreadable: Unreadable, tasks: list[Task], predictions: list[Prediction], config: LabelConfig
 ) -> int:
     failed = 0
     for task, prediction in zip(tasks, predictions, strict=True):
@@ -194,7 +194,7 @@ def _note_unreadable(
             unreadable.discard(task.get("id"))
             continue
         failed += 1
-        name = image_name(task["data"].get(data_key))
+        name = image_name(config.image_of(task["data"]))
         if unreadable.add(task.get("id"), name, error.removeprefix(f"{name}: ")):
             log.warning("task %s: %s", task.get("id"), error)
     return failed

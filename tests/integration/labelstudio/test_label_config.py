@@ -127,6 +127,7 @@ def test_a_change_that_would_orphan_annotations_is_refused(labelled: Labelled, t
         ("<View>", "not well-formed"),
         ("<View/>", "no <RectangleLabels>"),
         (xml("ball", "ball"), "label 'ball' stands in line 1 already"),
+        (xml("ball", "cat").replace("$image", "/files/$image"), 'write value="$image"'),
     ],
 )
 def test_a_file_that_is_no_label_config_is_refused(labelled: Labelled, text: str, why: str) -> None:

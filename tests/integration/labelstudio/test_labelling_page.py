@@ -45,7 +45,9 @@ class Browser:
         for _ in range(PATIENCE_MS // 1000):
             self.page.keyboard.press("1")
             box = canvas.bounding_box()
-            assert box
+            if box is None:  # the page draws it anew
+                self.page.wait_for_timeout(1000)
+                continue
             self.page.mouse.move(box["x"] + at, box["y"] + at)
             self.page.mouse.down()
             self.page.mouse.move(box["x"] + at + 60, box["y"] + at + 50, steps=5)

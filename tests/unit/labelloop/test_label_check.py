@@ -50,6 +50,44 @@ FAULTS = [
     (config('<Label value="a"/>', control='name="image" toName="image"'), 5, "the name 'image' is taken"),
     (config('<Label value="a"/>', control='name="label" toName="label"'), 2, "not an <Image>"),
     (config('<Label value="a"/>', image='"image"'), 5, "names no key of a task"),
+    (
+        config('<Label value="a"/>', control='name="label" toName="image" value="$labels"'),
+        2,
+        "takes its labels from each task",
+    ),
+    (config("", control='name="label" toName="image" value="$labels"'), 2, "write each as <Label"),
+    (
+        config('<Label value="cat" alias="x"/>\n<Label value="Katze" alias="cat"/>'),
+        3,
+        "the label of line 4 is stored as",
+    ),
+    (
+        config('<Label value="a"/>').replace(
+            "</View>",
+            '<RectangleLabels name="two" toName="image"><Label value="a"/></RectangleLabels></View>',
+        ),
+        6,
+        "'a' stands in line 3 already",
+    ),
+    (
+        config('<Label value="a"/>').replace(' value="$image"', ' valueList="$images"'),
+        5,
+        'make a task of each image and write value="$image"',
+    ),
+    (
+        config('<Label value="a"/>', control='name="label" toName="image,other"').replace(
+            "</View>", '<Image name="other" value="$other"/></View>'
+        ),
+        2,
+        "draws on several images",
+    ),
+    (
+        "<View>\n<Repeater on='$images' indexFlag='{{i}}'>"
+        + config('<Label value="a"/>', image='"$images[{{i}}]"')
+        + "</Repeater></View>",
+        2,
+        "make a task of each image and remove the <Repeater>",
+    ),
     (config('<Label value="a"/>').replace(' value="$image"', ""), 5, '<Image> needs name="…" and value="$…"'),
 ]
 
@@ -70,6 +108,16 @@ def test_a_fault_is_told_with_its_line(xml: str, line: int, words: str) -> None:
         ),
         (config('<Label value="a\u200b"/>'), 3, "U+200B"),
         (
+            config('<Label value="a"/>', image='"https://example.org/$file"'),
+            5,
+            'not for LABEL_CONFIG: the images of volumes/images need value="$image"',
+        ),
+        (
+            config('<Label value="$name"/>'),
+            3,
+            "each task names it, and all its boxes are '$name' to the loop",
+        ),
+        (
             config('<Label value="a" predicted_values="cat"/>\n<Label value="b" predicted_values="Cat"/>'),
             4,
             "'Cat' goes to 'b' alone, not to 'a' (line 3)",
@@ -77,10 +125,11 @@ def test_a_fault_is_told_with_its_line(xml: str, line: int, words: str) -> None:
         (
             config('<Label value="a"/>').replace(
                 "</View>",
-                '<RectangleLabels name="two" toName="image"><Label value="b"/></RectangleLabels></View>',
+                '<Image name="two" value="$two"/><RectangleLabels name="other" toName="two">'
+                '<Label value="b"/></RectangleLabels></View>',
             ),
             6,
-            "a second <RectangleLabels>",
+            "boxes on 'image' alone (line 2)",
         ),
         (
             config('<Label value="a"/>').replace(
@@ -145,7 +194,9 @@ ON_PYTHON_ALONE = (
     "layout",
     "locks",
     "ranges",
+    "renaming",
     "schedule",
+    "task_value",
     "vocabulary",
 )
 

@@ -18,10 +18,99 @@ def test_reads_the_control_the_data_key_and_the_labels() -> None:
     assert parsed.labels[0].predicted_values == ("cat", "dog")
 
 
-def test_the_first_rectangle_control_wins() -> None:
+def test_controls_on_one_image_are_one_list_of_labels() -> None:
     second = '<RectangleLabels name="second" toName="image"><Label value="x"/></RectangleLabels>'
     xml = config('<Label value="a"/>').replace("</View>", second + "</View>")
-    assert parse_label_config(xml).control == "label"
+    parsed = parse_label_config(xml)
+    assert (parsed.control, parsed.controls, parsed.names) == ("label", ("label", "second"), ["a", "x"])
+
+
+def with_image(image: str) -> str:
+    return config('<Label value="a"/>').replace('value="$photo"', image)
+
+
+@pytest.mark.parametrize(
+    ("image", "data", "url"),
+    [
+        ('value="$photo"', {"photo": "a.jpg"}, "a.jpg"),
+        ('value="$meta.photo"', {"meta": {"photo": "a.jpg"}}, "a.jpg"),
+        ('value="$meta.photo"', {"meta.photo": "a.jpg"}, "a.jpg"),
+        ('value="$images[0]"', {"images": ["a.jpg", "b.jpg"]}, "a.jpg"),
+        ('value="$pages[1].url"', {"pages": [{"url": "a.jpg"}, {"url": "b.jpg"}]}, "b.jpg"),
+        (
+            'value="https://example.org/$set/$file"',
+            {"set": 7, "file": "a.jpg"},
+            "https://example.org/7/a.jpg",
+        ),
+        ('value="$photo"', {"image": "a.jpg"}, None),
+        ('value="$meta.photo"', {"meta": "a.jpg"}, None),
+        ('value="$images[2]"', {"images": ["a.jpg"]}, None),
+        ('value="https://example.org/$file"', {"photo": "a.jpg"}, None),
+        ('value="$photo"', ["a.jpg"], None),
+    ],
+)
+def test_the_image_is_found_as_the_editor_finds_it(image: str, data: object, url: str | None) -> None:
+    assert parse_label_config(with_image(image)).image_of(data) == url
+
+
+def test_whatever_stands_before_the_image_its_own_key_counts() -> None:
+    xml = config('<Label value="a"/>').replace("<View>", '<View><Text name="caption" value="$caption"/>')
+    assert parse_label_config(xml).data_key == "photo"
+
+
+@pytest.mark.parametrize(
+    "image", ['valueList="$photos"', 'value="photo"', 'value="photo" valueList="$photos"']
+)
+def test_an_image_that_cannot_be_read_is_refused(image: str) -> None:
+    with pytest.raises(LabelConfigError, match=r'write value="\$image"|names no key of a task'):
+        parse_label_config(with_image(image))
+
+
+ALIASES = '<Label value="Katze" alias="cat"/><Label value="dog" alias="Hund"/><Label value="fox"/>'
+
+
+def test_a_label_is_what_annotations_hold_and_answers_to_both_its_names() -> None:
+    parsed = parse_label_config(config(ALIASES))
+    assert parsed.names == ["cat", "Hund", "fox"]
+    assert parsed.by_spelling() == {"cat": 0, "Katze": 0, "Hund": 1, "dog": 1, "fox": 2}
+
+
+def test_what_is_kept_by_label_is_found_under_the_name_of_then() -> None:
+    """Thresholds were written before `dog` got its alias."""
+    parsed = parse_label_config(config(ALIASES))
+    assert parsed.names_in({"dog": 0.3, "cat": 0.4}) == ["cat", "dog", "fox"]
+    assert parsed.names_in({}) == parsed.names
+
+
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize(
+    ("classes", "to_label"),
+    [
+        (["cat", "dog", "fox"], (0, 1, 2)),
+        (["Katze", "Hund"], (0, 1)),
+        (["CAT", "Dog", "tie"], (0, 1, None)),
+        (["katze", "cat"], (0, 0)),
+    ],
+)
+def test_classes_map_by_alias_and_by_value(
+    classes: list[str], to_label: tuple[int | None, ...], trained: bool
+) -> None:
+    """A trained version's classes are what annotations held when the label had no alias yet."""
+    assert LabelMap.build(classes, parse_label_config(config(ALIASES)), trained=trained).to_label == to_label
+
+
+def test_an_alias_that_is_the_value_in_another_case_is_one_label() -> None:
+    parsed = parse_label_config(config('<Label value="Cat" alias="cat"/>'))
+    assert LabelMap.build(["CAT"], parsed, trained=False).to_label == (0,)
+
+
+def test_a_plain_config_reads_as_in_earlier_releases() -> None:
+    """The trainer keeps a digest of it: another one would have all predictions made anew."""
+    parsed = parse_label_config(config('<Label value="fox" predicted_values="dog, cat"/>'))
+    assert repr(parsed) == (
+        "LabelConfig(control='label', to_name='image', data_key='photo', "
+        "labels=(Label(value='fox', predicted_values=('dog', 'cat')),))"
+    )
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,33 @@ def test_boxes_of_an_ignore_label_and_boxes_that_an_answer_leaves_out_are_neithe
     assert found.faults == [] and found.excluding == []
 
 
+def test_what_else_is_told_of_a_box_or_an_image_leaves_the_boxes_as_they_are() -> None:
+    """Controls per region repeat the region's geometry under its id; a relation has no control at all."""
+    per_region = region() | {"type": "choices", "from_name": "damage"}
+    per_region["value"] = {"x": 10, "y": 20, "width": 30, "height": 40, "choices": ["broken"]}
+    note = per_region | {"type": "textarea", "from_name": "plate"}
+    note["value"] = {"x": 10, "y": 20, "width": 30, "height": 40, "text": ["ab 12"]}
+    relation = {"type": "relation", "from_id": "r1", "to_id": "r1", "direction": "right", "labels": ["of"]}
+    of_image = {"type": "choices", "from_name": "weather", "to_name": "image", "value": {"choices": ["rain"]}}
+    boxes, problems = from_results([region(), per_region, note, relation, of_image], CONFIG)
+    assert len(boxes) == 1 and problems == []
+
+
+@pytest.mark.parametrize("held", ["cat", "Katze"])
+def test_a_region_may_hold_a_labels_alias_or_its_value(held: str) -> None:
+    config = LabelConfig("label", "image", "image", (Label("dog"), Label("cat", shown="Katze")))
+    boxes, problems = from_results([region(rectanglelabels=[held])], config)
+    assert (boxes.labels.tolist(), problems) == ([1], [])
+
+
+def test_the_regions_of_every_control_on_the_image_count() -> None:
+    config = LabelConfig("label", "image", "image", (Label("cat"), Label("dog", control="more")))
+    boxes, problems = from_results([region() | {"from_name": "more"}], config)
+    assert (boxes.labels.tolist(), problems) == ([1], [])
+    [back] = to_results(boxes, config, 200, 100)
+    assert back["from_name"] == "more"
+
+
 def test_the_image_s_own_size_beats_the_one_noted_in_the_region() -> None:
     boxes, _ = from_results([region()], CONFIG, size=(1000, 500))
     assert boxes.xyxy[0].tolist() == pytest.approx([100, 100, 400, 300])

@@ -41,8 +41,14 @@ def test_a_lost_control_and_a_lost_choice_are_named() -> None:
     assert orphans(tasks, XML) == ["control 'boxes' in 1 annotation", "label 'bad' in 1 annotation"]
 
 
-def test_a_value_shown_under_an_alias_is_stored_as_the_alias() -> None:
-    assert orphans([task([box("Dog")])], XML) == ["label 'Dog' in 1 annotation"]
+def test_a_label_with_an_alias_may_be_stored_as_either() -> None:
+    """Label Studio stores the alias, and shows the label too for what was imported under its value."""
+    assert orphans([task([box("Dog"), box("dog")])], XML) == []
+
+
+def test_values_that_come_from_the_task_are_not_missed() -> None:
+    xml = XML.replace('name="quality" toName', 'name="quality" value="$choices" toName')
+    assert orphans([task([region("choices", ["bad"], "quality")])], xml) == []
 
 
 def test_skipped_annotations_hold_nothing_back() -> None:

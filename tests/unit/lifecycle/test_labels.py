@@ -47,12 +47,17 @@ def in_service(home: Home, classes: list[str], **card: object) -> None:
 
 
 class FakeStack:
-    def __init__(self, found: Any) -> None:
-        self.found = found
+    """found: what would be orphaned in any project but 7, where nothing would."""
 
-    def orphans(self, xml: str) -> Any:
+    def __init__(self, found: Any, left: Any = ()) -> None:
+        self.found, self.left = found, left
+
+    def orphans(self, xml: str, project: str | None) -> Any:
         assert xml == CONFIG
-        return self.found
+        return [] if project == "7" else self.found
+
+    def left_alone(self) -> Any:
+        return self.left
 
 
 def test_before_the_first_start_the_starting_model_is_explained(mine: Home, capsys: Any) -> None:
@@ -106,13 +111,45 @@ def test_of_a_version_trained_here_names_alone_count(
     assert "predicted_values" not in told
 
 
-def test_a_file_that_would_orphan_annotations_is_refused(mine: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def orphaning(mine: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
     in_service(mine, ["cat"])
-    monkeypatch.setattr(
-        module, "running_stack", lambda home, settings: FakeStack(["label 'fox' in 2 annotations"])
-    )
-    with pytest.raises(Failure, match="mine.xml would orphan annotations: label 'fox' in 2 annotations"):
-        labels(mine, FILE)
+    found = FakeStack(["label 'fox' in 2 annotations"])
+    monkeypatch.setattr(module, "running_stack", lambda home, settings: found)
+    return mine
+
+
+def test_a_label_config_that_would_orphan_annotations_is_refused(orphaning: Home) -> None:
+    orphaning.local_settings.write_text(f"LABEL_CONFIG={FILE['FILE']}\n")
+    with pytest.raises(Failure, match="mine.xml would orphan annotations: label 'fox' .* RENAME=old=new"):
+        labels(orphaning, FILE)
+
+
+def test_a_file_for_another_project_does_not_fail_on_the_first_ones_labels(
+    orphaning: Home, capsys: Any
+) -> None:
+    labels(orphaning, FILE)
+    told = capsys.readouterr().out
+    assert "as LABEL_CONFIG it would be refused: it lacks label 'fox' in 2 annotations" in told
+    assert "`make up LABEL_CONFIG=configs/labels/mine.xml PROJECT_TITLE='a new project'`" in told
+
+
+def test_a_project_that_is_named_is_the_one_that_is_asked(orphaning: Home, capsys: Any) -> None:
+    labels(orphaning, {**FILE, "PROJECT": "7"})
+    assert "none would lose its label" in capsys.readouterr().out
+    with pytest.raises(Failure, match="would orphan annotations"):
+        labels(orphaning, {**FILE, "PROJECT": "2"})
+
+
+def test_projects_that_are_left_alone_are_named_with_the_reason(
+    mine: Home, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_service(mine, ["cat"])
+    mine.local_settings.write_text(f"LABEL_CONFIG={FILE['FILE']}\n")
+    found = FakeStack([], ["5 (pages): the label config, line 2: <Image valueList=…"])
+    monkeypatch.setattr(module, "running_stack", lambda home, settings: found)
+    labels(mine, {})
+    assert "left alone   project 5 (pages): the label config, line 2: " in capsys.readouterr().out
 
 
 def test_a_stack_that_is_down_is_no_fault(mine: Home, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:

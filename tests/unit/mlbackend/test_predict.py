@@ -82,6 +82,38 @@ def test_task_without_the_data_key_is_named(home: Home) -> None:
     assert "task 7" in result["error"] and "'image'" in result["error"]
 
 
+@pytest.mark.parametrize(
+    ("image", "data"),
+    [
+        ("$meta.photo", {"meta": {"photo": "a.png"}}),
+        ("$images[0]", {"images": ["a.png"]}),
+        ("/data/local-files/?d=images/$file", {"file": "a.png"}),
+    ],
+)
+def test_the_image_is_found_wherever_the_config_says(home: Home, image: str, data: dict[str, Any]) -> None:
+    url = home.add_image("a.png")
+    data = json.loads(json.dumps(data).replace("a.png", "a.png" if "file" in data else url))
+    above = LABEL_CONFIG.replace("<View>", '<View><Text name="caption" value="$caption"/>')
+    body = {"tasks": [{"id": 7, "data": {"caption": "no image", **data}}], "project": "1.1"}
+    given = {**body, "label_config": above.replace("$image", image)}
+    (result,) = home.client.post("/predict", json=given).json["results"]
+    assert "error" not in result and len(result["result"]) == 1
+
+
+ALIASED = """<View><Image name="image" value="$image"/>
+<RectangleLabels name="animals" toName="image"><Label value="kite"/></RectangleLabels>
+<RectangleLabels name="pets" toName="image"><Label value="Katze" alias="cat"/></RectangleLabels></View>"""
+
+
+def test_a_box_has_its_labels_alias_and_its_labels_own_control(home: Home) -> None:
+    """Label Studio stores the alias; a box of another control would have no label on its page."""
+    task = {"id": 7, "data": {"image": home.add_image("a.png")}}
+    body = {"tasks": [task], "project": "1.1", "label_config": ALIASED}
+    (result,) = home.client.post("/predict", json=body).json["results"]
+    (region,) = result["result"]
+    assert (region["from_name"], region["value"]["rectanglelabels"]) == ("pets", ["cat"])
+
+
 def test_boxes_are_percent_of_the_image_as_the_browser_shows_it(home: Home) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6

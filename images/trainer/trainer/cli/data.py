@@ -1,5 +1,6 @@
 """Images in, boxes on them, datasets out."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -77,6 +78,21 @@ def import_() -> None:
         render.problems(index.problems(), display.console)
     if failure is not None:
         raise failure
+
+
+@command
+def rename(
+    names: Annotated[str, typer.Argument(help="By old name the new one, as JSON.")],
+    dry: Annotated[bool, typer.Option(help="Count, and change nothing.")] = False,
+    project: ProjectOption = None,
+) -> None:
+    """Rename labels in versions and rounds, for `make labels RENAME=…`; prints how many as JSON."""
+    from trainer.worker.renaming import rename as rename_labels
+
+    loop = connect()
+    chosen = loop.project(project)
+    done = rename_labels(loop.models(chosen.id), loop.rounds, chosen.id, json.loads(names), dry)
+    typer.echo(done.as_json())
 
 
 class Format(StrEnum):

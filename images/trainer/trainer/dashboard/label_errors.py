@@ -176,7 +176,7 @@ def _of_round(page: View, card: Card, scored: Scored, snapshot: Snapshot) -> lis
     files = (folder / SNAPSHOT, predictions.path_of(folder, card.version))
     stamps = tuple(stored.stamp_of(file) for file in files)
     otherwise = page.loop.settings.score_threshold
-    limits = card.thresholds(snapshot.classes, otherwise)
+    limits = card.thresholds(snapshot.label_config.names_in(card.score_thresholds), otherwise)
     recalls = [(part.label, part.recall or 0.0) for part in effects(scored.evaluation, None, otherwise)]
     try:
         return _suspects(folder, card.version, stamps, tuple(limits.tolist()), tuple(recalls))

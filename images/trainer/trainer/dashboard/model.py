@@ -197,7 +197,8 @@ def thumbnail(file: Path, longest: int, quality: int = JPEG_QUALITY) -> bytes:
 
 
 def _images(page: View, card: Card, snapshot: Snapshot, found: Predictions) -> dict[str, Any]:
-    limits = card.thresholds(snapshot.classes, page.loop.settings.score_threshold)
+    names = snapshot.label_config.names_in(card.score_thresholds)
+    limits = card.thresholds(names, page.loop.settings.score_threshold)
     holdout = [image for image in snapshot.holdout if image.id in found.boxes]
     pairs = [(predictions.truth_of(image), found.of(image, limits)) for image in holdout]
     matrix = agreement.confusion(pairs, len(snapshot.classes))

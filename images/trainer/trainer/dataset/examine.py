@@ -63,8 +63,7 @@ class Examiner:
 
     def _url(self, task: Json) -> tuple[object, str | None]:
         """The URL in a task's data, and how it is shown."""
-        data = task.get("data")
-        url = data.get(self._config.data_key) if isinstance(data, Mapping) else None
+        url = self._config.image_of(task.get("data"))
         return url, None if url is None else printable(image_name(url))
 
     def refused(self, task: Json, annotation: Json) -> LeftOut | None:

@@ -64,8 +64,8 @@ class Status:
     """The whole status.
 
     unreadable: image files that cannot be used; they are reported, but are no fault of the appliance.
-    left_alone: ids and titles of the projects in which no boxes are drawn. left_over: models of projects that
-    Label Studio does not have.
+    left_alone: the projects that the loop does not serve, each with the reason. left_over: models of projects
+    that Label Studio does not have.
     """
 
     services: list[Service]
@@ -128,7 +128,7 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
     known = {problem.path for problem in unreadable}
     for project in ours:
         unreadable += _unreadable_elsewhere(studio, project.id, served.get(str(project.id)) or {}, known)
-    left_alone = [f"{project.id} ({project.title})" for project in others]
+    left_alone = [f"{project.id} ({project.title}): {project.refusal}" for project in others]
     gone = [] if studio_problem else left_over(registry, [project.id for project in (*ours, *others)])
     return Status(services, projects, unreadable, problems, left_alone, gone)
 

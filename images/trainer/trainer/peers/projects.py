@@ -56,12 +56,18 @@ class Project:
         """
         return parse_label_config(self.label_config)
 
+    @cached_property
+    def refusal(self) -> str | None:
+        """Why the loop leaves it alone, with the line of its label config; None if it serves it."""
+        try:
+            _ = self.labels
+        except LabelConfigError as error:
+            return str(error)
+        return None
+
     @property
     def draws_boxes(self) -> bool:
-        try:
-            return bool(self.labels)
-        except LabelConfigError:
-            return False
+        return self.refusal is None
 
     @property
     def uid(self) -> str:

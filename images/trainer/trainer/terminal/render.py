@@ -29,8 +29,8 @@ def status(found: Status, console: Console) -> None:
         console.print(f"[red]problem[/red]      {escape(problem)}")
     for project in found.projects:
         _project(project, console)
-    if found.left_alone:
-        console.print(f"\nLeft alone, for no boxes are drawn in them: {escape(', '.join(found.left_alone))}")
+    for told in found.left_alone:
+        console.print(f"\nLeft alone: {escape(told)}")
     for left in found.left_over:
         console.print(f"\nModels without a project: {escape(left.told)}")
     problems(found.unreadable, console)

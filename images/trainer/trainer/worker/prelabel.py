@@ -45,6 +45,11 @@ def lock_path(rounds_dir: Path, project_id: int) -> Path:
     return rounds_dir / f"predict-{project_id}.lock"
 
 
+def predicted_labels_path(rounds_dir: Path, project_id: int) -> Path:
+    """By version, from which labels and weights the project's predictions were made."""
+    return rounds_dir / f"predicted-labels-{project_id}.json"
+
+
 class PredictionsLost(Explained):
     """Label Studio accepted predictions, but does not have them."""
 
@@ -265,7 +270,7 @@ class Prelabeller:
         Returns: False when it was told to stop before the end.
         """
         project = run.project
-        path = self._rounds_dir / f"predicted-labels-{project.id}.json"
+        path = predicted_labels_path(self._rounds_dir, project.id)
         try:
             recorded = json.loads(path.read_bytes())
         except (OSError, ValueError):
@@ -306,7 +311,8 @@ class Prelabeller:
 
 
 def _labels_digest(labels: LabelConfig) -> str:
-    return hashlib.sha256(repr(labels).encode()).hexdigest()[:16]
+    aliased = [label.spellings for label in labels.labels if label.shown]
+    return hashlib.sha256(f"{labels!r}{aliased or ''}".encode()).hexdigest()[:16]
 
 
 def _now() -> str:

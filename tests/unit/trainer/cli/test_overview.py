@@ -110,9 +110,13 @@ def test_status_names_the_projects_that_are_left_alone(
 ) -> None:
     fake_studio.add_project(2, '<View><Text name="t" value="$t"/></View>')
     fake_studio.add_project(3)
-    said = run("status").output
+    fake_studio.add_project(4, shapes.LABEL_CONFIG.replace('value="$image"', 'valueList="$images"'))
+    said = " ".join(run("status").output.split())
     assert "Project 1" in said and "Project 3" in said and "Project 2" not in said
-    assert "Left alone, for no boxes are drawn in them: 2 (project 2)" in said
+    assert "Left alone: 2 (project 2): the label config, line 1: no <RectangleLabels>: write " in said
+    assert (
+        "Left alone: 4 (project 4): the label config, line 2: <Image valueList='$images'> shows sev" in said
+    )
 
 
 def test_status_names_models_whose_project_is_gone(run: Run, alive: None, fake_studio: FakeStudio) -> None:

@@ -1,6 +1,7 @@
 """The first page and its buttons: what is shown is what API and files hold; each button says what it did."""
 
 import json
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,17 @@ def test_each_project_has_its_page(
 @pytest.mark.parametrize("query, status", [("9", 404), ("x", 400), ("-1", 404), ("1%00", 400), ("", 400)])
 def test_a_project_that_is_not_there(client: TestClient, query: str, status: int) -> None:
     assert client.get(f"/?project={query}").status_code == status
+
+
+def test_a_project_that_cannot_be_served_is_named_with_the_line_to_change(
+    client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio
+) -> None:
+    fake_studio.add_project(2, LABEL_CONFIG.replace('value="$image"', 'valueList="$images"'))
+    loop.forget_status()
+    page = unescape(words(client.get("/").text))
+    told = "2 (project 2): the label config, line 2: <Image valueList='$images'> shows several images"
+    assert f"1 project the loop leaves alone {told}" in page
+    assert 'make a task of each image and write value="$image"' in page
 
 
 def test_without_any_project(client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio) -> None:

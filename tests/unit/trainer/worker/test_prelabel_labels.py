@@ -43,6 +43,18 @@ def test_other_labels_mean_other_predictions_and_what_somebody_has_open_stays(
     assert run() == 0
 
 
+def test_what_a_label_shows_counts_and_an_earlier_releases_record_of_plain_labels_holds(
+    run: Callable[[], int], loop_settings: TrainerSettings, fake_studio: FakeStudio
+) -> None:
+    """The classes of a model go to a label by its value too, since a release that told no alias from it."""
+    add_tasks(fake_studio, 1)
+    run()
+    path = loop_settings.rounds_dir / "predicted-labels-1.json"
+    assert json.loads(path.read_text())["v0000"].split()[0] == "e9974f2e91726344"
+    fake_studio.projects[1]["label_config"] = LABEL_CONFIG.replace('value="ball"', 'value="x" alias="ball"')
+    assert run() == 1
+
+
 @pytest.mark.parametrize("way", ["killed", "stopped"])
 def test_renaming_that_was_interrupted_is_gone_on_with(
     way: str,

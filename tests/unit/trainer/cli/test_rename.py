@@ -1,0 +1,199 @@
+"""Labels renamed in versions and rounds: what was learnt under the old names goes on under the new ones."""
+
+import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support import shapes
+from support.cli import Run
+from support.dashboard_data import finished_round
+from support.fake_studio import FakeStudio
+from support.killed import Killed
+
+from labelloop import files
+from labelloop.labels import LabelMap, parse_label_config
+from labelloop.registry import ProjectModels
+from labelloop.renaming import rename_in_config
+from labelloop.studio import Studio
+from trainer.dashboard.loop import WatchedLoop
+from trainer.dataset.snapshot import Snapshot
+from trainer.env import TrainerSettings
+from trainer.judging.judgement import Judgement
+from trainer.peers.backend import Backend
+from trainer.rounds.table import State
+
+MERGED = {"ball": "thing", "crate": "thing"}
+
+
+@pytest.fixture
+def loop(
+    loop_settings: TrainerSettings, models: ProjectModels, studio: Studio, backend: Backend
+) -> WatchedLoop:
+    """Project 1 after a round that promoted v0001."""
+    made = WatchedLoop(loop_settings, studio, backend)
+    assert finished_round(made, 25, 4, 40).state == State.PROMOTED
+    (made.rounds.folder(1) / "predictions-v0001.json").write_text("{}")
+    files.write_text(loop_settings.rounds_dir / "predicted-labels-1.json", json.dumps({"v0001": "these"}))
+    return made
+
+
+@pytest.fixture
+def project(fake_studio: FakeStudio) -> dict[str, Any]:
+    return fake_studio.projects[1]
+
+
+def rename(run: Run, project: dict[str, Any], names: dict[str, str], *options: str) -> Any:
+    """Label Studio's part, as `provisioner.rename` does it, and the trainer's."""
+    if "--dry" not in options:
+        project["label_config"] = rename_in_config(project["label_config"], names).xml
+    result = run("rename", json.dumps(names), "--project", "1", *options)
+    return json.loads(result.stdout) if result.exit_code == 0 else result
+
+
+def kept(loop: WatchedLoop) -> dict[str, str]:
+    """All that models and rounds hold, but for the table of rounds."""
+    return {
+        str(path.relative_to(loop.settings.volumes_dir)): path.read_text(errors="replace")
+        for folder in (loop.settings.models_dir, loop.settings.rounds_dir)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "sqlite3" not in path.name and path.suffix != ".lock"
+    }
+
+
+def test_the_champion_knows_the_new_name_at_once(
+    run: Run, loop: WatchedLoop, models: ProjectModels, project: dict[str, Any]
+) -> None:
+    before, stamp = models.card("v0001"), models.champion_stamp()
+    assert rename(run, project, {"ball": "globe"}) == {"versions": 1, "rounds": 1}
+    card = models.check("v0001")
+    assert card.classes == ["globe", "crate"]
+    assert card.score_thresholds["globe"] == before.score_thresholds["ball"]
+    assert card.metrics["per_class"]["globe"] == before.metrics["per_class"]["ball"]
+    config = parse_label_config(project["label_config"])
+    assert LabelMap.build(card.classes, config, trained=True).to_label == (0, 1)
+    assert models.champion() == "v0001" and models.champion_stamp() != stamp, "so the backend loads it anew"
+    recorded = json.loads((loop.settings.rounds_dir / "predicted-labels-1.json").read_text())
+    assert recorded["v0001"] != "these", "so its predictions are made anew"
+
+
+def test_the_starting_models_classes_are_no_labels(
+    run: Run, loop: WatchedLoop, models: ProjectModels, project: dict[str, Any]
+) -> None:
+    before = models.card("v0000")
+    assert "ball" in before.classes and not before.trained
+    rename(run, project, {"ball": "globe"})
+    assert models.card("v0000") == before
+
+
+def test_the_rounds_are_told_under_the_new_name(run: Run, loop: WatchedLoop, project: dict[str, Any]) -> None:
+    folder = loop.rounds.folder(1)
+    snapshot, judged = Snapshot.load(folder), Judgement.load(folder)
+    rename(run, project, {"ball": "globe"})
+    after, judged_after = Snapshot.load(folder), Judgement.load(folder)
+    assert after.classes == ["globe", "crate"] and after.images == snapshot.images
+    assert set(judged_after.candidate.matches) == {"globe", "crate"}
+    assert judged_after.candidate.per_class["globe"] == judged.candidate.per_class["ball"]
+    assert judged_after.candidate.mAP == judged.candidate.mAP
+    assert (folder / "predictions-v0001.json").exists()
+
+
+def test_labels_that_become_one_are_one_in_the_history_too(
+    run: Run, loop: WatchedLoop, models: ProjectModels, project: dict[str, Any]
+) -> None:
+    folder = loop.rounds.folder(1)
+    snapshot, judged, card = Snapshot.load(folder), Judgement.load(folder), models.card("v0001")
+    rename(run, project, MERGED)
+    after, judged_after = Snapshot.load(folder), Judgement.load(folder)
+    assert after.classes == ["thing"] and after.boxes == snapshot.boxes
+    assert {label for image in after.images for label in image.labels} == {0}
+    assert not (folder / "predictions-v0001.json").exists(), "its labels' numbers fit no longer"
+    assert models.card("v0001").classes == ["thing", "thing"]
+    assert models.card("v0001").score_thresholds["thing"] == min(card.score_thresholds.values())
+    found, parts = judged_after.candidate.matches["thing"], judged.candidate.matches.values()
+    assert found.truths.tolist() == np.sum([part.truths for part in parts], axis=0).tolist()
+    assert found.score.tolist() == sorted((s for part in parts for s in part.score), reverse=True)
+    [score] = judged_after.candidate.per_class.values()
+    assert min(judged.candidate.per_class.values()) <= score <= max(judged.candidate.per_class.values())
+
+
+def test_removed_versions_are_renamed_too(
+    run: Run, loop: WatchedLoop, models: ProjectModels, project: dict[str, Any]
+) -> None:
+    assert finished_round(loop, 30, 2, 40).version == "v0002"
+    models.remove("v0001")
+    assert rename(run, project, {"ball": "globe"})["versions"] == 2
+    assert models.card("v0001").classes == ["globe", "crate"] and models.removed() == ["v0001"]
+
+
+def test_a_dry_run_counts_and_changes_nothing(run: Run, loop: WatchedLoop, project: dict[str, Any]) -> None:
+    before = kept(loop)
+    assert rename(run, project, {"ball": "globe"}, "--dry") == {"versions": 1, "rounds": 1}
+    assert kept(loop) == before
+
+
+def test_typed_again_it_finds_nothing(run: Run, loop: WatchedLoop, project: dict[str, Any]) -> None:
+    rename(run, project, MERGED)
+    before = kept(loop)
+    assert rename(run, project, MERGED) == {"versions": 0, "rounds": 0}
+    assert kept(loop) == before
+
+
+def test_a_round_at_work_is_in_the_way(run: Run, loop: WatchedLoop, project: dict[str, Any]) -> None:
+    loop.rounds.request(1, "a test")
+    before = kept(loop)
+    refused = rename(run, project, {"ball": "globe"})
+    assert refused.exit_code == 1
+    assert (
+        "round 2 of project 1 is requested" in refused.stderr and "`make cancel PROJECT=1`" in refused.stderr
+    )
+    assert kept(loop) == before
+
+
+@contextmanager
+def killed_at(write: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A kill before the file of that number is written."""
+    label_loops, count = files.replacing, 0
+
+    def replacing(path: Path) -> AbstractContextManager[Path]:
+        nonlocal count
+        count += 1
+        if count == write:
+            raise Killed
+        return label_loops(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "replacing", replacing)
+        yield
+
+
+@pytest.mark.parametrize("names", [{"ball": "globe"}, MERGED], ids=["one", "merged"])
+def test_killed_anywhere_it_goes_on_when_typed_again(
+    run: Run,
+    loop: WatchedLoop,
+    models: ProjectModels,
+    project: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    names: dict[str, str],
+) -> None:
+    before = kept(loop)
+    rename(run, project, names)
+    wanted, writes, killed = kept(loop), 0, True
+    while killed:
+        writes += 1
+        for name, text in before.items():
+            files.write_text(loop.settings.volumes_dir / name, text)
+        project["label_config"] = shapes.LABEL_CONFIG
+        killed, stamp = False, models.champion_stamp()
+        try:
+            with killed_at(writes, monkeypatch):
+                rename(run, project, names)
+        except Killed:
+            killed = True
+        rename(run, project, names)
+        assert kept(loop) == wanted, f"killed before write {writes}"
+        assert models.champion_stamp() != stamp
+    assert writes > 5
