@@ -50,7 +50,9 @@ def read(root: Tag, drawing: Sequence[Tag]) -> Marks:
 
 def is_ignored(label: Tag, control: Tag) -> bool:
     """Whether boxes of a <Label> of `control` are neither truth nor error."""
-    return _says(label, "ignore") or bool(set(_list(control, "ignore")) & _names(label))
+    if _says(label, "ignore"):
+        return True
+    return bool(control.get("ignore")) and not _names(label).isdisjoint(_list(control, "ignore"))
 
 
 def faults(drawing: Sequence[Tag]) -> Iterator[tuple[int, str]]:

@@ -113,7 +113,6 @@ def of(control: str, kind: str, **value: object) -> dict[str, object]:
     "result",
     [
         of("outline", "polygonlabels", points=[[1, 2]], polygonlabels=["road"]),
-        of("second", "rectanglelabels", x=1, y=1, width=9, height=9, rectanglelabels=["sign"]),
         of("quality", "choices", choices=["good"]),
         of("a choice that is gone", "choices", choices=["x"]),
         {**of("note", "textarea", text=["blurred"]), "id": "r1"},
@@ -172,9 +171,9 @@ def test_boxes_of_an_ignore_label_and_boxes_that_an_answer_leaves_out_are_neithe
         unsure,
     ]
     found = read_regions(rows, BESIDE)
-    assert BESIDE.names == ["cat", "dog"] and BESIDE.marks.ignored == ("crowd",)
+    assert BESIDE.names == ["cat", "dog", "sign"] and BESIDE.marks.ignored == ("crowd",)
     assert found.boxes.labels.tolist() == [1]
-    assert found.ignored.labels.tolist() == [2, 0, 1], "a crowd of anything, cats among one, a doubtful dog"
+    assert found.ignored.labels.tolist() == [3, 0, 1], "a crowd of anything, cats among one, a doubtful dog"
     assert found.faults == [] and found.excluding == []
 
 
