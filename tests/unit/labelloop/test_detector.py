@@ -21,7 +21,7 @@ def test_a_detector_of_two_stages_keeps_boxes_below_mmdets_threshold_too(tmp_pat
 
 
 class Grid:
-    """Answers in place of a network: `count` sure objects of one cell each on its first level, a cell apart."""
+    """Answers in place of a network: `count` sure objects of a cell each on its first level, a cell apart."""
 
     def __init__(self, count: int, strides: list[int], side: int, distances: bool) -> None:
         self.count, self.strides, self.side, self.distances = count, strides, side, distances

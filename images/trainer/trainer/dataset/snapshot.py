@@ -23,7 +23,7 @@ from labelloop.registry import Registry
 from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio
 from labelloop.task_images import image_name, resolve_task_image
-from trainer.dataset import coco, split
+from trainer.dataset import coco, near_duplicates, split
 from trainer.dataset.labelled import LabelledImages, SnapshotImage, rounded
 from trainer.dataset.split import Side
 from trainer.peers.projects import fetch
@@ -180,8 +180,9 @@ def collect(studio: Studio, project_id: int, settings: Settings, progress: Progr
     for number, task in enumerate(studio.annotated_tasks(project_id), start=1):
         collector.add(task)
         progress(min(number / max(total, 1), 1.0), f"image {number} of {total}")
+    near = near_duplicates.find(collector.images, split_file.parent, settings.labelloop_home, progress)
     digests = (image.sha256 for image in collector.images)
-    sides = split.settle(split_file, digests, settings.holdout_percent)
+    sides = split.settle(split_file, digests, settings.holdout_percent, near.group_of)
     images = LabelledImages(
         replace(image, id=number, side=sides[image.sha256])
         for number, image in enumerate(collector.images, start=1)
@@ -190,7 +191,8 @@ def collect(studio: Studio, project_id: int, settings: Settings, progress: Progr
         project_id, project.label_config, images, tuple(collector.skipped), tuple(collector.warnings)
     )
     _require_data(snapshot)
-    return replace(snapshot, warnings=(*snapshot.warnings, *_unused_labels(snapshot)))
+    warnings = (*snapshot.warnings, *near.warnings(sides), *_unused_labels(snapshot))
+    return replace(snapshot, warnings=warnings)
 
 
 class _Collector:
