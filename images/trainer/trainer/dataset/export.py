@@ -128,7 +128,7 @@ def _copy_images(
     plain.
     """
     sides = {name: LabelledImages() for name in _FOLDER_OF.values()}
-    skipped = [f"task {row['task']}: {row['reason']}" for row in snapshot.skipped]
+    skipped = [f"task {row.task}: {row.reason}" for row in snapshot.skipped]
     for image in snapshot.images:
         target = folder / below(image)
         target.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from labelloop.boxes import Boxes
 from labelloop.detector import MAX_BOXES, Detector
 from labelloop.images import ImageError
 from labelloop.settings import Settings
+from trainer.dataset import junk
 from trainer.dataset.coco import annotation
 from trainer.dataset.labelled import Corners, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
@@ -95,7 +96,7 @@ def evaluate(
         if isinstance(boxes, ImageError):
             missing.append(str(boxes))
         else:
-            images.append(image)
+            images.append(junk.without(image))
             found.append(boxes)
         progress(done / len(holdout), f"scored {done} of {len(holdout)} hold-out images")
     matches = match(snapshot.classes, images, found)
@@ -106,7 +107,10 @@ def evaluate(
 def match(
     classes: Sequence[str], images: Collection[SnapshotImage], found: Sequence[Boxes]
 ) -> dict[str, ClassMatches]:
-    """Matches each image's detections (labels index classes) to its ground truth, one image at a time."""
+    """Matches each image's detections (labels index classes) to its ground truth, one image at a time.
+
+    A detection on an ignored box, more than half of which lies inside that box, does not count.
+    """
     from trainer.judging.matching import Matching
 
     of_class: list[list[dict[str, Any] | None]] = [[] for _ in classes]
@@ -125,11 +129,13 @@ def match(
 
 def _needed(row: dict[str, Any]) -> dict[str, Any]:
     """What `_class_matches` reads of a row of evalImgs, in a form that takes little memory."""
-    matched = np.asarray(row["dtMatches"]) > 0
+    ignored = np.asarray(row["dtIgnore"], dtype=bool)
+    counted = ~ignored[0]
+    matched = ((np.asarray(row["dtMatches"]) > 0) & ~ignored)[:, counted]
     bits = np.arange(len(matched))[:, None]
     return {
-        "truths": len(row["gtIds"]),
-        "scores": np.asarray(row["dtScores"], dtype=np.float64),
+        "truths": int(np.count_nonzero(np.equal(row["gtIgnore"], 0))),
+        "scores": np.asarray(row["dtScores"], dtype=np.float64)[counted],
         "hits": (matched.astype(np.int64) << bits).sum(axis=0),
     }
 
@@ -170,15 +176,21 @@ def _coco(
             boxes.labels.tolist(), boxes.xyxy.tolist(), boxes.scores.tolist(), strict=True
         )
     ]
+    crowds = [
+        (number, label, box, 1.0)
+        for number, image in enumerate(images, 1)
+        for of_label, box in image.ignored
+        for label in ([of_label] if of_label < len(classes) else range(len(classes)))
+    ]
     documents = []
-    for rows in (truth, detected):
+    for rows, ignored in ((truth, crowds), (detected, [])):
         coco = COCO()
         coco.dataset = {
             "images": [{"id": number} for number in range(1, len(images) + 1)],
             "categories": [{"id": index, "name": name} for index, name in enumerate(classes, 1)],
             "annotations": [
-                annotation(number, image, label, box) | {"score": score}
-                for number, (image, label, box, score) in enumerate(rows, 1)
+                annotation(number, image, label, box, number > len(rows)) | {"score": score}
+                for number, (image, label, box, score) in enumerate([*rows, *ignored], 1)
             ],
         }
         coco.createIndex()

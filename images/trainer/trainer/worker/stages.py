@@ -175,7 +175,7 @@ class Stages:
         for warning in snapshot.warnings:
             log.warning("snapshot: %s", warning)
         for skipped in snapshot.skipped:
-            log.warning("snapshot: task %s left out: %s", skipped["task"], skipped["reason"])
+            log.warning("snapshot: task %s left out: %s", skipped.task, skipped.reason)
         return snapshot
 
     def _train(self, round_: Round, snapshot: Snapshot) -> Path:

@@ -10,6 +10,7 @@ from labelloop.images import read_image
 from labelloop.settings import Settings
 from trainer.dataset.export import FORMATS, ExportError, export
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
+from trainer.dataset.left_out import Kind, LeftOut
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
 
@@ -43,7 +44,7 @@ def snapshot(settings: Settings) -> Snapshot:
                 number, 10 + number, file, f"{number:064d}", 200, 100, side, boxes, (1,) * len(boxes)
             )
         )
-    return Snapshot(1, LABEL_CONFIG, LabelledImages(images), ({"task": 9, "url": "", "reason": "empty"},), ())
+    return Snapshot(1, LABEL_CONFIG, LabelledImages(images), (LeftOut(9, "", Kind.UNREADABLE, "empty"),), ())
 
 
 def size_of(path: Path) -> tuple[int, int]:

@@ -60,6 +60,28 @@ def test_an_image_is_decoded_once_and_augmentation_does_not_reach_the_copy_that_
     assert second is not None and not second["img"].any()
 
 
+def test_an_ignored_box_is_painted_over_but_where_a_learned_box_lies(tmp_path: Path) -> None:
+    scene = np.full((300, 400, 3), 40, np.uint8)
+    scene[100:200, 180:300] = 200  # something that is neither to be found nor to be background
+    Image.fromarray(scene).save(tmp_path / "crowd.png")
+    wanted = asked(tmp_path, "crowd.png")
+    wanted["ann_info"]["bboxes_ignore"] = np.array([[180, 100, 300, 200]], np.float32)
+    wanted["ann_info"]["bboxes"] = np.array([[100, 50, 200, 150]], np.float32)
+    results = LoadSnapshotImage(1000, CACHE_BYTES)(wanted)
+    assert results is not None
+    mean = round(40 + 160 * 100 * 120 / (300 * 400))
+    expected = scene.copy()
+    expected[100:200, 180:300] = mean
+    expected[100:150, 180:200] = 200
+    assert np.array_equal(results["img"], expected)
+    assert results["ann_info"]["bboxes_ignore"].tolist() == [[180, 100, 300, 200]]
+    half = LoadSnapshotImage(200, CACHE_BYTES)(
+        asked(tmp_path, "crowd.png") | {"ann_info": wanted["ann_info"]}
+    )
+    assert half is not None and half["img"].shape == (150, 200, 3)
+    assert (half["img"][76:99, 91:149] == mean).all(), "painted after the image was shrunk"
+
+
 def test_an_unreadable_image_yields_nothing(folder: Path) -> None:
     assert LoadSnapshotImage(200, CACHE_BYTES)(asked(folder, "broken.png")) is None
 
