@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from labelloop.boxes import Boxes, iou_matrix
 from labelloop.registry import Card
-from trainer.dashboard import predictions, stored
+from trainer.dashboard import junk_boxes, predictions, stored
 from trainer.dashboard.agreement import GOOD, OVERLAPS, Finding, Kind, compare
 from trainer.dashboard.curves import effects
 from trainer.dashboard.model import Drawn, chosen_card, drawn, why_not_looked
@@ -159,7 +159,7 @@ def contents(page: View) -> dict[str, Any]:
     scored = (
         stored.newest_evaluation(page.loop, page.project, card.version) if card and page.project else None
     )
-    values: dict[str, Any] = {"card": card, "scored": scored, "suspects": None}
+    values: dict[str, Any] = {"card": card, "scored": scored, "suspects": None, **junk_boxes.contents(page)}
     if card is not None and scored is not None:
         values["why_not"] = why_not_looked(page, card, scored)
         values["looking"] = page.parts.looking.state(scored.round.id, card.version)

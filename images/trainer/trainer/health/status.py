@@ -16,6 +16,7 @@ from trainer.peers.projects import Project, sort_projects
 from trainer.rounds import heartbeat
 from trainer.rounds.owners import LeftOver, left_over
 from trainer.rounds.table import CLOSED, Round, Rounds
+from trainer.training.job import Job, JobError
 from trainer.worker.importer import ImageIndex, Problem
 
 Row = dict[str, Any]
@@ -35,7 +36,8 @@ class ProjectStatus:
     """One project. Counts are of tasks (one image each), and None where Label Studio did not answer.
 
     start: the starting model. labels_to_go: how many labels are missing until a round starts by itself; None
-    when none ever does or a round is open.
+    when none ever does or a round is open. small_objects: what the newest round said of objects that are too
+    small for its network, None when it said nothing.
     """
 
     id: int
@@ -53,6 +55,7 @@ class ProjectStatus:
     unmapped_classes: tuple[str, ...]
     unmatched_labels: tuple[str, ...]
     problems: tuple[str, ...]
+    small_objects: str | None = None
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,16 @@ def _project(
         unmapped_classes=mapped.unmapped_classes if mapped else (),
         unmatched_labels=mapped.unmatched_labels if mapped else (),
         problems=tuple(problems),
+        small_objects=_small_objects(rounds, history),
     )
+
+
+def _small_objects(rounds: Rounds, history: list[Round]) -> str | None:
+    for round_ in history:
+        with suppress(OSError, JobError):
+            found = Job.load(rounds.folder(round_.id)).small_objects
+            return found.words if found else None
+    return None
 
 
 def _counts(

@@ -53,6 +53,7 @@ TABLE = {
     ("GET", "/effort/accepted.svg"): For.MEMBERS,
     ("GET", "/label-errors"): For.MEMBERS,
     ("GET", "/label-errors.csv"): For.MEMBERS,
+    ("POST", "/label-errors/mend"): For.ADMINISTRATORS,
     ("GET", "/downloads"): For.MEMBERS,
     ("GET", "/downloads/{version}.zip"): For.ADMINISTRATORS,
     ("GET", "/compare"): For.MEMBERS,
