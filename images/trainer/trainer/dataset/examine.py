@@ -52,27 +52,32 @@ class Examiner:
         The annotation is looked at first: an image that it leaves out need not be fetched. Images that are
         downloaded are kept in the cache.
         """
-        data = task.get("data")
-        url = data.get(self._config.data_key) if isinstance(data, Mapping) else None
-        shown = None if url is None else printable(image_name(url))
-        refused = self._refused(int(task["id"]), shown, annotation)
+        refused = self.refused(task, annotation)
         if refused is not None:
             return refused
+        url, shown = self._url(task)
         try:
             return self._examined(task, url, shown, annotation)
         except _Unusable as error:
             return LeftOut(int(task["id"]), shown, error.kind, printable(str(error)))
 
-    def _refused(self, task: int, url: str | None, annotation: Json) -> LeftOut | None:
-        """Why the annotation leaves the image out."""
+    def _url(self, task: Json) -> tuple[object, str | None]:
+        """The URL in a task's data, and how it is shown."""
+        data = task.get("data")
+        url = data.get(self._config.data_key) if isinstance(data, Mapping) else None
+        return url, None if url is None else printable(image_name(url))
+
+    def refused(self, task: Json, annotation: Json) -> LeftOut | None:
+        """Why the annotation alone leaves the image out; None when it does not."""
+        number, (_, url) = int(task["id"]), self._url(task)
         found = read_regions(annotation.get("result") or [], self._config, NOMINAL)
         if found.excluding:
             ticked = ", ".join(repr(choice) for choice in dict.fromkeys(found.excluding))
-            return LeftOut(task, url, Kind.EXCLUDED, printable(f"{ticked} is ticked"))
+            return LeftOut(number, url, Kind.EXCLUDED, printable(f"{ticked} is ticked"))
         if found.faults:
             labels = tuple(dict.fromkeys(map(printable, found.unknown)))
             kind = Kind.UNKNOWN_LABEL if labels else Kind.REGION
-            return LeftOut(task, url, kind, printable(_some(found.faults)), labels)
+            return LeftOut(number, url, kind, printable(_some(found.faults)), labels)
         return None
 
     def _examined(self, task: Json, url: object, shown: str | None, annotation: Json) -> Examined | LeftOut:

@@ -124,7 +124,7 @@ class LeftOut:
     """An image, or boxes of one, that a snapshot does not use.
 
     url: the image, without its URL's query, or its file's path; None where the task names none. labels: those
-    that the label config does not have.
+    that the label config does not have. twin: the task with the same bytes whose annotation counts.
     """
 
     task: int
@@ -132,6 +132,7 @@ class LeftOut:
     kind: Kind
     reason: str
     labels: tuple[str, ...] = ()
+    twin: int | None = None
 
     @property
     def about(self) -> About:
@@ -140,7 +141,8 @@ class LeftOut:
     def row(self) -> dict[str, Any]:
         """It as JSON, as `read` reads it."""
         row = {"task": self.task, "url": self.url, "kind": self.kind, "reason": self.reason}
-        return row | {"labels": list(self.labels)} if self.labels else row
+        labels = {"labels": list(self.labels)} if self.labels else {}
+        return row | labels | ({} if self.twin is None else {"twin": self.twin})
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> Self:
@@ -151,7 +153,8 @@ class LeftOut:
         """
         known = row.get("kind") in set(Kind)
         kind = Kind(row["kind"]) if known else Kind.EARLIER
-        return cls(row["task"], row["url"], kind, row["reason"], tuple(row.get("labels") or ()))
+        labels = tuple(row.get("labels") or ())
+        return cls(row["task"], row["url"], kind, row["reason"], labels, row.get("twin"))
 
 
 def by_kind(rows: Iterable[LeftOut]) -> dict[Kind, list[LeftOut]]:

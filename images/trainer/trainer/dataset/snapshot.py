@@ -26,6 +26,7 @@ from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.left_out import Kind, LeftOut
 from trainer.dataset.refusal import refusal
 from trainer.dataset.split import Side
+from trainer.dataset.survey import Survey
 from trainer.peers.projects import fetch
 from trainer.rounds.folder import SNAPSHOT
 from trainer.words import plural
@@ -146,13 +147,13 @@ class Snapshot:
 
 
 @contextmanager
-def snapshotting(rounds_dir: Path) -> Iterator[None]:
+def snapshotting(rounds_dir: Path, wait_s: float = WAIT_S) -> Iterator[None]:
     """Lets only one snapshot be taken at a time, since snapshots settle the sides of images.
 
     Raises:
-        Busy: another snapshot took longer than WAIT_S.
+        Busy: another snapshot took longer than `wait_s`.
     """
-    with holding(rounds_dir / "snapshot.lock", WAIT_S):
+    with holding(rounds_dir / "snapshot.lock", wait_s):
         yield
 
 
@@ -199,6 +200,7 @@ def collect(
         train on it. split.SplitError: split.json is damaged. labels.LabelConfigError: the project has no
         bounding boxes. studio.StudioError: Label Studio does not answer.
     """
+    began = datetime.now(UTC)
     project = fetch(studio, project_id)
     split_file = Registry(settings.models_dir).project(project_id).path / split.SPLIT_FILE
     collector = _Collector(Examiner(project.labels, settings, split.load(split_file)))
@@ -209,6 +211,9 @@ def collect(
     why_not = (
         refusal(collector.labelled, collector.skipped, project.labels.names, settings) if to_train else None
     )
+    left_out = (*collector.skipped, *collector.boxes_left_out)
+    survey = Survey(project_id, began, project.label_config, left_out, collector.warnings)
+    survey.write(settings.rounds_dir)
     if why_not is not None:
         raise SnapshotError(f"project {project_id}: {why_not}")
     near = near_duplicates.find(collector.images, split_file.parent, settings.labelloop_home, progress)
@@ -226,6 +231,8 @@ def collect(
         collector.warnings,
         collector.boxes_left_out,
     )
+    train, holdout = len(snapshot.train), len(snapshot.holdout)
+    replace(survey, train=train, holdout=holdout, boxes=snapshot.boxes).write(settings.rounds_dir)
     _require_data(snapshot)
     warnings = (*snapshot.warnings, *near.warnings(sides), *_unused_labels(snapshot))
     return replace(snapshot, warnings=warnings)
@@ -288,7 +295,7 @@ class _Collector:
 
     def _skip(self, image: SnapshotImage, winner: SnapshotImage) -> None:
         reason = f"the same bytes as the image of task {winner.task}, which was labelled later"
-        self.skipped.append(LeftOut(image.task, image.file, Kind.SAME_BYTES, reason))
+        self.skipped.append(LeftOut(image.task, image.file, Kind.SAME_BYTES, reason, twin=winner.task))
 
 
 def newest_submitted(annotations: object) -> Mapping[str, Any] | None:

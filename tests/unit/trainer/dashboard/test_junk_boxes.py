@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from support.dashboard import csrf, words
 from support.dashboard_data import finished_round
 from support.fake_studio import FakeStudio
-from support.labelled_tasks import WHEN, region
+from support.labelled_folder import WHEN, region
 
 from trainer.dashboard import stored
 from trainer.dashboard.loop import WatchedLoop

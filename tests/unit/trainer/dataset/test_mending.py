@@ -1,6 +1,6 @@
 from typing import Any
 
-from support.labelled_tasks import region
+from support.labelled_folder import region
 from support.shapes import LABEL_CONFIG
 
 from labelloop.labels import parse_label_config

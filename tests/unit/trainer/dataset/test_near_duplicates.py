@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.films import boards, encoded, film, scene
-from support.labelled_tasks import LabelledTasks
+from support.labelled_folder import LabelledFolder
 
 from labelloop.settings import Settings
 from trainer.dataset import near_duplicates
@@ -18,11 +18,11 @@ HELD, TRAIN = Side.HOLDOUT, Side.TRAIN
 
 
 @pytest.fixture
-def labels(tmp_path: Path) -> LabelledTasks:
-    return LabelledTasks(Settings(labelloop_home=tmp_path))
+def labels(tmp_path: Path) -> LabelledFolder:
+    return LabelledFolder(Settings(labelloop_home=tmp_path))
 
 
-def add_films(labels: LabelledTasks, seeds: range, frames: int) -> dict[int, list[str]]:
+def add_films(labels: LabelledFolder, seeds: range, frames: int) -> dict[int, list[str]]:
     return {
         seed: [
             labels.add(f"film-{seed}-{number}.png", encoded(frame))
@@ -36,11 +36,11 @@ def sides(snapshot: Snapshot) -> dict[str, Side]:
     return {image.sha256: image.side for image in snapshot.images}
 
 
-def project(labels: LabelledTasks) -> Path:
+def project(labels: LabelledFolder) -> Path:
     return labels.settings.models_dir / "1"
 
 
-def test_all_frames_of_a_film_are_on_one_side_and_a_fifth_is_held_out(labels: LabelledTasks) -> None:
+def test_all_frames_of_a_film_are_on_one_side_and_a_fifth_is_held_out(labels: LabelledFolder) -> None:
     films = add_films(labels, range(10), 5)
     snapshot = labels.snapshot()
     of = sides(snapshot)
@@ -52,7 +52,7 @@ def test_all_frames_of_a_film_are_on_one_side_and_a_fifth_is_held_out(labels: La
 
 
 def test_a_copy_that_was_saved_anew_is_on_the_side_of_its_original_also_when_it_comes_later(
-    labels: LabelledTasks,
+    labels: LabelledFolder,
 ) -> None:
     originals = [labels.add(f"{seed}.png", encoded(scene(seed))) for seed in range(20)]
     first = sides(labels.snapshot())
@@ -66,7 +66,7 @@ def test_a_copy_that_was_saved_anew_is_on_the_side_of_its_original_also_when_it_
     assert list(first.values()).count(HELD) == 4
 
 
-def test_each_image_is_looked_at_once(labels: LabelledTasks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_image_is_looked_at_once(labels: LabelledFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     add_films(labels, range(2), 3)
     looked_at: list[Path] = []
     look = near_duplicates._look
@@ -81,7 +81,7 @@ def test_each_image_is_looked_at_once(labels: LabelledTasks, monkeypatch: pytest
     assert len(looked_at) == 14
 
 
-def test_a_group_that_is_on_both_sides_stays_so_and_is_said(labels: LabelledTasks) -> None:
+def test_a_group_that_is_on_both_sides_stays_so_and_is_said(labels: LabelledFolder) -> None:
     """An earlier release dealt its frames one by one."""
     frames = add_films(labels, range(1), 4)[0]
     others = [labels.add(f"{seed}.png", encoded(scene(seed))) for seed in range(50, 66)]
@@ -102,7 +102,7 @@ def test_a_group_that_is_on_both_sides_stays_so_and_is_said(labels: LabelledTask
 
 
 @pytest.mark.parametrize("kind", ["one film", "a camera that stands still"])
-def test_images_that_all_look_alike_are_not_all_on_one_side(labels: LabelledTasks, kind: str) -> None:
+def test_images_that_all_look_alike_are_not_all_on_one_side(labels: LabelledFolder, kind: str) -> None:
     if kind == "one film":
         frames = film(3, 40)
     else:
@@ -116,14 +116,14 @@ def test_images_that_all_look_alike_are_not_all_on_one_side(labels: LabelledTask
     assert any("40 images look so much alike" in warning for warning in snapshot.warnings)
 
 
-def test_boards_of_one_make_are_no_near_duplicates(labels: LabelledTasks) -> None:
+def test_boards_of_one_make_are_no_near_duplicates(labels: LabelledFolder) -> None:
     for number, board in enumerate(boards(40)):
         labels.add(f"{number}.png", encoded(board))
     assert len(labels.snapshot().holdout) == 8
     assert NearDuplicates.load(project(labels)) == NearDuplicates(images=40)
 
 
-def test_an_image_that_has_gone_or_has_one_colour_is_alone(labels: LabelledTasks, tmp_path: Path) -> None:
+def test_an_image_that_has_gone_or_has_one_colour_is_alone(labels: LabelledFolder, tmp_path: Path) -> None:
     for grey in range(10):
         labels.add(f"{grey}.png", encoded(np.full((50, 50, 3), 20 * grey, np.uint8)))
     assert len(labels.snapshot().holdout) == 2
