@@ -99,14 +99,7 @@ def _mend(page: View, snapshot: Snapshot | None, tasks: list[int]) -> str:
 
 
 def _newest(page: View) -> Snapshot | None:
-    """The snapshot of the newest round that has one."""
-    if page.project is None:
-        return None
-    rounds = page.loop.rounds
-    found = (
-        stored.snapshot(rounds.folder(round_.id)) for round_ in rounds.history(page.project, stored.HISTORY)
-    )
-    return next((snapshot for snapshot in found if snapshot is not None), None)
+    return None if page.project is None else stored.newest_snapshot(page.loop, page.project)
 
 
 def _tasks(snapshot: Snapshot | None) -> dict[int, tuple[str, tuple[str, ...]]]:
