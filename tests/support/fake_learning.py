@@ -11,7 +11,7 @@ from labelloop.studio import Studio
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
-from trainer.judging.evaluate import Evaluation
+from trainer.judging.evaluate import MAX_DETECTIONS, Evaluation
 from trainer.judging.gate import Verdict
 from trainer.rounds.folder import SNAPSHOT
 from trainer.rounds.metrics import Metrics
@@ -81,6 +81,7 @@ class FakeLearning:
             boxes=1,
             labelled=2,
             knows_labels=True,
+            max_detections=MAX_DETECTIONS,
             mAP=self.scores[folder.name],
             AP50=self.scores[folder.name],
             per_class={},

@@ -122,6 +122,8 @@ class FakeStudio:
             return 200, [{"id": 3, "created_at": "2026-11-22T18:02:05Z"} | self.storage]
         if path == "/api/storages/localfiles/3/sync":
             return self._sync()
+        if path.startswith("/api/annotations/"):
+            return self._change_annotation(int(path.split("/")[3]), body)
         if path.startswith("/api/predictions/"):
             return self._change_prediction(method, int(path.split("/")[3]), body)
         project_id = int(path.split("/")[3])
@@ -189,6 +191,15 @@ class FakeStudio:
     def _has_one_named_like(self, task: Row, names: list[str]) -> bool:
         """As Label Studio has it: a part of the name will do."""
         return any(name in version for version in self.versions_of(task["id"]) for name in names)
+
+    def _change_annotation(self, annotation_id: int, body: Any) -> Answer:
+        """Annotations are in their tasks' rows, if a test put them there."""
+        for task in self.tasks.values():
+            for row in task.get("annotations", []):
+                if row["id"] == annotation_id:
+                    row.update(body)
+                    return 200, row
+        return 404, {"detail": "Not found."}
 
     def _change_prediction(self, method: str, prediction_id: int, body: Any) -> Answer:
         found = [row for row in self.predictions if row.get("id") == prediction_id]

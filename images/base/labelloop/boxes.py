@@ -89,9 +89,8 @@ def iou_matrix(a: Floats, b: Floats) -> Floats:
     >>> iou_matrix(np.float32([square]), np.float32([square, half, far])).tolist()
     [[1.0, 0.5, 0.0]]
     """
-    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
-    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inter = np.clip(bottom_right - top_left, 0, None).prod(axis=2)
+    inter = _overlap(a, b, 0)
+    inter *= _overlap(a, b, 1)
     area_a = np.clip(a[:, 2:] - a[:, :2], 0, None).prod(axis=1)
     area_b = np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1)
     union = area_a[:, None] + area_b[None, :] - inter
@@ -104,11 +103,17 @@ def shares_inside(a: Floats, b: Floats) -> Floats:
     >>> shares_inside(np.float32([[0, 0, 10, 10]]), np.float32([[5, 0, 50, 50], [20, 0, 30, 10]])).tolist()
     [[0.5, 0.0]]
     """
-    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
-    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inter = np.clip(bottom_right - top_left, 0, None).prod(axis=2)
+    inter = _overlap(a, b, 0)
+    inter *= _overlap(a, b, 1)
     area = np.broadcast_to(np.clip(a[:, 2:] - a[:, :2], 0, None).prod(axis=1)[:, None], inter.shape)
     return np.asarray(np.divide(inter, area, out=np.zeros_like(inter), where=area > 0), dtype=np.float32)
+
+
+def _overlap(a: Floats, b: Floats, axis: int) -> Floats:
+    """How far every box of a (N, 4) overlaps every box of b (M, 4) along x (0) or y (1): (N, M) pixels."""
+    low = np.maximum(a[:, None, axis], b[None, :, axis])
+    high = np.minimum(a[:, None, 2 + axis], b[None, :, 2 + axis])
+    return np.asarray(np.clip(np.subtract(high, low, out=high), 0, None, out=high))
 
 
 def nms(boxes: Boxes, iou_threshold: float) -> Boxes:

@@ -10,6 +10,8 @@ from labelloop.boxes import Floats
 
 # Boxes below this score are noise: a detector finds hundreds of them on any image.
 CANDIDATE = 0.05
+LAST = 1.0
+"""The score of what is labelled last: near-duplicates of labelled images."""
 
 
 def prediction_score(scores: Floats, weights: float | Floats = 1.0) -> float:

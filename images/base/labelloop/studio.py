@@ -204,6 +204,10 @@ class Studio:
         answer = self.request("GET", f"/api/projects/{project_id}/model-versions/")
         return {str(version): int(count) for version, count in dict(answer).items()}
 
+    def update_annotation(self, annotation_id: int, results: Sequence[Any]) -> None:
+        """Replaces an annotation's results. Raises StudioError: it is gone, or Label Studio refuses them."""
+        self.request("PATCH", f"/api/annotations/{annotation_id}/", json={"result": list(results)})
+
     def delete_prediction(self, prediction_id: int) -> None:
         """Deletes a prediction. It is no error if it is gone already."""
         self._change_prediction("DELETE", prediction_id)

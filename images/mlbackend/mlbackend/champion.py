@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
 from labelloop.labels import LabelConfig, LabelMap
-from labelloop.order import lot, prediction_score
+from labelloop.order import LAST, lot, prediction_score
 from labelloop.regions import to_results
 from labelloop.registry import Card
+from mlbackend.labelled_looks import LabelledLooks
 from mlbackend.loading import ImageLoader, Task, TaskImage
 
 Prediction = dict[str, Any]
@@ -43,10 +44,17 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
     """One loaded version of a project's model.
 
     version: its name in the registry. forward: runs images through the detector, one pass at a time.
+    labelled: knows near-duplicates of the project's labelled images.
     """
 
     def __init__(
-        self, version: str, detector: Detects, images: ImageLoader, forward: ForwardPass, threshold: float
+        self,
+        version: str,
+        detector: Detects,
+        images: ImageLoader,
+        forward: ForwardPass,
+        threshold: float,
+        labelled: LabelledLooks,
     ) -> None:
         super().__init__()
         self.version = version
@@ -54,6 +62,7 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         self._images = images
         self._forward = forward
         self._threshold = threshold
+        self._labelled = labelled
 
     @property
     def trained(self) -> bool:
@@ -91,12 +100,19 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         height, width = pixels.shape[:2]
         candidates = view.label_map.apply(boxes)
         sure = candidates.select(candidates.scores >= view.thresholds[candidates.labels])
-        weights = view.rarity[candidates.labels]
         return {
             "result": to_results(sure, view.config, width, height),
-            "score": prediction_score(candidates.scores, weights) if view.learnt else lot(task.get("data")),
+            "score": self._score(task, candidates, pixels, view),
             "model_version": self.version,
         }
+
+    def _score(self, task: Task, candidates: Boxes, pixels: Pixels, view: "_View") -> float:
+        """The task's place in the order of labelling. Near-duplicates of labelled images come last."""
+        if self._labelled.has_near(pixels):
+            return LAST
+        if not view.learnt:
+            return lot(task.get("data"))
+        return prediction_score(candidates.scores, view.rarity[candidates.labels])
 
     def _unreadable(self, image: TaskImage) -> Prediction:
         """The score is SURE: uncertainty sampling then shows an image that cannot be read last."""

@@ -12,9 +12,11 @@ import numpy as np
 from labelloop.batches import batches
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
+from labelloop.looks import LOOKS_FILE
 from labelloop.registry import Registry, RegistryError
 from mlbackend.champion import Champion, Detects, LoadDetector
 from mlbackend.errors import BackendError
+from mlbackend.labelled_looks import LabelledLooks
 from mlbackend.loading import ImageLoader
 
 log = logging.getLogger(__name__)
@@ -197,7 +199,8 @@ class Champions:
         # Not in the lane: the first pass takes longest, and what serves goes on meanwhile.
         detector.predict([np.zeros((_WARM_UP_SIDE, _WARM_UP_SIDE, 3), dtype=np.uint8)])
         place.folder = found
-        return Champion(version, detector, self._images, self._forward, self._threshold)
+        labelled = LabelledLooks(models.path / LOOKS_FILE)
+        return Champion(version, detector, self._images, self._forward, self._threshold, labelled)
 
     def _make_room(self, newest: Place) -> None:
         loaded = [

@@ -10,6 +10,7 @@ from support import shapes
 from labelloop.settings import Settings
 from labelloop.studio import Studio
 from trainer.dataset.left_out import Kind
+from trainer.dataset.mending import mend
 from trainer.dataset.snapshot import SnapshotError, collect
 from trainer.dataset.survey import Survey
 from trainer.peers.projects import fetch
@@ -106,3 +107,20 @@ def test_a_label_renamed_in_the_config_stops_the_round(studio: Studio, settings:
     studio.update_project(project, label_config=CONFIG.replace('value="cat"', 'value="feline"'))
     with pytest.raises(SnapshotError, match=r"'cat' in 6 labelled images.*make labels RENAME=cat="):
         collect(studio, project, settings, lambda fraction, text: None, to_train=True)
+
+
+def test_junk_is_taken_out_of_an_annotation_and_nothing_else(studio: Studio, settings: Settings) -> None:
+    value = {"rotation": 0, "rectanglelabels": ["cat"], "x": 10.3, "y": 20.3, "width": 29.6, "height": 39.6}
+    twin = box("cat", id="twin", value=value)
+    speck = box("dog", id="speck", value=value | {"x": 60, "width": 0.1, "height": 0.1})
+    project = labelled(studio, settings, {"junk": [box("cat"), twin, speck, choice("good")]})
+    [task] = studio.annotated_tasks(project)
+    annotation = task["annotations"][0]
+    mended = mend(annotation["result"], fetch(studio, project).labels, shapes.picture(0).image.size)
+    assert len(mended.taken_out) == 2
+    studio.update_annotation(annotation["id"], mended.results)
+    [task] = studio.annotated_tasks(project)
+    after = task["annotations"][0]
+    assert [row["id"] for row in after["result"]] == ["r", "c"]
+    assert (after["id"], after["completed_by"]) == (annotation["id"], annotation["completed_by"])
+    assert not after["was_cancelled"]

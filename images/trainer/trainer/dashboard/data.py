@@ -6,6 +6,7 @@ page's order.
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,18 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
+from trainer.dashboard import stored
 from trainer.dashboard.pages import Asked, View
+from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.left_out import ABOUT, LeftOut, by_kind
+from trainer.dataset.near_duplicates import NearDuplicates
+from trainer.dataset.split import Side
 from trainer.dataset.survey import Survey
 
 router = APIRouter()
 
 SHOWN = 50
+NAMED = 10
 COLUMNS = ("task", "image", "what", "reason", "way out")
 
 
@@ -89,7 +95,53 @@ def files(page: View) -> Section:
     return Section("unread", "Files", "None: every file can be read.", (group,) if entries else ())
 
 
-SECTIONS: tuple[Callable[[View], Section], ...] = (images, boxes, files)
+def near_duplicates(page: View) -> Section:
+    """Groups of near-duplicates in the last snapshot, those on both sides of the hold-out first."""
+    snapshot = None if page.project is None else stored.newest_snapshot(page.loop, page.project)
+    found = NearDuplicates.load(page.models.path) if page.models and snapshot else NearDuplicates()
+    group_of, members = found.group_of, defaultdict[str, list[SnapshotImage]](list)
+    for image in snapshot.images if snapshot and group_of else ():
+        if image.sha256 in group_of:
+            members[group_of[image.sha256]].append(image)
+    several = [group for group in members.values() if len(group) > 1]
+    apart = [group for group in several if len({image.side for image in group}) > 1]
+    together = [group for group in several if len({image.side for image in group}) == 1]
+    groups = (
+        Group(
+            "near-duplicates-apart",
+            "Groups that are trained on and held out",
+            "They were labelled before an image's near-duplicates were looked for, or look too much like "
+            "all others. A side never changes. Scores look better than they are.",
+            "Label images that differ more; they fill up the hold-out.",
+            tuple(map(_together, apart)),
+        ),
+        Group(
+            "near-duplicates",
+            "Groups on one side",
+            "Neighbouring frames of a film, and copies that were saved anew.",
+            "Nothing to do. Unlabelled near-duplicates of labelled images are asked for last.",
+            tuple(map(_together, together)),
+            fault=False,
+        ),
+    )
+    return Section("near-duplicates", "Near-duplicates", "None.", tuple(g for g in groups if g.entries))
+
+
+def _together(group: list[SnapshotImage]) -> Entry:
+    sides = {Side.TRAIN: "trained on", Side.HOLDOUT: "held out"}
+    rest = ", ".join(f"{image.task} ({sides[image.side]})" for image in group[1:NAMED])
+    more = f" and {len(group) - NAMED} more" if len(group) > NAMED else ""
+    return Entry(group[0].task, group[0].file, f"{sides[group[0].side]}; like it: tasks {rest}{more}")
+
+
+def small_objects(page: View) -> Section:
+    """What the newest round said of objects that are too small for its network."""
+    status = page.loop.project_status(page.project) if page.project is not None else None
+    said = status.small_objects if status else None
+    return Section("small", "Small objects", f"{said}." if said else "None that the last round told of.", ())
+
+
+SECTIONS: tuple[Callable[[View], Section], ...] = (images, boxes, near_duplicates, small_objects, files)
 
 
 def _by_kind(rows: Iterable[LeftOut]) -> tuple[Group, ...]:

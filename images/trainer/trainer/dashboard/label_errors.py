@@ -14,10 +14,10 @@ from fastapi.responses import HTMLResponse, Response
 
 from labelloop.boxes import Boxes, iou_matrix
 from labelloop.registry import Card
-from trainer.dashboard import predictions, stored
+from trainer.dashboard import junk_boxes, predictions, stored
 from trainer.dashboard.agreement import GOOD, OVERLAPS, Finding, Kind, compare
 from trainer.dashboard.curves import effects
-from trainer.dashboard.model import Drawn, chosen_card, drawn, why_not_looked
+from trainer.dashboard.model import Drawn, both_sides, chosen_card, why_not_looked
 from trainer.dashboard.pages import Asked, View
 from trainer.dashboard.predictions import Predictions
 from trainer.dashboard.stored import Scored, Stamp
@@ -117,8 +117,7 @@ def _suspect(
     return Suspect(
         image,
         tuple(sorted(suspicions, key=lambda suspicion: -suspicion.confidence)),
-        [drawn(truth, f.truth, f, names, False) for f in findings if f.truth is not None],
-        [drawn(shown, f.found, f, names, True) for f in findings if f.found is not None],
+        *both_sides(truth, shown, findings, names),
     )
 
 
@@ -159,7 +158,7 @@ def contents(page: View) -> dict[str, Any]:
     scored = (
         stored.newest_evaluation(page.loop, page.project, card.version) if card and page.project else None
     )
-    values: dict[str, Any] = {"card": card, "scored": scored, "suspects": None}
+    values: dict[str, Any] = {"card": card, "scored": scored, "suspects": None, **junk_boxes.contents(page)}
     if card is not None and scored is not None:
         values["why_not"] = why_not_looked(page, card, scored)
         values["looking"] = page.parts.looking.state(scored.round.id, card.version)

@@ -1,6 +1,7 @@
 """The page on one version of the model: how good it is, label by label and box by box."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,8 @@ from trainer.worker.retention import removed, snapshot_removed, weights_removed
 router = APIRouter()
 
 WORST = 12
+MOST_DRAWN = 300
+"""Boxes of one side of an image. A browser takes seconds for a page with tens of thousands."""
 SHOWN_PX = 640
 JPEG_QUALITY = 80
 
@@ -220,13 +223,27 @@ def _worst(image: SnapshotImage, truth: Boxes, found: Boxes, names: list[str]) -
     return Worst(
         image,
         agreement.seconds(wrong),
-        [drawn(truth, f.truth, f, names, False) for f in findings if f.truth is not None],
-        [drawn(found, f.found, f, names, True) for f in findings if f.found is not None],
+        *both_sides(truth, found, findings, names),
         ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "all right",
     )
 
 
-def drawn(boxes: Boxes, index: int, finding: Finding, names: list[str], scored: bool) -> Drawn:
+def both_sides(
+    truth: Boxes, found: Boxes, findings: Sequence[Finding], names: list[str]
+) -> tuple[list[Drawn], list[Drawn]]:
+    """The boxes of a comparison to draw, of the truth and of the model: at most MOST_DRAWN each, those that
+    disagree first.
+    """
+    telling = sorted(findings, key=lambda finding: finding.kind is Kind.RIGHT)
+    of_truth = [f for f in telling if f.truth is not None][:MOST_DRAWN]
+    of_found = [f for f in telling if f.found is not None][:MOST_DRAWN]
+    return (
+        [_drawn(truth, f.truth, f, names, False) for f in of_truth if f.truth is not None],
+        [_drawn(found, f.found, f, names, True) for f in of_found if f.found is not None],
+    )
+
+
+def _drawn(boxes: Boxes, index: int, finding: Finding, names: list[str], scored: bool) -> Drawn:
     """A box of a comparison, with its score where it has one."""
     x1, y1, x2, y2 = (float(value) for value in boxes.xyxy[index])
     score = float(boxes.scores[index]) if scored else None

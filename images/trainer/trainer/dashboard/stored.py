@@ -73,6 +73,12 @@ def snapshot(folder: Path) -> Snapshot | None:
     return None if stamp is None else _unless_unreadable(_snapshot, folder, stamp)
 
 
+def newest_snapshot(loop: Loop, project_id: int) -> Snapshot | None:
+    """The snapshot of the newest round that has one."""
+    found = (snapshot(loop.rounds.folder(round_.id)) for round_ in loop.rounds.history(project_id, HISTORY))
+    return next((each for each in found if each is not None), None)
+
+
 def contents(folder: Path) -> Contents | None:
     """The contents of a round's snapshot; None when it cannot be read."""
     stamp = stamp_of(folder / SNAPSHOT)

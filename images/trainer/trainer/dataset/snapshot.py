@@ -20,7 +20,7 @@ from labelloop.locks import holding
 from labelloop.registry import Registry
 from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio
-from trainer.dataset import coco, split
+from trainer.dataset import coco, near_duplicates, split
 from trainer.dataset.examine import Examiner
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.left_out import Kind, LeftOut
@@ -216,8 +216,9 @@ def collect(
     survey.write(settings.rounds_dir)
     if why_not is not None:
         raise SnapshotError(f"project {project_id}: {why_not}")
+    near = near_duplicates.find(collector.images, split_file.parent, settings.labelloop_home, progress)
     digests = (image.sha256 for image in collector.images)
-    sides = split.settle(split_file, digests, settings.holdout_percent)
+    sides = split.settle(split_file, digests, settings.holdout_percent, near.group_of)
     images = LabelledImages(
         replace(image, id=number, side=sides[image.sha256])
         for number, image in enumerate(collector.images, start=1)
@@ -233,7 +234,8 @@ def collect(
     train, holdout = len(snapshot.train), len(snapshot.holdout)
     replace(survey, train=train, holdout=holdout, boxes=snapshot.boxes).write(settings.rounds_dir)
     _require_data(snapshot)
-    return replace(snapshot, warnings=(*snapshot.warnings, *_unused_labels(snapshot)))
+    warnings = (*snapshot.warnings, *near.warnings(sides), *_unused_labels(snapshot))
+    return replace(snapshot, warnings=warnings)
 
 
 class _Collector:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 
 import ijson
 
@@ -21,8 +22,11 @@ from trainer.system.scratch import Scratch
 SPLIT_FILE = "split.json"
 _SCHEMA = """
 CREATE TABLE sides (sha256 TEXT PRIMARY KEY, side TEXT) WITHOUT ROWID;
-CREATE TABLE labelled (sha256 TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE labelled (sha256 TEXT PRIMARY KEY, name TEXT) WITHOUT ROWID;
+CREATE TABLE held (name TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+# The labelled images without a side, each with the name of its group.
+_NEW = "SELECT sha256, name FROM labelled WHERE sha256 NOT IN (SELECT sha256 FROM sides)"
 
 log = logging.getLogger(__name__)
 
@@ -50,24 +54,51 @@ class Sides(Mapping[str, Side]):
     def record(self, sha256: str, side: Side) -> None:
         self._database.run("INSERT OR REPLACE INTO sides VALUES (?, ?)", (sha256, side))
 
-    def assign(self, labelled: Iterable[str], percent: int) -> None:
+    def assign(
+        self, labelled: Iterable[str], percent: int, group_of: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Gives every labelled image a side. Images that have one keep it.
 
-        New images are taken in ascending order of their hash. As many go to the hold-out as keep it at
-        `percent` of all labelled images (rounded down).
+        group_of: the group of each image that has near-duplicates. A new image is on the side of its group,
+        in training if that is on both. New groups and new images without one are taken in ascending order of
+        their first hash. As many images go to the hold-out as bring it nearest to `percent` of all labelled
+        ones (rounded down).
         """
         database = self._database
         database.run("DELETE FROM labelled")
-        database.run_many("INSERT OR IGNORE INTO labelled VALUES (?)", ((digest,) for digest in labelled))
+        database.run("DELETE FROM held")
+        rows = ((digest, group_of.get(digest, digest)) for digest in labelled)
+        database.run_many("INSERT OR IGNORE INTO labelled VALUES (?, ?)", rows)
+        self._join(group_of)
         count = database.number("SELECT count(*) FROM labelled")
         held = database.number(
             "SELECT count(*) FROM labelled JOIN sides USING (sha256) WHERE side = ?", (Side.HOLDOUT,)
         )
+        wanted = count * percent // 100 - held
+        groups = database.rows(f"SELECT name, count(*) FROM ({_NEW}) GROUP BY name ORDER BY min(sha256)")
+        for name, size in groups:
+            if wanted <= 0:
+                break
+            if size <= 2 * wanted:  # with the group, the hold-out comes nearer to what is wanted
+                database.run("INSERT INTO held VALUES (?)", (name,))
+                wanted -= size
         database.run(
-            "INSERT INTO sides SELECT sha256, iif(row_number() OVER (ORDER BY sha256) <= ?, ?, ?)"
-            " FROM labelled WHERE sha256 NOT IN (SELECT sha256 FROM sides)",
-            (count * percent // 100 - held, Side.HOLDOUT, Side.TRAIN),
+            f"INSERT INTO sides SELECT sha256, iif(name IN (SELECT name FROM held), ?, ?) FROM ({_NEW})",
+            (Side.HOLDOUT, Side.TRAIN),
         )
+
+    def _join(self, group_of: Mapping[str, str]) -> None:
+        """Puts new images on the side that their groups have."""
+        known: dict[str, set[Side]] = {}
+        for digest, name in group_of.items():
+            side = self.get(digest)
+            if side is not None:
+                known.setdefault(name, set()).add(side)
+        for name, sides in known.items():
+            side = Side.HOLDOUT if sides == {Side.HOLDOUT} else Side.TRAIN
+            self._database.run(
+                f"INSERT INTO sides SELECT sha256, ? FROM ({_NEW}) WHERE name = ?", (side, name)
+            )
 
     def __getitem__(self, sha256: str) -> Side:
         row = self._database.row("SELECT side FROM sides WHERE sha256 = ?", (sha256,))
@@ -101,10 +132,15 @@ def load(path: Path) -> Sides:
         return recorded
 
 
-def settle(path: Path, labelled: Iterable[str], percent: int) -> Sides:
-    """All sides, including those of the `labelled` images. New sides are recorded before they are used."""
+def settle(
+    path: Path, labelled: Iterable[str], percent: int, group_of: Mapping[str, str] = MappingProxyType({})
+) -> Sides:
+    """All sides, including those of the `labelled` images. New sides are recorded before they are used.
+
+    group_of: as `Sides.assign` takes it.
+    """
     sides = load(path)
-    sides.assign(labelled, percent)
+    sides.assign(labelled, percent, group_of)
     digest = hashlib.sha256()
     for line in _lines(sides):
         digest.update(line.encode())

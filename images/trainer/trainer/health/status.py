@@ -17,6 +17,7 @@ from trainer.peers.projects import SIMULATED, Project, sort_projects
 from trainer.rounds import heartbeat
 from trainer.rounds.owners import LeftOver, left_over
 from trainer.rounds.table import CLOSED, Round, Rounds
+from trainer.training.job import Job, JobError
 from trainer.worker.importer import ImageIndex, Problem
 
 Row = dict[str, Any]
@@ -38,6 +39,8 @@ class ProjectStatus:
     start: the starting model. labels_to_go: how many labels are missing until a round starts by itself; None
     when none ever does or a round is open. survey: which labels are not used, None before the first look.
     simulated: it is a simulation's, which looks after it itself.
+    small_objects: what the newest round said of objects that are too small for its network, None when it said
+    nothing.
     """
 
     id: int
@@ -57,6 +60,7 @@ class ProjectStatus:
     problems: tuple[str, ...]
     survey: Survey | None = None
     simulated: bool = False
+    small_objects: str | None = None
 
 
 @dataclass(frozen=True)
@@ -219,7 +223,16 @@ def _project(
         problems=tuple(problems),
         survey=Survey.load(settings.rounds_dir, project.id),
         simulated=project.description == SIMULATED,
+        small_objects=_small_objects(rounds, history),
     )
+
+
+def _small_objects(rounds: Rounds, history: list[Round]) -> str | None:
+    for round_ in history:
+        with suppress(OSError, JobError):
+            found = Job.load(rounds.folder(round_.id)).small_objects
+            return found.words if found else None
+    return None
 
 
 def _counts(

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from labelloop.boxes import Boxes
-from labelloop.detector import Detector
+from labelloop.detector import MAX_BOXES, Detector
 from labelloop.images import ImageError
 from labelloop.settings import Settings
 from trainer.dataset import junk
@@ -20,7 +20,9 @@ from trainer.dataset.snapshot import Snapshot
 from trainer.judging.detections import detections, load_detector
 from trainer.judging.matches import ClassMatches, mean_average_precision, resamples
 
-MAX_DETECTIONS = 100
+# Per image and label. COCO counts 100, so that in an image with more objects it cannot tell models apart.
+MAX_DETECTIONS = MAX_BOXES
+COCO_MAX_DETECTIONS = 100
 RESAMPLES = 1000
 SEED = 20
 INTERVAL = (2.5, 97.5)
@@ -31,12 +33,12 @@ _Row = tuple[int, int, Corners, float]
 class Evaluation(BaseModel):
     """A model's score on a hold-out.
 
-    mAP: COCO's, .50:.95; None when the hold-out has no box. per_class: AP by label, without labels that have
-    no box. interval: the 95 % interval of mAP, by bootstrap over the images. images, boxes: counts in the
-    hold-out. labelled: the number of images in the whole snapshot. knows_labels: whether any class of the
-    model becomes a label. score_thresholds: by label, the score threshold at which the boxes are the quickest
-    to correct. matches: by label, the data for the bootstrap. missing: hold-out images that could no longer
-    be read; they are left out.
+    mAP: COCO's, .50:.95, of at most max_detections boxes per image and label; None when the hold-out has no
+    box. per_class: AP by label, without labels that have no box. interval: the 95 % interval of mAP, by
+    bootstrap over the images. images, boxes: counts in the hold-out. labelled: the number of images in the
+    whole snapshot. knows_labels: whether any class of the model becomes a label. score_thresholds: by label,
+    the score threshold at which the boxes are the quickest to correct. matches: by label, the data for the
+    bootstrap. missing: hold-out images that could no longer be read; they are left out.
     """
 
     version: str
@@ -45,6 +47,7 @@ class Evaluation(BaseModel):
     boxes: int
     labelled: int
     knows_labels: bool
+    max_detections: int = COCO_MAX_DETECTIONS  # of the evaluations that earlier releases wrote
     mAP: float | None
     AP50: float | None
     per_class: dict[str, float]
@@ -56,7 +59,17 @@ class Evaluation(BaseModel):
     def metrics(self) -> dict[str, Any]:
         """The part of the evaluation that a version's card keeps."""
         return self.model_dump(
-            include={"mAP", "AP50", "per_class", "interval", "images", "boxes", "fingerprint"}, mode="json"
+            include={
+                "mAP",
+                "AP50",
+                "per_class",
+                "interval",
+                "images",
+                "boxes",
+                "fingerprint",
+                "max_detections",
+            },
+            mode="json",
         )
 
 
@@ -94,37 +107,50 @@ def evaluate(
 def match(
     classes: Sequence[str], images: Collection[SnapshotImage], found: Sequence[Boxes]
 ) -> dict[str, ClassMatches]:
-    """Matches each image's detections (labels index classes) to its ground truth with pycocotools.
+    """Matches each image's detections (labels index classes) to its ground truth, one image at a time.
 
     A detection on an ignored box, more than half of which lies inside that box, does not count.
     """
-    from pycocotools.cocoeval import COCOeval
+    from trainer.judging.matching import Matching
 
-    with contextlib.redirect_stdout(io.StringIO()):
-        cocoeval = COCOeval(*_coco(classes, images, found), iouType="bbox")
-        cocoeval.params.maxDets = [MAX_DETECTIONS]
-        cocoeval.params.areaRng, cocoeval.params.areaRngLbl = [[0, 1e10]], ["all"]
-        cocoeval.params.imgIds = list(range(1, len(images) + 1))
-        cocoeval.params.catIds = list(range(1, len(classes) + 1))
-        cocoeval.evaluate()
-    per_image = [cocoeval.evalImgs[i * len(images) : (i + 1) * len(images)] for i in range(len(classes))]
-    return {name: _class_matches(rows) for name, rows in zip(classes, per_image, strict=True)}
+    of_class: list[list[dict[str, Any] | None]] = [[] for _ in classes]
+    for image, boxes in zip(images, found, strict=True):
+        with contextlib.redirect_stdout(io.StringIO()):
+            matching = Matching(*_coco(classes, [image], [boxes]), iouType="bbox")
+            matching.params.maxDets = [MAX_DETECTIONS]
+            matching.params.areaRng, matching.params.areaRngLbl = [[0, 1e10]], ["all"]
+            matching.params.imgIds = [1]
+            matching.params.catIds = list(range(1, len(classes) + 1))
+            matching.evaluate()
+        for rows, row in zip(of_class, matching.evalImgs, strict=True):
+            rows.append(row and _needed(row))
+    return {name: _class_matches(rows) for name, rows in zip(classes, of_class, strict=True)}
+
+
+def _needed(row: dict[str, Any]) -> dict[str, Any]:
+    """What `_class_matches` reads of a row of evalImgs, in a form that takes little memory."""
+    ignored = np.asarray(row["dtIgnore"], dtype=bool)
+    counted = ~ignored[0]
+    matched = ((np.asarray(row["dtMatches"]) > 0) & ~ignored)[:, counted]
+    bits = np.arange(len(matched))[:, None]
+    return {
+        "truths": int(np.count_nonzero(np.equal(row["gtIgnore"], 0))),
+        "scores": np.asarray(row["dtScores"], dtype=np.float64)[counted],
+        "hits": (matched.astype(np.int64) << bits).sum(axis=0),
+    }
 
 
 def _class_matches(rows: Sequence[dict[str, Any] | None]) -> ClassMatches:
-    """The matches in COCOeval's evalImgs of one class. None means an image without truth and detection."""
-    truths = np.array(
-        [np.count_nonzero(np.equal(row["gtIgnore"], 0)) if row else 0 for row in rows], np.int64
-    )
+    """One class's matches, from what `_needed` keeps of each image. None means an image without truth and
+    detection.
+    """
+    truths = np.array([row["truths"] if row else 0 for row in rows], dtype=np.int64)
     image, score, hits = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0, np.int64)]
     for number, row in enumerate(rows):
-        if row and row["dtIds"]:
-            ignored = np.asarray(row["dtIgnore"], dtype=bool)
-            counted = ~ignored[0]
-            matched = ((np.asarray(row["dtMatches"]) > 0) & ~ignored)[:, counted]
-            image.append(np.full(matched.shape[1], number))
-            score.append(np.asarray(row["dtScores"])[counted])
-            hits.append((matched.astype(np.int64) << np.arange(len(matched))[:, None]).sum(axis=0))
+        if row:
+            image.append(np.full(len(row["scores"]), number))
+            score.append(row["scores"])
+            hits.append(row["hits"])
     scores = np.concatenate(score)
     order = np.argsort(-scores, kind="stable")
     return ClassMatches(
@@ -196,6 +222,7 @@ def _evaluation(
         boxes=sum(len(image.labels) for image in images),
         labelled=snapshot.labelled,
         knows_labels=knows_labels,
+        max_detections=MAX_DETECTIONS,
         mAP=float(np.mean(list(per_class.values()))) if present else None,
         AP50=float(np.mean([row.average_precision_50() for row in present.values()])) if present else None,
         per_class=per_class,

@@ -1,7 +1,7 @@
 """Detections matched to ground truth, so that the average precision of any resample of images is fast.
 
-The measure is COCO's: ten IoU thresholds .50:.05:.95, precision interpolated at 101 recalls, at most 100
-detections per image, all box sizes together. pycocotools does the matching.
+The measure is COCO's: ten IoU thresholds .50:.05:.95, precision interpolated at 101 recalls, all box sizes
+together. COCO counts at most 100 detections per image and label; here it is evaluate.MAX_DETECTIONS.
 """
 
 from collections.abc import Sequence
@@ -88,17 +88,19 @@ class ClassMatches(BaseModel):
 
 
 def _interpolated(right: NDArray[np.bool_], weight: Numbers, truths: float) -> NDArray[np.float64]:
-    """Mean precision at RECALLS for each threshold, (T,); right: (T, D), weight: (D,)."""
-    hit = np.cumsum(right * weight, axis=1)
+    """Mean precision at RECALLS for each threshold, (T,); right: (T, D), weight: (D,).
+
+    Precision falls with every wrong detection, so only the right ones can be the best from a recall on.
+    """
     seen = np.cumsum(weight)
-    precision = hit / np.maximum(seen, np.finfo(float).tiny)
-    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    recall = hit / truths
     result = np.zeros(len(right))
-    for t in range(len(right)):
-        position = np.searchsorted(recall[t], RECALLS, side="left")
-        inside = position < len(weight)
-        result[t] = envelope[t, position[inside]].sum() / len(RECALLS)
+    for t, row in enumerate(right):
+        hits = np.flatnonzero(row)
+        hit = np.cumsum(weight[hits])
+        precision = hit / np.maximum(seen[hits], np.finfo(float).tiny)
+        envelope = np.maximum.accumulate(precision[::-1])[::-1]
+        position = np.searchsorted(hit / truths, RECALLS, side="left")
+        result[t] = envelope[position[position < len(hits)]].sum() / len(RECALLS)
     return result
 
 

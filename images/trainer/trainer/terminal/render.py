@@ -61,6 +61,8 @@ def _project(project: ProjectStatus, console: Console) -> None:
             line("pre-labels", f"{project.unpredicted} to be made")
     for text in _data(project):
         line("data", text)
+    if project.small_objects:
+        line("objects", project.small_objects)
     line("round", _round(project.open_round, project.last_round))
     if project.labels_to_go is not None:
         line(

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from labelloop.errors import Explained
 from trainer.rounds.folder import JOB
+from trainer.training.small_objects import SmallObjects
 
 CHECKPOINT_EVERY_S = 20.0
 SEED = 20
@@ -20,7 +21,8 @@ class Job(BaseModel):
     """parent: the version whose training continues; None when it begins from the starting weights.
 
     start_weights: the file of a state_dict, whose head has one row for each class of start_classes. start:
-    its origin, in words.
+    its origin, in words. small_objects: how large the objects are to the network; None in the jobs of earlier
+    releases.
     """
 
     project_id: int
@@ -35,6 +37,7 @@ class Job(BaseModel):
     accelerator: Literal["cpu", "cuda"]
     seed: int = SEED
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    small_objects: SmallObjects | None = None
 
     @classmethod
     def load(cls, round_dir: Path) -> "Job":

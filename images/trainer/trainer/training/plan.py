@@ -1,8 +1,10 @@
 """Decides what a round trains, from which weights and for how long, once before its training begins."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
+from labelloop.detector import load_detector_config
 from labelloop.files import replacing, write_text
 from labelloop.labels import LabelConfig, LabelMap
 from labelloop.registry import STARTING_VERSION, ProjectModels, Registry
@@ -13,6 +15,10 @@ from trainer.training import weights
 from trainer.training.bundle import save_weights
 from trainer.training.job import Job, JobError
 from trainer.training.length import iterations_for, reference_iterations
+from trainer.training.recipe import fit_look
+from trainer.training.small_objects import SmallObjects, measure
+
+log = logging.getLogger(__name__)
 
 
 def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Snapshot) -> Job:
@@ -62,9 +68,18 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
         ),
         threads=settings.threads,
         accelerator=settings.accelerator,
+        small_objects=_small_objects(snapshot, detector, settings),
     )
+    if job.small_objects and job.small_objects.words:
+        log.warning("%s", job.small_objects.words)
     write_text(round_dir / JOB, job.model_dump_json(indent=2) + "\n")
     return job
+
+
+def _small_objects(snapshot: Snapshot, detector: str, settings: Settings) -> SmallObjects | None:
+    config = load_detector_config(detector, settings)
+    fit_look(config)
+    return measure(snapshot.images, config)
 
 
 def _choose(models: ProjectModels, settings: Settings, config: LabelConfig) -> weights.Choice:

@@ -29,7 +29,7 @@ from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio, StudioError
 from trainer.dataset.snapshot import Snapshot, snapshotting
 from trainer.env import get_settings
-from trainer.judging.evaluate import Evaluation
+from trainer.judging.evaluate import MAX_DETECTIONS, Evaluation
 from trainer.judging.gate import Verdict
 from trainer.judging.judgement import Judgement
 from trainer.peers.projects import NO_PROJECT
@@ -252,7 +252,8 @@ class Stages:
     def _judge(self, round_: Round, snapshot: Snapshot, candidate: Path, models: ProjectModels) -> Judgement:
         """The judgement of the candidate against the version in service.
 
-        If an earlier judgement was against another version, the candidate's scores in it are used again.
+        If an earlier judgement was against another version, the candidate's scores in it are used again,
+        unless an earlier release made them with another limit of boxes.
         """
         progress = self._progress(round_.id)
         champion_version = models.champion()
@@ -262,7 +263,7 @@ class Stages:
         share = 0.5 if champion_version else 1.0
         scored = (
             earlier.candidate
-            if earlier
+            if earlier and earlier.candidate.max_detections == MAX_DETECTIONS
             else self._learning.evaluate(
                 candidate, snapshot, lambda f, text: progress(f * share, f"candidate: {text}")
             )

@@ -13,6 +13,7 @@ from support.versions import add_version
 from labelloop.files import write_text
 from labelloop.registry import ProjectModels
 from trainer.env import TrainerSettings
+from trainer.rounds.table import Rounds
 from trainer.worker import importer
 
 pytestmark = pytest.mark.usefixtures("models")
@@ -123,3 +124,29 @@ def test_status_names_models_whose_project_is_gone(run: Run, alive: None, fake_s
     fake_studio.add_project(2)
     del fake_studio.projects[1]
     assert "Models without a project: volumes/models/1, 0.0 MB" in run("status").output
+
+
+def test_status_says_that_objects_are_too_small_for_the_network(
+    run: Run, alive: None, loop_settings: TrainerSettings
+) -> None:
+    rounds = Rounds(loop_settings.rounds_dir)
+    round_, _ = rounds.request(1, "a test")
+    small = {"look": 352, "boxes": 200, "small": 150, "typical_px": 3.5}
+    job = {
+        "project_id": 1,
+        "detector": "yolox_nano",
+        "why": "",
+        "parent": None,
+        "start": "",
+        "start_weights": "",
+        "start_classes": [],
+        "iterations": 1,
+        "threads": 1,
+        "accelerator": "cpu",
+    }
+    folder = rounds.folder(round_.id)
+    folder.mkdir(parents=True)
+    for found, said in ((small, True), (small | {"small": 5}, False), (None, False)):
+        write_text(folder / "job.json", json.dumps({**job, "small_objects": found}))
+        words = " ".join(run("status").output.split())
+        assert ("150 of 200 boxes are less than 8 px a side to the network" in words) == said

@@ -8,15 +8,21 @@ import pytest
 from fastapi.testclient import TestClient
 from rich.console import Console
 from support.dashboard import words
+from support.dashboard_data import finished_round
 from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio
 from support.labelled_tasks import label, region, submit
 
+from labelloop.files import write_text
+from trainer.dashboard import stored
 from trainer.dashboard.loop import WatchedLoop
+from trainer.dataset.near_duplicates import NearDuplicates
 from trainer.dataset.snapshot import collect
 from trainer.health.status import gather
 from trainer.peers.projects import fetch
 from trainer.terminal import render
+from trainer.training.job import Job
+from trainer.training.small_objects import SmallObjects
 from trainer.worker.surveyor import Surveyor
 
 
@@ -107,3 +113,30 @@ def test_an_image_that_the_backend_could_not_read_names_its_project_and_goes_wit
     assert f"project 1, task {there}: the file is empty" in words(client.get("/data").text)
     del fake_studio.projects[1]
     assert gather(loop.settings, loop.studio, loop.backend).unreadable == []
+
+
+def test_near_duplicates_are_shown_with_their_sides(client: TestClient, loop: WatchedLoop) -> None:
+    finished_round(loop, 25, stray=5, champion_stray=30)
+    snapshot = stored.snapshot(loop.rounds.folder(1))
+    assert snapshot is not None
+    digest = {image.task: image.sha256 for image in snapshot.images}
+    groups = ((digest[1], digest[2], digest[3]), (digest[4], digest[5]), (digest[6], "0" * 64))
+    NearDuplicates(groups, images=25).write(loop.models(1).path)
+    page = unescape(words(client.get("/data?project=1").text))
+    assert "Groups that are trained on and held out: 1" in page
+    assert "trained on; like it: tasks 5 (held out)" in page
+    assert "Groups on one side: 1" in page
+    assert "trained on; like it: tasks 2 (trained on), 3 (trained on)" in page
+    assert "tasks 5 (held out)" in client.get("/data.csv?project=1").text
+
+
+def test_objects_that_are_small_to_the_network_are_told(client: TestClient, loop: WatchedLoop) -> None:
+    finished_round(loop, 25, stray=5, champion_stray=30)
+    assert "Small objects None that the last round told of." in words(client.get("/data?project=1").text)
+    job = Job.load(loop.rounds.folder(1))
+    small = SmallObjects(look=352, boxes=50, small=40, typical_px=3.52)
+    told = job.model_copy(update={"small_objects": small})
+    write_text(loop.rounds.folder(1) / "job.json", told.model_dump_json())
+    loop.forget_status()
+    page = words(client.get("/data?project=1").text)
+    assert "40 of 50 boxes are less than 8 px a side to the network, which sees an image at 352 px" in page

@@ -15,8 +15,10 @@ from support.dashboard_data import finished_round, relabelled
 from labelloop.boxes import Boxes
 from labelloop.files import write_text
 from trainer.dashboard import label_errors, predictions, stored
+from trainer.dashboard.agreement import Kind
 from trainer.dashboard.label_errors import LEAST, Suspect, ranked, suspects
 from trainer.dashboard.loop import WatchedLoop
+from trainer.dashboard.model import MOST_DRAWN
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
@@ -186,3 +188,16 @@ def test_where_both_see_something_a_low_score_is_a_doubt_all_the_same() -> None:
     label = Boxes.of([(0, 0, 100, 100)], [1], [0])
     assert doubts(label, Boxes.of([(0, 0, 100, 100)], [0.343], [1])) == [("the label may be wrong", 0.7)]
     assert doubts(label.select(np.array([False])), Boxes.of([(0, 0, 9, 9)], [0.343], [1])) == []
+
+
+def test_a_crowded_image_is_doubted_in_all_its_boxes_and_drawn_in_those_that_disagree() -> None:
+    corners = [(10.0 * x, 10.0 * y, 10.0 * x + 8, 10.0 * y + 8) for x in range(50) for y in range(40)]
+    image = SnapshotImage(1, 1, "a.png", "a", 500, 400, Side.TRAIN, tuple(corners), (BALL,) * 2000)
+    snapshot = Snapshot(1, shapes.LABEL_CONFIG, LabelledImages([image]), (), ())
+    seen = Boxes.of(corners[40:], [0.9] * 1960, [BALL] * 1960)
+    found = predictions.Predictions(version="v0001", fingerprint="f", boxes={1: predictions.rows_of(seen)})
+    limits = np.array([0.3, 0.3], dtype=np.float32)
+    [suspect] = suspects(snapshot, found, limits, {"ball": 0.95})
+    assert {doubt.box for doubt in suspect.suspicions} == set(corners[:40])
+    assert len(suspect.truth) == len(suspect.found) == MOST_DRAWN
+    assert sum(box.kind is Kind.MISSED for box in suspect.truth) == 40

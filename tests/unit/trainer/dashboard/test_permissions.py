@@ -55,6 +55,7 @@ TABLE = {
     ("GET", "/data.csv"): For.MEMBERS,
     ("GET", "/label-errors"): For.MEMBERS,
     ("GET", "/label-errors.csv"): For.MEMBERS,
+    ("POST", "/label-errors/mend"): For.ADMINISTRATORS,
     ("GET", "/downloads"): For.MEMBERS,
     ("GET", "/downloads/{version}.zip"): For.ADMINISTRATORS,
     ("GET", "/compare"): For.MEMBERS,

@@ -19,7 +19,7 @@ from labelloop.settings import Settings
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
-from trainer.judging.evaluate import Evaluation, evaluate, match
+from trainer.judging.evaluate import MAX_DETECTIONS, Evaluation, evaluate, match
 from trainer.judging.matches import ClassMatches, mean_average_precision, resamples
 
 CLASSES = ["ball", "crate", "never"]
@@ -242,6 +242,33 @@ def test_an_evaluation_survives_json(settings: Settings) -> None:
     weights = resamples(2, 10, 0)
     scores = [mean_average_precision(list(e.matches.values()), weights) for e in (evaluation, again)]
     np.testing.assert_array_equal(scores[0], scores[1])
+
+
+def crowd(count: int) -> list[list[float]]:
+    """`count` boxes of 3 pixels, 4 pixels apart."""
+    return [[4.0 * x, 4.0 * y, 4.0 * x + 3, 4.0 * y + 3] for y in range(50) for x in range(50)][:count]
+
+
+@pytest.mark.parametrize(
+    ("objects", "found", "expected"), [(250, 110, 45 / 101), (250, 250, 1.0), (2000, 2000, 1.0)]
+)
+def test_each_object_of_a_crowded_image_counts(
+    settings: Settings, objects: int, found: int, expected: float
+) -> None:
+    """With COCO's limit of 100 boxes, 110 found of 250 and all 250 of them scored the same 0.406."""
+    images = [image(1, crowd(objects), [0] * objects)]
+    scores = np.linspace(0.9, 0.3, objects)[:found]
+    evaluation = evaluated(settings, ["ball"], [Boxes.of(crowd(found), scores, [0] * found)], images)
+    assert evaluation.mAP == pytest.approx(expected) and pytest.approx(expected) == evaluation.AP50
+    assert evaluation.score_thresholds["ball"] == pytest.approx(min(scores[-1], settings.score_threshold))
+    assert evaluation.metrics()["max_detections"] == MAX_DETECTIONS
+
+
+def test_an_evaluation_of_an_earlier_release_says_that_it_counted_100_boxes(settings: Settings) -> None:
+    evaluation = evaluated(settings, ["ball"], [Boxes.of(BALL, [0.9], [0])], [image(1, BALL, [0])])
+    stored = evaluation.model_dump(mode="json")
+    del stored["max_detections"]
+    assert Evaluation.model_validate(stored).max_detections == 100
 
 
 WRONG, LOOSE, TIGHT = 0, 0b1, 0b11111

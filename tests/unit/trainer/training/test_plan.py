@@ -1,15 +1,19 @@
 """What a round trains, and from what."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.fake_learning import made_snapshot
+from support.snapshot_images import image
 from support.versions import add_version
 
 from labelloop.registry import ProjectModels
+from trainer.dataset.labelled import LabelledImages
 from trainer.env import TrainerSettings
 from trainer.training import weights
+from trainer.training.job import Job
 from trainer.training.plan import write_job
 
 CONFIGS = Path(__file__).parents[4] / "configs"
@@ -71,3 +75,53 @@ def test_training_goes_on_from_a_trained_version_of_the_same_labels_alone(
     )
     job = write_job(folder, loop_settings, 1, replace(made_snapshot(), label_config_xml=xml))
     assert job.parent == (version if goes_on and round_id else None)
+
+
+@pytest.mark.parametrize(
+    ("width", "object_px", "look", "words"),
+    [
+        (4000, 40, 352, "3 of 3 boxes are less than 8 px a side to the network, which sees an image at 352 "
+                        "px (the median box is 3.5 px)"),
+        (4000, 400, 352, None),
+        (640, 40, 352, None),
+    ],
+)  # fmt: skip
+def test_objects_that_are_small_to_the_network_are_told(
+    width: int,
+    object_px: int,
+    look: int,
+    words: str | None,
+    loop_settings: TrainerSettings,
+    models: ProjectModels,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(weights, "choose", lambda settings: weights.Choice("yolox_nano", "a test"))
+    (tmp_path / "configs").symlink_to(CONFIGS)
+    folder = tmp_path / "round"
+    folder.mkdir()
+    box = (10.0, 10.0, 10.0 + object_px, 10.0 + object_px)
+    images = LabelledImages([replace(image(1), width=width, height=3 * width // 4, xyxy=(box,) * 3)])
+    job = write_job(folder, loop_settings, 1, replace(made_snapshot(), images=images))
+    assert job.small_objects is not None and (job.small_objects.look, job.small_objects.boxes) == (look, 3)
+    told = [record.getMessage() for record in caplog.records if "to the network" in record.getMessage()]
+    assert [line[: len(words or "")] for line in told] == ([words] if words else [])
+    assert Job.load(folder).small_objects == job.small_objects
+
+
+def test_a_job_of_an_earlier_release_says_nothing_of_small_objects(
+    loop_settings: TrainerSettings,
+    models: ProjectModels,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(weights, "choose", lambda settings: weights.Choice("yolox_nano", "a test"))
+    (tmp_path / "configs").symlink_to(CONFIGS)
+    folder = tmp_path / "round"
+    folder.mkdir()
+    write_job(folder, loop_settings, 1, made_snapshot())
+    old = json.loads((folder / "job.json").read_bytes())
+    del old["small_objects"]
+    (folder / "job.json").write_text(json.dumps(old))
+    assert Job.load(folder).small_objects is None

@@ -1,5 +1,6 @@
 """A round from request to verdict, and the same round when it is interrupted anywhere on its way."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from trainer.judging.evaluate import Evaluation
 from trainer.judging.gate import Verdict
 from trainer.peers.projects import NO_PROJECT
 from trainer.rounds import claims
+from trainer.rounds.folder import EVALUATION
 from trainer.rounds.table import Round, Rounds, State
 from trainer.system.children import RETRY, STOPPED
 from trainer.training.process import TrainingFailed, TrainingKilled
@@ -152,6 +154,24 @@ def test_a_rollback_during_the_evaluation_is_compared_with(bench: Bench, tmp_pat
     closed = bench.run()
     assert closed.verdict == "promoted v0002: mAP 0.500 → 0.600 on 1 hold-out image"
     assert closed.parent == "v0000"
+
+
+def test_a_candidate_that_an_earlier_release_scored_is_scored_again(bench: Bench) -> None:
+    """It counted 100 boxes an image; the champion's score would count more."""
+    bench.run()
+    file = bench.rounds.folder(bench.round.id) / EVALUATION
+    old = json.loads(file.read_bytes())
+    old["champion"]["version"] = "v0009"
+    del old["candidate"]["max_detections"]
+    again, _ = bench.rounds.request(1, "test")
+    bench.round = again
+    folder = bench.rounds.folder(again.id)
+    folder.mkdir(parents=True)
+    bench.learning.calls.clear()
+    bench.learning.scores |= {"v0001": 0.5}
+    bench.learning.during_training = lambda: (folder / EVALUATION).write_text(json.dumps(old)) and None
+    bench.run()
+    assert bench.learning.calls[-2:] == ["evaluate candidate", "evaluate v0001"]
 
 
 def test_a_finished_round_is_left_alone(bench: Bench) -> None:
