@@ -70,8 +70,6 @@ ANSWERS = (
     "ranker",
     "relation",
 )
-
-
 BOXES = ("rectanglelabels", "rectangle")
 
 
