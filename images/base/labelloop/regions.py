@@ -70,6 +70,7 @@ ANSWERS = (
     "ranker",
     "relation",
 )
+BOXES = ("rectanglelabels", "rectangle")
 
 
 @dataclass
@@ -197,7 +198,7 @@ class _Reader:
         expected = self._config.marks.kinds.get(control) if isinstance(control, str) else None
         if expected is None:
             raise _NotOurs(f"made by {str(control)[:40]!r}, which the label config does not have")
-        if kind not in (expected, expected.removesuffix("labels")):
+        if kind in BOXES and kind not in (expected, expected.removesuffix("labels")):
             raise _NotOurs(f"its type is {str(kind)[:40]!r}, that of {control!r} is {expected!r}")
         self._require_no_label_of_ours(row, str(kind))
         return True
