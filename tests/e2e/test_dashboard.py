@@ -19,7 +19,17 @@ from support.stack import Stack, wait_for
 from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import LABELLED, UNLABELLED, without_prediction_of
 
-PAGES = ("/", "/rounds", "/model", "/effort", "/label-errors", "/downloads", "/compare", "/do/retrain")
+PAGES = (
+    "/",
+    "/rounds",
+    "/model",
+    "/effort",
+    "/data",
+    "/label-errors",
+    "/downloads",
+    "/compare",
+    "/do/retrain",
+)
 SERIOUS = ("serious", "critical")
 STEP_MS = 90_000
 PROGRESS = "document.querySelector('#progress')?.value ?? 0"

@@ -231,7 +231,18 @@ LABEL_STUDIO_PATHS = (
     *("/projects/1/data", "/admin/", "/data/local-files/?d=images/"),
 )
 DASHBOARD_PATHS = (
-    *("/", "/live", "/rounds", "/model", "/effort", "/downloads", "/label-errors", "/compare", "/do/retrain"),
+    *(
+        "/",
+        "/live",
+        "/rounds",
+        "/model",
+        "/effort",
+        "/downloads",
+        "/data",
+        "/label-errors",
+        "/compare",
+        "/do/retrain",
+    ),
     *("/rounds/scores.svg", "/rounds/1/loss.svg", "/downloads/v0000.zip", "/rounds/1/images/1.jpg"),
 )
 

@@ -9,13 +9,14 @@ from support.fake_studio import Answer, Row, Served
 
 @dataclass
 class FakeBackend:
-    """version: what it serves. unreadable: tasks whose image cannot be read. before_predict: called with the
-    tasks' ids.
+    """version: what it serves. unreadable: tasks whose image cannot be read. listed: what /health says of
+    them. before_predict: called with the tasks' ids.
     """
 
     url: str = ""
     version: str | None = "v0000"
     unreadable: set[int] = field(default_factory=set)
+    listed: list[Row] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
     down: bool = False
     results_missing: int = 0
@@ -29,7 +30,7 @@ class FakeBackend:
             return 503, {"status": "DOWN", "reason": "down for a test"}
         if path == "/health":
             up = self.version is not None
-            projects: Row = {"1": {"version": self.version, "unreadable": []}}
+            projects: Row = {"1": {"version": self.version, "unreadable": self.listed}}
             return 200 if up else 503, {
                 "status": "UP" if up else "DOWN",
                 "projects": projects,

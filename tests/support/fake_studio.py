@@ -177,6 +177,9 @@ class FakeStudio:
                 return self._has_one_named_like(task, value)
             case "predictions_model_versions", "not_contains":
                 return not self._has_one_named_like(task, value)
+            case "updated_at", "greater":
+                since = datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+                return datetime.fromisoformat(task.get("updated_at", _now())) > since
             case "id", "in_list":
                 return task["id"] in value
             case "id", "in":

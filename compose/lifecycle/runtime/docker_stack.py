@@ -55,7 +55,8 @@ class DockerStack:
                 board.show({name: states.get(name, "waiting") for name in engine.SERVICES}, seconds)
                 if ended == 0 and all(states.get(name) == "healthy" for name in engine.SERVICES):
                     return
-                if ended is not None or seconds > START_SECONDS:
+                # Compose itself waits for a service that others depend on until its health check gives it up.
+                if ended is not None or seconds > START_SECONDS or "failing" in states.values():
                     self._give_up_if_hopeless(states, seconds)
                 if ended:
                     output = up.stdout.read() if up.stdout else ""

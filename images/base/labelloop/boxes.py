@@ -98,6 +98,19 @@ def iou_matrix(a: Floats, b: Floats) -> Floats:
     return np.asarray(np.divide(inter, union, out=np.zeros_like(inter), where=union > 0), dtype=np.float32)
 
 
+def shares_inside(a: Floats, b: Floats) -> Floats:
+    """The share of the area of every box of a (N, 4) that lies inside every box of b (M, 4): (N, M).
+
+    >>> shares_inside(np.float32([[0, 0, 10, 10]]), np.float32([[5, 0, 50, 50], [20, 0, 30, 10]])).tolist()
+    [[0.5, 0.0]]
+    """
+    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
+    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    inter = np.clip(bottom_right - top_left, 0, None).prod(axis=2)
+    area = np.broadcast_to(np.clip(a[:, 2:] - a[:, :2], 0, None).prod(axis=1)[:, None], inter.shape)
+    return np.asarray(np.divide(inter, area, out=np.zeros_like(inter), where=area > 0), dtype=np.float32)
+
+
 def nms(boxes: Boxes, iou_threshold: float) -> Boxes:
     """Greedy non-maximum suppression within each label; the result is sorted by falling score.
 

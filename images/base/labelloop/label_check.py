@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from labelloop import label_marks
 from labelloop.label_xml import Tag
 from labelloop.labels import LabelConfigError, faults, label_name, predicted_values, read_tags
 
@@ -44,6 +45,7 @@ def check(xml: str) -> list[Finding]:
     except LabelConfigError as error:
         return [Finding(error.line, str(error))]
     found = {*_structure(root), *_labels(root), *_hotkeys(root)}
+    found |= {Finding(line, text, fault=False) for line, text in label_marks.warnings(root)}
     told = {finding.line for finding in found if finding.fault}
     found |= {Finding(line, text) for line, text in faults(root) if line not in told}
     return sorted(found, key=lambda finding: finding.line)

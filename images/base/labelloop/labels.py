@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from labelloop import label_xml
+from labelloop import label_marks, label_xml
 from labelloop.errors import Explained
+from labelloop.label_marks import Marks
 from labelloop.label_xml import Tag
 
 if TYPE_CHECKING:
@@ -45,13 +46,14 @@ class LabelConfig:
     """The first RectangleLabels control of a label config.
 
     control: the control's name. to_name: the image tag's name. data_key: the key of a task's data that holds
-    the image's URL.
+    the image's URL. labels: those that are learned. marks: what else the config says.
     """
 
     control: str
     to_name: str
     data_key: str
     labels: tuple[Label, ...]
+    marks: Marks = field(default_factory=Marks, hash=False)
 
     @property
     def names(self) -> list[str]:
@@ -76,9 +78,14 @@ def parse_label_config(xml: str) -> LabelConfig:
         raise LabelConfigError(f"the label config, line {line}: {text}", line)
     control = next(root.below("RectangleLabels"))
     image = next(tag for tag in root.below("Image") if tag.get("name") == control.get("toName"))
-    labels = tuple(Label(label_name(tag), tuple(predicted_values(tag))) for tag in control.below("Label"))
+    labels = tuple(
+        Label(label_name(tag), tuple(predicted_values(tag)))
+        for tag in control.below("Label")
+        if not label_marks.is_ignored(tag, control)
+    )
     data_key = image.get("value").lstrip("$") or "image"
-    return LabelConfig(control.get("name"), control.get("toName"), data_key, labels)
+    marks = label_marks.read(root, control)
+    return LabelConfig(control.get("name"), control.get("toName"), data_key, labels, marks)
 
 
 def read_tags(xml: str) -> Tag:
@@ -116,6 +123,7 @@ def faults(root: Tag) -> Iterator[tuple[int, str]]:
             yield tag.line, f"label {name!r} stands in line {before.line} already; rename or remove one"
     if not seen:
         yield control.line, '<RectangleLabels> has no <Label value="…"/>'
+    yield from label_marks.faults(control)
     to_name = control.get("toName")
     named = [tag for tag in root.iter() if "name" in tag.attributes and tag.get("name") == to_name]
     if not any(tag.name == "Image" for tag in named):

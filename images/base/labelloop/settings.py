@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     iterations: int = within("ITERATIONS", 0)
     holdout_percent: int = within("HOLDOUT_PERCENT", 20)
     holdout_min: int = within("HOLDOUT_MIN", 5)
+    missing_percent: int = within("MISSING_PERCENT", 2)
     gate_confidence: float = within("GATE_CONFIDENCE", 0.8)
     import_every: float = within("IMPORT_EVERY", 20.0)
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Self
 
@@ -53,6 +54,12 @@ def with_prediction_of(version: str) -> Row:
 
 def without_prediction_of(version: str) -> Row:
     return where("predictions_model_versions", "not_contains", [version], "List")
+
+
+def changed_after(moment: datetime) -> Row:
+    """The filter for tasks that were changed later, or have such an annotation. moment: with a time zone."""
+    form = "%Y-%m-%dT%H:%M:%S.%fZ"  # the only one that Label Studio reads
+    return where("updated_at", "greater", moment.astimezone(UTC).strftime(form), "Datetime")
 
 
 class Studio:

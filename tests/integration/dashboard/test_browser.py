@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,33 @@ from support.versions import add_version
 from labelloop.studio import Studio
 from trainer.dashboard.app import create_app
 from trainer.dashboard.loop import WatchedLoop
+from trainer.dataset.left_out import Kind, LeftOut
+from trainer.dataset.survey import Survey
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
 from trainer.rounds import heartbeat
 from trainer.rounds.table import State
 
-PAGES = ("/", "/rounds", "/model", "/effort", "/label-errors", "/downloads", "/compare", "/do/rollback")
+PAGES = (
+    "/",
+    "/rounds",
+    "/model",
+    "/effort",
+    "/data",
+    "/label-errors",
+    "/downloads",
+    "/compare",
+    "/do/rollback",
+)
+LONG = "https://images.example.org/" + "a-very-long-folder-without-any-blank/" * 5 + "0001.jpg"
+LEFT_OUT = (
+    LeftOut(
+        3, "images/cam 1/0003.jpg", Kind.REGION, "region r1: made by 'box', which the label config lacks"
+    ),
+    LeftOut(4, LONG, Kind.AWAY, f"{LONG}: 503 Service Unavailable"),
+    LeftOut(5, "images/5.jpg", Kind.EXCLUDED, "'Unusable' is ticked"),
+    LeftOut(6, "images/6.jpg", Kind.SLIVER, "'ball' at x 32 to 33.3, y 24 to 96 px"),
+)
 SERIOUS = ("serious", "critical")
 
 
@@ -53,6 +75,9 @@ def loop(tmp_path_factory: pytest.TempPathFactory, studio: FakeStudio) -> Iterat
         heartbeat.beat(settings.rounds_dir, {"1": "v0000"}, {})
         finished_round(made, 25, stray=5, champion_stray=30)
         backend.version = models.champion()
+        Survey(1, datetime.now(UTC), "", LEFT_OUT, ("2 images taught that nothing is there",)).write(
+            settings.rounds_dir
+        )
         yield made
 
 

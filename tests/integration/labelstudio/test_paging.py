@@ -2,10 +2,13 @@
 asks of projects.
 """
 
+import time
+from datetime import UTC, datetime
+
 import pytest
 from integration.support.labelstudio import LabelStudio
 
-from labelloop.studio import LABELLED, LISTED, UNLABELLED, Studio
+from labelloop.studio import LABELLED, LISTED, UNLABELLED, Studio, changed_after, where
 
 PAGE = 5
 
@@ -63,3 +66,18 @@ def test_a_list_of_projects_brings_what_is_asked_for_and_no_counts(
     for number in projects:
         whole = studio.project(number)
         assert found[number] == {name: whole[name] for name in LISTED}
+
+
+def test_labels_are_found_by_when_their_task_was_changed(studio: Studio, projects: tuple[int, int]) -> None:
+    """The look for labels that cannot be used asks for the tasks that were changed since the last one."""
+    [task, *_] = studio.iter_tasks(projects[1], UNLABELLED, page_size=PAGE)
+    time.sleep(0.01)
+    since = changed_after(datetime.now(UTC))
+    assert list(studio.iter_tasks(projects[1], LABELLED, since)) == []
+    studio.request("POST", f"/api/tasks/{task['id']}/annotations/", json={"result": []})
+    assert [row["id"] for row in studio.iter_tasks(projects[1], LABELLED, since)] == [task["id"]]
+    since = changed_after(datetime.now(UTC))
+    found = next(studio.iter_tasks(projects[1], where("id", "in_list", [task["id"]], "List"), fields="all"))
+    [annotation] = found["annotations"]
+    studio.request("PATCH", f"/api/annotations/{annotation['id']}/", json={"result": []})
+    assert [row["id"] for row in studio.iter_tasks(projects[1], LABELLED, since)] == [task["id"]]

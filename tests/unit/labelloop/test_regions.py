@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.boxes import Boxes
-from labelloop.labels import Label, LabelConfig
-from labelloop.regions import from_results, to_results
+from labelloop.labels import Label, LabelConfig, parse_label_config
+from labelloop.regions import from_results, read_regions, to_results
 
 CONFIG = LabelConfig("label", "image", "image", (Label("cat"), Label("dog")))
 
@@ -81,7 +81,8 @@ def test_a_rotated_rectangle_becomes_its_axis_aligned_hull() -> None:
         ({"x": None}, "TypeError"),
         ({"width": 0}, "no area"),
         ({"x": 120}, "no area"),
-        ({"x": float("nan")}, "no area"),
+        ({"x": float("nan")}, "no finite numbers: nan"),
+        ({"width": float("inf")}, "no finite numbers"),
     ],
 )
 def test_what_is_no_rectangle_is_named_and_hurts_nothing_else(value: dict[str, object], words: str) -> None:
@@ -90,10 +91,91 @@ def test_what_is_no_rectangle_is_named_and_hurts_nothing_else(value: dict[str, o
     assert len(problems) == 1 and "r1" in problems[0] and words in problems[0]
 
 
-def test_regions_of_other_controls_pass_in_silence() -> None:
-    polygon = {"type": "polygonlabels", "from_name": "outline", "value": {"points": [[1, 2]]}}
-    boxes, problems = from_results([polygon, region()], CONFIG)
-    assert len(boxes) == 1 and not problems
+BESIDE = parse_label_config("""<View>
+  <Image name="image" value="$image"/>
+  <RectangleLabels name="label" toName="image">
+    <Label value="cat"/><Label value="dog"/><Label value="crowd" ignore="true"/>
+  </RectangleLabels>
+  <PolygonLabels name="outline" toName="image"><Label value="road"/><Label value="cat"/></PolygonLabels>
+  <RectangleLabels name="second" toName="image"><Label value="sign"/></RectangleLabels>
+  <Choices name="quality" toName="image"><Choice value="Unusable" exclude="true"/><Choice
+  value="good"/></Choices> <Choices name="view" toName="image" exclude="Dark, Night"><Choice value="Dark"
+  alias="d"/><Choice value="day"/> <Choice value="Night"/></Choices> <Choices name="sure" toName="image"
+  perRegion="true"><Choice value="no" exclude="true"/></Choices> <TextArea name="note" toName="image"
+  perRegion="true"/> </View>""")
+
+
+def of(control: str, kind: str, **value: object) -> dict[str, object]:
+    return {"id": "x", "from_name": control, "to_name": "image", "type": kind, "value": value}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        of("outline", "polygonlabels", points=[[1, 2]], polygonlabels=["road"]),
+        of("second", "rectanglelabels", x=1, y=1, width=9, height=9, rectanglelabels=["sign"]),
+        of("quality", "choices", choices=["good"]),
+        of("a choice that is gone", "choices", choices=["x"]),
+        {**of("note", "textarea", text=["blurred"]), "id": "r1"},
+        {"type": "relation", "from_id": "r1", "to_id": "r2", "direction": "right"},
+    ],
+)
+def test_results_of_other_controls_beside_the_boxes_are_no_fault(result: dict[str, object]) -> None:
+    found = read_regions([result, region()], BESIDE)
+    assert (len(found.boxes), found.faults, found.outside, found.excluding) == (1, [], [], [])
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ({**region(), "from_name": "box"}, "made by 'box', which the label config does not have"),
+        ({**region(), "type": None}, "it has no type"),
+        ({**region(), "to_name": "photo"}, "drawn on 'photo', not on 'image'"),
+        (
+            {**region(), "type": "polygonlabels"},
+            "its type is 'polygonlabels', that of 'label' is 'rectanglelabels'",
+        ),
+        ({**region(), "type": "rectangle"}, "its type is 'rectangle'"),
+        (
+            {**region(), "from_name": "quality"},
+            "its type is 'rectanglelabels', that of 'quality' is 'choices'",
+        ),
+        (of("outline", "polygonlabels", points=[[1, 2]], polygonlabels=["cat"]), "is learned from boxes"),
+        (of("mask", "brushlabels", brushlabels=["road"]), "made by 'mask'"),
+    ],
+)
+def test_a_region_behind_which_a_box_may_stand_is_a_fault(result: dict[str, object], words: str) -> None:
+    found = read_regions([result, region()], BESIDE)
+    assert len(found.boxes) == 1 and len(found.faults) == 1 and words in found.faults[0]
+
+
+@pytest.mark.parametrize(
+    ("results", "excluding"),
+    [
+        ([of("quality", "choices", choices=["Unusable"])], ["Unusable"]),
+        ([of("view", "choices", choices=["d"])], ["d"]),
+        ([of("view", "choices", choices=["day", "Night"])], ["Night"]),
+        ([of("quality", "choices", choices="Unusable")], []),
+    ],
+)
+def test_choices_that_leave_an_image_out_are_told(results: list[object], excluding: list[str]) -> None:
+    assert read_regions(results, BESIDE).excluding == excluding
+
+
+def test_boxes_of_an_ignore_label_and_boxes_that_an_answer_leaves_out_are_neither_truth_nor_error() -> None:
+    unsure = {**of("sure", "choices", choices=["no"]), "id": "r2"}
+    rows = [
+        region(),
+        region(rectanglelabels=["crowd"]),
+        region(rectanglelabels=["cat", "crowd"]),
+        {**region(), "id": "r2"},
+        unsure,
+    ]
+    found = read_regions(rows, BESIDE)
+    assert BESIDE.names == ["cat", "dog"] and BESIDE.marks.ignored == ("crowd",)
+    assert found.boxes.labels.tolist() == [1]
+    assert found.ignored.labels.tolist() == [2, 0, 1], "a crowd of anything, cats among one, a doubtful dog"
+    assert found.faults == [] and found.excluding == []
 
 
 def test_the_image_s_own_size_beats_the_one_noted_in_the_region() -> None:

@@ -1,5 +1,6 @@
 """Images in, boxes on them, datasets out."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +10,7 @@ import typer
 
 from labelloop.locks import Busy
 from trainer.cli.command import ProjectOption, command, connect
+from trainer.dataset.left_out import LeftOut, in_words
 from trainer.dataset.snapshot import snapshotting
 from trainer.peers.projects import choose, detection_projects
 from trainer.terminal import render
@@ -18,6 +20,8 @@ from trainer.words import plural
 from trainer.worker.importer import ImageIndex, Importer
 
 IMPORT_WAIT_S = 30.0
+INCOMPLETE = 3
+"""The exit status of an export that was written without images that somebody labelled to be used."""
 
 
 @command
@@ -89,7 +93,7 @@ def export(
     ] = None,
     project: ProjectOption = None,
 ) -> None:
-    """Write the labels so far as a dataset."""
+    """Write the labels so far as a dataset; exit status 3 when labelled images are missing from it."""
     from trainer.dataset.export import export as write
     from trainer.dataset.snapshot import collect
 
@@ -108,8 +112,21 @@ def export(
         display.update("writing", 0.0, None, f"{snapshot.labelled} images")
         write(snapshot, format_, folder, loop.settings)
         display.finish()
-        left_out = f"; {len(snapshot.skipped)} could not be used, see skipped.txt" if snapshot.skipped else ""
+        told = folder / "skipped.txt"
+        lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
+        unwritten = max(len(lines) - len(snapshot.skipped), 0)
         display.say(
-            f"{plural(snapshot.labelled, 'image')} with {plural(snapshot.boxes, 'box', 'boxes')} "
-            f"as {format_} in {loop.shown(folder)}{left_out}"
+            f"{plural(snapshot.labelled - unwritten, 'image')} with {plural(snapshot.boxes, 'box', 'boxes')} "
+            f"as {format_} in {loop.shown(folder)}{_left_out(snapshot.skipped, unwritten)}"
         )
+    if unwritten or any(row.about.fault for row in snapshot.skipped):
+        raise typer.Exit(INCOMPLETE)
+
+
+def _left_out(skipped: Sequence[LeftOut], unwritten: int) -> str:
+    """The end of the last line: how many images are missing, and why."""
+    reasons = [in_words(skipped)] if skipped else []
+    if unwritten:
+        reasons.append(f"{unwritten} × images that could not be copied")
+    count = len(skipped) + unwritten
+    return f"; {count} left out, see skipped.txt: {', '.join(reasons)}" if count else ""

@@ -18,7 +18,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from labelloop.settings import MissingSecret
 from labelloop.throttle import Throttle
 from trainer.api.limits import Limits
-from trainer.dashboard import compare, downloads, effort, label_errors, model, now, rounds
+from trainer.dashboard import compare, data, downloads, effort, label_errors, model, now, rounds
 from trainer.dashboard.login import LoginError, NotAMember, TooManyAttempts, ask_label_studio
 from trainer.dashboard.loop import UnknownProject, WatchedLoop
 from trainer.dashboard.pages import HERE, templates
@@ -75,7 +75,7 @@ def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studi
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _add_login(app, parts, ask_who, ended)
     _add_errors(app, ended)
-    for part in (now, rounds, model, effort, downloads, compare, label_errors):
+    for part in (now, rounds, model, effort, data, downloads, compare, label_errors):
         app.include_router(part.router)
     return app
 

@@ -23,6 +23,7 @@ NAVIGATION = (
     ("/rounds", "Rounds"),
     ("/model", "Model"),
     ("/effort", "Effort"),
+    ("/data", "Data"),
     ("/label-errors", "Label errors"),
     ("/downloads", "Downloads"),
 )

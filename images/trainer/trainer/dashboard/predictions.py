@@ -20,9 +20,11 @@ from labelloop.files import write_text
 from labelloop.images import ImageError
 from labelloop.registry import Registry
 from labelloop.settings import Settings
+from trainer.dataset import junk
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.env import get_settings
+from trainer.judging.matches import without_ignored
 from trainer.loop import Loop
 from trainer.rounds.folder import predictions_file
 from trainer.rounds.table import Rounds
@@ -46,10 +48,15 @@ class Predictions(BaseModel):
     boxes: dict[int, list[Row]]
 
     def of(self, image: SnapshotImage, thresholds: np.ndarray | None = None) -> Boxes:
-        """An image's boxes. thresholds: (labels,) the lowest scores at which they count."""
+        """An image's boxes. thresholds: (labels,) the lowest scores at which they count; boxes on ignored
+        boxes then do not count.
+        """
         rows = self.boxes.get(image.id, [])
         found = Boxes.of([row[:4] for row in rows], [row[4] for row in rows], [row[5] for row in rows])
-        return found if thresholds is None else found.select(found.scores >= thresholds[found.labels])
+        if thresholds is None:
+            return found
+        counted = found.select(found.scores >= thresholds[found.labels])
+        return without_ignored(counted, junk.without(image), len(thresholds))
 
 
 def path_of(folder: Path, version: str) -> Path:
@@ -65,6 +72,8 @@ def load(folder: Path, version: str) -> Predictions | None:
 
 
 def truth_of(image: SnapshotImage) -> Boxes:
+    """Its boxes, without junk."""
+    image = junk.without(image)
     return Boxes.of(image.xyxy, [1.0] * len(image.labels), image.labels)
 
 

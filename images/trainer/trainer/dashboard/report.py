@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from labelloop.files import write_text
 from labelloop.images import ImageError
-from trainer.dashboard import effort, label_errors, model, now, predictions, rounds
+from trainer.dashboard import data, effort, label_errors, model, now, predictions, rounds
 from trainer.dashboard.charts import THEMES, Theme
 from trainer.dashboard.errors import ReportError
 from trainer.dashboard.loop import WatchedLoop
@@ -35,6 +35,7 @@ PARTS: dict[str, tuple[str, Callable[[View], dict[str, object]]]] = {
     "Rounds": ("rounds.html", rounds.contents),
     "Model": ("model.html", model.contents),
     "Effort": ("effort.html", effort.contents),
+    "Data": ("data.html", data.contents),
     "Label errors": ("label_errors.html", label_errors.contents),
 }
 

@@ -14,16 +14,20 @@ from trainer.dataset.split import Side
 
 
 def lines(
-    classes: Sequence[str], images: Collection[SnapshotImage], more: Mapping[str, object]
+    classes: Sequence[str],
+    images: Collection[SnapshotImage],
+    more: Mapping[str, object],
+    ignored: Sequence[str] = (),
 ) -> Iterator[str]:
     """COCO's JSON with `more` in front, with one line per image and per box.
 
-    Category ids are 1 + the class's index.
+    Category ids are 1 + the class's index. Ignored boxes have iscrowd 1. ignored: the labels of which all
+    boxes are ignored; they are categories behind the classes, so that nothing is lost on the way.
     """
     yield "{"
     for name, value in more.items():
         yield f"{json.dumps(name)}: {json.dumps(value)},\n"
-    categories = [{"id": index + 1, "name": name} for index, name in enumerate(classes)]
+    categories = [{"id": index + 1, "name": name} for index, name in enumerate([*classes, *ignored])]
     yield f'"categories": {json.dumps(categories)},\n"images": ['
     yield from _rows(_image_row(image) for image in images)
     yield '\n],\n"annotations": ['
@@ -49,13 +53,20 @@ def _image_row(image: SnapshotImage) -> dict[str, object]:
 
 
 def _box_rows(images: Iterable[SnapshotImage]) -> Iterator[dict[str, object]]:
-    boxes = ((image.id, label, box) for image in images for label, box in image.boxes)
-    for number, (image_id, label, corners) in enumerate(boxes, start=1):
-        yield annotation(number, image_id, label, corners)
+    boxes = (
+        (image.id, label, box, crowd)
+        for image in images
+        for rows, crowd in ((image.boxes, False), (image.ignored, True))
+        for label, box in rows
+    )
+    for number, (image_id, label, corners, crowd) in enumerate(boxes, start=1):
+        yield annotation(number, image_id, label, corners, crowd)
 
 
-def annotation(number: int, image_id: int, label: int, corners: Corners) -> dict[str, Any]:
-    """A box in COCO's form: x, y, width, height in pixels."""
+def annotation(
+    number: int, image_id: int, label: int, corners: Corners, crowd: bool = False
+) -> dict[str, Any]:
+    """A box in COCO's form: x, y, width, height in pixels. crowd: whether it is neither truth nor error."""
     x1, y1, x2, y2 = corners
     return {
         "id": number,
@@ -63,12 +74,14 @@ def annotation(number: int, image_id: int, label: int, corners: Corners) -> dict
         "category_id": label + 1,
         "bbox": [x1, y1, x2 - x1, y2 - y1],
         "area": (x2 - x1) * (y2 - y1),
-        "iscrowd": 0,
+        "iscrowd": int(crowd),
     }
 
 
-def read_value(path: Path, name: str) -> Any:
+def read_value(path: Path, name: str, otherwise: Any = None) -> Any:
     """The value of a key in a JSON file. The file is read only as far as needed.
+
+    otherwise: the value where the file has no such key.
 
     Raises:
         OSError: there is no file. KeyError: it has no such key. ijson.JSONError: it is no JSON.
@@ -76,7 +89,9 @@ def read_value(path: Path, name: str) -> Any:
     with path.open("rb") as file:
         for value in ijson.items(file, name, use_float=True):
             return value
-    raise KeyError(name)
+    if otherwise is None:
+        raise KeyError(name)
+    return otherwise
 
 
 def read_images(path: Path) -> Iterator[SnapshotImage]:
@@ -102,16 +117,17 @@ def read_images(path: Path) -> Iterator[SnapshotImage]:
                 width=row["width"],
                 height=row["height"],
                 side=Side(row["side"]),
-                xyxy=tuple(corners for corners, _ in found),
-                labels=tuple(label for _, label in found),
+                xyxy=tuple(corners for corners, _, crowd in found if not crowd),
+                labels=tuple(label for _, label, crowd in found if not crowd),
+                ignored=tuple((label, corners) for corners, label, crowd in found if crowd),
             )
         if following is not None:
             raise ValueError(f"the boxes of image {following} don't stand in the images' order")
 
 
-def _box(row: Mapping[str, Any]) -> tuple[Corners, int]:
+def _box(row: Mapping[str, Any]) -> tuple[Corners, int, bool]:
     x, y, w, h = row["bbox"]
-    return rounded((x, y, x + w, y + h)), row["category_id"] - 1
+    return rounded((x, y, x + w, y + h)), row["category_id"] - 1, bool(row.get("iscrowd"))
 
 
 def complete_lines(

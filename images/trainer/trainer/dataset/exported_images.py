@@ -32,7 +32,7 @@ def copy_images(
     sides = {name: LabelledImages() for name in SIDES.values()}
     for name in sides:
         (folder / below[name]).mkdir(parents=True, exist_ok=True)
-    skipped = [f"task {row['task']}: {row['reason']}" for row in snapshot.skipped]
+    skipped = [f"task {row.task}: {row.reason}" for row in snapshot.skipped]
     for image in snapshot.images:
         side = SIDES[image.side]
         stem = f"{image.task:06d}-{_plain(Path(image.file).stem)}"

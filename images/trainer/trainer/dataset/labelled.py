@@ -24,7 +24,9 @@ Corners = tuple[float, float, float, float]
 class SnapshotImage:
     """One labelled image. Boxes are in pixels of the upright image, labels index the snapshot's classes.
 
-    file: relative to LABELLOOP_HOME, or absolute when it is outside.
+    file: relative to LABELLOOP_HOME, or absolute when it is outside. ignored: label and corners of the boxes
+    that are neither truth nor error (COCO's iscrowd). A label from the number of the classes on is an ignored
+    label of the config: such a box is one for every class.
     """
 
     id: int
@@ -36,6 +38,7 @@ class SnapshotImage:
     side: Side
     xyxy: tuple[Corners, ...]
     labels: tuple[int, ...]
+    ignored: tuple[tuple[int, Corners], ...] = ()
 
     @property
     def boxes(self) -> Iterable[tuple[int, Corners]]:
@@ -56,7 +59,7 @@ class LabelledImages(Collection[SnapshotImage]):
         Raises:
             ValueError: there is an image with that id already.
         """
-        rest = (image.task, image.file, image.width, image.height, image.xyxy, image.labels)
+        rest = (image.task, image.file, image.width, image.height, image.xyxy, image.labels, image.ignored)
         row = (image.id, image.sha256, image.side, len(image.labels), submitted, json.dumps(rest))
         try:
             self._database.run("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -129,9 +132,12 @@ def _select(database: Scratch, which: str, *values: object) -> Iterator[Snapshot
 
 def _image(image_id: int, sha256: str, side: str, rest: str) -> SnapshotImage:
     """The image in a row of _COLUMNS."""
-    task, file, width, height, xyxy, labels = json.loads(rest)
+    task, file, width, height, xyxy, labels, ignored = json.loads(rest)
     corners = tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in xyxy)
-    return SnapshotImage(image_id, task, file, sha256, width, height, Side(side), corners, tuple(labels))
+    beside = tuple((label, (x1, y1, x2, y2)) for label, (x1, y1, x2, y2) in ignored)
+    return SnapshotImage(
+        image_id, task, file, sha256, width, height, Side(side), corners, tuple(labels), beside
+    )
 
 
 def rounded(corners: Sequence[float]) -> Corners:

@@ -2,32 +2,34 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Container, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import ijson
 
 from labelloop.errors import Explained
-from labelloop.files import sha256_file, write_bytes, write_lines
-from labelloop.images import SUFFIXES, ImageError, check_image, image_size
+from labelloop.files import write_lines
 from labelloop.labels import LabelConfig, parse_label_config
 from labelloop.locks import holding
-from labelloop.regions import from_results
 from labelloop.registry import Registry
 from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio
-from labelloop.task_images import image_name, resolve_task_image
 from trainer.dataset import coco, split
-from trainer.dataset.labelled import LabelledImages, SnapshotImage, rounded
+from trainer.dataset.examine import Examiner
+from trainer.dataset.labelled import LabelledImages, SnapshotImage
+from trainer.dataset.left_out import Kind, LeftOut
+from trainer.dataset.refusal import refusal
 from trainer.dataset.split import Side
+from trainer.dataset.survey import Survey
 from trainer.peers.projects import fetch
 from trainer.rounds.folder import SNAPSHOT
+from trainer.words import plural
 
 WAIT_S = 600.0
 Progress = Callable[[float, str], None]
@@ -41,15 +43,16 @@ class SnapshotError(Explained):
 class Snapshot:
     """A project's labelled images at one moment.
 
-    skipped: the tasks that could not be used, each with task, url (without its query, or a file's path) and
-    reason.
+    skipped: the labelled tasks that are not used. boxes_left_out: junk among the boxes of images that are
+    used. The images have these boxes still: `junk.without` is what is trained on and scored.
     """
 
     project: int
     label_config_xml: str
     images: LabelledImages
-    skipped: tuple[dict[str, Any], ...]
+    skipped: tuple[LeftOut, ...]
     warnings: tuple[str, ...]
+    boxes_left_out: tuple[LeftOut, ...] = ()
 
     @cached_property
     def label_config(self) -> LabelConfig:
@@ -81,7 +84,12 @@ class Snapshot:
         digest = hashlib.sha256(f"[{json.dumps(self.classes)}, [".encode())
         for position, image in enumerate(self.images.by_sha256()):
             boxes = sorted([label, *(round(side, 2) for side in box)] for label, box in image.boxes)
-            row = json.dumps([image.sha256, image.side, boxes])
+            fields = [image.sha256, image.side, boxes]
+            if image.ignored:
+                fields.append(
+                    sorted([label, *(round(side, 2) for side in box)] for label, box in image.ignored)
+                )
+            row = json.dumps(fields)
             digest.update((", " if position else "").encode() + row.encode())
         digest.update(b"]]")
         return digest.hexdigest()
@@ -91,7 +99,13 @@ class Snapshot:
 
         Category ids are 1 + the class's index.
         """
-        return coco.lines(self.classes, images, {})
+        return coco.lines(self.classes, images, {}, self.ignored_labels(images))
+
+    def ignored_labels(self, images: Collection[SnapshotImage]) -> tuple[str, ...]:
+        """The ignored labels of the config, if any box has one: else they would be empty categories."""
+        classes = len(self.classes)
+        used = any(label >= classes for image in images for label, _ in image.ignored)
+        return self.label_config.marks.ignored if used else ()
 
     def write(self, round_dir: Path) -> None:
         more = {
@@ -100,10 +114,12 @@ class Snapshot:
                 "fingerprint": self.fingerprint,
                 "label_config": self.label_config_xml,
             },
-            "skipped": self.skipped,
+            "skipped": [row.row() for row in self.skipped],
+            "boxes_left_out": [row.row() for row in self.boxes_left_out],
             "warnings": self.warnings,
         }
-        write_lines(round_dir / SNAPSHOT, coco.lines(self.classes, self.images, more))
+        ignored = self.ignored_labels(self.images)
+        write_lines(round_dir / SNAPSHOT, coco.lines(self.classes, self.images, more, ignored))
 
     @classmethod
     def load(cls, round_dir: Path) -> "Snapshot":
@@ -116,20 +132,28 @@ class Snapshot:
         try:
             info = coco.read_value(path, "info")
             skipped, warnings = coco.read_value(path, "skipped"), coco.read_value(path, "warnings")
+            boxes = coco.read_value(path, "boxes_left_out", [])
             images = LabelledImages(coco.read_images(path))
         except ijson.JSONError as error:
             raise ValueError("no JSON, " + str(error).partition("\n")[0]) from error
-        return cls(info["project"], info["label_config"], images, tuple(skipped), tuple(warnings))
+        return cls(
+            info["project"],
+            info["label_config"],
+            images,
+            tuple(map(LeftOut.read, skipped)),
+            tuple(warnings),
+            tuple(map(LeftOut.read, boxes)),
+        )
 
 
 @contextmanager
-def snapshotting(rounds_dir: Path) -> Iterator[None]:
+def snapshotting(rounds_dir: Path, wait_s: float = WAIT_S) -> Iterator[None]:
     """Lets only one snapshot be taken at a time, since snapshots settle the sides of images.
 
     Raises:
-        Busy: another snapshot took longer than WAIT_S.
+        Busy: another snapshot took longer than `wait_s`.
     """
-    with holding(rounds_dir / "snapshot.lock", WAIT_S):
+    with holding(rounds_dir / "snapshot.lock", wait_s):
         yield
 
 
@@ -155,31 +179,43 @@ def take(
                 "`make retrain` starts a new round"
             )
         return kept
-    snapshot = collect(studio, project_id, settings, progress)
+    snapshot = collect(studio, project_id, settings, progress, to_train=True)
     round_dir.mkdir(parents=True, exist_ok=True)
     snapshot.write(round_dir)
     return snapshot
 
 
-def collect(studio: Studio, project_id: int, settings: Settings, progress: Progress) -> Snapshot:
+def collect(
+    studio: Studio, project_id: int, settings: Settings, progress: Progress, to_train: bool = False
+) -> Snapshot:
     """Reads a project's submitted annotations and their images, and settles the sides.
 
     Of each task the newest submitted annotation counts; skipped annotations do not count. An empty annotation
-    makes the image a negative. Of tasks with the same image bytes, the newest annotation counts. Images that
-    are downloaded are kept in the cache. Images that cannot be read are listed with the reason.
+    makes the image a negative; one of which any region could not be understood does not, and leaves the image
+    out. Of tasks with the same image bytes, the newest annotation counts. Images that are downloaded are
+    kept in the cache. What is not used is listed with the reason. to_train: a round will train on it.
 
     Raises:
-        SnapshotError: there is no image, or no box, to train on. split.SplitError: split.json is damaged.
-        labels.LabelConfigError: the project has no bounding boxes. studio.StudioError: Label Studio does not
-        answer.
+        SnapshotError: there is no image, or no box, to train on, or `refusal` says why a round must not
+        train on it. split.SplitError: split.json is damaged. labels.LabelConfigError: the project has no
+        bounding boxes. studio.StudioError: Label Studio does not answer.
     """
+    began = datetime.now(UTC)
     project = fetch(studio, project_id)
     split_file = Registry(settings.models_dir).project(project_id).path / split.SPLIT_FILE
-    collector = _Collector(project.labels, settings, split.load(split_file))
+    collector = _Collector(Examiner(project.labels, settings, split.load(split_file)))
     total = studio.count_tasks(project_id, LABELLED)
     for number, task in enumerate(studio.annotated_tasks(project_id), start=1):
         collector.add(task)
         progress(min(number / max(total, 1), 1.0), f"image {number} of {total}")
+    why_not = (
+        refusal(collector.labelled, collector.skipped, project.labels.names, settings) if to_train else None
+    )
+    left_out = (*collector.skipped, *collector.boxes_left_out)
+    survey = Survey(project_id, began, project.label_config, left_out, collector.warnings)
+    survey.write(settings.rounds_dir)
+    if why_not is not None:
+        raise SnapshotError(f"project {project_id}: {why_not}")
     digests = (image.sha256 for image in collector.images)
     sides = split.settle(split_file, digests, settings.holdout_percent)
     images = LabelledImages(
@@ -187,8 +223,15 @@ def collect(studio: Studio, project_id: int, settings: Settings, progress: Progr
         for number, image in enumerate(collector.images, start=1)
     )
     snapshot = Snapshot(
-        project_id, project.label_config, images, tuple(collector.skipped), tuple(collector.warnings)
+        project_id,
+        project.label_config,
+        images,
+        tuple(collector.skipped),
+        collector.warnings,
+        collector.boxes_left_out,
     )
+    train, holdout = len(snapshot.train), len(snapshot.holdout)
+    replace(survey, train=train, holdout=holdout, boxes=snapshot.boxes).write(settings.rounds_dir)
     _require_data(snapshot)
     return replace(snapshot, warnings=(*snapshot.warnings, *_unused_labels(snapshot)))
 
@@ -196,93 +239,61 @@ def collect(studio: Studio, project_id: int, settings: Settings, progress: Progr
 class _Collector:
     """Collects labelled images with different bytes, in the order of their tasks, and what could not be used.
 
-    decoded_before: the SHA-256 of images that were decoded before, so that they need not be checked again.
+    labelled: how many tasks have an annotation that counts.
     """
 
-    def __init__(self, config: LabelConfig, settings: Settings, decoded_before: Container[str]) -> None:
-        self._config = config
-        self._settings = settings
-        self._decoded_before = decoded_before
+    def __init__(self, examiner: Examiner) -> None:
+        self._examiner = examiner
+        self._answers: Counter[str] = Counter()
+        self._boxes_left_out: dict[int, list[LeftOut]] = {}
+        self.labelled = 0
         self.images = LabelledImages()
-        self.skipped: list[dict[str, Any]] = []
-        self.warnings: list[str] = []
+        self.skipped: list[LeftOut] = []
+
+    @property
+    def boxes_left_out(self) -> tuple[LeftOut, ...]:
+        return tuple(row for rows in self._boxes_left_out.values() for row in rows)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person may have meant otherwise than it was read."""
+        return tuple(
+            f"{plural(count, 'image')} without a box and with the choice {choice!r} taught that nothing is "
+            f'there; exclude="{choice}" on its <Choices> in the label config leaves such images out'
+            for choice, count in self._answers.most_common()
+        )
 
     def add(self, task: Mapping[str, Any]) -> None:
         annotation = newest_submitted(task.get("annotations"))
         if annotation is None:
             return
-        data = task.get("data")
-        url = data.get(self._config.data_key) if isinstance(data, Mapping) else None
-        try:
-            image, problems = self._read(task, url, annotation)
-        except ImageError as error:
-            self._leave_out(task["id"], None if url is None else image_name(url), str(error))
-            return
-        self.warnings += [_printable(f"task {task['id']}: {problem}") for problem in problems]
-        submitted = _submitted_at(annotation).timestamp()
+        self.labelled += 1
+        found = self._examiner.examine(task, annotation)
+        if isinstance(found, LeftOut):
+            self.skipped.append(found)
+        elif self._is_newest(found.image, _submitted_at(annotation).timestamp()):
+            if found.boxes_left_out:
+                self._boxes_left_out[found.image.task] = found.boxes_left_out
+            if not found.image.labels and not found.image.ignored:
+                self._answers.update(set(found.answers))
+
+    def _is_newest(self, image: SnapshotImage, submitted: float) -> bool:
+        """Adds the image, unless one with the same bytes was labelled later. Of two the older is left out."""
         twin = self.images.same_bytes(image.sha256)
         if twin is not None:
             known, known_submitted = twin
             if submitted <= known_submitted:
-                self._skip(image, image_name(url), known)
-                return
-            self._skip(known, known.file, image)
+                self._skip(image, known)
+                return False
+            self._skip(known, image)
             self.images.remove(known)
+            self._boxes_left_out.pop(known.task, None)
         self.images.add(image, submitted)
+        return True
 
-    def _skip(self, image: SnapshotImage, url: str, winner: SnapshotImage) -> None:
+    def _skip(self, image: SnapshotImage, winner: SnapshotImage) -> None:
         reason = f"the same bytes as the image of task {winner.task}, which was labelled later"
-        self._leave_out(image.task, url, reason)
-
-    def _leave_out(self, task: int, url: str | None, reason: str) -> None:
-        shown = None if url is None else _printable(url)
-        self.skipped.append({"task": task, "url": shown, "reason": _printable(reason)})
-
-    def _read(
-        self, task: Mapping[str, Any], url: object, annotation: Mapping[str, Any]
-    ) -> tuple[SnapshotImage, list[str]]:
-        source = resolve_task_image(url, self._settings, task["id"])
-        name = image_name(url)
-        try:
-            digest = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else sha256_file(source)
-        except OSError as error:
-            raise ImageError(f"{name}: {error.strerror}") from error
-        measure = image_size if digest in self._decoded_before else check_image
-        width, height = measure(source, name)
-        boxes, problems = from_results(annotation.get("result") or [], self._config, (width, height))
-        return (
-            SnapshotImage(
-                id=int(task["id"]),
-                task=int(task["id"]),
-                file=self._file(source, digest, str(url)),
-                sha256=digest,
-                width=width,
-                height=height,
-                side=Side.TRAIN,
-                xyxy=tuple(rounded(corners) for corners in boxes.xyxy.tolist()),
-                labels=tuple(int(label) for label in boxes.labels),
-            ),
-            problems,
-        )
-
-    def _file(self, source: Path | bytes, digest: str, url: str) -> str:
-        if isinstance(source, bytes):
-            suffix = Path(urlsplit(url).path).suffix.lower()
-            path = self._settings.cache_dir / "images" / (digest + (suffix if suffix in SUFFIXES else ""))
-            if not path.exists():
-                write_bytes(path, source)
-            source = path
-        home = self._settings.labelloop_home.resolve()
-        resolved = source.resolve()
-        file = str(resolved.relative_to(home) if resolved.is_relative_to(home) else resolved)
-        if file != _printable(file):
-            raise ImageError(f"{file}: the file's name is not in UTF-8; rename it")
-        return file
-
-
-def _printable(text: str) -> str:
-    """Replaces lone surrogates, which stand for bytes that are not UTF-8, as JSON parsers refuse them."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+        self.skipped.append(LeftOut(image.task, image.file, Kind.SAME_BYTES, reason, twin=winner.task))
 
 
 def newest_submitted(annotations: object) -> Mapping[str, Any] | None:
@@ -317,7 +328,8 @@ def _require_data(snapshot: Snapshot) -> None:
     trained_on = len(snapshot.train)
     if not trained_on:
         skipped = (
-            f" ({len(snapshot.skipped)} could not be used, the first: {snapshot.skipped[0]['reason']})"
+            f" ({len(snapshot.skipped)} could not be used, the first, task {snapshot.skipped[0].task}: "
+            f"{snapshot.skipped[0].reason}. {snapshot.skipped[0].about.way_out})"
             if snapshot.skipped
             else ""
         )

@@ -9,7 +9,8 @@ from typing import Any
 from labelloop.labels import LabelMap
 from labelloop.registry import STARTING_VERSION, Card, ProjectModels, Registry, RegistryError
 from labelloop.settings import Settings
-from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError, without_prediction_of
+from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError, where, without_prediction_of
+from trainer.dataset.survey import Survey
 from trainer.health import health
 from trainer.peers.backend import Backend, BackendError
 from trainer.peers.projects import SIMULATED, Project, sort_projects
@@ -36,6 +37,7 @@ class ProjectStatus:
 
     start: the starting model. labels_to_go: how many labels are missing until a round starts by itself; None
     when none ever does or a round is open. simulated: it is a simulation's, which looks after it itself.
+    survey: which labels are not used, None before the first look.
     """
 
     id: int
@@ -53,6 +55,7 @@ class ProjectStatus:
     unmapped_classes: tuple[str, ...]
     unmatched_labels: tuple[str, ...]
     problems: tuple[str, ...]
+    survey: Survey | None = None
     simulated: bool = False
 
 
@@ -122,7 +125,9 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
         for project in ours
     ]
     unreadable = ImageIndex(settings.rounds_dir, settings.images_dir).problems()
-    unreadable += _unreadable_elsewhere(served, {problem.path for problem in unreadable})
+    known = {problem.path for problem in unreadable}
+    for project in ours:
+        unreadable += _unreadable_elsewhere(studio, project.id, served.get(str(project.id)) or {}, known)
     left_alone = [f"{project.id} ({project.title})" for project in others]
     gone = [] if studio_problem else left_over(registry, [project.id for project in (*ours, *others)])
     return Status(services, projects, unreadable, problems, left_alone, gone)
@@ -150,12 +155,26 @@ def _ask_backend(backend: Backend) -> tuple[dict[str, Row], str | None]:
     return projects, f"{backend.url}/health: {answer.get('reason') or answer.get('detail') or answer}"
 
 
-def _unreadable_elsewhere(served: dict[str, Row], known: set[str]) -> list[Problem]:
-    """Other images that the backend could not read, e.g. uploads. known: files that are listed already."""
-    rows = [row for project in served.values() for row in project.get("unreadable") or []]
-    found = [Problem(str(row.get("url")), str(row.get("reason"))) for row in rows]
+def _unreadable_elsewhere(studio: Studio, project: int, served: Row, known: set[str]) -> list[Problem]:
+    """The images that the backend could not read for a project's tasks, e.g. uploads, unless the task is
+    gone.
+
+    known: files that are listed already.
+    """
+    rows = [
+        row
+        for row in served.get("unreadable") or []
+        if not any(str(row.get("url")).endswith(f"images/{path}") for path in known)
+    ]
+    numbers = [row["task"] for row in rows if isinstance(row.get("task"), int)]
+    there: set[int] | None = None
+    with suppress(StudioError):
+        asked = studio.iter_tasks(project, where("id", "in_list", numbers, "List")) if numbers else ()
+        there = {int(task["id"]) for task in asked}
     return [
-        problem for problem in found if not any(problem.path.endswith(f"images/{path}") for path in known)
+        Problem(str(row.get("url")), f"project {project}, task {row.get('task')}: {row.get('reason')}")
+        for row in rows
+        if there is None or row.get("task") in there or row.get("task") not in numbers
     ]
 
 
@@ -199,6 +218,7 @@ def _project(
         unmatched_labels=mapped.unmatched_labels if mapped else (),
         problems=tuple(problems),
         simulated=project.description == SIMULATED,
+        survey=Survey.load(settings.rounds_dir, project.id),
     )
 
 

@@ -13,6 +13,7 @@ from labelloop.boxes import Boxes
 from labelloop.detector import Detector
 from labelloop.images import ImageError
 from labelloop.settings import Settings
+from trainer.dataset import junk
 from trainer.dataset.coco import annotation
 from trainer.dataset.labelled import Corners, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
@@ -82,7 +83,7 @@ def evaluate(
         if isinstance(boxes, ImageError):
             missing.append(str(boxes))
         else:
-            images.append(image)
+            images.append(junk.without(image))
             found.append(boxes)
         progress(done / len(holdout), f"scored {done} of {len(holdout)} hold-out images")
     matches = match(snapshot.classes, images, found)
@@ -93,7 +94,10 @@ def evaluate(
 def match(
     classes: Sequence[str], images: Collection[SnapshotImage], found: Sequence[Boxes]
 ) -> dict[str, ClassMatches]:
-    """Matches each image's detections (labels index classes) to its ground truth with pycocotools."""
+    """Matches each image's detections (labels index classes) to its ground truth with pycocotools.
+
+    A detection on an ignored box, more than half of which lies inside that box, does not count.
+    """
     from pycocotools.cocoeval import COCOeval
 
     with contextlib.redirect_stdout(io.StringIO()):
@@ -109,13 +113,17 @@ def match(
 
 def _class_matches(rows: Sequence[dict[str, Any] | None]) -> ClassMatches:
     """The matches in COCOeval's evalImgs of one class. None means an image without truth and detection."""
-    truths = np.array([len(row["gtIds"]) if row else 0 for row in rows], dtype=np.int64)
+    truths = np.array(
+        [np.count_nonzero(np.equal(row["gtIgnore"], 0)) if row else 0 for row in rows], np.int64
+    )
     image, score, hits = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0, np.int64)]
     for number, row in enumerate(rows):
         if row and row["dtIds"]:
-            matched = np.asarray(row["dtMatches"]) > 0
+            ignored = np.asarray(row["dtIgnore"], dtype=bool)
+            counted = ~ignored[0]
+            matched = ((np.asarray(row["dtMatches"]) > 0) & ~ignored)[:, counted]
             image.append(np.full(matched.shape[1], number))
-            score.append(np.asarray(row["dtScores"]))
+            score.append(np.asarray(row["dtScores"])[counted])
             hits.append((matched.astype(np.int64) << np.arange(len(matched))[:, None]).sum(axis=0))
     scores = np.concatenate(score)
     order = np.argsort(-scores, kind="stable")
@@ -142,15 +150,21 @@ def _coco(
             boxes.labels.tolist(), boxes.xyxy.tolist(), boxes.scores.tolist(), strict=True
         )
     ]
+    crowds = [
+        (number, label, box, 1.0)
+        for number, image in enumerate(images, 1)
+        for of_label, box in image.ignored
+        for label in ([of_label] if of_label < len(classes) else range(len(classes)))
+    ]
     documents = []
-    for rows in (truth, detected):
+    for rows, ignored in ((truth, crowds), (detected, [])):
         coco = COCO()
         coco.dataset = {
             "images": [{"id": number} for number in range(1, len(images) + 1)],
             "categories": [{"id": index, "name": name} for index, name in enumerate(classes, 1)],
             "annotations": [
-                annotation(number, image, label, box) | {"score": score}
-                for number, (image, label, box, score) in enumerate(rows, 1)
+                annotation(number, image, label, box, number > len(rows)) | {"score": score}
+                for number, (image, label, box, score) in enumerate([*rows, *ignored], 1)
             ],
         }
         coco.createIndex()

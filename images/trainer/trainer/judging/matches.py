@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
+from labelloop.boxes import Boxes, iou_matrix, shares_inside
+from trainer.dataset.labelled import SnapshotImage
 from trainer.judging.effort import USUAL
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -98,6 +100,22 @@ def _interpolated(right: NDArray[np.bool_], weight: Numbers, truths: float) -> N
         inside = position < len(weight)
         result[t] = envelope[t, position[inside]].sum() / len(RECALLS)
     return result
+
+
+def without_ignored(found: Boxes, image: SnapshotImage, classes: int) -> Boxes:
+    """The detections without those more than half of which lies in an ignored box of the image, and which are
+    on no true box of their label. `evaluate.match` leaves out the same ones.
+    """
+    if not image.ignored or not len(found):
+        return found
+    labels, corners = zip(*image.ignored, strict=True)
+    ignored = Boxes.of(corners, [1.0] * len(labels), labels)
+    truth = Boxes.of(image.xyxy, [1.0] * len(image.labels), image.labels)
+    mine = (ignored.labels[None, :] == found.labels[:, None]) | (ignored.labels >= classes)
+    inside = (shares_inside(found.xyxy, ignored.xyxy) > IOU_THRESHOLDS[0]) & mine
+    same = truth.labels[None, :] == found.labels[:, None]
+    on_truth = (iou_matrix(found.xyxy, truth.xyxy) >= IOU_THRESHOLDS[0]) & same
+    return found.select(~inside.any(axis=1) | on_truth.any(axis=1))
 
 
 def mean_average_precision(classes: Sequence[ClassMatches], weights: Numbers) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from labelloop.registry import Card, ProjectModels, RegistryError
+from trainer.dataset.left_out import in_words
 from trainer.health.status import ProjectStatus, Status
 from trainer.rounds.table import Round
 from trainer.words import plural
@@ -58,6 +59,8 @@ def _project(project: ProjectStatus, console: Console) -> None:
         )
         if project.unpredicted:
             line("pre-labels", f"{project.unpredicted} to be made")
+    for text in _data(project):
+        line("data", text)
     line("round", _round(project.open_round, project.last_round))
     if project.labels_to_go is not None:
         line(
@@ -76,6 +79,20 @@ def _project(project: ProjectStatus, console: Console) -> None:
         line("classes", f"no label takes the champion's {_names(project.unmapped_classes)}{way}")
     for problem in project.problems:
         line("problem", problem)
+
+
+def _data(project: ProjectStatus) -> list[str]:
+    """What is not used of the labels, and why; nothing when all is."""
+    survey = project.survey
+    if survey is None or not survey.left_out:
+        return []
+    images, boxes, lines = survey.images, survey.beside, []
+    if images:
+        labelled = f" of {project.labelled}" if project.labelled is not None else ""
+        lines.append(f"{len(images)}{labelled} labelled images are not used: {in_words(images)}")
+    if boxes:
+        lines.append(f"boxes that are not learned, in so many images: {in_words(boxes)}")
+    return [*lines[:-1], f"{lines[-1]}; the dashboard's page Data names them"]
 
 
 def _why(start: Card) -> str:

@@ -22,6 +22,7 @@ from labelloop.images import ImageError, Pixels, read_or_reason
 from labelloop.labels import LabelMap
 from labelloop.registry import Card
 from labelloop.settings import Settings
+from trainer.dataset import junk
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.rounds.folder import CANDIDATE, LAST_CHECKPOINT, TRAIN_IMAGES
@@ -153,7 +154,7 @@ def quicken(model: torch.nn.Module) -> None:
 
 
 def _boxes_by_class(snapshot: Snapshot) -> dict[str, int]:
-    counts = Counter(label for image in snapshot.train for label in image.labels)
+    counts = Counter(label for image in map(junk.without, snapshot.train) for label in image.labels)
     return {name: counts[index] for index, name in enumerate(snapshot.classes)}
 
 

@@ -1,5 +1,6 @@
 """Loads images for mmdet's training pipeline: decoded as everywhere else, kept in memory at training size."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import mmcv
 import numpy as np
 from mmdet.datasets.builder import PIPELINES
 
+from labelloop.boxes import Floats
 from labelloop.images import ImageError, Pixels, read_image
 
 
@@ -38,6 +40,9 @@ class LoadSnapshotImage:
     labelloop.images.read_image reads the image (EXIF, CMYK, 16 bits, …). It is shrunk to `long_side` pixels,
     the size to which the pipeline would shrink it anyway, and the ground truth in results["ann_info"] shrinks
     with it. An image that has become unreadable since the snapshot gives None, and mmdet then draws another.
+
+    Ignored boxes are painted over, since the losses of most detectors (YOLOX and FCOS among them) take
+    `gt_bboxes_ignore` and do nothing with it.
     """
 
     def __init__(self, long_side: int, cache_bytes: int) -> None:
@@ -49,7 +54,7 @@ class LoadSnapshotImage:
         entry = self._cache.get(name)
         if entry is None:
             try:
-                entry = self._load(name)
+                entry = self._load(name, results["ann_info"])
             except ImageError:
                 return None
             self._cache.put(name, *entry)
@@ -67,10 +72,25 @@ class LoadSnapshotImage:
         )
         return results
 
-    def _load(self, name: str) -> tuple[Pixels, float]:
+    def _load(self, name: str, truth: Mapping[str, Floats]) -> tuple[Pixels, float]:
         pixels = read_image(Path(name))
-        scale = self._long_side / max(pixels.shape[:2])
-        if scale >= 1:
-            return pixels, 1.0
-        height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
-        return mmcv.imresize(pixels, (width, height)), scale
+        scale = min(self._long_side / max(pixels.shape[:2]), 1.0)
+        if scale < 1:
+            height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+            pixels = mmcv.imresize(pixels, (width, height))
+        paint_over(pixels, truth["bboxes_ignore"] * scale, truth["bboxes"] * scale)
+        return pixels, scale
+
+
+def paint_over(pixels: Pixels, ignored: Floats, kept: Floats) -> None:
+    """Paints ignored boxes (n, 4) in the image's mean colour, except where they overlap the boxes (m, 4) that
+    are learned. What is there teaches neither that something is there nor that nothing is.
+    """
+    if not len(ignored):
+        return
+    painted = np.zeros(pixels.shape[:2], dtype=bool)
+    for boxes, value in ((ignored, True), (kept, False)):
+        for low, high in zip(np.floor(boxes[:, :2]), np.ceil(boxes[:, 2:]), strict=True):
+            (left, top), (right, bottom) = low.clip(0).astype(int), high.clip(0).astype(int)
+            painted[top:bottom, left:right] = value
+    pixels[painted] = pixels.mean(axis=(0, 1)).round().astype(np.uint8)

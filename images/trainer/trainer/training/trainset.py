@@ -17,6 +17,7 @@ from mmdet.datasets.pipelines import Compose
 from torch.utils.data import Dataset
 
 from labelloop.errors import Explained
+from trainer.dataset import junk
 from trainer.dataset.labelled import SnapshotImage
 
 # In pixels. Smaller images and boxes are not trained on, as in mmdet's CocoDataset.
@@ -31,13 +32,14 @@ class TooSmall(Explained):
 def lines(images: Iterable[SnapshotImage]) -> Iterator[str]:
     """The file's text for these images, in their order, in pieces to be written as they come.
 
-    A line has file, width and height, boxes (x1, y1, x2, y2 in pixels), and their labels.
+    A line has file, width and height, boxes (x1, y1, x2, y2 in pixels) without junk, their labels, and the
+    ignored boxes, which are neither truth nor background.
 
     Raises:
         TooSmall: no image has MIN_IMAGE_SIDE pixels on both sides.
     """
     written = left_out = 0
-    for image in images:
+    for image in map(junk.without, images):
         if min(image.width, image.height) >= MIN_IMAGE_SIDE:
             row = {
                 "file": image.file,
@@ -45,6 +47,7 @@ def lines(images: Iterable[SnapshotImage]) -> Iterator[str]:
                 "height": image.height,
                 "boxes": image.xyxy,
                 "labels": image.labels,
+                "ignored": [corners for _, corners in image.ignored],
             }
             yield json.dumps(row) + "\n"
             written += 1
@@ -126,15 +129,21 @@ class TrainingImages(Dataset[dict[str, Any]]):
 
 
 def _truth(row: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
-    """bboxes (n, 4) float32, labels (n,) int64, bboxes_ignore (0, 4) float32, without boxes that are under
+    """bboxes (n, 4) float32, labels (n,) int64, bboxes_ignore (m, 4) float32, without boxes that are under
     MIN_BOX_SIDE or outside the image.
     """
     boxes = np.array(row["boxes"], dtype=np.float64).reshape(-1, 4)
-    low, high = boxes[:, :2], boxes[:, 2:]
-    inside = np.minimum(high, (row["width"], row["height"])) - np.maximum(low, 0)
-    kept = ((high - low >= MIN_BOX_SIDE) & (inside > 0)).all(axis=1)
+    ignored = np.array(row.get("ignored", []), dtype=np.float64).reshape(-1, 4)
+    kept = _usable(boxes, row)
     return {
         "bboxes": boxes[kept].astype(np.float32),
         "labels": np.array(row["labels"], dtype=np.int64)[kept],
-        "bboxes_ignore": np.zeros((0, 4), dtype=np.float32),
+        "bboxes_ignore": ignored[_usable(ignored, row)].astype(np.float32),
     }
+
+
+def _usable(boxes: npt.NDArray[np.float64], row: dict[str, Any]) -> npt.NDArray[np.bool_]:
+    """(n,): which of the boxes (n, 4) have MIN_BOX_SIDE and lie inside the image."""
+    low, high = boxes[:, :2], boxes[:, 2:]
+    inside = np.minimum(high, (row["width"], row["height"])) - np.maximum(low, 0)
+    return np.asarray(((high - low >= MIN_BOX_SIDE) & (inside > 0)).all(axis=1))

@@ -175,7 +175,9 @@ class Stages:
         for warning in snapshot.warnings:
             log.warning("snapshot: %s", warning)
         for skipped in snapshot.skipped:
-            log.warning("snapshot: task %s left out: %s", skipped["task"], skipped["reason"])
+            log.warning("snapshot: task %s left out: %s", skipped.task, skipped.reason)
+        for row in snapshot.boxes_left_out:
+            log.warning("snapshot: task %s, boxes not learned, %s: %s", row.task, row.kind, row.reason)
         return snapshot
 
     def _train(self, round_: Round, snapshot: Snapshot) -> Path:

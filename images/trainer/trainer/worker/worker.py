@@ -12,6 +12,7 @@ from contextlib import suppress
 from labelloop.locks import Busy
 from labelloop.registry import Registry
 from labelloop.studio import LABELLED, Studio
+from trainer.dataset.survey import forget_all_but
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
 from trainer.peers.projects import Project, sort_projects
@@ -27,12 +28,14 @@ from trainer.worker.prelabel import Prelabeller
 from trainer.worker.retention import Retention
 from trainer.worker.runner import RoundRunner
 from trainer.worker.starting_models import StartingModels
+from trainer.worker.surveyor import Surveyor
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 5.0
 TEND_S = 0.5
 PREDICT_EVERY_S = 10.0
+SURVEY_EVERY_S = 30.0
 RETAIN_EVERY_S = 3600.0
 RETAIN_SOON_S = 30.0
 CHECK_SLICE_S = 1.0
@@ -54,6 +57,7 @@ class Worker:
             ImageIndex(settings.rounds_dir, settings.images_dir), studio, settings.rounds_dir
         )
         self._prelabeller = Prelabeller(studio, backend, self._registry, settings.rounds_dir)
+        self._surveyor = Surveyor(settings, studio)
         self._retention = Retention(settings, studio, self._registry, self._rounds)
         self._owners = Owners(self._registry, self._rounds)
         self._projects: list[Project] | None = None
@@ -69,7 +73,15 @@ class Worker:
         self.importing = Chore("import", settings.import_every, self.import_images)
         self.predicting = Chore("pre-labels", PREDICT_EVERY_S, self.predict)
         self.retaining = Chore("retention", RETAIN_EVERY_S, self.retain)
-        self._chores = (self.look, self.tend, self.importing, self.predicting, self.retaining)
+        self.surveying = Chore("data", SURVEY_EVERY_S, self.survey)
+        self._chores = (
+            self.look,
+            self.tend,
+            self.importing,
+            self.predicting,
+            self.retaining,
+            self.surveying,
+        )
 
     def stop(self) -> None:
         self._stopping.set()
@@ -78,7 +90,7 @@ class Worker:
         """Works until stop(). An open round stays open, and the next worker resumes it."""
         threads = [
             threading.Thread(target=self._repeat, args=(chore,), name=chore.name, daemon=True)
-            for chore in (self.importing, self.predicting, self.retaining)
+            for chore in (self.importing, self.predicting, self.retaining, self.surveying)
         ]
         for thread in threads:
             thread.start()
@@ -187,6 +199,15 @@ class Worker:
     def _prelabel(self, project: Project) -> None:
         with suppress(Busy):  # `make predict` is at it
             self._prelabeller.run(project, self._stopping.is_set)
+
+    def survey(self) -> float | None:
+        """Looks for labels that cannot be used, except in simulations and the demo."""
+        projects = self._projects
+        if projects is None:
+            return 1.0
+        in_turn(self._surveyor.run, (project for project in projects if project.retrains_itself))
+        forget_all_but(self._settings.rounds_dir, self._known)
+        return None
 
     def retain(self) -> float | None:
         """Removes old data, except that of simulations and the demo, which remove theirs themselves."""

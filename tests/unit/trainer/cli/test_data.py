@@ -7,6 +7,7 @@ import pytest
 from support import shapes
 from support.cli import Run
 from support.fake_studio import FakeStudio
+from support.labelled_tasks import label, region
 
 from labelloop.locks import holding
 from trainer.cli import data
@@ -80,3 +81,45 @@ def test_export_holds_up_no_round_while_it_copies_images(
     assert result.exit_code == 0, result.output
     assert "1 image with " in result.output
     assert list(loop_settings.rounds_dir.glob("exports/*/images/*-a.png"))
+
+
+REASON = "; 1 left out, see skipped.txt: 1 × annotations that could not be understood"
+
+
+@pytest.mark.parametrize(("broken", "status", "last"), [({}, 0, ""), ({"from_name": "box"}, 3, REASON)])
+def test_an_exports_status_and_last_line_tell_what_is_missing(
+    run: Run,
+    loop_settings: TrainerSettings,
+    fake_studio: FakeStudio,
+    broken: dict[str, str],
+    status: int,
+    last: str,
+) -> None:
+    for _ in range(2):
+        label(fake_studio, loop_settings.images_dir)
+    label(fake_studio, loop_settings.images_dir, region(**broken), plain=False)
+    result = run("export")
+    assert result.exit_code == status, result.output
+    said = " ".join(result.output.split())
+    assert said.endswith(last) and f"{3 if status == 0 else 2} images with " in said
+    written = next(loop_settings.rounds_dir.glob("exports/*/skipped.txt"), None)
+    assert (written is None) == (status == 0)
+    if written is not None:
+        assert written.read_text().startswith("task 3: region r: made by 'box'")
+
+
+def test_an_image_that_went_away_before_it_was_copied_is_missing_too(
+    run: Run, loop_settings: TrainerSettings, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        label(fake_studio, loop_settings.images_dir)
+    write = export_module.export
+
+    def after_a_loss(*args: Any) -> Path:
+        (loop_settings.images_dir / "2.png").unlink()
+        return write(*args)
+
+    monkeypatch.setattr(export_module, "export", after_a_loss)
+    result = run("export")
+    assert result.exit_code == 3
+    assert "1 image with " in result.output and "1 × images that could not be copied" in result.output

@@ -18,7 +18,7 @@ ODD = st.sampled_from(
 GETS = ["/", "/live", "/rounds", "/rounds/scores.svg", "/rounds/{}/loss.svg", "/model?version={}", "/effort",
         "/model?score={}", "/model/threshold?version={}&score={}", "/model/precision-recall.svg?theme={}",
         "/downloads/{}.zip", "/rounds/{}/dataset-{}.zip", "/compare?left={}&right={}", "/do/{}",
-        "/label-errors", "/static/{}", "/login?next={}", "/?project={}", "/{}"]  # fmt: skip
+        "/data", "/label-errors", "/static/{}", "/login?next={}", "/?project={}", "/{}"]  # fmt: skip
 POSTS = ["/do/retrain", "/do/rollback", "/do/{}", "/model/look?version={}", "/login",
          "/do/cancel?project={}"]  # fmt: skip
 

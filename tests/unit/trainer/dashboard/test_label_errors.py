@@ -76,6 +76,24 @@ def test_what_was_planted_is_found_and_nothing_else(client: TestClient, planted:
     assert page.index("Task 8 :") < page.index("Task 12 :")
 
 
+def test_what_the_model_finds_on_an_ignored_box_is_no_doubt(
+    client: TestClient, loop: WatchedLoop, planted: Snapshot
+) -> None:
+    """The box that image 3 lacks was drawn with an ignore label."""
+    original = shapes.save(loop.settings.images_dir, 25)
+    *corners, label = sorted(original.items())[2][1].boxes[0]
+    box = tuple(float(corner) for corner in corners)
+
+    def with_ignored(of_label: int) -> str:
+        images = [replace(i, ignored=((of_label, box),)) if i.id == 3 else i for i in planted.images]
+        replace(planted, images=LabelledImages(images)).write(loop.rounds.folder(1))
+        return words(client.get("/label-errors?project=1").text)
+
+    for ignored in (label, 2):
+        assert "Task 3 :" not in with_ignored(ignored), "of its own label, and of an ignored one"
+    assert "Task 3 :" in with_ignored(1 - label), "of the other label"
+
+
 def test_the_doubts_are_worked_out_once_as_long_as_nothing_changes(
     client: TestClient, loop: WatchedLoop, planted: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,8 @@ TABLE = {
     ("POST", "/model/look"): For.MEMBERS,
     ("GET", "/effort"): For.MEMBERS,
     ("GET", "/effort/accepted.svg"): For.MEMBERS,
+    ("GET", "/data"): For.MEMBERS,
+    ("GET", "/data.csv"): For.MEMBERS,
     ("GET", "/label-errors"): For.MEMBERS,
     ("GET", "/label-errors.csv"): For.MEMBERS,
     ("GET", "/downloads"): For.MEMBERS,

@@ -15,7 +15,7 @@ from trainer.dashboard import predictions, report, stored
 from trainer.dashboard.errors import ReportError
 from trainer.dashboard.loop import WatchedLoop
 
-PAGES = ("/live", "/rounds", "/model", "/effort", "/label-errors")
+PAGES = ("/live", "/rounds", "/model", "/effort", "/data", "/label-errors")
 FIGURES = re.compile(r"<(table|dl|ol)\b.*?</\1>", re.DOTALL)
 
 

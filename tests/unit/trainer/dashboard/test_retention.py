@@ -66,5 +66,5 @@ def test_downloads_name_what_is_gone(client: TestClient, pruned: WatchedLoop) ->
 
 
 def test_the_other_pages_go_on(client: TestClient, pruned: WatchedLoop) -> None:
-    for page in ("", "effort", "label-errors"):
+    for page in ("", "effort", "data", "label-errors"):
         assert client.get(f"/{page}?project=1").status_code == 200

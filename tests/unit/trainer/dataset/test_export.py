@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,6 +11,7 @@ from labelloop.images import read_image
 from labelloop.settings import Settings
 from trainer.dataset.export import FORMATS, ExportError, export
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
+from trainer.dataset.left_out import Kind, LeftOut
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
 
@@ -43,7 +45,7 @@ def snapshot(settings: Settings) -> Snapshot:
                 number, 10 + number, file, f"{number:064d}", 200, 100, side, boxes, (1,) * len(boxes)
             )
         )
-    return Snapshot(1, LABEL_CONFIG, LabelledImages(images), ({"task": 9, "url": "", "reason": "empty"},), ())
+    return Snapshot(1, LABEL_CONFIG, LabelledImages(images), (LeftOut(9, "", Kind.UNREADABLE, "empty"),), ())
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -67,6 +69,24 @@ def test_coco(snapshot: Snapshot, settings: Settings, tmp_path: Path) -> None:
     assert train["annotations"][0]["bbox"] == [20, 30, 40, 60]
     names = {category["id"]: category["name"] for category in train["categories"]}
     assert names[train["annotations"][0]["category_id"]] == "crate"
+
+
+def test_an_ignored_box_is_a_crowd_in_coco_and_in_no_other_format(
+    snapshot: Snapshot, settings: Settings, tmp_path: Path
+) -> None:
+    first, *rest = snapshot.images
+    ignoring = replace(first, ignored=((0, (100.0, 10.0, 150.0, 60.0)),))
+    changed = replace(snapshot, images=LabelledImages([ignoring, *rest]))
+    folders = {name: export(changed, name, tmp_path / name, settings) for name in FORMATS}
+    rows = json.loads((folders["coco"] / "train.json").read_text())["annotations"]
+    assert [(row["image_id"], row["category_id"], row["iscrowd"]) for row in rows][:2] == [
+        (1, 2, 0),
+        (1, 1, 1),
+    ]
+    assert rows[1]["bbox"] == [100.0, 10.0, 50.0, 50.0] and len(rows) == 4
+    labels = next((folders["yolo"] / "labels" / "train").glob("000011*"))
+    assert len(labels.read_text().splitlines()) == 1
+    assert next((folders["voc"] / "Annotations").glob("000011*")).read_text().count("<object>") == 1
 
 
 def test_yolo(snapshot: Snapshot, settings: Settings, tmp_path: Path) -> None:

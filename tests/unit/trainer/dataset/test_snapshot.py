@@ -15,7 +15,8 @@ from support.shapes import LABEL_CONFIG, picture
 from labelloop.labels import LabelConfigError
 from labelloop.settings import Settings
 from labelloop.studio import Studio
-from trainer.dataset import snapshot as snapshots
+from labelloop.task_images import resolve_task_image
+from trainer.dataset.left_out import Kind, LeftOut
 from trainer.dataset.snapshot import Snapshot, SnapshotError, newest_submitted, take
 from trainer.dataset.split import Side
 
@@ -55,7 +56,8 @@ class Labels:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(labelloop_home=tmp_path)
+    """Any share of the images may be missing."""
+    return Settings(labelloop_home=tmp_path, missing_percent=100)
 
 
 @pytest.fixture
@@ -157,8 +159,8 @@ def test_what_cannot_be_read_is_listed_with_its_reason_and_hurts_nothing_else(la
     labels.tasks.append({"id": 99, "data": {}, "annotations": [box]})
     snapshot = taken(labels)
     assert [image.file for image in snapshot.images] == ["volumes/images/good name 好 '.png"]
-    assert [row["task"] for row in snapshot.skipped] == [2, 3, 4, gone["id"], 99]
-    assert all(row["reason"] for row in snapshot.skipped)
+    assert [row.task for row in snapshot.skipped] == [2, 3, 4, gone["id"], 99]
+    assert all(row.reason for row in snapshot.skipped)
 
 
 def test_what_is_left_out_is_named_without_its_bytes_and_without_its_key(
@@ -171,15 +173,14 @@ def test_what_is_left_out_is_named_without_its_bytes_and_without_its_key(
     labels.tasks += [
         {"id": task, "data": {"image": url}, "annotations": [box]} for task, url in ((2, inline), (3, signed))
     ]
-    real = snapshots.resolve_task_image
+    real = resolve_task_image
     monkeypatch.setattr(
-        snapshots,
-        "resolve_task_image",
+        "trainer.dataset.examine.resolve_task_image",
         lambda url, *rest: b"no image" if url == signed else real(url, *rest),
     )
     one, other = taken(labels).skipped
-    assert (one["url"], other["url"]) == ("data: URI", "https://example.org/a.png")
-    assert all(row["reason"] == f"{row['url']}: not an image of a kind we read" for row in (one, other))
+    assert (one.url, other.url) == ("data: URI", "https://example.org/a.png")
+    assert all(row.reason == f"{row.url}: not an image of a kind we read" for row in (one, other))
 
 
 def test_boxes_are_in_pixels_of_the_image_as_a_browser_shows_it(labels: Labels) -> None:
@@ -201,12 +202,15 @@ def test_a_rotated_rectangle_becomes_its_axis_aligned_hull(labels: Labels) -> No
     assert image.xyxy[0] == pytest.approx((40, 20, 50, 50), abs=0.02)
 
 
-def test_an_unknown_label_and_an_unused_one_are_warned_of(labels: Labels) -> None:
+def test_an_image_with_an_unknown_label_is_left_out_and_an_unused_label_is_warned_of(labels: Labels) -> None:
     image = png(picture(1).image)
     labels.add("a.png", image, annotation([rectangle(1, 1, 20, 20), rectangle(1, 1, 20, 20, label="cow")]))
-    warnings = taken(labels).warnings
-    assert any("task 1" in warning and "'cow'" in warning for warning in warnings)
-    assert any("'crate' has no box" in warning for warning in warnings)
+    labels.add("b.png", png(picture(2).image), annotation([rectangle(1, 1, 20, 20)]))
+    snapshot = taken(labels)
+    assert [image.task for image in snapshot.images] == [2]
+    reason = "region r: label 'cow' is not in the label config"
+    assert snapshot.skipped == (LeftOut(1, "images/a.png", Kind.UNKNOWN_LABEL, reason, ("cow",)),)
+    assert snapshot.warnings == ("label 'crate' has no box in the training images",)
 
 
 def test_of_tasks_with_the_same_bytes_the_newest_annotation_counts(labels: Labels) -> None:
@@ -215,12 +219,12 @@ def test_of_tasks_with_the_same_bytes_the_newest_annotation_counts(labels: Label
     labels.add("b.png", content, annotation([rectangle(40, 40, 20, 20)], 3))
     snapshot = taken(labels)
     assert [image.task for image in snapshot.images] == [1]
-    assert snapshot.skipped[0]["task"] == 2 and "same bytes" in snapshot.skipped[0]["reason"]
+    assert snapshot.skipped[0].task == 2 and "same bytes" in snapshot.skipped[0].reason
 
 
 def test_an_image_over_http_is_kept_in_the_cache(labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
     content = png(picture(1).image)
-    monkeypatch.setattr(snapshots, "resolve_task_image", lambda url, settings, task_id: content)
+    monkeypatch.setattr("trainer.dataset.examine.resolve_task_image", lambda url, settings, task_id: content)
     box = annotation([rectangle(10, 10, 20, 20)])
     labels.tasks.append({"id": 1, "data": {"image": "https://example.org/a.png?x=1"}, "annotations": [box]})
     (image,) = taken(labels).images
@@ -281,9 +285,9 @@ def test_a_file_whose_name_is_not_in_utf_8_is_left_out_and_the_rest_can_be_read(
     snapshot = taken(labels, folder)
     assert [image.task for image in snapshot.images] == [2, 3, 4]
     first, second = snapshot.skipped
-    assert (first["task"], second["task"]) == (1, 5)
-    assert "b\\udce4r.orig: the file's name is not in UTF-8; rename it" in first["reason"]
-    assert "\\ud800" in second["url"]
+    assert (first.task, second.task) == (1, 5)
+    assert "b\\udce4r.orig: the file's name is not in UTF-8; rename it" in first.reason
+    assert second.url and "\\ud800" in second.url
     assert Snapshot.load(folder).skipped == snapshot.skipped
 
 
@@ -291,7 +295,7 @@ def test_taking_writing_and_reading_take_no_more_memory_for_more_images(labels: 
     def peak(count: int) -> int:
         while len(labels.tasks) < count:
             number = len(labels.tasks)
-            labels.add(f"{number}.png", content + str(number).encode(), annotation([box, box, box]))
+            labels.add(f"{number}.png", content + str(number).encode(), annotation(boxes))
         folder = labels.settings.rounds_dir / str(count)
         tracemalloc.start()
         try:
@@ -301,7 +305,7 @@ def test_taking_writing_and_reading_take_no_more_memory_for_more_images(labels: 
         finally:
             tracemalloc.stop()
 
-    content, box = png(Image.new("RGB", (40, 30))), rectangle(10, 10, 20, 20)
+    content, boxes = png(Image.new("RGB", (40, 30))), [rectangle(30 * n, 10, 20, 20) for n in range(3)]
     peak(100)  # what is imported and cached once
     small, large = peak(250), peak(1_000)
     assert large < small + 300_000

@@ -15,6 +15,7 @@ from support.shapes import LABEL_CONFIG
 from labelloop.settings import Settings
 from labelloop.studio import Studio
 from provisioner.label_config import orphans
+from trainer.dataset.left_out import Kind
 from trainer.dataset.snapshot import Snapshot, SnapshotError, newest_submitted, take
 
 BOX = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": ["ball"]}
@@ -38,7 +39,7 @@ TASK: dict[str, Any] = {
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    made = Settings(labelloop_home=tmp_path)
+    made = Settings(labelloop_home=tmp_path, missing_percent=100)
     made.images_dir.mkdir(parents=True)
     for name, colour in (("a.png", "red"), ("whole.png", "blue")):
         buffer = BytesIO()
@@ -93,26 +94,49 @@ def test_a_date_without_a_zone_is_in_utc() -> None:
     assert newest_submitted([later, ANNOTATION]) is later
 
 
-def test_other_tools_of_the_same_annotation_are_left_out_in_silence(settings: Settings) -> None:
-    polygon = {**RESULT, "type": "polygonlabels", "value": {"points": [[1, 2]], "polygonlabels": ["ball"]}}
-    brush = {**RESULT, "type": "brushlabels", "value": {"format": "rle", "rle": [1], "brushlabels": ["ball"]}}
-    keypoint = {**RESULT, "type": "keypointlabels", "value": {"x": 1, "y": 1, "keypointlabels": ["ball"]}}
-    other = {**RESULT, "from_name": "second"}
-    task = {**WHOLE, "annotations": [{**ANNOTATION, "result": [polygon, brush, keypoint, other, RESULT]}]}
-    snapshot = taken(settings, [task])
-    assert snapshot.boxes == 1 and not [word for word in snapshot.warnings if "region" in word]
+POLYGON = {**RESULT, "type": "polygonlabels", "value": {"points": [[1, 2]], "polygonlabels": ["ball"]}}
+BRUSH = {**RESULT, "type": "brushlabels", "value": {"format": "rle", "rle": [1], "brushlabels": ["ball"]}}
 
 
-def test_boxes_of_a_renamed_label_are_named_and_the_rest_is_kept(settings: Settings) -> None:
-    old = {**RESULT, "value": {**BOX, "rectanglelabels": ["balloon"]}}
-    task = {**WHOLE, "annotations": [{**ANNOTATION, "result": [old, RESULT]}]}
-    snapshot = taken(settings, [task])
-    assert snapshot.boxes == 1
-    assert any("task 2" in warning and "'balloon'" in warning for warning in snapshot.warnings)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"from_name": "second"},
+        {"from_name": None},
+        {"type": None},
+        {"to_name": "photo"},
+        {"value": {**BOX, "rectanglelabels": []}},
+        {"value": {**BOX, "rectanglelabels": ["balloon"]}},
+        {"value": {**BOX, "x": float("nan")}},
+        {"value": {**BOX, "width": None}},
+        {"value": None},
+        POLYGON,
+        BRUSH,
+    ],
+)
+@pytest.mark.parametrize("beside", [[], [RESULT]])
+def test_an_image_of_which_a_region_could_not_be_understood_is_left_out_and_named(
+    settings: Settings, change: dict[str, Any], beside: list[dict[str, Any]]
+) -> None:
+    damaged = {**TASK, "annotations": [{**ANNOTATION, "result": [{**RESULT, **change}, *beside]}]}
+    snapshot = taken(settings, [damaged, WHOLE])
+    assert [image.task for image in snapshot.images] == [2]
+    [left_out] = snapshot.skipped
+    assert (left_out.task, left_out.url) == (1, "images/a.png")
+    assert left_out.kind in (Kind.REGION, Kind.UNKNOWN_LABEL) and left_out.reason.startswith("region r: ")
+    assert Snapshot.load(settings.rounds_dir / "00001").skipped == snapshot.skipped
+
+
+def test_a_result_that_is_no_list_leaves_its_image_out(settings: Settings) -> None:
+    for result in ("boxes", {"boxes": 1}, [7], [None]):
+        [left_out] = taken(
+            settings, [{**TASK, "annotations": [{**ANNOTATION, "result": result}]}, WHOLE]
+        ).skipped
+        assert (left_out.task, left_out.kind) == (1, Kind.REGION)
 
 
 def test_when_every_label_is_renamed_the_round_says_what_is_missing(settings: Settings) -> None:
-    with pytest.raises(SnapshotError, match="has a box"):
+    with pytest.raises(SnapshotError, match=r"task 2: region r: label 'ball' is not in .*make labels RENAME"):
         taken(settings, [WHOLE], LABEL_CONFIG.replace("ball", "globe"))
 
 

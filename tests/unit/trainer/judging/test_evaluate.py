@@ -13,6 +13,7 @@ from support.shapes import LABEL_CONFIG
 
 from labelloop.boxes import Boxes
 from labelloop.detector import Detector
+from labelloop.labels import LabelConfig, LabelMap
 from labelloop.registry import Card
 from labelloop.settings import Settings
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
@@ -63,7 +64,8 @@ def coco_eval(images: list[SnapshotImage], found: list[Boxes]) -> COCOeval:
         "annotations": [],
     }
     for i, boxes in zip(images, found, strict=True):
-        for label, (x1, y1, x2, y2) in zip(i.labels, i.xyxy, strict=True):
+        rows = [(*row, 0) for row in i.boxes] + [(*row, 1) for row in i.ignored]
+        for label, (x1, y1, x2, y2), crowd in rows:
             identity = len(truth.dataset["annotations"]) + 1
             box, area = [x1, y1, x2 - x1, y2 - y1], (x2 - x1) * (y2 - y1)
             truth.dataset["annotations"].append(
@@ -73,7 +75,7 @@ def coco_eval(images: list[SnapshotImage], found: list[Boxes]) -> COCOeval:
                     "category_id": label,
                     "bbox": box,
                     "area": area,
-                    "iscrowd": 0,
+                    "iscrowd": crowd,
                 }
             )
         for label, score, (x1, y1, x2, y2) in zip(
@@ -264,3 +266,69 @@ def test_the_threshold_is_where_boxes_take_the_least_time_to_correct(
     )
     threshold = matches.cheapest_threshold()
     assert threshold == (None if expected is None else pytest.approx(expected))
+
+
+def test_a_detection_on_an_ignored_box_is_neither_right_nor_wrong() -> None:
+    """Of one label (0) and of any (3, behind the classes); more than half of the detection lies in it."""
+    truth = [[10, 10, 50, 50]]
+    plain = image(1, truth, [0])
+    ignoring = replace(plain, ignored=((0, (100.0, 100.0, 180.0, 180.0)), (3, (100.0, 0.0, 180.0, 80.0))))
+    found = Boxes.of(
+        [[110, 110, 150, 150], [110, 10, 150, 50], [10, 10, 50, 50], [110, 110, 150, 150], [60, 0, 110, 50]],
+        [0.95, 0.9, 0.8, 0.7, 0.6],
+        [0, 0, 0, 1, 0],
+    )
+    alone, beside = (match(CLASSES, [one], [found]) for one in (plain, ignoring))
+    once = np.ones((1, 1))
+    assert alone["ball"].average_precision(once)[0] == pytest.approx(1 / 3), "two wrong ones come first"
+    assert beside["ball"].average_precision(once)[0] == pytest.approx(1.0)
+    assert beside["ball"].truths.tolist() == [1], "an ignored box is no truth that can be missed"
+    assert beside["ball"].score.round(3).tolist() == [0.8, 0.6], (
+        "the last one is outside but for a fifth of it"
+    )
+    assert beside["crate"].score.round(3).tolist() == [0.7], "the first ignored box is one of balls alone"
+
+
+def test_ignored_boxes_are_those_of_cocoeval() -> None:
+    """At higher thresholds COCO counts a detection again that lies in the ignored box by less."""
+    images, found = scene(5)
+    ignoring = [
+        replace(one, xyxy=one.xyxy[:-1], labels=one.labels[:-1], ignored=((one.labels[-1], one.xyxy[-1]),))
+        if one.labels
+        else one
+        for one in images
+    ]
+    precision = coco_eval(ignoring, found).eval["precision"]
+    once = np.ones((1, len(images)))
+    ours = match(CLASSES, ignoring, found)
+    for number, name in enumerate(CLASSES[:2]):
+        expected = precision[:, :, number, 0, -1]
+        assert ours[name].average_precision_50() == pytest.approx(expected[0].mean())
+        assert ours[name].average_precision(once)[0] == pytest.approx(expected.mean(), abs=0.06)
+
+
+def test_junk_among_the_truth_is_neither_missed_nor_needed(tmp_path: Path) -> None:
+    """A sliver and the smaller of two twins lower no score."""
+    scored = []
+    for junk in ([], [[20, 20, 21, 90], [12, 12, 49, 49]]):
+        settings = Settings(labelloop_home=tmp_path)
+        settings.images_dir.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (200, 200)).save(settings.images_dir / "1.png")
+        truth = image(1, [[10, 10, 50, 50], *junk], [0] * (1 + len(junk)))
+        snapshot = Snapshot(1, LABEL_CONFIG, LabelledImages([truth]), (), ())
+        detector = cast(Detector, OneBox())
+        scored.append(evaluate(detector, snapshot, settings, lambda fraction, text: None))
+    assert [one.mAP for one in scored] == [1.0, 1.0]
+    assert [one.boxes for one in scored] == [1, 1]
+
+
+class OneBox:
+    """Finds a ball at (10, 10, 50, 50), whatever the image."""
+
+    version = "v0001"
+
+    def label_map(self, config: LabelConfig) -> LabelMap:
+        return LabelMap.build(("ball", "crate"), config, trained=True)
+
+    def predict(self, images: list[Any]) -> list[Boxes]:
+        return [Boxes.of([[10, 10, 50, 50]], [0.9], [0]) for _ in images]

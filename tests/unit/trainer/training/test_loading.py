@@ -4,16 +4,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mmdet.datasets import build_dataset
 from PIL import Image
-from support.families import family
+from support.families import FAMILIES, family
 
 from labelloop.detector import load_detector_config
+from labelloop.files import write_lines
 from labelloop.settings import Settings
+from trainer.dataset.labelled import SnapshotImage
+from trainer.dataset.split import Side
+from trainer.training import trainset
 from trainer.training.job import Job
 from trainer.training.loading import ImageCache, LoadSnapshotImage
 from trainer.training.recipe import CACHE_BYTES, DATASET, LOADER, fit_data, fit_look, fit_model, fit_run
 
 CONFIGS = Path(__file__).parents[4]
+JOB = Job(
+    project_id=1, detector="yolox_nano", why="a test", parent=None, start="", start_weights="",
+    start_classes=[], iterations=10, threads=2, accelerator="cpu",
+)  # fmt: skip
 
 
 def asked(folder: Path, name: str) -> dict[str, Any]:
@@ -60,6 +69,28 @@ def test_an_image_is_decoded_once_and_augmentation_does_not_reach_the_copy_that_
     assert second is not None and not second["img"].any()
 
 
+def test_an_ignored_box_is_painted_over_but_where_a_learned_box_lies(tmp_path: Path) -> None:
+    scene = np.full((300, 400, 3), 40, np.uint8)
+    scene[100:200, 180:300] = 200  # something that is neither to be found nor to be background
+    Image.fromarray(scene).save(tmp_path / "crowd.png")
+    wanted = asked(tmp_path, "crowd.png")
+    wanted["ann_info"]["bboxes_ignore"] = np.array([[180, 100, 300, 200]], np.float32)
+    wanted["ann_info"]["bboxes"] = np.array([[100, 50, 200, 150]], np.float32)
+    results = LoadSnapshotImage(1000, CACHE_BYTES)(wanted)
+    assert results is not None
+    mean = round(40 + 160 * 100 * 120 / (300 * 400))
+    expected = scene.copy()
+    expected[100:200, 180:300] = mean
+    expected[100:150, 180:200] = 200
+    assert np.array_equal(results["img"], expected)
+    assert results["ann_info"]["bboxes_ignore"].tolist() == [[180, 100, 300, 200]]
+    half = LoadSnapshotImage(200, CACHE_BYTES)(
+        asked(tmp_path, "crowd.png") | {"ann_info": wanted["ann_info"]}
+    )
+    assert half is not None and half["img"].shape == (150, 200, 3)
+    assert (half["img"][76:99, 91:149] == mean).all(), "painted after the image was shrunk"
+
+
 def test_an_unreadable_image_yields_nothing(folder: Path) -> None:
     assert LoadSnapshotImage(200, CACHE_BYTES)(asked(folder, "broken.png")) is None
 
@@ -84,11 +115,7 @@ def test_the_cache_stays_within_its_bytes_and_keeps_what_it_has() -> None:
 def test_the_workers_share_the_memory_for_decoded_images(device: str, share: int, tmp_path: Path) -> None:
     config = load_detector_config("yolox_nano", Settings(labelloop_home=CONFIGS))
     fit_data(config, tmp_path / "train.jsonl", tmp_path, ["a"])
-    job = Job(
-        project_id=1, detector="yolox_nano", why="a test", parent=None, start="", start_weights="",
-        start_classes=[], iterations=10, threads=2, accelerator="cpu",
-    )  # fmt: skip
-    fit_run(config, tmp_path, job, device)
+    fit_run(config, tmp_path, JOB, device)
     assert f"'cache_bytes': {CACHE_BYTES // share}" in str(config.data.train)
 
 
@@ -115,3 +142,20 @@ def test_of_sizes_to_draw_from_the_largest_is_loaded(tmp_path: Path) -> None:
     config = family("detr")
     fit_data(config, tmp_path / "train.jsonl", tmp_path, ["a"])
     assert f"'type': '{LOADER}'" in str(config.data.train) and "'long_side': 1333" in str(config.data.train)
+
+
+@pytest.mark.parametrize(
+    "name", ["yolox_nano", "yolox_s", "fcos_r50", "yolox_mobilenetv2", "retinanet", "ssd", "yolov3", "detr"]
+)
+def test_ignored_boxes_go_through_every_familys_pipeline(name: str, tmp_path: Path) -> None:
+    own = Settings(labelloop_home=CONFIGS)
+    config = family(name) if name in FAMILIES else load_detector_config(name, own)
+    Image.new("RGB", (200, 100), (9, 9, 9)).save(tmp_path / "a.png")
+    boxes, ignored = ((10.0, 10.0, 60.0, 60.0),), ((1, (100.0, 20.0, 180.0, 80.0)),)
+    image = SnapshotImage(1, 1, "a.png", "0" * 64, 200, 100, Side.TRAIN, boxes, (0,), ignored)
+    write_lines(tmp_path / "train.jsonl", trainset.lines([image]))
+    fit_data(config, tmp_path / "train.jsonl", tmp_path, ["a"])
+    fit_run(config, tmp_path, JOB, "cpu")
+    dataset = build_dataset(config.data.train)
+    for _ in range(8):
+        assert len(dataset[0]["gt_labels"].data) <= 1, "an ignored box is no truth"

@@ -1,0 +1,102 @@
+"""What a label config says beside its boxes: its other controls, and what is not to be learned from.
+
+    <Label value="crowd" ignore="true"/>            boxes of this label are neither truth nor error
+    <Choice value="Unusable" exclude="true"/>       images (per region: boxes) with this choice are left out
+
+A list does the same on the control: <RectangleLabels ignore="crowd,blurred">, <Choices exclude="Unusable">.
+Label Studio takes both attributes and does nothing with them. The host reads this module with Python 3.9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from labelloop.label_xml import Tag
+
+_NO = ("", "false", "0", "no")
+
+
+@dataclass(frozen=True)
+class Marks:
+    """kinds: of each control, by its name, the type that its regions have ("choices", "polygonlabels", …).
+    ignored: labels whose boxes are neither truth nor error. excluding: by the name of a control, the choices
+    that leave an image out. per_region: the controls whose answers are about one region.
+    """
+
+    kinds: dict[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    excluding: dict[str, frozenset[str]] = field(default_factory=dict)
+    per_region: frozenset[str] = frozenset()
+
+
+def read(root: Tag, control: Tag) -> Marks:
+    """The marks of a label config. control: the RectangleLabels whose boxes are learned."""
+    controls = [tag for tag in root.iter() if tag.get("name") and tag.get("toName")]
+    excluding = {tag.get("name"): frozenset(_excluding(tag)) for tag in controls}
+    return Marks(
+        kinds={tag.get("name"): tag.name.lower() for tag in controls},
+        ignored=tuple(_name(tag).strip() for tag in control.below("Label") if is_ignored(tag, control)),
+        excluding={name: choices for name, choices in excluding.items() if choices},
+        per_region=frozenset(tag.get("name") for tag in controls if _says(tag, "perRegion")),
+    )
+
+
+def is_ignored(label: Tag, control: Tag) -> bool:
+    """Whether boxes of a <Label> of `control` are neither truth nor error."""
+    return _says(label, "ignore") or bool(set(_list(control, "ignore")) & _names(label))
+
+
+def faults(control: Tag) -> Iterator[tuple[int, str]]:
+    """Why nothing can be learned from the labels of a RectangleLabels, as line and text."""
+    labels = list(control.below("Label"))
+    if labels and all(is_ignored(label, control) for label in labels):
+        yield control.line, "every label is ignored, so there is nothing to learn; leave one without ignore"
+
+
+def warnings(root: Tag) -> Iterator[tuple[int, str]]:
+    """The names in `ignore` and `exclude` that no label and no choice has, as line and text."""
+    for attribute, outside, inside in (
+        ("ignore", "RectangleLabels", "Label"),
+        ("exclude", "Choices", "Choice"),
+    ):
+        for control in root.below(outside):
+            tags = list(control.below(inside))
+            known = {name for tag in tags for name in _names(tag)}
+            if control.get("value").startswith("$"):  # these come with each task
+                continue
+            for name in _list(control, attribute):
+                if name not in known:
+                    there = ", ".join(repr(_name(tag)) for tag in tags) or "none"
+                    yield (
+                        control.line,
+                        f'{attribute}="{name}": no <{inside}> has that value; there are {there}',
+                    )
+
+
+def _excluding(control: Tag) -> Iterator[str]:
+    if control.name != "Choices":
+        return
+    for choice in control.below("Choice"):
+        if _says(choice, "exclude") or set(_list(control, "exclude")) & _names(choice):
+            yield _name(choice)
+    if control.get("value").startswith("$"):
+        yield from _list(control, "exclude")
+
+
+def _says(tag: Tag, attribute: str) -> bool:
+    return tag.get(attribute).strip().lower() not in _NO
+
+
+def _list(tag: Tag, attribute: str) -> list[str]:
+    return [name for name in (part.strip() for part in tag.get(attribute).split(",")) if name]
+
+
+def _names(tag: Tag) -> set[str]:
+    """The names by which the config's author may call a label or a choice."""
+    return {tag.get("alias").strip(), tag.get("value").strip()} - {""}
+
+
+def _name(tag: Tag) -> str:
+    """What regions have: the alias if there is one, else the value."""
+    return tag.get("alias") or tag.get("value")

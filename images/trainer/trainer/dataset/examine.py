@@ -1,0 +1,175 @@
+"""Reads one labelled task: the image with its boxes, or the reason why it is left out."""
+
+import hashlib
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from labelloop.files import sha256_file, write_bytes
+from labelloop.images import SUFFIXES, ImageBusy, ImageError, check_image, image_size
+from labelloop.labels import LabelConfig
+from labelloop.regions import Regions, read_regions
+from labelloop.settings import Settings
+from labelloop.task_images import image_name, resolve_task_image
+from trainer.dataset import junk
+from trainer.dataset.labelled import SnapshotImage, rounded
+from trainer.dataset.left_out import Kind, LeftOut
+from trainer.dataset.split import Side
+
+Json = Mapping[str, Any]
+
+NOMINAL = (1000, 1000)
+TOLD = 3
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A task's image. boxes_left_out: junk among its boxes. answers: choices about it that have no meaning
+    for the loop.
+    """
+
+    image: SnapshotImage
+    boxes_left_out: list[LeftOut] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+
+
+class Examiner:
+    """Reads tasks of one project.
+
+    decoded_before: the SHA-256 of images that were decoded before, so that they need not be checked again.
+    """
+
+    def __init__(self, config: LabelConfig, settings: Settings, decoded_before: Container[str]) -> None:
+        self._config = config
+        self._settings = settings
+        self._decoded_before = decoded_before
+
+    def examine(self, task: Json, annotation: Json) -> Examined | LeftOut:
+        """The task's image, of side TRAIN, with the boxes of the annotation that counts.
+
+        The annotation is looked at first: an image that it leaves out need not be fetched. Images that are
+        downloaded are kept in the cache.
+        """
+        refused = self.refused(task, annotation)
+        if refused is not None:
+            return refused
+        url, shown = self._url(task)
+        try:
+            return self._examined(task, url, shown, annotation)
+        except _Unusable as error:
+            return LeftOut(int(task["id"]), shown, error.kind, printable(str(error)))
+
+    def _url(self, task: Json) -> tuple[object, str | None]:
+        """The URL in a task's data, and how it is shown."""
+        data = task.get("data")
+        url = data.get(self._config.data_key) if isinstance(data, Mapping) else None
+        return url, None if url is None else printable(image_name(url))
+
+    def refused(self, task: Json, annotation: Json) -> LeftOut | None:
+        """Why the annotation alone leaves the image out; None when it does not."""
+        number, (_, url) = int(task["id"]), self._url(task)
+        found = read_regions(annotation.get("result") or [], self._config, NOMINAL)
+        if found.excluding:
+            ticked = ", ".join(repr(choice) for choice in dict.fromkeys(found.excluding))
+            return LeftOut(number, url, Kind.EXCLUDED, printable(f"{ticked} is ticked"))
+        if found.faults:
+            labels = tuple(dict.fromkeys(map(printable, found.unknown)))
+            kind = Kind.UNKNOWN_LABEL if labels else Kind.REGION
+            return LeftOut(number, url, kind, printable(_some(found.faults)), labels)
+        return None
+
+    def _examined(self, task: Json, url: object, shown: str | None, annotation: Json) -> Examined | LeftOut:
+        number, name = int(task["id"]), image_name(url)
+        source, digest = self._bytes(task, url, name)
+        measure = image_size if digest in self._decoded_before else check_image
+        try:
+            size = measure(source, name)
+        except ImageBusy as error:
+            raise _Unusable(Kind.AWAY, str(error)) from error
+        except ImageError as error:
+            raise _Unusable(Kind.UNREADABLE, str(error)) from error
+        found = read_regions(annotation.get("result") or [], self._config, size)
+        image = SnapshotImage(
+            id=number,
+            task=number,
+            file=self._file(source, digest, str(url)),
+            sha256=digest,
+            width=size[0],
+            height=size[1],
+            side=Side.TRAIN,
+            xyxy=tuple(rounded(corners) for corners in found.boxes.xyxy.tolist()),
+            labels=tuple(int(label) for label in found.boxes.labels),
+            ignored=tuple(
+                (int(label), rounded(corners))
+                for label, corners in zip(found.ignored.labels, found.ignored.xyxy.tolist(), strict=True)
+            ),
+        )
+        dropped = _junk(image, shown, found, self._config.names)
+        if dropped and not junk.without(image).labels:
+            reason = _some([row.reason for row in dropped])
+            return LeftOut(number, shown, Kind.ONLY_JUNK, reason)
+        return Examined(image, dropped, found.answers)
+
+    def _bytes(self, task: Json, url: object, name: str) -> tuple[Path | bytes, str]:
+        """The image's file or bytes, and the SHA-256 of these."""
+        if not isinstance(url, str) or not url.strip():
+            raise _Unusable(Kind.NO_URL, f"the task holds no image URL but {str(url)[:80]!r}")
+        try:
+            source = resolve_task_image(url, self._settings, task["id"])
+        except ImageError as error:
+            inline = url.strip().startswith("data:")
+            raise _Unusable(Kind.UNREADABLE if inline else Kind.AWAY, str(error)) from error
+        try:
+            return source, hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else sha256_file(
+                source
+            )
+        except OSError as error:
+            raise _Unusable(Kind.AWAY, f"{name}: {error.strerror}") from error
+
+    def _file(self, source: Path | bytes, digest: str, url: str) -> str:
+        if isinstance(source, bytes):
+            suffix = Path(urlsplit(url).path).suffix.lower()
+            path = self._settings.cache_dir / "images" / (digest + (suffix if suffix in SUFFIXES else ""))
+            if not path.exists():
+                write_bytes(path, source)
+            source = path
+        home = self._settings.labelloop_home.resolve()
+        resolved = source.resolve()
+        file = str(resolved.relative_to(home) if resolved.is_relative_to(home) else resolved)
+        if file != printable(file):
+            raise _Unusable(Kind.UNREADABLE, f"{file}: the file's name is not in UTF-8; rename it")
+        return file
+
+
+class _Unusable(Exception):
+    """A task's image cannot be used."""
+
+    def __init__(self, kind: Kind, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+def _junk(image: SnapshotImage, url: str | None, found: Regions, names: list[str]) -> list[LeftOut]:
+    """The boxes that the image is used without, one entry a kind."""
+    reasons: dict[Kind, list[str]] = {}
+    for kind, told in ((Kind.OUTSIDE, found.outside), (Kind.SPECK, found.thin)):
+        if told:
+            reasons[kind] = list(told)
+    for box in junk.find(image):
+        x1, y1, x2, y2 = image.xyxy[box.index]
+        said = f"{names[image.labels[box.index]]!r} at x {x1:.5g} to {x2:.5g}, y {y1:.5g} to {y2:.5g} px"
+        reasons.setdefault(box.kind, []).append(said)
+    return [LeftOut(image.task, url, kind, printable(_some(told))) for kind, told in reasons.items()]
+
+
+def _some(reasons: list[str]) -> str:
+    """The first TOLD reasons, and how many there are beside these."""
+    more = f"; and {len(reasons) - TOLD} more" if len(reasons) > TOLD else ""
+    return "; ".join(reasons[:TOLD]) + more
+
+
+def printable(text: str) -> str:
+    """Replaces lone surrogates, which stand for bytes that are not UTF-8, as JSON parsers refuse them."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,108 @@
+"""What a real Label Studio takes as annotations, and what a snapshot makes of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.support.labelstudio import LabelStudio
+from support import shapes
+
+from labelloop.settings import Settings
+from labelloop.studio import Studio
+from trainer.dataset.left_out import Kind
+from trainer.dataset.snapshot import SnapshotError, collect
+from trainer.dataset.survey import Survey
+from trainer.peers.projects import fetch
+from trainer.worker.surveyor import Surveyor
+
+CONFIG = """<View>
+  <Image name="image" value="$image"/>
+  <RectangleLabels name="label" toName="image">
+    <Label value="cat"/><Label value="dog"/><Label value="crowd" ignore="true"/>
+  </RectangleLabels>
+  <Choices name="quality" toName="image" exclude="Blurred">
+    <Choice value="Unusable" exclude="true"/><Choice value="Blurred"/><Choice value="good"/>
+  </Choices>
+</View>"""
+
+
+def box(label: str, **change: Any) -> dict[str, Any]:
+    value = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": [label]}
+    region = {"id": "r", "from_name": "label", "to_name": "image", "type": "rectanglelabels", "value": value}
+    return {name: part for name, part in (region | change).items() if part is not None}
+
+
+def choice(value: str) -> dict[str, Any]:
+    chosen = {"choices": [value]}
+    return {"id": "c", "from_name": "quality", "to_name": "image", "type": "choices", "value": chosen}
+
+
+RESULTS: dict[str, list[dict[str, Any]]] = {
+    "plain": [box("cat"), choice("good")],
+    "crowd": [box("dog"), box("crowd")],
+    "negative": [],
+    "other control": [box("cat", from_name="box")],
+    "no type": [box("cat", type=None)],
+    "no label": [box("cat", value={"x": 1, "y": 1, "width": 9, "height": 9, "rotation": 0})],
+    "unusable": [choice("Unusable")],
+    "blurred": [box("cat"), choice("Blurred")],
+}
+
+
+@pytest.fixture(scope="module")
+def studio(provisioned: LabelStudio) -> Studio:
+    return provisioned.studio
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = Settings(labelloop_home=tmp_path)
+    settings.images_dir.mkdir(parents=True)
+    return settings
+
+
+def labelled(studio: Studio, settings: Settings, results: dict[str, list[dict[str, Any]]]) -> int:
+    """A new project with a task and a picture for each of the results."""
+    made = {"title": "left out", "label_config": CONFIG}
+    number = int(studio.request("POST", "/api/projects", json=made)["id"])
+    rows = []
+    for seed, (name, result) in enumerate(results.items()):
+        shapes.picture(seed).image.save(settings.images_dir / f"{name}.png")
+        data = {"image": f"/data/local-files/?d=images/{name}.png"}
+        rows.append({"data": data, "annotations": [{"result": result}]})
+    studio.request("POST", f"/api/projects/{number}/import", json=rows)
+    return number
+
+
+def test_faults_of_imported_annotations_are_named_and_go_once_they_are_mended(
+    studio: Studio, settings: Settings
+) -> None:
+    project = labelled(studio, settings, RESULTS)
+    names = {task["id"]: Path(task["data"]["image"]).stem for task in studio.iter_tasks(project)}
+    snapshot = collect(studio, project, settings, lambda fraction, text: None)
+    used = {names[image.task]: (len(image.labels), len(image.ignored)) for image in snapshot.images}
+    assert used == {"plain": (1, 0), "crowd": (1, 1), "negative": (0, 0)}
+    assert {names[row.task]: row.kind for row in snapshot.skipped} == {
+        "other control": Kind.REGION,
+        "no type": Kind.REGION,
+        "no label": Kind.REGION,
+        "unusable": Kind.EXCLUDED,
+        "blurred": Kind.EXCLUDED,
+    }
+    for task in studio.annotated_tasks(project):
+        if names[task["id"]] in ("other control", "no type", "no label"):
+            address = f"/api/annotations/{task['annotations'][0]['id']}/"
+            studio.request("PATCH", address, json={"result": [box("cat")]})
+        elif names[task["id"]] == "unusable":
+            studio.request("DELETE", f"/api/tasks/{task['id']}/")
+    Surveyor(settings, studio).run(fetch(studio, project))
+    survey = Survey.load(settings.rounds_dir, project)
+    assert survey is not None
+    assert [names[row.task] for row in survey.left_out] == ["blurred"]
+
+
+def test_a_label_renamed_in_the_config_stops_the_round(studio: Studio, settings: Settings) -> None:
+    project = labelled(studio, settings, {f"{number}": [box("cat")] for number in range(6)})
+    studio.update_project(project, label_config=CONFIG.replace('value="cat"', 'value="feline"'))
+    with pytest.raises(SnapshotError, match=r"'cat' in 6 labelled images.*make labels RENAME=cat="):
+        collect(studio, project, settings, lambda fraction, text: None, to_train=True)

@@ -1,0 +1,132 @@
+"""What is not used is known soon after its cause, and forgotten soon after that is gone."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support import shapes
+from support.fake_studio import FakeStudio
+from support.labelled_tasks import label, region, submit
+
+from labelloop.locks import holding
+from labelloop.studio import Studio
+from trainer.dataset.left_out import Kind
+from trainer.dataset.snapshot import collect
+from trainer.dataset.survey import Survey, forget_all_but
+from trainer.env import TrainerSettings
+from trainer.peers.projects import fetch
+from trainer.worker.surveyor import Surveyor
+
+BROKEN = region(from_name="box")
+
+
+@pytest.fixture
+def surveyor(loop_settings: TrainerSettings, studio: Studio) -> Surveyor:
+    return Surveyor(loop_settings, studio)
+
+
+def listed(surveyor: Surveyor, settings: TrainerSettings, studio: Studio) -> list[tuple[int, Kind]]:
+    surveyor.run(fetch(studio, 1))
+    return said(settings)
+
+
+def said(settings: TrainerSettings) -> list[tuple[int, Kind]]:
+    survey = Survey.load(settings.rounds_dir, 1)
+    assert survey is not None
+    return sorted((row.task, row.kind) for row in survey.left_out)
+
+
+def snapshot(studio: Studio, settings: TrainerSettings) -> None:
+    collect(studio, 1, settings, lambda fraction, text: None)
+
+
+def test_a_new_annotation_is_listed_and_goes_once_it_is_mended(
+    surveyor: Surveyor, loop_settings: TrainerSettings, studio: Studio, fake_studio: FakeStudio, images: Path
+) -> None:
+    label(fake_studio, images)
+    assert listed(surveyor, loop_settings, studio) == []
+    broken, deleted, skipped = (label(fake_studio, images, BROKEN) for _ in range(3))
+    assert listed(surveyor, loop_settings, studio) == [(n, Kind.REGION) for n in (broken, deleted, skipped)]
+    submit(fake_studio, broken, region())
+    del fake_studio.tasks[deleted]
+    fake_studio.tasks[skipped]["annotations"][0]["was_cancelled"] = True
+    assert listed(surveyor, loop_settings, studio) == []
+
+
+def test_what_a_snapshot_found_goes_with_its_cause(
+    surveyor: Surveyor, loop_settings: TrainerSettings, studio: Studio, fake_studio: FakeStudio, images: Path
+) -> None:
+    label(fake_studio, images)
+    gone, torn, twin, junk = (label(fake_studio, images) for _ in range(4))
+    content = (images / f"{torn}.png").read_bytes()
+    (images / f"{gone}.png").unlink()
+    (images / f"{torn}.png").write_bytes(content[:99])
+    (images / f"{twin}.png").write_bytes((images / "1.png").read_bytes())
+    sliver = region(value=region()["value"] | {"width": 0.4})
+    submit(fake_studio, junk, region(), sliver)
+    snapshot(studio, loop_settings)
+    expected = [(1, Kind.SAME_BYTES), (gone, Kind.AWAY), (torn, Kind.UNREADABLE), (junk, Kind.SLIVER)]
+    assert said(loop_settings) == expected
+    assert listed(surveyor, loop_settings, studio) == expected, "nothing has changed"
+    shapes.picture(gone).image.save(images / f"{gone}.png")
+    (images / f"{torn}.png").write_bytes(content)
+    del fake_studio.tasks[twin]
+    submit(fake_studio, junk, region())
+    assert listed(surveyor, loop_settings, studio) == []
+
+
+def test_only_changed_tasks_are_asked_for_but_all_when_the_labels_change(
+    surveyor: Surveyor, loop_settings: TrainerSettings, studio: Studio, fake_studio: FakeStudio, images: Path
+) -> None:
+    long_ago = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    for _ in range(3):
+        fake_studio.tasks[label(fake_studio, images)]["updated_at"] = long_ago
+    listed(surveyor, loop_settings, studio)
+    label(fake_studio, images)
+    fake_studio.pages.clear()
+    assert listed(surveyor, loop_settings, studio) == []
+    assert fake_studio.pages == [(1, 1)], "one of four"
+    used = {row["value"]["rectanglelabels"][0] for row in fake_studio.tasks[1]["annotations"][0]["result"]}
+    config = fake_studio.projects[1]["label_config"]
+    fake_studio.projects[1]["label_config"] = config.replace(f'value="{used.pop()}"', 'value="globe"')
+    assert (1, Kind.UNKNOWN_LABEL) in listed(surveyor, loop_settings, studio)
+    fake_studio.projects[1]["label_config"] = config
+    assert listed(surveyor, loop_settings, studio) == []
+
+
+def test_what_there_was_no_time_for_stays_and_is_next(
+    loop_settings: TrainerSettings, studio: Studio, fake_studio: FakeStudio, images: Path
+) -> None:
+    label(fake_studio, images)
+    for _ in range(3):
+        label(fake_studio, images, BROKEN)
+    clock = iter(range(0, 1000, 15))
+    surveyor = Surveyor(loop_settings, studio, lambda: float(next(clock)))
+    assert len(listed(surveyor, loop_settings, studio)) == 3
+    for number in (2, 3, 4):
+        submit(fake_studio, number, region())
+    left = [len(listed(surveyor, loop_settings, studio)) for _ in range(3)]
+    assert left == [2, 1, 0], "one a run"
+
+
+def test_a_snapshot_that_is_being_taken_is_not_waited_for(
+    surveyor: Surveyor, loop_settings: TrainerSettings, studio: Studio
+) -> None:
+    with holding(loop_settings.rounds_dir / "snapshot.lock"):
+        surveyor.run(fetch(studio, 1))
+    assert Survey.load(loop_settings.rounds_dir, 1) is None
+
+
+def test_a_project_that_is_gone_is_forgotten_and_a_damaged_file_is_made_anew(
+    surveyor: Surveyor, loop_settings: TrainerSettings, studio: Studio
+) -> None:
+    listed(surveyor, loop_settings, studio)
+    survey = Survey.load(loop_settings.rounds_dir, 1)
+    assert survey is not None
+    replace(survey, project=2).write(loop_settings.rounds_dir)
+    forget_all_but(loop_settings.rounds_dir, {1})
+    assert [path.name for path in (loop_settings.rounds_dir / "data").iterdir()] == ["1.json"]
+    (loop_settings.rounds_dir / "data" / "1.json").write_text('{"project": 1')
+    assert Survey.load(loop_settings.rounds_dir, 1) is None
+    assert listed(surveyor, loop_settings, studio) == []
