@@ -9,11 +9,20 @@ class Overrides(AppConfig):  # type: ignore[misc]
     name = "provisioner"
 
     def ready(self) -> None:
-        from provisioner import backend_address, local_files, permissions, s3_endpoints, signals, task_data
+        from provisioner import (
+            backend_address,
+            local_files,
+            permissions,
+            s3_endpoints,
+            signals,
+            task_data,
+            user_agent,
+        )
 
         permissions.restrict()
         local_files.confine()
         backend_address.exempt()
         s3_endpoints.exempt()
+        user_agent.introduce()
         signals.stay_for_others()
         task_data.give_to_image()

@@ -84,3 +84,12 @@ def test_a_host_of_image_hosts_is_not_opened_to_it(boss: Person, project: int, s
     s3.asked.clear()
     status, _ = import_from(boss, project, f"{s3.url}/a.json")
     assert status == 400 and s3.asked == []
+
+
+def test_label_studio_says_who_it_is(provisioned: LabelStudio) -> None:
+    """To hosts that people import from, some of which refuse `python-requests`."""
+    program = (
+        "from provisioner import django_app; django_app.setup(); import requests; "
+        "print(requests.Session().headers['User-Agent'])"
+    )
+    assert provisioned.run_program(program).splitlines()[-1].startswith("labelloop/1 ")

@@ -131,19 +131,10 @@ def _box(row: Mapping[str, Any]) -> tuple[Corners, int, bool]:
 
 
 def complete_lines(
-    info: Mapping[str, object],
-    classes: Sequence[str],
-    images: Collection[SnapshotImage],
-    ignored: Sequence[str] = (),
+    info: Mapping[str, object], classes: Sequence[str], images: Collection[SnapshotImage]
 ) -> Iterator[str]:
-    """COCO's JSON with all the keys that its readers ask for, in pieces. Labels have no supercategory.
-
-    ignored: as in `lines`.
-    """
-    categories = [
-        {"id": index + 1, "name": name, "supercategory": ""}
-        for index, name in enumerate([*classes, *ignored])
-    ]
+    """COCO's JSON with all the keys that its readers ask for, in pieces. Labels have no supercategory."""
+    categories = [{"id": index + 1, "name": name, "supercategory": ""} for index, name in enumerate(classes)]
     yield f'{{"info": {json.dumps(info)},\n"licenses": [],\n'
     yield f'"categories": {json.dumps(categories)},\n"images": ['
     yield from _rows(_image_row(image) for image in images)

@@ -1,7 +1,7 @@
 """Writes an export in COCO's format and layout: annotations/instances_{train,val}.json, images/.
 
 Paths in these are relative to images/. For tools that take one folder for everything, train.json and val.json
-beside images/ say the same with paths relative to their own folder.
+beside images/ say the same with paths relative to their own folder. Ignored boxes have iscrowd 1.
 """
 
 from dataclasses import replace
@@ -22,6 +22,7 @@ def write(snapshot: Snapshot, folder: Path, home: Path) -> None:
     sides = copy_images(snapshot, folder, home, {"train": IMAGES, "val": IMAGES})
     (folder / ANNOTATIONS).mkdir()
     now, version = datetime.now(UTC), snapshot.fingerprint[:12]
+    names = [*snapshot.classes, *snapshot.ignored_labels(snapshot.images)]
     for side, images in sides.items():
         info = {
             "description": f"labelloop, project {snapshot.project}, {side}",
@@ -34,5 +35,4 @@ def write(snapshot: Snapshot, folder: Path, home: Path) -> None:
         named = LabelledImages(replace(image, file=f"{IMAGES}/{image.file}") for image in images)
         for name, listed in ((f"{ANNOTATIONS}/instances_{side}.json", images), (f"{side}.json", named)):
             with (folder / name).open("w", encoding="utf-8") as file:
-                ignored = snapshot.ignored_labels(listed)
-                file.writelines(coco.complete_lines(info, snapshot.classes, listed, ignored))
+                file.writelines(coco.complete_lines(info, names, listed))

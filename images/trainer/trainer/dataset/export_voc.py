@@ -1,8 +1,9 @@
 """Writes an export in the format of Pascal VOC: JPEGImages/, Annotations/, ImageSets/Main/{train,val}.txt.
 
 As in the original, pixels are whole and counted from 1, and the last one belongs to the box: a box over the
-left 10 pixels of an image has xmin 1 and xmax 10. The format has no place for the list of classes;
-dataset_meta.json, which Datumaro reads, has them in their order.
+left 10 pixels of an image has xmin 1 and xmax 10. Ignored boxes are left out: most
+tools take `difficult` ones for truth. The format has no place for the list of classes; dataset_meta.json,
+which Datumaro reads, has them in their order.
 """
 
 import json

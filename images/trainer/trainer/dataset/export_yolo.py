@@ -1,6 +1,7 @@
 """Writes an export in the format of Ultralytics' YOLO: data.yaml, images/{train,val}/, labels/{train,val}/.
 
-data.yaml has no `path`: its folder is the dataset's then, wherever it is and from wherever a tool is run.
+data.yaml has no `path`: its folder is the dataset's then, wherever it is and from wherever a tool is run. The
+format has no place for ignored boxes, which are left out.
 """
 
 import math

@@ -171,6 +171,27 @@ def test_a_crowd_is_runs_that_pycocotools_fills() -> None:
         assert mask.sum() == mask[y1:y2, x1:x2].sum() == (x2 - x1) * (y2 - y1)
 
 
+def test_boxes_of_an_ignored_label_are_crowds_of_a_category_behind_the_classes(
+    settings: Settings, tmp_path: Path
+) -> None:
+    Image.new("RGB", (WIDTH, HEIGHT)).save(settings.images_dir / "a.png")
+    beside = ((0, (1.0, 1.0, 9.0, 9.0)), (1, (10.0, 20.0, 60.0, 90.0)))
+    labels = '<Label value="person"/><Label value="crowd" ignore="true"/>'
+    config = (
+        '<View><Image name="image" value="$image"/>'
+        f'<RectangleLabels name="label" toName="image">{labels}</RectangleLabels></View>'
+    )
+    image = SnapshotImage(
+        1, 1, "volumes/images/a.png", "0" * 64, WIDTH, HEIGHT, Side.TRAIN, ((2, 2, 8, 8),), (0,), beside
+    )
+    made = Snapshot(1, config, LabelledImages([image]), (), ())
+    coco = COCO(str(export(made, "coco", tmp_path / "out", settings) / "train.json"))
+    assert [row["name"] for row in coco.loadCats(coco.getCatIds())] == ["person", "crowd"]
+    crowds = coco.loadAnns(coco.getAnnIds(iscrowd=1))
+    assert [(row["category_id"], row["bbox"]) for row in crowds] == [(1, [1, 1, 8, 8]), (2, [10, 20, 50, 70])]
+    assert [int(coco.annToMask(row).sum()) for row in crowds] == [64, 3500]
+
+
 def test_yolo_names_every_label_and_box_from_any_directory(
     snapshot: Snapshot, settings: Settings, tmp_path: Path
 ) -> None:
