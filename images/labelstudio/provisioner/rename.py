@@ -6,12 +6,17 @@ what was changed, or would be, as JSON: title, config (its text under the new na
 many annotations, drafts and predictions; or the one key error.
 
 Label config, annotations, drafts and predictions change in one transaction, so that a kill leaves all or none
-of it. When and by whom they were last changed stays.
+of it. When and by whom they were last changed stays. What is to be written is worked out before it, since
+people who submit wait until it is over.
 """
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import groupby, islice
+from operator import itemgetter
+from tempfile import TemporaryFile
 from typing import Any
 
 from labelloop.errors import Explained
@@ -21,6 +26,13 @@ from provisioner import django_app
 from provisioner.state import StateFile
 
 PORTION = 500
+LEEWAY = timedelta(minutes=1)
+KINDS = {
+    "annotations": ("Annotation", "project"),
+    "drafts": ("AnnotationDraft", "task__project"),
+    "predictions": ("Prediction", "project"),
+}
+"""By name in what is printed: Label Studio's model, and how it leads to its project."""
 
 
 def main() -> int:
@@ -39,64 +51,114 @@ def rename(order: dict[str, Any]) -> dict[str, Any]:
     """Does what the order says. Label Studio has to be loaded.
 
     Raises:
-        RenameError: there is no such project, or a label would be missing.
+        RenameError: there is no such project, a label would be missing, or the label config is being changed
+            at the same time.
         labels.LabelConfigError: no boxes are drawn in the project.
     """
-    from django.db import transaction
-    from projects.models import Project
-
-    with transaction.atomic():
-        projects = Project.objects.all() if order["dry"] else Project.objects.select_for_update()
-        project = projects.filter(pk=order["project"]).first()
-        if project is None:
-            listed = ", ".join(f"{p.pk} ({p.title})" for p in Project.objects.order_by("pk")) or "none"
-            raise RenameError(f"there is no project {order['project']}; there are: {listed}")
-        config = rename_in_config(project.label_config, order["names"], order["classes"])
-        changed = config.xml != project.label_config
-        counts = _rename_rows(project, config, order["dry"])
-        if not order["dry"] and (changed or any(counts.values())):
-            _write_config(project, config.xml)
+    project = _project(order["project"])
+    before = project.label_config
+    config = rename_in_config(before, order["names"], order["classes"])
+    folder = get_settings().labelstudio_dir
+    with TemporaryFile("w+", dir=folder, encoding="utf-8") as scratch:
+        began = datetime.now(UTC)
+        counts = dict.fromkeys(KINDS, 0)
+        for name, row in _changes(project.pk, config):
+            counts[name] += 1
+            if not order["dry"]:
+                scratch.write(json.dumps([name, *row]) + "\n")
+        if not order["dry"]:
+            scratch.seek(0)
+            _write(project.pk, before, config, map(json.loads, scratch), began - LEEWAY)
+            _recount(project.pk, order["names"])
     if not order["dry"] and order["file"]:
         _keep_file_in_step(order["project"], **order["file"])
-    return {"title": project.title, "config": config.xml, "config_changed": changed, **counts}
+    told = {"title": project.title, "config": config.xml, "config_changed": config.xml != before}
+    return told | counts
 
 
-def _rename_rows(project: Any, config: RenamedConfig, dry: bool) -> dict[str, int]:
-    """How many annotations, drafts and predictions hold one of the names; renames these unless `dry`."""
-    from tasks.models import Annotation, AnnotationDraft, Prediction
+def _project(project_id: int) -> Any:
+    from projects.models import Project
 
-    counts = {}
-    for name, rows in (
-        ("annotations", Annotation.objects.filter(project=project)),
-        ("drafts", AnnotationDraft.objects.filter(task__project=project)),
-        ("predictions", Prediction.objects.filter(project=project)),
-    ):
-        counts[name] = 0
-        for pk, result in _results(rows):
-            renamed = rename_in_results(result, config)
-            counts[name] += renamed is not None
-            if renamed is not None and not dry:
-                rows.model.objects.filter(pk=pk).update(result=renamed)
-    return counts
+    project = Project.objects.filter(pk=project_id).first()
+    if project is None:
+        listed = ", ".join(f"{p.pk} ({p.title})" for p in Project.objects.order_by("pk")) or "none"
+        raise RenameError(f"there is no project {project_id}; there are: {listed}")
+    return project
 
 
-def _results(rows: Any) -> Iterator[tuple[int, Any]]:
-    """Id and result of each row, a portion at a time, while the rows may be changed."""
-    last = 0
-    while portion := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", "result")[:PORTION]):
-        yield from portion
-        last = portion[-1][0]
+def _rows(name: str, project_id: int) -> Any:
+    """The project's annotations, drafts or predictions."""
+    from tasks import models
+
+    kind, key = KINDS[name]
+    return getattr(models, kind).objects.filter(**{key: project_id})
 
 
-def _write_config(project: Any, xml: str) -> None:
-    """Sets the label config, and has Label Studio count anew which labels are in use."""
+def _changes(
+    project_id: int, config: RenamedConfig, since: datetime | None = None
+) -> Iterator[tuple[str, tuple[str, int, str]]]:
+    """Of each row that holds one of the names: its kind, and its result under the new names as the database
+    has it, its id, and when it was last changed. since: rows that have not changed since then do not count.
+    """
+    from django.db import connection
+
+    for name in KINDS:
+        rows, last = _rows(name, project_id), 0
+        if since is not None:
+            rows = rows.filter(updated_at__gte=since)
+        field = rows.model._meta.get_field("result")
+        fields = rows.order_by("pk").values_list("pk", "result", "updated_at")
+        while portion := list(fields.filter(pk__gt=last)[:PORTION]):
+            last = portion[-1][0]
+            for pk, result, updated_at in portion:
+                renamed = rename_in_results(result, config)
+                if renamed is not None:
+                    text = field.get_db_prep_save(renamed, connection)
+                    yield name, (text, pk, connection.ops.adapt_datetimefield_value(updated_at))
+
+
+def _write(
+    project_id: int, before: str, config: RenamedConfig, changes: Iterable[list[Any]], since: datetime
+) -> None:
+    """Writes all changes and the label config in one transaction, as short as can be: nobody else can write.
+
+    Rows that somebody has changed since they were read, or that are new, are read again.
+
+    Raises:
+        RenameError: somebody has changed the label config meanwhile.
+    """
+    from django.db import connection, transaction
+
+    with transaction.atomic():
+        project = _project(project_id)
+        if project.label_config != before:
+            raise RenameError(f"the label config of project {project_id} has just been changed; try again")
+        written = expected = 0
+        with connection.cursor() as cursor:
+            for name, several in groupby(changes, key=itemgetter(0)):
+                table = _rows(name, project_id).model._meta.db_table
+                statement = f"UPDATE {table} SET result = %s WHERE id = %s AND updated_at = %s"
+                while rows := [row for _, *row in islice(several, PORTION)]:
+                    cursor.executemany(statement, rows)
+                    written += cursor.rowcount
+                    expected += len(rows)
+        for name, (text, pk, _) in _changes(project_id, config, since if written == expected else None):
+            _rows(name, project_id).filter(pk=pk).update(result=json.loads(text))
+        if config.xml != before:
+            project.label_config = config.xml
+            project.save()
+
+
+def _recount(project_id: int, names: dict[str, str]) -> None:
+    """Has Label Studio count anew which labels are in use, if it counts one of the old names."""
     from projects.functions.utils import recalculate_created_annotations_and_labels_from_scratch
 
-    project.label_config = xml
-    project.save()
-    recalculate_created_annotations_and_labels_from_scratch(
-        project, project.summary, organization_id=project.organization_id
-    )
+    project = _project(project_id)
+    counted = (project.summary.created_labels, project.summary.created_labels_drafts)
+    if any(name in labels for controls in counted for labels in controls.values() for name in names):
+        recalculate_created_annotations_and_labels_from_scratch(
+            project, project.summary, organization_id=project.organization_id
+        )
 
 
 def _keep_file_in_step(project: int, before: str, after: str) -> None:

@@ -123,6 +123,45 @@ def test_annotations_follow_a_config_that_was_changed_before_them(project: Renam
     assert project.drawn()[0] == [["feline"], ["dog"]]
 
 
+MEANWHILE = """
+from provisioner import django_app; django_app.setup()
+from provisioner import rename
+from tasks.models import Annotation
+write = rename._write
+
+def write_late(project, *rest):
+    first, second = Annotation.objects.filter(project=project).order_by("pk")
+    first.result = first.result[::-1] + first.result[:1]
+    first.save()
+    second.delete()
+    write(project, *rest)
+
+def killed(project, names):
+    summary = rename._project(project).summary
+    summary.created_labels = {"label": {"cat": 1}}
+    summary.save()
+    raise KeyboardInterrupt
+
+rename._write, rename._recount = write_late, killed
+try:
+    rename.rename({"project": PROJECT, "names": {"cat": "feline"}, "classes": [], "dry": False, "file": None})
+except KeyboardInterrupt:
+    print("killed")
+"""
+
+
+def test_what_people_submit_meanwhile_is_renamed_as_it_is_then_and_a_kill_leaves_no_wrong_count(
+    project: Renamed,
+) -> None:
+    program = MEANWHILE.replace("PROJECT", str(project.id))
+    assert project.label_studio.run_program(program).endswith("killed\n")
+    assert project.drawn()[:2] == [[["dog"], ["feline"], ["feline"]], [["feline"]]]
+    counted = f"/api/projects/{project.id}/summary"
+    assert project.studio.request("GET", counted)["created_labels"] == {"label": {"cat": 1}}
+    project.rename({"cat": "feline"})
+    assert "cat" not in project.studio.request("GET", counted)["created_labels"].get("label", {})
+
+
 @pytest.mark.parametrize(
     ("names", "other", "words"),
     [
