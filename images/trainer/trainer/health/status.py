@@ -16,7 +16,7 @@ from trainer.peers.projects import Project, sort_projects
 from trainer.rounds import heartbeat
 from trainer.rounds.owners import LeftOver, left_over
 from trainer.rounds.table import CLOSED, Round, Rounds
-from trainer.worker.importer import ImageIndex, Problem
+from trainer.worker.image_index import ImageIndex, Problem
 
 Row = dict[str, Any]
 
