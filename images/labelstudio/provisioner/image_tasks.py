@@ -9,7 +9,6 @@ Sync Storage, no file is named, and all that the storage finds are looked at her
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,13 +49,18 @@ Stamp = tuple[int, int]
 
 @dataclass
 class Asked:
-    """What is asked of a synchronisation. files: below volumes/images; None for all that the storage finds.
-    again: of files whose tasks were deleted, make tasks, too. deleted: how many such stayed out.
+    """What is asked of a synchronisation, and what came of it.
+
+    files: below volumes/images; None for all that the storage finds. again: make tasks of files whose tasks
+    were deleted, too. deleted: how many such stayed out. images: the project's. offered: the files that Label
+    Studio was to make tasks of, by its keys, with their paths below volumes/.
     """
 
     files: tuple[str, ...] | None = None
     again: bool = False
     deleted: int = 0
+    images: "ProjectImages | None" = None
+    offered: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, body: object) -> "Asked":
@@ -66,6 +70,18 @@ class Asked:
         if files is not None and not (isinstance(files, list) and all(isinstance(f, str) for f in files)):
             raise ValidationError({"files": "has to be a list of paths below volumes/images"})
         return cls(None if files is None else tuple(files), given.get("again") is True)
+
+    def learn(self, storage_id: int) -> None:
+        """Notes the offered files of which tasks were made. Label Studio takes the files of a storage in
+        batches, so that this is not known before it has them all.
+        """
+        if self.images is None:
+            return
+        keys = list(self.offered)
+        for first in range(0, len(keys), _AT_ONCE):
+            batch = keys[first : first + _AT_ONCE]
+            links = LocalFilesImportStorageLink.objects.filter(storage=storage_id, key__in=batch)
+            self.images.learn(self.offered[key] for key in links.values_list("key", flat=True))
 
 
 _asked: ContextVar[Asked | None] = ContextVar("what this thread's synchronisation is asked for", default=None)
@@ -81,6 +97,7 @@ class SyncImages(LocalFilesImportStorageSyncAPI):  # type: ignore[misc]
             answer = super().post(request, *args, **kwargs)
         finally:
             _asked.reset(before)
+            asked.learn(kwargs["pk"])
         if isinstance(answer.data, dict):
             answer.data = {**answer.data, "labelloop": {"deleted": asked.deleted}}
         return answer
@@ -93,6 +110,7 @@ class ProjectImages:
     """
 
     project_id: int
+    settings: Settings
     tasks: set[str]
     known: dict[str, Stamp] = field(default_factory=dict)
 
@@ -100,20 +118,20 @@ class ProjectImages:
     def read(cls, project_id: int, settings: Settings) -> "ProjectImages":
         """Reads them from the database, and notes the images of tasks that were not known."""
         rows = Task.objects.filter(project=project_id).values_list("data", flat=True).iterator(2000)
-        images = cls(project_id, {path for data in rows for path in _local_paths(data)})
+        images = cls(project_id, settings, {path for data in rows for path in _local_paths(data)})
         with connection.cursor() as cursor:
             cursor.execute(_TABLE)
             cursor.execute(_FORGET)
             cursor.execute(_KNOWN, [project_id])
             images.known = {path: (size, mtime_ns) for path, size, mtime_ns in cursor.fetchall()}
-        images.learn(settings, images.tasks - images.known.keys())
+        images.learn(images.tasks - images.known.keys())
         return images
 
-    def learn(self, settings: Settings, paths: Iterable[str]) -> None:
+    def learn(self, paths: Iterable[str]) -> None:
         """Notes that tasks were made of these images."""
         rows = []
         for path in paths:
-            stamp = _stamp(settings.volumes_dir / path)
+            stamp = _stamp(self.settings.volumes_dir / path)
             if stamp is not None:
                 self.known[path] = stamp
                 rows.append((self.project_id, path, *stamp))
@@ -128,42 +146,24 @@ def wanted(storage: Any, found: Iterable[Path], settings: Settings) -> Iterator[
     A file that has another size or time of change than when its task was made is another image.
     """
     asked = _asked.get() or Asked()
-    images = ProjectImages.read(storage.project_id, settings)
-    yielded: dict[str, Path] = {}
-    files = found if asked.files is None else _named(storage, asked.files, settings)
-    with _learning(images, storage, yielded, settings):
-        for file in files:
-            path, stamp = _path(file, settings), _stamp(file)
-            if path is None or stamp is None or path in images.tasks:
-                continue
-            if images.known.get(path) == stamp and not asked.again:
-                continue
-            if asked.files is None and (problem := _problem(file)):
-                log.warning("%s becomes no task: %s", path, problem)
-                continue
-            yielded[path] = file
-            yield file
+    asked.images = images = ProjectImages.read(storage.project_id, settings)
+    offered: set[str] = set()
+    for file in found if asked.files is None else _named(storage, asked.files, settings):
+        path, stamp = _path(file, settings), _stamp(file)
+        if path is None or stamp is None or path in images.tasks:
+            continue
+        if images.known.get(path) == stamp and not asked.again:
+            continue
+        if asked.files is None and (problem := _problem(file)):
+            log.warning("%s becomes no task: %s", path, problem)
+            continue
+        asked.offered[str(file)] = path
+        offered.add(path)
+        yield file
     asked.deleted = sum(
-        path not in images.tasks and path not in yielded and stamp == _stamp(settings.volumes_dir / path)
+        path not in images.tasks and path not in offered and stamp == _stamp(settings.volumes_dir / path)
         for path, stamp in images.known.items()
     )
-
-
-@contextmanager
-def _learning(
-    images: ProjectImages, storage: Any, yielded: dict[str, Path], settings: Settings
-) -> Iterator[None]:
-    """Notes, at the end of the block, the files of which tasks were made."""
-    try:
-        yield
-    finally:
-        path_of = {str(file): path for path, file in yielded.items()}
-        keys = list(path_of)
-        for first in range(0, len(keys), _AT_ONCE):
-            links = LocalFilesImportStorageLink.objects.filter(
-                storage=storage.id, key__in=keys[first : first + _AT_ONCE]
-            )
-            images.learn(settings, [path_of[key] for key in links.values_list("key", flat=True)])
 
 
 def _named(storage: LocalFilesImportStorage, names: Iterable[str], settings: Settings) -> Iterator[Path]:
