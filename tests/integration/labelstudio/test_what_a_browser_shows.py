@@ -242,15 +242,14 @@ EDITORS_IMAGE = """() => {
 
 def test_the_labelling_page_has_the_same_sides(page: Page, folder: Path, provisioned: LabelStudio) -> None:
     """Boxes are in percent of these."""
-    studio, project = provisioned.studio, state(provisioned)["project"]
+    studio = provisioned.studio
+    config = studio.project(state(provisioned)["project"])["label_config"]
+    project = studio.request("POST", "/api/projects", json={"title": "shown", "label_config": config})["id"]
     for name in ("6.tif", "6.jpg", "6-lossless.webp"):
         (folder / name).write_bytes(turned()[name])
-        task = studio.request(
-            "POST", "/api/tasks", json={"project": project, "data": {"image": served(name)}}
-        )
-        try:
-            page.goto(f"{provisioned.url}/projects/{project}/data?task={task['id']}")
-            found = page.wait_for_function(EDITORS_IMAGE, timeout=60_000).json_value()
-            assert tuple(found) == image_size(folder / name), name
-        finally:
-            studio.request("DELETE", f"/api/tasks/{task['id']}/")
+        body = {"project": project, "data": {"image": served(name)}}
+        task = studio.request("POST", "/api/tasks", json=body)
+        page.goto(f"{provisioned.url}/projects/{project}/data?task={task['id']}")
+        found = page.wait_for_function(EDITORS_IMAGE, timeout=60_000).json_value()
+        assert tuple(found) == image_size(folder / name), name
+    studio.request("DELETE", f"/api/projects/{project}")

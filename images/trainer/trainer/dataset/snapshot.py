@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Collection, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ import ijson
 
 from labelloop.errors import Explained
 from labelloop.files import sha256_file, write_bytes, write_lines
-from labelloop.images import SUFFIXES, ImageError, check_image, image_size
+from labelloop.images import SUFFIXES, Examined, ImageAway, ImageError, examine, image_size
 from labelloop.labels import LabelConfig, parse_label_config
 from labelloop.locks import holding
 from labelloop.regions import from_results
@@ -25,11 +26,16 @@ from labelloop.studio import LABELLED, Studio
 from labelloop.task_images import image_name, resolve_task_image
 from trainer.dataset import coco, split
 from trainer.dataset.labelled import LabelledImages, SnapshotImage, rounded
+from trainer.dataset.remote_images import RemoteImages
 from trainer.dataset.split import Side
 from trainer.peers.projects import fetch
 from trainer.rounds.folder import SNAPSHOT
 
 WAIT_S = 600.0
+PATIENCE_S = 180.0
+MOST_AWAY = 2000
+"""So many tasks whose images are away are kept in memory, to be asked for again."""
+FIRST_PAUSE_S = 1.0
 Progress = Callable[[float, str], None]
 
 
@@ -166,7 +172,8 @@ def collect(studio: Studio, project_id: int, settings: Settings, progress: Progr
 
     Of each task the newest submitted annotation counts; skipped annotations do not count. An empty annotation
     makes the image a negative. Of tasks with the same image bytes, the newest annotation counts. Images that
-    are downloaded are kept in the cache. Images that cannot be read are listed with the reason.
+    are downloaded are kept in the cache, and used from there when they are away. Images that are away and
+    were never had are asked for again for PATIENCE_S. Images that cannot be read are listed with the reason.
 
     Raises:
         SnapshotError: there is no image, or no box, to train on. split.SplitError: split.json is damaged.
@@ -175,11 +182,13 @@ def collect(studio: Studio, project_id: int, settings: Settings, progress: Progr
     """
     project = fetch(studio, project_id)
     split_file = Registry(settings.models_dir).project(project_id).path / split.SPLIT_FILE
-    collector = _Collector(project.labels, settings, split.load(split_file))
+    remote = RemoteImages(settings.cache_dir)
+    collector = _Collector(project.labels, settings, split.load(split_file), remote)
     total = studio.count_tasks(project_id, LABELLED)
     for number, task in enumerate(studio.annotated_tasks(project_id), start=1):
         collector.add(task)
         progress(min(number / max(total, 1), 1.0), f"image {number} of {total}")
+    collector.add_what_was_away(lambda words: progress(1.0, words))
     digests = (image.sha256 for image in collector.images)
     sides = split.settle(split_file, digests, settings.holdout_percent)
     images = LabelledImages(
@@ -199,10 +208,14 @@ class _Collector:
     decoded_before: the SHA-256 of images that were decoded before, so that they need not be checked again.
     """
 
-    def __init__(self, config: LabelConfig, settings: Settings, decoded_before: Container[str]) -> None:
+    def __init__(
+        self, config: LabelConfig, settings: Settings, decoded_before: Container[str], remote: RemoteImages
+    ) -> None:
         self._config = config
         self._settings = settings
         self._decoded_before = decoded_before
+        self._remote = remote
+        self._away: list[tuple[Mapping[str, Any], ImageAway]] = []
         self.images = LabelledImages()
         self.skipped: list[dict[str, Any]] = []
         self.warnings: list[str] = []
@@ -216,6 +229,9 @@ class _Collector:
         try:
             image, problems = self._read(task, url, annotation)
         except ImageError as error:
+            if isinstance(error, ImageAway) and len(self._away) < MOST_AWAY:
+                self._away.append((task, error))
+                return
             self._leave_out(task["id"], None if url is None else image_name(url), str(error))
             return
         self.warnings += [_printable(f"task {task['id']}: {problem}") for problem in problems]
@@ -230,6 +246,28 @@ class _Collector:
             self.images.remove(known)
         self.images.add(image, submitted)
 
+    def add_what_was_away(self, say: Callable[[str], None]) -> None:
+        """Asks again, after longer and longer pauses, for the images that were away. Leaves out those that
+        stay so for PATIENCE_S.
+        """
+        deadline, pause = time.monotonic() + PATIENCE_S, FIRST_PAUSE_S
+        while any(away.retry_after is not None for _, away in self._away):
+            wanted = max(away.retry_after or 0.0 for _, away in self._away)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            say(f"{len(self._away)} images are away; asking again")
+            time.sleep(min(max(pause, wanted), left))
+            pause *= 2
+            again, self._away = self._away, []
+            self._remote.ask_again()
+            for task, _ in again:
+                self.add(task)
+        for task, away in self._away:
+            url = task["data"].get(self._config.data_key)
+            self._leave_out(task["id"], image_name(url), str(away))
+        self._away = []
+
     def _skip(self, image: SnapshotImage, url: str, winner: SnapshotImage) -> None:
         reason = f"the same bytes as the image of task {winner.task}, which was labelled later"
         self._leave_out(image.task, url, reason)
@@ -241,14 +279,14 @@ class _Collector:
     def _read(
         self, task: Mapping[str, Any], url: object, annotation: Mapping[str, Any]
     ) -> tuple[SnapshotImage, list[str]]:
-        source = resolve_task_image(url, self._settings, task["id"])
+        source = resolve_task_image(url, self._settings, task["id"], self._remote)
         name = image_name(url)
         try:
             digest = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else sha256_file(source)
         except OSError as error:
             raise ImageError(f"{name}: {error.strerror}") from error
-        measure = image_size if digest in self._decoded_before else check_image
-        width, height = measure(source, name)
+        examined = self._examine(source, name, digest)
+        width, height = examined.width, examined.height
         boxes, problems = from_results(annotation.get("result") or [], self._config, (width, height))
         return (
             SnapshotImage(
@@ -262,8 +300,13 @@ class _Collector:
                 xyxy=tuple(rounded(corners) for corners in boxes.xyxy.tolist()),
                 labels=tuple(int(label) for label in boxes.labels),
             ),
-            problems,
+            [*problems, *([f"{name}: {examined.flaw}"] if examined.flaw else [])],
         )
+
+    def _examine(self, source: Path | bytes, name: str, digest: str) -> Examined:
+        if digest in self._decoded_before:
+            return Examined(*image_size(source, name))
+        return examine(source, name)
 
     def _file(self, source: Path | bytes, digest: str, url: str) -> str:
         if isinstance(source, bytes):
