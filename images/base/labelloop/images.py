@@ -307,13 +307,13 @@ def image_size(source: Source, name: str | None = None) -> tuple[int, int]:
 
 def is_turned(source: Source, name: str | None = None) -> bool:
     """Whether other programs may show the image in another way than `read_image` reads it: its stored pixels
-    are not upright, or it holds an orientation that browsers ignore.
+    are not upright, it holds an orientation that browsers ignore, or it breaks off.
 
     Raises:
         ImageError: as `image_size` does.
     """
     with _opened(source, _name(source, name)) as opened:
-        return opened.told
+        return opened.told or partial.breaks_off(opened.image)
 
 
 def _upright_strips(decoded: _Decoded) -> Iterator[tuple[tuple[int, int], Image.Image]]:

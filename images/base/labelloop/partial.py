@@ -19,6 +19,7 @@ FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF")
 END_OF_JPEG = b"\xff\xd9"
 # A row of a JPEG's blocks is up to 16 pixels high, and two rows more wait for the next one.
 UNNOTICED_ROWS, UNNOTICED_SHARE = 32, 0.05
+_LAST_BYTES = 4096
 _COMPARED = 8  # pixels at the end of a row
 _STRIP_PIXELS = 1 << 18
 
@@ -103,6 +104,19 @@ def load(image: ImageFile) -> Cut:
         if damaged or missing == len(lacks) or (noticed and not _in_one_piece(lacks)):
             raise error
     return Cut(lacks, noticed)
+
+
+def breaks_off(image: ImageFile) -> bool:
+    """Whether the file of an opened JPEG or PNG ends without its end mark, as far as its last bytes tell."""
+    mark = {"JPEG": END_OF_JPEG, "MPO": END_OF_JPEG, "PNG": b"IEND"}.get(image.format or "")
+    if mark is None or image.fp is None:
+        return False
+    before = image.fp.tell()
+    size = image.fp.seek(0, io.SEEK_END)
+    image.fp.seek(max(0, size - _LAST_BYTES))
+    last = image.fp.read()
+    image.fp.seek(before)
+    return mark not in last
 
 
 def _noise(mode: str, width: int) -> Image.Image:

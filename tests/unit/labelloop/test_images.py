@@ -284,3 +284,10 @@ def test_what_is_damaged_in_its_middle_and_shown_otherwise_is_past_reading() -> 
     middle = len(content) // 2
     with pytest.raises(ImageError, match="data stream"):
         read_image(content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_an_export_is_told_of_an_image_that_breaks_off(kind: str) -> None:
+    """Other programs refuse it, or fill it up in another way."""
+    assert is_turned(cut(kind, less=20))
+    assert not is_turned(cut(kind)) and not is_turned(cut(kind) + b"trailing")
