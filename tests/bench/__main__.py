@@ -84,7 +84,10 @@ def choose(options: Options) -> tuple[list[str], list[str]]:
             )
         return [name for name in wanted if name not in ON_COCO], on_coco
     if on_coco:
-        images = len(options.dataset().train)
+        dataset = options.dataset()
+        for remark in dataset.remarks:
+            print(remark, flush=True)
+        images = len(dataset.train)
         given = "training" in wanted or ("simulation" in wanted and "labels" in options.model_fields_set)
         if given and max(options.labels) > images:
             labels = ",".join(map(str, options.labels))

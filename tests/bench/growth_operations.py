@@ -23,7 +23,8 @@ from labelloop.studio import UNLABELLED, Studio, without_prediction_of
 from trainer.env import TrainerSettings, get_settings
 from trainer.peers.backend import Backend
 from trainer.peers.projects import fetch
-from trainer.worker.importer import ImageIndex, Importer
+from trainer.worker.image_index import ImageIndex
+from trainer.worker.importer import Importer
 from trainer.worker.prelabel import PAGE, Prelabeller
 
 PROJECT = 1
@@ -57,7 +58,9 @@ class Context:
 
 
 def _import(context: Context) -> int:
-    return Importer(context.index(), context.studio, context.settings.rounds_dir).run([PROJECT], wait_s=60)
+    index = context.index()
+    importer = Importer(index, context.studio, context.settings.rounds_dir)
+    return importer.run([PROJECT], wait_s=60, force=True, check=lambda: index.check(3600.0))
 
 
 def _look(context: Context) -> int:

@@ -31,7 +31,7 @@ from support.stack import Stack, wait_for
 from labelloop.boxes import Boxes
 from labelloop.connection import USER
 from labelloop.detector import Detector, load_weights
-from labelloop.images import SUFFIXES, Pixels, read_image
+from labelloop.images import SUFFIXES, ImageError, Pixels, check_image, read_image
 from labelloop.locks import Busy, holding
 from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, without_prediction_of
@@ -212,7 +212,15 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def is_image(file: Path) -> bool:
-    return file.is_file() and file.suffix.lower() in SUFFIXES
+    """Whether a file is an image that can be read. One that cannot is named."""
+    if not file.is_file() or file.suffix.lower() not in SUFFIXES:
+        return False
+    try:
+        check_image(file)
+    except ImageError as error:
+        print(f"left out: {error}", flush=True)
+        return False
+    return True
 
 
 def _agreement(appliance: Appliance) -> Iterator[Figure]:

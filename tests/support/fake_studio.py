@@ -41,6 +41,8 @@ class FakeStudio:
     files: list[str] = field(default_factory=list)
     synced: list[str] = field(default_factory=list)
     syncs: int = 0
+    sync_bodies: list[Row] = field(default_factory=list)
+    deleted: int = 0
     storage: Row = field(default_factory=dict)
     backends: list[Row] = field(default_factory=list)
     webhooks: list[Row] = field(default_factory=list)
@@ -121,7 +123,7 @@ class FakeStudio:
         if path == "/api/storages/localfiles":
             return 200, [{"id": 3, "created_at": "2026-11-22T18:02:05Z"} | self.storage]
         if path == "/api/storages/localfiles/3/sync":
-            return self._sync()
+            return self._sync(body or {})
         if path.startswith("/api/annotations/"):
             return self._change_annotation(int(path.split("/")[3]), body)
         if path.startswith("/api/predictions/"):
@@ -211,16 +213,18 @@ class FakeStudio:
         found[0].update(body, updated_at=_now())
         return 200, found[0]
 
-    def _sync(self) -> Answer:
+    def _sync(self, body: Row) -> Answer:
+        """Makes tasks of the named files, or of all. Of one that had a task only where it is asked to."""
         self.before_sync()
         self.syncs += 1
+        self.sync_bodies.append(body)
         if self.storage.get("status") == "failed":
             return 200, {"id": 3} | self.storage
-        for name in self.files:
-            if name not in self.synced:
+        for name in body.get("files", self.files):
+            if name not in self.synced or body.get("again"):
                 self.synced.append(name)
                 self.add_task()
-        return 200, {"id": 3}
+        return 200, {"id": 3, "labelloop": {"deleted": self.deleted}}
 
     def _import(self, rows: list[Row]) -> Answer:
         self.before_import(rows)

@@ -128,6 +128,11 @@ def _export(home: Home, given: Given) -> None:
     _labelloop("export", "--format", given["FORMAT"])(home, given)
 
 
+def _import(home: Home, given: Given) -> None:
+    again = ["--again"] if is_yes(given, "AGAIN") else []
+    _labelloop("import", *again)(home, given)
+
+
 def _report(home: Home, given: Given) -> None:
     file = ["--file", given["FILE"]] if given.get("FILE") else []
     _labelloop("report", *file)(home, given)
@@ -178,7 +183,7 @@ VERBS = {
     "status": Verb(_status, (_PROJECT,)),
     "doctor": Verb(doctor, ("JSON=1",)),
     "logs": Verb(_logs),
-    "import": Verb(_labelloop("import"), (_PROJECT,)),
+    "import": Verb(_import, (_PROJECT, "AGAIN=1")),
     "predict": Verb(_labelloop("predict"), (_PROJECT,)),
     "retrain": Verb(_labelloop("retrain"), (_PROJECT,)),
     "cancel": Verb(_labelloop("cancel"), (_PROJECT,)),

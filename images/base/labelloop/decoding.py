@@ -64,7 +64,7 @@ def needed_bytes(image: Image.Image) -> int:
 def _working_bytes(image: Image.Image, pixels: int, stored: int) -> int:
     """The bytes that the format's decoder takes beside the pixels; measured with Pillow 13."""
     if isinstance(image, JpegImageFile):  # the decoder keeps all coefficients if they come in several scans
-        return 2 * len(image.getbands()) * pixels if _in_several_scans(image) else 0
+        return 2 * len(image.getbands()) * pixels if in_several_scans(image) else 0
     if isinstance(image, TiffImageFile):
         turned = stored if image.tag_v2.get(_ORIENTATION_TAG, 1) != 1 else 0
         return max(_strip_bytes(image), turned)
@@ -75,7 +75,7 @@ def _working_bytes(image: Image.Image, pixels: int, stored: int) -> int:
     return 0
 
 
-def _in_several_scans(image: JpegImageFile) -> bool:
+def in_several_scans(image: JpegImageFile) -> bool:
     """Whether the components come in more than one scan; also True when the file does not let us tell."""
     if image.info.get("progressive") or image.fp is None:
         return True

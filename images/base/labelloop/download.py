@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -32,7 +33,7 @@ from urllib3.exceptions import TimeoutError as TimedOut
 from urllib3.util import make_headers, parse_url
 
 from labelloop import urls
-from labelloop.images import ImageError
+from labelloop.images import ImageAway, ImageError
 from labelloop.outside import CertificateError, Outside
 from labelloop.urls import WebAddress, shown
 
@@ -40,6 +41,8 @@ MAX_BYTES = 100 * 1024 * 1024
 MAX_REDIRECTS = 4
 TIMEOUT_S = (3.0, 15.0)
 DEADLINE_S = 30.0
+# Statuses, beside those from 500, of servers that may answer otherwise in a moment.
+_FOR_NOW = (408, 425, 429)
 _CHUNK = 1 << 16
 
 _REFUSED_NETWORKS = tuple(
@@ -60,20 +63,59 @@ _FILES_OF_LABEL_STUDIO = re.compile(
 )
 
 
+@dataclass(frozen=True)
+class Stamp:
+    """What a server said with an answer, so that it can be asked whether anything has changed since. origin:
+    whose words they are.
+    """
+
+    origin: str
+    etag: str = ""
+    last_modified: str = ""
+
+    def conditions(self, origin: str) -> dict[str, str]:
+        """The headers of a request to an origin that is to be answered only if something has changed."""
+        if origin != self.origin:
+            return {}
+        headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in headers.items() if value}
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An answer. content: its body; None where nothing has changed."""
+
+    content: bytes | None
+    stamp: Stamp
+
+
 def download(
     url: str,
     trusted: str,
     token: str | None = None,
     outside: Outside = Outside(),  # noqa: B008
 ) -> bytes:
-    """The body of the answer at an http(s) URL.
+    """The body of the answer at an http(s) URL; see `fetch`."""
+    content = fetch(url, trusted, token, outside).content
+    assert content is not None, "only a request with conditions is answered so"
+    return content
+
+
+def fetch(
+    url: str,
+    trusted: str,
+    token: str | None = None,
+    outside: Outside = Outside(),  # noqa: B008
+    known: Stamp | None = None,
+) -> Fetched:
+    """Asks for an http(s) URL.
 
     trusted: Label Studio's own URL. Only that origin may have any address, and only that origin receives
-    `token`, on the paths at which it serves files.
+    `token`, on the paths at which it serves files. known: what was said with the bytes that the caller has.
 
     Raises:
-        ImageError: the host is refused, unreachable or too slow, the body is too large, or the status is not
-            200.
+        ImageError: the host is refused, the body is too large, or the status is not 200.
+        ImageAway: the host is unreachable, too slow or not well, or does not take our credentials.
     """
     name = shown(url)
     studio = urls.parse(trusted)
@@ -83,6 +125,8 @@ def download(
             ours = address.origin == studio.origin
             with _pool(studio, _WATCHED, outside) if ours else _pool_outside(address, outside) as pool:
                 headers = {"Accept": "image/*,*/*;q=0.5", "User-Agent": outside.user_agent}
+                if known:
+                    headers |= known.conditions(_name(address))
                 if ours and token and _serves_files(address, studio):
                     headers["Authorization"] = f"Token {token}"
                 try:
@@ -96,11 +140,13 @@ def download(
                         preload_content=False,
                     )
                 except (HTTPError, OSError, UnicodeError) as error:
-                    raise ImageError(f"{name}: {deadline.words() or _why(error)}") from error
+                    raise _cannot_be_had(name, deadline.words(), error) from error
                 with closing(answer):
                     location = answer.get_redirect_location()
+                    if known and answer.status == 304:
+                        return Fetched(None, known)
                     if not location:
-                        return _body(answer, name, deadline, ours)
+                        return Fetched(_body(answer, name, deadline, ours), _stamp(answer, address))
             address = _led_to(name, address, location)
     raise ImageError(f"{name}: more than {MAX_REDIRECTS} redirects")
 
@@ -126,9 +172,12 @@ def _serves_files(address: WebAddress, studio: WebAddress) -> bool:
 
 def _body(answer: BaseHTTPResponse, name: str, deadline: "_Deadline", ours: bool) -> bytes:
     if deadline.words():  # urllib3 takes the lines before a cut for complete headers
-        raise ImageError(f"{name}: {deadline.words()}")
+        raise ImageAway(f"{name}: {deadline.words()}")
     if answer.status != 200:
-        raise ImageError(f"{name}: answered {answer.status} {answer.reason}{_hint(answer.status, ours)}")
+        words = f"{name}: answered {answer.status} {answer.reason}{_hint(answer.status, ours)}"
+        if answer.status in _FOR_NOW or answer.status >= 500:
+            raise ImageAway(words, _seconds(answer.headers.get("retry-after", "")))
+        raise ImageAway(words, None) if answer.status in (401, 403) else ImageError(words)
     declared = answer.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > MAX_BYTES:
         raise ImageError(f"{name}: {int(declared) >> 20} MiB; at most {MAX_BYTES >> 20} MiB are read")
@@ -139,18 +188,39 @@ def _body(answer: BaseHTTPResponse, name: str, deadline: "_Deadline", ours: bool
             if len(body) > MAX_BYTES:
                 raise ImageError(f"{name}: larger than {MAX_BYTES >> 20} MiB")
             if deadline.words():
-                raise ImageError(f"{name}: {deadline.words()}")
+                raise ImageAway(f"{name}: {deadline.words()}")
     except OSError as error:
-        raise ImageError(f"{name}: {deadline.words() or f'broke off: {error}'}") from error
+        raise ImageAway(f"{name}: {deadline.words() or f'broke off: {error}'}") from error
     except Exception as error:  # urllib3's errors have a base class of their own
         if isinstance(error, ImageError):
             raise
-        raise ImageError(f"{name}: {deadline.words() or f'broke off: {type(error).__name__}'}") from error
+        raise ImageAway(f"{name}: {deadline.words() or f'broke off: {type(error).__name__}'}") from error
     if deadline.words():  # without a length, a cut looks like the end of the body
-        raise ImageError(f"{name}: {deadline.words()}")
+        raise ImageAway(f"{name}: {deadline.words()}")
     if declared.isdigit() and not answer.headers.get("content-encoding") and len(body) < int(declared):
-        raise ImageError(f"{name}: broke off after {len(body)} of {declared} bytes")
+        raise ImageAway(f"{name}: broke off after {len(body)} of {declared} bytes")
     return bytes(body)
+
+
+def _name(address: WebAddress) -> str:
+    """An origin in words."""
+    return f"{address.scheme}://{address.host}:{address.port}"
+
+
+def _stamp(answer: BaseHTTPResponse, address: WebAddress) -> Stamp:
+    headers = answer.headers
+    return Stamp(_name(address), headers.get("etag", ""), headers.get("last-modified", ""))
+
+
+def _seconds(retry_after: str) -> float:
+    """What the header of that name says in seconds; 0.0 if it says nothing, or a date."""
+    return float(retry_after) if retry_after.isdigit() else 0.0
+
+
+def _cannot_be_had(name: str, too_late: str, error: Exception) -> ImageError:
+    if not too_late and isinstance(error, SSLError | UnicodeError):
+        return ImageError(f"{name}: {_why(error)}")
+    return ImageAway(f"{name}: {too_late or _why(error)}")
 
 
 def _hint(status: int, ours: bool) -> str:

@@ -134,12 +134,18 @@ class Studio:
         """The project's local-files import storages."""
         return list(self.request("GET", "/api/storages/localfiles", params={"project": project_id}))
 
-    def sync_storage(self, storage_id: int, seconds: float) -> Row:
-        """Makes tasks for the files that have none yet. The request lasts until that is done, and may take
-        `seconds`.
+    def sync_storage(
+        self, storage_id: int, seconds: float, files: Sequence[str] | None = None, again: bool = False
+    ) -> Row:
+        """Makes tasks for the files that have never been one. The request lasts until that is done, and may
+        take `seconds`.
+
+        files: paths below volumes/images; by default all that the storage finds. again: make tasks of files
+        whose tasks were deleted, too.
         """
         path = f"/api/storages/localfiles/{storage_id}/sync"
-        return dict(self.request("POST", path, timeout=(3.0, seconds)))
+        body = {"again": again} if files is None else {"again": again, "files": list(files)}
+        return dict(self.request("POST", path, json=body, timeout=(3.0, seconds)))
 
     def count_tasks(self, project_id: int, *conditions: Row) -> int:
         """How many tasks meet every condition."""

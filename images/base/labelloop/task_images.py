@@ -7,12 +7,14 @@ downloaded.
 import base64
 import binascii
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
 
 from labelloop import layout, urls
 from labelloop.download import MAX_BYTES, download
-from labelloop.images import ImageError
+from labelloop.images import ImageAway, ImageError
 from labelloop.settings import Settings
 from labelloop.urls import shown
 
@@ -25,14 +27,23 @@ _LOCALHOST = ("localhost", "127.0.0.1", "[::1]")
 _CLOUD = ("s3", "gs", "azure-blob", "azure_blob", "azure")
 
 
-def resolve_task_image(url: object, settings: Settings, task_id: int | None = None) -> Path | bytes:
+Fetch = Callable[[str, str, str | None], Path | bytes]
+"""Downloads from a URL, given Label Studio's own URL and the token for it, as `download.download` does. The
+result may be a file that holds the bytes.
+"""
+
+
+def resolve_task_image(
+    url: object, settings: Settings, task_id: int | None = None, fetch: Fetch | None = None
+) -> Path | bytes:
     """The file, or the downloaded bytes, of a task's image. API_TOKEN is sent to LABELSTUDIO_URL only.
 
-    task_id: lets Label Studio resolve a cloud URL (s3://…) of that task.
+    task_id: lets Label Studio resolve a cloud URL (s3://…) of that task. fetch: by default `download`.
 
     Raises:
         ImageError: there is no URL, the path is outside the folders that may be read, the file is missing, or
-            the download was refused or failed; the message names the URL without its query.
+            the download was refused; the message names the URL without its query. ImageAway: the download
+            failed for now.
     """
     if not isinstance(url, str) or not url.strip():
         raise ImageError(f"the task holds no image URL but {str(url)[:80]!r}")
@@ -40,7 +51,8 @@ def resolve_task_image(url: object, settings: Settings, task_id: int | None = No
     if len(url) > MAX_URL and not url.startswith("data:"):
         raise ImageError(f"{url[:80]}…: a URL of {len(url):,} characters; at most {MAX_URL:,} are read")
     try:
-        return _resolve(url, settings, task_id, _token(settings))
+        fetch = fetch or partial(download, outside=settings.outside)
+        return _resolve(url, settings, task_id, _token(settings), fetch)
     except (ValueError, OSError) as error:
         raise ImageError(f"{shown(url)}: {getattr(error, 'strerror', None) or error}") from error
 
@@ -60,12 +72,14 @@ def _token(settings: Settings) -> str | None:
     return settings.api_token.get_secret_value() if settings.api_token else None
 
 
-def _resolve(url: str, settings: Settings, task_id: int | None, token: str | None) -> Path | bytes:
+def _resolve(
+    url: str, settings: Settings, task_id: int | None, token: str | None, fetch: Fetch
+) -> Path | bytes:
     parts = urlsplit(url)
     if parts.scheme == "data":
         return _inline(url)
     if parts.scheme in _CLOUD:
-        return _ask_label_studio(url, settings, task_id, token)
+        return _ask_label_studio(url, settings, task_id, token, fetch)
     urls.check_characters(url)
     if parts.scheme not in ("", "http", "https"):
         raise ImageError(
@@ -83,7 +97,7 @@ def _resolve(url: str, settings: Settings, task_id: int | None, token: str | Non
         raise ImageError(
             f"{shown(url)}: only Label Studio serves this, and API_TOKEN, which `make up` writes, is not set"
         )
-    return download(absolute, settings.labelstudio_url, token, settings.outside)
+    return fetch(absolute, settings.labelstudio_url, token)
 
 
 def _local_path(url: str) -> tuple[str, Path] | None:
@@ -135,7 +149,9 @@ def _inline(url: str) -> bytes:
         raise ImageError(f"data: URI: {error}") from error
 
 
-def _ask_label_studio(url: str, settings: Settings, task_id: int | None, token: str | None) -> bytes:
+def _ask_label_studio(
+    url: str, settings: Settings, task_id: int | None, token: str | None, fetch: Fetch
+) -> Path | bytes:
     """Fetches a cloud URL through Label Studio, which redirects to a pre-signed URL or streams the file."""
     if task_id is None or token is None:
         raise ImageError(
@@ -145,8 +161,8 @@ def _ask_label_studio(url: str, settings: Settings, task_id: int | None, token: 
     query = urlencode({"fileuri": base64.urlsafe_b64encode(url.encode()).decode()})
     path = f"/tasks/{task_id}/resolve/?{query}"
     try:
-        return download(
-            urljoin(settings.labelstudio_url, path), settings.labelstudio_url, token, settings.outside
-        )
+        return fetch(urljoin(settings.labelstudio_url, path), settings.labelstudio_url, token)
+    except ImageAway as away:
+        raise ImageAway(f"{shown(url)} through Label Studio: {away}", away.retry_after) from away
     except ImageError as error:
         raise ImageError(f"{shown(url)} through Label Studio: {error}") from error

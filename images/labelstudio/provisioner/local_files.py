@@ -20,6 +20,8 @@ from io_storages.localfiles.views import localfiles_data
 from rest_framework.request import Request
 
 from labelloop.settings import Settings, get_settings
+from labelloop.system_files import is_in_system_folder
+from provisioner import image_tasks
 
 log = logging.getLogger(__name__)
 
@@ -57,17 +59,25 @@ def confine() -> None:
             allowed = " or ".join(map(str, folders))
             raise ValidationError(f"{storage.path}: the path has to be {allowed}, or a folder below it")
 
-    def iter_objects(storage: Any) -> Iterator[Path]:
-        settings = get_settings()
+    def scan(storage: Any, settings: Settings) -> Iterator[Path]:
         # Below a folder that is inside, only a link leads out.
         inside, left_out = is_image_path(Path(storage.path or ""), settings), 0
         for file in label_studios_scan(storage):
-            if inside and (not file.is_symlink() or is_image_path(file, settings)):
-                yield file
-            else:
+            if not inside or (file.is_symlink() and not is_image_path(file, settings)):
                 left_out += 1
+            elif not is_in_system_folder(file.relative_to(storage.path)):
+                yield file
         if left_out:
             log.warning("%s: %d files lead outside %s", storage.path, left_out, settings.images_dir)
+
+    def iter_objects(storage: Any) -> Iterator[Path]:
+        settings = get_settings()
+        found = scan(storage, settings)
+        # Where files are not to be shown, they hold tasks.
+        if not storage.use_blob_urls:
+            return found
+        files = image_tasks.wanted(storage, found, settings)
+        return (file for file in files if is_image_path(file, settings))
 
     LocalFilesMixin.validate_connection = validate_connection
     LocalFilesImportStorageBase.iter_objects = iter_objects

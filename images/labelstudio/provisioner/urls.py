@@ -14,6 +14,7 @@ from users.views import user_signup
 
 from labelloop.settings import get_settings
 from provisioner import parents, people
+from provisioner.image_tasks import SyncImages
 from provisioner.local_files import ImageFile
 
 parents.survive_them()
@@ -59,6 +60,7 @@ urlpatterns = [
     path("labelloop/people/<int:user_id>", people.somebody, name="labelloop-person"),
     # Label Studio's own pattern, which matches anywhere in a path.
     re_path("data/local-files/", ImageFile.as_view(), name="localfiles_data"),
+    path("api/storages/localfiles/<int:pk>/sync", SyncImages.as_view(), name="labelloop-sync-images"),
     path("user/signup/", sign_up_by_invitation, name="user-signup"),
     *label_studio_urls,
 ]

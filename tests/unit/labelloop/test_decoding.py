@@ -315,7 +315,7 @@ def test_a_mark_is_locked_before_others_see_it(
 def test_damage_is_no_death(tmp_path: Path, turns: Path) -> None:
     path = tmp_path / "cut.png"
     Image.effect_noise((64, 64), 50).save(path)
-    path.write_bytes(path.read_bytes()[:-500])
+    path.write_bytes(path.read_bytes()[:100])
     for _ in range(4):
         with pytest.raises(ImageError, match="truncated"):
             read_image(path)

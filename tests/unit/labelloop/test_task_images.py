@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from labelloop import task_images
 from labelloop.images import ImageError
+from labelloop.outside import Outside
 from labelloop.settings import Settings
 from labelloop.task_images import image_name, resolve_task_image
 
@@ -136,7 +137,13 @@ class Downloads:
         self.asked: list[tuple[str, str, str | None]] = []
         monkeypatch.setattr(task_images, "download", self)
 
-    def __call__(self, url: str, trusted: str, token: str | None = None) -> bytes:
+    def __call__(
+        self,
+        url: str,
+        trusted: str,
+        token: str | None = None,
+        outside: Outside = Outside(),  # noqa: B008
+    ) -> bytes:
         self.asked.append((url, trusted, token))
         return b"image"
 

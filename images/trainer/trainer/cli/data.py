@@ -18,7 +18,8 @@ from trainer.terminal import render
 from trainer.terminal.display import Display
 from trainer.terminal.watch import follow_predictions, show_progress
 from trainer.words import plural
-from trainer.worker.importer import ImageIndex, Importer
+from trainer.worker.image_index import ImageIndex
+from trainer.worker.importer import Importer
 
 IMPORT_WAIT_S = 30.0
 INCOMPLETE = 3
@@ -52,7 +53,11 @@ def predict(project: ProjectOption = None) -> None:
 
 
 @command
-def import_() -> None:
+def import_(
+    again: Annotated[
+        bool, typer.Option("--again", help="Make tasks of images whose tasks were deleted, too.")
+    ] = False,
+) -> None:
     """Make tasks of new images in volumes/images, now."""
     loop = connect()
     index = ImageIndex(loop.settings.rounds_dir, loop.settings.images_dir)
@@ -61,20 +66,32 @@ def import_() -> None:
     projects = detection_projects(loop.studio)
     ids = [choose(projects, wanted).id] if wanted is not None else [p.id for p in projects]
     made, failure, busy = 0, None, False
-    try:
-        made = importer.run(ids, wait_s=IMPORT_WAIT_S, force=True)
-    except Busy:
-        busy = True
-    except Exception as error:  # which files nobody can read is told all the same
-        failure = error
     with Display() as display:
-        while left := index.check(1.0):
-            display.update("checking images", 0.0, None, f"{left} left")
+
+        def check() -> int:
+            while left := index.check(1.0):
+                display.update("checking images", 0.0, None, f"{left} left")
+            return 0
+
+        try:
+            made = importer.run(ids, wait_s=IMPORT_WAIT_S, force=True, again=again, check=check)
+        except Busy:
+            busy = True
+        except Exception as error:  # which files nobody can read is told all the same
+            failure = error
+        check()
         display.finish()
         if busy or importer.waiting:
             display.say("Label Studio is importing already; what is new follows by itself.")
         if failure is None and not busy:
             display.say(f"{plural(made, 'new image')}." if made else "No new images.")
+        if importer.deleted:
+            display.say(
+                f"{plural(importer.deleted, 'image')} whose tasks were deleted stay out; "
+                "`make import AGAIN=1` makes tasks of them again."
+            )
+        render.problems(index.waiting(), display.console, "not imported yet")
+        render.problems(index.flawed(), display.console, "used as far as browsers show them")
         render.problems(index.problems(), display.console)
     if failure is not None:
         raise failure

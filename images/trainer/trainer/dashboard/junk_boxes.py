@@ -13,9 +13,10 @@ from labelloop.studio import where
 from trainer.dashboard import stored
 from trainer.dashboard.pages import Asked, View
 from trainer.dashboard.security import checked_form
+from trainer.dataset.collector import newest_submitted
 from trainer.dataset.left_out import Kind
 from trainer.dataset.mending import Mended, mend
-from trainer.dataset.snapshot import Snapshot, newest_submitted
+from trainer.dataset.snapshot import Snapshot
 from trainer.peers.projects import Project, fetch
 from trainer.words import plural
 

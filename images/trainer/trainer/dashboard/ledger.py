@@ -15,8 +15,8 @@ from labelloop.boxes import Boxes
 from labelloop.labels import LabelConfig
 from labelloop.regions import from_results
 from trainer.dashboard.agreement import Finding, Kind, compare
+from trainer.dataset.collector import newest_submitted
 from trainer.dataset.origin import started_from, version_of
-from trainer.dataset.snapshot import newest_submitted
 from trainer.judging.effort import Work
 from trainer.loop import Loop
 from trainer.peers.projects import fetch

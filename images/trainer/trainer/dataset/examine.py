@@ -3,12 +3,14 @@
 import hashlib
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from labelloop.files import sha256_file, write_bytes
-from labelloop.images import SUFFIXES, ImageBusy, ImageError, check_image, image_size
+from labelloop.images import SUFFIXES, ImageAway, ImageError, image_size
+from labelloop.images import examine as decode
 from labelloop.labels import LabelConfig
 from labelloop.regions import Regions, read_regions
 from labelloop.settings import Settings
@@ -16,6 +18,7 @@ from labelloop.task_images import image_name, resolve_task_image
 from trainer.dataset import junk
 from trainer.dataset.labelled import SnapshotImage, rounded
 from trainer.dataset.left_out import Kind, LeftOut
+from trainer.dataset.remote_images import RemoteImages
 from trainer.dataset.split import Side
 
 Json = Mapping[str, Any]
@@ -26,13 +29,17 @@ TOLD = 3
 
 @dataclass(frozen=True)
 class Examined:
-    """A task's image. boxes_left_out: junk among its boxes. answers: choices about it that have no meaning
-    for the loop.
+    """A task's image.
+
+    boxes_left_out: junk among its boxes. answers: choices about it that have no meaning for the loop. name:
+    the image in messages. flaw: what the file lacks, where it is used as far as browsers show it.
     """
 
     image: SnapshotImage
     boxes_left_out: list[LeftOut] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
+    name: str = ""
+    flaw: str = ""
 
 
 class Examiner:
@@ -45,6 +52,11 @@ class Examiner:
         self._config = config
         self._settings = settings
         self._decoded_before = decoded_before
+
+    @cached_property
+    def remote(self) -> RemoteImages:
+        """What is downloaded goes through this cache."""
+        return RemoteImages(self._settings.cache_dir, self._settings.outside)
 
     def examine(self, task: Json, annotation: Json) -> Examined | LeftOut:
         """The task's image, of side TRAIN, with the boxes of the annotation that counts.
@@ -59,7 +71,8 @@ class Examiner:
         try:
             return self._examined(task, url, shown, annotation)
         except _Unusable as error:
-            return LeftOut(int(task["id"]), shown, error.kind, printable(str(error)))
+            reason = printable(str(error))
+            return LeftOut(int(task["id"]), shown, error.kind, reason, retry_after=error.retry_after)
 
     def _url(self, task: Json) -> tuple[object, str | None]:
         """The URL in a task's data, and how it is shown."""
@@ -82,11 +95,15 @@ class Examiner:
     def _examined(self, task: Json, url: object, shown: str | None, annotation: Json) -> Examined | LeftOut:
         number, name = int(task["id"]), image_name(url)
         source, digest = self._bytes(task, url, name)
-        measure = image_size if digest in self._decoded_before else check_image
+        flaw = ""
         try:
-            size = measure(source, name)
-        except ImageBusy as error:
-            raise _Unusable(Kind.AWAY, str(error)) from error
+            if digest in self._decoded_before:
+                size = image_size(source, name)
+            else:
+                decoded = decode(source, name)
+                size, flaw = (decoded.width, decoded.height), decoded.flaw
+        except ImageAway as away:
+            raise _Unusable(Kind.AWAY, str(away), away.retry_after) from away
         except ImageError as error:
             raise _Unusable(Kind.UNREADABLE, str(error)) from error
         found = read_regions(annotation.get("result") or [], self._config, size)
@@ -109,14 +126,16 @@ class Examiner:
         if dropped and not junk.without(image).labels:
             reason = _some([row.reason for row in dropped])
             return LeftOut(number, shown, Kind.ONLY_JUNK, reason)
-        return Examined(image, dropped, found.answers)
+        return Examined(image, dropped, found.answers, name, flaw)
 
     def _bytes(self, task: Json, url: object, name: str) -> tuple[Path | bytes, str]:
         """The image's file or bytes, and the SHA-256 of these."""
         if not isinstance(url, str) or not url.strip():
             raise _Unusable(Kind.NO_URL, f"the task holds no image URL but {str(url)[:80]!r}")
         try:
-            source = resolve_task_image(url, self._settings, task["id"])
+            source = resolve_task_image(url, self._settings, task["id"], self.remote)
+        except ImageAway as away:
+            raise _Unusable(Kind.AWAY, str(away), away.retry_after) from away
         except ImageError as error:
             inline = url.strip().startswith("data:")
             raise _Unusable(Kind.UNREADABLE if inline else Kind.AWAY, str(error)) from error
@@ -145,9 +164,9 @@ class Examiner:
 class _Unusable(Exception):
     """A task's image cannot be used."""
 
-    def __init__(self, kind: Kind, reason: str) -> None:
+    def __init__(self, kind: Kind, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
-        self.kind = kind
+        self.kind, self.retry_after = kind, retry_after
 
 
 def _junk(image: SnapshotImage, url: str | None, found: Regions, names: list[str]) -> list[LeftOut]:

@@ -5,7 +5,7 @@ that is used without them.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
@@ -125,6 +125,8 @@ class LeftOut:
 
     url: the image, without its URL's query, or its file's path; None where the task names none. labels: those
     that the label config does not have. twin: the task with the same bytes whose annotation counts.
+    retry_after: for an image that is away, the seconds after which its server wants to be asked again; None
+    where asking again soon is of no use. It is not kept.
     """
 
     task: int
@@ -133,6 +135,7 @@ class LeftOut:
     reason: str
     labels: tuple[str, ...] = ()
     twin: int | None = None
+    retry_after: float | None = field(default=None, compare=False, repr=False)
 
     @property
     def about(self) -> About:

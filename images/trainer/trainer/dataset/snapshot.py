@@ -2,14 +2,12 @@
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import ijson
 
@@ -21,15 +19,15 @@ from labelloop.registry import Registry
 from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio
 from trainer.dataset import coco, near_duplicates, split
+from trainer.dataset.collector import Collector
 from trainer.dataset.examine import Examiner
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
-from trainer.dataset.left_out import Kind, LeftOut
+from trainer.dataset.left_out import LeftOut
 from trainer.dataset.refusal import refusal
 from trainer.dataset.split import Side
 from trainer.dataset.survey import Survey
 from trainer.peers.projects import fetch
 from trainer.rounds.folder import SNAPSHOT
-from trainer.words import plural
 
 WAIT_S = 600.0
 Progress = Callable[[float, str], None]
@@ -195,7 +193,8 @@ def collect(
     Of each task the newest submitted annotation counts; skipped annotations do not count. An empty annotation
     makes the image a negative; one of which any region could not be understood does not, and leaves the image
     out. Of tasks with the same image bytes, the newest annotation counts. Images that are downloaded are
-    kept in the cache. What is not used is listed with the reason. to_train: a round will train on it.
+    kept in the cache, and used from there when they are away; those that were never had are asked for again
+    for a while. What is not used is listed with the reason. to_train: a round will train on it.
 
     Raises:
         SnapshotError: there is no image, or no box, to train on, or `refusal` says why a round must not
@@ -205,11 +204,12 @@ def collect(
     began = datetime.now(UTC)
     project = fetch(studio, project_id)
     split_file = Registry(settings.models_dir).project(project_id).path / split.SPLIT_FILE
-    collector = _Collector(Examiner(project.labels, settings, split.load(split_file)))
+    collector = Collector(Examiner(project.labels, settings, split.load(split_file)))
     total = studio.count_tasks(project_id, LABELLED)
     for number, task in enumerate(studio.annotated_tasks(project_id), start=1):
         collector.add(task)
         progress(min(number / max(total, 1), 1.0), f"image {number} of {total}")
+    collector.add_what_was_away(lambda words: progress(1.0, words))
     why_not = (
         refusal(collector.labelled, collector.skipped, project.labels.names, settings) if to_train else None
     )
@@ -238,94 +238,6 @@ def collect(
     _require_data(snapshot)
     warnings = (*snapshot.warnings, *near.warnings(sides), *_unused_labels(snapshot))
     return replace(snapshot, warnings=warnings)
-
-
-class _Collector:
-    """Collects labelled images with different bytes, in the order of their tasks, and what could not be used.
-
-    labelled: how many tasks have an annotation that counts.
-    """
-
-    def __init__(self, examiner: Examiner) -> None:
-        self._examiner = examiner
-        self._answers: Counter[str] = Counter()
-        self._boxes_left_out: dict[int, list[LeftOut]] = {}
-        self.labelled = 0
-        self.images = LabelledImages()
-        self.skipped: list[LeftOut] = []
-
-    @property
-    def boxes_left_out(self) -> tuple[LeftOut, ...]:
-        return tuple(row for rows in self._boxes_left_out.values() for row in rows)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a person may have meant otherwise than it was read."""
-        return tuple(
-            f"{plural(count, 'image')} without a box and with the choice {choice!r} taught that nothing is "
-            f'there; exclude="{choice}" on its <Choices> in the label config leaves such images out'
-            for choice, count in self._answers.most_common()
-        )
-
-    def add(self, task: Mapping[str, Any]) -> None:
-        annotation = newest_submitted(task.get("annotations"))
-        if annotation is None:
-            return
-        self.labelled += 1
-        found = self._examiner.examine(task, annotation)
-        if isinstance(found, LeftOut):
-            self.skipped.append(found)
-        elif self._is_newest(found.image, _submitted_at(annotation).timestamp()):
-            if found.boxes_left_out:
-                self._boxes_left_out[found.image.task] = found.boxes_left_out
-            if not found.image.labels and not found.image.ignored:
-                self._answers.update(set(found.answers))
-
-    def _is_newest(self, image: SnapshotImage, submitted: float) -> bool:
-        """Adds the image, unless one with the same bytes was labelled later. Of two the older is left out."""
-        twin = self.images.same_bytes(image.sha256)
-        if twin is not None:
-            known, known_submitted = twin
-            if submitted <= known_submitted:
-                self._skip(image, known)
-                return False
-            self._skip(known, image)
-            self.images.remove(known)
-            self._boxes_left_out.pop(known.task, None)
-        self.images.add(image, submitted)
-        return True
-
-    def _skip(self, image: SnapshotImage, winner: SnapshotImage) -> None:
-        reason = f"the same bytes as the image of task {winner.task}, which was labelled later"
-        self.skipped.append(LeftOut(image.task, image.file, Kind.SAME_BYTES, reason, twin=winner.task))
-
-
-def newest_submitted(annotations: object) -> Mapping[str, Any] | None:
-    """The annotation that counts in a task's list of annotations; None when all were skipped."""
-    submitted = [
-        annotation
-        for annotation in (annotations if isinstance(annotations, list) else [])
-        if isinstance(annotation, Mapping) and not annotation.get("was_cancelled")
-    ]
-    return max(submitted, key=lambda annotation: (_submitted_at(annotation), _id(annotation)), default=None)
-
-
-def _submitted_at(annotation: Mapping[str, Any]) -> datetime:
-    """When an annotation was submitted. An imported one without a readable date counts as older than all
-    others.
-    """
-    for key in ("updated_at", "created_at"):
-        try:
-            when = datetime.fromisoformat(annotation[key])
-        except (KeyError, TypeError, ValueError):
-            continue
-        return when if when.tzinfo else when.replace(tzinfo=UTC)
-    return datetime.min.replace(tzinfo=UTC)
-
-
-def _id(annotation: Mapping[str, Any]) -> int:
-    number = annotation.get("id")
-    return number if isinstance(number, int) else 0
 
 
 def _require_data(snapshot: Snapshot) -> None:

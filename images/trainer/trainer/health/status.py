@@ -18,7 +18,7 @@ from trainer.rounds import heartbeat
 from trainer.rounds.owners import LeftOver, left_over
 from trainer.rounds.table import CLOSED, Round, Rounds
 from trainer.training.job import Job, JobError
-from trainer.worker.importer import ImageIndex, Problem
+from trainer.worker.image_index import ImageIndex, Problem
 
 Row = dict[str, Any]
 

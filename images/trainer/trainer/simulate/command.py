@@ -39,8 +39,8 @@ def simulate(world: World, options: Options) -> Path:
         f"{options.name}: {plural(len(dataset.train), 'image')} to label at "
         f"{', '.join(map(str, options.counts(len(dataset.train))))}; scored on {len(dataset.test)}"
     )
-    if dataset.left_out:
-        display.say(f"Left out, for they are test images, too: {', '.join(dataset.left_out)}")
+    for remark in dataset.remarks:
+        display.say(remark)
     stem = world.settings.rounds_dir / f"simulate-{began:%Y%m%d-%H%M%S}"
     scorer, complete = Scorer(dataset, world.settings), list[RunFigures]()
     try:
@@ -84,4 +84,5 @@ def _about(dataset: Dataset, began: datetime) -> dict[str, Any]:
         "train_boxes": sum(len(image.boxes) for image in dataset.train),
         "test_images": len(dataset.test),
         "left_out": dataset.left_out,
+        "unreadable": dataset.unreadable,
     }

@@ -11,7 +11,7 @@ from trainer.dataset.left_out import in_words
 from trainer.health.status import ProjectStatus, Status
 from trainer.rounds.table import Round
 from trainer.words import plural
-from trainer.worker.importer import Problem
+from trainer.worker.image_index import Problem
 
 SHOWN_PROBLEMS = 20
 SHOWN_NAMES = 8
@@ -124,10 +124,10 @@ def _score(card: Card) -> str:
     return f"mAP {score:.3f} at promotion" + (f", on {images} hold-out images" if images else "")
 
 
-def problems(found: Sequence[Problem], console: Console) -> None:
+def problems(found: Sequence[Problem], console: Console, what: str = "cannot be used") -> None:
     if not found:
         return
-    console.print(f"\n{plural(len(found), 'file')} cannot be used:")
+    console.print(f"\n{plural(len(found), 'file')} {what}:")
     for problem in found[:SHOWN_PROBLEMS]:
         console.print(f"  {escape(problem.path)}: {escape(problem.reason)}")
     if len(found) > SHOWN_PROBLEMS:

@@ -21,8 +21,8 @@ from labelloop.files import write_text
 from labelloop.registry import STARTING_VERSION, ProjectModels, Registry, RegistryError
 from labelloop.studio import Studio, with_prediction_of
 from trainer.dataset import coco
+from trainer.dataset.collector import newest_submitted
 from trainer.dataset.origin import is_earlier_name, started_from
-from trainer.dataset.snapshot import newest_submitted
 from trainer.env import TrainerSettings
 from trainer.peers.projects import Project
 from trainer.rounds.claims import moved_aside

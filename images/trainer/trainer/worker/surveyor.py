@@ -11,9 +11,10 @@ from labelloop.registry import Registry
 from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio, changed_after, where
 from trainer.dataset import split
+from trainer.dataset.collector import newest_submitted
 from trainer.dataset.examine import Examined, Examiner
 from trainer.dataset.left_out import Kind, LeftOut
-from trainer.dataset.snapshot import newest_submitted, snapshotting
+from trainer.dataset.snapshot import snapshotting
 from trainer.dataset.survey import Survey
 from trainer.peers.projects import Project
 

@@ -23,7 +23,8 @@ from trainer.system.children import Child, Spawn
 from trainer.system.turns import in_turn
 from trainer.worker.adoption import Adoption
 from trainer.worker.chores import Chore
-from trainer.worker.importer import ImageIndex, Importer
+from trainer.worker.image_index import ImageIndex
+from trainer.worker.importer import Importer
 from trainer.worker.prelabel import Prelabeller
 from trainer.worker.retention import Retention
 from trainer.worker.runner import RoundRunner
@@ -38,8 +39,8 @@ PREDICT_EVERY_S = 10.0
 SURVEY_EVERY_S = 30.0
 RETAIN_EVERY_S = 3600.0
 RETAIN_SOON_S = 30.0
-CHECK_SLICE_S = 1.0
-CHECK_PAUSE_S = 3.0
+CHECK_SLICE_S = 5.0
+CHECK_PAUSE_S = 1.0
 THREAD_PATIENCE_S = 2.0
 
 
@@ -179,14 +180,15 @@ class Worker:
             raise
 
     def _import_images(self, projects: list[Project]) -> float | None:
+        index = self._importer.index
         try:
-            if self._importer.run([p.id for p in projects]):
+            if self._importer.run(
+                [p.id for p in projects], check=lambda: index.check(CHECK_SLICE_S, self._stopping.is_set)
+            ):
                 self.predicting.poke()
         except Busy:  # `make import` is at it, and takes what is new
             return CHECK_PAUSE_S
-        finally:
-            left = self._importer.index.check(CHECK_SLICE_S, self._stopping.is_set)
-        return CHECK_PAUSE_S if left or self._importer.waiting else None
+        return CHECK_PAUSE_S if self._importer.waiting else None
 
     def predict(self) -> float | None:
         """Makes the champions' missing predictions."""

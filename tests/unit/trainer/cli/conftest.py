@@ -11,7 +11,7 @@ from trainer.env import TrainerSettings
 from trainer.rounds import heartbeat
 from trainer.rounds.table import Rounds
 from trainer.terminal import watch
-from trainer.worker import importer
+from trainer.worker import image_index
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def run(loop_settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch) -> Iter
     """Runs `labelloop …` in this process."""
     monkeypatch.setattr(watch, "POLL_S", 0.02)
     monkeypatch.setattr(watch, "COUNT_EVERY_S", 0.02)
-    monkeypatch.setattr(importer, "SETTLED_S", 0.0)
+    monkeypatch.setattr(image_index, "SETTLED_S", 0.0)
     env.get_settings.cache_clear()
     yield lambda *arguments: CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
     env.get_settings.cache_clear()

@@ -1,5 +1,6 @@
 """Images in, boxes on them: what a person sees."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from labelloop.locks import holding
 from trainer.cli import data
 from trainer.dataset import export as export_module
 from trainer.env import TrainerSettings
+from trainer.worker import image_index
 
 pytestmark = pytest.mark.usefixtures("models")
 
@@ -42,6 +44,7 @@ def test_import_names_what_cannot_be_used_also_when_label_studio_refuses(
     run: Run, loop_settings: TrainerSettings, fake_studio: FakeStudio
 ) -> None:
     (loop_settings.images_dir / "damaged.png").write_text("no image")
+    shapes.picture(1).image.save(loop_settings.images_dir / "a.png")
     fake_studio.storage = {"status": "failed", "traceback": "OSError: no space"}
     result = run("import")
     assert result.exit_code == 1
@@ -59,6 +62,25 @@ def test_import_beside_the_workers_own_says_so_and_ends_well(
     assert result.exit_code == 0, result.output + result.stderr
     assert "Label Studio is importing already; what is new follows by itself." in result.output
     assert "No new images" not in result.output and "locked" not in result.output + result.stderr
+
+
+def test_import_says_what_waits_what_lacks_its_end_and_what_was_deleted(
+    run: Run, loop_settings: TrainerSettings, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = loop_settings.images_dir / "cut.jpg"
+    shapes.picture(1).image.save(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    fake_studio.deleted = 2
+    shapes.picture(1).image.save(loop_settings.images_dir / "a.png")
+    result = run("import")
+    assert "1 file not imported yet:\n  cut.jpg: cut off: " in result.output
+    assert "or is still being written" in result.output
+    assert "2 images whose tasks were deleted stay out; `make import AGAIN=1`" in result.output
+    monkeypatch.setattr(image_index, "CUT_WAIT_S", 0.0)
+    os.utime(path)
+    result = run("import", "--again")
+    assert "1 file used as far as browsers show them:\n  cut.jpg: cut off: " in result.output
+    assert fake_studio.sync_bodies[-1] == {"files": ["a.png", "cut.jpg"], "again": True}
 
 
 def test_export_holds_up_no_round_while_it_copies_images(

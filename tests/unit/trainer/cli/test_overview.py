@@ -14,7 +14,7 @@ from labelloop.files import write_text
 from labelloop.registry import ProjectModels
 from trainer.env import TrainerSettings
 from trainer.rounds.table import Rounds
-from trainer.worker import importer
+from trainer.worker import image_index
 
 pytestmark = pytest.mark.usefixtures("models")
 
@@ -25,7 +25,7 @@ def test_status_of_a_well_appliance(
     fake_studio.add_task(annotations=1)
     fake_studio.add_task()
     (loop_settings.images_dir / "[b]broken.jpg").touch()
-    index = importer.ImageIndex(loop_settings.rounds_dir, loop_settings.images_dir)
+    index = image_index.ImageIndex(loop_settings.rounds_dir, loop_settings.images_dir)
     index.scan()
     index.check(10.0)
     result = run("status")

@@ -16,8 +16,9 @@ from labelloop.labels import LabelConfigError
 from labelloop.settings import Settings
 from labelloop.studio import Studio
 from labelloop.task_images import resolve_task_image
+from trainer.dataset.collector import newest_submitted
 from trainer.dataset.left_out import Kind, LeftOut
-from trainer.dataset.snapshot import Snapshot, SnapshotError, newest_submitted, take
+from trainer.dataset.snapshot import Snapshot, SnapshotError, take
 from trainer.dataset.split import Side
 
 WHEN = "2026-11-22T18:00:0{}.000000Z"
@@ -151,7 +152,7 @@ def test_what_cannot_be_read_is_listed_with_its_reason_and_hurts_nothing_else(la
     whole = png(picture(1).image)
     box = annotation([rectangle(10, 10, 20, 20)])
     labels.add("good name 好 '.png", whole, box)
-    labels.add("truncated.png", png(picture(2).image)[:2000], box)
+    labels.add("truncated.png", png(picture(2).image)[:60], box)
     labels.add("empty.jpg", b"", box)
     labels.add("text.png", b"no image at all", box)
     gone = labels.add("gone.png", png(picture(3).image), box)
@@ -161,6 +162,15 @@ def test_what_cannot_be_read_is_listed_with_its_reason_and_hurts_nothing_else(la
     assert [image.file for image in snapshot.images] == ["volumes/images/good name 好 '.png"]
     assert [row.task for row in snapshot.skipped] == [2, 3, 4, gone["id"], 99]
     assert all(row.reason for row in snapshot.skipped)
+
+
+def test_what_breaks_off_is_used_as_it_is_shown_with_a_warning(labels: Labels) -> None:
+    labels.add("cut.png", png(picture(2).image)[:-100], annotation([rectangle(10, 10, 20, 20)]))
+    snapshot = taken(labels)
+    assert (snapshot.labelled, snapshot.skipped) == (1, ())
+    assert any(warning.startswith("task 1: images/cut.png: cut off: ") for warning in snapshot.warnings), (
+        snapshot.warnings
+    )
 
 
 def test_what_is_left_out_is_named_without_its_bytes_and_without_its_key(
@@ -224,7 +234,9 @@ def test_of_tasks_with_the_same_bytes_the_newest_annotation_counts(labels: Label
 
 def test_an_image_over_http_is_kept_in_the_cache(labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
     content = png(picture(1).image)
-    monkeypatch.setattr("trainer.dataset.examine.resolve_task_image", lambda url, settings, task_id: content)
+    monkeypatch.setattr(
+        "trainer.dataset.examine.resolve_task_image", lambda url, settings, task_id, fetch: content
+    )
     box = annotation([rectangle(10, 10, 20, 20)])
     labels.tasks.append({"id": 1, "data": {"image": "https://example.org/a.png?x=1"}, "annotations": [box]})
     (image,) = taken(labels).images

@@ -15,8 +15,9 @@ from support.shapes import LABEL_CONFIG
 from labelloop.settings import Settings
 from labelloop.studio import Studio
 from provisioner.label_config import orphans
+from trainer.dataset.collector import newest_submitted
 from trainer.dataset.left_out import Kind
-from trainer.dataset.snapshot import Snapshot, SnapshotError, newest_submitted, take
+from trainer.dataset.snapshot import Snapshot, SnapshotError, take
 
 BOX = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": ["ball"]}
 RESULT = {"id": "r", "type": "rectanglelabels", "from_name": "label", "to_name": "image", "value": BOX}

@@ -22,7 +22,7 @@ from trainer.peers.backend import Backend
 from trainer.peers.projects import SIMULATED
 from trainer.rounds import heartbeat
 from trainer.rounds.table import Rounds, State
-from trainer.worker.importer import Problem
+from trainer.worker.image_index import Problem
 
 pytestmark = pytest.mark.usefixtures("models", "connected")
 

@@ -148,13 +148,24 @@ def test_a_training_set_of_test_images_alone_is_refused(coco: Path) -> None:
         Dataset.load(coco, {})
 
 
-def test_an_image_that_cannot_be_decoded_is_named(coco: Path) -> None:
-    image = coco / "images" / "shape-010.png"
-    image.write_bytes(image.read_bytes()[:-200])
-    with pytest.raises(DatasetError, match=r"shape-010\.png: "):
-        Dataset.load(coco, {})
-    image.write_text("no image")
-    with pytest.raises(DatasetError, match=r"shape-010\.png: not an image"):
+def test_an_image_that_breaks_off_is_used_with_a_warning_and_one_past_reading_is_left_out_by_name(
+    coco: Path,
+) -> None:
+    cut = coco / "images" / "shape-010.png"
+    cut.write_bytes(cut.read_bytes()[:-200])
+    (coco / "images" / "shape-000.png").write_text("no image")
+    dataset = Dataset.load(coco, {})
+    assert [image.name for image in dataset.test] == ["shape-010.png", "shape-011.png", "shape-012.png"]
+    assert [image.name for image in dataset.train] == ["shape-001.png", "shape-002.png", "shape-003.png"]
+    unreadable, flawed = dataset.remarks
+    assert unreadable == ("Left out, for they cannot be read: shape-000.png: not an image of a kind we read")
+    assert flawed.startswith("Used as far as browsers show them: shape-010.png: cut off: ")
+
+
+def test_a_test_set_that_nobody_can_read_is_refused(coco: Path) -> None:
+    for number in (10, 11, 12):
+        (coco / "images" / f"shape-0{number}.png").write_text("no image")
+    with pytest.raises(DatasetError, match=r"test\.json: none of its images can be read.*shape-012\.png"):
         Dataset.load(coco, {})
 
 

@@ -12,8 +12,9 @@ from labelloop.studio import Studio
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
 from trainer.peers.projects import fetch
-from trainer.worker import importer as importer_module
-from trainer.worker.importer import ImageIndex, Importer
+from trainer.worker import image_index
+from trainer.worker.image_index import ImageIndex
+from trainer.worker.importer import Importer
 from trainer.worker.prelabel import Prelabeller
 
 
@@ -35,15 +36,14 @@ def images(home: Path) -> Path:
 
 
 @pytest.fixture
-def index(loop_settings: TrainerSettings) -> ImageIndex:
+def index(loop_settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch) -> ImageIndex:
+    """Takes a file for whole without waiting whether it stands still."""
+    monkeypatch.setattr(image_index, "SETTLED_S", 0.0)
     return ImageIndex(loop_settings.rounds_dir, loop_settings.images_dir)
 
 
 @pytest.fixture
-def importer(
-    index: ImageIndex, studio: Studio, loop_settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch
-) -> Importer:
-    monkeypatch.setattr(importer_module, "SETTLED_S", 0.0)
+def importer(index: ImageIndex, studio: Studio, loop_settings: TrainerSettings) -> Importer:
     return Importer(index, studio, loop_settings.rounds_dir)
 
 

@@ -18,8 +18,9 @@ from labelloop.images import ImageBusy
 from labelloop.studio import Studio
 from trainer.env import TrainerSettings
 from trainer.system.database import writing
-from trainer.worker import importer as importer_module
-from trainer.worker.importer import ImageIndex, Importer, Problem
+from trainer.worker import image_index
+from trainer.worker.image_index import ImageIndex, Problem
+from trainer.worker.importer import Importer
 
 
 def test_unusable_files_are_known_by_name(
@@ -50,9 +51,9 @@ def test_unusable_files_are_known_by_name(
     }
     assert "empty" in reasons["empty.jpg"]
     assert "not an image" in reasons["text.png"]
-    assert "truncated" in reasons["truncated.jpg"]
+    assert "cut off" in reasons["truncated.jpg"] or "truncated" in reasons["truncated.jpg"]
     assert ".gif is not imported" in reasons["moving.gif"]
-    assert "No such file" in reasons["gone.jpg"]
+    assert reasons["gone.jpg"] == f"a link to {images / 'nowhere.jpg'}, where nothing is"
     assert "leads out" in reasons["link.png"]
 
 
@@ -113,8 +114,9 @@ def test_files_that_a_restore_has_touched_are_checked_again_and_nothing_else(
     time.sleep(0.02)
     for path in paths:
         path.chmod(0o600)
-    assert importer.run([1]) == 0
+    index.scan()
     assert index.check(0.0) == 3
+    assert importer.run([1]) == 0
     assert index.check(60.0) == 0
     assert (importer.run([1]), fake_studio.syncs, index.problems()) == (0, 1, before)
 
@@ -133,12 +135,16 @@ def test_an_index_from_before_ctimes_loses_nothing(
     index.check(60.0)
     before = index.problems()
     with writing(index.path) as connection:
-        connection.execute("ALTER TABLE files DROP COLUMN ctime_ns")
+        connection.execute("DROP INDEX in_turn")
+        connection.execute("DROP INDEX noted")
+        for column in ("ctime_ns", "ready", "note", "look_at"):
+            connection.execute(f"ALTER TABLE files DROP COLUMN {column}")
     again = ImageIndex(loop_settings.rounds_dir, loop_settings.images_dir)
     assert again.problems() == before
     assert Importer(again, studio, loop_settings.rounds_dir).run([1]) == 0
     assert again.check(60.0) == 0
-    assert (fake_studio.syncs, again.problems()) == (1, before)
+    assert [body["files"] for body in fake_studio.sync_bodies] == [["a.jpg"], []]
+    assert again.problems() == before
 
 
 def test_a_file_that_is_damaged_later_is_noticed(index: ImageIndex, drop: Callable[[str], Path]) -> None:
@@ -175,11 +181,11 @@ def test_looking_at_many_files_again_is_cheap(index: ImageIndex, images: Path) -
         for number in range(1000):
             (images / str(folder) / f"{number}.jpg").touch()
     index.scan()
-    assert index.newest() == 10_000
+    assert index.check(0.0) == 10_000
     started = time.perf_counter()
     index.scan()
     assert time.perf_counter() - started < 1.0
-    assert index.newest() == 10_000
+    assert index.check(0.0) == 10_000
 
 
 def test_looking_takes_no_more_memory_for_more_files(index: ImageIndex, images: Path) -> None:
@@ -197,7 +203,7 @@ def test_looking_takes_no_more_memory_for_more_files(index: ImageIndex, images: 
 
     few = peak(100)
     assert peak(3_000) < few + 200_000
-    assert index.newest() == 3_100
+    assert index.check(0.0) == 3_100
 
 
 def test_no_folder_yet_is_an_empty_folder(loop_settings: TrainerSettings, images: Path) -> None:
@@ -211,13 +217,15 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from PIL import ImageFile
-from trainer.worker.importer import ImageIndex
+from trainer.worker import image_index
+from trainer.worker.image_index import ImageIndex
 load = ImageFile.ImageFile.load
 def deadly(self):
     if self.size == (41, 31):
         os.kill(os.getpid(), signal.SIGKILL)
     return load(self)
 ImageFile.ImageFile.load = deadly
+image_index.SETTLED_S = 0.0
 ImageIndex(Path(sys.argv[1]), Path(sys.argv[2])).check(60.0)
 """
 
@@ -247,6 +255,89 @@ def test_a_file_whose_turn_does_not_come_is_checked_later(
     drop("a.jpg")
     index.scan()
     with monkeypatch.context() as patch:
-        patch.setattr(importer_module, "check_image", busy)
-        assert index.check(60.0) == 1
+        patch.setattr(image_index, "examine", busy)
+        assert index.check(60.0) == 0
+    (waiting,) = index.waiting()
+    assert waiting == Problem("a.jpg", "other large images are being decoded")
+    later = time.time() + image_index.RETRY_S
+    monkeypatch.setattr(image_index.time, "time", lambda: later)
     assert (index.check(60.0), index.problems()) == (0, [])
+
+
+def test_a_jpeg_without_its_last_bytes_waits_a_while_and_is_used_with_a_warning(
+    index: ImageIndex, drop: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = drop("a.jpg")
+    path.write_bytes(path.read_bytes()[:-20])
+    index.scan()
+    assert (index.check(60.0), index.newest()) == (0, 0)
+    (waiting,) = index.waiting()
+    assert waiting.reason.startswith("cut off: ") and waiting.reason.endswith("or is still being written")
+    later = time.time() + image_index.CUT_WAIT_S
+    monkeypatch.setattr(image_index.time, "time", lambda: later)
+    assert (index.check(60.0), index.ready(0, 99)) == (0, ["a.jpg"])
+    (flawed,) = index.flawed()
+    assert flawed.path == "a.jpg" and "rows of pixels are missing" in flawed.reason
+    assert (index.waiting(), index.problems()) == ([], [])
+
+
+def test_a_file_that_was_just_written_to_waits(
+    index: ImageIndex, drop: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop("a.jpg")
+    index.scan()
+    monkeypatch.setattr(image_index, "SETTLED_S", 60.0)
+    assert (index.check(60.0), index.newest()) == (0, 0)
+    assert index.waiting() == [Problem("a.jpg", "is still being written")]
+
+
+SYSTEM = (
+    ".thumbnails/a.jpg",
+    ".Trash-1000/files/a.jpg",
+    ".ipynb_checkpoints/a.jpg",
+    "photos/@eaDir/a.jpg/SYNOFILE_THUMB_M.jpg",
+    "__MACOSX/a.jpg",
+    "$RECYCLE.BIN/S-1/a.jpg",
+    "System Volume Information/a.jpg",
+    "lost+found/a.jpg",
+    "photos/._a.jpg",
+    "#recycle/a.jpg",
+    "photos/Thumbs.db",
+    "photos/desktop.ini",
+)
+
+
+def test_hidden_and_system_folders_hold_no_images(index: ImageIndex, drop: Callable[[str], Path]) -> None:
+    for name in (*SYSTEM, "photos/recycle/a.jpg"):
+        drop(name if name.endswith(".jpg") else f"{name}.jpg")
+        if not name.endswith(".jpg"):
+            (index.images_dir / f"{name}.jpg").rename(index.images_dir / name)
+    index.scan()
+    index.check(60.0)
+    assert index.ready(0, 99) == ["photos/recycle/a.jpg"]
+    assert (index.problems(), index.waiting()) == ([], [])
+
+
+def test_a_link_to_a_folder_is_followed_inside_and_named_when_it_leads_out(
+    index: ImageIndex, images: Path, drop: Callable[[str], Path]
+) -> None:
+    drop("photos/a.jpg")
+    drop(".store/b.jpg")
+    (images / "photos" / "up").symlink_to(images)  # a loop
+    (images / "twice").symlink_to(images / "photos")  # found anyway
+    (images / "stored").symlink_to(Path(".store"))
+    (images / ".store" / "again").symlink_to(images / ".store")
+    (images / "itself").symlink_to(images / "itself")
+    outside = images.parent / "elsewhere"
+    outside.mkdir()
+    (images / "shared").symlink_to(outside)
+    index.scan()
+    index.check(60.0)
+    assert index.ready(0, 99) == ["photos/a.jpg", "stored/b.jpg"]
+    assert index.problems() == [
+        Problem("itself", "a link that leads to itself"),
+        Problem(
+            "shared",
+            f"a link to {outside}, which is not below volumes/images; move or mount the folder itself there",
+        ),
+    ]

@@ -7,12 +7,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support.fake_studio import FakeStudio
 
 from labelloop.studio import Studio, StudioError
 from trainer.env import TrainerSettings
+from trainer.worker import image_index
 from trainer.worker import importer as importer_module
-from trainer.worker.importer import ImageIndex, Importer, ImportFailed
+from trainer.worker.image_index import ImageIndex
+from trainer.worker.importer import Importer, ImportFailed
 
 
 def test_new_images_become_tasks_once(
@@ -47,8 +50,10 @@ def test_a_restart_does_not_import_again(
     drop("a.jpg")
     importer.run([1])
     again = ImageIndex(loop_settings.rounds_dir, loop_settings.images_dir)
-    assert Importer(again, studio, loop_settings.rounds_dir).run([1]) == 0
-    assert fake_studio.syncs == 1
+    restarted = Importer(again, studio, loop_settings.rounds_dir)
+    assert (restarted.run([1]), restarted.run([1])) == (0, 0)
+    # The first look after a start tells Label Studio of no file, and has it note which are tasks already.
+    assert [body["files"] for body in fake_studio.sync_bodies] == [["a.jpg"], []]
 
 
 def test_a_sync_that_failed_is_made_up_for(
@@ -85,7 +90,7 @@ def test_one_storages_failure_keeps_no_other_from_its_images(
     monkeypatch.setattr(
         studio,
         "sync_storage",
-        lambda id_, seconds: {"id": id_, "status": "failed" if id_ == 3 else "completed"},
+        lambda id_, seconds, files, again: {"id": id_, "status": "failed" if id_ == 3 else "completed"},
     )
     with pytest.raises(ImportFailed, match="storage 3 was not synchronised"):
         importer.run([1])
@@ -107,21 +112,80 @@ def test_many_images_may_take_long(
     assert len(fake_studio.tasks) == 2
 
 
-def test_asked_by_a_person_it_synchronises_anyway(
+def test_an_image_is_named_once_and_again_only_where_a_person_says_so(
     importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio
 ) -> None:
     drop("a.jpg")
     importer.run([1])
     fake_studio.tasks.clear()
-    fake_studio.synced.clear()
-    assert importer.run([1], force=True) == 1
+    fake_studio.deleted = 1
+    drop("b.jpg")
+    assert importer.run([1]) == 1
+    assert importer.run([1], force=True) == 0
+    assert importer.deleted == 1
+    assert [body["files"] for body in fake_studio.sync_bodies] == [["a.jpg"], ["b.jpg"], []]
+    importer.run([1], force=True, again=True)
+    assert fake_studio.sync_bodies[-1] == {"files": ["a.jpg", "b.jpg"], "again": True}
+
+
+def test_images_are_named_by_their_file_names_as_label_studio_sorts_them(
+    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio
+) -> None:
+    for name in ("z/a.jpg", "b.jpg", "y/c.jpg"):
+        drop(name)
+    importer.run([1])
+    assert fake_studio.sync_bodies[0]["files"] == ["z/a.jpg", "b.jpg", "y/c.jpg"]
+
+
+def test_a_jpeg_that_is_copied_slowly_becomes_a_task_when_it_is_whole_and_not_before(
+    importer: Importer, index: ImageIndex, drop: Callable[[str], Path], fake_studio: FakeStudio
+) -> None:
+    drop("other.jpg")
+    path = drop("slow.jpg")
+    whole = path.read_bytes()
+    for share in (0.1, 0.5, 0.8):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        importer.run([1])
+        importer.run([1], force=True)
+        assert fake_studio.synced == ["other.jpg"]
+        (said,) = [*index.problems(), *index.waiting()]
+        assert said.path == "slow.jpg"
+    path.write_bytes(whole)
+    assert importer.run([1]) == 1
+    assert fake_studio.synced == ["other.jpg", "slow.jpg"]
+    assert (index.problems(), index.waiting(), index.flawed()) == ([], [], [])
+
+
+def test_a_file_that_nobody_can_read_becomes_no_task(
+    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio
+) -> None:
+    drop("a.jpg")
+    drop("broken.webp").write_bytes(b"RIFF")
+    assert importer.run([1]) == 1
+    assert fake_studio.synced == ["a.jpg"]
+
+
+def test_another_image_under_an_old_name_is_named_anew(
+    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio
+) -> None:
+    """Label Studio tells whether the task of the former one is still there."""
+    path = drop("a.jpg")
+    importer.run([1])
+    path.chmod(0o600)
+    importer.run([1])
+    assert len(fake_studio.sync_bodies) == 1
+    Image.new("RGB", (30, 20)).save(path)
+    importer.run([1])
+    assert [body["files"] for body in fake_studio.sync_bodies] == [["a.jpg"], ["a.jpg"]]
 
 
 def test_a_folder_that_is_being_written_to_waits_but_not_for_ever(
     importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importer_module, "SETTLED_S", 60.0)
     drop("a.jpg")
+    importer.index.scan()
+    importer.index.check(60.0)
+    monkeypatch.setattr(image_index, "SETTLED_S", 60.0)
     assert importer.run([1]) == 0
     assert importer.waiting
     assert fake_studio.syncs == 0
@@ -135,9 +199,9 @@ def test_files_from_the_future_are_not_taken_for_ones_being_written_to(
 ) -> None:
     """The clock was ahead when they came, and was set back: each look would wait for them in vain."""
     drop("a.jpg")
-    monkeypatch.setattr(importer_module, "SETTLED_S", 3.0)
+    monkeypatch.setattr(image_index, "SETTLED_S", 3.0)
     now = time.time() - 1e6
-    monkeypatch.setattr(importer_module.time, "time", lambda: now)
+    monkeypatch.setattr(image_index.time, "time", lambda: now)
     assert importer.run([1]) == 1
     assert not importer.waiting
 

@@ -22,7 +22,7 @@ from trainer.peers.projects import NO_PROJECT, SIMULATED
 from trainer.rounds import heartbeat
 from trainer.rounds.table import State
 from trainer.system.children import RETRY
-from trainer.worker import importer
+from trainer.worker import image_index
 from trainer.worker.worker import CHECK_PAUSE_S
 
 
@@ -197,7 +197,7 @@ def test_stopping_leaves_the_round_open(bench: WorkerBench) -> None:
 def test_it_imports_and_pre_labels_while_a_round_trains(
     bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importer, "SETTLED_S", 0.0)
+    monkeypatch.setattr(image_index, "SETTLED_S", 0.0)
     shapes.picture(1).image.save(bench.settings.images_dir / "a.png")
     fake_studio.files.append("a.png")
     bench.rounds.request(1, "test")
@@ -281,12 +281,12 @@ def test_one_projects_failure_lets_no_other_grow(two_projects: WorkerBench) -> N
 def test_files_are_looked_at_whatever_the_import_does(
     two_projects: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importer, "SETTLED_S", 0.0)
+    monkeypatch.setattr(image_index, "SETTLED_S", 0.0)
     settings = two_projects.settings
     (settings.images_dir / "damaged.png").write_text("no image")
     two_projects.worker.importing.run_if_due()
     assert "500" in (two_projects.worker.importing.error or "")
-    found = importer.ImageIndex(settings.rounds_dir, settings.images_dir).problems()
+    found = image_index.ImageIndex(settings.rounds_dir, settings.images_dir).problems()
     assert [problem.path for problem in found] == ["damaged.png"]
 
 

@@ -1,0 +1,209 @@
+"""Which files become tasks when an image storage is synchronised: each image once in a project.
+
+Label Studio knows a file by the task that it made of it, so it would make another one for every deleted task.
+Here the files of which tasks were made are kept in a table of its database, where they are backed up and
+restored with the tasks. The trainer names the files, which it has found to be whole. Where a person presses
+Sync Storage, no file is named, and all that the storage finds are looked at here.
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from django.db import connection
+from io_storages.localfiles.api import LocalFilesImportStorageSyncAPI
+from io_storages.localfiles.models import LocalFilesImportStorage, LocalFilesImportStorageLink
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from tasks.models import Task
+
+from labelloop.images import ImageError, examine
+from labelloop.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 500
+_SERVED = "/data/local-files/"
+_TABLE = """
+CREATE TABLE IF NOT EXISTS labelloop_imported (
+    project_id INTEGER NOT NULL, path TEXT NOT NULL, size BIGINT NOT NULL, mtime_ns BIGINT NOT NULL,
+    PRIMARY KEY (project_id, path)
+)
+"""
+_KNOWN = "SELECT path, size, mtime_ns FROM labelloop_imported WHERE project_id = %s"
+_LEARN = """
+INSERT INTO labelloop_imported (project_id, path, size, mtime_ns) VALUES (%s, %s, %s, %s)
+ON CONFLICT (project_id, path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns
+"""
+_FORGET = "DELETE FROM labelloop_imported WHERE project_id NOT IN (SELECT id FROM project)"
+
+Stamp = tuple[int, int]
+"""A file's size in bytes, and the time of its last change in nanoseconds."""
+
+
+@dataclass
+class Asked:
+    """What is asked of a synchronisation, and what came of it.
+
+    files: below volumes/images; None for all that the storage finds. again: make tasks of files whose tasks
+    were deleted, too. deleted: how many such stayed out. images: the project's. offered: the files that Label
+    Studio was to make tasks of, by its keys, with their paths below volumes/.
+    """
+
+    files: tuple[str, ...] | None = None
+    again: bool = False
+    deleted: int = 0
+    images: "ProjectImages | None" = None
+    offered: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, body: object) -> "Asked":
+        """Raises ValidationError: `files` is no list of paths."""
+        given = body if isinstance(body, Mapping) else {}
+        files = given.get("files")
+        if files is not None and not (isinstance(files, list) and all(isinstance(f, str) for f in files)):
+            raise ValidationError({"files": "has to be a list of paths below volumes/images"})
+        return cls(None if files is None else tuple(files), given.get("again") is True)
+
+    def learn(self, storage_id: int) -> None:
+        """Notes the offered files of which tasks were made. Label Studio takes the files of a storage in
+        batches, so that this is not known before it has them all.
+        """
+        if self.images is None:
+            return
+        keys = list(self.offered)
+        for first in range(0, len(keys), _AT_ONCE):
+            batch = keys[first : first + _AT_ONCE]
+            links = LocalFilesImportStorageLink.objects.filter(storage=storage_id, key__in=batch)
+            self.images.learn(self.offered[key] for key in links.values_list("key", flat=True))
+
+
+_asked: ContextVar[Asked | None] = ContextVar("what this thread's synchronisation is asked for", default=None)
+
+
+class SyncImages(LocalFilesImportStorageSyncAPI):  # type: ignore[misc]
+    """Label Studio's view that synchronises a storage, with our body: see `Asked`."""
+
+    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        asked = Asked.of(request.data)
+        before = _asked.set(asked)
+        try:
+            answer = super().post(request, *args, **kwargs)
+        finally:
+            _asked.reset(before)
+            asked.learn(kwargs["pk"])
+        if isinstance(answer.data, dict):
+            answer.data = {**answer.data, "labelloop": {"deleted": asked.deleted}}
+        return answer
+
+
+@dataclass
+class ProjectImages:
+    """The images of one project. tasks: those that tasks have, known: those that had one, by path below
+    volumes/.
+    """
+
+    project_id: int
+    settings: Settings
+    tasks: set[str]
+    known: dict[str, Stamp] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, project_id: int, settings: Settings) -> "ProjectImages":
+        """Reads them from the database, and notes the images of tasks that were not known."""
+        rows = Task.objects.filter(project=project_id).values_list("data", flat=True).iterator(2000)
+        images = cls(project_id, settings, {path for data in rows for path in _local_paths(data)})
+        with connection.cursor() as cursor:
+            cursor.execute(_TABLE)
+            cursor.execute(_FORGET)
+            cursor.execute(_KNOWN, [project_id])
+            images.known = {path: (size, mtime_ns) for path, size, mtime_ns in cursor.fetchall()}
+        images.learn(images.tasks - images.known.keys())
+        return images
+
+    def learn(self, paths: Iterable[str]) -> None:
+        """Notes that tasks were made of these images."""
+        rows = []
+        for path in paths:
+            stamp = _stamp(self.settings.volumes_dir / path)
+            if stamp is not None:
+                self.known[path] = stamp
+                rows.append((self.project_id, path, *stamp))
+        if rows:
+            with connection.cursor() as cursor:
+                cursor.executemany(_LEARN, rows)
+
+
+def wanted(storage: Any, found: Iterable[Path], settings: Settings) -> Iterator[Path]:
+    """The files of which Label Studio is to make tasks. found: what the storage finds, for a person who asks.
+
+    A file that has another size or time of change than when its task was made is another image.
+    """
+    asked = _asked.get() or Asked()
+    asked.images = images = ProjectImages.read(storage.project_id, settings)
+    offered: set[str] = set()
+    for file in found if asked.files is None else _named(storage, asked.files, settings):
+        path, stamp = _path(file, settings), _stamp(file)
+        if path is None or stamp is None or path in images.tasks:
+            continue
+        if images.known.get(path) == stamp and not asked.again:
+            continue
+        if asked.files is None and (problem := _problem(file)):
+            log.warning("%s becomes no task: %s", path, problem)
+            continue
+        asked.offered[str(file)] = path
+        offered.add(path)
+        yield file
+    asked.deleted = sum(
+        path not in images.tasks and path not in offered and stamp == _stamp(settings.volumes_dir / path)
+        for path, stamp in images.known.items()
+    )
+
+
+def _named(storage: LocalFilesImportStorage, names: Iterable[str], settings: Settings) -> Iterator[Path]:
+    """The named files that are the storage's by its path, its regex and whether it goes into subfolders."""
+    folder = Path(storage.path)
+    regex = re.compile(str(storage.regex_filter)) if storage.regex_filter else None
+    for name in names:
+        file = settings.images_dir / name
+        inside = file.is_relative_to(folder) if storage.recursive_scan else file.parent == folder
+        if inside and file.is_file() and not (regex and not regex.match(file.name)):
+            yield file
+
+
+def _problem(file: Path) -> str:
+    """Why a file is not to become a task, as far as it is told by decoding it; empty if it may."""
+    try:
+        examined = examine(file, file.name)
+    except ImageError as error:
+        return str(error)
+    return examined.flaw if examined.torso else ""
+
+
+def _path(file: Path, settings: Settings) -> str | None:
+    return (
+        file.relative_to(settings.volumes_dir).as_posix()
+        if file.is_relative_to(settings.volumes_dir)
+        else None
+    )
+
+
+def _stamp(file: Path) -> Stamp | None:
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _local_paths(data: object) -> Iterator[str]:
+    """The files below volumes/ that a task's data names."""
+    for value in data.values() if isinstance(data, Mapping) else ():
+        if isinstance(value, str) and _SERVED in value:
+            yield from parse_qs(urlsplit(value).query).get("d", [])

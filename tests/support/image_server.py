@@ -1,0 +1,64 @@
+"""A server of images on 127.0.0.1, which can be away, and says what changed."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class ImageServer:
+    """files: by path. failing: how many times a path is answered by `status`, with `headers`, before it is
+    served. answered: for each path, the statuses that it was answered with. stamped: whether it says which
+    version a file has.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.failing: Counter[str] = Counter()
+        self.status = 503
+        self.headers: dict[str, str] = {}
+        self.stamped = True
+        self.answered: dict[str, list[int]] = {}
+        self.url = ""
+
+    def _answer(self, path: str, condition: str | None) -> tuple[int, dict[str, str], bytes]:
+        if self.failing[path]:
+            self.failing[path] -= 1
+            return self.status, self.headers, b"away"
+        content = self.files.get(path)
+        if content is None:
+            return 404, {}, b""
+        etag = f'"{sha256(content).hexdigest()[:16]}"'
+        headers = {"ETag": etag} if self.stamped else {}
+        return (304, headers, b"") if condition == etag and self.stamped else (200, headers, content)
+
+    @contextmanager
+    def serving(self) -> Iterator["ImageServer"]:
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                status, headers, content = owner._answer(self.path, self.headers.get("If-None-Match"))
+                owner.answered.setdefault(self.path, []).append(status)
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                if status != 304:
+                    self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield self
+        finally:
+            server.shutdown()
+            server.server_close()
