@@ -9,8 +9,9 @@ class Overrides(AppConfig):  # type: ignore[misc]
     name = "provisioner"
 
     def ready(self) -> None:
-        from provisioner import backend_address, local_files, permissions
+        from provisioner import backend_address, local_files, permissions, twins
 
         permissions.restrict()
         local_files.confine()
+        twins.join()
         backend_address.exempt()
