@@ -53,11 +53,12 @@ _FILES_OF_LABEL_STUDIO = re.compile(
 )
 
 
-def download(url: str, trusted: str, token: str | None = None) -> bytes:
+def download(url: str, trusted: str, token: str | None = None, authorization: str | None = None) -> bytes:
     """The body of the answer at an http(s) URL.
 
     trusted: Label Studio's own URL. Only that origin may have any address, and only that origin receives
-    `token`, on the paths at which it serves files.
+    `token`, on the paths at which it serves files. authorization: the header's whole value, in the token's
+    place.
 
     Raises:
         ImageError: the host is refused, unreachable or too slow, the body is too large, or the status is not
@@ -65,14 +66,15 @@ def download(url: str, trusted: str, token: str | None = None) -> bytes:
     """
     name = shown(url)
     studio = urls.parse(trusted)
+    authorization = authorization or (f"Token {token}" if token else None)
     address = _taken_apart(name, lambda: urls.parse(url))
     with _Deadline(DEADLINE_S) as deadline:
         for _ in range(MAX_REDIRECTS + 1):
             ours = address.origin == studio.origin
             with _pool(studio, _WATCHED) if ours else _pool(address, _GUARDED) as pool:
                 headers = {"Accept": "image/*,*/*;q=0.5"}
-                if ours and token and _serves_files(address, studio):
-                    headers["Authorization"] = f"Token {token}"
+                if ours and authorization and _serves_files(address, studio):
+                    headers["Authorization"] = authorization
                 try:
                     answer = pool.urlopen(
                         "GET",
