@@ -51,7 +51,8 @@ def describe(root: Path, description: Path | None) -> Yolo:
         names = [line.strip() for line in read_text(description).splitlines()]
         return Yolo(root, {index: name for index, name in enumerate(names) if name})
     try:
-        content = yaml.safe_load(read_text(description))
+        # It leaves all values as they are written: a label may be called `yes` or `007`.
+        content = yaml.load(read_text(description), Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         raise IntakeError(f"{description}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or "names" not in content:
