@@ -130,6 +130,7 @@ class _Intake:
     def __post_init__(self) -> None:
         items = self.asked.items
         self._links = StorageLinks(self.project)
+        self._inner_id: int | None = None
         answers = [answer for item in items for answer in item.annotations]
         found = Annotation.objects.filter(unique_id__in=[answer.unique_id for answer in answers])
         self._known = set(found.values_list("unique_id", flat=True))
@@ -174,13 +175,10 @@ class _Intake:
             return
         stored = Annotation.objects.bulk_create([annotation for annotation, _ in self.annotations])
         for annotation, (_, answer) in zip(stored, self.annotations, strict=True):
-            dates = {
-                name: getattr(answer, name)
-                for name in ("created_at", "updated_at")
-                if getattr(answer, name) is not None
-            }
-            if dates:  # Label Studio sets the present time when a row is made
-                Annotation.objects.filter(unique_id=annotation.unique_id).update(**dates)
+            annotation.created_at = answer.created_at or annotation.created_at
+            annotation.updated_at = answer.updated_at or annotation.updated_at
+        if stored:  # Label Studio sets the present time when a row is made
+            Annotation.objects.bulk_update(stored, ["created_at", "updated_at"])
         Prediction.objects.bulk_create(self.predictions)
         changed = [*self.tasks, *(task.id for task in self.made)]
         if not changed:
@@ -200,13 +198,16 @@ class _Intake:
 
     def _make(self, item: Item) -> Any:
         assert item.path is not None
-        last = Task.objects.filter(project=self.project).order_by("-inner_id").first()
+        if self._inner_id is None:
+            last = Task.objects.filter(project=self.project).order_by("-inner_id").first()
+            self._inner_id = (last.inner_id or 0) if last else 0
+        self._inner_id += 1
         url = f"/data/local-files/?d={quote(item.path)}"
         task = Task(
             project=self.project,
             data={**item.data, item.key: url},
             overlap=self.project.maximum_annotations,
-            inner_id=(last.inner_id or 0) + 1 if last else 1,
+            inner_id=self._inner_id,
         )
         task.save(skip_fsm=True)
         self._links.link(task, item.path)
@@ -214,8 +215,9 @@ class _Intake:
         return task
 
     def _is_labelled_here(self, task: Any) -> bool:
-        actions = task.annotations.values_list("last_action", flat=True)
-        return any(action != IMPORTED for action in actions)
+        """Whether somebody has submitted, skipped or edited an annotation in this Label Studio."""
+        rows = task.annotations.values_list("last_action", "updated_by")
+        return any(action != IMPORTED or editor is not None for action, editor in rows)
 
     def _annotation(self, task: Any, answer: Answer) -> Any:
         person = self._people.get((answer.completed_by or "").strip().lower(), self.user.id)

@@ -191,6 +191,21 @@ def test_what_people_have_labelled_here_is_left_alone(
     assert [row["result"] for row in tasks(studio, project)["d.png"]["annotations"]] == [[]]
 
 
+def test_what_people_have_edited_since_it_was_brought_is_left_alone(
+    run: Run, studio: Studio, project: int, tmp_path: Path
+) -> None:
+    dataset = datasets.coco(tmp_path / "set")
+    run(dataset, "--yes")
+    [annotation] = tasks(studio, project)["d.png"]["annotations"]
+    studio.request("PATCH", f"/api/annotations/{annotation['id']}/", json={"result": []})
+    text = (dataset / "annotations.json").read_text().replace('"name": "ball"', '"name": "crate"')
+    (dataset / "annotations.json").write_text(text.replace('"name": "Crate"', '"name": "ball"'))
+    assert "labelled here by people: left alone" in run(dataset, "--yes").output
+    found = tasks(studio, project)
+    assert [row["result"] for row in found["d.png"]["annotations"]] == [[]]
+    assert len(found["a%20b.png"]["annotations"]) == 2  # nobody has: the dataset's newer labels count
+
+
 def test_predictions_are_shown_and_are_not_taken_for_true(
     run: Run, studio: Studio, project: int, tmp_path: Path
 ) -> None:
