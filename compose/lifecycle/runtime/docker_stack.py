@@ -115,9 +115,13 @@ class DockerStack:
             Failure: the trainer isn't running, or Compose can't take a path.
         """
         self._require_trainer()
-        places = {path: Path("/given", str(number), path.name) for number, path in enumerate(readable)}
-        mounts = []
-        for path, place in places.items():
+        images = (self._home.volumes / layout.IMAGES).resolve()
+        places, mounts = {}, []
+        for number, path in enumerate(readable):
+            if path.is_relative_to(images):  # the trainer sees it as it is
+                places[path] = Path("/labelloop/volumes", layout.IMAGES) / path.relative_to(images)
+                continue
+            place = places[path] = Path("/given", str(number), path.name)
             source, target = (path, place) if path.is_dir() else (path.parent, place.parent)
             if ":" in str(source):
                 raise Failure(str(source), found="a colon", needed="a path without, which Docker can mount")

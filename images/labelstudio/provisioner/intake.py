@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db import transaction
 from django.http import Http404
 from projects.models import Project
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 from rest_framework.decorators import api_view, permission_classes, schema
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -22,6 +22,7 @@ from rest_framework.response import Response
 from tasks.models import Annotation, Prediction, Task, bulk_update_stats_project_tasks
 from users.models import User
 
+from labelloop import layout
 from provisioner.people import Administrators
 from provisioner.storage_links import StorageLinks
 
@@ -65,6 +66,13 @@ class Item(BaseModel):
     data: dict[str, Any] = {}
     annotations: list[Answer] = []
     predictions: list[Proposal] = []
+
+    @field_validator("path")
+    @classmethod
+    def _is_below_the_images(cls, path: str | None) -> str | None:
+        if path is not None and (".." in path.split("/") or not path.startswith(f"{layout.IMAGES}/")):
+            raise ValueError(f"{path!r} is no path below {layout.IMAGES}/")
+        return path
 
 
 class Items(BaseModel):

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 from integration.support.labelstudio import LabelStudio
+from integration.support.people import labeller
 from PIL import Image
 from support import datasets, shapes
 from typer.testing import CliRunner, Result
 
 from labelloop.regions import from_results
-from labelloop.studio import Row, Studio
+from labelloop.studio import Row, Studio, StudioError
 from trainer import cli, env
 from trainer.dataset.snapshot import collect
 from trainer.env import TrainerSettings
@@ -241,6 +242,32 @@ def test_a_label_that_the_project_lacks_stops_before_anything_is_done(
     assert boxes(studio, project, tasks(studio, project)["d.png"]["annotations"][0]["result"]) == [
         ("ball", [16, 12, 48, 36])
     ]
+
+
+def test_what_is_left_out_is_told_to_the_end(run: Run, studio: Studio, project: int, tmp_path: Path) -> None:
+    dataset = datasets.coco(tmp_path / "set")
+    (dataset / "images" / "d.png").unlink()
+    done = run(dataset, "--yes")
+    assert "d.png (annotations.json): the image is not in the dataset" in done.output
+    assert done.output.endswith("3 annotations, 0 predictions. 1 image left out: see above.\n")
+    shutil.rmtree(dataset / "images")
+    told = run(dataset, "--yes", "--images", str(tmp_path))
+    assert told.exit_code == 0  # three are known by their names
+    (dataset / "annotations.json").write_text('{"images": [], "annotations": [{"image_id": 1}]}')
+    told = run(dataset, "--yes")
+    assert told.exit_code == 1 and "no image that can be used; the first of 1: " in told.stderr
+
+
+@pytest.mark.parametrize("path", ["images/../labelstudio/x.png", "labelstudio/media/x.png", "/etc/x.png"])
+def test_label_studio_takes_no_image_from_elsewhere(studio: Studio, project: int, path: str) -> None:
+    with pytest.raises(StudioError, match="400.*is no path below images/"):
+        studio.request("POST", f"/labelloop/projects/{project}/intake", json={"items": [{"path": path}]})
+
+
+def test_labellers_bring_nothing(provisioned: LabelStudio, project: int) -> None:
+    somebody = labeller(provisioned, f"brings{project}@example.org")
+    answer = somebody.post(f"/labelloop/projects/{project}/intake", items=[])
+    assert answer.status_code == 403
 
 
 def test_killed_anywhere_it_goes_on(

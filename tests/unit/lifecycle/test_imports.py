@@ -125,6 +125,17 @@ def test_a_container_of_its_own_sees_the_paths_and_writes_into_the_images(
     ]
 
 
+def test_what_lies_among_the_images_is_known_by_its_own_name(
+    docker: tuple[DockerStack, list[list[str]]], home: Home
+) -> None:
+    """A copy elsewhere would get tasks of its own."""
+    stack, made = docker
+    path = home.volumes / "images" / "mine"
+    stack.labelloop_reading(["intake", path], None, [path], None)
+    assert made[0][-3:] == ["/labelloop/volumes/images/mine", "--into", "/given/images"]
+    assert made[0].count("--volume") == 1
+
+
 def test_a_path_that_docker_cannot_mount_is_refused(
     docker: tuple[DockerStack, list[list[str]]], tmp_path: Path
 ) -> None:

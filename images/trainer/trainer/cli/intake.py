@@ -18,7 +18,7 @@ from trainer.intake.drafts import Drafting
 from trainer.intake.existing import Existing
 from trainer.intake.formats import Format
 from trainer.intake.label_names import LabelNames, parse_map
-from trainer.intake.plan import WORK, Plan, Planner
+from trainer.intake.plan import WORK, Effect, Plan, Planner
 from trainer.intake.records import IntakeError, Record
 from trainer.loop import Loop
 from trainer.peers.projects import Project
@@ -67,7 +67,9 @@ def intake(
             records, date = formats.records(path, kind, images), _date_of(path)
             name = name or _plain(path.stem if path.is_file() else path.resolve().name)
         names = LabelNames(chosen.label_config, chosen.labels, parse_map(map_))
-        drafting = Drafting(chosen.id, chosen.labels, names, parse_map(people), as_ is As.PREDICTIONS)
+        drafting = Drafting(
+            chosen.id, chosen.labels, names, parse_map(people, "PEOPLE"), as_ is As.PREDICTIONS
+        )
         fetcher = other_studio.Fetcher(fetched, loop.settings.labelstudio_url, other)
         planner = Planner(
             loop.studio,
@@ -83,12 +85,18 @@ def intake(
         intake_table.show(plan, names, loop.studio, display.console, all_)
         _require_agreement(plan, names, boxes)
         if not plan.total(*WORK):
-            display.say("Nothing to do.")
+            display.say("Nothing to do." + _left_out(plan))
             return
         if not yes and not _agreed(display):
             return
         places = Places(into or loop.settings.images_dir, loop.settings.rounds_dir, fetched)
         _carry_out(plan, loop, chosen, places, display)
+
+
+def _left_out(plan: Plan) -> str:
+    """A sentence on what is left out, for the end of what is told; empty when nothing is."""
+    count = plan.left_out_count
+    return f" {plural(count, 'image')} left out: see above." if count else ""
 
 
 def _other(dataset: str) -> other_studio.OtherStudio | None:
@@ -115,7 +123,10 @@ def _planned(planner: Planner, records: Iterator[Record], display: Display) -> P
 
 
 def _require_agreement(plan: Plan, names: LabelNames, boxes: bool) -> None:
-    """Raises IntakeError: something has to be decided first."""
+    """Raises IntakeError: there is nothing that could be brought, or something has to be decided first."""
+    if not plan.total(*Effect):
+        why = next((f"; the first of {plan.left_out_count}: {reason}" for *_, reason in plan.left_out()), "")
+        raise IntakeError(f"the dataset has no image that can be used{why}")
     if names.unknown:
         listed = ", ".join(
             f"{name} ({plural(count, 'box', 'boxes')})" for name, count in names.unknown.items()
@@ -149,7 +160,7 @@ def _carry_out(plan: Plan, loop: Loop, project: Project, places: Places, display
     display.finish()
     display.say(
         f"{plural(outcome.tasks, 'new task')}, {plural(outcome.annotations, 'annotation')}, "
-        f"{plural(outcome.predictions, 'prediction')}."
+        f"{plural(outcome.predictions, 'prediction')}." + _left_out(plan)
     )
     if outcome.left_alone:
         display.say(f"{plural(outcome.left_alone, 'image')} changed meanwhile and were left alone.")

@@ -8,8 +8,10 @@ from labelloop.labels import LabelConfig, label_name, read_tags
 from trainer.intake.records import IntakeError
 
 
-def parse_map(text: str) -> dict[str, str]:
+def parse_map(text: str, setting: str = "MAP") -> dict[str, str]:
     """MAP=theirs=ours,…; an empty name on the right leaves a label's boxes out.
+
+    setting: what messages call it.
 
     >>> parse_map("owl=bird, junk=")
     {'owl': 'bird', 'junk': ''}
@@ -21,7 +23,7 @@ def parse_map(text: str) -> dict[str, str]:
     for part in filter(str.strip, text.split(",")):
         theirs, equals, ours = part.partition("=")
         if not equals or not theirs.strip():
-            raise IntakeError(f"MAP={text!r}: {part!r} is not theirs=ours; for example MAP=owl=bird,junk=")
+            raise IntakeError(f"{setting}={text}: {part!r} is not theirs=ours; several stand behind commas")
         found[theirs.strip()] = ours.strip()
     return found
 

@@ -38,7 +38,7 @@ def test_a_map_gives_labels_their_name_here_or_leaves_them_out() -> None:
 def test_a_map_to_a_label_that_is_not_there_is_refused() -> None:
     with pytest.raises(IntakeError, match="the project has no label 'bird'; it has"):
         names(owl="bird")
-    with pytest.raises(IntakeError, match="'owl' is not theirs=ours"):
+    with pytest.raises(IntakeError, match="MAP=owl: 'owl' is not theirs=ours"):
         parse_map("owl")
 
 
