@@ -9,16 +9,18 @@ import numpy as np
 
 from labelloop.boxes import Floats
 from labelloop.files import sha256_file
-from labelloop.images import ImageError, image_size, upright
+from labelloop.images import ImageError, Source, image_size, upright
 from labelloop.settings import Settings
 from labelloop.studio import Studio
-from labelloop.task_images import image_name
+from labelloop.task_images import image_name, resolve_task_image
 from trainer.intake.image_files import parts_of
 from trainer.peers.projects import Project
 from trainer.system.scratch import Scratch
 
 _SCHEMA = """
-CREATE TABLE tasks (task INTEGER PRIMARY KEY, path TEXT, base TEXT, size INTEGER, sha256 TEXT);
+CREATE TABLE tasks (
+    task INTEGER PRIMARY KEY, path TEXT, base TEXT, size INTEGER, sha256 TEXT, url TEXT
+);
 CREATE INDEX tasks_by_base ON tasks (base);
 CREATE INDEX tasks_by_size ON tasks (size);
 """
@@ -45,6 +47,7 @@ class Existing:
     """A project's tasks. Nothing of their images is read until one may be meant."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._volumes = settings.volumes_dir
         self._tasks = Scratch(_SCHEMA)
 
@@ -65,7 +68,8 @@ class Existing:
         except (OSError, ValueError):
             size = None
         base = _UPLOAD_PREFIX.sub("", path.rpartition("/")[2])
-        self._tasks.run("INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, NULL)", (task, path, base, size))
+        values = (task, path, base, size, url if isinstance(url, str) else "")
+        self._tasks.run("INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, NULL, ?)", values)
 
     def by_bytes(self, size: int, sha256: str) -> Match | None:
         """The first task whose image has these bytes."""
@@ -85,9 +89,9 @@ class Existing:
         """
         parts = parts_of(name)
         base = _UPLOAD_PREFIX.sub("", parts[-1]) if parts else ""
-        rows = list(self._tasks.rows("SELECT task, path, size FROM tasks WHERE base = ?", (base,)))
+        rows = list(self._tasks.rows("SELECT task, path, size, url FROM tasks WHERE base = ?", (base,)))
         if file is not None:
-            rows = [row for row in rows if row[2] is None or looks_same(file, self._volumes / row[1])]
+            rows = [row for row in rows if self._looks_like(file, task=row[0], url=row[3])]
         if not rows:
             return None
         ranked = sorted(rows, key=lambda row: _common(parts_of(row[1]), parts), reverse=True)
@@ -99,8 +103,15 @@ class Existing:
         if len(best) > 1:
             listed = ", ".join(str(row[0]) for row in best[:5])
             raise NoMatch(f"several tasks have an image of this name: {listed}")
-        task, path, size = best[0]
+        task, path, size, _ = best[0]
         return Match(task, self._volumes / path if size is not None else None, True)
+
+    def _looks_like(self, file: Path, task: int, url: str) -> bool:
+        """Whether a task's image shows what the file does; it is fetched where it is not one of ours."""
+        try:
+            return looks_same(file, resolve_task_image(url, self._settings, task))
+        except ImageError:
+            return False
 
     def _digest(self, task: int, path: str) -> str:
         try:
@@ -111,8 +122,8 @@ class Existing:
         return found
 
 
-def looks_same(one: Path, other: Path) -> bool:
-    """Whether two files show the same picture: equal in shape, and alike when they are small and grey."""
+def looks_same(one: Source, other: Source) -> bool:
+    """Whether two images show the same picture: equal in shape, and alike when they are small and grey."""
     try:
         (w1, h1), (w2, h2) = image_size(one), image_size(other)
         if abs(w1 * h2 - w2 * h1) > _SAME_SHAPE * w1 * h2:
@@ -122,8 +133,8 @@ def looks_same(one: Path, other: Path) -> bool:
         return False
 
 
-def _thumb(path: Path) -> Floats:
-    with upright(path) as image:
+def _thumb(source: Source) -> Floats:
+    with upright(source) as image:
         return np.asarray(image.resize((_THUMB, _THUMB)).convert("L"), np.float32)
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from trainer.intake import coco_reader, csv_reader, studio_reader, voc_reader, yolo_reader
-from trainer.intake.image_files import ImageFiles
+from trainer.intake.image_files import ImageFiles, refuse
 from trainer.intake.records import IntakeError, Record
 
 _HEAD = 1 << 16
@@ -101,7 +101,7 @@ def _files_of(path: Path, format_: Format) -> Sequence[Path]:
 
 def _kinds(folder: Path) -> Iterator[tuple[Format, Path]]:
     """The files below a folder that hold labels, with their formats."""
-    for top, folders, names in os.walk(folder):
+    for top, folders, names in os.walk(folder, onerror=refuse):
         depth = len(Path(top).relative_to(folder).parts)
         folders[:] = (
             sorted(name for name in folders if not name.startswith(".")) if depth < _MAX_DEPTH else []

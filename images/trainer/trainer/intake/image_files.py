@@ -15,6 +15,13 @@ class NotFound(Exception):
     """An image is not there, or it is unclear which is meant; the message says so."""
 
 
+def refuse(error: OSError) -> None:
+    """Raises IntakeError: a folder cannot be read, and what it holds would be missing without a word."""
+    raise IntakeError(
+        f"{error.filename}: {error.strerror} for user {os.geteuid()}; `chmod -R o+rX` lets everybody read it"
+    )
+
+
 def is_image(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
@@ -65,7 +72,7 @@ class ImageFiles:
 
     def below(self, folder: Path) -> Iterator[Path]:
         """The images below a folder, in the order of their paths."""
-        for top, folders, names in os.walk(folder):
+        for top, folders, names in os.walk(folder, onerror=refuse):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(filter(is_image, names)):
                 if not name.startswith("."):

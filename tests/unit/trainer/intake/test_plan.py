@@ -18,6 +18,9 @@ from trainer.intake.label_names import LabelNames
 from trainer.intake.plan import Effect, How, Plan, Planner
 from trainer.intake.records import Labels, Record, Shape
 
+THREE = {"same.png": 0, "other.png": 128, "away.png": 0}
+"""Images that are served elsewhere, and how far their grey values are off those of the dataset."""
+
 
 class NoStudio:
     """Says of every item that its labels are new."""
@@ -147,6 +150,30 @@ def test_labels_alone_find_their_image_by_its_name(
     )
     assert [(step.how, step.task) for step in found.steps()] == [(How.BY_NAME, 5), (How.BY_NAME, 6)]
     assert reasons(found) == ["the image is not in the dataset"]
+
+
+def test_an_image_elsewhere_of_the_same_name_counts_if_it_looks_the_same(
+    plan: Callable[..., Plan],
+    existing: Existing,
+    image: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served = {f"https://x.org/{name}": image(f"served/{name}", colour) for name, colour in THREE.items()}
+
+    def fetched(url: str, settings: TrainerSettings, task: int) -> bytes:
+        if task == 7:
+            raise ImageError("is away")
+        return served[url].read_bytes()
+
+    monkeypatch.setattr("trainer.intake.existing.resolve_task_image", fetched)
+    for task, url in enumerate(served, start=5):
+        existing.add(task, url)
+    found = plan(*(record(image(name, size=(80 * n, 40 * n)), name) for n, name in enumerate(THREE, 1)))
+    assert [(step.how, step.task) for step in found.steps()] == [
+        (How.BY_NAME, 5),
+        (How.NEW, None),
+        (How.NEW, None),
+    ]
 
 
 def test_a_name_that_two_tasks_have_is_told_by_its_folder_or_left_out(
