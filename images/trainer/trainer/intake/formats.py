@@ -39,7 +39,7 @@ def detect(path: Path) -> Format:
         return found
     kinds = dict(_kinds(path))
     if Format.YOLO in kinds and kinds[Format.YOLO].suffix in _YAML:
-        kinds = {Format.YOLO: kinds[Format.YOLO]}  # beside it, some exports keep lists of their own
+        kinds.pop(Format.CSV, None)  # of what was measured in training, say
     if len(kinds) == 1:
         return next(iter(kinds))
     if not kinds:

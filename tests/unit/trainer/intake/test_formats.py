@@ -17,6 +17,7 @@ from trainer.intake.records import IntakeError
         ({}, "there is nothing"),
         ({"a.png": "", "readme.md": ""}, "no dataset is found in it; COCO's JSON, YOLO"),
         ({"a.zip": ""}, "an archive has to be unpacked first"),
+        ({"data.yaml": "names: [x]", "b.json": '{"images": []}'}, "could be coco .*, yolo .*; say which"),
         (
             {"a.csv": "", "b.json": '{"images": []}'},
             r"could be coco \(b.json\), csv \(a.csv\); say which by FORMAT=",
