@@ -54,7 +54,7 @@ def studio(provisioned: LabelStudio) -> Studio:
 
 
 @pytest.fixture
-def project(settings: TrainerSettings, studio: Studio) -> int:
+def project(settings: TrainerSettings, studio: Studio) -> Iterator[int]:
     """A project with the label "ball", "crate" and the storage volumes/images/intake<n>."""
     fields = {"title": f"intake {next(_numbers)}", "label_config": shapes.LABEL_CONFIG}
     made = int(studio.request("POST", "/api/projects", json=fields)["id"])
@@ -64,7 +64,8 @@ def project(settings: TrainerSettings, studio: Studio) -> int:
     studio.request(
         "POST", "/api/storages/localfiles", json=storage | {"use_blob_urls": True, "recursive_scan": True}
     )
-    return made
+    yield made
+    shutil.rmtree(folder)  # other tests count the images
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -44,7 +45,7 @@ def settings(provisioned: LabelStudio, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 @pytest.fixture
-def theirs(provisioned: LabelStudio, settings: TrainerSettings, ann: Person) -> int:
+def theirs(provisioned: LabelStudio, settings: TrainerSettings, ann: Person) -> Iterator[int]:
     """A project with an uploaded image that Ann labelled, one of its folder that was skipped, and one that
     nobody has labelled.
     """
@@ -75,7 +76,8 @@ def theirs(provisioned: LabelStudio, settings: TrainerSettings, ann: Person) -> 
     assert sent.status_code == 201, sent.text
     body = {"result": [], "was_cancelled": True}
     studio.request("POST", f"/api/tasks/{tasks['skipped.png']}/annotations/", json=body)
-    return made
+    yield made
+    shutil.rmtree(folder)  # other tests count the images
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +87,11 @@ def ann(provisioned: LabelStudio) -> Person:
 
 
 @pytest.fixture
-def ours(provisioned: LabelStudio) -> int:
+def ours(provisioned: LabelStudio) -> Iterator[int]:
     fields = {"title": f"ours {next(_numbers)}", "label_config": shapes.LABEL_CONFIG}
-    return int(provisioned.studio.request("POST", "/api/projects", json=fields)["id"])
+    made = int(provisioned.studio.request("POST", "/api/projects", json=fields)["id"])
+    yield made
+    shutil.rmtree(provisioned.images / f"moved{made}", ignore_errors=True)
 
 
 @pytest.fixture

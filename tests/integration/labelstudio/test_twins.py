@@ -1,6 +1,8 @@
 """One image, one task: a file of volumes/images and what people import for it never become two."""
 
 import itertools
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ REGION = {"type": "rectanglelabels", "from_name": "label", "to_name": "image", "
 
 
 @pytest.fixture
-def project(provisioned: LabelStudio) -> int:
+def project(provisioned: LabelStudio) -> Iterator[int]:
     """A project with the images' storage, and no task."""
     number = next(_numbers)
     studio = provisioned.studio
@@ -31,7 +33,8 @@ def project(provisioned: LabelStudio) -> int:
         "regex_filter": r".*\.png$",
     }
     studio.request("POST", "/api/storages/localfiles", json=fields)
-    return int(made["id"])
+    yield int(made["id"])
+    shutil.rmtree(folder(provisioned, made["id"]))  # other tests count the images
 
 
 def folder(provisioned: LabelStudio, project: int) -> Path:
