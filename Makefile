@@ -17,7 +17,7 @@ status: ## Services, model in service, labels, open round
 doctor: ## Look for what is wrong, everywhere, and name the way out; fails when there are problems; JSON=1
 logs: ## The services' logs, followed on a terminal
 
-import: ## Make tasks of new images in volumes/images now, instead of within a minute
+import: ## Make tasks of new images in volumes/images now; DATASET= brings labels: COCO, YOLO, VOC, CSV, another Label Studio
 predict: ## Propose boxes for every unlabelled image now
 retrain: ## Start a round of training (or join the open one) and watch it; Ctrl-C detaches
 cancel: ## Cancel the open round

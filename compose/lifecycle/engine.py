@@ -89,11 +89,17 @@ def containers(project: str) -> list[dict[str, Any]]:
     if not ids:
         return []
     found = json.loads(answer(["docker", "inspect", *ids.split()]) or "[]")
-    return found if isinstance(found, list) else []
+    # What `docker compose run` starts beside a service is not the service.
+    return [one for one in found if not _is_one_off(one)] if isinstance(found, list) else []
 
 
 def service_of(container: dict[str, Any]) -> str:
     return str(container["Config"]["Labels"].get("com.docker.compose.service", ""))
+
+
+def _is_one_off(container: dict[str, Any]) -> bool:
+    labels = container.get("Config", {}).get("Labels") or {}
+    return bool(labels.get("com.docker.compose.oneoff") == "True")
 
 
 def folder_of(container: dict[str, Any]) -> str:

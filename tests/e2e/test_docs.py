@@ -2,9 +2,10 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
-from support import shapes
+from support import datasets, shapes
 from support.documented_commands import STACK
 from support.stack import Stack, wait_for
 
@@ -50,3 +51,17 @@ def test_the_command_does_what_the_page_says(command: str, labelled: Stack) -> N
     )
     assert done.returncode == 0, f"{command}:\n{done.stdout[-4000:]}{done.stderr[-2000:]}"
     assert SAYS.get(command, "") in done.stdout
+
+
+def test_labels_that_exist_are_brought_from_a_folder_outside(labelled: Stack, tmp_path: Path) -> None:
+    """The trainer's container cannot see it by itself, nor write the images."""
+    dataset = datasets.yolo(tmp_path / "my set")
+    before = labelled.studio().count_tasks(1)
+    assert "Nothing is changed yet: YES=1 does it." in labelled.run("import", DATASET=dataset)
+    assert labelled.studio().count_tasks(1) == before
+    told = labelled.run("import", DATASET=dataset, YES=1)
+    assert "4 new tasks, 4 annotations" in told, told
+    assert (labelled.images / "my-set" / "images" / "negative.png").is_file()
+    assert "Nothing to do." in labelled.run("import", DATASET=dataset, YES=1)
+    labelled.run("import")
+    assert labelled.studio().count_tasks(1) == before + 4

@@ -50,6 +50,16 @@ STACK = [
 """Run by tests/e2e/test_docs.py, in this order, on a stack with a labelled image."""
 
 ELSEWHERE = {
+    "make import DATASET=~/data/mine": ("tests/unit/lifecycle/test_imports.py", "import_("),
+    "make import DATASET=~/data/mine AS=predictions": ("tests/unit/lifecycle/test_imports.py", "predictions"),
+    "make import DATASET=https://labels.example.com FROM=3 TOKEN_FILE=~/their-token": (
+        "tests/unit/lifecycle/test_imports.py",
+        "TOKEN_FILE",
+    ),
+    "make import DATASET=~/their/project-3.json IMAGES=~/their/media": (
+        "tests/unit/lifecycle/test_imports.py",
+        "IMAGES",
+    ),
     "make doctor": ("tests/e2e/test_doctor.py", '"doctor"'),
     "make down": ("tests/e2e/test_survival.py", 'stack.run("down")'),
     "make backup SECRETS=1 IMAGES=1": ("tests/unit/lifecycle/test_restore.py", "SECRETS"),

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, Optional
+from pathlib import Path
+from typing import Any, NoReturn, Optional, Union
 
+from labelloop import layout
 from lifecycle import engine
 from lifecycle.backup import service as backup_service
 from lifecycle.console import Board, Failure, note
@@ -95,14 +97,48 @@ class DockerStack:
         """Becomes `labelloop …` in the trainer's container, so that Ctrl-C and the terminal reach it."""
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
         options = [*([] if terminal else ["-T"]), *(["--env", f"PROJECT={project}"] if project else [])]
-        if self.states().get("trainer") not in ("healthy", "starting", "unhealthy"):
-            raise Failure(
-                "the trainer",
-                found=self.states().get("trainer", "not there"),
-                needed="running",
-                do="`make up` starts it.",
-            )
+        self._require_trainer()
         self._become(engine.compose("exec", *options, "trainer", "labelloop", *arguments))
+
+    def labelloop_reading(
+        self,
+        arguments: Sequence[Union[str, Path]],
+        project: Optional[str],
+        readable: Sequence[Path],
+        variable: Optional[str],
+    ) -> NoReturn:
+        """Becomes `labelloop …` in a container of its own beside the trainer's, which may read some paths of
+        the host and write into volumes/images, what the trainer may not.
+
+        arguments: a path in them is one of `readable`; the command gets the place where it is in the
+        container. variable: the name of an environment variable to hand on.
+
+        Raises:
+            Failure: the trainer isn't running, or Compose can't take a path.
+        """
+        self._require_trainer()
+        images = (self._home.volumes / layout.IMAGES).resolve()
+        places, mounts = {}, []
+        for number, path in enumerate(readable):
+            if path.is_relative_to(images):  # the trainer sees it as it is
+                places[path] = Path("/labelloop/volumes", layout.IMAGES) / path.relative_to(images)
+                continue
+            place = places[path] = Path("/given", str(number), path.name)
+            source, target = (path, place) if path.is_dir() else (path.parent, place.parent)
+            if ":" in str(source):
+                raise Failure(str(source), found="a colon", needed="a path without, which Docker can mount")
+            mounts += ["--volume", f"{source}:{target}:ro"]
+        into = Path("/given/images")
+        mounts += ["--volume", f"{self._home.volumes / layout.IMAGES}:{into}"]
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        options = [
+            *([] if terminal else ["-T"]),
+            *(["--env", f"PROJECT={project}"] if project else []),
+            *(["--env", variable] if variable else []),
+        ]
+        given = [str(places[argument]) if isinstance(argument, Path) else argument for argument in arguments]
+        program = ["trainer", "labelloop", *given, "--into", str(into)]
+        self._become(engine.compose("run", "--rm", "--no-deps", *options, *mounts, *program))
 
     def ask(self, arguments: Sequence[str], seconds: float) -> str:
         """What `labelloop …` prints in the trainer's container.
@@ -184,6 +220,11 @@ class DockerStack:
             cwd=self._home.root,
         )
         return told or "(no log)"
+
+    def _require_trainer(self) -> None:
+        state = self.states().get("trainer", "not there")
+        if state not in ("healthy", "starting", "unhealthy"):
+            raise Failure("the trainer", found=state, needed="running", do="`make up` starts it.")
 
     def _restart_unhealthy(self) -> None:
         """Compose starts what is stopped but leaves what runs badly as it is."""

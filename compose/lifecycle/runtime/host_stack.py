@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, Optional
+from typing import Any, NoReturn, Optional, Union
 
 from labelloop import layout
 from lifecycle.backup import service as backup_service
@@ -139,6 +139,16 @@ class HostStack:
             [program, *arguments],
             {**self._environment(), **({"PROJECT": project} if project else {})},
         )
+
+    def labelloop_reading(
+        self,
+        arguments: Sequence[Union[str, Path]],
+        project: Optional[str],
+        readable: Sequence[Path],
+        variable: Optional[str],
+    ) -> NoReturn:
+        """As `labelloop`. On the host it reads any path, and its environment is this process's."""
+        self.labelloop([str(argument) for argument in arguments], project)
 
     def ask(self, arguments: Sequence[str], seconds: float) -> str:
         """What `labelloop …` prints.

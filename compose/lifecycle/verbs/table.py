@@ -27,6 +27,8 @@ from lifecycle.settings.given import given_to_make, is_yes, parse_arguments
 from lifecycle.settings.known import FROM_ENVIRONMENT
 from lifecycle.verbs.backup import backup, say_status
 from lifecycle.verbs.demo import demo
+from lifecycle.verbs.imports import TAKES as IMPORT_TAKES
+from lifecycle.verbs.imports import import_
 from lifecycle.verbs.labels import labels
 from lifecycle.verbs.reset import reset
 from lifecycle.verbs.restore import restore, stop
@@ -128,11 +130,6 @@ def _export(home: Home, given: Given) -> None:
     _labelloop("export", "--format", given["FORMAT"])(home, given)
 
 
-def _import(home: Home, given: Given) -> None:
-    again = ["--again"] if is_yes(given, "AGAIN") else []
-    _labelloop("import", *again)(home, given)
-
-
 def _report(home: Home, given: Given) -> None:
     file = ["--file", given["FILE"]] if given.get("FILE") else []
     _labelloop("report", *file)(home, given)
@@ -183,7 +180,7 @@ VERBS = {
     "status": Verb(_status, (_PROJECT,)),
     "doctor": Verb(doctor, ("JSON=1",)),
     "logs": Verb(_logs),
-    "import": Verb(_import, (_PROJECT, "AGAIN=1")),
+    "import": Verb(import_, IMPORT_TAKES),
     "predict": Verb(_labelloop("predict"), (_PROJECT,)),
     "retrain": Verb(_labelloop("retrain"), (_PROJECT,)),
     "cancel": Verb(_labelloop("cancel"), (_PROJECT,)),

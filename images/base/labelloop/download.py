@@ -94,9 +94,10 @@ def download(
     trusted: str,
     token: str | None = None,
     outside: Outside = Outside(),  # noqa: B008
+    authorization: str | None = None,
 ) -> bytes:
     """The body of the answer at an http(s) URL; see `fetch`."""
-    content = fetch(url, trusted, token, outside).content
+    content = fetch(url, trusted, token, outside, authorization=authorization).content
     assert content is not None, "only a request with conditions is answered so"
     return content
 
@@ -107,11 +108,13 @@ def fetch(
     token: str | None = None,
     outside: Outside = Outside(),  # noqa: B008
     known: Stamp | None = None,
+    authorization: str | None = None,
 ) -> Fetched:
     """Asks for an http(s) URL.
 
     trusted: Label Studio's own URL. Only that origin may have any address, and only that origin receives
     `token`, on the paths at which it serves files. known: what was said with the bytes that the caller has.
+    authorization: the header's whole value, in the token's place.
 
     Raises:
         ImageError: the host is refused, the body is too large, or the status is not 200.
@@ -119,6 +122,7 @@ def fetch(
     """
     name = shown(url)
     studio = urls.parse(trusted)
+    authorization = authorization or (f"Token {token}" if token else None)
     address = _taken_apart(name, lambda: urls.parse(url))
     with _Deadline(DEADLINE_S) as deadline:
         for _ in range(MAX_REDIRECTS + 1):
@@ -127,8 +131,8 @@ def fetch(
                 headers = {"Accept": "image/*,*/*;q=0.5", "User-Agent": outside.user_agent}
                 if known:
                     headers |= known.conditions(_name(address))
-                if ours and token and _serves_files(address, studio):
-                    headers["Authorization"] = f"Token {token}"
+                if ours and authorization and _serves_files(address, studio):
+                    headers["Authorization"] = authorization
                 try:
                     answer = pool.urlopen(
                         "GET",

@@ -16,11 +16,13 @@ class Overrides(AppConfig):  # type: ignore[misc]
             s3_endpoints,
             signals,
             task_data,
+            twins,
             user_agent,
         )
 
         permissions.restrict()
         local_files.confine()
+        twins.join()
         backend_address.exempt()
         s3_endpoints.exempt()
         user_agent.introduce()

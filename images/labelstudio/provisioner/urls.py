@@ -1,6 +1,6 @@
 """Label Studio's URLs, less tips that come from the internet, a sign-up form nobody may send, its settings on
 show, a page that anybody may have fail, and files outside volumes/images; and those by which the dashboard
-asks who somebody is.
+asks who somebody is, and by which the trainer brings labels that exist.
 """
 
 from core.middleware import enforce_csrf_checks
@@ -13,7 +13,7 @@ from organizations.models import Organization
 from users.views import user_signup
 
 from labelloop.settings import get_settings
-from provisioner import parents, people
+from provisioner import intake, parents, people
 from provisioner.image_tasks import SyncImages
 from provisioner.local_files import ImageFile
 
@@ -58,6 +58,7 @@ urlpatterns = [
     re_path("trigger500/", not_here),
     path("labelloop/people/me", people.myself, name="labelloop-myself"),
     path("labelloop/people/<int:user_id>", people.somebody, name="labelloop-person"),
+    path("labelloop/projects/<int:project_id>/intake", intake.take_in, name="labelloop-intake"),
     # Label Studio's own pattern, which matches anywhere in a path.
     re_path("data/local-files/", ImageFile.as_view(), name="localfiles_data"),
     path("api/storages/localfiles/<int:pk>/sync", SyncImages.as_view(), name="labelloop-sync-images"),

@@ -22,6 +22,8 @@ from trainer.loop import Loop
 from trainer.peers.projects import fetch
 
 KEPT_S = 60.0
+IMPORTED = "imported"
+"""Label Studio's word, in an annotation's `last_action`, for one that `make import` has brought."""
 AS_IT_WAS = 0.005  # of the image's longer side; by rounding, a mere click on a box can shift it
 UNKNOWN_SIZE = (1000, 1000)
 
@@ -58,12 +60,13 @@ class Effort:
 def measure(tasks: Iterable[Json], config: LabelConfig) -> list[Effort]:
     """The effort in tasks with annotations and predictions, by version, in the versions' order.
 
-    Annotations that started without a prediction come first.
+    Annotations that started without a prediction come first. Those that were brought from elsewhere are no
+    work with our boxes.
     """
     by_version: dict[str | None, Effort] = {}
     for task in tasks:
         annotation = newest_submitted(task.get("annotations"))
-        if annotation is None:
+        if annotation is None or annotation.get("last_action") == IMPORTED:
             continue
         effort = _effort(annotation, started_from(annotation, task.get("predictions") or []), config)
         by_version[effort.version] = by_version.get(effort.version, Effort(effort.version)) + effort

@@ -90,6 +90,10 @@ def test_skipped_tasks_are_no_work() -> None:
     assert measure([task([], [region(1, 1)], was_cancelled=True)], CONFIG) == []
 
 
+def test_labels_that_were_brought_from_elsewhere_are_no_work_with_our_boxes() -> None:
+    assert measure([task([region(1, 1)], [region(1, 1)], last_action="imported")], CONFIG) == []
+
+
 def test_the_estimate_adds_up() -> None:
     work = Work(accepted=10, adjusted=3, relabelled=1, deleted=2, drawn=1)
     assert work.seconds_by_hand() == 15 * 7.0

@@ -1,0 +1,253 @@
+"""Takes labels that exist elsewhere into a project: tasks, annotations and predictions in one transaction.
+
+Label Studio's own import makes a second task of an image that has one, keeps no dates, and leaves no link in
+the storage, whose next synchronisation would make one more task of the same file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from django.db import transaction
+from django.http import Http404
+from projects.models import Project
+from pydantic import BaseModel, Field, ValidationError, field_validator
+from rest_framework.decorators import api_view, permission_classes, schema
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from tasks.models import Annotation, Prediction, Task, bulk_update_stats_project_tasks
+from users.models import User
+
+from labelloop import layout
+from provisioner.people import Administrators
+from provisioner.storage_links import StorageLinks
+
+IMPORTED = "imported"
+MAX_ITEMS = 500
+
+
+class Answer(BaseModel):
+    """One annotation. unique_id: the same each time that the same labels are brought.
+
+    completed_by: a user's e-mail address; without one, or without such a user, whoever asks.
+    """
+
+    unique_id: UUID
+    result: list[dict[str, Any]] = []
+    completed_by: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    lead_time: float | None = None
+    was_cancelled: bool = False
+    ground_truth: bool = False
+
+
+class Proposal(BaseModel):
+    """One prediction."""
+
+    result: list[dict[str, Any]] = []
+    score: float | None = None
+    model_version: str = Field(min_length=1)
+
+
+class Item(BaseModel):
+    """An image with its labels. task: the task that it has; None: `path`, below volumes/, is its file.
+
+    data: the task's data if one is made; `key` is the image's key in it.
+    """
+
+    task: int | None = None
+    path: str | None = None
+    key: str = "image"
+    data: dict[str, Any] = {}
+    annotations: list[Answer] = []
+    predictions: list[Proposal] = []
+
+    @field_validator("path")
+    @classmethod
+    def _is_below_the_images(cls, path: str | None) -> str | None:
+        if path is not None and (".." in path.split("/") or not path.startswith(f"{layout.IMAGES}/")):
+            raise ValueError(f"{path!r} is no path below {layout.IMAGES}/")
+        return path
+
+
+class Items(BaseModel):
+    """look: say what would be done, and do nothing."""
+
+    look: bool = False
+    items: list[Item] = Field(max_length=MAX_ITEMS)
+
+
+@dataclass
+class Done:
+    """What was done with an item. known: what had been brought before. labelled_here: people have labelled
+    the image here, so nothing was added.
+    """
+
+    task: int | None
+    made: bool = False
+    annotations: int = 0
+    predictions: int = 0
+    known: int = 0
+    labelled_here: bool = False
+
+
+@api_view(["POST"])  # type: ignore[untyped-decorator]
+@schema(None)  # type: ignore[untyped-decorator]
+@permission_classes([IsAuthenticated, Administrators])  # type: ignore[untyped-decorator]
+def take_in(request: Request, project_id: int) -> Response:
+    """Takes items in, for administrators; answers with one `Done` each, in their order."""
+    try:
+        asked = Items.model_validate(request.data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return Response({"detail": f"{'.'.join(map(str, first['loc']))}: {first['msg']}"}, 400)
+    with transaction.atomic():
+        project = Project.objects.select_for_update().filter(pk=project_id).first()
+        if project is None:
+            raise Http404
+        intake = _Intake(project, request.user, asked)
+        done = [intake.take(item) for item in asked.items]
+        intake.write()
+    return Response({"items": [vars(each) for each in done]})
+
+
+def known_people(emails: Sequence[str]) -> dict[str, int]:
+    """Users' ids by their e-mail addresses in lower case."""
+    wanted = {email.strip().lower() for email in emails}
+    rows = User.objects.values_list("email", "id") if wanted else ()
+    return {email.lower(): user_id for email, user_id in rows if email.lower() in wanted}
+
+
+@dataclass
+class _Intake:
+    """Takes items of one request; what is new is written together at the end."""
+
+    project: Any
+    user: Any
+    asked: Items
+    tasks: dict[int, Any] = field(default_factory=dict)
+    annotations: list[tuple[Any, Answer]] = field(default_factory=list)
+    predictions: list[Any] = field(default_factory=list)
+    made: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        items = self.asked.items
+        self._links = StorageLinks(self.project)
+        self._inner_id: int | None = None
+        answers = [answer for item in items for answer in item.annotations]
+        found = Annotation.objects.filter(unique_id__in=[answer.unique_id for answer in answers])
+        self._known = set(found.values_list("unique_id", flat=True))
+        self._people = known_people([answer.completed_by for answer in answers if answer.completed_by])
+        numbers = [item.task for item in items if item.task is not None]
+        self._present = {task.id: task for task in Task.objects.filter(project=self.project, id__in=numbers)}
+
+    def take(self, item: Item) -> Done:
+        task = self._task(item)
+        if task is None and self.asked.look:
+            return Done(None, True, len(item.annotations), len(item.predictions))
+        made = task is None
+        if task is None:
+            if item.path is None:
+                return Done(None)  # its task was deleted meanwhile
+            task = self._make(item)
+        done = Done(task.id, made)
+        fresh = [answer for answer in item.annotations if answer.unique_id not in self._known]
+        versions = {proposal.model_version for proposal in item.predictions}
+        before = set(
+            Prediction.objects.filter(task=task, model_version__in=versions).values_list(
+                "model_version", flat=True
+            )
+            if versions and not made
+            else ()
+        )
+        proposals = [row for row in item.predictions if row.model_version not in before]
+        done.known = len(item.annotations) - len(fresh) + len(item.predictions) - len(proposals)
+        if fresh and not made and self._is_labelled_here(task):
+            done.labelled_here, fresh = True, []
+        done.annotations, done.predictions = len(fresh), len(proposals)
+        if (fresh or proposals) and not self.asked.look:
+            self.tasks[task.id] = task
+            self.annotations += [(self._annotation(task, answer), answer) for answer in fresh]
+            self._known |= {answer.unique_id for answer in fresh}
+            self.predictions += [self._prediction(task, proposal) for proposal in proposals]
+        return done
+
+    def write(self) -> None:
+        """Stores what `take` has gathered, and brings Label Studio's counts up to date."""
+        if self.asked.look:
+            return
+        stored = Annotation.objects.bulk_create([annotation for annotation, _ in self.annotations])
+        for annotation, (_, answer) in zip(stored, self.annotations, strict=True):
+            annotation.created_at = answer.created_at or annotation.created_at
+            annotation.updated_at = answer.updated_at or annotation.updated_at
+        if stored:  # Label Studio sets the present time when a row is made
+            Annotation.objects.bulk_update(stored, ["created_at", "updated_at"])
+        Prediction.objects.bulk_create(self.predictions)
+        changed = [*self.tasks, *(task.id for task in self.made)]
+        if not changed:
+            return
+        queryset = Task.objects.filter(id__in=changed)
+        self.project._update_tasks_counters_and_task_states(queryset, False, False, bool(self.made))
+        bulk_update_stats_project_tasks(queryset, self.project)
+        summary = self.project.summary
+        if self.made:
+            summary.update_data_columns(self.made)
+        summary.update_created_annotations_and_labels(stored)
+
+    def _task(self, item: Item) -> Any:
+        if item.task is not None:
+            return self._present.get(item.task)
+        return self._links.task_of(item.path) if item.path is not None else None
+
+    def _make(self, item: Item) -> Any:
+        assert item.path is not None
+        if self._inner_id is None:
+            last = Task.objects.filter(project=self.project).order_by("-inner_id").first()
+            self._inner_id = (last.inner_id or 0) if last else 0
+        self._inner_id += 1
+        url = f"/data/local-files/?d={quote(item.path)}"
+        task = Task(
+            project=self.project,
+            data={**item.data, item.key: url},
+            overlap=self.project.maximum_annotations,
+            inner_id=self._inner_id,
+        )
+        task.save(skip_fsm=True)
+        self._links.link(task, item.path)
+        self.made.append(task)
+        return task
+
+    def _is_labelled_here(self, task: Any) -> bool:
+        """Whether somebody has submitted, skipped or edited an annotation in this Label Studio."""
+        rows = task.annotations.values_list("last_action", "updated_by")
+        return any(action != IMPORTED or editor is not None for action, editor in rows)
+
+    def _annotation(self, task: Any, answer: Answer) -> Any:
+        person = self._people.get((answer.completed_by or "").strip().lower(), self.user.id)
+        return Annotation(
+            task=task,
+            project=self.project,
+            unique_id=answer.unique_id,
+            result=answer.result,
+            result_count=len(answer.result),
+            completed_by_id=person,
+            last_created_by_id=person,
+            lead_time=answer.lead_time,
+            was_cancelled=answer.was_cancelled,
+            ground_truth=answer.ground_truth,
+            last_action=IMPORTED,
+        )
+
+    def _prediction(self, task: Any, proposal: Proposal) -> Any:
+        return Prediction(
+            task=task,
+            project=self.project,
+            result=proposal.result,
+            score=proposal.score,
+            model_version=proposal.model_version,
+        )

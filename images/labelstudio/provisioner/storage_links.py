@@ -1,0 +1,45 @@
+"""Which task belongs to which file below volumes/images: the links of a project's local-files storages."""
+
+from pathlib import Path
+from typing import Any
+
+from io_storages.localfiles.models import LocalFilesImportStorage, LocalFilesImportStorageLink
+
+from labelloop.settings import get_settings
+
+
+class StorageLinks:
+    """The links of one project. A file that has one gets no other task when its storage is synchronised."""
+
+    def __init__(self, project: Any) -> None:
+        self._volumes = get_settings().volumes_dir
+        self._storages = list(LocalFilesImportStorage.objects.filter(project=project).order_by("id"))
+
+    def task_of(self, path: str) -> Any:
+        """The task of a file, by its path below volumes/; None when it has none."""
+        for storage, key in self._places(path):
+            link = LocalFilesImportStorageLink.objects.filter(storage=storage, key=key).first()
+            if link is not None:
+                return link.task
+        return None
+
+    def link(self, task: Any, path: str) -> bool:
+        """Says that a task without a link is the file's. Returns: whether a storage holds the file."""
+        for storage, key in self._places(path):
+            LocalFilesImportStorageLink.create(task, key, storage)
+            return True  # Label Studio allows a task one link
+        return False
+
+    def take_over(self, task: Any, path: str) -> None:
+        """Makes a file's link lead to another task."""
+        for storage, key in self._places(path):
+            LocalFilesImportStorageLink.objects.filter(storage=storage, key=key).update(task=task)
+
+    def _places(self, path: str) -> list[tuple[Any, str]]:
+        """The storages that hold a file, and what they call it."""
+        file = self._volumes / path
+        return [
+            (storage, str(file))
+            for storage in self._storages
+            if storage.path and file.is_relative_to(Path(storage.path))
+        ]

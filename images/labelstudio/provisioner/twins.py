@@ -1,0 +1,163 @@
+"""One image, one task: what people import for a file of volumes/images and what a storage makes of the file
+are brought together.
+
+Otherwise an image whose labels somebody imports by Label Studio's own page has two tasks, and an empty
+submission on the other one would count as the newest word on the image.
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from django.db import transaction
+from django.utils import timezone
+from io_storages.localfiles.models import LocalFilesImportStorageBase, LocalFilesImportStorageLink
+from tasks.models import Task
+from tasks.serializers import BaseTaskSerializerBulk
+
+from labelloop import layout
+from labelloop.files import sha256_file
+from labelloop.settings import get_settings
+from provisioner.storage_links import StorageLinks
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 2000
+
+
+def join() -> None:
+    """Has Label Studio look for the task that a file has already, whenever it makes tasks."""
+    label_studios_scan = LocalFilesImportStorageBase.scan_and_create_links
+    label_studios_add = LocalFilesImportStorageBase.add_task.__func__
+    label_studios_create = BaseTaskSerializerBulk.create
+
+    def scan_and_create_links(storage: Any) -> Any:
+        settle(storage.project, _unlinked(storage.project))
+        storage.project._labelloop_copies = None
+        return label_studios_scan(storage)
+
+    def add_task(
+        cls: Any, project: Any, overlap: int, inner_id: int, storage: Any, link_object: Any, link_class: Any
+    ) -> Any:
+        if link_class is LocalFilesImportStorageLink and storage.use_blob_urls:
+            twin = _copies(project).task_with_the_bytes_of(Path(link_object.key))
+            if twin is not None:
+                link_class.create(twin, key=link_object.key, storage=storage)
+                return twin
+        return label_studios_add(cls, project, overlap, inner_id, storage, link_object, link_class)
+
+    def create(serializer: Any, validated_data: Any) -> Any:
+        made = label_studios_create(serializer, validated_data)
+        settle(serializer.project, ((task.id, task.data) for task in made))
+        return made
+
+    LocalFilesImportStorageBase.scan_and_create_links = scan_and_create_links
+    LocalFilesImportStorageBase.add_task = classmethod(add_task)
+    BaseTaskSerializerBulk.create = create
+
+
+def settle(project: Any, rows: Iterable[tuple[int, Any]]) -> None:
+    """Gives tasks without a link the link of the file that their data names.
+
+    rows: their ids and data. The task that the file had is deleted if nobody has worked on it: no annotation,
+    no draft, nobody has it open. Otherwise both stay.
+    """
+    links = StorageLinks(project)
+    # All are read before the first is changed.
+    named = [(task_id, path) for task_id, data in rows if (path := _image_path(data)) is not None]
+    for task_id, path in named:
+        with transaction.atomic():
+            former = links.task_of(path)
+            if former is not None and former.id == task_id:
+                continue
+            task = Task.objects.filter(id=task_id).first()
+            if task is None:
+                continue
+            if former is None:
+                links.link(task, path)
+            elif _is_untouched(former):
+                links.take_over(task, path)
+                log.info("project %d: task %d takes the place of task %d", project.id, task.id, former.id)
+                former.delete()
+
+
+def _unlinked(project: Any) -> Iterator[tuple[int, Any]]:
+    """Ids and data of the project's tasks without a link, by id."""
+    linked = LocalFilesImportStorageLink.objects.filter(storage__project=project).values("task")
+    tasks = Task.objects.filter(project=project).exclude(id__in=linked).order_by("id")
+    rows: Iterator[tuple[int, Any]] = tasks.values_list("id", "data").iterator(chunk_size=_CHUNK)
+    return rows
+
+
+def _is_untouched(task: Any) -> bool:
+    return not (
+        task.annotations.exists()
+        or task.drafts.exists()
+        or task.locks.filter(expire_at__gt=timezone.now()).exists()
+    )
+
+
+def _image_path(data: object) -> str | None:
+    """The path below volumes/ of the only file of volumes/images that a task's data names."""
+    values = data.values() if isinstance(data, dict) else ()
+    found = {path for value in values if (path := _local_file(value))}
+    return found.pop() if len(found) == 1 else None
+
+
+def _local_file(value: object) -> str | None:
+    if not isinstance(value, str) or "data/local-files" not in value:
+        return None
+    try:
+        named = parse_qs(urlsplit(value).query).get("d", [""])[0]
+    except ValueError:
+        return None
+    path = os.path.normpath(named.lstrip("/"))
+    return path if path.startswith(f"{layout.IMAGES}/") else None
+
+
+class _Copies:
+    """The uploaded images of tasks without a link, to be found by their bytes."""
+
+    def __init__(self, project: Any) -> None:
+        self._by_size: dict[int, list[tuple[int, Path]]] = {}
+        for task_id, data in _unlinked(project):
+            for path in _uploads(data):
+                try:
+                    self._by_size.setdefault(path.stat().st_size, []).append((task_id, path))
+                except OSError:
+                    continue
+
+    def task_with_the_bytes_of(self, file: Path) -> Any:
+        """A task without a link whose image has the same bytes; None when there is none."""
+        try:
+            alike = self._by_size.get(file.stat().st_size, [])
+            digest = sha256_file(file) if alike else ""
+            for position, (task_id, path) in enumerate(alike):
+                if sha256_file(path) == digest:
+                    del alike[position]
+                    return Task.objects.filter(id=task_id).first()
+        except OSError as error:
+            log.warning("%s: not compared with uploaded images: %s", file, error)
+        return None
+
+
+def _copies(project: Any) -> _Copies:
+    """Read once for a synchronisation, when the first new file is found."""
+    if getattr(project, "_labelloop_copies", None) is None:
+        project._labelloop_copies = _Copies(project)
+    found: _Copies = project._labelloop_copies
+    return found
+
+
+def _uploads(data: object) -> Iterator[Path]:
+    """The files among Label Studio's uploads that a task's data names."""
+    folder = get_settings().uploads_dir
+    for value in data.values() if isinstance(data, dict) else ():
+        if isinstance(value, str) and "data/upload/" in value:
+            name = unquote(urlsplit(value).path.partition("data/upload/")[2])
+            path = Path(os.path.normpath(folder / name))
+            if name and path.is_relative_to(folder):
+                yield path

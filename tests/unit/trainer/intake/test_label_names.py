@@ -1,0 +1,48 @@
+"""A dataset's label becomes the project's by name, alias or a map."""
+
+import pytest
+
+from labelloop.labels import parse_label_config
+from trainer.intake.label_names import LabelNames, parse_map
+from trainer.intake.records import IntakeError
+
+XML = """<View><Image name="image" value="$image"/><Choices name="light" toName="image"/>
+<RectangleLabels name="label" toName="image">
+  <Label value="Katze" alias="cat"/><Label value="Dog"/><Label value="dog"/>
+</RectangleLabels></View>"""
+
+
+def names(**given: str) -> LabelNames:
+    return LabelNames(XML, parse_label_config(XML), given)
+
+
+def test_names_and_aliases_count_whatever_their_case() -> None:
+    found = names()
+    assert [found.find(name) for name in ("katze", " CAT ", "cat")] == ["cat"] * 3
+    assert [found.find(name) for name in ("Dog", "dog")] == ["Dog", "dog"]
+
+
+def test_what_is_unknown_is_counted_with_the_line_to_paste() -> None:
+    found = names()
+    assert [found.find('owl "<co>"') for _ in range(2)] == [None, None]
+    assert found.unknown == {'owl "<co>"': 2}
+    assert "  <Label value='owl \"&lt;co&gt;\"'/>" in found.advice()
+
+
+def test_a_map_gives_labels_their_name_here_or_leaves_them_out() -> None:
+    found = names(owl="KATZE", junk="")
+    assert found.find("OWL") == "cat" and found.find("junk") is None
+    assert found.left_out == {"junk": 1} and not found.unknown
+
+
+def test_a_map_to_a_label_that_is_not_there_is_refused() -> None:
+    with pytest.raises(IntakeError, match="the project has no label 'bird'; it has"):
+        names(owl="bird")
+    with pytest.raises(IntakeError, match="MAP=owl: 'owl' is not theirs=ours"):
+        parse_map("owl")
+
+
+def test_controls_are_known_by_name_and_type() -> None:
+    found = names()
+    assert found.has_control("light", "choices")
+    assert not found.has_control("light", "textarea") and not found.has_control("dark", "choices")
