@@ -18,7 +18,7 @@ from lifecycle.home import Home
 from lifecycle.runtime.runtime import running_stack
 from lifecycle.settings import settings as settings_module
 from lifecycle.settings.settings import Settings
-from lifecycle.verbs.rename import rename
+from lifecycle.verbs.rename import check_project, rename
 
 KNOWS_NOTHING = "yolox_mobilenetv2"
 KNOW_COCO = ("yolox_nano", "yolox_tiny", "yolox_s", "fcos_r50")
@@ -50,6 +50,7 @@ def labels(home: Home, given: Mapping[str, str]) -> None:
     Raises:
         Failure: the file can't be used; its faults are printed with their lines.
     """
+    check_project(given)
     if "RENAME" in given:
         for other in ("FILE", "DETECTOR"):
             if other in given:

@@ -97,9 +97,13 @@ def _project(home: Home, given: Mapping[str, str]) -> tuple[int, bool]:
     wanted = given.get("PROJECT") or first
     if wanted is None:
         raise Failure("make labels RENAME=…", found="no project yet", needed="one", do="`make up` makes it.")
-    if not str(wanted).isdecimal():
-        raise Failure("PROJECT", found=repr(wanted), needed="a project's number, such as PROJECT=2")
     return int(wanted), int(wanted) == first
+
+
+def check_project(given: Mapping[str, str]) -> None:
+    """Raises Failure: PROJECT is no number."""
+    if not given.get("PROJECT", "0").isdecimal():
+        raise Failure("PROJECT", found=repr(given["PROJECT"]), needed="a project's number, such as PROJECT=2")
 
 
 def _starting_classes(home: Home, project: int) -> list[str]:
