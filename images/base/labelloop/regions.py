@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from labelloop.boxes import Boxes
+from labelloop.boxes import MIN_SIDE_PX, Boxes
 from labelloop.labels import LabelConfig
 
 
@@ -70,6 +70,7 @@ ANSWERS = (
     "ranker",
     "relation",
 )
+BOXES = ("rectanglelabels", "rectangle")
 
 
 @dataclass
@@ -197,7 +198,7 @@ class _Reader:
         expected = self._config.marks.kinds.get(control) if isinstance(control, str) else None
         if expected is None:
             raise _NotOurs(f"made by {str(control)[:40]!r}, which the label config does not have")
-        if kind not in (expected, expected.removesuffix("labels")):
+        if kind in BOXES and kind not in (expected, expected.removesuffix("labels")):
             raise _NotOurs(f"its type is {str(kind)[:40]!r}, that of {control!r} is {expected!r}")
         self._require_no_label_of_ours(row, str(kind))
         return True
@@ -239,16 +240,13 @@ class _Reader:
         hull = _hull(value, width, height)
         if not all(map(math.isfinite, hull)):
             raise _NotOurs(f"its corners are no finite numbers: {', '.join(f'{side:g}' for side in hull)}")
-        inside = Boxes.of([hull], [1.0], [0]).clip(width, height)
-        if not len(inside):
+        inside = _clipped(hull, width, height)
+        if inside is None:
             self._note_no_area(row, hull, width, height)
             return
-        x1, y1, x2, y2 = inside.xyxy[0].tolist()
         learned = [label for label in labels if label < len(self._config.labels)]
         ignored = len(learned) < len(labels) or str(row.get("id")) in self._left_out
-        (self._ignored if ignored else self._boxes).extend(
-            ((x1, y1, x2, y2), label) for label in learned or labels
-        )
+        (self._ignored if ignored else self._boxes).extend((inside, label) for label in learned or labels)
 
     def _note_no_area(self, row: Json, hull: Corners, width: int, height: int) -> None:
         x1, y1, x2, y2 = hull
@@ -284,6 +282,15 @@ def _named(row: Json) -> str:
 
 def _boxes(rows: Sequence[tuple[Corners, int]]) -> Boxes:
     return Boxes.of([box for box, _ in rows], np.ones(len(rows)), [label for _, label in rows])
+
+
+def _clipped(hull: Corners, width: int, height: int) -> Corners | None:
+    """A box clipped to the image, as Boxes.clip does it; None when it is thinner than a pixel then."""
+    limits = (width, height, width, height)
+    x1, y1, x2, y2 = (
+        float(np.float32(min(max(side, 0.0), limit))) for side, limit in zip(hull, limits, strict=True)
+    )
+    return (x1, y1, x2, y2) if min(x2 - x1, y2 - y1) >= MIN_SIDE_PX else None
 
 
 def _hull(value: Mapping[str, Any], width: int, height: int) -> tuple[float, float, float, float]:

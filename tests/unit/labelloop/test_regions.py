@@ -101,7 +101,8 @@ BESIDE = parse_label_config("""<View>
   <Choices name="quality" toName="image"><Choice value="Unusable" exclude="true"/><Choice
   value="good"/></Choices> <Choices name="view" toName="image" exclude="Dark, Night"><Choice value="Dark"
   alias="d"/><Choice value="day"/> <Choice value="Night"/></Choices> <Choices name="sure" toName="image"
-  perRegion="true"><Choice value="no" exclude="true"/></Choices> <TextArea name="note" toName="image"
+  perRegion="true"><Choice value="no" exclude="true"/></Choices> <MagicWand name="wand" toName="image"/>
+  <TextArea name="note" toName="image"
   perRegion="true"/> </View>""")
 
 
@@ -115,6 +116,7 @@ def of(control: str, kind: str, **value: object) -> dict[str, object]:
         of("outline", "polygonlabels", points=[[1, 2]], polygonlabels=["road"]),
         of("second", "rectanglelabels", x=1, y=1, width=9, height=9, rectanglelabels=["sign"]),
         of("quality", "choices", choices=["good"]),
+        of("wand", "brushlabels", rle=[1], brushlabels=["road"]),
         of("a choice that is gone", "choices", choices=["x"]),
         {**of("note", "textarea", text=["blurred"]), "id": "r1"},
         {"type": "relation", "from_id": "r1", "to_id": "r2", "direction": "right"},

@@ -13,12 +13,11 @@ anything.
 Boxes without any area inside the image are dropped before, when the annotation is read (labelloop.regions).
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
-import numpy as np
-
-from labelloop.boxes import Floats, iou_matrix
-from trainer.dataset.labelled import SnapshotImage
+from trainer.dataset.labelled import Corners, SnapshotImage
 from trainer.dataset.left_out import Kind
 
 SPECK_PX = 3.0
@@ -26,6 +25,8 @@ SLIVER_PX = 2.0
 TWIN_IOU = 0.9
 NESTED_IOU = 0.7
 INSIDE = 0.95
+SHIFT = 1 - NESTED_IOU
+"""Boxes whose IoU is NESTED_IOU or more begin within this share of the earlier one's width, and height."""
 
 
 @dataclass(frozen=True)
@@ -39,44 +40,66 @@ class Junk:
 
 def find(image: SnapshotImage) -> list[Junk]:
     """The junk among an image's boxes, by index."""
-    if not image.labels:
-        return []
-    boxes = np.array(image.xyxy, dtype=np.float32).reshape(-1, 4)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    found = {
-        int(index): Junk(int(index), Kind.SPECK if sides[index].max() < SPECK_PX else Kind.SLIVER)
-        for index in np.flatnonzero(sides.min(axis=1) < SLIVER_PX)
-    } | {int(index): Junk(int(index), Kind.SPECK) for index in np.flatnonzero(sides.max(axis=1) < SPECK_PX)}
-    labels = np.array(image.labels)
-    for label in set(image.labels):
-        seen = [int(index) for index in np.flatnonzero(labels == label) if int(index) not in found]
-        for inner, outer in _twins(boxes[seen]):
-            found[seen[inner]] = Junk(seen[inner], Kind.NESTED, seen[outer])
+    found: dict[int, Junk] = {}
+    for index, (x1, y1, x2, y2) in enumerate(image.xyxy):
+        sides = x2 - x1, y2 - y1
+        if max(sides) < SPECK_PX:
+            found[index] = Junk(index, Kind.SPECK)
+        elif min(sides) < SLIVER_PX:
+            found[index] = Junk(index, Kind.SLIVER)
+    by_label: dict[int, list[int]] = {}
+    for index, label in enumerate(image.labels):
+        if index not in found:
+            by_label.setdefault(label, []).append(index)
+    for indices in by_label.values():
+        found |= _smaller_twins(image.xyxy, indices)
     return [found[index] for index in sorted(found)]
 
 
-def _twins(boxes: Floats) -> list[tuple[int, int]]:
-    """Pairs of the position of a twin that is dropped and of the one that stays, largest boxes first."""
-    if len(boxes) < 2:
-        return []
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    order = np.argsort(-areas, kind="stable")
-    ranked, area = boxes[order], areas[order]
-    iou = iou_matrix(ranked, ranked)
-    # Intersection over the smaller box, which in a pair (row, column) of falling area is the column's.
-    inside = iou * (area[:, None] + area[None, :]) / (1 + iou) / area[None, :]
-    twins = np.triu((iou >= TWIN_IOU) | ((inside >= INSIDE) & (iou >= NESTED_IOU)), k=1)
-    dropped: dict[int, int] = {}
-    for larger in range(len(ranked)):
+def _smaller_twins(boxes: Sequence[Corners], indices: Sequence[int]) -> dict[int, Junk]:
+    """By index, those of the boxes that are the smaller of twins. Of twins of a twin the largest stays."""
+    twins: dict[int, list[int]] = {}
+    for one, other in _twins(boxes, indices):
+        twins.setdefault(one, []).append(other)
+        twins.setdefault(other, []).append(one)
+    dropped: dict[int, Junk] = {}
+    for larger in sorted(twins, key=lambda index: (-_area(boxes[index]), index)):
         if larger not in dropped:
-            dropped.update(
-                {
-                    int(smaller): larger
-                    for smaller in np.flatnonzero(twins[larger])
-                    if int(smaller) not in dropped
-                }
-            )
-    return [(int(order[smaller]), int(order[larger])) for smaller, larger in dropped.items()]
+            dropped |= {
+                smaller: Junk(smaller, Kind.NESTED, larger)
+                for smaller in twins[larger]
+                if smaller not in dropped
+            }
+    return dropped
+
+
+def _twins(boxes: Sequence[Corners], indices: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Every pair of twins. Only boxes that begin near each other are compared, in the direction in which the
+    boxes are spread more: twins begin within SHIFT of their size.
+    """
+    spreads = [max(boxes[i][side] for i in indices) - min(boxes[i][side] for i in indices) for side in (0, 1)]
+    side = 0 if spreads[0] >= spreads[1] else 1
+    order = sorted(indices, key=lambda index: boxes[index][side])
+    for position, one in enumerate(order):
+        until = boxes[one][side] + SHIFT * (boxes[one][side + 2] - boxes[one][side])
+        for other in islice(order, position + 1, None):
+            if boxes[other][side] > until:
+                break
+            if _are_twins(boxes[one], boxes[other]):
+                yield one, other
+
+
+def _are_twins(a: Corners, b: Corners) -> bool:
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return False
+    inter, areas = width * height, (_area(a), _area(b))
+    iou = inter / (sum(areas) - inter)
+    return iou >= TWIN_IOU or (iou >= NESTED_IOU and inter >= INSIDE * min(areas))
+
+
+def _area(box: Corners) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def without(image: SnapshotImage) -> SnapshotImage:

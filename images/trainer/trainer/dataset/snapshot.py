@@ -147,13 +147,15 @@ class Snapshot:
 
 
 @contextmanager
-def snapshotting(rounds_dir: Path, wait_s: float = WAIT_S) -> Iterator[None]:
+def snapshotting(rounds_dir: Path, wait_s: float | None = None) -> Iterator[None]:
     """Lets only one snapshot be taken at a time, since snapshots settle the sides of images.
+
+    wait_s: how long to wait for another one; by default WAIT_S.
 
     Raises:
         Busy: another snapshot took longer than `wait_s`.
     """
-    with holding(rounds_dir / "snapshot.lock", wait_s):
+    with holding(rounds_dir / "snapshot.lock", WAIT_S if wait_s is None else wait_s):
         yield
 
 

@@ -23,6 +23,7 @@ OMITTED = "drafts,predictions"
 PAGE = 100
 LOOK_S = 20.0
 """After so many seconds the images of the remaining entries wait for the next run."""
+MISSES = 3
 LEEWAY = timedelta(minutes=1)
 EVER = datetime.fromtimestamp(0, UTC)
 
@@ -68,17 +69,23 @@ class Surveyor:
     def _again(
         self, project_id: int, examiner: Examiner, listed: Mapping[int, list[LeftOut]]
     ) -> Iterator[LeftOut]:
-        """What is left of the entries. Those that there was no time for come first, and so are next."""
+        """What is left of the entries. Those that were not looked at come first, and so are next: once LOOK_S
+        are over, and images on servers once MISSES of these were still away.
+        """
         wanted = {*listed, *(row.twin for rows in listed.values() for row in rows if row.twin is not None)}
         tasks = {int(task["id"]): task for task in self._tasks(project_id, sorted(wanted))}
-        until, looked_at = self._clock() + LOOK_S, []
+        until, misses = self._clock() + LOOK_S, 0
+        looked_at: list[LeftOut] = []
         for number, rows in listed.items():
             if number not in tasks:
                 continue
-            if self._clock() > until:
+            away = any(row.kind is Kind.AWAY and "://" in (row.url or "") for row in rows)
+            if self._clock() > until or (away and misses >= MISSES):
                 yield from rows
-            else:
-                looked_at += list(_still(examiner, tasks[number], rows, tasks))
+                continue
+            left = list(_still(examiner, tasks[number], rows, tasks))
+            misses += away and any(row.kind is Kind.AWAY for row in left)
+            looked_at += left
         yield from looked_at
 
     def _changed(

@@ -1,8 +1,12 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.snapshot_images import image
 
+from labelloop.boxes import iou_matrix
 from trainer.dataset.junk import Junk, find, without
 from trainer.dataset.labelled import Corners, SnapshotImage
 from trainer.dataset.left_out import Kind
@@ -76,3 +80,18 @@ def test_three_of_a_kind_are_one_whatever_their_order() -> None:
 def test_an_image_without_junk_is_itself() -> None:
     whole = having(LARGE)
     assert without(whole) is whole and find(having()) == []
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 40)] * 2, *[st.integers(20, 60)] * 2), max_size=12), st.booleans())
+def test_no_twins_are_left_and_what_is_dropped_has_one(rows: list[tuple[int, ...]], turned: bool) -> None:
+    corners = [(float(x), float(y), float(x + w), float(y + h)) for x, y, w, h in rows]
+    if turned:
+        corners = [(y1, x1, y2, x2) for x1, y1, x2, y2 in corners]
+    whole = having(*corners)
+    kept = np.float32(without(whole).xyxy).reshape(-1, 4)
+    overlap = np.triu(iou_matrix(kept, kept), k=1)
+    assert (overlap < 0.9).all()
+    for junk in find(whole):
+        assert junk.twin is not None and corners[junk.twin] in without(whole).xyxy
+        [[iou]] = iou_matrix(np.float32([corners[junk.index]]), np.float32([corners[junk.twin]]))
+        assert iou >= 0.699

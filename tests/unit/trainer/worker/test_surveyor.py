@@ -9,8 +9,10 @@ from support import shapes
 from support.fake_studio import FakeStudio
 from support.labelled_tasks import label, region, submit
 
+from labelloop.images import ImageError
 from labelloop.locks import holding
 from labelloop.studio import Studio
+from trainer.dataset import examine
 from trainer.dataset.left_out import Kind
 from trainer.dataset.snapshot import collect
 from trainer.dataset.survey import Survey, forget_all_but
@@ -108,6 +110,40 @@ def test_what_there_was_no_time_for_stays_and_is_next(
         submit(fake_studio, number, region())
     left = [len(listed(surveyor, loop_settings, studio)) for _ in range(3)]
     assert left == [2, 1, 0], "one a run"
+
+
+def test_a_server_that_is_away_is_not_asked_for_every_image(
+    surveyor: Surveyor,
+    loop_settings: TrainerSettings,
+    studio: Studio,
+    fake_studio: FakeStudio,
+    images: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    label(fake_studio, images)
+    for _ in range(9):
+        number = label(fake_studio, images)
+        fake_studio.tasks[number]["data"]["image"] = f"https://example.org/{number}.png"
+    asked, up = [], False
+    real = examine.resolve_task_image  # type: ignore[attr-defined]
+
+    def resolve(url: str, *rest: object) -> Path | bytes:
+        if not url.startswith("https:"):
+            return real(url, *rest)
+        asked.append(url)
+        if not up:
+            raise ImageError(f"{url}: 503 Service Unavailable")
+        return (images / url.rpartition("/")[2]).read_bytes()
+
+    monkeypatch.setattr(examine, "resolve_task_image", resolve)
+    snapshot(studio, loop_settings)
+    asked.clear()
+    for run in range(3):
+        assert len(listed(surveyor, loop_settings, studio)) == 9
+        assert len(asked) == 3 * (run + 1)
+    assert len(set(asked)) == 9, "others each time"
+    up = True
+    assert listed(surveyor, loop_settings, studio) == []
 
 
 def test_a_snapshot_that_is_being_taken_is_not_waited_for(
