@@ -44,13 +44,7 @@ class FakeBackend:
         }
 
     def _result(self, task: int) -> Row:
-        boxes = (
-            []
-            if task in self.unreadable
-            else [{"type": "rectanglelabels", "value": {"rectanglelabels": ["ball"]}}]
-        )
-        return {
-            "result": boxes,
-            "score": 0.0 if task in self.unreadable else 0.8,
-            "model_version": self.version,
-        }
+        if task in self.unreadable:
+            return {"model_version": self.version, "error": f"images/{task}.jpg: the file is empty"}
+        boxes = [{"type": "rectanglelabels", "value": {"rectanglelabels": ["ball"]}}]
+        return {"result": boxes, "score": 0.8, "model_version": self.version}

@@ -16,7 +16,16 @@ Row = dict[str, Any]
 
 TIMEOUT_S = (3.0, 60.0)
 PAGE_SIZE = 500
-LISTED = ("id", "title", "description", "label_config", "created_at", "model_version", "sampling")
+LISTED = (
+    "id",
+    "title",
+    "description",
+    "label_config",
+    "created_at",
+    "model_version",
+    "model_version_chosen",
+    "sampling",
+)
 """The fields to ask for in a list of projects. For its other fields, Label Studio counts the tasks,
 annotations and predictions of every project, which is slow."""
 
@@ -41,6 +50,7 @@ def where(field: str, operator: str, value: Any, kind: str = "Number") -> Row:
 
 LABELLED = where("total_annotations", "greater", 0)
 UNLABELLED = where("total_annotations", "equal", 0)
+WITHOUT_PREDICTIONS = where("total_predictions", "equal", 0)
 
 
 def with_prediction_of(version: str) -> Row:
@@ -181,9 +191,9 @@ class Studio:
         omit = "drafts" if predictions else "drafts,predictions"
         return self.iter_tasks(project_id, LABELLED, fields="all", omit=omit, page_size=100)
 
-    def unpredicted_tasks(self, project_id: int, version: str, size: int) -> Iterator[list[Row]]:
-        """Unlabelled tasks without a prediction of `version`, by id, up to `size` at a time."""
-        tasks = self.iter_tasks(project_id, UNLABELLED, without_prediction_of(version), page_size=size)
+    def task_pages(self, project_id: int, size: int, *conditions: Row) -> Iterator[list[Row]]:
+        """Tasks that meet every condition, by id, up to `size` at a time."""
+        tasks = self.iter_tasks(project_id, *conditions, page_size=size)
         while page := list(islice(tasks, size)):
             yield page
 
@@ -196,6 +206,22 @@ class Studio:
         """How many predictions of each model version the project has."""
         answer = self.request("GET", f"/api/projects/{project_id}/model-versions/")
         return {str(version): int(count) for version, count in dict(answer).items()}
+
+    def versions_and_backends(self, project_id: int) -> tuple[list[Row], list[Row]]:
+        """The model versions of a project's predictions as {"model_version", "count", "latest"}, the newest
+        first, and its ML backends, which Label Studio does not ask for this, as {"url", "title", …}.
+        """
+        path = f"/api/projects/{project_id}/model-versions/"
+        params = {"extended": "true", "include_live_models": "true"}
+        answer = dict(self.request("GET", path, params=params))
+        return list(answer["static"]), list(answer["live"] or [])
+
+    def show_predictions(self, project_id: int, version: str) -> None:
+        """Sets the version whose predictions a project shows, as no person's choice.
+
+        `model_version_chosen` is the appliance's own field; see the provisioner's module `choices`.
+        """
+        self.update_project(project_id, model_version=version, model_version_chosen=False)
 
     def delete_prediction(self, prediction_id: int) -> None:
         """Deletes a prediction. It is no error if it is gone already."""

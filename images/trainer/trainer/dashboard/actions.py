@@ -12,6 +12,7 @@ from trainer.rounds.table import State
 from trainer.system.failures import bug, in_words
 from trainer.terminal.watch import require_worker
 from trainer.words import plural
+from trainer.worker.adoption import adopt
 from trainer.worker.prelabel import Prelabeller
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,11 @@ def retrain(loop: WatchedLoop, project_id: int, user: str) -> str:
     """Opens a round or joins the open one.
 
     Raises:
-        WorkerGone: the worker, which would run the round, does not run.
+        WorkerGone: the worker, which would run the round, does not run. LeftAlone: the project has another ML
+            backend. StudioError: Label Studio does not answer.
     """
     require_worker(loop.settings.rounds_dir)
+    loop.require_worked_on(fetch(loop.studio, project_id))
     round_, joined = loop.rounds.request(project_id, f"dashboard, {user}"[:100])
     if joined:
         return f"Round {round_.id} is open already ({round_.state}); there is never more than one at a time."
@@ -76,6 +79,25 @@ def roll_back(loop: WatchedLoop, project_id: int, version: str) -> str:
     )
 
 
+def take_over(loop: WatchedLoop, project_id: int) -> str:
+    """Connects our ML backend to a project, whatever others it has, and takes back what a person chose in
+    Label Studio, so that the model's boxes are shown as soon as they are worth it.
+
+    Raises:
+        StudioError: Label Studio does not answer or refuses. MissingSecret: there is no BACKEND_PASSWORD.
+    """
+    project = fetch(loop.studio, project_id)
+    connected = adopt(loop.studio, loop.settings, project_id)
+    if project.version_chosen:
+        loop.studio.show_predictions(project_id, project.model_version)
+    if not connected and not project.version_chosen:
+        return "There is nothing to take over: the loop works on this project, and nobody chose other boxes."
+    return (
+        "Taken over. The loop works on this project within half a minute, and shows the boxes of its model "
+        "as soon as that knows one of the labels. Nothing was deleted."
+    )
+
+
 class PreLabelling:
     """Pre-labelling begun by a button, in the background, with one run per project at a time."""
 
@@ -90,14 +112,16 @@ class PreLabelling:
         """Begins a run unless one is under way.
 
         Raises:
-            Refused: there is no model yet. StudioError: Label Studio does not answer.
+            Refused: there is no model yet. LeftAlone: the project has another ML backend. StudioError: Label
+                Studio does not answer.
         """
         loop = self._loop
+        loop.require_worked_on(fetch(loop.studio, project_id))
         version = loop.registry.project(project_id).champion()
         if version is None:
             raise Refused("There is no model yet; the starting model is being written.")
-        prelabeller = Prelabeller(loop.studio, loop.backend, loop.registry, loop.settings.rounds_dir)
-        missing = prelabeller.missing(project_id, version)
+        prelabeller = loop.prelabeller()
+        missing = prelabeller.missing(project_id) + len(prelabeller.unpredicted(project_id).tasks())
         if not missing:
             return f"Every unlabelled image has the boxes of {version} already."
         with self._lock:
@@ -121,7 +145,7 @@ class PreLabelling:
 
     def _run(self, prelabeller: Prelabeller, project_id: int) -> None:
         try:
-            prelabeller.run(fetch(self._loop.studio, project_id), self._stopping.is_set)
+            prelabeller.run(fetch(self._loop.studio, project_id), self._stopping.is_set, again=True)
         except Busy:
             log.info("project %d: the worker is pre-labelling already", project_id)
         except Exception as error:

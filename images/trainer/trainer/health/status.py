@@ -8,15 +8,18 @@ from typing import Any
 
 from labelloop.labels import LabelMap
 from labelloop.registry import STARTING_VERSION, Card, ProjectModels, Registry, RegistryError
-from labelloop.settings import Settings
-from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError, without_prediction_of
+from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError
+from trainer.env import TrainerSettings
 from trainer.health import health
 from trainer.peers.backend import Backend, BackendError
 from trainer.peers.projects import Project, sort_projects
 from trainer.rounds import heartbeat
 from trainer.rounds.owners import LeftOver, left_over
 from trainer.rounds.table import CLOSED, Round, Rounds
+from trainer.rounds.unpredicted import Failure, Unpredicted
+from trainer.worker.adoption import is_left_alone, others_of, why_left_alone
 from trainer.worker.importer import ImageIndex, Problem
+from trainer.worker.showing import Showing
 
 Row = dict[str, Any]
 
@@ -34,8 +37,11 @@ class Service:
 class ProjectStatus:
     """One project. Counts are of tasks (one image each), and None where Label Studio did not answer.
 
-    start: the starting model. labels_to_go: how many labels are missing until a round starts by itself; None
-    when none ever does or a round is open.
+    start: the starting model. unpredicted: without those that failed. failed: the tasks that could not be
+    given a prediction. labels_to_go: how many labels are missing until a round starts by itself; None when
+    none ever does, a round is open, or there is no model that a round could start from. left_alone: why the
+    loop does not work on it, None when it does. shows: the model_version whose predictions it shows instead
+    of the champion's, None when it shows these. chosen: whether a person chose that.
     """
 
     id: int
@@ -53,6 +59,21 @@ class ProjectStatus:
     unmapped_classes: tuple[str, ...]
     unmatched_labels: tuple[str, ...]
     problems: tuple[str, ...]
+    failed: tuple[Failure, ...] = ()
+    left_alone: str | None = None
+    shows: str | None = None
+    chosen: bool = False
+
+    @property
+    def shows_words(self) -> str:
+        """Whose predictions the project shows instead of the champion's, and why."""
+        champion = self.champion.version if self.champion else "the champion"
+        if self.chosen:
+            return (
+                f"{self.shows}, which somebody chose in Label Studio, and not {champion}; choose {champion} "
+                "there, or press Take over on the dashboard, to change that"
+            )
+        return f"{self.shows}, for {champion} knows none of the project's labels yet"
 
 
 @dataclass(frozen=True)
@@ -77,7 +98,7 @@ class Status:
         return services and not self.problems and not any(project.problems for project in self.projects)
 
 
-def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
+def gather(settings: TrainerSettings, studio: Studio, backend: Backend) -> Status:
     """Asks every service once."""
     served, backend_problem = _ask_backend(backend)
     beat = heartbeat.read(settings.rounds_dir)
@@ -121,7 +142,6 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
         for project in ours
     ]
     unreadable = ImageIndex(settings.rounds_dir, settings.images_dir).problems()
-    unreadable += _unreadable_elsewhere(served, {problem.path for problem in unreadable})
     left_alone = [f"{project.id} ({project.title})" for project in others]
     gone = [] if studio_problem else left_over(registry, [project.id for project in (*ours, *others)])
     return Status(services, projects, unreadable, problems, left_alone, gone)
@@ -149,22 +169,13 @@ def _ask_backend(backend: Backend) -> tuple[dict[str, Row], str | None]:
     return projects, f"{backend.url}/health: {answer.get('reason') or answer.get('detail') or answer}"
 
 
-def _unreadable_elsewhere(served: dict[str, Row], known: set[str]) -> list[Problem]:
-    """Other images that the backend could not read, e.g. uploads. known: files that are listed already."""
-    rows = [row for project in served.values() for row in project.get("unreadable") or []]
-    found = [Problem(str(row.get("url")), str(row.get("reason"))) for row in rows]
-    return [
-        problem for problem in found if not any(problem.path.endswith(f"images/{path}") for path in known)
-    ]
-
-
 def _project(
     project: Project,
     models: ProjectModels,
     rounds: Rounds,
     studio: Studio,
     serving: str | None,
-    settings: Settings,
+    settings: TrainerSettings,
 ) -> ProjectStatus:
     problems: list[str] = []
     champion = start = None
@@ -175,7 +186,13 @@ def _project(
         problems.append(str(error))
     with suppress(RegistryError):
         start = models.card(STARTING_VERSION)
-    counts = _counts(studio, project.id, champion, problems)
+    failed = Unpredicted(rounds.root, project.id).failures()
+    showing, left_alone = _standing(studio, project, models, champion, settings, problems)
+    shown = project.model_version
+    others_shown = (
+        showing is not None and shown not in ("", showing.version) and showing.wanted(project) == shown
+    )
+    counts = _counts(studio, project.id, showing, len(failed), problems)
     history = rounds.history(project.id, 20)
     last = next((round_ for round_ in history if round_.state in CLOSED), None)
     mapped = project.label_map(champion) if champion else None
@@ -193,26 +210,46 @@ def _project(
         unpredicted=counts[3],
         open_round=rounds.open_round(project.id),
         last_round=last,
-        labels_to_go=_labels_to_go(counts[1], history, mapped, settings),
+        labels_to_go=None if left_alone else _labels_to_go(counts[1], history, mapped, settings),
         unmapped_classes=mapped.unmapped_classes if mapped else (),
         unmatched_labels=mapped.unmatched_labels if mapped else (),
         problems=tuple(problems),
+        failed=tuple(failed),
+        left_alone=left_alone,
+        shows=shown if others_shown else None,
+        chosen=project.version_chosen,
     )
 
 
+def _standing(
+    studio: Studio,
+    project: Project,
+    models: ProjectModels,
+    champion: Card | None,
+    settings: TrainerSettings,
+    problems: list[str],
+) -> tuple[Showing | None, str | None]:
+    """What decides whose predictions the project shows, and why the project is left alone, if it is."""
+    try:
+        showing = Showing.of(studio, project, models, champion) if champion else None
+        others = others_of(studio, settings, Registry(models.path.parent), project.id)
+    except StudioError as error:
+        problems.append(str(error))
+        return None, None
+    left_alone = is_left_alone(project, others, settings)
+    return showing, why_left_alone(project.id, others) if left_alone else None
+
+
 def _counts(
-    studio: Studio, project_id: int, champion: Card | None, problems: list[str]
+    studio: Studio, project_id: int, showing: Showing | None, failed: int, problems: list[str]
 ) -> tuple[int | None, ...]:
-    """The numbers of all tasks, labelled tasks, unlabelled tasks, and unlabelled tasks without the champion's
-    prediction.
+    """The numbers of all tasks, labelled tasks, unlabelled tasks, and unlabelled tasks that are to get a
+    prediction and have not failed.
     """
     try:
         waiting = studio.count_tasks(project_id, UNLABELLED)
-        unpredicted = (
-            studio.count_tasks(project_id, UNLABELLED, without_prediction_of(champion.version))
-            if champion
-            else waiting
-        )
+        lacking = studio.count_tasks(project_id, *showing.lacking) if showing else waiting
+        unpredicted = max(lacking - failed, 0)
         return studio.count_tasks(project_id), studio.count_tasks(project_id, LABELLED), waiting, unpredicted
     except StudioError as error:
         problems.append(str(error))
@@ -220,9 +257,11 @@ def _counts(
 
 
 def _labels_to_go(
-    labelled: int | None, history: list[Round], mapped: LabelMap | None, settings: Settings
+    labelled: int | None, history: list[Round], mapped: LabelMap | None, settings: TrainerSettings
 ) -> int | None:
     if not settings.retrain_every or labelled is None or (history and not history[0].closed):
         return None
+    if mapped is None:  # no round starts without a model, and which model decides when the first one does
+        return None
     last = history[0].labelled or 0 if history else 0
-    return max(settings.next_round_at(last, mapped is not None and mapped.knows_any) - labelled, 1)
+    return max(settings.next_round_at(last, mapped.knows_any) - labelled, 1)

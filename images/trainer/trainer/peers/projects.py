@@ -26,6 +26,7 @@ class Project:
     """A Label Studio project, as it was when Label Studio was asked.
 
     label_config: its XML. model_version: the version whose predictions its pages show, "" for none.
+    version_chosen: whether a person chose that version.
     """
 
     id: int
@@ -34,6 +35,7 @@ class Project:
     created_at: datetime
     label_config: str
     model_version: str
+    version_chosen: bool = False
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
@@ -45,6 +47,7 @@ class Project:
             created_at=datetime.fromisoformat(row["created_at"]),
             label_config=str(row.get("label_config") or ""),
             model_version=str(row.get("model_version") or ""),
+            version_chosen=bool(row.get("model_version_chosen")),
         )
 
     @cached_property

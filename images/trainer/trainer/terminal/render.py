@@ -9,6 +9,7 @@ from rich.table import Table
 from labelloop.registry import Card, ProjectModels, RegistryError
 from trainer.health.status import ProjectStatus, Status
 from trainer.rounds.table import Round
+from trainer.rounds.unpredicted import Failure
 from trainer.words import plural
 from trainer.worker.importer import Problem
 
@@ -32,6 +33,10 @@ def status(found: Status, console: Console) -> None:
         console.print(f"\nLeft alone, for no boxes are drawn in them: {escape(', '.join(found.left_alone))}")
     for left in found.left_over:
         console.print(f"\nModels without a project: {escape(left.told)}")
+    for project in found.projects:
+        if project.failed:
+            console.print(f"\nProject {project.id}: ", end="")
+            without_boxes(project.failed, console)
     problems(found.unreadable, console)
 
 
@@ -40,6 +45,9 @@ def _project(project: ProjectStatus, console: Console) -> None:
         console.print(f"  {name:<10} {escape(text)}")
 
     console.print(f"\nProject {project.id}: {escape(project.title)}")
+    if project.left_alone is not None:
+        line("left alone", project.left_alone)
+        return
     if project.champion is None:
         line("champion", "none yet; the starting model is being written")
     else:
@@ -58,8 +66,14 @@ def _project(project: ProjectStatus, console: Console) -> None:
         )
         if project.unpredicted:
             line("pre-labels", f"{project.unpredicted} to be made")
+    if project.failed:
+        line("no boxes", f"for {plural(len(project.failed), 'image')}, see below")
+    if project.shows is not None:
+        line("shows", project.shows_words)
     line("round", _round(project.open_round, project.last_round))
-    if project.labels_to_go is not None:
+    if project.champion is None:
+        line("next round", "none before the starting model is there")
+    elif project.labels_to_go is not None:
         line(
             "next round",
             f"by itself after {plural(project.labels_to_go, 'more labelled image')} (RETRAIN_EVERY)",
@@ -111,6 +125,17 @@ def problems(found: Sequence[Problem], console: Console) -> None:
     console.print(f"\n{plural(len(found), 'file')} cannot be used:")
     for problem in found[:SHOWN_PROBLEMS]:
         console.print(f"  {escape(problem.path)}: {escape(problem.reason)}")
+    if len(found) > SHOWN_PROBLEMS:
+        console.print(f"  and {len(found) - SHOWN_PROBLEMS} more")
+
+
+def without_boxes(found: Sequence[Failure], console: Console) -> None:
+    """Names the tasks that could not be given a prediction."""
+    if not found:
+        return
+    console.print(f"{plural(len(found), 'image')} got no boxes; the worker tries again by itself:")
+    for failure in found[:SHOWN_PROBLEMS]:
+        console.print(f"  task {failure.task}, {escape(failure.name)}: {escape(failure.reason)}")
     if len(found) > SHOWN_PROBLEMS:
         console.print(f"  and {len(found) - SHOWN_PROBLEMS} more")
 

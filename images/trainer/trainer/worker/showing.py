@@ -1,0 +1,73 @@
+"""Decides whose predictions a project shows: the champion's, or those that others have made.
+
+Label Studio shows the predictions of one version of a project, its model_version. It sets that itself to the
+first predictions that are imported, and to the title of the first ML backend that is connected. The champion
+takes its place where it is worth more: where there are no other predictions, or once it knows a label of the
+project. A version that a person chose in Label Studio stays.
+"""
+
+from dataclasses import dataclass
+
+from labelloop.connection import TITLE
+from labelloop.registry import Card, ProjectModels
+from labelloop.studio import UNLABELLED, WITHOUT_PREDICTIONS, Row, Studio, without_prediction_of
+from trainer.dataset.origin import earlier_name
+from trainer.peers.others import Others
+from trainer.peers.projects import Project
+
+
+@dataclass(frozen=True)
+class Showing:
+    """What is decided by.
+
+    version: the champion. knows: whether it knows a label of the project, and so proposes boxes. ours: the
+    names under which our own predictions are stored or shown. others: the versions of other predictions, the
+    most numerous first; not asked for if the champion knows a label.
+    """
+
+    version: str
+    knows: bool
+    ours: frozenset[str]
+    others: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, studio: Studio, project: Project, models: ProjectModels, card: Card) -> "Showing":
+        """card: the champion's.
+
+        Raises:
+            StudioError: Label Studio does not answer or refuses. LabelConfigError: the project has no boxes.
+        """
+        ours = frozenset(our_names(models))
+        if project.label_map(card).knows_any:
+            return cls(card.version, True, ours)
+        return cls(card.version, False, ours, Others.of(studio, project.id, ours, "").versions)
+
+    @property
+    def lacking(self) -> tuple[Row, ...]:
+        """The filter for unlabelled tasks that are to get a prediction of the champion. While it knows no
+        label, a task with predictions of others gets none.
+        """
+        alone = (WITHOUT_PREDICTIONS,) if self.others else ()
+        return UNLABELLED, without_prediction_of(self.version), *alone
+
+    def wanted(self, project: Project) -> str:
+        """The model_version that the project should have.
+
+        project: as Label Studio has it now.
+        """
+        shown = project.model_version
+        if project.version_chosen:
+            return shown
+        if self.knows:
+            return self.version
+        if shown and shown not in self.ours:
+            return shown
+        return self.others[0] if self.others else self.version
+
+
+def our_names(models: ProjectModels) -> set[str]:
+    """The names under which this appliance's predictions are stored or shown: the project's versions, those
+    under former labels, and the title of our ML backend.
+    """
+    versions = models.ever()
+    return {*versions, *map(earlier_name, versions), TITLE}
