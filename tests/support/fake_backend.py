@@ -9,13 +9,14 @@ from support.fake_studio import Answer, Row, Served
 
 @dataclass
 class FakeBackend:
-    """version: what it serves. unreadable: tasks whose image cannot be read. before_predict: called with the
-    tasks' ids.
+    """version: what it serves. unreadable: tasks whose image cannot be read. blank: tasks whose image shows
+    nothing. before_predict: called with the tasks' ids.
     """
 
     url: str = ""
     version: str | None = "v0000"
     unreadable: set[int] = field(default_factory=set)
+    blank: set[int] = field(default_factory=set)
     asked: list[int] = field(default_factory=list)
     down: bool = False
     results_missing: int = 0
@@ -46,5 +47,6 @@ class FakeBackend:
     def _result(self, task: int) -> Row:
         if task in self.unreadable:
             return {"model_version": self.version, "error": f"images/{task}.jpg: the file is empty"}
-        boxes = [{"type": "rectanglelabels", "value": {"rectanglelabels": ["ball"]}}]
+        box = {"type": "rectanglelabels", "value": {"rectanglelabels": ["ball"]}}
+        boxes = [] if task in self.blank else [box]
         return {"result": boxes, "score": 0.8, "model_version": self.version}

@@ -9,8 +9,9 @@ class Overrides(AppConfig):  # type: ignore[misc]
     name = "provisioner"
 
     def ready(self) -> None:
-        from provisioner import backend_address, local_files, permissions
+        from provisioner import backend_address, choices, local_files, permissions
 
         permissions.restrict()
         local_files.confine()
         backend_address.exempt()
+        choices.remember()

@@ -184,7 +184,7 @@ class Prelabeller:
                 version,
                 time.monotonic() - started,
             )
-        if run.shown != version:
+        if run.shown != showing.wanted(run.project) or showing.given_back(run.project):
             self._point(run, showing)
         return stored
 
@@ -353,6 +353,8 @@ class Prelabeller:
             self._studio.show_predictions(project_id, wanted)
             log.info("project %d: model_version %s → %s", project_id, shown or "unset", wanted)
             shown = wanted
+        elif showing.given_back(project):
+            self._studio.show_predictions(project_id, shown)
         run.shown = shown
 
     def _report(self, progress: Progress, on_progress: Callable[[Progress], None]) -> None:

@@ -64,6 +64,10 @@ class Showing:
             return shown
         return self.others[0] if self.others else self.version
 
+    def given_back(self, project: Project) -> bool:
+        """Whether a person chose the champion itself. From then on the project follows the champion again."""
+        return project.version_chosen and project.model_version == self.version
+
 
 def our_names(models: ProjectModels) -> set[str]:
     """The names under which this appliance's predictions are stored or shown: the project's versions, those
