@@ -2,9 +2,9 @@
 
 Label Studio sets a project's model_version itself, to the first predictions that are imported or to the title
 of the first ML backend. The trainer sets it to the version in service, but not against a person's choice. So
-a project of the API has one more field, `model_version_chosen`. It is true after somebody set another version,
-and false once that version is left in any way. Whoever sends `model_version_chosen: false` together with a
-version, as the trainer does, chooses nothing.
+a project of the API has one more field, `model_version_chosen`. It is true after somebody set another
+version, and false once that version is left in any way. Whoever sends `model_version_chosen: false` together
+with a version, as the trainer does, chooses nothing.
 """
 
 import re

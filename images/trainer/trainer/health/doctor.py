@@ -35,7 +35,7 @@ def examine(settings: TrainerSettings, studio: Studio, backend: Backend) -> list
     found = _guarded("status", look)
     for project in seen[0].projects if seen else ():
         if project.left_alone is not None:
-            found.append(ok(f"project {project.id}", project.left_alone))
+            found.append(_left_alone(project))
             continue
         checks = {
             "weights": partial(_weights, settings, project),
@@ -88,6 +88,11 @@ def _general(status: Status) -> Iterator[Finding]:
         "Replace or remove them; the others are not held up.",
         "make import",
     )
+
+
+def _left_alone(project: ProjectStatus) -> Finding:
+    fix = "Leave it as it is, or press Take over on the dashboard, which asks first."
+    return warning(f"ML backend, project {project.id}", str(project.left_alone), fix, "make status")
 
 
 def _service(service: Service) -> Finding:
