@@ -112,7 +112,8 @@ BESIDE_BOXES = (
     '<Taxonomy name="x" toName="image"><Choice value="a"><Choice value="b"/></Choice></Taxonomy>'
     '<View visibleWhen="region-selected"><Choices name="k" toName="image" perRegion="true" required="true">'
     '<Choice value="hidden"/></Choices><TextArea name="n" toName="image" perRegion="true"/>'
-    '<Rating name="r" toName="image" perRegion="true"/><Number name="m" toName="image" perRegion="true"/></View>'
+    '<Rating name="r" toName="image" perRegion="true"/>'
+    '<Number name="m" toName="image" perRegion="true"/></View>'
 )
 
 

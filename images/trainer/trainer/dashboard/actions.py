@@ -6,6 +6,7 @@ import threading
 from labelloop.errors import Explained
 from labelloop.locks import Busy
 from labelloop.registry import RegistryError
+from labelloop.studio import with_prediction_of
 from trainer.dashboard.loop import WatchedLoop
 from trainer.peers.projects import fetch
 from trainer.rounds.table import State
@@ -84,13 +85,17 @@ def take_over(loop: WatchedLoop, project_id: int) -> str:
     Label Studio, so that the model's boxes are shown as soon as they are worth it.
 
     Raises:
-        StudioError: Label Studio does not answer or refuses. MissingSecret: there is no BACKEND_PASSWORD.
+        StudioError: Label Studio does not answer or refuses. RegistryError: the model in service is damaged.
+        MissingSecret: there is no BACKEND_PASSWORD.
     """
     project = fetch(loop.studio, project_id)
     connected = adopt(loop.studio, loop.settings, project_id)
-    if project.version_chosen:
-        loop.studio.show_predictions(project_id, project.model_version)
-    if not connected and not project.version_chosen:
+    showing = loop.prelabeller().showing(project)
+    theirs = showing is not None and showing.wanted(project) != showing.version
+    if showing is not None and theirs:
+        ready = showing.knows and loop.studio.count_tasks(project_id, with_prediction_of(showing.version))
+        loop.studio.show_predictions(project_id, showing.version if ready else project.model_version)
+    if not connected and not theirs:
         return "There is nothing to take over: the loop works on this project, and nobody chose other boxes."
     return (
         "Taken over. The loop works on this project within half a minute, and shows the boxes of its model "

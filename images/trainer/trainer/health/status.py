@@ -41,7 +41,8 @@ class ProjectStatus:
     given a prediction. labels_to_go: how many labels are missing until a round starts by itself; None when
     none ever does, a round is open, or there is no model that a round could start from. left_alone: why the
     loop does not work on it, None when it does. shows: the model_version whose predictions it shows instead
-    of the champion's, None when it shows these. chosen: whether a person chose that.
+    of the champion's, None when it shows these. chosen: whether a person chose that. more: whether it says
+    more than rectangles.
     """
 
     id: int
@@ -63,6 +64,7 @@ class ProjectStatus:
     left_alone: str | None = None
     shows: str | None = None
     chosen: bool = False
+    more: bool = False
 
     @property
     def shows_words(self) -> str:
@@ -72,6 +74,12 @@ class ProjectStatus:
             return (
                 f"{self.shows}, which somebody chose in Label Studio, and not {champion}; choose {champion} "
                 "there, or press Take over on the dashboard, to change that"
+            )
+        if self.more:
+            return (
+                f"{self.shows}, which says more than {champion}'s boxes could (choices, relations, other "
+                f"shapes); choose {champion} in Label Studio, or press Take over on the dashboard, to "
+                "change that"
             )
         return f"{self.shows}, for {champion} knows none of the project's labels yet"
 
@@ -218,6 +226,7 @@ def _project(
         left_alone=left_alone,
         shows=shown if others_shown else None,
         chosen=project.version_chosen,
+        more=showing is not None and showing.more,
     )
 
 

@@ -3,17 +3,30 @@
 Label Studio shows the predictions of one version of a project, its model_version. It sets that itself to the
 first predictions that are imported, and to the title of the first ML backend that is connected. The champion
 takes its place where it is worth more: where there are no other predictions, or once it knows a label of the
-project. A version that a person chose in Label Studio stays.
+project. A version that a person chose in Label Studio stays, and so does one whose predictions say more than
+the champion's rectangles could: choices, values of regions, relations, other shapes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from labelloop.connection import TITLE
 from labelloop.registry import Card, ProjectModels
-from labelloop.studio import UNLABELLED, WITHOUT_PREDICTIONS, Row, Studio, without_prediction_of
+from labelloop.studio import (
+    UNLABELLED,
+    WITHOUT_PREDICTIONS,
+    Row,
+    Studio,
+    with_prediction_of,
+    without_prediction_of,
+)
 from trainer.dataset.origin import earlier_name
 from trainer.peers.others import Others
 from trainer.peers.projects import Project
+
+SAMPLE = 20
+RECTANGLES = "rectanglelabels"
 
 
 @dataclass(frozen=True)
@@ -22,13 +35,15 @@ class Showing:
 
     version: the champion. knows: whether it knows a label of the project, and so proposes boxes. ours: the
     names under which our own predictions are stored or shown. others: the versions of other predictions, the
-    most numerous first; not asked for if the champion knows a label.
+    most numerous first; not asked for if the champion knows a label. more: whether the predictions of others
+    that are shown say more than rectangles.
     """
 
     version: str
     knows: bool
     ours: frozenset[str]
     others: tuple[str, ...] = ()
+    more: bool = False
 
     @classmethod
     def of(cls, studio: Studio, project: Project, models: ProjectModels, card: Card) -> "Showing":
@@ -39,7 +54,9 @@ class Showing:
         """
         ours = frozenset(our_names(models))
         if project.label_map(card).knows_any:
-            return cls(card.version, True, ours)
+            shown = project.model_version
+            asks = shown not in ("", *ours) and not project.version_chosen
+            return cls(card.version, True, ours, more=asks and _say_more(studio, project.id, shown))
         return cls(card.version, False, ours, Others.of(studio, project.id, ours, "").versions)
 
     @property
@@ -58,15 +75,34 @@ class Showing:
         shown = project.model_version
         if project.version_chosen:
             return shown
+        if shown and shown not in self.ours and (self.more or not self.knows):
+            return shown
         if self.knows:
             return self.version
-        if shown and shown not in self.ours:
-            return shown
         return self.others[0] if self.others else self.version
 
     def given_back(self, project: Project) -> bool:
         """Whether a person chose the champion itself. From then on the project follows the champion again."""
         return project.version_chosen and project.model_version == self.version
+
+
+def _say_more(studio: Studio, project_id: int, version: str) -> bool:
+    """Whether predictions of `version` have regions that are no rectangles. The first SAMPLE tasks tell."""
+    tasks = studio.iter_tasks(
+        project_id,
+        UNLABELLED,
+        with_prediction_of(version),
+        fields="all",
+        omit="annotations,drafts",
+        page_size=SAMPLE,
+    )
+    return any(
+        not isinstance(region, Mapping) or region.get("type") != RECTANGLES
+        for task in islice(tasks, SAMPLE)
+        for prediction in task.get("predictions") or []
+        if prediction.get("model_version") == version
+        for region in prediction.get("result") or []
+    )
 
 
 def our_names(models: ProjectModels) -> set[str]:

@@ -224,6 +224,13 @@ def test_a_choice_made_in_label_studio_is_told_and_taken_back_by_a_button(
     assert "Taken over." in press(client, "adopt")
     assert not fake_studio.projects[1]["model_version_chosen"]
     assert fake_studio.projects[1]["model_version"] == "yolo", "until the model's boxes are there"
+    choice = {"type": "choices", "from_name": "weather", "value": {"choices": ["fog"]}}
+    fake_studio.predictions[0]["result"] = [choice]
+    fake_studio.predictions.append({"id": 2, "task": 1, "result": [], "score": 0, "model_version": "v0000"})
+    loop.forget_status()
+    assert "yolo, which says more than v0000" in client.get("/").text
+    press(client, "adopt")
+    assert fake_studio.projects[1]["model_version"] == "v0000"
 
 
 def test_roll_back(client: TestClient, models: ProjectModels, tmp_path: Path) -> None:

@@ -105,6 +105,32 @@ def test_a_version_that_knows_a_label_takes_over(
     assert shown(fake_studio) == "v0000"
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"type": "choices", "from_name": "weather", "value": {"choices": ["fog"]}},
+        {"type": "choices", "from_name": "hidden", "id": "a", "value": {"choices": ["half"]}},
+        {"type": "relation", "from_id": "a", "to_id": "b", "direction": "right"},
+        {"type": "polygonlabels", "from_name": "outline", "value": {"points": []}},
+    ],
+)
+def test_predictions_that_say_more_than_rectangles_stay_until_asked(
+    beside: dict[str, object],
+    run: Callable[[], int],
+    imported: Imports,
+    studio: Studio,
+    fake_studio: FakeStudio,
+) -> None:
+    imported()
+    fake_studio.predictions[3]["result"] += [beside]
+    for _ in range(2):
+        run()
+    assert shown(fake_studio) == THEIRS
+    studio.show_predictions(1, "v0000")
+    run()
+    assert shown(fake_studio) == "v0000"
+
+
 @pytest.mark.usefixtures("strange")
 def test_predictions_that_are_imported_after_ours_are_shown(
     run: Callable[[], int], imported: Imports, fake_studio: FakeStudio
