@@ -133,7 +133,7 @@ class FakeStudio:
             return 200, self._versions(project_id, extended="extended" in query)
         if method == "PATCH":
             return self._change_project(project_id, body)
-        return 200, self.projects[project_id]
+        return 200, self._told(self.projects[project_id])
 
     def _versions(self, project_id: int, extended: bool) -> Any:
         counts = Counter(
@@ -141,11 +141,15 @@ class FakeStudio:
         )
         if not extended:
             return counts
-        rows = [{"model_version": version, "count": count} for version, count in counts.items()]
-        return {"static": rows, "live": [b for b in self.backends if b["project"] == project_id]}
+        return {"static": [{"model_version": v, "count": count} for v, count in counts.items()], "live": None}
+
+    def _told(self, project: Row) -> Row:
+        """A project as our Label Studio tells of it."""
+        backends = [b for b in self.backends if b["project"] == project["id"]]
+        return project | {"ml_backends": [{"url": b["url"], "title": b.get("title")} for b in backends]}
 
     def _change_project(self, project_id: int, body: Row) -> Answer:
-        """As Label Studio under the provisioner's module `choices`: who sets another version chooses it."""
+        """As our Label Studio (provisioner.project_fields): whoever sets another version chooses it."""
         version, project = body.get("model_version"), self.projects[project_id]
         titles = [b.get("title") for b in self.backends if b["project"] == project_id]
         known = [p["model_version"] for p in self.predictions] + titles
@@ -157,9 +161,10 @@ class FakeStudio:
 
     def _listed(self, query: dict[str, list[str]]) -> list[Row]:
         if "include" not in query:
-            return [row | {"task_number": len(self.tasks)} for row in self.projects.values()]
+            return [self._told(row) | {"task_number": len(self.tasks)} for row in self.projects.values()]
         wanted = query["include"][0].split(",")
-        return [{name: row[name] for name in wanted if name in row} for row in self.projects.values()]
+        rows = map(self._told, self.projects.values())
+        return [{name: row[name] for name in wanted if name in row} for row in rows]
 
     def _page(self, query: dict[str, list[str]]) -> Row:
         asked = json.loads(query["query"][0])

@@ -24,6 +24,7 @@ LISTED = (
     "created_at",
     "model_version",
     "model_version_chosen",
+    "ml_backends",
     "sampling",
 )
 """The fields to ask for in a list of projects. For its other fields, Label Studio counts the tasks,
@@ -207,19 +208,17 @@ class Studio:
         answer = self.request("GET", f"/api/projects/{project_id}/model-versions/")
         return {str(version): int(count) for version, count in dict(answer).items()}
 
-    def versions_and_backends(self, project_id: int) -> tuple[list[Row], list[Row]]:
+    def model_versions(self, project_id: int) -> list[Row]:
         """The model versions of a project's predictions as {"model_version", "count", "latest"}, the newest
-        first, and its ML backends, which Label Studio does not ask for this, as {"url", "title", …}.
+        first. Predictions without a version have None or "" there.
         """
         path = f"/api/projects/{project_id}/model-versions/"
-        params = {"extended": "true", "include_live_models": "true"}
-        answer = dict(self.request("GET", path, params=params))
-        return list(answer["static"]), list(answer["live"] or [])
+        return list(dict(self.request("GET", path, params={"extended": "true"}))["static"])
 
     def show_predictions(self, project_id: int, version: str) -> None:
         """Sets the version whose predictions a project shows, as no person's choice.
 
-        `model_version_chosen` is the appliance's own field; see the provisioner's module `choices`.
+        `model_version_chosen` is the appliance's own field; see the provisioner's module `project_fields`.
         """
         self.update_project(project_id, model_version=version, model_version_chosen=False)
 

@@ -9,9 +9,9 @@ class Overrides(AppConfig):  # type: ignore[misc]
     name = "provisioner"
 
     def ready(self) -> None:
-        from provisioner import backend_address, choices, local_files, permissions
+        from provisioner import backend_address, local_files, permissions, project_fields
 
         permissions.restrict()
         local_files.confine()
         backend_address.exempt()
-        choices.remember()
+        project_fields.add()

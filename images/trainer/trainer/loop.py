@@ -53,8 +53,8 @@ class Loop:
         )
 
     def require_worked_on(self, project: Project) -> None:
-        """Raises LeftAlone when the loop does not work on the project, StudioError when nobody knows."""
-        require_worked_on(self.studio, self.settings, self.registry, project)
+        """Raises LeftAlone when the loop does not work on the project."""
+        require_worked_on(project, self.settings)
 
     def shown(self, path: Path) -> Path:
         """A path as the operator sees it."""

@@ -17,6 +17,7 @@ import mlbackend.loading
 from labelloop import decoding
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
+from mlbackend.unreadable import FORGOTTEN_AFTER_S, Unreadable
 
 ORIENTATION = 0x0112
 
@@ -65,6 +66,17 @@ def test_unreadable_list_is_bounded_and_heals(home: Home) -> None:
     assert [entry["task"] for entry in entries] == list(range(20, 70))
     home.results(*(home.add_image(f"{n}.png") for n in range(70)))
     assert home.project_health()["unreadable"] == []
+
+
+def test_what_nobody_asks_for_any_more_leaves_the_unreadable_list() -> None:
+    now = 0.0
+    found = Unreadable(lambda: now)
+    found.add(1, "gone.jpg", "there is no file")
+    found.add(2, "torn.jpg", "the file is empty")
+    now = FORGOTTEN_AFTER_S - 1.0
+    found.add(2, "torn.jpg", "the file is empty")
+    now = FORGOTTEN_AFTER_S + 1.0
+    assert [entry["task"] for entry in found.entries()] == [2]
 
 
 @pytest.mark.parametrize(

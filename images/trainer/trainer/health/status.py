@@ -17,7 +17,7 @@ from trainer.rounds import heartbeat
 from trainer.rounds.owners import LeftOver, left_over
 from trainer.rounds.table import CLOSED, Round, Rounds
 from trainer.rounds.unpredicted import Failure, Unpredicted
-from trainer.worker.adoption import is_left_alone, others_of, why_left_alone
+from trainer.worker.adoption import why_left_alone
 from trainer.worker.importer import ImageIndex, Problem
 from trainer.worker.showing import Showing
 
@@ -195,7 +195,13 @@ def _project(
     with suppress(RegistryError):
         start = models.card(STARTING_VERSION)
     failed = Unpredicted(rounds.root, project.id).failures()
-    showing, left_alone = _standing(studio, project, models, champion, settings, problems)
+    left_alone = why_left_alone(project, settings)
+    showing = None
+    if champion is not None:
+        try:
+            showing = Showing.of(studio, project, models, champion)
+        except StudioError as error:
+            problems.append(str(error))
     shown = project.model_version
     others_shown = (
         showing is not None and shown not in ("", showing.version) and showing.wanted(project) == shown
@@ -228,25 +234,6 @@ def _project(
         chosen=project.version_chosen,
         more=showing is not None and showing.more,
     )
-
-
-def _standing(
-    studio: Studio,
-    project: Project,
-    models: ProjectModels,
-    champion: Card | None,
-    settings: TrainerSettings,
-    problems: list[str],
-) -> tuple[Showing | None, str | None]:
-    """What decides whose predictions the project shows, and why the project is left alone, if it is."""
-    try:
-        showing = Showing.of(studio, project, models, champion) if champion else None
-        others = others_of(studio, settings, Registry(models.path.parent), project.id)
-    except StudioError as error:
-        problems.append(str(error))
-        return None, None
-    left_alone = is_left_alone(project, others, settings)
-    return showing, why_left_alone(project.id, others) if left_alone else None
 
 
 def _counts(

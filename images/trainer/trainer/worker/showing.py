@@ -7,7 +7,7 @@ project. A version that a person chose in Label Studio stays, and so does one wh
 the champion's rectangles could: choices, values of regions, relations, other shapes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -22,7 +22,6 @@ from labelloop.studio import (
     without_prediction_of,
 )
 from trainer.dataset.origin import earlier_name
-from trainer.peers.others import Others
 from trainer.peers.projects import Project
 
 SAMPLE = 20
@@ -57,7 +56,7 @@ class Showing:
             shown = project.model_version
             asks = shown not in ("", *ours) and not project.version_chosen
             return cls(card.version, True, ours, more=asks and _say_more(studio, project.id, shown))
-        return cls(card.version, False, ours, Others.of(studio, project.id, ours, "").versions)
+        return cls(card.version, False, ours, _other_versions(studio, project.id, ours))
 
     @property
     def lacking(self) -> tuple[Row, ...]:
@@ -103,6 +102,16 @@ def _say_more(studio: Studio, project_id: int, version: str) -> bool:
         if prediction.get("model_version") == version
         for region in prediction.get("result") or []
     )
+
+
+def _other_versions(studio: Studio, project_id: int, ours: Collection[str]) -> tuple[str, ...]:
+    """The versions of predictions that are not ours, the most numerous first; "" for those without one."""
+    counts: dict[str, int] = {}
+    for row in studio.model_versions(project_id):
+        name = str(row["model_version"] or "")
+        if name not in ours:
+            counts[name] = counts.get(name, 0) + int(row["count"])
+    return tuple(sorted(counts, key=lambda name: -counts[name]))
 
 
 def our_names(models: ProjectModels) -> set[str]:

@@ -60,7 +60,7 @@ class Worker:
         self._stamps: dict[int, object] = {}
         self._champions: dict[int, str | None] = {}
         self._stopping = threading.Event()
-        self._adoption = Adoption(studio, settings, self._registry)
+        self._adoption = Adoption(studio, settings)
         self.runner = RoundRunner(self._rounds, spawn, lambda: self.look.poke())
         self._starting_models = StartingModels(settings.rounds_dir, spawn)
         self.look = Chore("projects", LOOK_S, self.look_around)

@@ -12,15 +12,8 @@ from labelloop.connection import TITLE
 from labelloop.registry import ProjectModels
 from trainer.env import TrainerSettings
 from trainer.peers.projects import SIMULATED
-from trainer.worker import adoption
 
 THEIRS = {"project": 1, "url": "http://theirs:9090", "title": "theirs"}
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connections are looked at in every look."""
-    monkeypatch.setattr(adoption, "LOOK_AGAIN_S", 0.0)
 
 
 def adopting(bench: WorkerBench, value: object) -> None:
@@ -81,18 +74,6 @@ def test_a_backend_that_comes_and_goes_is_noticed(
         bench.worker.predict()
         assert (len(fake_studio.predictions) > before) is works
         assert not bench.rounds.cancel_requested(round_.id), "a round that was begun is not lost"
-
-
-def test_a_project_of_which_nobody_knows_is_not_touched(
-    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio
-) -> None:
-    fake_studio.broken = {1}
-    bench.worker.look_around()
-    fake_studio.broken = set()
-    fake_studio.backends = [THEIRS]
-    fake_studio.add_task()
-    bench.worker.predict()
-    assert fake_studio.predictions == []
 
 
 def test_a_simulation_is_never_left_alone(

@@ -1,10 +1,12 @@
-"""Remembers which projects show a version of predictions that a person chose.
+"""Two fields of ours in a project of Label Studio's API: `ml_backends` and `model_version_chosen`.
+
+`ml_backends` lists the project's ML backends as {"url", "title"}. Label Studio's own list asks every backend
+first, which may take seconds.
 
 Label Studio sets a project's model_version itself, to the first predictions that are imported or to the title
-of the first ML backend. The trainer sets it to the version in service, but not against a person's choice. So
-a project of the API has one more field, `model_version_chosen`. It is true after somebody set another
-version, and false once that version is left in any way. Whoever sends `model_version_chosen: false` together
-with a version, as the trainer does, chooses nothing.
+of the first ML backend. The trainer sets it to the version in service, but not against a person's choice.
+`model_version_chosen` is true after somebody set another version, and false once that version is left in any
+way. Whoever sends `model_version_chosen: false` with a version, as the trainer does, chooses nothing.
 """
 
 import re
@@ -15,13 +17,13 @@ from projects.serializers import ProjectSerializer
 
 from labelloop.connection import TITLE
 
-FIELD = "model_version_chosen"
+CHOSEN, BACKENDS = "model_version_chosen", "ml_backends"
 TABLE = "labelloop_chosen"
 _OURS = re.compile(r"v\d{4,}|\d{4,} \(earlier\)")
 
 
-def remember() -> None:
-    """Has Label Studio's API tell and take the field."""
+def add() -> None:
+    """Has Label Studio's API tell both fields, and take the second."""
     label_studios_update = ProjectSerializer.update
     label_studios_representation = ProjectSerializer.to_representation
 
@@ -34,11 +36,13 @@ def remember() -> None:
 
     def to_representation(serializer: Any, instance: Any) -> Any:
         row = label_studios_representation(serializer, instance)
-        chosen = serializer.context.get(TABLE)
-        if chosen is None:  # once for a list of projects
-            chosen = serializer.context[TABLE] = _chosen()
+        told = serializer.context.get(TABLE)
+        if told is None:  # once for a list of projects
+            told = serializer.context[TABLE] = (_chosen(), _backends())
+        chosen, backends = told
         version = instance.model_version or ""
-        row[FIELD] = version != "" and chosen.get(instance.pk) == version
+        row[CHOSEN] = version != "" and chosen.get(instance.pk) == version
+        row[BACKENDS] = backends.get(instance.pk, [])
         return row
 
     ProjectSerializer.update = update
@@ -68,7 +72,7 @@ def is_choice(before: str, now: str, told: object = None) -> bool | None:
 def _note(project_id: int, before: str, now: str, request: Mapping[str, Any]) -> None:
     from django.db import connection
 
-    choice = is_choice(before, now, request.get(FIELD))
+    choice = is_choice(before, now, request.get(CHOSEN))
     if choice is None:
         return
     with connection.cursor() as cursor:
@@ -87,6 +91,16 @@ def _chosen() -> dict[int, str]:
         _make_table(cursor)
         cursor.execute(f"SELECT project, model_version FROM {TABLE}")
         return dict(cursor.fetchall())
+
+
+def _backends() -> dict[int, list[dict[str, str]]]:
+    """The ML backends by project, the oldest first."""
+    from ml.models import MLBackend
+
+    found: dict[int, list[dict[str, str]]] = {}
+    for project, url, title in MLBackend.objects.order_by("pk").values_list("project", "url", "title"):
+        found.setdefault(project, []).append({"url": url, "title": title or ""})
+    return found
 
 
 def _make_table(cursor: Any) -> None:

@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
+from integration.support.fake_backend import FakeBackend
 from integration.support.labelstudio import LabelStudio
 
 from labelloop.connection import TITLE
 from labelloop.studio import Studio
-from trainer.peers.others import Others
-from trainer.peers.projects import all_projects, fetch
+from trainer.peers.projects import MLBackend, all_projects, fetch
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
@@ -73,11 +73,11 @@ def test_what_the_trainer_sets_is_no_choice_nor_is_it_to_leave_it_as_it_is(
     assert (found.model_version, found.version_chosen) == ("v0001", False)
 
 
-def test_other_predictions_and_backends_are_told_without_asking_a_backend(
-    studio: Studio, project: int, provisioned: LabelStudio
+def test_ml_backends_are_told_without_asking_them(
+    studio: Studio, project: int, provisioned: LabelStudio, backend: FakeBackend
 ) -> None:
-    url = provisioned.environment["MLBACKEND_URL"]
-    found = Others.of(studio, project, {"v0000", TITLE}, url)
-    assert set(found.versions) == {"yolo-old", "yolo-new"}
-    assert (found.backends, found.connected) == ((), False)
-    assert Others.of(studio, 1, {"v0000", TITLE}, url).connected, "the provisioned project"
+    assert fetch(studio, project).backends == ()
+    backend.requests.clear()
+    ours = MLBackend(provisioned.environment["MLBACKEND_URL"], TITLE)
+    assert [p.backends for p in all_projects(studio) if p.id == 1] == [(ours,)]
+    assert fetch(studio, 1).backends == (ours,) and backend.requests == []
