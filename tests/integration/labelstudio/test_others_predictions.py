@@ -56,6 +56,14 @@ class Bench:
         self.models.promote(version)
         self.backend.version = version
 
+    def predictions(self, task: int, version: str) -> list[dict[str, Any]]:
+        rows = self.studio.request("GET", "/api/predictions/", params={"task": task})
+        return [row for row in rows if row["model_version"] == version]
+
+    def as_recorded_by_an_earlier_release(self) -> None:
+        path = self._home / "rounds" / f"predicted-labels-{self.project}.json"
+        path.write_text(path.read_text().replace(" read", ""))
+
     @property
     def shown(self) -> str:
         return fetch(self.studio, self.project).model_version
@@ -109,6 +117,20 @@ def test_predictions_imported_where_ours_are_shown_already(bench: Bench) -> None
     bench.studio.import_predictions(bench.project, [{"task": task, **THEIRS}])
     bench.run()
     assert bench.shown == "yolo-old"
+
+
+def test_what_an_earlier_release_stored_for_an_unread_image_is_made_anew(bench: Bench) -> None:
+    bench.train()
+    bench.run()
+    lie, honest, *_ = (task["id"] for task in bench.studio.iter_tasks(bench.project))
+    for task, score in ((lie, 1.0), (honest, 0.7)):
+        [mine] = bench.predictions(task, "v0001")
+        changed = {"result": [], "score": score}
+        bench.studio.request("PATCH", f"/api/predictions/{mine['id']}/", json=changed)
+    bench.as_recorded_by_an_earlier_release()
+    assert bench.run() == 1
+    assert [p["result"] == [] for p in bench.predictions(lie, "v0001")] == [False]
+    assert [p["result"] == [] for p in bench.predictions(honest, "v0001")] == [True]
 
 
 def test_label_studio_stores_nothing_for_an_image_that_the_backend_could_not_read(

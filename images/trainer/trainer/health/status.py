@@ -228,7 +228,7 @@ def _project(
         unmapped_classes=mapped.unmapped_classes if mapped else (),
         unmatched_labels=mapped.unmatched_labels if mapped else (),
         problems=tuple(problems),
-        failed=tuple(failed),
+        failed=() if left_alone else tuple(failed),
         left_alone=left_alone,
         shows=shown if others_shown else None,
         chosen=project.version_chosen,
