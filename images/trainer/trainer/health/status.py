@@ -199,7 +199,7 @@ def _project(
     showing = None
     if champion is not None:
         try:
-            showing = Showing.of(studio, project, models, champion)
+            showing = Showing.of(studio, project, models, champion.version)
         except StudioError as error:
             problems.append(str(error))
     shown = project.model_version

@@ -95,7 +95,7 @@ class Prelabeller:
         """
         models = self._registry.project(project.id)
         version = models.champion()
-        return Showing.of(self._studio, project, models, models.card(version)) if version else None
+        return Showing.of(self._studio, project, models, version) if version else None
 
     def missing(self, project_id: int) -> int:
         """How many unlabelled tasks are to get a prediction, without those that failed and wait for another

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from labelloop.connection import TITLE
-from labelloop.registry import Card, ProjectModels
+from labelloop.registry import ProjectModels
 from labelloop.studio import (
     UNLABELLED,
     WITHOUT_PREDICTIONS,
@@ -45,18 +45,19 @@ class Showing:
     more: bool = False
 
     @classmethod
-    def of(cls, studio: Studio, project: Project, models: ProjectModels, card: Card) -> "Showing":
-        """card: the champion's.
+    def of(cls, studio: Studio, project: Project, models: ProjectModels, version: str) -> "Showing":
+        """version: the champion.
 
         Raises:
-            StudioError: Label Studio does not answer or refuses. LabelConfigError: the project has no boxes.
+            StudioError: Label Studio does not answer or refuses. RegistryError: the champion has no card.
+            LabelConfigError: the project has no boxes.
         """
         ours = frozenset(our_names(models))
-        if project.label_map(card).knows_any:
+        if project.label_map(models.card(version)).knows_any:
             shown = project.model_version
             asks = shown not in ("", *ours) and not project.version_chosen
-            return cls(card.version, True, ours, more=asks and _say_more(studio, project.id, shown))
-        return cls(card.version, False, ours, _other_versions(studio, project.id, ours))
+            return cls(version, True, ours, more=asks and _say_more(studio, project.id, shown))
+        return cls(version, False, ours, _other_versions(studio, project.id, ours))
 
     @property
     def lacking(self) -> tuple[Row, ...]:
