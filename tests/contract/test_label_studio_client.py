@@ -6,6 +6,8 @@ from typing import Any
 from support.backend_home import LABEL_CONFIG, PASSWORD, Ask, Home, wait_until
 from support.fake_trainer import FakeTrainer
 
+VALUE = {"x", "y", "width", "height", "rotation", "rectanglelabels"}
+
 
 def serialized(*urls: str) -> list[dict[str, Any]]:
     """Tasks as TaskSimpleSerializer gives them."""
@@ -44,8 +46,8 @@ def test_connecting_asking_for_versions_and_predicting(home: Home, label_studio:
     assert (health["type"], health["status"]) == ("ok", 200)
     assert (setup["type"], setup["response"]) == ("ok", {"model_version": "v0000"})
     assert versions["response"]["versions"] == ["v0000"]
-    assert [prediction["task"] for prediction in stored] == [100, 101, 102]
-    assert [bool(prediction["result"]) for prediction in stored] == [True, False, True]
+    assert [prediction["task"] for prediction in stored] == [100, 102], "nothing for what nobody could read"
+    assert all(prediction["result"] for prediction in stored)
     assert {prediction["model_version"] for prediction in stored} == {"v0000"}
     assert all(0 <= prediction["score"] <= 1 for prediction in stored)
     assert requests == 1
@@ -55,7 +57,7 @@ def test_label_studio_would_store_every_prediction(home: Home, label_studio: Ask
     home.add_version()
     tasks = serialized(home.add_image("a.png"), "/nope", *(home.add_image(f"{n}.png") for n in range(98)))
     (stored,) = label_studio(["predict", tasks])
-    assert len(stored) == 100
+    assert [prediction["task"] for prediction in stored] == [100, *range(102, 200)]
     assert label_studio(["refusals", stored]) == [[]]
 
 
@@ -103,13 +105,26 @@ def test_webhooks_with_and_without_credentials(trainer: FakeTrainer, label_studi
     assert trainer.asked == []
 
 
+BESIDE_BOXES = (
+    '<Choices name="c" toName="image"><Choice value="good"/></Choices><TextArea name="t" toName="image"/>'
+    '<Relations><Relation value="left of"/></Relations>'
+    '<PolygonLabels name="p" toName="image"><Label value="pet"/></PolygonLabels>'
+    '<Taxonomy name="x" toName="image"><Choice value="a"><Choice value="b"/></Choice></Taxonomy>'
+    '<View visibleWhen="region-selected"><Choices name="k" toName="image" perRegion="true" required="true">'
+    '<Choice value="hidden"/></Choices><TextArea name="n" toName="image" perRegion="true"/>'
+    '<Rating name="r" toName="image" perRegion="true"/>'
+    '<Number name="m" toName="image" perRegion="true"/></View>'
+)
+
+
 def test_label_config_with_more_than_boxes(home: Home, label_studio: Ask) -> None:
+    """A prediction has rectangles of our control alone: all else is left to the person."""
     home.add_version()
-    choices = '<Choices name="c" toName="image"><Choice value="good"/></Choices>'
-    config = LABEL_CONFIG.replace("</View>", choices + '<TextArea name="t" toName="image"/></View>')
-    setup, stored = label_studio(
-        ["setup"], ["predict", serialized(home.add_image("a.png"))], label_config=config
+    config = LABEL_CONFIG.replace("</View>", BESIDE_BOXES + "</View>")
+    setup, refused, stored = label_studio(
+        ["setup"], ["refuses", config], ["predict", serialized(home.add_image("a.png"))], label_config=config
     )
-    assert setup["type"] == "ok"
-    assert stored[0]["result"][0]["from_name"] == "label"
+    assert (setup["type"], refused) == ("ok", "")
+    assert {(r["type"], r["from_name"]) for r in stored[0]["result"]} == {("rectanglelabels", "label")}
+    assert all(set(region["value"]) == VALUE for region in stored[0]["result"])
     assert label_studio(["refusals", stored], label_config=config) == [[]]

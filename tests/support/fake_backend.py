@@ -9,14 +9,14 @@ from support.fake_studio import Answer, Row, Served
 
 @dataclass
 class FakeBackend:
-    """version: what it serves. unreadable: tasks whose image cannot be read. listed: what /health says of
-    them. before_predict: called with the tasks' ids.
+    """version: what it serves. unreadable: tasks whose image cannot be read. blank: tasks whose image shows
+    nothing. before_predict: called with the tasks' ids.
     """
 
     url: str = ""
     version: str | None = "v0000"
     unreadable: set[int] = field(default_factory=set)
-    listed: list[Row] = field(default_factory=list)
+    blank: set[int] = field(default_factory=set)
     asked: list[int] = field(default_factory=list)
     down: bool = False
     results_missing: int = 0
@@ -30,7 +30,7 @@ class FakeBackend:
             return 503, {"status": "DOWN", "reason": "down for a test"}
         if path == "/health":
             up = self.version is not None
-            projects: Row = {"1": {"version": self.version, "unreadable": self.listed}}
+            projects: Row = {"1": {"version": self.version, "unreadable": []}}
             return 200 if up else 503, {
                 "status": "UP" if up else "DOWN",
                 "projects": projects,
@@ -45,13 +45,8 @@ class FakeBackend:
         }
 
     def _result(self, task: int) -> Row:
-        boxes = (
-            []
-            if task in self.unreadable
-            else [{"type": "rectanglelabels", "value": {"rectanglelabels": ["ball"]}}]
-        )
-        return {
-            "result": boxes,
-            "score": 0.0 if task in self.unreadable else 0.8,
-            "model_version": self.version,
-        }
+        if task in self.unreadable:
+            return {"model_version": self.version, "error": f"images/{task}.jpg: the file is empty"}
+        box = {"type": "rectanglelabels", "value": {"rectanglelabels": ["ball"]}}
+        boxes = [] if task in self.blank else [box]
+        return {"result": boxes, "score": 0.8, "model_version": self.version}

@@ -134,21 +134,41 @@ class FakeStudio:
         if path.endswith("/import/predictions"):
             return self._import(body)
         if path.endswith("/model-versions/") and method == "GET":
-            return 200, Counter(
-                p["model_version"] for p in self.predictions if self.tasks[p["task"]]["project"] == project_id
-            )
+            return 200, self._versions(project_id, extended="extended" in query)
         if method == "PATCH":
-            version = body.get("model_version")
-            if version and not any(p["model_version"] == version for p in self.predictions):
-                return 400, {"validation_errors": {"model_version": ["Model version doesn't exist"]}}
-            self.projects[project_id].update(body)
-        return 200, self.projects[project_id]
+            return self._change_project(project_id, body)
+        return 200, self._told(self.projects[project_id])
+
+    def _versions(self, project_id: int, extended: bool) -> Any:
+        counts = Counter(
+            p["model_version"] for p in self.predictions if self.tasks[p["task"]]["project"] == project_id
+        )
+        if not extended:
+            return counts
+        return {"static": [{"model_version": v, "count": count} for v, count in counts.items()], "live": None}
+
+    def _told(self, project: Row) -> Row:
+        """A project as our Label Studio tells of it."""
+        backends = [b for b in self.backends if b["project"] == project["id"]]
+        return project | {"ml_backends": [{"url": b["url"], "title": b.get("title")} for b in backends]}
+
+    def _change_project(self, project_id: int, body: Row) -> Answer:
+        """As our Label Studio (provisioner.project_fields): whoever sets another version chooses it."""
+        version, project = body.get("model_version"), self.projects[project_id]
+        titles = [b.get("title") for b in self.backends if b["project"] == project_id]
+        known = [p["model_version"] for p in self.predictions] + titles
+        if version and version != project["model_version"] and version not in known:
+            return 400, {"validation_errors": {"model_version": ["Model version doesn't exist"]}}
+        chosen = {"model_version_chosen": bool(version)} if version != project["model_version"] else {}
+        project.update((chosen if "model_version" in body else {}) | body)
+        return 200, project
 
     def _listed(self, query: dict[str, list[str]]) -> list[Row]:
         if "include" not in query:
-            return [row | {"task_number": len(self.tasks)} for row in self.projects.values()]
+            return [self._told(row) | {"task_number": len(self.tasks)} for row in self.projects.values()]
         wanted = query["include"][0].split(",")
-        return [{name: row[name] for name in wanted if name in row} for row in self.projects.values()]
+        rows = map(self._told, self.projects.values())
+        return [{name: row[name] for name in wanted if name in row} for row in rows]
 
     def _page(self, query: dict[str, list[str]]) -> Row:
         asked = json.loads(query["query"][0])
@@ -177,6 +197,10 @@ class FakeStudio:
                 return bool(task["total_annotations"] == value)
             case "total_annotations", "greater":
                 return bool(task["total_annotations"] > value)
+            case "total_predictions", "equal":
+                return bool(len(self.versions_of(task["id"])) == value)
+            case "predictions_score", "equal":
+                return value in [p["score"] for p in self.predictions if p["task"] == task["id"]]
             case "predictions_model_versions", "contains":
                 return self._has_one_named_like(task, value)
             case "predictions_model_versions", "not_contains":

@@ -17,7 +17,17 @@ Row = dict[str, Any]
 
 TIMEOUT_S = (3.0, 60.0)
 PAGE_SIZE = 500
-LISTED = ("id", "title", "description", "label_config", "created_at", "model_version", "sampling")
+LISTED = (
+    "id",
+    "title",
+    "description",
+    "label_config",
+    "created_at",
+    "model_version",
+    "model_version_chosen",
+    "ml_backends",
+    "sampling",
+)
 """The fields to ask for in a list of projects. For its other fields, Label Studio counts the tasks,
 annotations and predictions of every project, which is slow."""
 
@@ -42,6 +52,7 @@ def where(field: str, operator: str, value: Any, kind: str = "Number") -> Row:
 
 LABELLED = where("total_annotations", "greater", 0)
 UNLABELLED = where("total_annotations", "equal", 0)
+WITHOUT_PREDICTIONS = where("total_predictions", "equal", 0)
 
 
 def with_prediction_of(version: str) -> Row:
@@ -194,9 +205,9 @@ class Studio:
         omit = "drafts" if predictions else "drafts,predictions"
         return self.iter_tasks(project_id, LABELLED, fields="all", omit=omit, page_size=100)
 
-    def unpredicted_tasks(self, project_id: int, version: str, size: int) -> Iterator[list[Row]]:
-        """Unlabelled tasks without a prediction of `version`, by id, up to `size` at a time."""
-        tasks = self.iter_tasks(project_id, UNLABELLED, without_prediction_of(version), page_size=size)
+    def task_pages(self, project_id: int, size: int, *conditions: Row) -> Iterator[list[Row]]:
+        """Tasks that meet every condition, by id, up to `size` at a time."""
+        tasks = self.iter_tasks(project_id, *conditions, page_size=size)
         while page := list(islice(tasks, size)):
             yield page
 
@@ -213,6 +224,20 @@ class Studio:
     def update_annotation(self, annotation_id: int, results: Sequence[Any]) -> None:
         """Replaces an annotation's results. Raises StudioError: it is gone, or Label Studio refuses them."""
         self.request("PATCH", f"/api/annotations/{annotation_id}/", json={"result": list(results)})
+
+    def model_versions(self, project_id: int) -> list[Row]:
+        """The model versions of a project's predictions as {"model_version", "count", "latest"}, the newest
+        first. Predictions without a version have None or "" there.
+        """
+        path = f"/api/projects/{project_id}/model-versions/"
+        return list(dict(self.request("GET", path, params={"extended": "true"}))["static"])
+
+    def show_predictions(self, project_id: int, version: str) -> None:
+        """Sets the version whose predictions a project shows, as no person's choice.
+
+        `model_version_chosen` is the appliance's own field; see the provisioner's module `project_fields`.
+        """
+        self.update_project(project_id, model_version=version, model_version_chosen=False)
 
     def delete_prediction(self, prediction_id: int) -> None:
         """Deletes a prediction. It is no error if it is gone already."""

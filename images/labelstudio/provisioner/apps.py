@@ -13,6 +13,7 @@ class Overrides(AppConfig):  # type: ignore[misc]
             backend_address,
             local_files,
             permissions,
+            project_fields,
             s3_endpoints,
             signals,
             task_data,
@@ -28,3 +29,4 @@ class Overrides(AppConfig):  # type: ignore[misc]
         user_agent.introduce()
         signals.stay_for_others()
         task_data.give_to_image()
+        project_fields.add()

@@ -20,7 +20,6 @@ from mlbackend.loading import ImageLoader, Task, TaskImage
 
 Prediction = dict[str, Any]
 
-SURE = 1.0
 _NO_CARD = Card(detector="", classes=[])
 
 
@@ -73,9 +72,10 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         return LabelMap.build(self.detector.classes, config, trained=self.trained)
 
     def predict(self, tasks: Sequence[Task], config: LabelConfig) -> list[Prediction]:
-        """One prediction per task, in the tasks' order.
+        """One entry per task, in the tasks' order.
 
-        Without an image the result is empty and "error", which Label Studio passes over, says why.
+        The entry of an image that could not be read has "error", which says why, instead of "result". Label
+        Studio stores no prediction for such an entry, and asks again when somebody opens the task.
         """
         card = self.detector.card or _NO_CARD
         thresholds = card.thresholds(config.names_in(card.score_thresholds), self._threshold)
@@ -115,13 +115,7 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         return prediction_score(candidates.scores, view.rarity[candidates.labels])
 
     def _unreadable(self, image: TaskImage) -> Prediction:
-        """The score is SURE: uncertainty sampling then shows an image that cannot be read last."""
-        return {
-            "result": [],
-            "score": SURE,
-            "model_version": self.version,
-            "error": f"{image.name}: {image.error}",
-        }
+        return {"model_version": self.version, "error": f"{image.name}: {image.error}"}
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """The trainer's settings, in addition to the shared ones."""
 
 from functools import cache
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from labelloop import layout
 from labelloop.settings import Settings, within
 
+ALL: Literal["all"] = "all"
 _ADDRESS = r"^.+:\d{1,5}$"
 
 
@@ -15,8 +17,8 @@ class TrainerSettings(Settings):
 
     PROJECT chooses among several projects. TRAINER_BIND and DASHBOARD_BIND are address and port of the HTTP
     API and of the dashboard. LABELSTUDIO_PORT is the port at which browsers reach Label Studio.
-    ADOPT_PROJECTS connects the ML backend to projects made by hand. KEEP_ROUNDS, KEEP_VERSIONS and
-    KEEP_PREDICTIONS say how many of the newest are kept, see trainer.worker.retention.
+    ADOPT_PROJECTS connects the ML backend to projects made by hand, see trainer.worker.adoption. KEEP_ROUNDS,
+    KEEP_VERSIONS and KEEP_PREDICTIONS say how many of the newest are kept, see trainer.worker.retention.
     """
 
     project: int | None = None
@@ -24,10 +26,15 @@ class TrainerSettings(Settings):
     dashboard_bind: str = Field(default=f"127.0.0.1:{layout.DASHBOARD_PORT}", pattern=_ADDRESS)
     dashboard_secret: SecretStr | None = None
     labelstudio_port: int = within("LABELSTUDIO_PORT", layout.LABELSTUDIO_PORT)
-    adopt_projects: bool = True
+    adopt_projects: Literal["all"] | bool = True
     keep_rounds: int = within("KEEP_ROUNDS", 20)
     keep_versions: int = within("KEEP_VERSIONS", 20)
     keep_predictions: int = within("KEEP_PREDICTIONS", 2)
+
+    @field_validator("adopt_projects", mode="before")
+    @classmethod
+    def _in_any_case(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
 
     @property
     def bind(self) -> tuple[str, int]:

@@ -11,6 +11,7 @@ from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
 from trainer.peers.projects import Project, choose, detection_projects
 from trainer.rounds.table import Rounds
+from trainer.worker.adoption import require_worked_on
 from trainer.worker.prelabel import Prelabeller
 
 
@@ -50,6 +51,10 @@ class Loop:
         return choose(
             detection_projects(self.studio), wanted if wanted is not None else self.settings.project
         )
+
+    def require_worked_on(self, project: Project) -> None:
+        """Raises LeftAlone when the loop does not work on the project."""
+        require_worked_on(project, self.settings)
 
     def shown(self, path: Path) -> Path:
         """A path as the operator sees it."""

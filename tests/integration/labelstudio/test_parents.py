@@ -40,7 +40,7 @@ class Bench:
         registry = Registry(home / "models")
         models = registry.project(self.project)
         models.promote(add_version(models, home / "made"))
-        backend.unreadable = {task["id"] for task in studio.iter_tasks(self.project)}
+        backend.blank = {task["id"] for task in studio.iter_tasks(self.project)}
         self.prelabeller = Prelabeller(studio, Backend(backend.url, "x"), registry, home / "rounds", 1.0)
         self.run()
 

@@ -8,13 +8,16 @@ from typing import Any
 
 
 class FakeBackend:
-    """Listens on 127.0.0.1 from `start` on. `requests` are the paths asked for, each with the body."""
+    """Listens on 127.0.0.1 from `start` on. `requests` are the paths asked for, each with the body. `unread`
+    are the URLs of images that it cannot read.
+    """
 
     def __init__(self, password: str, version: str = "v0000") -> None:
         self.password = password
         self.version = version
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.refused: list[str] = []
+        self.unread: set[str] = set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -28,9 +31,14 @@ class FakeBackend:
 
     def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if path == "/predict":
-            one = {"result": [], "score": 0.5, "model_version": self.version}
-            return {"results": [one for _ in body["tasks"]], "model_version": self.version}
+            return {"results": [self._one(task) for task in body["tasks"]], "model_version": self.version}
         return {"model_version": self.version}
+
+    def _one(self, task: dict[str, Any]) -> dict[str, Any]:
+        url = task["data"]["image"]
+        if url in self.unread:
+            return {"model_version": self.version, "error": f"{url}: the file is empty"}
+        return {"result": [], "score": 0.5, "model_version": self.version}
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         backend = self

@@ -17,6 +17,7 @@ import mlbackend.loading
 from labelloop import decoding
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
+from mlbackend.unreadable import FORGOTTEN_AFTER_S, Unreadable
 
 ORIENTATION = 0x0112
 
@@ -31,7 +32,7 @@ def test_one_result_per_task_in_the_tasks_order(home: Home) -> None:
     urls = [home.add_image(f"{n}.png", size=(40 + n, 20)) for n in range(37)]
     urls[5], urls[36] = "/data/local-files/?d=images/gone.png", ""
     results = home.results(*urls)
-    widths = [r["result"][0]["original_width"] if r["result"] else None for r in results]
+    widths = [r["result"][0]["original_width"] if "result" in r else None for r in results]
     assert widths == [None if n in (5, 36) else 40 + n for n in range(37)]
 
 
@@ -39,7 +40,7 @@ def test_no_tasks_no_results(home: Home) -> None:
     assert home.results() == []
 
 
-def test_unreadable_images_yield_empty_results_with_the_reason(home: Home) -> None:
+def test_an_unreadable_image_gets_no_prediction_but_the_reason(home: Home) -> None:
     folder = home.settings.images_dir
     good = home.add_image("good.png")
     (folder / "empty.jpg").write_bytes(b"")
@@ -49,10 +50,10 @@ def test_unreadable_images_yield_empty_results_with_the_reason(home: Home) -> No
     (folder / "torn.jpg").write_bytes(whole.read_bytes()[:3000])
     names = ["empty.jpg", "text.png", "torn.jpg", "missing.jpg"]
     results = home.results(good, *(f"/data/local-files/?d=images/{name}" for name in names), good)
-    assert [bool(r["result"]) for r in results] == [True, False, False, False, False, True]
+    assert ["result" in r for r in results] == [True, False, False, False, False, True]
     for name, result in zip(names, results[1:5], strict=True):
         assert name in result["error"]
-        assert result["model_version"] == "v0000"
+        assert result["model_version"] == "v0000" and "score" not in result, "Label Studio stores no score"
     assert [entry["url"] for entry in home.project_health()["unreadable"]] == [
         f"images/{name}" for name in names
     ]
@@ -67,12 +68,23 @@ def test_unreadable_list_is_bounded_and_heals(home: Home) -> None:
     assert home.project_health()["unreadable"] == []
 
 
+def test_what_nobody_asks_for_any_more_leaves_the_unreadable_list() -> None:
+    now = 0.0
+    found = Unreadable(lambda: now)
+    found.add(1, "gone.jpg", "there is no file")
+    found.add(2, "torn.jpg", "the file is empty")
+    now = FORGOTTEN_AFTER_S - 1.0
+    found.add(2, "torn.jpg", "the file is empty")
+    now = FORGOTTEN_AFTER_S + 1.0
+    assert [entry["task"] for entry in found.entries()] == [2]
+
+
 @pytest.mark.parametrize(
     "url", [None, 5, ["/data/upload/1/a.png"], {"a": 1}, "\ud800", "http://[", "x" * 5000, "\0"]
 )
 def test_no_value_of_the_image_field_breaks_a_batch(home: Home, url: object) -> None:
     first, second = home.results(url, home.add_image("a.png"))
-    assert first["result"] == [] and first["error"]
+    assert "result" not in first and first["error"]
     assert second["result"]
 
 
@@ -163,7 +175,7 @@ def test_a_starting_version_draws_the_order_by_lot(home: Home) -> None:
 def test_an_unreadable_image_shifts_no_other_lot(home: Home) -> None:
     one, other = home.add_image("a.png"), home.add_image("b.png")
     before, gone, after = home.results(one, "/data/local-files/?d=images/gone.png", other)
-    assert gone["score"] == 1.0
+    assert "score" not in gone
     assert [before["score"], after["score"]] == [r["score"] for r in home.results(one, other)]
 
 
@@ -301,7 +313,7 @@ def test_an_image_that_ended_the_backend_twice_is_named_and_the_others_get_their
     for number in range(2):
         (tmp_path / f"labelloop-{os.getuid()}" / f"{key}.{number}").touch()
     results = home.results(deadly, good)
-    assert [bool(result["result"]) for result in results] == [False, True]
+    assert ["result" in result for result in results] == [False, True]
     assert "was ended 2 times" in home.project_health()["unreadable"][0]["reason"]
 
 

@@ -10,16 +10,17 @@ from typing import Annotated
 import typer
 
 from labelloop.locks import Busy
-from trainer.cli.command import ProjectOption, command, connect
+from trainer.cli.command import ProjectOption, command, connect, fail
 from trainer.dataset.left_out import LeftOut, in_words
 from trainer.dataset.snapshot import snapshotting
-from trainer.peers.projects import choose, detection_projects
+from trainer.peers.projects import Project, choose, detection_projects
 from trainer.terminal import render
 from trainer.terminal.display import Display
 from trainer.terminal.watch import follow_predictions, show_progress
 from trainer.words import plural
 from trainer.worker.image_index import ImageIndex
 from trainer.worker.importer import Importer
+from trainer.worker.prelabel import Prelabeller
 
 IMPORT_WAIT_S = 30.0
 INCOMPLETE = 3
@@ -31,25 +32,46 @@ def predict(project: ProjectOption = None) -> None:
     """Give every unlabelled image the champion's boxes, now."""
     loop = connect()
     chosen = loop.project(project)
+    loop.require_worked_on(chosen)
+    prelabeller = loop.prelabeller()
     with Display() as display:
         try:
-            stored = loop.prelabeller().run(
-                chosen, on_progress=lambda progress: show_progress(progress, display)
+            stored = prelabeller.run(
+                chosen, on_progress=lambda progress: show_progress(progress, display), again=True
             )
             display.finish()
-            display.say(
-                f"{plural(stored, 'image')} pre-labelled."
-                if stored
-                else "Every unlabelled image has the champion's boxes."
-            )
+            if stored:
+                display.say(f"{plural(stored, 'image')} pre-labelled.")
         except Busy:
+            stored = 0
             display.say("The worker is at it already.")
             try:
                 follow_predictions(loop, chosen.id, display)
             except KeyboardInterrupt:
                 display.say("Detached: pre-labelling goes on.")
+                return
         except KeyboardInterrupt:
             display.say("Stopped here; the worker goes on with the rest.")
+            return
+        failures = prelabeller.unpredicted(chosen.id).failures()
+        render.without_boxes(failures, display.console)
+        if failures:
+            raise fail(f"{plural(len(failures), 'image')} of project {chosen.id} without boxes")
+        if not stored:
+            display.say(_all_done(prelabeller, chosen))
+
+
+def _all_done(prelabeller: Prelabeller, project: Project) -> str:
+    """What there is when nothing was left to predict."""
+    showing = prelabeller.showing(project)
+    if showing is None:
+        raise fail("there is no model yet; the starting model is being written, see `make status`")
+    if showing.others:
+        theirs = ", ".join(name or "without a version" for name in showing.others)
+        return (
+            f"{showing.version} knows no label of the project; the predictions that are there stay: {theirs}."
+        )
+    return "Every unlabelled image has the champion's boxes."
 
 
 @command

@@ -21,6 +21,7 @@ def retrain(project: ProjectOption = None) -> None:
     """Train on the labels so far; shows the round until its verdict and the new pre-labels."""
     loop = connect()
     chosen = loop.project(project)
+    loop.require_worked_on(chosen)
     require_worker(loop.settings.rounds_dir)
     round_, joined = loop.rounds.request(chosen.id, "make retrain")
     with Display() as display:
@@ -31,6 +32,7 @@ def retrain(project: ProjectOption = None) -> None:
             _say_verdict(loop, round_, display)
             if round_.state == State.PROMOTED:
                 follow_predictions(loop, chosen.id, display)
+                render.without_boxes(loop.prelabeller().unpredicted(chosen.id).failures(), display.console)
         except KeyboardInterrupt:
             if round_.closed:
                 display.say("Detached: pre-labelling goes on.")
@@ -101,7 +103,7 @@ def rollback(version: str, project: ProjectOption = None) -> None:
                 f"Round {open_round.id} is {open_round.state}; its candidate will be compared with {version}."
             )
         loop.backend.wait_for(chosen.id, version, SERVING_WAIT_S, lambda: False)
-        missing = loop.prelabeller().missing(chosen.id, version)
+        missing = loop.prelabeller().missing(chosen.id)
         display.say(
             f"The backend serves it. {plural(missing, 'unlabelled image')} will get boxes in the background."
             if missing

@@ -6,12 +6,14 @@ import threading
 from labelloop.errors import Explained
 from labelloop.locks import Busy
 from labelloop.registry import RegistryError
+from labelloop.studio import with_prediction_of
 from trainer.dashboard.loop import WatchedLoop
 from trainer.peers.projects import fetch
 from trainer.rounds.table import State
 from trainer.system.failures import bug, in_words
 from trainer.terminal.watch import require_worker
 from trainer.words import plural
+from trainer.worker.adoption import adopt
 from trainer.worker.prelabel import Prelabeller
 
 log = logging.getLogger(__name__)
@@ -25,9 +27,11 @@ def retrain(loop: WatchedLoop, project_id: int, user: str) -> str:
     """Opens a round or joins the open one.
 
     Raises:
-        WorkerGone: the worker, which would run the round, does not run.
+        WorkerGone: the worker, which would run the round, does not run. LeftAlone: the project has another ML
+            backend. StudioError: Label Studio does not answer.
     """
     require_worker(loop.settings.rounds_dir)
+    loop.require_worked_on(fetch(loop.studio, project_id))
     round_, joined = loop.rounds.request(project_id, f"dashboard, {user}"[:100])
     if joined:
         return f"Round {round_.id} is open already ({round_.state}); there is never more than one at a time."
@@ -76,6 +80,29 @@ def roll_back(loop: WatchedLoop, project_id: int, version: str) -> str:
     )
 
 
+def take_over(loop: WatchedLoop, project_id: int) -> str:
+    """Connects our ML backend to a project, whatever others it has, and takes back what a person chose in
+    Label Studio, so that the model's boxes are shown as soon as they are worth it.
+
+    Raises:
+        StudioError: Label Studio does not answer or refuses. RegistryError: the model in service is damaged.
+        MissingSecret: there is no BACKEND_PASSWORD.
+    """
+    project = fetch(loop.studio, project_id)
+    connected = adopt(loop.studio, loop.settings, project_id)
+    showing = loop.prelabeller().showing(project)
+    theirs = showing is not None and showing.wanted(project) != showing.version
+    if showing is not None and theirs:
+        ready = showing.knows and loop.studio.count_tasks(project_id, with_prediction_of(showing.version))
+        loop.studio.show_predictions(project_id, showing.version if ready else project.model_version)
+    if not connected and not theirs:
+        return "There is nothing to take over: the loop works on this project, and nobody chose other boxes."
+    return (
+        "Taken over. The loop works on this project within half a minute, and shows the boxes of its model "
+        "as soon as that knows one of the labels. Nothing was deleted."
+    )
+
+
 class PreLabelling:
     """Pre-labelling begun by a button, in the background, with one run per project at a time."""
 
@@ -90,14 +117,16 @@ class PreLabelling:
         """Begins a run unless one is under way.
 
         Raises:
-            Refused: there is no model yet. StudioError: Label Studio does not answer.
+            Refused: there is no model yet. LeftAlone: the project has another ML backend. StudioError: Label
+                Studio does not answer.
         """
         loop = self._loop
+        loop.require_worked_on(fetch(loop.studio, project_id))
         version = loop.registry.project(project_id).champion()
         if version is None:
             raise Refused("There is no model yet; the starting model is being written.")
-        prelabeller = Prelabeller(loop.studio, loop.backend, loop.registry, loop.settings.rounds_dir)
-        missing = prelabeller.missing(project_id, version)
+        prelabeller = loop.prelabeller()
+        missing = prelabeller.missing(project_id) + len(prelabeller.unpredicted(project_id).tasks())
         if not missing:
             return f"Every unlabelled image has the boxes of {version} already."
         with self._lock:
@@ -121,7 +150,7 @@ class PreLabelling:
 
     def _run(self, prelabeller: Prelabeller, project_id: int) -> None:
         try:
-            prelabeller.run(fetch(self._loop.studio, project_id), self._stopping.is_set)
+            prelabeller.run(fetch(self._loop.studio, project_id), self._stopping.is_set, again=True)
         except Busy:
             log.info("project %d: the worker is pre-labelling already", project_id)
         except Exception as error:

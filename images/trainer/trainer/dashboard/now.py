@@ -12,6 +12,7 @@ from trainer.dashboard import actions, stored
 from trainer.dashboard.pages import Asked, ChartTheme, Page, View
 from trainer.dashboard.security import checked_form
 from trainer.dashboard.training import Losses, log_tail, loss_chart, read_losses
+from trainer.health.status import ProjectStatus
 from trainer.rounds import heartbeat
 from trainer.rounds.progress import read_progress
 from trainer.rounds.table import Round, RoundError
@@ -63,6 +64,14 @@ BUTTONS = {
             "Puts another version of the model into service and gives every unlabelled image its boxes.",
             doing="Rolling back",
         ),
+        Button(
+            "adopt",
+            "Take over",
+            "Connects this appliance's ML backend to the project, beside any other, and shows the boxes of "
+            "its model as soon as that knows one of the labels, whatever was chosen in Label Studio. Other "
+            "predictions stay stored, and can be chosen again there.",
+            doing="Taking over projects",
+        ),
     )
 }
 
@@ -109,7 +118,16 @@ def _champion(page: View) -> Card | None:
 
 @router.get("/", response_class=HTMLResponse)
 def now(page: Asked) -> HTMLResponse:
-    return page.show("now.html", buttons=BUTTONS.values(), **contents(page))
+    found = contents(page)
+    return page.show("now.html", buttons=_fitting(found["now"]), **found)
+
+
+def _fitting(project: ProjectStatus | None) -> list[Button]:
+    """The buttons for a project: one that is left alone is to be taken over first."""
+    if project is not None and project.left_alone:
+        return [BUTTONS["adopt"]]
+    theirs = project is not None and project.shows is not None
+    return [button for button in BUTTONS.values() if button.name != "adopt" or theirs]
 
 
 @router.get("/live", response_class=HTMLResponse)
@@ -193,6 +211,8 @@ def _do(button: Button, project_id: int, page: Page, form: dict[str, str]) -> st
             return actions.cancel(page.loop, project_id)
         case "rollback":
             return actions.roll_back(page.loop, project_id, form.get("version", ""))
+        case "adopt":
+            return actions.take_over(page.loop, project_id)
         case _:
             said = page.parts.pre_labelling.begin(project_id)
             return said

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from labelloop.findings import LOGS, Finding, ok, problem, warning
-from labelloop.settings import Settings
 from labelloop.studio import Studio, StudioError
+from trainer.env import TrainerSettings
 from trainer.health.status import ProjectStatus, Service, Status, gather
 from trainer.peers.backend import Backend
 from trainer.peers.projects import SIMULATED
@@ -25,7 +25,7 @@ WELL = ("CO", "TR", "PR")
 """The codes of Label Studio for a working connection: connected, training, predicting."""
 
 
-def examine(settings: Settings, studio: Studio, backend: Backend) -> list[Finding]:
+def examine(settings: TrainerSettings, studio: Studio, backend: Backend) -> list[Finding]:
     """Checks everything once. A check that fails is a finding too."""
     seen: list[Status] = []
 
@@ -38,10 +38,14 @@ def examine(settings: Settings, studio: Studio, backend: Backend) -> list[Findin
         if project.simulated:
             found.append(ok(f"project {project.id}", f"{project.title}: {SIMULATED}"))
             continue
+        if project.left_alone is not None:
+            found.append(_left_alone(project))
+            continue
         checks = {
             "weights": partial(_weights, settings, project),
             "ML backend": partial(_connection, settings, studio, project),
             "labels": partial(_labels, project),
+            "boxes": partial(_boxes, project),
             "round": partial(_round, project),
         }
         for name, check in checks.items():
@@ -91,6 +95,11 @@ def _general(status: Status) -> Iterator[Finding]:
     )
 
 
+def _left_alone(project: ProjectStatus) -> Finding:
+    fix = "Leave it as it is, or press Take over on the dashboard, which asks first."
+    return warning(f"ML backend, project {project.id}", str(project.left_alone), fix, "make status")
+
+
 def _service(service: Service) -> Finding:
     name = f"{service.name} to the trainer"
     if service.problem is None:
@@ -98,7 +107,7 @@ def _service(service: Service) -> Finding:
     return problem(name, service.problem, "Start what is down; what runs well stays.", "make up")
 
 
-def _weights(settings: Settings, project: ProjectStatus) -> Iterator[Finding]:
+def _weights(settings: TrainerSettings, project: ProjectStatus) -> Iterator[Finding]:
     """The starting model's weights and where they came from."""
     name = f"weights, project {project.id}"
     folder = settings.cache_dir / "weights"
@@ -117,7 +126,7 @@ def _weights(settings: Settings, project: ProjectStatus) -> Iterator[Finding]:
         yield ok(name, text)
 
 
-def _connection(settings: Settings, studio: Studio, project: ProjectStatus) -> Iterator[Finding]:
+def _connection(settings: TrainerSettings, studio: Studio, project: ProjectStatus) -> Iterator[Finding]:
     """The ML backend as Label Studio sees it. Listing the connections makes Label Studio ask it anew."""
     name = f"ML backend, project {project.id}"
     wanted = settings.mlbackend_url.rstrip("/")
@@ -153,6 +162,23 @@ def _labels(project: ProjectStatus) -> Iterator[Finding]:
         f"It learns them from your labels{'' if trained else by_name}.",
         "make retrain",
     )
+
+
+def _boxes(project: ProjectStatus) -> Iterator[Finding]:
+    """Images that got no boxes, and predictions that are shown instead of the model's."""
+    name = f"boxes, project {project.id}"
+    if project.failed:
+        named = _some([f"task {f.task}, {f.name} ({f.reason})" for f in project.failed])
+        yield warning(
+            name,
+            f"{plural(len(project.failed), 'image')} got none: {named}",
+            "The worker tries again by itself; this tries at once.",
+            f"make predict PROJECT={project.id}",
+        )
+    elif project.shows is not None:
+        yield ok(name, f"shows {project.shows_words}")
+    else:
+        yield ok(name, "every image that was tried has its prediction")
 
 
 def _round(project: ProjectStatus) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from typing import Any
 from labelloop.settings import Settings
 from labelloop.studio import Studio
 from trainer.rounds import heartbeat
+from trainer.rounds.heartbeat import STARTING_MODELS
 
 FULL_BYTES = 1 << 20
 
@@ -42,9 +43,21 @@ def worker_problems(beat: heartbeat.Heartbeat | None) -> list[str]:
             + beat.errors.get("projects", "it is looking")
         ]
     rounds = [f"rounds cannot be tended: {beat.errors['rounds']}"] if "rounds" in beat.errors else []
-    return rounds + [
-        f"project {project} has no starting model yet: {beat.errors.get('projects', 'it is being written')}"
-        for project, champion in beat.projects.items()
+    return rounds + _without_model(beat.projects, beat.errors)
+
+
+def _without_model(projects: dict[str, str | None], errors: dict[str, str]) -> list[str]:
+    """The projects without a starting model. While others are served, it is no problem that the models of new
+    ones are being written, unless that fails or does not end.
+    """
+    if STARTING_MODELS in errors:
+        return [errors[STARTING_MODELS]]
+    why = errors.get("projects")
+    if why is None and any(projects.values()):
+        return []
+    return [
+        f"project {project} has no starting model yet: {why or 'it is being written'}"
+        for project, champion in projects.items()
         if champion is None
     ]
 

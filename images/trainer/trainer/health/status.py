@@ -8,17 +8,20 @@ from typing import Any
 
 from labelloop.labels import LabelMap
 from labelloop.registry import STARTING_VERSION, Card, ProjectModels, Registry, RegistryError
-from labelloop.settings import Settings
-from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError, where, without_prediction_of
+from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError
 from trainer.dataset.survey import Survey
+from trainer.env import TrainerSettings
 from trainer.health import health
 from trainer.peers.backend import Backend, BackendError
 from trainer.peers.projects import SIMULATED, Project, sort_projects
 from trainer.rounds import heartbeat
 from trainer.rounds.owners import LeftOver, left_over
 from trainer.rounds.table import CLOSED, Round, Rounds
+from trainer.rounds.unpredicted import Failure, Unpredicted
 from trainer.training.job import Job, JobError
+from trainer.worker.adoption import why_left_alone
 from trainer.worker.image_index import ImageIndex, Problem
+from trainer.worker.showing import Showing
 
 Row = dict[str, Any]
 
@@ -36,11 +39,14 @@ class Service:
 class ProjectStatus:
     """One project. Counts are of tasks (one image each), and None where Label Studio did not answer.
 
-    start: the starting model. labels_to_go: how many labels are missing until a round starts by itself; None
-    when none ever does or a round is open. survey: which labels are not used, None before the first look.
-    simulated: it is a simulation's, which looks after it itself.
+    start: the starting model. unpredicted: without those that failed. failed: the tasks that could not be
+    given a prediction. labels_to_go: how many labels are missing until a round starts by itself; None when
+    none ever does, a round is open, or there is no model that a round could start from. survey: which labels
+    are not used, None before the first look. simulated: it is a simulation's, which looks after it itself.
     small_objects: what the newest round said of objects that are too small for its network, None when it said
-    nothing.
+    nothing. left_alone: why the loop does not work on it, None when it does. shows: the model_version whose
+    predictions it shows instead of the champion's, None when it shows these. chosen: whether a person chose
+    that. more: whether it says more than rectangles.
     """
 
     id: int
@@ -61,6 +67,28 @@ class ProjectStatus:
     survey: Survey | None = None
     simulated: bool = False
     small_objects: str | None = None
+    failed: tuple[Failure, ...] = ()
+    left_alone: str | None = None
+    shows: str | None = None
+    chosen: bool = False
+    more: bool = False
+
+    @property
+    def shows_words(self) -> str:
+        """Whose predictions the project shows instead of the champion's, and why."""
+        champion = self.champion.version if self.champion else "the champion"
+        if self.chosen:
+            return (
+                f"{self.shows}, which somebody chose in Label Studio, and not {champion}; choose {champion} "
+                "there, or press Take over on the dashboard, to change that"
+            )
+        if self.more:
+            return (
+                f"{self.shows}, which says more than {champion}'s boxes could (choices, relations, other "
+                f"shapes); choose {champion} in Label Studio, or press Take over on the dashboard, to "
+                "change that"
+            )
+        return f"{self.shows}, for {champion} knows none of the project's labels yet"
 
 
 @dataclass(frozen=True)
@@ -85,7 +113,7 @@ class Status:
         return services and not self.problems and not any(project.problems for project in self.projects)
 
 
-def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
+def gather(settings: TrainerSettings, studio: Studio, backend: Backend) -> Status:
     """Asks every service once."""
     served, backend_problem = _ask_backend(backend)
     beat = heartbeat.read(settings.rounds_dir)
@@ -129,9 +157,6 @@ def gather(settings: Settings, studio: Studio, backend: Backend) -> Status:
         for project in ours
     ]
     unreadable = ImageIndex(settings.rounds_dir, settings.images_dir).problems()
-    known = {problem.path for problem in unreadable}
-    for project in ours:
-        unreadable += _unreadable_elsewhere(studio, project.id, served.get(str(project.id)) or {}, known)
     left_alone = [f"{project.id} ({project.title}): {project.refusal}" for project in others]
     gone = [] if studio_problem else left_over(registry, [project.id for project in (*ours, *others)])
     return Status(services, projects, unreadable, problems, left_alone, gone)
@@ -159,36 +184,13 @@ def _ask_backend(backend: Backend) -> tuple[dict[str, Row], str | None]:
     return projects, f"{backend.url}/health: {answer.get('reason') or answer.get('detail') or answer}"
 
 
-def _unreadable_elsewhere(studio: Studio, project: int, served: Row, known: set[str]) -> list[Problem]:
-    """The images that the backend could not read for a project's tasks, e.g. uploads, unless the task is
-    gone.
-
-    known: files that are listed already.
-    """
-    rows = [
-        row
-        for row in served.get("unreadable") or []
-        if not any(str(row.get("url")).endswith(f"images/{path}") for path in known)
-    ]
-    numbers = [row["task"] for row in rows if isinstance(row.get("task"), int)]
-    there: set[int] | None = None
-    with suppress(StudioError):
-        asked = studio.iter_tasks(project, where("id", "in_list", numbers, "List")) if numbers else ()
-        there = {int(task["id"]) for task in asked}
-    return [
-        Problem(str(row.get("url")), f"project {project}, task {row.get('task')}: {row.get('reason')}")
-        for row in rows
-        if there is None or row.get("task") in there or row.get("task") not in numbers
-    ]
-
-
 def _project(
     project: Project,
     models: ProjectModels,
     rounds: Rounds,
     studio: Studio,
     serving: str | None,
-    settings: Settings,
+    settings: TrainerSettings,
 ) -> ProjectStatus:
     problems: list[str] = []
     champion = start = None
@@ -199,7 +201,19 @@ def _project(
         problems.append(str(error))
     with suppress(RegistryError):
         start = models.card(STARTING_VERSION)
-    counts = _counts(studio, project.id, champion, problems)
+    failed = Unpredicted(rounds.root, project.id).failures()
+    left_alone = why_left_alone(project, settings)
+    showing = None
+    if champion is not None:
+        try:
+            showing = Showing.of(studio, project, models, champion.version)
+        except StudioError as error:
+            problems.append(str(error))
+    shown = project.model_version
+    others_shown = (
+        showing is not None and shown not in ("", showing.version) and showing.wanted(project) == shown
+    )
+    counts = _counts(studio, project.id, showing, len(failed), problems)
     history = rounds.history(project.id, 20)
     last = next((round_ for round_ in history if round_.state in CLOSED), None)
     mapped = project.label_map(champion) if champion else None
@@ -217,13 +231,18 @@ def _project(
         unpredicted=counts[3],
         open_round=rounds.open_round(project.id),
         last_round=last,
-        labels_to_go=_labels_to_go(counts[1], history, mapped, settings),
+        labels_to_go=None if left_alone else _labels_to_go(counts[1], history, mapped, settings),
         unmapped_classes=mapped.unmapped_classes if mapped else (),
         unmatched_labels=mapped.unmatched_labels if mapped else (),
         problems=tuple(problems),
         survey=Survey.load(settings.rounds_dir, project.id),
         simulated=project.description == SIMULATED,
         small_objects=_small_objects(rounds, history),
+        failed=() if left_alone else tuple(failed),
+        left_alone=left_alone,
+        shows=shown if others_shown else None,
+        chosen=project.version_chosen,
+        more=showing is not None and showing.more,
     )
 
 
@@ -236,18 +255,15 @@ def _small_objects(rounds: Rounds, history: list[Round]) -> str | None:
 
 
 def _counts(
-    studio: Studio, project_id: int, champion: Card | None, problems: list[str]
+    studio: Studio, project_id: int, showing: Showing | None, failed: int, problems: list[str]
 ) -> tuple[int | None, ...]:
-    """The numbers of all tasks, labelled tasks, unlabelled tasks, and unlabelled tasks without the champion's
-    prediction.
+    """The numbers of all tasks, labelled tasks, unlabelled tasks, and unlabelled tasks that are to get a
+    prediction and have not failed.
     """
     try:
         waiting = studio.count_tasks(project_id, UNLABELLED)
-        unpredicted = (
-            studio.count_tasks(project_id, UNLABELLED, without_prediction_of(champion.version))
-            if champion
-            else waiting
-        )
+        lacking = studio.count_tasks(project_id, *showing.lacking) if showing else waiting
+        unpredicted = max(lacking - failed, 0)
         return studio.count_tasks(project_id), studio.count_tasks(project_id, LABELLED), waiting, unpredicted
     except StudioError as error:
         problems.append(str(error))
@@ -255,9 +271,11 @@ def _counts(
 
 
 def _labels_to_go(
-    labelled: int | None, history: list[Round], mapped: LabelMap | None, settings: Settings
+    labelled: int | None, history: list[Round], mapped: LabelMap | None, settings: TrainerSettings
 ) -> int | None:
     if not settings.retrain_every or labelled is None or (history and not history[0].closed):
         return None
+    if mapped is None:  # no round starts without a model, and which model decides when the first one does
+        return None
     last = history[0].labelled or 0 if history else 0
-    return max(settings.next_round_at(last, mapped is not None and mapped.knows_any) - labelled, 1)
+    return max(settings.next_round_at(last, mapped.knows_any) - labelled, 1)

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import requests
@@ -26,6 +27,14 @@ class BackendError(Explained):
 
 class OtherVersion(BackendError):
     """The backend answered with another version than the one asked for: the champion has just changed."""
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A task that the backend made no prediction for, because its image could not be read."""
+
+    task: int
+    reason: str
 
 
 class Backend:
@@ -85,8 +94,11 @@ class Backend:
                 raise BackendError(f"{seen} (waited {seconds:.0f} s; see `make logs`)")
             time.sleep(POLL_S)
 
-    def predict(self, project: Project, tasks: Sequence[Mapping[str, Any]], version: str) -> list[Row]:
+    def predict(
+        self, project: Project, tasks: Sequence[Mapping[str, Any]], version: str
+    ) -> list[Row | Unread]:
         """One prediction per task, in the order of the tasks: {"task", "result", "score", "model_version"}.
+        For a task whose image could not be read, it is an Unread.
 
         Raises:
             OtherVersion: the predictions are not those of `version`.
@@ -124,7 +136,9 @@ def _version(health: Row, project_id: int) -> str | None:
     return str(version) if version else None
 
 
-def _row(task_id: int, result: Row, version: str) -> Row:
+def _row(task_id: int, result: Row, version: str) -> Row | Unread:
+    if result.get("error"):
+        return Unread(task_id, str(result["error"]))
     score = result.get("score")
     usable = isinstance(score, int | float) and math.isfinite(score)
     return {

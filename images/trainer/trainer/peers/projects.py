@@ -22,10 +22,20 @@ class NoProject(Explained):
 
 
 @dataclass(frozen=True)
+class MLBackend:
+    """An ML backend that is connected to a project."""
+
+    url: str
+    title: str
+
+
+@dataclass(frozen=True)
 class Project:
     """A Label Studio project, as it was when Label Studio was asked.
 
     label_config: its XML. model_version: the version whose predictions its pages show, "" for none.
+    version_chosen: whether a person chose that version. backends: the ML backends that are connected, the
+    oldest first.
     """
 
     id: int
@@ -34,6 +44,8 @@ class Project:
     created_at: datetime
     label_config: str
     model_version: str
+    version_chosen: bool = False
+    backends: tuple[MLBackend, ...] = ()
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
@@ -45,6 +57,11 @@ class Project:
             created_at=datetime.fromisoformat(row["created_at"]),
             label_config=str(row.get("label_config") or ""),
             model_version=str(row.get("model_version") or ""),
+            version_chosen=bool(row.get("model_version_chosen")),
+            backends=tuple(
+                MLBackend(str(backend.get("url") or "").rstrip("/"), str(backend.get("title") or ""))
+                for backend in row.get("ml_backends") or []
+            ),
         )
 
     @cached_property

@@ -10,6 +10,8 @@ from labelloop.files import write_text
 
 BEAT_S = 5.0
 STALE_S = 30.0
+STARTING_MODELS = "starting models"
+"""The name in `errors` for starting models that cannot be written, beside the names of the chores."""
 
 
 @dataclass(frozen=True)

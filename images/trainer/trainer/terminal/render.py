@@ -10,6 +10,7 @@ from labelloop.registry import Card, ProjectModels, RegistryError
 from trainer.dataset.left_out import in_words
 from trainer.health.status import ProjectStatus, Status
 from trainer.rounds.table import Round
+from trainer.rounds.unpredicted import Failure
 from trainer.words import plural
 from trainer.worker.image_index import Problem
 
@@ -33,6 +34,10 @@ def status(found: Status, console: Console) -> None:
         console.print(f"\nLeft alone: {escape(told)}")
     for left in found.left_over:
         console.print(f"\nModels without a project: {escape(left.told)}")
+    for project in found.projects:
+        if project.failed:
+            console.print(f"\nProject {project.id}: ", end="")
+            without_boxes(project.failed, console)
     problems(found.unreadable, console)
 
 
@@ -41,6 +46,9 @@ def _project(project: ProjectStatus, console: Console) -> None:
         console.print(f"  {name:<10} {escape(text)}")
 
     console.print(f"\nProject {project.id}: {escape(project.title)}")
+    if project.left_alone is not None:
+        line("left alone", project.left_alone)
+        return
     if project.champion is None:
         line("champion", "none yet; the starting model is being written")
     else:
@@ -63,8 +71,14 @@ def _project(project: ProjectStatus, console: Console) -> None:
         line("data", text)
     if project.small_objects:
         line("objects", project.small_objects)
+    if project.failed:
+        line("no boxes", f"for {plural(len(project.failed), 'image')}, see below")
+    if project.shows is not None:
+        line("shows", project.shows_words)
     line("round", _round(project.open_round, project.last_round))
-    if project.labels_to_go is not None:
+    if project.champion is None:
+        line("next round", "none before the starting model is there")
+    elif project.labels_to_go is not None:
         line(
             "next round",
             f"by itself after {plural(project.labels_to_go, 'more labelled image')} (RETRAIN_EVERY)",
@@ -130,6 +144,17 @@ def problems(found: Sequence[Problem], console: Console, what: str = "cannot be 
     console.print(f"\n{plural(len(found), 'file')} {what}:")
     for problem in found[:SHOWN_PROBLEMS]:
         console.print(f"  {escape(problem.path)}: {escape(problem.reason)}")
+    if len(found) > SHOWN_PROBLEMS:
+        console.print(f"  and {len(found) - SHOWN_PROBLEMS} more")
+
+
+def without_boxes(found: Sequence[Failure], console: Console) -> None:
+    """Names the tasks that could not be given a prediction."""
+    if not found:
+        return
+    console.print(f"{plural(len(found), 'image')} got no boxes; the worker tries again by itself:")
+    for failure in found[:SHOWN_PROBLEMS]:
+        console.print(f"  task {failure.task}, {escape(failure.name)}: {escape(failure.reason)}")
     if len(found) > SHOWN_PROBLEMS:
         console.print(f"  and {len(found) - SHOWN_PROBLEMS} more")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labelloop.errors import Explained
-from labelloop.studio import UNLABELLED, Studio
+from labelloop.studio import with_prediction_of
 from trainer.health import health
 from trainer.loop import Loop
 from trainer.peers.projects import fetch
@@ -64,14 +64,18 @@ def show_progress(progress: Progress, display: Display) -> None:
     display.update("pre-labels", fraction, progress.eta_seconds, message)
 
 
-def _is_shown(studio: Studio, project_id: int, version: str) -> bool:
-    """Whether the project shows `version`, or has no task that could hold a prediction of it."""
-    shown = fetch(studio, project_id).model_version
-    return shown in (version, "") or not studio.count_tasks(project_id, UNLABELLED)
+def _is_shown(loop: Loop, project_id: int, version: str) -> bool:
+    """Whether the project shows the predictions that it should, or has none that it could."""
+    project = fetch(loop.studio, project_id)
+    showing = loop.prelabeller().showing(project)
+    if showing is None or project.model_version in ("", showing.wanted(project)):
+        return True
+    return not loop.studio.count_tasks(project_id, with_prediction_of(version))
 
 
 def follow_predictions(loop: Loop, project_id: int, display: Display, patience_s: float = PATIENCE_S) -> None:
-    """Shows the worker's pre-labelling of a project until no unlabelled task lacks the champion's prediction.
+    """Shows the worker's pre-labelling of a project until no unlabelled task lacks the champion's prediction,
+    except those that cannot be given one.
 
     Raises:
         WorkerGone: the worker does not run, or nothing moved for patience_s seconds.
@@ -80,10 +84,10 @@ def follow_predictions(loop: Loop, project_id: int, display: Display, patience_s
     before, moved_at = -1, time.monotonic()
     while True:
         version = loop.models(project_id).champion()
-        missing = prelabeller.missing(project_id, version) if version else 0
+        missing = prelabeller.missing(project_id)
         progress = read_progress(rounds_dir, project_id)
         current = progress if progress is not None and progress.version == version else None
-        if not missing and (version is None or _is_shown(loop.studio, project_id, version)):
+        if not missing and (version is None or _is_shown(loop, project_id, version)):
             if current is not None and current.eta_seconds is None and display.showing:
                 show_progress(current, display)
             display.finish()

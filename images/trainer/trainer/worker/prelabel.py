@@ -1,31 +1,31 @@
 """Gives every unlabelled task the champion's boxes, in the background and in batches.
 
 All progress is in Label Studio: a run asks it which tasks still lack a prediction of the champion. So a run
-can be killed at any time and started again.
+can be killed at any time and started again. A task that cannot be given one, because its image cannot be
+read, gets none. It is listed (trainer.rounds.unpredicted), and tried again after a pause.
 """
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from labelloop.batches import batches
 from labelloop.errors import Explained
-from labelloop.files import write_text
-from labelloop.labels import LabelConfig
 from labelloop.locks import holding
 from labelloop.registry import Registry
-from labelloop.studio import UNLABELLED, Studio, StudioError, where, with_prediction_of, without_prediction_of
-from trainer.dataset.origin import earlier_name
-from trainer.peers.backend import Backend, BackendError, OtherVersion
+from labelloop.studio import Studio, StudioError, where, with_prediction_of
+from labelloop.task_images import image_name
+from trainer.peers.backend import Backend, BackendError, OtherVersion, Unread
 from trainer.peers.projects import Project, fetch
 from trainer.rounds.progress import Progress, write_progress
+from trainer.rounds.unpredicted import Unpredicted
+from trainer.worker.former import FormerPredictions
+from trainer.worker.showing import Showing
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,8 @@ PAGE = 240
 BACKEND_WAIT_S = 120.0
 MAX_SWAPS = 30
 SWAP_PAUSE_S = 1.0
+# With more than PAGE tasks that failed, a run looks through them all only so often, to find others.
+LOOK_THROUGH_S = 60.0
 
 
 def lock_path(rounds_dir: Path, project_id: int) -> Path:
@@ -56,12 +58,19 @@ class PredictionsLost(Explained):
 
 @dataclass
 class _Run:
-    """One run over a project. shown: the version whose predictions the project's pages show, "" for none."""
+    """One run over a project with one champion.
+
+    shown: the version whose predictions the project's pages show, "" for none. again: whether tasks that
+    failed are tried again before their time. failed: the tasks that failed in this run.
+    """
 
     project: Project
-    shown: str
     should_stop: Callable[[], bool]
     on_progress: Callable[[Progress], None]
+    again: bool
+    unpredicted: Unpredicted
+    shown: str
+    failed: set[int] = field(default_factory=set)
 
 
 class Prelabeller:
@@ -80,38 +89,63 @@ class Prelabeller:
         self._registry = registry
         self._rounds_dir = rounds_dir
         self._backend_wait_s = backend_wait_s
+        self._former = FormerPredictions(studio, registry, rounds_dir)
+        self._looked_through: dict[int, float] = {}
 
-    def missing(self, project_id: int, version: str) -> int:
-        """How many unlabelled tasks have no prediction of `version`."""
-        return self._studio.count_tasks(project_id, UNLABELLED, without_prediction_of(version))
+    def showing(self, project: Project) -> Showing | None:
+        """What decides whose predictions the project shows; None without a champion.
+
+        Raises:
+            StudioError: Label Studio does not answer. RegistryError: the champion is damaged.
+        """
+        models = self._registry.project(project.id)
+        version = models.champion()
+        return Showing.of(self._studio, project, models, version) if version else None
+
+    def missing(self, project_id: int) -> int:
+        """How many unlabelled tasks are to get a prediction, without those that failed and wait for another
+        attempt. 0 without a champion.
+        """
+        showing = self.showing(fetch(self._studio, project_id))
+        if showing is None:
+            return 0
+        lacking = self._studio.count_tasks(project_id, *showing.lacking)
+        return max(lacking - len(self.unpredicted(project_id).tasks()), 0)
+
+    def unpredicted(self, project_id: int) -> Unpredicted:
+        """The tasks that could not be given a prediction."""
+        return Unpredicted(self._rounds_dir, project_id)
 
     def run(
         self,
         project: Project,
         should_stop: Callable[[], bool] = lambda: False,
         on_progress: Callable[[Progress], None] = lambda progress: None,
+        again: bool = False,
     ) -> int:
         """Makes a project's missing predictions. Returns: how many were stored.
 
         When none is missing any more, the project's model_version names the champion, so that uncertainty
-        sampling and the labelling page use these predictions.
+        sampling and the labelling page use these predictions; `showing` says when it keeps another. Tasks
+        that could not be predicted count as done; `unpredicted` lists them.
+
+        again: try those that failed before at once, and all of them.
 
         Raises:
             StudioError, BackendError: one of the two does not answer or refuses, or the backend does not load
                 the champion in time.
             Busy: another process is pre-labelling this project.
         """
-        run = _Run(project, project.model_version, should_stop, on_progress)
         with holding(lock_path(self._rounds_dir, project.id)):
+            unpredicted = self.unpredicted(project.id)
+            run = _Run(project, should_stop, on_progress, again, unpredicted, project.model_version)
             stored, swaps = 0, 0
             while not should_stop():
-                version = self._registry.project(project.id).champion()
-                if version is None:
-                    break
-                if not self._current(run, version):
+                showing = self.showing(project)
+                if showing is None or not self._former.rename(project, showing.version, should_stop):
                     break
                 try:
-                    return stored + self._fill(run, version)
+                    return stored + self._fill(run, showing)
                 except OtherVersion as change:
                     swaps += 1
                     if swaps == MAX_SWAPS:
@@ -120,24 +154,32 @@ class Prelabeller:
                     time.sleep(SWAP_PAUSE_S)
             return stored
 
-    def _fill(self, run: _Run, version: str) -> int:
-        project_id = run.project.id
-        total = self.missing(project_id, version)
+    def _fill(self, run: _Run, showing: Showing) -> int:
+        project_id, version = run.project.id, showing.version
+        total = self._to_do(run, showing)
         done, stored, started = 0, 0, time.monotonic()
-        if total:
-            log.info("project %d: %d tasks to pre-label with %s", project_id, total, version)
-            self._wait_for(project_id, version, run.should_stop)
-        for tasks in self._lacking(project_id, version):
-            for rows in self._predictions(run.project, tasks, version):
-                if run.should_stop():
-                    return stored
-                stored += self._store(project_id, version, rows)
-                done += len(rows)
-                total = max(total, done)
-                eta = (time.monotonic() - started) / done * (total - done)
-                self._report(Progress(project_id, version, done, total, eta, _now()), run.on_progress)
-                if not run.shown:
-                    self._point_at(run, version)
+        try:
+            for tasks in self._lacking(run, showing):
+                if not done:
+                    log.info("project %d: %d tasks to pre-label with %s", project_id, total, version)
+                    self._wait_for(project_id, version, run.should_stop)
+                for rows, unread in self._predictions(run.project, tasks, version):
+                    if run.should_stop():
+                        return stored
+                    made, refused = self._store(project_id, showing, rows)
+                    stored += made
+                    self._note(run, tasks, rows, [*unread, *refused])
+                    done += len(rows) + len(unread)
+                    total = max(total, done)
+                    eta = (time.monotonic() - started) / done * (total - done)
+                    self._report(Progress(project_id, version, done, total, eta, _now()), run.on_progress)
+                    if not run.shown:
+                        self._point(run, showing)
+                    if not rows and not run.again:
+                        # A server may be away. The other projects get their turn before the rest fails too.
+                        return stored
+        finally:
+            run.unpredicted.save()
         if done:
             self._report(Progress(project_id, version, done, done, None, _now()), run.on_progress)
             log.info(
@@ -147,9 +189,30 @@ class Prelabeller:
                 version,
                 time.monotonic() - started,
             )
-        if run.shown != version:
-            self._point_at(run, version)
+        if run.shown != showing.wanted(run.project) or showing.given_back(run.project):
+            self._point(run, showing)
         return stored
+
+    def _to_do(self, run: _Run, showing: Showing) -> int:
+        """How many tasks this run is to predict, as far as is known before it lists them."""
+        lacking = self._studio.count_tasks(run.project.id, *showing.lacking)
+        known = run.unpredicted.tasks()
+        again = len(known) if run.again else len(run.unpredicted.due(time.time()))
+        return max(lacking - len(known) + again, 0)
+
+    def _note(self, run: _Run, tasks: Sequence[Row], rows: Sequence[Row], failed: Sequence[Unread]) -> None:
+        """Records which tasks have failed, and that the others have not."""
+        data = {task["id"]: task["data"] for task in tasks}
+        bad = {failure.task for failure in failed}
+        run.failed |= bad
+        run.unpredicted.discard({row["task"] for row in rows} - bad)
+        for failure in failed:
+            name = image_name(data[failure.task].get(run.project.labels.data_key))
+            reason = failure.reason.removeprefix(f"{name}: ")
+            if run.unpredicted.add(failure.task, name, reason):
+                log.warning(
+                    "project %d, task %d: no prediction: %s: %s", run.project.id, failure.task, name, reason
+                )
 
     def _wait_for(self, project_id: int, version: str, should_stop: Callable[[], bool]) -> None:
         """Waits until the backend serves `version`, but no longer once another version is the champion.
@@ -171,148 +234,137 @@ class Prelabeller:
                 raise OtherVersion(f"{version} is the champion no longer") from error
             raise
 
-    def _lacking(self, project_id: int, version: str) -> Iterator[list[Row]]:
-        """Tasks without a prediction of `version`, in pages. After the last page it looks again from the
-        start, until no such task is left.
+    def _lacking(self, run: _Run, showing: Showing) -> Iterator[list[Row]]:
+        """Tasks that are to get a prediction, in pages; those that failed before come last, when they are
+        due. After the last page it looks again from the start, until no such task is left.
 
         Raises:
             PredictionsLost: the caller stored a page's predictions, but the tasks still lack them.
         """
+        known = run.unpredicted.tasks()
+        if self._nothing_new(run, showing, known):
+            return
+        waiting, now = known, time.time()
         previous: list[int] = []
         while True:
             first: list[int] = []
-            for tasks in self._studio.unpredicted_tasks(project_id, version, PAGE):
-                ids = [task["id"] for task in tasks]
-                if not first and ids == previous:
+            seen: set[int] = set()
+            for tasks in self._studio.task_pages(run.project.id, PAGE, *showing.lacking):
+                seen.update(task["id"] for task in tasks)
+                wanted = [task for task in tasks if task["id"] not in waiting | run.failed]
+                ids = [task["id"] for task in wanted]
+                if ids and not first and ids == previous:
                     raise PredictionsLost(
-                        f"{self._studio.url}: tasks {ids[0]} to {ids[-1]} of project {project_id} "
-                        f"lack their predictions of {version} although these were stored"
+                        f"{self._studio.url}: tasks {ids[0]} to {ids[-1]} of project {run.project.id} "
+                        f"lack their predictions of {showing.version} although these were stored"
                     )
                 first = first or ids
-                yield tasks
-            if not first:
-                return
+                if wanted:
+                    yield wanted
             previous = first
+            if first:
+                continue
+            run.unpredicted.keep(seen)
+            due = known if run.again else run.unpredicted.due(now)
+            if not due & waiting & seen:
+                return
+            waiting = waiting - due
 
-    def _predictions(self, project: Project, tasks: Sequence[Row], version: str) -> Iterator[list[Row]]:
-        """One prediction per task, in portions. The next portion is predicted while the caller stores one."""
+    def _nothing_new(self, run: _Run, showing: Showing, known: set[int]) -> bool:
+        """Whether all tasks that lack a prediction are ones that failed, of which none is due. So many are
+        not listed in every run.
+        """
+        project_id = run.project.id
+        if len(known) <= PAGE or run.again or run.unpredicted.due(time.time()):
+            return False
+        if self._studio.count_tasks(project_id, *showing.lacking) != len(known):
+            return False
+        if time.monotonic() < self._looked_through.get(project_id, 0.0):
+            return True
+        self._looked_through[project_id] = time.monotonic() + LOOK_THROUGH_S
+        return False
 
-        def predict(portion: Sequence[Row]) -> list[Row]:
+    def _predictions(
+        self, project: Project, tasks: Sequence[Row], version: str
+    ) -> Iterator[tuple[list[Row], list[Unread]]]:
+        """One prediction per task, or an Unread, in portions. The next portion is predicted while the caller
+        stores one.
+        """
+
+        def predict(portion: Sequence[Row]) -> tuple[list[Row], list[Unread]]:
             predictions = (self._backend.predict(project, b, version) for b in batches(portion, BATCH))
-            return [row for rows in predictions for row in rows]
+            made = [row for rows in predictions for row in rows]
+            unread = [row for row in made if isinstance(row, Unread)]
+            return [row for row in made if not isinstance(row, Unread)], unread
 
         with ThreadPoolExecutor(1, thread_name_prefix="predict") as ahead:
             portions = batches(tasks, PORTION)
             pending = ahead.submit(predict, next(portions))
             for portion in portions:
-                rows = pending.result()
+                made = pending.result()
                 pending = ahead.submit(predict, portion)
-                yield rows
+                yield made
             yield pending.result()
 
-    def _store(self, project_id: int, version: str, rows: list[Row]) -> int:
-        """Stores predictions, except for tasks that got one meanwhile, as Label Studio asks the backend too.
+    def _store(self, project_id: int, showing: Showing, rows: list[Row]) -> tuple[int, list[Unread]]:
+        """Stores predictions, except for tasks that need none any more, as Label Studio asks the backend too.
 
-        Returns: how many were stored.
+        Returns: how many were stored, and those that Label Studio refused.
         """
+        if not rows:
+            return 0, []
         ids = [row["task"] for row in rows]
-        still = where("id", "in_list", ids, "List"), without_prediction_of(version)
+        still = where("id", "in_list", ids, "List"), *showing.lacking[1:]
         # A count takes Label Studio a quarter of the time of a list.
         if self._studio.count_tasks(project_id, *still) != len(ids):
             wanted = {task["id"] for task in self._studio.iter_tasks(project_id, *still)}
             rows = [row for row in rows if row["task"] in wanted]
         if not rows:
-            return 0
+            return 0, []
         try:
-            return self._studio.import_predictions(project_id, rows)
+            return self._studio.import_predictions(project_id, rows), []
         except StudioError as error:
             if error.status != 400:
                 raise
-        return sum(self._store_alone(project_id, row) for row in rows)
+        refused: list[Unread] = []
+        stored = sum(self._store_alone(project_id, row, refused) for row in rows)
+        return stored, refused
 
-    def _store_alone(self, project_id: int, row: Row) -> int:
-        """Stores one prediction. If Label Studio refuses it, it is stored without its boxes, so that the task
-        is not predicted again for ever.
-        """
-        for attempt in (row, {**row, "result": [], "score": 0.0}):
-            try:
-                return self._studio.import_predictions(project_id, [attempt])
-            except StudioError as error:
-                if error.status != 400:
-                    raise
-                log.warning("task %d: Label Studio refuses its prediction: %s", row["task"], error)
+    def _store_alone(self, project_id: int, row: Row, refused: list[Unread]) -> int:
+        """Stores one prediction. If Label Studio refuses it, it is added to `refused`."""
+        try:
+            return self._studio.import_predictions(project_id, [row])
+        except StudioError as error:
+            if error.status != 400:
+                raise
+            refused.append(Unread(row["task"], f"Label Studio refuses its boxes: {error}"))
         return 0
 
-    def _point_at(self, run: _Run, version: str) -> None:
-        """Sets the project's model_version, unless `version` has no prediction, as Label Studio refuses that.
+    def _point(self, run: _Run, showing: Showing) -> None:
+        """Sets the project's model_version to what `showing` wants, unless that is the champion and it has no
+        prediction, as Label Studio refuses that.
 
         Raises:
             OtherVersion: another version is the champion by now.
         """
-        project_id = run.project.id
+        project_id, version = run.project.id, showing.version
         if self._registry.project(project_id).champion() != version:
             raise OtherVersion(f"{version} is the champion no longer")
-        if not self._studio.count_tasks(project_id, with_prediction_of(version)):
-            return
-        shown = fetch(self._studio, project_id).model_version  # an earlier run may have moved it
-        if shown != version:
-            self._studio.update_project(project_id, model_version=version)
-            log.info("project %d: model_version %s → %s", project_id, shown or "unset", version)
-        run.shown = version
-
-    def _current(self, run: _Run, version: str) -> bool:
-        """Renames predictions with the version's name that were made under former labels of the project, or
-        by another model. (A name is used twice if only a part of the data was restored.)
-
-        The predictions are not deleted, because a person may have one open, and Label Studio refuses an
-        annotation whose parent prediction is gone. Retention deletes them later.
-
-        Returns: False when it was told to stop before the end.
-        """
-        project = run.project
-        path = predicted_labels_path(self._rounds_dir, project.id)
-        try:
-            recorded = json.loads(path.read_bytes())
-        except (OSError, ValueError):
-            recorded = {}
-        card = self._registry.project(project.id).card(version)
-        labels = _labels_digest(project.labels)
-        made_from = f"{labels} {card.weights_sha256[:16]}"
-        known = recorded.get(version)
-        if known == made_from:
-            return True
-        if known is not None and known != labels:  # earlier releases recorded only the labels
-            words = "project %d: its labels, or %s, have changed; predictions of it are made anew"
-            log.info(words, project.id, version)
-            before = datetime.now(UTC)
-        else:
-            before = card.created_at
-        for prediction_id in self._stored(project.id, version, before):
-            if run.should_stop():
-                return False
-            self._studio.rename_prediction(prediction_id, earlier_name(version))
-        write_text(path, json.dumps({**recorded, version: made_from}))
-        return True
-
-    def _stored(self, project_id: int, version: str, before: datetime) -> Iterator[int]:
-        """Ids of the predictions of `version` that were made before `before`."""
-        tasks = self._studio.iter_tasks(
-            project_id, with_prediction_of(version), fields="all", omit="annotations,drafts", page_size=PAGE
-        )
-        for task in tasks:
-            for prediction in task.get("predictions") or []:
-                made_at = datetime.fromisoformat(prediction["created_at"])
-                if prediction.get("model_version") == version and made_at < before:
-                    yield int(prediction["id"])
+        project = fetch(self._studio, project_id)  # an earlier run, or a person, may have moved it
+        wanted, shown = showing.wanted(project), project.model_version
+        if wanted != shown and (
+            wanted != version or self._studio.count_tasks(project_id, with_prediction_of(version))
+        ):
+            self._studio.show_predictions(project_id, wanted)
+            log.info("project %d: model_version %s → %s", project_id, shown or "unset", wanted)
+            shown = wanted
+        elif showing.given_back(project):
+            self._studio.show_predictions(project_id, shown)
+        run.shown = shown
 
     def _report(self, progress: Progress, on_progress: Callable[[Progress], None]) -> None:
         write_progress(self._rounds_dir, progress)
         on_progress(progress)
-
-
-def _labels_digest(labels: LabelConfig) -> str:
-    aliased = [label.spellings for label in labels.labels if label.shown]
-    return hashlib.sha256(f"{labels!r}{aliased or ''}".encode()).hexdigest()[:16]
 
 
 def _now() -> str:

@@ -1,48 +1,100 @@
 """Has starting models written one at a time, each by a separate process."""
 
 import logging
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.system.children import Child, Spawn, describe
 
 log = logging.getLogger(__name__)
 
+SLOW_S = 900.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 300.0
+
+
+@dataclass(frozen=True)
+class _Writing:
+    project_id: int
+    child: Child
+    since: float
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """The failed attempts for one project. not_before: when the next may begin."""
+
+    reason: str
+    attempts: int
+    not_before: float
+
 
 class StartingModels:
-    """Starts the processes and watches them. rounds_dir: the folder for their log, starting.log."""
+    """Starts the processes and watches them. rounds_dir: the folder for their log, starting.log.
 
-    def __init__(self, rounds_dir: Path, spawn: Spawn) -> None:
+    A project whose model cannot be written is tried again after a pause, which doubles. The others do not
+    wait for it. clock: seconds, as time.monotonic.
+    """
+
+    def __init__(self, rounds_dir: Path, spawn: Spawn, clock: Callable[[], float] = time.monotonic) -> None:
         self._log_path = rounds_dir / "starting.log"
         self._spawn = spawn
-        self._running: tuple[int, Child] | None = None
+        self._clock = clock
+        self._writing: _Writing | None = None
+        self._failed: dict[int, _Failed] = {}
 
-    def begin(self, project_id: int) -> None:
-        """Begins to write a project's starting model, unless another is being written."""
-        if self._running is None:
+    def write_for(self, project_ids: Collection[int]) -> None:
+        """Begins to write the model of one of these projects, unless another is being written. Those for
+        which that has not failed yet come first.
+
+        project_ids: all projects without a starting model.
+        """
+        self._failed = {p: failed for p, failed in self._failed.items() if p in project_ids}
+        if self._writing is not None:
+            return
+        fresh = [p for p in project_ids if p not in self._failed]
+        again = [p for p in self._failed if self._failed[p].not_before <= self._clock()]
+        for project_id in [*fresh, *sorted(again, key=lambda p: self._failed[p].not_before)][:1]:
             log.info("project %d: writing the starting model", project_id)
             child = self._spawn(["trainer.training.starting", str(project_id)], self._log_path)
-            self._running = project_id, child
+            self._writing = _Writing(project_id, child, self._clock())
 
     def tend(self) -> None:
-        """Checks whether the model that is being written is done.
-
-        Raises:
-            OSError: the model could not be written; the message has the last line of the process's log.
-        """
-        if self._running is None:
+        """Checks whether the model that is being written is done, or could not be written."""
+        if self._writing is None:
             return
-        project_id, child = self._running
+        project_id, child = self._writing.project_id, self._writing.child
         status = child.status()
         if status is None:
             return
-        self._running = None
-        if status != 0:
-            raise OSError(
-                f"project {project_id}: the starting model could not be written: "
-                f"{child.last_words() or describe(status)} (see {child.log_path})"
+        self._writing = None
+        if status == 0:
+            self._failed.pop(project_id, None)
+            log.info("project %d: %s", project_id, child.last_words())
+            return
+        before = self._failed.get(project_id)
+        attempts = before.attempts + 1 if before else 1
+        # The first attempt may have failed by chance: it is repeated at once.
+        pause_s = min(FIRST_PAUSE_S * 2 ** min(attempts - 2, 10), LONGEST_PAUSE_S) if attempts > 1 else 0.0
+        reason = (
+            f"project {project_id}: the starting model could not be written: "
+            f"{child.last_words() or describe(status)} (see {child.log_path})"
+        )
+        self._failed[project_id] = _Failed(reason, attempts, self._clock() + pause_s)
+        log.warning("%s; again in %.0f s", reason, pause_s)
+
+    def problem(self) -> str | None:
+        """Why models cannot be written, in words; None as long as all goes well."""
+        problems = [failed.reason for failed in self._failed.values()]
+        if self._writing is not None and self._clock() - self._writing.since > SLOW_S:
+            minutes = (self._clock() - self._writing.since) / 60
+            problems.append(
+                f"project {self._writing.project_id}: its starting model has been being written for "
+                f"{minutes:.0f} min (see {self._log_path})"
             )
-        log.info("project %d: %s", project_id, child.last_words())
+        return "; ".join(problems) or None
 
     def stop(self) -> None:
-        if self._running is not None:
-            self._running[1].stop()
+        if self._writing is not None:
+            self._writing.child.stop()

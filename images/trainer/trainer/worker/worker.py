@@ -17,6 +17,7 @@ from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
 from trainer.peers.projects import Project, sort_projects
 from trainer.rounds import heartbeat
+from trainer.rounds.heartbeat import STARTING_MODELS
 from trainer.rounds.owners import Owners
 from trainer.rounds.table import Rounds
 from trainer.system.children import Child, Spawn
@@ -116,10 +117,11 @@ class Worker:
     def beat(self) -> None:
         projects = self._projects
         champions = None if projects is None else {str(p.id): self._champions.get(p.id) for p in projects}
+        errors = {c.name: c.error for c in self._chores if c.error}
+        if problem := self._starting_models.problem():
+            errors[STARTING_MODELS] = problem
         try:
-            heartbeat.beat(
-                self._settings.rounds_dir, champions, {c.name: c.error for c in self._chores if c.error}
-            )
+            heartbeat.beat(self._settings.rounds_dir, champions, errors)
         except OSError as error:  # e.g. a full disk; health checks see it by the heartbeat's age
             log.error("no sign of life could be given: %s", error)
 
@@ -127,18 +129,26 @@ class Worker:
         """Finds projects, has starting models written, and requests the rounds that are due."""
         projects, others = sort_projects(self._studio)
         waiting = self._owners.settle([*projects, *others])
-        self._projects = [project for project in projects if project.id not in waiting]
+        settled = [project for project in projects if project.id not in waiting]
+        self._projects = self._adoption.worked_on(settled)
         self._known = {project.id for project in (*projects, *others)}
-        self.runner.keep_to({project.id for project in self._projects})
+        self.runner.keep_to({project.id for project in settled})
         self._starting_models.tend()
-        for project in self._projects:
-            champion = self._in_service(project.id)
-            if champion is None:
-                self._starting_models.begin(project.id)
-            else:
-                self._adoption.offer(project)
-                if project.retrains_itself:
-                    self._request_if_due(project, champion)
+        lacking: set[int] = set()
+        try:
+            in_turn(lambda project: self._look_after(project, lacking), self._projects)
+        finally:
+            self._starting_models.write_for(sorted(lacking))
+
+    def _look_after(self, project: Project, lacking: set[int]) -> None:
+        """Does what is due for one project. Without a champion, its id is added to `lacking`."""
+        champion = self._in_service(project.id)
+        if champion is None:
+            lacking.add(project.id)
+            return
+        self._adoption.offer(project)
+        if project.retrains_itself:
+            self._request_if_due(project, champion)
 
     def _in_service(self, project_id: int) -> str | None:
         """The champion. If its files or the pointer have changed and it cannot serve, it is mended first."""

@@ -137,6 +137,27 @@ def test_not_well_before_the_starting_model_is_there(
     ]
 
 
+def test_well_while_new_projects_wait_for_their_starting_models(
+    client: TestClient, loop_settings: TrainerSettings
+) -> None:
+    beat(loop_settings, {"1": "v0000", "2": None, "3": None})
+    answer = client.get("/health")
+    assert (answer.status_code, answer.json()["problems"]) == (200, [])
+    beat(loop_settings, {"2": None, "3": None})
+    answer = client.get("/health")
+    assert answer.status_code == 503, "nothing is served yet"
+    assert answer.json()["problems"][0] == "project 2 has no starting model yet: it is being written"
+
+
+def test_not_well_when_a_starting_model_cannot_be_written(
+    client: TestClient, loop_settings: TrainerSettings
+) -> None:
+    told = "project 2: the starting model could not be written: no weights anywhere"
+    heartbeat.beat(loop_settings.rounds_dir, {"1": "v0000", "2": None, "3": None}, {"starting models": told})
+    answer = client.get("/health")
+    assert (answer.status_code, answer.json()["problems"]) == (503, [told])
+
+
 def test_not_well_without_label_studio(
     client: TestClient, loop_settings: TrainerSettings, fake_studio: FakeStudio
 ) -> None:

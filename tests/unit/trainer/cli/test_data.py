@@ -1,19 +1,24 @@
 """Images in, boxes on them: what a person sees."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import shapes
 from support.cli import Run
+from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio
 from support.labelled_tasks import label, region
 
 from labelloop.locks import holding
+from labelloop.registry import ProjectModels
+from trainer import env
 from trainer.cli import data
 from trainer.dataset import export as export_module
 from trainer.env import TrainerSettings
+from trainer.rounds.unpredicted import Unpredicted
 from trainer.worker import image_index
 
 pytestmark = pytest.mark.usefixtures("models")
@@ -26,6 +31,71 @@ def test_predict_fills_in_what_is_missing(run: Run, fake_studio: FakeStudio) -> 
     assert result.exit_code == 0
     assert "2 images pre-labelled." in result.output
     assert "Every unlabelled image has the champion's boxes." in run("predict").output
+
+
+def test_predict_names_what_nobody_could_read_and_fails(
+    run: Run, fake_studio: FakeStudio, fake_backend: FakeBackend
+) -> None:
+    first, second = fake_studio.add_task(), fake_studio.add_task()
+    fake_backend.unreadable = {second}
+    for said in ("1 image pre-labelled.", "1 image got no boxes"):
+        result = run("predict")
+        assert result.exit_code == 1
+        assert said in result.output and "task 2, images/2.jpg: the file is empty" in result.output
+        assert "Every unlabelled image has" not in result.output
+        assert "1 image of project 1 without boxes" in result.stderr
+    assert fake_backend.asked == [first, second, second], "it is tried at once"
+    fake_backend.unreadable = set()
+    result = run("predict")
+    assert result.exit_code == 0 and "1 image pre-labelled." in result.output
+
+
+def test_predict_beside_the_worker_names_it_too(
+    run: Run, alive: None, fake_studio: FakeStudio, loop_settings: TrainerSettings
+) -> None:
+    task = fake_studio.add_task()
+    failed = Unpredicted(loop_settings.rounds_dir, 1)
+    failed.add(task, "images/1.jpg", "answered 503")
+    failed.save()
+    with holding(loop_settings.rounds_dir / "predict-1.lock"):
+        result = run("predict")
+    assert result.exit_code == 1
+    assert "The worker is at it already." in result.output
+    assert "task 1, images/1.jpg: answered 503" in result.output
+
+
+def test_predict_without_a_model_does_not_say_that_all_is_well(
+    run: Run, fake_studio: FakeStudio, models: ProjectModels
+) -> None:
+    fake_studio.add_task()
+    shutil.rmtree(models.path)
+    result = run("predict")
+    assert result.exit_code == 1 and "the starting model is being written" in result.stderr
+
+
+def test_predict_says_whose_predictions_stay(run: Run, fake_studio: FakeStudio) -> None:
+    fake_studio.projects[1]["label_config"] = shapes.LABEL_CONFIG.replace("ball", "x").replace("crate", "y")
+    task = fake_studio.add_task()
+    fake_studio.predictions.append({"id": 1, "task": task, "model_version": "yolo-old", "result": []})
+    result = run("predict")
+    assert result.exit_code == 0
+    assert "v0000 knows no label of the project" in result.output and "yolo-old" in result.output
+
+
+@pytest.mark.parametrize("target", ["predict", "retrain"])
+def test_a_project_with_another_backend_is_left_alone_until_asked(
+    target: str, run: Run, alive: None, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_studio.add_task()
+    fake_studio.backends = [{"project": 1, "url": "http://theirs:9090", "title": "theirs"}]
+    result = run(target)
+    assert result.exit_code == 1 and fake_studio.predictions == []
+    for said in ("http://theirs:9090", "left alone", "Take over", "ADOPT_PROJECTS=all"):
+        assert said in result.stderr
+    if target == "predict":
+        monkeypatch.setenv("ADOPT_PROJECTS", "All")
+        env.get_settings.cache_clear()
+        assert run(target).exit_code == 0
 
 
 def test_import_names_what_cannot_be_used(

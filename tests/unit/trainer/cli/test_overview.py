@@ -12,8 +12,10 @@ from support.versions import add_version
 
 from labelloop.files import write_text
 from labelloop.registry import ProjectModels
+from labelloop.studio import Studio
 from trainer.env import TrainerSettings
 from trainer.rounds.table import Rounds
+from trainer.rounds.unpredicted import Unpredicted
 from trainer.worker import image_index
 
 pytestmark = pytest.mark.usefixtures("models")
@@ -118,6 +120,51 @@ def test_status_names_the_projects_that_are_left_alone(
     assert (
         "Left alone: 4 (project 4): the label config, line 2: <Image valueList='$images'> shows sev" in said
     )
+
+
+def test_status_names_images_without_boxes_and_their_project(
+    run: Run, alive: None, fake_studio: FakeStudio, loop_settings: TrainerSettings
+) -> None:
+    task = fake_studio.add_task()
+    failed = Unpredicted(loop_settings.rounds_dir, 1)
+    failed.add(task, "http://away/[1].jpg", "answered 503")
+    failed.save()
+    said = run("status").output
+    assert "for 1 image, see below" in said and "to be made" not in said
+    assert "Project 1: 1 image got no boxes" in said
+    assert "task 1, http://away/[1].jpg: answered 503" in said
+
+
+def test_status_tells_whose_predictions_are_shown(
+    run: Run, alive: None, fake_studio: FakeStudio, studio: Studio
+) -> None:
+    fake_studio.projects[1]["label_config"] = shapes.LABEL_CONFIG.replace("ball", "x").replace("crate", "y")
+    task = fake_studio.add_task()
+    fake_studio.predictions.append({"id": 1, "task": task, "model_version": "yolo-old", "result": []})
+    fake_studio.projects[1]["model_version"] = "yolo-old"
+    assert "yolo-old, for v0000 knows none of the project's labels yet" in run("status").output
+    fake_studio.projects[1]["label_config"] = shapes.LABEL_CONFIG
+    assert "yolo-old" not in run("status").output, "it is about to change"
+    fake_studio.projects[1]["model_version_chosen"] = True
+    assert "yolo-old, which somebody chose in Label Studio, and not v0000" in run("status").output
+
+
+def test_status_tells_who_has_a_backend_of_its_own(run: Run, alive: None, fake_studio: FakeStudio) -> None:
+    fake_studio.add_project(2)
+    fake_studio.backends = [{"project": 2, "url": "http://theirs:9090", "title": "theirs"}]
+    result = run("status")
+    assert result.exit_code == 0
+    assert "project 2 has an ML backend of its own (http://theirs:9090) and is left alone" in result.output
+
+
+def test_status_counts_down_to_no_round_before_there_is_a_model(
+    run: Run, alive: None, fake_studio: FakeStudio, models: ProjectModels
+) -> None:
+    """The model decides: the first round of one that knows the labels waits for more of them."""
+    assert "by itself after 25 more labelled images" in run("status").output
+    fake_studio.add_project(2)
+    _, _, second = run("status").output.partition("Project 2")
+    assert "none before the starting model is there" in second and "by itself" not in second
 
 
 def test_status_names_models_whose_project_is_gone(run: Run, alive: None, fake_studio: FakeStudio) -> None:

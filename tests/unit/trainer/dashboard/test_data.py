@@ -9,7 +9,6 @@ from fastapi.testclient import TestClient
 from rich.console import Console
 from support.dashboard import words
 from support.dashboard_data import finished_round
-from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio
 from support.labelled_tasks import label, region, submit
 
@@ -95,24 +94,6 @@ def test_entries_go_with_their_cause(
 def test_before_the_first_look_it_says_so(client: TestClient) -> None:
     page = words(client.get("/data?project=1").text)
     assert "Nobody has looked yet" in page and "Labelled 0" in page
-
-
-def test_an_image_that_the_backend_could_not_read_names_its_project_and_goes_with_its_task(
-    loop: WatchedLoop, client: TestClient, fake_studio: FakeStudio, fake_backend: FakeBackend
-) -> None:
-    there = fake_studio.add_task()
-    fake_backend.listed = [
-        {"task": number, "url": f"labelstudio/media/upload/1/{number}.jpg", "reason": "the file is empty"}
-        for number in (there, 99)
-    ]
-    files = gather(loop.settings, loop.studio, loop.backend).unreadable
-    assert [(file.path, file.reason) for file in files] == [
-        (f"labelstudio/media/upload/1/{there}.jpg", f"project 1, task {there}: the file is empty")
-    ]
-    loop.forget_status()
-    assert f"project 1, task {there}: the file is empty" in words(client.get("/data").text)
-    del fake_studio.projects[1]
-    assert gather(loop.settings, loop.studio, loop.backend).unreadable == []
 
 
 def test_near_duplicates_are_shown_with_their_sides(client: TestClient, loop: WatchedLoop) -> None:

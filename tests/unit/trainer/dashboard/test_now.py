@@ -196,6 +196,55 @@ def test_pre_label_says_what_went_wrong(
     assert "0 results for 1 tasks" in client.get("/").text
 
 
+def test_images_without_boxes_are_named_until_they_are_read(
+    client: TestClient, fake_studio: FakeStudio, fake_backend: FakeBackend, app: FastAPI
+) -> None:
+    fake_studio.add_task()
+    fake_backend.unreadable = {1}
+    for expected in ("Task 1 , images/2.jpg".replace("2", "1") + " : the file is empty", ""):
+        press(client, "predict")
+        app.state.parts.pre_labelling.wait(10)
+        page = words(client.get("/").text)
+        assert (expected or "got no boxes") in page if expected else "got no boxes" not in page
+        fake_backend.unreadable = set()
+
+
+def test_a_project_with_another_backend_is_taken_over_by_a_button(
+    client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio
+) -> None:
+    theirs = {"project": 1, "url": "http://theirs:9090", "title": "theirs"}
+    fake_studio.backends = [theirs]
+    page = client.get("/").text
+    assert "has an ML backend of its own (http://theirs:9090) and is left alone" in page
+    assert "/do/adopt" in page and "/do/retrain" not in page
+    assert "is left alone" in press(client, "retrain"), "and no round is begun"
+    assert loop.rounds.open_round(1) is None
+    assert "Taken over." in press(client, "adopt")
+    assert [row["url"] for row in fake_studio.backends] == [theirs["url"], loop.settings.mlbackend_url]
+    page = client.get("/").text
+    assert "left alone" not in page and "/do/adopt" not in page and "/do/retrain" in page
+
+
+def test_a_choice_made_in_label_studio_is_told_and_taken_back_by_a_button(
+    client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio
+) -> None:
+    fake_studio.add_task()
+    fake_studio.predictions.append({"id": 1, "task": 1, "result": [], "score": 0, "model_version": "yolo"})
+    loop.studio.update_project(1, model_version="yolo")
+    page = client.get("/").text
+    assert "yolo, which somebody chose in Label Studio, and not v0000" in page and "/do/adopt" in page
+    assert "Taken over." in press(client, "adopt")
+    assert not fake_studio.projects[1]["model_version_chosen"]
+    assert fake_studio.projects[1]["model_version"] == "yolo", "until the model's boxes are there"
+    choice = {"type": "choices", "from_name": "weather", "value": {"choices": ["fog"]}}
+    fake_studio.predictions[0]["result"] = [choice]
+    fake_studio.predictions.append({"id": 2, "task": 1, "result": [], "score": 0, "model_version": "v0000"})
+    loop.forget_status()
+    assert "yolo, which says more than v0000" in client.get("/").text
+    press(client, "adopt")
+    assert fake_studio.projects[1]["model_version"] == "v0000"
+
+
 def test_roll_back(client: TestClient, models: ProjectModels, tmp_path: Path) -> None:
     models.promote(add_version(models, tmp_path / "next"))
     assert "v0000, yolox_nano" in client.get("/do/rollback").text

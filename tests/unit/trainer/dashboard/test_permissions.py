@@ -40,6 +40,8 @@ TABLE = {
     ("POST", "/do/predict"): For.ADMINISTRATORS,
     ("GET", "/do/rollback"): For.ADMINISTRATORS,
     ("POST", "/do/rollback"): For.ADMINISTRATORS,
+    ("GET", "/do/adopt"): For.ADMINISTRATORS,
+    ("POST", "/do/adopt"): For.ADMINISTRATORS,
     ("GET", "/rounds"): For.MEMBERS,
     ("GET", "/rounds/scores.svg"): For.MEMBERS,
     ("GET", "/rounds/{round_id}/loss.svg"): For.MEMBERS,

@@ -115,25 +115,6 @@ def test_what_label_studio_asked_for_meanwhile_is_not_stored_twice(
     assert [fake_studio.versions_of(task) for task in tasks] == [["v0000"]] * 4
 
 
-def test_an_unreadable_image_gets_its_empty_prediction(
-    run: Callable[[], int], fake_studio: FakeStudio, fake_backend: FakeBackend
-) -> None:
-    tasks = add_tasks(fake_studio, 3)
-    fake_backend.unreadable = {tasks[1]}
-    run()
-    assert [len(p["result"]) for p in fake_studio.predictions] == [1, 0, 1]
-    assert run() == 0
-
-
-def test_a_prediction_that_label_studio_refuses_does_not_hold_up_the_rest(
-    run: Callable[[], int], fake_studio: FakeStudio
-) -> None:
-    tasks = add_tasks(fake_studio, 4)
-    fake_studio.refuse = {tasks[2]}
-    assert run() == 4
-    assert [len(p["result"]) for p in fake_studio.predictions] == [1, 1, 0, 1]
-
-
 def test_a_new_champion_is_waited_for(
     prelabeller: Prelabeller, studio: Studio, fake_studio: FakeStudio, models: ProjectModels, tmp_path: Path
 ) -> None:

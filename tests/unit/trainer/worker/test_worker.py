@@ -18,6 +18,7 @@ from support.worker_bench import WorkerBench
 from labelloop.locks import holding
 from labelloop.registry import ProjectModels, Registry
 from trainer.env import TrainerSettings
+from trainer.health import health
 from trainer.peers.projects import NO_PROJECT, SIMULATED
 from trainer.rounds import heartbeat
 from trainer.rounds.table import State
@@ -48,8 +49,11 @@ def test_a_starting_model_that_fails_is_tried_again_and_told(bench: WorkerBench)
     bench.children[0].exit = 1
     bench.worker.look.poke()
     bench.worker.look.run_if_due()
-    assert "starting model could not be written: its last words" in (bench.worker.look.error or "")
-    bench.worker.look_around()
+    bench.worker.beat()
+    beat = heartbeat.read(bench.settings.rounds_dir)
+    assert beat is not None
+    [told] = health.worker_problems(beat)
+    assert "project 1: the starting model could not be written: its last words" in told
     assert len(bench.children) == 2
 
 
@@ -106,7 +110,7 @@ def test_no_project_gets_the_backend_that(
     why: str, bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio
 ) -> None:
     if why == "has one":
-        fake_studio.backends.append({"project": 1, "url": "http://theirs"})
+        fake_studio.backends.append({"project": 1, "url": "http://theirs", "title": "theirs"})
     elif why == "simulated":
         fake_studio.projects[1]["description"] = SIMULATED
     else:
