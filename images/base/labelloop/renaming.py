@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from labelloop import label_xml
+from labelloop import label_marks, label_xml
 from labelloop.errors import Explained
 from labelloop.label_xml import Tag
 from labelloop.labels import drawing_controls, label_name, parse_label_config, predicted_values, read_tags
@@ -83,6 +83,11 @@ def rename_in_config(xml: str, names: Mapping[str, str], classes: Collection[str
     root = read_tags(xml)
     controls = drawing_controls(root)
     tags = [tag for control in controls for tag in control.below("Label")]
+    control_of = {id(tag): control for control in controls for tag in control.below("Label")}
+
+    def ignored(tag: Tag) -> bool:
+        return label_marks.is_ignored(tag, control_of[id(tag)])
+
     changes: list[tuple[Tag, Mapping[str, str] | None]] = []
     spelt = dict(names)
     for new in dict.fromkeys(names.values()):
@@ -96,6 +101,11 @@ def rename_in_config(xml: str, names: Mapping[str, str], classes: Collection[str
                 f"{', '.join(repr(label_name(tag)) for tag in tags)}"
             )
         gone = [tag for tag in old if tag is not kept]
+        if any(ignored(tag) != ignored(kept) for tag in gone):
+            raise RenameError(
+                f"RENAME: {new!r} would be both a label that is learned and one with ignore; give both, or "
+                "neither, ignore in the label config first"
+            )
         attributes = {"alias" if kept.get("alias") else "value": new} if renamed else {}
         left = {name for name in names if names[name] == new}
         takes = _predictions(kept, old, left, tags, classes)
@@ -103,7 +113,7 @@ def rename_in_config(xml: str, names: Mapping[str, str], classes: Collection[str
             attributes["predicted_values"] = ",".join(takes)
         changes += [(kept, attributes), *((tag, None) for tag in gone)]
         spelt |= {tag.get("value").strip(): new for tag in gone}
-    changes += _conditions(root, names)
+    changes += _mentions(root, names)
     changed = label_xml.edit(xml, changes)
     parse_label_config(changed)
     named = {tag.get("name") for tag in root.iter() if tag.get("toName")}
@@ -121,14 +131,20 @@ def _predictions(
     return list({name.casefold(): name for name in reversed(found)}.values())[::-1]
 
 
-def _conditions(root: Tag, names: Mapping[str, str]) -> Iterator[tuple[Tag, Mapping[str, str]]]:
-    """Controls that show for boxes of some labels alone: their entries of other names would be dropped."""
+def _mentions(root: Tag, names: Mapping[str, str]) -> Iterator[tuple[Tag, Mapping[str, str]]]:
+    """Attributes that name labels: those of controls that show for boxes of some labels alone, whose entries
+    of other names would be dropped, and the labels that a control ignores.
+    """
     for tag in root.iter():
-        condition = tag.get("whenLabelValue")
-        parts = [condition] if condition in names else condition.split(",")
-        renamed = ",".join(dict.fromkeys(names.get(part.strip(), part) for part in parts))
-        if renamed != condition:
-            yield tag, {"whenLabelValue": renamed}
+        renamed = {}
+        for attribute in ("whenLabelValue", "ignore"):
+            listed = tag.get(attribute)
+            parts = [listed] if listed in names else listed.split(",")
+            after = ",".join(dict.fromkeys(names.get(part.strip(), part) for part in parts))
+            if after != listed:
+                renamed[attribute] = after
+        if renamed:
+            yield tag, renamed
 
 
 def rename_in_results(results: object, config: RenamedConfig) -> list[Any] | None:

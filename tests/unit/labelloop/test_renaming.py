@@ -117,6 +117,19 @@ def test_a_name_that_no_label_has_or_gets_is_refused() -> None:
         rename_in_config(XML, {"puss": "feline"})
 
 
+def test_an_ignored_label_is_renamed_where_it_is_listed_too() -> None:
+    xml = XML.replace('<RectangleLabels name="label"', '<RectangleLabels name="label" ignore="cat, dog"', 1)
+    renamed = rename_in_config(xml, {"cat": "herd"}).xml
+    assert 'ignore="herd, dog"' in renamed
+    assert parse_label_config(renamed).marks.ignored == ("herd", "dog")
+
+
+def test_a_label_that_is_learned_and_one_that_is_ignored_become_no_one() -> None:
+    xml = XML.replace("hotkey='1'", "ignore='true'")
+    with pytest.raises(RenameError, match="'dog' would be both"):
+        rename_in_config(xml, {"cat": "dog"})
+
+
 def test_boxes_are_renamed_and_all_else_stays() -> None:
     renamed = rename_in_config(XML, {"cat": "feline", "kitten": "feline"})
     others = [

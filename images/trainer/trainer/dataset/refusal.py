@@ -7,6 +7,7 @@ forget a label, or learn from an accidental part of the images, so the round sto
 from collections import Counter
 from collections.abc import Sequence
 
+from labelloop.renaming import command
 from labelloop.settings import Settings
 from trainer.dataset.left_out import Kind, LeftOut
 from trainer.words import plural
@@ -19,17 +20,17 @@ TOLD = 3
 
 
 def refusal(
-    labelled: int, skipped: Sequence[LeftOut], labels: Sequence[str], settings: Settings
+    project: int, labelled: int, skipped: Sequence[LeftOut], labels: Sequence[str], settings: Settings
 ) -> str | None:
     """Why a round must not train, and the way out; None when it may.
 
-    labelled: the number of labelled images. skipped: those that are left out. labels: those of the label
-    config.
+    project: its id. labelled: the number of labelled images. skipped: those that are left out. labels: those
+    of the label config.
     """
-    return _renamed(labelled, skipped, labels) or _missing(labelled, skipped, settings)
+    return _renamed(project, labelled, skipped, labels) or _missing(labelled, skipped, settings)
 
 
-def _renamed(labelled: int, skipped: Sequence[LeftOut], labels: Sequence[str]) -> str | None:
+def _renamed(project: int, labelled: int, skipped: Sequence[LeftOut], labels: Sequence[str]) -> str | None:
     images = Counter(label for row in skipped for label in row.labels)
     lost = {label: count for label, count in images.items() if count > max(SLIPS, SLIPS_SHARE * labelled)}
     if not lost:
@@ -38,7 +39,7 @@ def _renamed(labelled: int, skipped: Sequence[LeftOut], labels: Sequence[str]) -
     old, there = next(iter(lost)), ", ".join(map(repr, labels))
     return (
         f"the label config does not have {told}, so these boxes cannot be learned; it has {there}. "
-        f"Nothing was trained. If a label was renamed, `make labels RENAME={_word(old)}=<new name>` renames "
+        f"Nothing was trained. If a label was renamed, `{command(old, '<new name>', project)}` renames "
         "it in all annotations; otherwise put it back into the label config"
     )
 
@@ -55,8 +56,3 @@ def _missing(labelled: int, skipped: Sequence[LeftOut], settings: Settings) -> s
         "Put the files back or start the server, then `make retrain`; delete the tasks whose image is gone "
         "for good, or `make up MISSING_PERCENT=100` to train without them"
     )
-
-
-def _word(label: str) -> str:
-    """A label as it is written on a command line."""
-    return label if label.isalnum() else f"'{label}'"

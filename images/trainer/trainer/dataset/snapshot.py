@@ -211,7 +211,9 @@ def collect(
         progress(min(number / max(total, 1), 1.0), f"image {number} of {total}")
     collector.add_what_was_away(lambda words: progress(1.0, words))
     why_not = (
-        refusal(collector.labelled, collector.skipped, project.labels.names, settings) if to_train else None
+        refusal(project_id, collector.labelled, collector.skipped, project.labels.names, settings)
+        if to_train
+        else None
     )
     left_out = (*collector.skipped, *collector.boxes_left_out)
     survey = Survey(project_id, began, project.label_config, left_out, collector.warnings)

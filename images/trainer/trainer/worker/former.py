@@ -26,12 +26,17 @@ UNREAD_SCORE = 1.0
 image that could not be read."""
 
 
+def predicted_labels_path(rounds_dir: Path, project_id: int) -> Path:
+    """By version, from which labels and weights the project's predictions were made."""
+    return rounds_dir / f"predicted-labels-{project_id}.json"
+
+
 class FormerPredictions:
     """Predictions with the champion's name that were made under former labels of the project, by another
     model, or for an image that nobody could read.
 
     A name is used twice if only a part of the data was restored. What the champion's predictions were made
-    from is recorded by project in volumes/rounds/predicted-labels-<id>.json.
+    from is recorded by project (`predicted_labels_path`).
     """
 
     def __init__(self, studio: Studio, registry: Registry, rounds_dir: Path) -> None:
@@ -47,7 +52,7 @@ class FormerPredictions:
 
         Returns: False when it was told to stop before the end.
         """
-        path = self._rounds_dir / f"predicted-labels-{project.id}.json"
+        path = predicted_labels_path(self._rounds_dir, project.id)
         try:
             recorded = json.loads(path.read_bytes())
         except (OSError, ValueError):

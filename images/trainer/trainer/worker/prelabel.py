@@ -47,11 +47,6 @@ def lock_path(rounds_dir: Path, project_id: int) -> Path:
     return rounds_dir / f"predict-{project_id}.lock"
 
 
-def predicted_labels_path(rounds_dir: Path, project_id: int) -> Path:
-    """By version, from which labels and weights the project's predictions were made."""
-    return rounds_dir / f"predicted-labels-{project_id}.json"
-
-
 class PredictionsLost(Explained):
     """Label Studio accepted predictions, but does not have them."""
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from labelloop.errors import Explained
 from labelloop.files import write_text
-from labelloop.labels import LabelConfigError, parse_label_config
+from labelloop.labels import LabelConfig, LabelConfigError, parse_label_config
 from labelloop.locks import holding
 from labelloop.registry import STARTING_VERSION, Card, ProjectModels, RegistryError
 from labelloop.renaming import RenameError, rename_in_config
@@ -26,7 +26,8 @@ from trainer.judging.judgement import Judgement
 from trainer.judging.matches import ClassMatches
 from trainer.rounds.folder import CANDIDATE, predictions_file
 from trainer.rounds.table import Rounds
-from trainer.worker.prelabel import lock_path, predicted_labels_path
+from trainer.worker.former import predicted_labels_path
+from trainer.worker.prelabel import lock_path
 
 EVERY_ROUND = 1_000_000
 LOCK_WAIT_S = 120.0
@@ -140,8 +141,8 @@ def _rename_snapshot(folder: Path, names: Names, classes: Collection[str], dry: 
         return False
     if dry:
         return True
-    after = parse_label_config(config.xml).names
-    moved = [after.index(names.get(name, name)) for name in found.classes]
+    after = _numbered(parse_label_config(config.xml))
+    moved = [after.index(names.get(name, name)) for name in _numbered(found.label_config)]
     if moved != list(range(len(moved))):
         for predictions in folder.glob(predictions_file("*")):
             predictions.unlink()
@@ -150,9 +151,18 @@ def _rename_snapshot(folder: Path, names: Names, classes: Collection[str], dry: 
     return True
 
 
+def _numbered(config: LabelConfig) -> list[str]:
+    """The labels in the order in which a snapshot's images number them: the ignored ones are the last."""
+    return [*config.names, *config.marks.ignored]
+
+
 def _relabelled(image: SnapshotImage, moved: Sequence[int]) -> SnapshotImage:
     """moved: by its old number, the new number of each label."""
-    return replace(image, labels=tuple(moved[label] for label in image.labels))
+    return replace(
+        image,
+        labels=tuple(moved[label] for label in image.labels),
+        ignored=tuple((moved[label], corners) for label, corners in image.ignored),
+    )
 
 
 def _rename_evaluation(folder: Path, names: Names, classes: Collection[str], dry: bool) -> bool:

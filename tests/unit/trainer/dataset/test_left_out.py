@@ -183,7 +183,7 @@ def test_a_renamed_label_stops_the_round_with_the_way_out(project: Project) -> N
     for said in (
         "'cat' in 3 labelled images",
         "it has 'ball', 'crate'",
-        "`make labels RENAME=cat=<new name>`",
+        "`make labels RENAME='cat=<new name>' PROJECT=1`",
     ):
         assert said in str(told.value)
     assert [row.labels for row in project.taken(to_train=False).skipped] == [("cat",)] * 3
