@@ -10,7 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 import labelloop.download
-from labelloop.download import download, refused
+import labelloop.guarded
+from labelloop.download import download
+from labelloop.guarded import refused
 from labelloop.images import ImageError
 from labelloop.settings import Settings
 from labelloop.task_images import resolve_task_image
@@ -87,16 +89,16 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     host = Host()
     real = socket.socket.getpeername
 
-    class Open(labelloop.download._Guarded):
+    class Open(labelloop.guarded.Guarded):
         def _new_conn(self) -> socket.socket:
-            connected: socket.socket = super(labelloop.download._Guarded, self)._new_conn()  # type: ignore[misc]
+            connected: socket.socket = super(labelloop.guarded.Guarded, self)._new_conn()  # type: ignore[misc]
             peer, port = real(connected)[:2]
             if port != host.server.server_port and refused(peer):
                 connected.close()
                 raise ImageError(f"{peer} refused")
             return connected
 
-    monkeypatch.setattr(labelloop.download._Guarded, "_new_conn", Open._new_conn)
+    monkeypatch.setattr(labelloop.guarded.Guarded, "_new_conn", Open._new_conn)
     yield host
     host.server.shutdown()
     host.server.server_close()

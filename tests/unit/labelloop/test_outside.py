@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from support.web_host import WebHost
 
-from labelloop.download import download, refused
+from labelloop.download import download
+from labelloop.guarded import refused
 from labelloop.images import ImageError
 from labelloop.outside import Outside, without_proxy
 from labelloop.settings import Settings
