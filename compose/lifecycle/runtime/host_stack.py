@@ -20,7 +20,8 @@ from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
 from lifecycle.runtime import orphans
-from lifecycle.settings.known import PROXIES, SECRETS
+from lifecycle.settings.known import SECRETS
+from lifecycle.settings.proxies import proxies
 from lifecycle.settings.settings import Settings
 from lifecycle.shell import answer, ask, converse, phrases, watch
 
@@ -356,19 +357,8 @@ class HostStack:
             "TRAINER_BIND": trainer,
             "DASHBOARD_BIND": f"{bind}:{settings.dashboard_port}",
             "LABELSTUDIO_PORT": str(port),
-            **self._proxies(reach),
+            **proxies(self._settings, reach),
         }
-
-    def _proxies(self, reach: str) -> dict[str, str]:
-        """The proxy for what is outside: the settings', else this shell's. Ours are asked without it.
-
-        reach: the address of Label Studio.
-        """
-        found = {name: self._settings.get(name) or _exported(name) for name in (*PROXIES, "NO_PROXY")}
-        exempt = found["NO_PROXY"].split(",")
-        direct = dict.fromkeys(filter(None, ["localhost", "127.0.0.1", "::1", reach, *exempt]))
-        found["NO_PROXY"] = ",".join(direct)
-        return {spelling: value for name, value in found.items() for spelling in (name, name.lower())}
 
     def _pid(self) -> Optional[int]:
         """The process id of this checkout's supervisord, if it is alive."""
@@ -391,11 +381,6 @@ class HostStack:
         code = ("configs/supervisor", "configs/gunicorn", "compose/lifecycle", *CODE)
         settings = (f"{name}={value}" for name, value in sorted(self._settings.items()))
         return inputs_hash(self._home.root, code, stamps(self._home), *settings)
-
-
-def _exported(name: str) -> str:
-    """A proxy's variable of the shell, in capitals or not."""
-    return os.environ.get(name) or os.environ.get(name.lower()) or ""
 
 
 def _keep_small(log: Path) -> None:

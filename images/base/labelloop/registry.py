@@ -394,8 +394,5 @@ class Registry:
 
     def projects(self) -> list[int]:
         """Ids of the projects that have a folder here."""
-        if not self.root.is_dir():
-            return []
-        return sorted(
-            int(entry.name) for entry in self.root.iterdir() if _ID.fullmatch(entry.name) and entry.is_dir()
-        )
+        entries = self.root.iterdir() if self.root.is_dir() else ()
+        return sorted(int(entry.name) for entry in entries if _ID.fullmatch(entry.name) and entry.is_dir())
