@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from labelloop import locks
 from labelloop.findings import Finding, ok, problem, warning
 from lifecycle.console import Failure, line, note
 from lifecycle.home import Home
@@ -157,12 +157,7 @@ def _replaces(place: Path) -> bool:
 
 def _locks(place: Path) -> bool:
     with (place / "lock").open("w") as one, (place / "lock").open("w") as other:
-        fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        try:
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+        return locks.take(one) and not locks.take(other)
 
 
 def _holds_databases(place: Path) -> bool:

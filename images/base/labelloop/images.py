@@ -305,6 +305,12 @@ def image_size(source: Source, name: str | None = None) -> tuple[int, int]:
         return opened.size
 
 
+def image_format(source: Source, name: str | None = None) -> str:
+    """One of FORMATS, by the image's first bytes. Raises ImageError: as `image_size` does."""
+    with _opened(source, _name(source, name)) as opened:
+        return opened.image.format or ""
+
+
 def is_turned(source: Source, name: str | None = None) -> bool:
     """Whether other programs may show the image in another way than `read_image` reads it: its stored pixels
     are not upright, it holds an orientation that browsers ignore, or it breaks off.

@@ -14,6 +14,7 @@ from lifecycle.home import Home
 from lifecycle.runtime.docker_stack import DockerStack
 from lifecycle.verbs import imports as module
 from lifecycle.verbs.imports import import_
+from lifecycle.verbs.table import VERBS
 
 
 class Stack:
@@ -47,9 +48,21 @@ def dataset(tmp_path: Path) -> Path:
     return folder
 
 
-def test_without_a_dataset_new_images_become_tasks(stack: Stack, home: Home) -> None:
-    import_(home, {"PROJECT": "2"})
-    assert stack.commands == [(["import"], "2")]
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, (["import"], None)),
+        ({"PROJECT": "2"}, (["import"], "2")),
+        ({"AGAIN": "1", "PROJECT": "2"}, (["import", "--again"], "2")),
+        ({"AGAIN": "0"}, (["import"], None)),
+    ],
+)
+def test_without_a_dataset_new_images_become_tasks_and_deleted_ones_where_a_person_says_so(
+    stack: Stack, home: Home, given: dict[str, str], expected: tuple[list[str], str | None]
+) -> None:
+    VERBS["import"].check("import", given)
+    import_(home, given)
+    assert stack.commands == [expected]
 
 
 def test_every_setting_becomes_an_option(stack: Stack, home: Home, dataset: Path) -> None:
@@ -72,6 +85,8 @@ def test_every_setting_becomes_an_option(stack: Stack, home: Home, dataset: Path
         ({"DATASET": "{set}", "FROM": "x"}, "FROM: found 'x', needed the id of a project there"),
         ({"DATASET": "{set}", "IMAGES": "{set}/labels.csv"}, "needed a folder with images"),
         ({"YES": "1"}, "found YES without DATASET"),
+        ({"AGAIN": "perhaps"}, "AGAIN: found 'perhaps'"),
+        ({"DATASET": "{set}", "AGAIN": "1"}, "found AGAIN with DATASET"),
         ({"DATASET": "http://other.example"}, "found no token, needed TOKEN_FILE="),
         ({"DATASET": "http://other.example", "TOKEN_FILE": "/nothing"}, "TOKEN_FILE: found "),
     ],

@@ -9,10 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from labelloop.files import sha256_file
-from labelloop.images import SUFFIXES, ImageError, image_size
+from labelloop.images import SUFFIXES, ImageError, image_format, image_size
 from labelloop.studio import Studio
 from trainer.intake.drafts import Counts, Draft, Drafting
 from trainer.intake.existing import Existing, Match, NoMatch
@@ -306,10 +304,10 @@ def _suffix_of(file: Path) -> str:
     """A suffix for an image whose name has none of ours, by what it is.
 
     Raises:
-        _LeaveOut: it is of a kind that has none.
+        _LeaveOut: it is of a kind that has none. ImageError: it cannot be read.
     """
-    with Image.open(file) as image:
-        suffix = _SUFFIX_OF.get(image.format or "")
+    found = image_format(file)
+    suffix = _SUFFIX_OF.get(found)
     if suffix is None:
-        raise _LeaveOut(f"an image of the kind {image.format}; convert it to JPEG or PNG")
+        raise _LeaveOut(f"an image of the kind {found}; convert it to JPEG or PNG")
     return suffix

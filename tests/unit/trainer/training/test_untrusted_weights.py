@@ -95,7 +95,7 @@ def test_a_starting_model_is_chosen_past_a_bomb_in_the_cache(
     cache = settings.cache_dir / "weights"
     cache.mkdir(parents=True)
     armed.rename(cache / "yolox_nano.pth")
-    monkeypatch.setattr(weights, "_fetch", lambda published, target: "no network")
+    monkeypatch.setattr(weights, "_fetch", lambda *asked: "no network")
     choice = weights.choose(settings)
     assert choice.detector == weights.FALLBACK and "can be read safely" in choice.why
     assert not (tmp_path / "exploded").exists()
