@@ -23,7 +23,9 @@ from trainer import cli, env
 from trainer.dataset.snapshot import collect
 from trainer.env import TrainerSettings
 from trainer.peers.projects import fetch
-from trainer.worker.importer import ImageIndex, Importer
+from trainer.worker import image_index
+from trainer.worker.image_index import ImageIndex
+from trainer.worker.importer import Importer
 
 _numbers = itertools.count()
 Run = Callable[..., Result]
@@ -32,6 +34,7 @@ Run = Callable[..., Result]
 @pytest.fixture
 def settings(provisioned: LabelStudio, monkeypatch: pytest.MonkeyPatch) -> Iterator[TrainerSettings]:
     """A trainer's settings beside the Label Studio of the tests, also in the environment."""
+    monkeypatch.setattr(image_index, "SETTLED_S", 0.0)
     for name in TrainerSettings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     environment = {
