@@ -13,11 +13,11 @@ help: ## This list
 up: ## Check the host, build what isn't built, start, wait until all is healthy; NAME=VALUE settings are kept
 down: ## Stop; volumes/ keeps everything
 restart: ## Stop and start
-status: ## Services, model in service, labels, open round
+status: ## Services, model in service, labels and which are not used, open round
 doctor: ## Look for what is wrong, everywhere, and name the way out; fails when there are problems; JSON=1
 logs: ## The services' logs, followed on a terminal
 
-import: ## Make tasks of new images in volumes/images now; DATASET= brings labels: COCO, YOLO, VOC, CSV, another Label Studio
+import: ## Make tasks of new images now; AGAIN=1 of those whose tasks were deleted, too; DATASET= brings labels that exist
 predict: ## Propose boxes for every unlabelled image now
 retrain: ## Start a round of training (or join the open one) and watch it; Ctrl-C detaches
 cancel: ## Cancel the open round

@@ -14,22 +14,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from support.browser import chromium
+from support.dashboard_pages import PAGES
 from support.stack import Stack, wait_for
 
 from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import LABELLED, UNLABELLED, without_prediction_of
 
-PAGES = (
-    "/",
-    "/rounds",
-    "/model",
-    "/effort",
-    "/data",
-    "/label-errors",
-    "/downloads",
-    "/compare",
-    "/do/retrain",
-)
 SERIOUS = ("serious", "critical")
 STEP_MS = 90_000
 PROGRESS = "document.querySelector('#progress')?.value ?? 0"

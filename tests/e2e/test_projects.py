@@ -10,6 +10,7 @@ import pytest
 import requests
 from support import shapes
 from support.dashboard import words
+from support.dashboard_pages import MENU
 from support.stack import Stack, wait_for
 
 from labelloop.studio import StudioError
@@ -151,7 +152,7 @@ def test_the_dashboard_switches_and_keeps_the_project_in_the_address(stack: Stac
         assert token
         form = {"csrf": token[1], "email": env["ADMIN_EMAIL"], "password": env["ADMIN_PASSWORD"], "next": "/"}
         assert session.post(f"{url}/login", data=form, timeout=30).ok
-        for page in ("/", "/rounds", "/model", "/effort", "/data", "/label-errors", "/downloads"):
+        for page in MENU:
             html = session.get(f"{url}{page}?project={second}", timeout=60).text
             assert re.search(rf'<option value="{second}"\s+selected>', html), page
             assert re.search(r'<option value="1"\s*>', html), page

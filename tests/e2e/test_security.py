@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import requests
+from support.dashboard_pages import guarded
 from support.stack import Stack, wait_for
 
 from labelloop.studio import UNLABELLED
@@ -230,25 +231,11 @@ LABEL_STUDIO_PATHS = (
     *("/api/projects", "/api/tasks", "/api/ml", "/api/users", "/api/current-user/token"),
     *("/projects/1/data", "/admin/", "/data/local-files/?d=images/"),
 )
-DASHBOARD_PATHS = (
-    *(
-        "/",
-        "/live",
-        "/rounds",
-        "/model",
-        "/effort",
-        "/downloads",
-        "/data",
-        "/label-errors",
-        "/compare",
-        "/do/retrain",
-    ),
-    *("/rounds/scores.svg", "/rounds/1/loss.svg", "/downloads/v0000.zip", "/rounds/1/images/1.jpg"),
-)
 
 
 def test_a_stranger_is_refused_at_what_is_published(stack: Stack) -> None:
-    for port, paths in zip(published_ports(stack), (LABEL_STUDIO_PATHS, DASHBOARD_PATHS), strict=True):
+    _, dashboard = ports = published_ports(stack)
+    for port, paths in zip(ports, (LABEL_STUDIO_PATHS, guarded("GET")), strict=True):
         for path in paths:
             url = f"http://127.0.0.1:{port}{path}"
             answer = requests.get(url, timeout=30, allow_redirects=False)
@@ -256,6 +243,9 @@ def test_a_stranger_is_refused_at_what_is_published(stack: Stack) -> None:
             assert to_login or answer.status_code in (401, 403), f"{url}: {answer.status_code}"
             posted = requests.post(url, timeout=30, allow_redirects=False)
             assert posted.status_code in (302, 303, 401, 403, 405), f"POST {url}: {posted.status_code}"
+    for path in guarded("POST"):
+        posted = requests.post(f"http://127.0.0.1:{dashboard}{path}", timeout=30, allow_redirects=False)
+        assert posted.status_code in (401, 403), f"POST {path}: {posted.status_code}"
 
 
 ASK = """

@@ -50,14 +50,14 @@ STACK = [
 """Run by tests/e2e/test_docs.py, in this order, on a stack with a labelled image."""
 
 ELSEWHERE = {
-    "make import DATASET=~/data/mine": ("tests/unit/lifecycle/test_imports.py", "import_("),
-    "make import DATASET=~/data/mine AS=predictions": ("tests/unit/lifecycle/test_imports.py", "predictions"),
+    "make import DATASET=~/data/mine": ("tests/unit/lifecycle/test_intake.py", "import_("),
+    "make import DATASET=~/data/mine AS=predictions": ("tests/unit/lifecycle/test_intake.py", "predictions"),
     "make import DATASET=https://labels.example.com FROM=3 TOKEN_FILE=~/their-token": (
-        "tests/unit/lifecycle/test_imports.py",
+        "tests/unit/lifecycle/test_intake.py",
         "TOKEN_FILE",
     ),
     "make import DATASET=~/their/project-3.json IMAGES=~/their/media": (
-        "tests/unit/lifecycle/test_imports.py",
+        "tests/unit/lifecycle/test_intake.py",
         "IMAGES",
     ),
     "make doctor": ("tests/e2e/test_doctor.py", '"doctor"'),

@@ -53,5 +53,26 @@ def coded(text: str) -> list[str]:
 
 def links(page: Path) -> list[str]:
     """Targets of the page's links to other files here, without their anchors."""
-    found = (target.split("#")[0] for target in _LINK.findall(_FENCE.sub("", page.read_text())))
-    return [target for target in found if target and "://" not in target]
+    return [path for path, _ in _targets(page) if path]
+
+
+def linked_headings(page: Path) -> list[tuple[Path, str]]:
+    """Of the page's links to headings, of its own or another page's: that page and the heading's anchor."""
+    return [
+        ((page.parent / path).resolve() if path else page, anchor)
+        for path, anchor in _targets(page)
+        if anchor
+    ]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of the page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _targets(page: Path) -> list[tuple[str, str]]:
+    """Path and anchor of each link that leads to a file here; either may be empty."""
+    found = _LINK.findall(_FENCE.sub("", page.read_text()))
+    parts = (target.partition("#") for target in found if "://" not in target)
+    return [(path, anchor) for path, _, anchor in parts]

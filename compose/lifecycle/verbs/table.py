@@ -27,8 +27,8 @@ from lifecycle.settings.given import given_to_make, is_yes, parse_arguments
 from lifecycle.settings.known import FROM_ENVIRONMENT
 from lifecycle.verbs.backup import backup, say_status
 from lifecycle.verbs.demo import demo
-from lifecycle.verbs.imports import TAKES as IMPORT_TAKES
-from lifecycle.verbs.imports import import_
+from lifecycle.verbs.intake import TAKES as IMPORT_TAKES
+from lifecycle.verbs.intake import import_
 from lifecycle.verbs.labels import labels
 from lifecycle.verbs.reset import reset
 from lifecycle.verbs.restore import restore, stop

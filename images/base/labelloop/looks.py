@@ -1,4 +1,4 @@
-"""An image's look in 256 bits (a perceptual hash), by which near-duplicates are found.
+"""An image's look in 255 bits (a perceptual hash), by which near-duplicates are found.
 
 It is pHash with more bits: the signs of the 255 lowest frequencies of the image's cosine transform, beside
 their median (Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010). The usual 64

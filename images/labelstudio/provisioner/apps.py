@@ -11,19 +11,19 @@ class Overrides(AppConfig):  # type: ignore[misc]
     def ready(self) -> None:
         from provisioner import (
             backend_address,
+            double_tasks,
             local_files,
             permissions,
             project_fields,
             s3_endpoints,
             signals,
             task_data,
-            twins,
             user_agent,
         )
 
         permissions.restrict()
         local_files.confine()
-        twins.join()
+        double_tasks.join()
         backend_address.exempt()
         s3_endpoints.exempt()
         user_agent.introduce()

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from support.browser import chromium
 from support.dashboard import EMAIL, PASSWORD, Login
 from support.dashboard_data import finished_round
+from support.dashboard_pages import PAGES
 from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio
 from support.versions import add_version
@@ -29,17 +30,6 @@ from trainer.peers.backend import Backend
 from trainer.rounds import heartbeat
 from trainer.rounds.table import State
 
-PAGES = (
-    "/",
-    "/rounds",
-    "/model",
-    "/effort",
-    "/data",
-    "/label-errors",
-    "/downloads",
-    "/compare",
-    "/do/rollback",
-)
 LONG = "https://images.example.org/" + "a-very-long-folder-without-any-blank/" * 5 + "0001.jpg"
 LEFT_OUT = (
     LeftOut(

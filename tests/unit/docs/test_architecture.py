@@ -88,3 +88,23 @@ def test_every_room_is_explained(package: str) -> None:
     rooms = [path.parent.name for path in (REPO / package).glob("*/__init__.py")]
     assert rooms
     assert [room for room in rooms if f"`{package}/{room}`" not in PAGE.read_text()] == []
+
+
+FLAT = ("images/base/labelloop", "images/labelstudio/provisioner", "images/mlbackend/mlbackend")
+
+
+@pytest.mark.parametrize("package", FLAT)
+def test_every_module_of_a_flat_package_is_explained(package: str) -> None:
+    modules = [path.name for path in (REPO / package).glob("*.py") if not path.name.startswith("__")]
+    assert len(modules) > 10
+    page = PAGE.read_text()
+    section = page.split(f": `{package}`\n", 1)[1].split("\n## ", 1)[0]
+    named = {Path(path).name for path in re.findall(r"`([\w/]+\.py)`", section)}
+    assert [name for name in modules if name not in named] == []
+
+
+def test_every_module_that_a_rooms_row_names_is_there() -> None:
+    rows = re.findall(r"^\| `([\w/]+)` \| (.*)\|$", PAGE.read_text(), re.MULTILINE)
+    named = [(room, name) for room, text in rows for name in re.findall(r"`(\w+\.py)`", text)]
+    assert len(named) > 20
+    assert [(room, name) for room, name in named if not (REPO / room / name).exists()] == []

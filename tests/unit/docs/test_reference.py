@@ -9,7 +9,7 @@ import pytest
 from bench.options import Options
 from starlette.routing import Mount
 from support.backend_home import Home as BackendHome
-from support.documents import PAGES, REPO, coded, links, rows
+from support.documents import PAGES, REPO, anchors, coded, linked_headings, links, rows
 
 from labelloop import layout
 from labelloop.registry import Card
@@ -27,6 +27,8 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in links(page):
         path = (page.parent / target).resolve()
         assert path.exists(), f"{page.name}: {target}"
+    for target, anchor in linked_headings(page):
+        assert anchor in anchors(target), f"{page.name}: {target.name}#{anchor}"
 
 
 def test_every_page_is_in_the_index() -> None:

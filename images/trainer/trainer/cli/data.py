@@ -11,7 +11,7 @@ import typer
 
 from labelloop.locks import Busy
 from trainer.cli.command import ProjectOption, command, connect, fail
-from trainer.dataset.left_out import LeftOut, in_words
+from trainer.dataset.left_out import LeftOut, counts_in_words
 from trainer.dataset.snapshot import snapshotting
 from trainer.peers.projects import Project, choose, detection_projects
 from trainer.terminal import render
@@ -180,7 +180,7 @@ def export(
 
 def _left_out(skipped: Sequence[LeftOut], unwritten: int) -> str:
     """The end of the last line: how many images are missing, and why."""
-    reasons = [in_words(skipped)] if skipped else []
+    reasons = [counts_in_words(skipped)] if skipped else []
     if unwritten:
         reasons.append(f"{unwritten} × images that could not be copied")
     count = len(skipped) + unwritten

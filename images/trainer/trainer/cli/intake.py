@@ -162,8 +162,8 @@ def _carry_out(plan: Plan, loop: Loop, project: Project, places: Places, display
         f"{plural(outcome.tasks, 'new task')}, {plural(outcome.annotations, 'annotation')}, "
         f"{plural(outcome.predictions, 'prediction')}." + _left_out(plan)
     )
-    if outcome.left_alone:
-        display.say(f"{plural(outcome.left_alone, 'image')} changed meanwhile and were left alone.")
+    if outcome.kept:
+        display.say(f"{plural(outcome.kept, 'image')} changed meanwhile and were left alone.")
 
 
 def _date_of(path: Path) -> datetime:

@@ -13,7 +13,9 @@ from trainer.judging.matches import ACCEPTED, IOU_THRESHOLDS
 OVERLAPS, GOOD = float(IOU_THRESHOLDS[0]), float(IOU_THRESHOLDS[ACCEPTED])
 
 
-class Kind(StrEnum):
+class Agreement(StrEnum):
+    """What one of the model's boxes is beside those of a person; or one of the person's, which it missed."""
+
     RIGHT = "right"
     LOOSE = "loose"
     WRONG_LABEL = "wrong label"
@@ -22,11 +24,11 @@ class Kind(StrEnum):
 
 
 SECONDS = {
-    Kind.RIGHT: USUAL.accept,
-    Kind.LOOSE: USUAL.adjust,
-    Kind.WRONG_LABEL: USUAL.adjust,
-    Kind.MISSED: USUAL.draw,
-    Kind.SPURIOUS: USUAL.delete,
+    Agreement.RIGHT: USUAL.accept,
+    Agreement.LOOSE: USUAL.adjust,
+    Agreement.WRONG_LABEL: USUAL.adjust,
+    Agreement.MISSED: USUAL.draw,
+    Agreement.SPURIOUS: USUAL.delete,
 }
 
 
@@ -37,7 +39,7 @@ class Finding:
     truth, found: the boxes' indices, None where there is none. iou: of the two, 0..1.
     """
 
-    kind: Kind
+    kind: Agreement
     truth: int | None
     found: int | None
     iou: float = 0.0
@@ -64,10 +66,16 @@ def compare(truth: Boxes, found: Boxes, loosest: float = OVERLAPS) -> list[Findi
             if iou < least:
                 continue
             open_truth[best] = open_found[index] = False
-            kind = Kind.WRONG_LABEL if not of_same_label else Kind.RIGHT if iou >= GOOD else Kind.LOOSE
+            kind = (
+                Agreement.WRONG_LABEL
+                if not of_same_label
+                else Agreement.RIGHT
+                if iou >= GOOD
+                else Agreement.LOOSE
+            )
             findings.append(Finding(kind, best, int(index), iou))
-    findings += [Finding(Kind.MISSED, int(index), None) for index in np.flatnonzero(open_truth)]
-    findings += [Finding(Kind.SPURIOUS, None, int(index)) for index in np.flatnonzero(open_found)]
+    findings += [Finding(Agreement.MISSED, int(index), None) for index in np.flatnonzero(open_truth)]
+    findings += [Finding(Agreement.SPURIOUS, None, int(index)) for index in np.flatnonzero(open_found)]
     return findings
 
 

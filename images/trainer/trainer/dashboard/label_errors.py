@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, Response
 from labelloop.boxes import Boxes, iou_matrix
 from labelloop.registry import Card
 from trainer.dashboard import junk_boxes, predictions, stored
-from trainer.dashboard.agreement import GOOD, OVERLAPS, Finding, Kind, compare
+from trainer.dashboard.agreement import GOOD, OVERLAPS, Agreement, Finding, compare
 from trainer.dashboard.curves import effects
 from trainer.dashboard.model import Drawn, both_sides, chosen_card, why_not_looked
 from trainer.dashboard.pages import Asked, View
@@ -35,10 +35,10 @@ LOOSEST = 0.3
 COLUMNS = ("task", "image", "doubt", "label", "confidence", "x1", "y1", "x2", "y2")
 
 WORDS = {
-    Kind.SPURIOUS: "a box may be missing",
-    Kind.WRONG_LABEL: "the label may be wrong",
-    Kind.LOOSE: "the box may be loose",
-    Kind.MISSED: "a box may be one too many",
+    Agreement.SPURIOUS: "a box may be missing",
+    Agreement.WRONG_LABEL: "the label may be wrong",
+    Agreement.LOOSE: "the box may be loose",
+    Agreement.MISSED: "a box may be one too many",
 }
 
 
@@ -48,7 +48,7 @@ class Suspicion:
     find. label: of that box. confidence: 0..1.
     """
 
-    kind: Kind
+    kind: Agreement
     confidence: float
     label: str
     box: tuple[float, float, float, float]
@@ -132,7 +132,7 @@ def _confidence(
     """How much the model doubts the label, 0..1. The exponents were the best in a measurement (`make bench
     ONLY=label_errors`).
     """
-    if finding.kind is Kind.RIGHT:
+    if finding.kind is Agreement.RIGHT:
         return 0.0
     if finding.found is None:
         index = finding.truth if finding.truth is not None else 0
@@ -141,10 +141,10 @@ def _confidence(
         seen = float((every.scores * np.minimum(overlap / OVERLAPS, 1.0) ** 3).max(initial=0.0))
         return (1.0 - seen) * recalls.get(names[int(truth.labels[index])], 0.0)
     score = float(shown.scores[finding.found])
-    if finding.kind is Kind.SPURIOUS:
+    if finding.kind is Agreement.SPURIOUS:
         return score
     # Label and model agree that something is there, so a low score is hardly evidence for the label.
-    looseness = min((GOOD - finding.iou) / (GOOD - OVERLAPS), 1.0) if finding.kind is Kind.LOOSE else 1.0
+    looseness = min((GOOD - finding.iou) / (GOOD - OVERLAPS), 1.0) if finding.kind is Agreement.LOOSE else 1.0
     return float(score ** (1 / 3)) * looseness
 
 

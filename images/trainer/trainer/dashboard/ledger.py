@@ -14,7 +14,7 @@ import numpy as np
 from labelloop.boxes import Boxes
 from labelloop.labels import LabelConfig
 from labelloop.regions import from_results
-from trainer.dashboard.agreement import Finding, Kind, compare
+from trainer.dashboard.agreement import Agreement, Finding, compare
 from trainer.dataset.collector import newest_submitted
 from trainer.dataset.origin import started_from, version_of
 from trainer.judging.effort import Work
@@ -88,11 +88,11 @@ def _effort(annotation: Json, prediction: Json | None, config: LabelConfig) -> E
 def _one(finding: Finding, mine: Boxes, found: Boxes, size: tuple[int, int]) -> Work:
     """The work on one box."""
     match finding.kind:
-        case Kind.MISSED:
+        case Agreement.MISSED:
             return Work(drawn=1)
-        case Kind.SPURIOUS:
+        case Agreement.SPURIOUS:
             return Work(deleted=1)
-        case Kind.WRONG_LABEL:
+        case Agreement.WRONG_LABEL:
             return Work(relabelled=1)
     shift = np.abs(mine.xyxy[finding.truth] - found.xyxy[finding.found]).max()
     return Work(accepted=1) if shift <= AS_IT_WAS * max(size) else Work(adjusted=1)

@@ -14,7 +14,7 @@ from labelloop.boxes import Boxes
 from labelloop.images import ImageError, upright
 from labelloop.registry import Card, RegistryError
 from trainer.dashboard import agreement, predictions, stored
-from trainer.dashboard.agreement import Finding, Kind
+from trainer.dashboard.agreement import Agreement, Finding
 from trainer.dashboard.curves import effects, precision_recall_chart, total
 from trainer.dashboard.pages import Asked, ChartTheme, View
 from trainer.dashboard.predictions import Predictions
@@ -45,7 +45,7 @@ class Drawn:
     width: float
     height: float
     label: str
-    kind: Kind
+    kind: Agreement
     score: float | None
 
 
@@ -218,8 +218,8 @@ def _images(page: View, card: Card, snapshot: Snapshot, found: Predictions) -> d
 
 def _worst(image: SnapshotImage, truth: Boxes, found: Boxes, names: list[str]) -> Worst:
     findings = agreement.compare(truth, found)
-    wrong = [finding for finding in findings if finding.kind is not Kind.RIGHT]
-    counts = {kind: sum(finding.kind is kind for finding in wrong) for kind in Kind}
+    wrong = [finding for finding in findings if finding.kind is not Agreement.RIGHT]
+    counts = {kind: sum(finding.kind is kind for finding in wrong) for kind in Agreement}
     return Worst(
         image,
         agreement.seconds(wrong),
@@ -234,7 +234,7 @@ def both_sides(
     """The boxes of a comparison to draw, of the truth and of the model: at most MOST_DRAWN each, those that
     disagree first.
     """
-    telling = sorted(findings, key=lambda finding: finding.kind is Kind.RIGHT)
+    telling = sorted(findings, key=lambda finding: finding.kind is Agreement.RIGHT)
     of_truth = [f for f in telling if f.truth is not None][:MOST_DRAWN]
     of_found = [f for f in telling if f.found is not None][:MOST_DRAWN]
     return (

@@ -28,8 +28,8 @@ TOLD = 3
 
 
 @dataclass(frozen=True)
-class Examined:
-    """A task's image.
+class UsedTask:
+    """A labelled task whose image is used.
 
     boxes_left_out: junk among its boxes. answers: choices about it that have no meaning for the loop. name:
     the image in messages. flaw: what the file lacks, where it is used as far as browsers show it.
@@ -58,7 +58,7 @@ class Examiner:
         """What is downloaded goes through this cache."""
         return RemoteImages(self._settings.cache_dir, self._settings.outside)
 
-    def examine(self, task: Json, annotation: Json) -> Examined | LeftOut:
+    def examine(self, task: Json, annotation: Json) -> UsedTask | LeftOut:
         """The task's image, of side TRAIN, with the boxes of the annotation that counts.
 
         The annotation is looked at first: an image that it leaves out need not be fetched. Images that are
@@ -92,7 +92,7 @@ class Examiner:
             return LeftOut(number, url, kind, printable(_some(found.faults)), labels)
         return None
 
-    def _examined(self, task: Json, url: object, shown: str | None, annotation: Json) -> Examined | LeftOut:
+    def _examined(self, task: Json, url: object, shown: str | None, annotation: Json) -> UsedTask | LeftOut:
         number, name = int(task["id"]), image_name(url)
         source, digest = self._bytes(task, url, name)
         flaw = ""
@@ -126,7 +126,7 @@ class Examiner:
         if dropped and not junk.without(image).labels:
             reason = _some([row.reason for row in dropped])
             return LeftOut(number, shown, Kind.ONLY_JUNK, reason)
-        return Examined(image, dropped, found.answers, name, flaw)
+        return UsedTask(image, dropped, found.answers, name, flaw)
 
     def _bytes(self, task: Json, url: object, name: str) -> tuple[Path | bytes, str]:
         """The image's file or bytes, and the SHA-256 of these."""

@@ -168,8 +168,8 @@ def by_kind(rows: Iterable[LeftOut]) -> dict[Kind, list[LeftOut]]:
     return {kind: of_kind for kind, of_kind in found.items() if of_kind}
 
 
-def in_words(rows: Iterable[LeftOut]) -> str:
-    """How many of each kind: "3 images that could not be had, 1 speck"."""
+def counts_in_words(rows: Iterable[LeftOut]) -> str:
+    """How many of each kind: "3 × images that could not be had, 1 × specks"."""
     return ", ".join(
         f"{len(of_kind)} × {ABOUT[kind].title[0].lower()}{ABOUT[kind].title[1:]}"
         for kind, of_kind in by_kind(rows).items()

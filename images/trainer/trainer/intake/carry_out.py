@@ -31,12 +31,14 @@ _PASSING = (0, 502, 503, 504)
 
 @dataclass
 class Outcome:
-    """What was stored."""
+    """What was stored. kept: images for which nothing was, as people have labelled them meanwhile or deleted
+    their task.
+    """
 
     tasks: int = 0
     annotations: int = 0
     predictions: int = 0
-    left_alone: int = 0
+    kept: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def carry_out(
             outcome.tasks += row["made"]
             outcome.annotations += row["annotations"]
             outcome.predictions += row["predictions"]
-            outcome.left_alone += row["labelled_here"] or row["task"] is None
+            outcome.kept += row["labelled_here"] or row["task"] is None
         _forget_fetched(batch, places)
         done += len(batch)
         progress(done)

@@ -9,16 +9,16 @@ from typing import Any
 
 import ijson
 
-from trainer.intake.image_files import ImageFiles, NotFound
+from trainer.intake.named_images import ImageFiles, NotFound
 from trainer.intake.records import (
     CROWD,
     BadShape,
     Corners,
     IntakeError,
-    Kind,
     Labels,
     Record,
     Shape,
+    ShapeKind,
     hull,
     number,
     turned,
@@ -117,7 +117,7 @@ def _box(row: Mapping[str, Any], categories: Mapping[str, str]) -> list[Any]:
         return [f"annotation {row.get('id')}: {error}"]
 
 
-def _corners(row: Mapping[str, Any]) -> tuple[Kind, Corners]:
+def _corners(row: Mapping[str, Any]) -> tuple[ShapeKind, Corners]:
     box = row.get("bbox")
     attributes = row.get("attributes")
     if isinstance(box, list) and len(box) in (4, 5):
@@ -127,12 +127,12 @@ def _corners(row: Mapping[str, Any]) -> tuple[Kind, Corners]:
         if isinstance(attributes, Mapping):  # CVAT's
             degrees = degrees or number(attributes.get("rotation") or 0, "rotation")
         if degrees % 360:
-            return Kind.ROTATED, turned(corners, degrees, (x + width / 2, y + height / 2))
-        return Kind.BOX, corners
+            return ShapeKind.ROTATED, turned(corners, degrees, (x + width / 2, y + height / 2))
+        return ShapeKind.BOX, corners
     polygons = row.get("segmentation")
     if isinstance(polygons, list) and polygons and all(isinstance(each, list) for each in polygons):
         flat = [[number(value, "segmentation") for value in each] for each in polygons]
-        return Kind.POLYGON, hull(
+        return ShapeKind.POLYGON, hull(
             point for each in flat for point in zip(each[::2], each[1::2], strict=False)
         )
     raise BadShape(f"no bbox of four numbers but {str(box)[:40]!r}, and no polygon")
@@ -153,7 +153,8 @@ def _record(
         ()
         if wrong
         else tuple(
-            Shape(label, (x1, y1, x2, y2), Kind(kind), score) for label, kind, x1, y1, x2, y2, score in bodies
+            Shape(label, (x1, y1, x2, y2), ShapeKind(kind), score)
+            for label, kind, x1, y1, x2, y2, score in bodies
         )
     )
     try:

@@ -8,7 +8,7 @@ from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 
-from trainer.intake.image_files import ImageFiles, NotFound, is_image
+from trainer.intake.named_images import ImageFiles, NotFound, is_image
 from trainer.intake.records import BadShape, Corners, IntakeError, Labels, Record, Shape, number
 from trainer.system.scratch import Scratch
 

@@ -11,7 +11,7 @@ from typing import Any
 from labelloop.boxes import MIN_SIDE_PX
 from labelloop.labels import LabelConfig
 from trainer.intake.label_names import LabelNames
-from trainer.intake.records import Corners, Kind, Labels, Record, Shape
+from trainer.intake.records import Corners, Labels, Record, Shape, ShapeKind
 
 IMPORTED_VERSION = "imported"
 """The model_version of predictions that are brought."""
@@ -29,7 +29,7 @@ class Counts:
     """
 
     boxes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    shapes: Counter[Kind] = field(default_factory=Counter)
+    shapes: Counter[ShapeKind] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
     authors: Counter[str] = field(default_factory=Counter)
     specks: int = 0
@@ -116,7 +116,7 @@ class Drafting:
         results: list[Json] = []
         for shape in labels.shapes:
             label = self._names.find(shape.label)
-            if shape.kind is not Kind.BOX:
+            if shape.kind is not ShapeKind.BOX:
                 self.counts.shapes[shape.kind] += 1
             if label is None:
                 continue

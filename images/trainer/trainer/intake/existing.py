@@ -13,7 +13,7 @@ from labelloop.images import ImageError, Source, image_size, upright
 from labelloop.settings import Settings
 from labelloop.studio import Studio
 from labelloop.task_images import image_name, resolve_task_image
-from trainer.intake.image_files import parts_of
+from trainer.intake.named_images import parts_of
 from trainer.peers.projects import Project
 from trainer.system.scratch import Scratch
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from trainer.intake import coco_reader, csv_reader, studio_reader, voc_reader, yolo_reader
-from trainer.intake.image_files import ImageFiles, refuse
+from trainer.intake.named_images import ImageFiles, refuse
 from trainer.intake.records import IntakeError, Record
 
 _HEAD = 1 << 16

@@ -19,7 +19,7 @@ from labelloop.labels import LabelConfigError, parse_label_config
 from labelloop.outside import Outside
 from labelloop.studio import Studio, StudioError
 from trainer.intake import studio_reader
-from trainer.intake.image_files import ImageFiles
+from trainer.intake.named_images import ImageFiles
 from trainer.intake.records import IntakeError, Record
 
 UNAUTHORISED = 401

@@ -14,7 +14,7 @@ from labelloop.images import SUFFIXES, ImageError, image_format, image_size
 from labelloop.studio import Studio
 from trainer.intake.drafts import Counts, Draft, Drafting
 from trainer.intake.existing import Existing, Match, NoMatch
-from trainer.intake.image_files import parts_of
+from trainer.intake.named_images import parts_of
 from trainer.intake.records import Record
 from trainer.system.scratch import Scratch
 

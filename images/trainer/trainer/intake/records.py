@@ -18,7 +18,7 @@ class IntakeError(Explained):
     """The labels cannot be brought; the message names the file and value, and the way out."""
 
 
-class Kind(StrEnum):
+class ShapeKind(StrEnum):
     """What a shape was drawn as."""
 
     BOX = "box"
@@ -32,7 +32,7 @@ class Shape:
 
     label: str
     corners: Corners
-    kind: Kind = Kind.BOX
+    kind: ShapeKind = ShapeKind.BOX
     score: float | None = None
 
 

@@ -11,15 +11,15 @@ from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 import ijson
 
 from labelloop.images import SUFFIXES
-from trainer.intake.image_files import ImageFiles, NotFound
+from trainer.intake.named_images import ImageFiles, NotFound
 from trainer.intake.records import (
     BadShape,
     Corners,
     IntakeError,
-    Kind,
     Labels,
     Record,
     Shape,
+    ShapeKind,
     hull,
     number,
     turned,
@@ -236,22 +236,22 @@ def _shapes(result: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> 
         yield Shape(name, corners, shape, float(score) if isinstance(score, int | float) else None)
 
 
-def _corners(value: Mapping[str, Any], result: Mapping[str, Any]) -> tuple[Kind, Corners]:
+def _corners(value: Mapping[str, Any], result: Mapping[str, Any]) -> tuple[ShapeKind, Corners]:
     """In percent of the image. A turned shape is turned in pixels, whose sides are equally long."""
     if isinstance(value.get("points"), list):
         points = value["points"]
         if not all(isinstance(point, list) and len(point) == 2 for point in points):
             raise BadShape("a polygon whose points are not two numbers each")
-        return Kind.POLYGON, hull((number(x, "a point"), number(y, "a point")) for x, y in points)
+        return ShapeKind.POLYGON, hull((number(x, "a point"), number(y, "a point")) for x, y in points)
     width, height = (number(result.get(f"original_{side}") or 100, side) for side in ("width", "height"))
     x, y = (number(value.get(name), name) for name in ("x", "y"))
     degrees = number(value.get("rotation") or 0, "rotation")
     if "radiusX" in value:
         rx, ry = (number(value.get(name), name) for name in ("radiusX", "radiusY"))
-        box, kind, about = (x - rx, y - ry, x + rx, y + ry), Kind.POLYGON, (x, y)
+        box, kind, about = (x - rx, y - ry, x + rx, y + ry), ShapeKind.POLYGON, (x, y)
     else:
         w, h = (number(value.get(name), name) for name in ("width", "height"))
-        kind = Kind.ROTATED if degrees % 360 else Kind.BOX
+        kind = ShapeKind.ROTATED if degrees % 360 else ShapeKind.BOX
         box, about = (x, y, x + w, y + h), (x, y)
     if not degrees % 360:
         return kind, box

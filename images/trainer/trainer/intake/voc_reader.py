@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 
-from trainer.intake.image_files import ImageFiles, NotFound
+from trainer.intake.named_images import ImageFiles, NotFound
 from trainer.intake.records import (
     BadShape,
     Corners,
     IntakeError,
-    Kind,
     Labels,
     Record,
     Shape,
+    ShapeKind,
     hull,
     number,
     turned,
@@ -111,15 +111,15 @@ def _shape(entry: _Element) -> Shape:
     return Shape(label, corners, kind)
 
 
-def _corners(entry: _Element) -> tuple[Kind, Corners]:
+def _corners(entry: _Element) -> tuple[ShapeKind, Corners]:
     if box := entry.first("bndbox"):
         x1, y1, x2, y2 = (number(box.get(side), side) for side in ("xmin", "ymin", "xmax", "ymax"))
-        return Kind.BOX, (min(x1, x2) - 1, min(y1, y2) - 1, max(x1, x2), max(y1, y2))
+        return ShapeKind.BOX, (min(x1, x2) - 1, min(y1, y2) - 1, max(x1, x2), max(y1, y2))
     if box := entry.first("robndbox"):
         cx, cy, width, height = (number(box.get(name), name) for name in ("cx", "cy", "w", "h"))
         upright = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
         degrees = math.degrees(number(box.get("angle") or 0, "angle"))
-        return Kind.ROTATED, turned(upright, degrees, (cx, cy))
+        return ShapeKind.ROTATED, turned(upright, degrees, (cx, cy))
     if polygon := entry.first("polygon"):
         values = {child.name: number(child.text, child.name) for child in polygon.children}
         count = sum(name.startswith("x") for name in values)
@@ -127,7 +127,7 @@ def _corners(entry: _Element) -> tuple[Kind, Corners]:
             points = [(values[f"x{i}"] - 1, values[f"y{i}"] - 1) for i in range(1, count + 1)]
         except KeyError as error:
             raise BadShape(f"the polygon lacks {error}") from error
-        return Kind.POLYGON, hull(points)
+        return ShapeKind.POLYGON, hull(points)
     raise BadShape("no <bndbox>")
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from trainer.intake.image_files import ImageFiles, NotFound, is_image, parts_of, read_text
-from trainer.intake.records import BadShape, IntakeError, Kind, Labels, Record, Shape, hull, number
+from trainer.intake.named_images import ImageFiles, NotFound, is_image, parts_of, read_text
+from trainer.intake.records import BadShape, IntakeError, Labels, Record, Shape, ShapeKind, hull, number
 
 NAME_FILES = ("classes.txt", "obj.names", "classes.names")
 _SPLITS = ("train", "val", "valid", "test")
@@ -203,5 +203,5 @@ def _shape(dataset: Yolo, words: Sequence[str]) -> Shape:
     corners = hull(points)
     x1, y1, x2, y2 = corners
     upright = sorted(points) == sorted([(x1, y1), (x1, y2), (x2, y1), (x2, y2)])
-    kind = Kind.BOX if upright else Kind.ROTATED if len(points) == 4 else Kind.POLYGON
+    kind = ShapeKind.BOX if upright else ShapeKind.ROTATED if len(points) == 4 else ShapeKind.POLYGON
     return Shape(label, corners, kind, None if len(values) % 2 else values[-1])

@@ -111,7 +111,7 @@ def match(
 
     A detection on an ignored box, more than half of which lies inside that box, does not count.
     """
-    from trainer.judging.matching import Matching
+    from trainer.judging.coco_matching import Matching
 
     of_class: list[list[dict[str, Any] | None]] = [[] for _ in classes]
     for image, boxes in zip(images, found, strict=True):

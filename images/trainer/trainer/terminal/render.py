@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from labelloop.registry import Card, ProjectModels, RegistryError
-from trainer.dataset.left_out import in_words
+from trainer.dataset.left_out import counts_in_words
 from trainer.health.status import ProjectStatus, Status
 from trainer.rounds.table import Round
 from trainer.rounds.unpredicted import Failure
@@ -105,9 +105,9 @@ def _data(project: ProjectStatus) -> list[str]:
     images, boxes, lines = survey.images, survey.beside, []
     if images:
         labelled = f" of {project.labelled}" if project.labelled is not None else ""
-        lines.append(f"{len(images)}{labelled} labelled images are not used: {in_words(images)}")
+        lines.append(f"{len(images)}{labelled} labelled images are not used: {counts_in_words(images)}")
     if boxes:
-        lines.append(f"boxes that are not learned, in so many images: {in_words(boxes)}")
+        lines.append(f"boxes that are not learned, in so many images: {counts_in_words(boxes)}")
     return [*lines[:-1], f"{lines[-1]}; the dashboard's page Data names them"]
 
 

@@ -12,7 +12,7 @@ from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio, changed_after, where
 from trainer.dataset import split
 from trainer.dataset.collector import newest_submitted
-from trainer.dataset.examine import Examined, Examiner
+from trainer.dataset.examine import Examiner, UsedTask
 from trainer.dataset.left_out import Kind, LeftOut
 from trainer.dataset.snapshot import snapshotting
 from trainer.dataset.survey import Survey
@@ -117,7 +117,7 @@ def _still(
     if annotation is None:
         return
     found = examiner.examine(task, annotation)
-    if isinstance(found, Examined):
+    if isinstance(found, UsedTask):
         yield from found.boxes_left_out
         twins = (row for row in rows if row.kind is Kind.SAME_BYTES and row.twin is not None)
         yield from (row for row in twins if newest_submitted(tasks.get(row.twin or 0, {}).get("annotations")))

@@ -10,17 +10,15 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from support.dashboard import csrf, log_in
+from support.dashboard_pages import guarded, with_gaps
 
 ODD = st.sampled_from(
     ["", "0", "-1", str(10**30), "1" * 5000, "../../x", "..%2f..%2fx", "\0", "v0000/../v0000", "NaN", "1e999",
      "<script>", "\ud800", "x" * 9000, "v٠٠٠٠"]
 ) | st.text(max_size=12)  # fmt: skip
-GETS = ["/", "/live", "/rounds", "/rounds/scores.svg", "/rounds/{}/loss.svg", "/model?version={}", "/effort",
-        "/model?score={}", "/model/threshold?version={}&score={}", "/model/precision-recall.svg?theme={}",
-        "/downloads/{}.zip", "/rounds/{}/dataset-{}.zip", "/compare?left={}&right={}", "/do/{}",
-        "/data", "/label-errors", "/static/{}", "/login?next={}", "/?project={}", "/{}"]  # fmt: skip
-POSTS = ["/do/retrain", "/do/rollback", "/do/{}", "/model/look?version={}", "/login",
-         "/do/cancel?project={}"]  # fmt: skip
+PAIRS = ["/model/threshold?version={}&score={}", "/compare?left={}&right={}"]
+GETS = [*with_gaps("GET"), *PAIRS, "/static/{}", "/{}"]
+POSTS = [path for path in (*with_gaps("POST"), *guarded("POST")) if path != "/logout"]
 
 
 @pytest.fixture
@@ -37,7 +35,7 @@ def filled(path: str, values: list[str]) -> str:
     return "".join(part + word for part, word in zip(parts, [*words, "", ""], strict=False))
 
 
-@examples(max_examples=100)
+@examples(max_examples=200)
 @given(path=st.sampled_from(GETS), values=st.tuples(ODD, ODD))
 def test_no_address_makes_a_page_stumble(browser: TestClient, path: str, values: tuple[str, str]) -> None:
     found = list(values[: path.count("{}")])

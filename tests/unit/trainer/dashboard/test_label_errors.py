@@ -15,7 +15,7 @@ from support.dashboard_data import finished_round, relabelled
 from labelloop.boxes import Boxes
 from labelloop.files import write_text
 from trainer.dashboard import label_errors, predictions, stored
-from trainer.dashboard.agreement import Kind
+from trainer.dashboard.agreement import Agreement
 from trainer.dashboard.label_errors import LEAST, Suspect, ranked, suspects
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.model import MOST_DRAWN
@@ -200,4 +200,4 @@ def test_a_crowded_image_is_doubted_in_all_its_boxes_and_drawn_in_those_that_dis
     [suspect] = suspects(snapshot, found, limits, {"ball": 0.95})
     assert {doubt.box for doubt in suspect.suspicions} == set(corners[:40])
     assert len(suspect.truth) == len(suspect.found) == MOST_DRAWN
-    assert sum(box.kind is Kind.MISSED for box in suspect.truth) == 40
+    assert sum(box.kind is Agreement.MISSED for box in suspect.truth) == 40

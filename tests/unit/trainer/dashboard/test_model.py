@@ -14,7 +14,7 @@ from labelloop.boxes import Boxes, iou_matrix
 from labelloop.detector import Detector
 from labelloop.files import write_text
 from trainer.dashboard import agreement, predictions, stored
-from trainer.dashboard.agreement import Kind
+from trainer.dashboard.agreement import Agreement
 from trainer.dashboard.curves import effect, precision_recall
 from trainer.dashboard.loop import WatchedLoop
 from trainer.judging.evaluate import match
@@ -208,17 +208,17 @@ BOX = (10.0, 10.0, 50.0, 50.0)
     "truth, found, kinds",
     [
         ([], [], []),
-        ([(BOX, 0)], [(BOX, 0.9, 0)], [Kind.RIGHT]),
-        ([(BOX, 0)], [((10.0, 10.0, 50.0, 34.0), 0.9, 0)], [Kind.LOOSE]),
-        ([(BOX, 0)], [(BOX, 0.9, 1)], [Kind.WRONG_LABEL]),
-        ([(BOX, 0)], [((60.0, 60.0, 90.0, 90.0), 0.9, 0)], [Kind.MISSED, Kind.SPURIOUS]),
-        ([(BOX, 0)], [(BOX, 0.5, 0), (BOX, 0.9, 0)], [Kind.RIGHT, Kind.SPURIOUS]),
+        ([(BOX, 0)], [(BOX, 0.9, 0)], [Agreement.RIGHT]),
+        ([(BOX, 0)], [((10.0, 10.0, 50.0, 34.0), 0.9, 0)], [Agreement.LOOSE]),
+        ([(BOX, 0)], [(BOX, 0.9, 1)], [Agreement.WRONG_LABEL]),
+        ([(BOX, 0)], [((60.0, 60.0, 90.0, 90.0), 0.9, 0)], [Agreement.MISSED, Agreement.SPURIOUS]),
+        ([(BOX, 0)], [(BOX, 0.5, 0), (BOX, 0.9, 0)], [Agreement.RIGHT, Agreement.SPURIOUS]),
         # The right label wins over the higher score of a wrong one.
-        ([(BOX, 0)], [(BOX, 0.9, 1), (BOX, 0.5, 0)], [Kind.RIGHT, Kind.SPURIOUS]),
-        ([(BOX, 0), (BOX, 1)], [(BOX, 0.9, 1)], [Kind.RIGHT, Kind.MISSED]),
+        ([(BOX, 0)], [(BOX, 0.9, 1), (BOX, 0.5, 0)], [Agreement.RIGHT, Agreement.SPURIOUS]),
+        ([(BOX, 0), (BOX, 1)], [(BOX, 0.9, 1)], [Agreement.RIGHT, Agreement.MISSED]),
     ],
 )
-def test_boxes_are_compared(truth: list, found: list, kinds: list[Kind]) -> None:  # type: ignore[type-arg]
+def test_boxes_are_compared(truth: list, found: list, kinds: list[Agreement]) -> None:  # type: ignore[type-arg]
     findings = agreement.compare(
         Boxes.of([b for b, _ in truth], [1.0] * len(truth), [label for _, label in truth]),
         Boxes.of([b for b, *_ in found], [s for _, s, _ in found], [label for *_, label in found]),

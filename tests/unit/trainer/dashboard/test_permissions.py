@@ -10,12 +10,12 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from support.dashboard import EMAIL, LABELLER, csrf, log_in, routes, words
 from support.dashboard_data import finished_round
+from support.dashboard_pages import OPEN, address, each_button
 from support.fake_studio import FakeStudio
 from support.versions import add_version
 
 from labelloop.registry import ProjectModels
 from trainer.dashboard.loop import WatchedLoop
-from trainer.dashboard.now import BUTTONS
 
 
 class For(IntEnum):
@@ -64,7 +64,6 @@ TABLE = {
 }
 GUARDED = sorted(route for route, whom in TABLE.items() if whom is not For.ANYBODY)
 ACTIONS = sorted(path for method, path in GUARDED if method == "POST")
-VALUES = {"{round_id}": "1", "{image_id}": "1", "{format_name}": "coco", "{version}": "v0001"}
 
 
 @pytest.fixture
@@ -82,9 +81,7 @@ def two_versions(models: ProjectModels, tmp_path: Path) -> None:
 
 def request(client: TestClient, route: tuple[str, str], token: str = "") -> tuple[int, str, str]:
     """The status, the text and where it leads."""
-    method, path = route
-    for name, value in VALUES.items():
-        path = path.replace(name, value)
+    method, path = route[0], address(route[1])
     form = {"csrf": token, "version": "v0000"}
     answer = client.get(path) if method == "GET" else client.post(path, data=form)
     text = answer.text if answer.headers.get("Content-Type", "").startswith("text/") else ""
@@ -96,11 +93,11 @@ def turned_away(status: int, to: str) -> bool:
 
 
 def test_the_table_knows_every_route(app: FastAPI) -> None:
-    there = routes(app)
-    for method in ("GET", "POST"):
-        there.remove((method, "/do/{name}"))
-        there |= {(method, f"/do/{name}") for name in BUTTONS}
-    assert there == TABLE.keys()
+    assert each_button(routes(app)) == TABLE.keys()
+
+
+def test_what_is_open_to_strangers_is_known_to_the_tests_from_outside() -> None:
+    assert {path for (_, path), whom in TABLE.items() if whom is For.ANYBODY} == set(OPEN)
 
 
 @pytest.mark.usefixtures("two_versions")

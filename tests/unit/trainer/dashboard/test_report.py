@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from support.dashboard import words
 from support.dashboard_data import Guesser, finished_round
+from support.dashboard_pages import MENU
 from support.fake_studio import FakeStudio
 
 from labelloop.detector import Detector
@@ -15,7 +16,8 @@ from trainer.dashboard import predictions, report, stored
 from trainer.dashboard.errors import ReportError
 from trainer.dashboard.loop import WatchedLoop
 
-PAGES = ("/live", "/rounds", "/model", "/effort", "/data", "/label-errors")
+PAGES = ("/live", *(path for path in MENU if path not in ("/", "/downloads")))
+"""/live is what / shows. What is downloaded is no figure."""
 FIGURES = re.compile(r"<(table|dl|ol)\b.*?</\1>", re.DOTALL)
 
 

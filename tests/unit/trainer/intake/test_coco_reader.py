@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from unit.trainer.intake.conftest import Read, Write
 
-from trainer.intake.records import CROWD, IntakeError, Kind, Record
+from trainer.intake.records import CROWD, IntakeError, Record, ShapeKind
 
 
 @pytest.fixture
@@ -29,23 +29,23 @@ def coco(write: Write, read: Read) -> Any:
 
 def test_a_crowd_is_a_label_of_its_own(coco: Any) -> None:
     [labels] = coco(bbox=[0, 0, 4, 2], iscrowd=1, segmentation={"counts": [1], "size": [20, 40]}).labels
-    assert [(shape.label, shape.kind) for shape in labels.shapes] == [(CROWD, Kind.BOX)]
+    assert [(shape.label, shape.kind) for shape in labels.shapes] == [(CROWD, ShapeKind.BOX)]
 
 
 def test_of_box_and_polygon_the_box_counts(coco: Any) -> None:
     [labels] = coco(bbox=[1, 2, 4, 2], segmentation=[[0, 0, 40, 0, 40, 20]]).labels
-    assert [(shape.corners, shape.kind) for shape in labels.shapes] == [((1, 2, 5, 4), Kind.BOX)]
+    assert [(shape.corners, shape.kind) for shape in labels.shapes] == [((1, 2, 5, 4), ShapeKind.BOX)]
 
 
 def test_a_polygon_alone_is_one(coco: Any) -> None:
     [labels] = coco(segmentation=[[1, 2, 5, 2, 5, 4], [7, 8, 9, 8, 9, 9]]).labels
-    assert [(shape.corners, shape.kind) for shape in labels.shapes] == [((1, 2, 9, 9), Kind.POLYGON)]
+    assert [(shape.corners, shape.kind) for shape in labels.shapes] == [((1, 2, 9, 9), ShapeKind.POLYGON)]
 
 
 def test_a_box_that_is_turned_is_told(coco: Any) -> None:
     [labels] = coco(bbox=[10, 5, 10, 4], attributes={"rotation": 90.0}).labels
     [shape] = labels.shapes
-    assert shape.kind is Kind.ROTATED
+    assert shape.kind is ShapeKind.ROTATED
     assert [round(corner, 3) for corner in shape.corners] == [13, 2, 17, 12]
 
 

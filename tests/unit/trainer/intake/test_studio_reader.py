@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from unit.trainer.intake.conftest import Read, Write
 
-from trainer.intake.image_files import ImageFiles
-from trainer.intake.records import IntakeError, Kind, Record
+from trainer.intake.named_images import ImageFiles
+from trainer.intake.records import IntakeError, Record, ShapeKind
 from trainer.intake.studio_reader import Source, read
 
 GEOMETRY = {"x": 10, "y": 20, "width": 30, "height": 40}
@@ -33,24 +33,24 @@ def one(row: dict[str, Any], source: Source | None = None) -> Record:
 @pytest.mark.parametrize(
     ("result", "kind", "corners"),
     [
-        (region(rectanglelabels=["ball"], **GEOMETRY), Kind.BOX, [10, 20, 40, 60]),
-        (region("labels", labels=["ball"], **GEOMETRY), Kind.BOX, [10, 20, 40, 60]),
+        (region(rectanglelabels=["ball"], **GEOMETRY), ShapeKind.BOX, [10, 20, 40, 60]),
+        (region("labels", labels=["ball"], **GEOMETRY), ShapeKind.BOX, [10, 20, 40, 60]),
         # A quarter turn about the top left corner, of 60 x 40 pixels.
-        (region(rectanglelabels=["ball"], rotation=90, **GEOMETRY), Kind.ROTATED, [-10, 20, 10, 80]),
+        (region(rectanglelabels=["ball"], rotation=90, **GEOMETRY), ShapeKind.ROTATED, [-10, 20, 10, 80]),
         (
             region("polygonlabels", polygonlabels=["ball"], points=[[1, 2], [9, 3], [5, 8]]),
-            Kind.POLYGON,
+            ShapeKind.POLYGON,
             [1, 2, 9, 8],
         ),
         (
             region("ellipselabels", ellipselabels=["ball"], x=50, y=50, radiusX=10, radiusY=20),
-            Kind.POLYGON,
+            ShapeKind.POLYGON,
             [40, 30, 60, 70],
         ),
     ],
 )
 def test_shapes_have_their_box_and_are_told_apart(
-    result: dict[str, Any], kind: Kind, corners: list[float]
+    result: dict[str, Any], kind: ShapeKind, corners: list[float]
 ) -> None:
     [labels] = one(task(result)).labels
     [shape] = labels.shapes

@@ -3,7 +3,7 @@
 import pytest
 from unit.trainer.intake.conftest import Read, Write
 
-from trainer.intake.records import Kind, Record
+from trainer.intake.records import Record, ShapeKind
 
 BOX = "<bndbox><xmin>1</xmin><ymin>3.0</ymin><xmax>11</xmax><ymax>9</ymax></bndbox>"
 
@@ -23,7 +23,7 @@ def test_difficult_and_truncated_objects_are_boxes_like_others(write: Write, rea
     flags = "<difficult>1</difficult><truncated>1</truncated>"
     record = one(write, read, f"<object><name> ball </name>{flags}{BOX}</object>")
     [shape] = record.labels[0].shapes
-    assert (shape.label, shape.corners, shape.kind) == ("ball", (0, 2, 11, 9), Kind.BOX)
+    assert (shape.label, shape.corners, shape.kind) == ("ball", (0, 2, 11, 9), ShapeKind.BOX)
     assert record.file is not None and record.stated == (40, 20)
 
 
@@ -45,8 +45,8 @@ def test_turned_boxes_and_polygons_are_told(write: Write, read: Read) -> None:
         f"<object><name>ball</name>{turned}</object><object><name>ball</name>{polygon}</object>",
     )
     first, second = record.labels[0].shapes
-    assert first.kind is Kind.ROTATED and [round(side, 3) for side in first.corners] == [18, 5, 22, 15]
-    assert second.kind is Kind.POLYGON and second.corners == (0, 0, 4, 6)
+    assert first.kind is ShapeKind.ROTATED and [round(side, 3) for side in first.corners] == [18, 5, 22, 15]
+    assert second.kind is ShapeKind.POLYGON and second.corners == (0, 0, 4, 6)
 
 
 @pytest.mark.parametrize(

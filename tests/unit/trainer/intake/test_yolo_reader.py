@@ -3,7 +3,7 @@
 import pytest
 from unit.trainer.intake.conftest import Read, Write
 
-from trainer.intake.records import IntakeError, Kind, Record
+from trainer.intake.records import IntakeError, Record, ShapeKind
 
 
 def one(write: Write, read: Read, text: str, yaml: str = "names: [ball]\ntrain: images\n") -> Record:
@@ -17,16 +17,16 @@ def one(write: Write, read: Read, text: str, yaml: str = "names: [ball]\ntrain: 
 @pytest.mark.parametrize(
     ("line", "kind", "corners", "score"),
     [
-        ("0 0.5 0.5 0.5 0.5", Kind.BOX, (0.25, 0.25, 0.75, 0.75), None),
-        ("0 0.5 0.5 0.5 0.5 0.9", Kind.BOX, (0.25, 0.25, 0.75, 0.75), 0.9),
-        ("0 0.1 0.2 0.5 0.2 0.3 0.6", Kind.POLYGON, (0.1, 0.2, 0.5, 0.6), None),
-        ("0 0.1 0.2 0.5 0.2 0.3 0.6 0.7", Kind.POLYGON, (0.1, 0.2, 0.5, 0.6), 0.7),
-        ("0 0.5 0.1 0.9 0.5 0.5 0.9 0.1 0.5", Kind.ROTATED, (0.1, 0.1, 0.9, 0.9), None),
-        ("0 0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9", Kind.BOX, (0.1, 0.1, 0.9, 0.9), None),
+        ("0 0.5 0.5 0.5 0.5", ShapeKind.BOX, (0.25, 0.25, 0.75, 0.75), None),
+        ("0 0.5 0.5 0.5 0.5 0.9", ShapeKind.BOX, (0.25, 0.25, 0.75, 0.75), 0.9),
+        ("0 0.1 0.2 0.5 0.2 0.3 0.6", ShapeKind.POLYGON, (0.1, 0.2, 0.5, 0.6), None),
+        ("0 0.1 0.2 0.5 0.2 0.3 0.6 0.7", ShapeKind.POLYGON, (0.1, 0.2, 0.5, 0.6), 0.7),
+        ("0 0.5 0.1 0.9 0.5 0.5 0.9 0.1 0.5", ShapeKind.ROTATED, (0.1, 0.1, 0.9, 0.9), None),
+        ("0 0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9", ShapeKind.BOX, (0.1, 0.1, 0.9, 0.9), None),
     ],
 )
 def test_a_line_is_a_box_or_a_polygon_with_a_score_or_without(
-    write: Write, read: Read, line: str, kind: Kind, corners: tuple[float, ...], score: float | None
+    write: Write, read: Read, line: str, kind: ShapeKind, corners: tuple[float, ...], score: float | None
 ) -> None:
     [labels] = one(write, read, f"\ufeff{line}\r\n\r\n").labels
     [shape] = labels.shapes
@@ -36,7 +36,7 @@ def test_a_line_is_a_box_or_a_polygon_with_a_score_or_without(
 def test_keypoints_behind_a_box_are_not_taken_for_a_polygon(write: Write, read: Read) -> None:
     yaml = "names: [ball]\ntrain: images\nkpt_shape: [2, 3]\n"
     [labels] = one(write, read, "0 0.5 0.5 0.5 0.5 0.1 0.1 2 0.2 0.2 2", yaml).labels
-    assert labels.shapes[0].kind is Kind.BOX
+    assert labels.shapes[0].kind is ShapeKind.BOX
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from trainer.judging.matching import Matching
+from trainer.judging.coco_matching import Matching
 
 
 def document(boxes: np.ndarray, crowds: np.ndarray, scores: np.ndarray | None) -> COCO:

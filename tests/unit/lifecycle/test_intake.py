@@ -12,8 +12,8 @@ from lifecycle import engine
 from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.runtime.docker_stack import DockerStack
-from lifecycle.verbs import imports as module
-from lifecycle.verbs.imports import import_
+from lifecycle.verbs import intake as module
+from lifecycle.verbs.intake import import_
 from lifecycle.verbs.table import VERBS
 
 
