@@ -23,6 +23,7 @@ from trainer import cli, env
 from trainer.dataset.snapshot import collect
 from trainer.env import TrainerSettings
 from trainer.peers.projects import fetch
+from trainer.worker import image_index
 from trainer.worker.importer import ImageIndex, Importer
 
 _numbers = itertools.count()
@@ -43,6 +44,7 @@ def settings(provisioned: LabelStudio, monkeypatch: pytest.MonkeyPatch) -> Itera
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(image_index, "SETTLED_S", 0.0)
     env.get_settings.cache_clear()
     yield env.get_settings()
     env.get_settings.cache_clear()
