@@ -105,7 +105,7 @@ def test_faults_of_imported_annotations_are_named_and_go_once_they_are_mended(
 def test_a_label_renamed_in_the_config_stops_the_round(studio: Studio, settings: Settings) -> None:
     project = labelled(studio, settings, {f"{number}": [box("cat")] for number in range(6)})
     studio.update_project(project, label_config=CONFIG.replace('value="cat"', 'value="feline"'))
-    with pytest.raises(SnapshotError, match=r"'cat' in 6 labelled images.*make labels RENAME=cat="):
+    with pytest.raises(SnapshotError, match=r"'cat' in 6 labelled images.*make labels RENAME='cat="):
         collect(studio, project, settings, lambda fraction, text: None, to_train=True)
 
 
