@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from django.db import transaction
 from django.utils import timezone
@@ -18,10 +18,9 @@ from io_storages.localfiles.models import LocalFilesImportStorageBase, LocalFile
 from tasks.models import Task
 from tasks.serializers import BaseTaskSerializerBulk
 
-from labelloop import layout
 from labelloop.files import sha256_file
 from labelloop.settings import get_settings
-from provisioner.storage_links import StorageLinks
+from provisioner.storage_links import StorageLinks, local_files
 
 log = logging.getLogger(__name__)
 
@@ -62,24 +61,28 @@ def join() -> None:
 def settle(project: Any, rows: Iterable[tuple[int, Any]]) -> None:
     """Gives tasks without a link the link of the file that their data names.
 
-    rows: their ids and data. The task that the file had is deleted if nobody has worked on it: no annotation,
-    no draft, nobody has it open. Otherwise both stay.
+    rows: their ids and data. The task that the file had is deleted if nobody has worked on it (no annotation,
+    no draft, nobody has it open), its data say nothing that the new ones do not, and it is none of `rows`.
+    Its predictions go to the new task. Otherwise both stay: people ask several things about one image.
     """
     links = StorageLinks(project)
     # All are read before the first is changed.
-    named = [(task_id, path) for task_id, data in rows if (path := _image_path(data)) is not None]
+    found = [(task_id, path) for task_id, data in rows if (path := _image_path(data)) is not None]
+    named = [(task_id, path) for task_id, path in found if links.hold(path)]
+    new = {task_id for task_id, _ in named}
     for task_id, path in named:
         with transaction.atomic():
             former = links.task_of(path)
-            if former is not None and former.id == task_id:
+            if former is not None and former.id in new:
                 continue
             task = Task.objects.filter(id=task_id).first()
             if task is None:
                 continue
             if former is None:
                 links.link(task, path)
-            elif _is_untouched(former):
-                links.take_over(task, path)
+            elif _is_untouched(former) and _says_no_more(former.data, task.data, path):
+                links.take_over(task, former)
+                _give_predictions(former, task)
                 log.info("project %d: task %d takes the place of task %d", project.id, task.id, former.id)
                 former.delete()
 
@@ -100,22 +103,28 @@ def _is_untouched(task: Any) -> bool:
     )
 
 
+def _says_no_more(former: object, data: object, path: str) -> bool:
+    """Whether all that a former task's data say is in other data, or names the file."""
+    if not isinstance(former, dict) or not isinstance(data, dict):
+        return False
+    return all(
+        data.get(key) == value or (isinstance(value, str) and list(local_files(value)) == [path])
+        for key, value in former.items()
+    )
+
+
+def _give_predictions(former: Any, task: Any) -> None:
+    """Gives a task the predictions of the one whose place it takes, except those of versions that it has."""
+    versions = [version for version in task.predictions.values_list("model_version", flat=True) if version]
+    if former.predictions.exclude(model_version__in=versions).update(task=task):
+        task.total_predictions = task.predictions.count()
+        task.save(update_fields=["total_predictions"], skip_fsm=True)
+
+
 def _image_path(data: object) -> str | None:
-    """The path below volumes/ of the only file of volumes/images that a task's data names."""
-    values = data.values() if isinstance(data, dict) else ()
-    found = {path for value in values if (path := _local_file(value))}
+    """The path below volumes/ of the only file of volumes/images that a task's data name."""
+    found = set(local_files(data))
     return found.pop() if len(found) == 1 else None
-
-
-def _local_file(value: object) -> str | None:
-    if not isinstance(value, str) or "data/local-files" not in value:
-        return None
-    try:
-        named = parse_qs(urlsplit(value).query).get("d", [""])[0]
-    except ValueError:
-        return None
-    path = os.path.normpath(named.lstrip("/"))
-    return path if path.startswith(f"{layout.IMAGES}/") else None
 
 
 class _Copies:

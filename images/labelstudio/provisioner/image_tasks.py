@@ -13,7 +13,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from django.db import connection
 from io_storages.localfiles.api import LocalFilesImportStorageSyncAPI
@@ -25,11 +24,11 @@ from tasks.models import Task
 
 from labelloop.images import ImageError, examine
 from labelloop.settings import Settings
+from provisioner.storage_links import local_files
 
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 500
-_SERVED = "/data/local-files/"
 _TABLE = """
 CREATE TABLE IF NOT EXISTS labelloop_imported (
     project_id INTEGER NOT NULL, path TEXT NOT NULL, size BIGINT NOT NULL, mtime_ns BIGINT NOT NULL,
@@ -45,6 +44,7 @@ _FORGET = "DELETE FROM labelloop_imported WHERE project_id NOT IN (SELECT id FRO
 
 Stamp = tuple[int, int]
 """A file's size in bytes, and the time of its last change in nanoseconds."""
+SECOND_NS, ROUNDING_NS = 10**9, 1000
 
 
 @dataclass
@@ -118,7 +118,7 @@ class ProjectImages:
     def read(cls, project_id: int, settings: Settings) -> "ProjectImages":
         """Reads them from the database, and notes the images of tasks that were not known."""
         rows = Task.objects.filter(project=project_id).values_list("data", flat=True).iterator(2000)
-        images = cls(project_id, settings, {path for data in rows for path in _local_paths(data)})
+        images = cls(project_id, settings, {path for data in rows for path in local_files(data)})
         with connection.cursor() as cursor:
             cursor.execute(_TABLE)
             cursor.execute(_FORGET)
@@ -143,16 +143,21 @@ class ProjectImages:
 def wanted(storage: Any, found: Iterable[Path], settings: Settings) -> Iterator[Path]:
     """The files of which Label Studio is to make tasks. found: what the storage finds, for a person who asks.
 
-    A file that has another size or time of change than when its task was made is another image.
+    A file that has another size or time of change than when it last had a task is another image.
     """
     asked = _asked.get() or Asked()
     asked.images = images = ProjectImages.read(storage.project_id, settings)
     offered: set[str] = set()
+    touched: list[str] = []
     for file in found if asked.files is None else _named(storage, asked.files, settings):
         path, stamp = _path(file, settings), _stamp(file)
-        if path is None or stamp is None or path in images.tasks:
+        if path is None or stamp is None:
             continue
-        if images.known.get(path) == stamp and not asked.again:
+        if path in images.tasks:
+            if images.known.get(path) != stamp:
+                touched.append(path)
+            continue
+        if _is_same(images.known.get(path), stamp) and not asked.again:
             continue
         if asked.files is None and (problem := _problem(file)):
             log.warning("%s becomes no task: %s", path, problem)
@@ -160,10 +165,23 @@ def wanted(storage: Any, found: Iterable[Path], settings: Settings) -> Iterator[
         asked.offered[str(file)] = path
         offered.add(path)
         yield file
+    images.learn(touched)
     asked.deleted = sum(
-        path not in images.tasks and path not in offered and stamp == _stamp(settings.volumes_dir / path)
+        path not in images.tasks
+        and path not in offered
+        and _is_same(stamp, _stamp(settings.volumes_dir / path))
         for path, stamp in images.known.items()
     )
+
+
+def _is_same(known: Stamp | None, now: Stamp | None) -> bool:
+    """Whether a file is the image that it was. A restore keeps the time of its last change to less than a
+    microsecond; other copies to whole seconds, or to twos.
+    """
+    if known is None or now is None or known[0] != now[0]:
+        return False
+    leeway = ROUNDING_NS if now[1] % SECOND_NS else 2 * SECOND_NS
+    return abs(known[1] - now[1]) <= leeway
 
 
 def _named(storage: LocalFilesImportStorage, names: Iterable[str], settings: Settings) -> Iterator[Path]:
@@ -200,10 +218,3 @@ def _stamp(file: Path) -> Stamp | None:
     except OSError:
         return None
     return stat.st_size, stat.st_mtime_ns
-
-
-def _local_paths(data: object) -> Iterator[str]:
-    """The files below volumes/ that a task's data names."""
-    for value in data.values() if isinstance(data, Mapping) else ():
-        if isinstance(value, str) and _SERVED in value:
-            yield from parse_qs(urlsplit(value).query).get("d", [])

@@ -156,7 +156,8 @@ class _Intake:
                 return Done(None)  # its task was deleted meanwhile
             task = self._make(item)
         done = Done(task.id, made)
-        fresh = [answer for answer in item.annotations if answer.unique_id not in self._known]
+        answers = {answer.unique_id: answer for answer in item.annotations}  # two may say the same
+        fresh = [answer for answer in answers.values() if answer.unique_id not in self._known]
         versions = {proposal.model_version for proposal in item.predictions}
         before = set(
             Prediction.objects.filter(task=task, model_version__in=versions).values_list(

@@ -1,11 +1,34 @@
 """Which task belongs to which file below volumes/images: the links of a project's local-files storages."""
 
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from io_storages.localfiles.models import LocalFilesImportStorage, LocalFilesImportStorageLink
 
+from labelloop import layout
 from labelloop.settings import get_settings
+
+_SERVED = "data/local-files"
+
+
+def local_files(data: object) -> Iterator[str]:
+    """The paths below volumes/ of the files of volumes/images that a task's data name, at any depth."""
+    if isinstance(data, Mapping):
+        data = list(data.values())
+    if isinstance(data, list):
+        for value in data:
+            yield from local_files(value)
+    elif isinstance(data, str) and _SERVED in data:
+        try:
+            named = parse_qs(urlsplit(data).query).get("d", [""])[0]
+        except ValueError:
+            return
+        path = os.path.normpath(named.lstrip("/"))
+        if path.startswith(f"{layout.IMAGES}/"):
+            yield path
 
 
 class StorageLinks:
@@ -30,10 +53,13 @@ class StorageLinks:
             return True  # Label Studio allows a task one link
         return False
 
-    def take_over(self, task: Any, path: str) -> None:
-        """Makes a file's link lead to another task."""
-        for storage, key in self._places(path):
-            LocalFilesImportStorageLink.objects.filter(storage=storage, key=key).update(task=task)
+    def take_over(self, task: Any, former: Any) -> None:
+        """Makes the link of `former` lead to a task without one."""
+        LocalFilesImportStorageLink.objects.filter(task=former).update(task=task)
+
+    def hold(self, path: str) -> bool:
+        """Whether a storage holds the file."""
+        return bool(self._places(path))
 
     def _places(self, path: str) -> list[tuple[Any, str]]:
         """The storages that hold a file, and what they call it."""

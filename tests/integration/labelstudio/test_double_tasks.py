@@ -120,3 +120,31 @@ def test_a_file_with_the_bytes_of_an_uploaded_image_gets_no_second_task(
     assert len(found) == 2
     assert uploaded["id"] in [task["id"] for task in found]
     assert other.name in found[1]["data"]["image"]
+
+
+def test_several_questions_about_one_image_stay_several_tasks(provisioned: LabelStudio, project: int) -> None:
+    studio = provisioned.studio
+    drop(provisioned, project, "a.png")
+    sync(studio, project)
+    asked = [{"image": url(project, "a.png"), "caption": caption} for caption in ("who", "what")]
+    studio.request("POST", f"/api/projects/{project}/import", json=[{"data": data} for data in asked])
+    more = {"image": url(project, "a.png"), "caption": "where"}
+    studio.request("POST", f"/api/projects/{project}/import", json=[{"data": more}])
+    sync(studio, project)
+    assert [task["data"] for task in tasks(studio, project)] == [*asked, more]
+
+
+def test_predictions_that_were_brought_go_to_the_task_that_takes_the_place(
+    provisioned: LabelStudio, project: int
+) -> None:
+    studio = provisioned.studio
+    drop(provisioned, project, "a.png")
+    sync(studio, project)
+    brought = [{"model_version": version, "result": [REGION]} for version in ("yolo-old", "yolo-new")]
+    rows = [{"data": {"image": url(project, "a.png")}, "predictions": brought}]
+    studio.request("POST", f"/api/projects/{project}/import", json=rows)
+    import_by_page(studio, project, url(project, "a.png"))
+    [task] = tasks(studio, project)
+    assert [row["result"] for row in task["annotations"]] == [[REGION]]
+    assert {row["model_version"] for row in task["predictions"]} == {"yolo-old", "yolo-new"}
+    assert task["total_predictions"] == 2

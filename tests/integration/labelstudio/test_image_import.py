@@ -1,5 +1,6 @@
 """What becomes a task in a real Label Studio: whole images, once; a deleted task's image stays out."""
 
+import os
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -112,6 +113,55 @@ def test_what_was_deleted_stays_out_when_index_storage_or_folder_come_anew(
     anew = Importer(ImageIndex(tmp_path / "anew", provisioned.images), provisioned.studio, tmp_path)
     assert anew.run([project]) == 0
     assert (names(provisioned, project), anew.deleted) == (["b.png"], 1)
+
+
+def test_what_was_deleted_stays_out_after_a_restore_or_a_copy_that_keeps_whole_seconds(
+    provisioned: LabelStudio, project: int, folder: Path, importer: Importer
+) -> None:
+    path = put(folder / "a.png")
+    importer.run([project])
+    delete(provisioned, project, path.name)
+    for seconds in (float(path.stat().st_mtime), int(path.stat().st_mtime)):
+        os.utime(path, (seconds, seconds))  # as `make restore` does, and then as FAT would
+        assert importer.run([project], force=True) == 0
+        assert importer.deleted == 1
+
+
+def test_an_image_that_was_touched_before_its_task_was_deleted_stays_out(
+    provisioned: LabelStudio, project: int, folder: Path, importer: Importer
+) -> None:
+    path = put(folder / "a.png")
+    importer.run([project])
+    os.utime(path, (path.stat().st_mtime + 60, path.stat().st_mtime + 60))
+    assert importer.run([project]) == 0
+    delete(provisioned, project, path.name)
+    sync_by_hand(provisioned, project)
+    assert names(provisioned, project) == []
+
+
+def test_images_under_a_path_of_a_tasks_data_have_tasks_and_get_no_twins(
+    provisioned: LabelStudio, project: int, folder: Path, importer: Importer
+) -> None:
+    studio = provisioned.studio
+    config = studio.project(project)["label_config"].replace("$image", "$meta.photo")
+    studio.request("PATCH", f"/api/projects/{project}/", json={"label_config": config})
+    put(folder / "a.png")
+    put(folder / "b.png")
+    data = {"meta": {"photo": "/data/local-files/?d=images/import/a.png"}}
+    studio.request("POST", f"/api/projects/{project}/import", json=[{"data": data}])
+    assert importer.run([project]) == 1
+    put(folder / "c.png")
+    assert importer.run([project]) == 1
+    assert importer.deleted == 0
+
+
+def test_a_task_with_a_url_that_is_none_stops_no_import(
+    provisioned: LabelStudio, project: int, folder: Path, importer: Importer
+) -> None:
+    data = {"image": "http://[bad/data/local-files/?d=images/import/a.png"}
+    provisioned.studio.request("POST", f"/api/projects/{project}/import", json=[{"data": data}])
+    put(folder / "a.png")
+    assert importer.run([project]) == 1
 
 
 def test_another_image_under_the_name_of_a_deleted_one_becomes_a_task(

@@ -46,6 +46,7 @@ def settings(provisioned: LabelStudio, monkeypatch: pytest.MonkeyPatch) -> Itera
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(image_index, "SETTLED_S", 0.0)
     env.get_settings.cache_clear()
     yield env.get_settings()
     env.get_settings.cache_clear()
@@ -303,3 +304,15 @@ def test_killed_anywhere_it_goes_on(
     assert done.exit_code == 0, done.output
     found = tasks(studio, project)
     assert len(found) == 4 and all(len(row["annotations"]) == 1 for row in found.values())
+
+
+def test_two_annotations_of_an_image_that_say_the_same_are_one(
+    run: Run, studio: Studio, project: int, tmp_path: Path
+) -> None:
+    (tmp_path / "set").mkdir()
+    shapes.picture(7, datasets.SIZE).image.save(tmp_path / "set" / "twice.png")
+    rows = [{"data": {"image": "twice.png"}, "annotations": [{"result": []}, {"result": []}]}]
+    (tmp_path / "set" / "export.json").write_text(json.dumps(rows))
+    done = run(tmp_path / "set", "--yes")
+    assert "1 new task, 1 annotation," in done.output, done.output + done.stderr
+    assert "Nothing to do." in run(tmp_path / "set", "--yes").output

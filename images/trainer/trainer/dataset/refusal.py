@@ -1,4 +1,5 @@
-"""When a round must not train on what a snapshot found: labels that were renamed, images that are away.
+"""When a round must not train on what a snapshot found: labels or controls that were renamed, images that are
+away.
 
 Leaving a few images out costs little, and they are named. Leaving many out without asking would have a model
 forget a label, or learn from an accidental part of the images, so the round stops and says the way out.
@@ -27,7 +28,11 @@ def refusal(
     project: its id. labelled: the number of labelled images. skipped: those that are left out. labels: those
     of the label config.
     """
-    return _renamed(project, labelled, skipped, labels) or _missing(labelled, skipped, settings)
+    return (
+        _renamed(project, labelled, skipped, labels)
+        or _not_understood(labelled, skipped)
+        or _missing(labelled, skipped, settings)
+    )
 
 
 def _renamed(project: int, labelled: int, skipped: Sequence[LeftOut], labels: Sequence[str]) -> str | None:
@@ -44,15 +49,30 @@ def _renamed(project: int, labelled: int, skipped: Sequence[LeftOut], labels: Se
     )
 
 
+def _not_understood(labelled: int, skipped: Sequence[LeftOut]) -> str | None:
+    """Most annotations cannot be understood, as after a control was renamed in the label config."""
+    regions = [row for row in skipped if row.kind is Kind.REGION]
+    if len(regions) <= max(SLIPS, labelled // 2):
+        return None
+    return (
+        f"regions of {len(regions)} of {plural(labelled, 'labelled image')} could not be understood, so "
+        f"nothing was trained: {_told(regions)}. If a control was renamed or removed in the label config, "
+        "give it its name again, or put it back; otherwise mend these annotations: the page Data lists them"
+    )
+
+
 def _missing(labelled: int, skipped: Sequence[LeftOut], settings: Settings) -> str | None:
     away = [row for row in skipped if row.kind is Kind.AWAY]
     if len(away) * 100 <= settings.missing_percent * labelled:
         return None
-    told = "; ".join(f"task {row.task}: {row.reason}" for row in away[:TOLD])
-    more = f"; and {len(away) - TOLD} more" if len(away) > TOLD else ""
     return (
         f"{len(away)} of {plural(labelled, 'labelled image')} could not be had, more than "
-        f"{settings.missing_percent} % (MISSING_PERCENT), so nothing was trained: {told}{more}. "
+        f"{settings.missing_percent} % (MISSING_PERCENT), so nothing was trained: {_told(away)}. "
         "Put the files back or start the server, then `make retrain`; delete the tasks whose image is gone "
         "for good, or `make up MISSING_PERCENT=100` to train without them"
     )
+
+
+def _told(rows: Sequence[LeftOut]) -> str:
+    more = f"; and {len(rows) - TOLD} more" if len(rows) > TOLD else ""
+    return "; ".join(f"task {row.task}: {row.reason}" for row in rows[:TOLD]) + more

@@ -24,6 +24,7 @@ _SCHEMA = """
 CREATE TABLE sides (sha256 TEXT PRIMARY KEY, side TEXT) WITHOUT ROWID;
 CREATE TABLE labelled (sha256 TEXT PRIMARY KEY, name TEXT) WITHOUT ROWID;
 CREATE TABLE held (name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE known (name TEXT PRIMARY KEY, side TEXT) WITHOUT ROWID;
 """
 # The labelled images without a side, each with the name of its group.
 _NEW = "SELECT sha256, name FROM labelled WHERE sha256 NOT IN (SELECT sha256 FROM sides)"
@@ -94,11 +95,12 @@ class Sides(Mapping[str, Side]):
             side = self.get(digest)
             if side is not None:
                 known.setdefault(name, set()).add(side)
-        for name, sides in known.items():
-            side = Side.HOLDOUT if sides == {Side.HOLDOUT} else Side.TRAIN
-            self._database.run(
-                f"INSERT INTO sides SELECT sha256, ? FROM ({_NEW}) WHERE name = ?", (side, name)
-            )
+        rows = (
+            (name, Side.HOLDOUT if sides == {Side.HOLDOUT} else Side.TRAIN) for name, sides in known.items()
+        )
+        self._database.run("DELETE FROM known")
+        self._database.run_many("INSERT INTO known VALUES (?, ?)", rows)
+        self._database.run(f"INSERT INTO sides SELECT sha256, side FROM ({_NEW}) JOIN known USING (name)")
 
     def __getitem__(self, sha256: str) -> Side:
         row = self._database.row("SELECT side FROM sides WHERE sha256 = ?", (sha256,))

@@ -189,7 +189,8 @@ class Retention:
         project_id = project.id
         counts = self._studio.prediction_counts(project_id)
         deleted = 0
-        earlier = [version for version in counts if is_earlier_name(version)]
+        shown = project.model_version
+        earlier = [version for version in counts if is_earlier_name(version) and version != shown]
         for version in [*earlier, *self._superseded(project, counts)]:
             if self._looked_through.get((project_id, version)) == counts[version]:
                 continue

@@ -24,6 +24,8 @@ OMITTED = "drafts,predictions"
 PAGE = 100
 LOOK_S = 20.0
 """After so many seconds the images of the remaining entries wait for the next run."""
+MOST = 300
+"""So many entries are looked at in a run, so that a long list does not keep Label Studio busy."""
 MISSES = 3
 LEEWAY = timedelta(minutes=1)
 EVER = datetime.fromtimestamp(0, UTC)
@@ -61,47 +63,72 @@ class Surveyor:
             listed.setdefault(row.task, []).append(row)
         sides = Registry(self._settings.models_dir).project(project.id).path / split.SPLIT_FILE
         examiner = Examiner(project.labels, self._settings, split.load(sides) if listed else ())
-        left_out = [
-            *self._again(project.id, examiner, listed),
-            *self._changed(project.id, examiner, known.began, listed),
-        ]
+        looked_at = {row.task: row for row in self._changed(project.id, examiner, known.began, listed)}
+        left_out = [*self._again(project.id, examiner, listed), *looked_at.values()]
         replace(known, began=began, left_out=tuple(left_out)).write(self._settings.rounds_dir)
 
     def _again(
         self, project_id: int, examiner: Examiner, listed: Mapping[int, list[LeftOut]]
     ) -> Iterator[LeftOut]:
-        """What is left of the entries. Those that were not looked at come first, and so are next: once LOOK_S
-        are over, and images on servers once MISSES of these were still away.
+        """What is left of the entries. Those that were not looked at come first, and so are next.
+
+        These are all beyond MOST or LOOK_S, and then images on servers, once MISSES of these were still away.
         """
-        wanted = {*listed, *(row.twin for rows in listed.values() for row in rows if row.twin is not None)}
-        tasks = {int(task["id"]): task for task in self._tasks(project_id, sorted(wanted))}
         until, misses = self._clock() + LOOK_S, 0
+        numbers = list(listed)
         looked_at: list[LeftOut] = []
-        for number, rows in listed.items():
+        passed_over: list[LeftOut] = []
+        tasks: dict[int, Task] = {}
+        for position, number in enumerate(numbers):
+            rows = listed[number]
+            if position >= MOST or self._clock() > until:
+                yield from (row for left in numbers[position:] for row in listed[left])
+                break
+            if position % PAGE == 0:
+                tasks = self._with_twins(project_id, listed, numbers[position : min(position + PAGE, MOST)])
             if number not in tasks:
                 continue
             away = any(row.kind is Kind.AWAY and "://" in (row.url or "") for row in rows)
-            if self._clock() > until or (away and misses >= MISSES):
-                yield from rows
+            if away and misses >= MISSES:
+                passed_over += rows
                 continue
             left = list(_still(examiner, tasks[number], rows, tasks))
             misses += away and any(row.kind is Kind.AWAY for row in left)
             looked_at += left
+        yield from passed_over
         yield from looked_at
 
     def _changed(
-        self, project_id: int, examiner: Examiner, since: datetime, listed: Mapping[int, object]
+        self, project_id: int, examiner: Examiner, since: datetime, listed: dict[int, list[LeftOut]]
     ) -> Iterator[LeftOut]:
-        """What the annotations of other tasks say, if these were changed. Their images are not looked at."""
+        """What the annotations of tasks say, if these were changed. Their images are not looked at.
+
+        listed: the entries by task. Those that are told here are taken out; other changed tasks come first.
+        """
         conditions = (LABELLED,) if since == EVER else (LABELLED, changed_after(since - LEEWAY))
+        changed: set[int] = set()
         for task in self._studio.iter_tasks(
             project_id, *conditions, fields="all", omit=OMITTED, page_size=PAGE
         ):
             annotation = newest_submitted(task.get("annotations"))
-            if annotation is not None and int(task["id"]) not in listed:
-                refused = examiner.refused(task, annotation)
-                if refused is not None:
-                    yield refused
+            number = int(task["id"])
+            refused = examiner.refused(task, annotation) if annotation is not None else None
+            if refused is not None:
+                listed.pop(number, None)
+                yield refused
+            else:
+                changed.add(number)
+        order = sorted(listed, key=lambda number: number not in changed)
+        entries = [(number, listed[number]) for number in order]
+        listed.clear()
+        listed.update(entries)
+
+    def _with_twins(
+        self, project_id: int, listed: Mapping[int, list[LeftOut]], numbers: Sequence[int]
+    ) -> dict[int, Task]:
+        """Tasks, and those with the same bytes that their entries name, by their ids."""
+        twins = {row.twin for number in numbers for row in listed[number] if row.twin is not None}
+        return {int(task["id"]): task for task in self._tasks(project_id, sorted({*numbers, *twins}))}
 
     def _tasks(self, project_id: int, numbers: Sequence[int]) -> Iterator[Task]:
         for first in range(0, len(numbers), PAGE):

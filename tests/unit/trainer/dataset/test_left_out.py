@@ -189,6 +189,24 @@ def test_a_renamed_label_stops_the_round_with_the_way_out(project: Project) -> N
     assert [row.labels for row in project.taken(to_train=False).skipped] == [("cat",)] * 3
 
 
+def test_a_renamed_control_stops_the_round_and_a_few_such_annotations_do_not(project: Project) -> None:
+    for _ in range(3):
+        project.label({**box(10, 10, 50, 50), "from_name": "former"})
+    for _ in range(2):
+        project.label(box(10, 10, 50, 50))
+    with pytest.raises(SnapshotError) as told:
+        project.taken()
+    for said in (
+        "3 of 5 labelled images could not be understood",
+        "task 1: region",
+        "made by 'former', which the label config does not have",
+        "put it back",
+    ):
+        assert said in str(told.value)
+    project.label(box(10, 10, 50, 50))
+    assert [row.kind for row in project.taken().skipped] == [Kind.REGION] * 3
+
+
 def test_a_slip_in_two_images_stops_nothing_and_is_named(project: Project) -> None:
     project.label(box(10, 10, 50, 50))
     for _ in range(2):

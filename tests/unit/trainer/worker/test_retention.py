@@ -334,6 +334,17 @@ def test_predictions_is_earlier_go_a_day_after_the_change(bench: Bench, fake_stu
     assert fake_studio.versions_of(2) == ["v0000"], "and what was too new is looked at again"
 
 
+def test_earlier_predictions_that_a_person_chose_to_see_stay(bench: Bench, fake_studio: FakeStudio) -> None:
+    earlier = earlier_name("v0000")
+    predictions(fake_studio, [earlier, "v0000"], tasks=1)
+    for row in fake_studio.predictions:
+        row["updated_at"] = LONG_AGO.isoformat()
+    bench.run(model_version=earlier)
+    assert fake_studio.versions_of(1) == [earlier, "v0000"]
+    bench.run(model_version="v0000")
+    assert fake_studio.versions_of(1) == ["v0000"]
+
+
 def test_it_stops_when_told_and_goes_on_later(bench: Bench, fake_studio: FakeStudio) -> None:
     predictions(fake_studio, ["v0000", *(bench.add() for _ in range(3))], tasks=5)
     asked = iter([False, False, True])

@@ -18,6 +18,7 @@ from trainer.dataset.snapshot import collect
 from trainer.dataset.survey import Survey, forget_all_but
 from trainer.env import TrainerSettings
 from trainer.peers.projects import fetch
+from trainer.worker import surveyor as module
 from trainer.worker.surveyor import Surveyor
 
 BROKEN = region(from_name="box")
@@ -166,3 +167,30 @@ def test_a_project_that_is_gone_is_forgotten_and_a_damaged_file_is_made_anew(
     (loop_settings.rounds_dir / "data" / "1.json").write_text('{"project": 1')
     assert Survey.load(loop_settings.rounds_dir, 1) is None
     assert listed(surveyor, loop_settings, studio) == []
+
+
+def test_a_long_list_is_looked_at_in_turns_and_what_was_changed_at_once(
+    surveyor: Surveyor,
+    loop_settings: TrainerSettings,
+    studio: Studio,
+    fake_studio: FakeStudio,
+    images: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MOST", 4)
+    long_ago = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    broken = [label(fake_studio, images, BROKEN) for _ in range(12)]
+    assert len(listed(surveyor, loop_settings, studio)) == 12
+    for number in broken:
+        fake_studio.tasks[number]["updated_at"] = long_ago
+    for number in broken[:2]:
+        del fake_studio.tasks[number]
+    submit(fake_studio, broken[-1], region())
+    fake_studio.tasks[broken[-1]]["updated_at"] = datetime.now(UTC).isoformat()
+    assert broken[-1] not in [number for number, _ in listed(surveyor, loop_settings, studio)]
+    fake_studio.tasks[broken[-1]]["updated_at"] = long_ago
+    fake_studio.pages.clear()
+    for _ in range(3):
+        last = listed(surveyor, loop_settings, studio)
+    assert sum(rows for _, rows in fake_studio.pages) <= 12, "not all of them each time"
+    assert last == [(number, Kind.REGION) for number in broken[2:-1]]
