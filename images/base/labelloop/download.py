@@ -6,6 +6,7 @@ connection that was made from Label Studio's own URL, whatever the task's URL sa
 are connected to.
 """
 
+import hashlib
 import re
 from collections.abc import Callable
 from contextlib import closing
@@ -38,17 +39,17 @@ _FILES_OF_LABEL_STUDIO = re.compile(
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a server said with an answer, so that it can be asked whether anything has changed since. origin:
-    whose words they are.
+    """What a server said with an answer, so that it can be asked whether anything has changed since. place:
+    a hash of what it said that about, the server with the path.
     """
 
-    origin: str
+    place: str
     etag: str = ""
     last_modified: str = ""
 
-    def conditions(self, origin: str) -> dict[str, str]:
-        """The headers of a request to an origin that is to be answered only if something has changed."""
-        if origin != self.origin:
+    def conditions(self, place: str) -> dict[str, str]:
+        """The headers of a request to a place that is to be answered only if something has changed."""
+        if place != self.place:
             return {}
         headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
         return {name: value for name, value in headers.items() if value}
@@ -103,7 +104,7 @@ def fetch(
             with pool(studio, WATCHED, outside) if ours else pool_outside(address, outside) as connections:
                 headers = {"Accept": "image/*,*/*;q=0.5", "User-Agent": outside.user_agent}
                 if known:
-                    headers |= known.conditions(_name(address))
+                    headers |= known.conditions(_place(address))
                 if ours and authorization and _serves_files(address, studio):
                     headers["Authorization"] = authorization
                 try:
@@ -179,14 +180,15 @@ def _body(answer: BaseHTTPResponse, name: str, deadline: Deadline, ours: bool) -
     return bytes(body)
 
 
-def _name(address: WebAddress) -> str:
-    """An origin in words."""
-    return f"{address.scheme}://{address.host}:{address.port}"
+def _place(address: WebAddress) -> str:
+    """A hash of the server and the path, which may be secret. A query may hold the key of the moment."""
+    text = f"{address.scheme}://{address.host}:{address.port}{address.path}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _stamp(answer: BaseHTTPResponse, address: WebAddress) -> Stamp:
     headers = answer.headers
-    return Stamp(_name(address), headers.get("etag", ""), headers.get("last-modified", ""))
+    return Stamp(_place(address), headers.get("etag", ""), headers.get("last-modified", ""))
 
 
 def _seconds(retry_after: str) -> float:

@@ -191,7 +191,10 @@ def _named(storage: LocalFilesImportStorage, names: Iterable[str], settings: Set
     for name in names:
         file = settings.images_dir / name
         inside = file.is_relative_to(folder) if storage.recursive_scan else file.parent == folder
-        if inside and file.is_file() and not (regex and not regex.match(file.name)):
+        # `a/../b.jpg` would be another name of a file that has a task.
+        if ".." in file.parts or not inside or (regex and not regex.match(file.name)):
+            continue
+        if _stamp(file) is not None and file.is_file():
             yield file
 
 
@@ -215,6 +218,6 @@ def _path(file: Path, settings: Settings) -> str | None:
 def _stamp(file: Path) -> Stamp | None:
     try:
         stat = file.stat()
-    except OSError:
+    except (OSError, ValueError):  # not there; a name that is too long, or with a null byte
         return None
     return stat.st_size, stat.st_mtime_ns

@@ -4,17 +4,18 @@ Label Studio's own import makes a second task of an image that has one, keeps no
 the storage, whose next synchronisation would make one more task of the same file.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
 from django.db import transaction
 from django.http import Http404
 from projects.models import Project
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
 from rest_framework.decorators import api_view, permission_classes, schema
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -30,6 +31,30 @@ IMPORTED = "imported"
 MAX_ITEMS = 500
 
 
+def _storable(value: Any) -> Any:
+    """Refuses what the database or Label Studio's answers cannot hold. Numbers such as 1e999 are read as
+    infinite, and a task that has one can never be listed again.
+    """
+    try:
+        json.dumps(value, allow_nan=False).encode("utf-8")
+    except RecursionError:
+        raise ValueError("lists within lists, too deep to be stored") from None
+    return value
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{moment} is no date that can be stored") from None
+
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Results = Annotated[list[dict[str, Any]], AfterValidator(_storable)]
+Data = Annotated[dict[str, Any], AfterValidator(_storable)]
+
+
 class Answer(BaseModel):
     """One annotation. unique_id: the same each time that the same labels are brought.
 
@@ -37,11 +62,11 @@ class Answer(BaseModel):
     """
 
     unique_id: UUID
-    result: list[dict[str, Any]] = []
+    result: Results = []
     completed_by: str | None = None
-    created_at: datetime | None = None
-    updated_at: datetime | None = None
-    lead_time: float | None = None
+    created_at: Moment | None = None
+    updated_at: Moment | None = None
+    lead_time: Finite | None = None
     was_cancelled: bool = False
     ground_truth: bool = False
 
@@ -49,8 +74,8 @@ class Answer(BaseModel):
 class Proposal(BaseModel):
     """One prediction."""
 
-    result: list[dict[str, Any]] = []
-    score: float | None = None
+    result: Results = []
+    score: Finite | None = None
     model_version: str = Field(min_length=1)
 
 
@@ -63,14 +88,16 @@ class Item(BaseModel):
     task: int | None = None
     path: str | None = None
     key: str = "image"
-    data: dict[str, Any] = {}
+    data: Data = {}
     annotations: list[Answer] = []
     predictions: list[Proposal] = []
 
     @field_validator("path")
     @classmethod
     def _is_below_the_images(cls, path: str | None) -> str | None:
-        if path is not None and (".." in path.split("/") or not path.startswith(f"{layout.IMAGES}/")):
+        first, *rest = (path or f"{layout.IMAGES}/").split("/")
+        odd = path is not None and any(part in ("", ".", "..") or "\0" in part for part in rest)
+        if first != layout.IMAGES or not rest or odd:
             raise ValueError(f"{path!r} is no path below {layout.IMAGES}/")
         return path
 

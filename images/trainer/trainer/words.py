@@ -1,5 +1,19 @@
 """Counts and times in words, for messages to people."""
 
+import re
+
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Text from elsewhere for a terminal: what would move its cursor, colour it or turn its lines around is
+    written as an escape. Lines and tabs stay.
+
+    >>> printable("a\\x1b[2Jb\\n")
+    'a\\\\x1b[2Jb\\n'
+    """
+    return _COMMANDS.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
+
 
 def plural(count: int, one: str, many: str = "") -> str:
     """A count with its noun: "1 image", "2 images"."""

@@ -221,3 +221,28 @@ def test_what_is_no_list_of_files_is_refused(provisioned: LabelStudio, project: 
         provisioned.studio.request(
             "POST", f"/api/storages/localfiles/{storage['id']}/sync", json={"files": "a.png"}
         )
+
+
+def test_names_that_lead_elsewhere_or_that_no_file_can_have_make_no_task(
+    provisioned: LabelStudio, project: int, folder: Path
+) -> None:
+    put(folder / "a.png")
+    (folder / "below").mkdir()
+    (folder / "led.png").symlink_to(provisioned.home / "volumes/labelstudio/secret.png")
+    put(provisioned.home / "volumes/labelstudio/secret.png")
+    (storage,) = provisioned.studio.storages(project)
+    path = f"/api/storages/localfiles/{storage['id']}/sync"
+    odd = [
+        "import/below/../a.png",
+        "import/../../labelstudio/secret.png",
+        str(provisioned.home / "volumes/labelstudio/secret.png"),
+        "/etc/passwd",
+        "import/led.png",
+        "import/a\0.png",
+        f"import/{'x' * 5000}.png",
+        "",
+    ]
+    provisioned.studio.request("POST", path, json={"files": odd})
+    assert names(provisioned, project) == []
+    provisioned.studio.request("POST", path, json={"files": ["import/a.png", *odd]})
+    assert names(provisioned, project) == ["a.png"]

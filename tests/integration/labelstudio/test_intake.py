@@ -263,10 +263,48 @@ def test_what_is_left_out_is_told_to_the_end(run: Run, studio: Studio, project: 
     assert told.exit_code == 1 and "no image that can be used; the first of 1: " in told.stderr
 
 
-@pytest.mark.parametrize("path", ["images/../labelstudio/x.png", "labelstudio/media/x.png", "/etc/x.png"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "images/../labelstudio/x.png",
+        "labelstudio/media/x.png",
+        "/etc/x.png",
+        "images//etc/x.png",
+        "images/./x.png",
+        "images/x\0.png",
+        "images",
+    ],
+)
 def test_label_studio_takes_no_image_from_elsewhere(studio: Studio, project: int, path: str) -> None:
     with pytest.raises(StudioError, match="400.*is no path below images/"):
         studio.request("POST", f"/labelloop/projects/{project}/intake", json={"items": [{"path": path}]})
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        ('"annotations": [{"unique_id": "%s", "lead_time": 1e999}]', "finite number"),
+        ('"predictions": [{"model_version": "v", "score": -1e999}]', "finite number"),
+        ('"annotations": [{"unique_id": "%s", "result": [{"value": {"x": 1e999}}]}]', "Out of range float"),
+        ('"annotations": [{"unique_id": "%s", "created_at": "0001-01-01T00:00:00+14:00"}]', "no date that"),
+        ('"data": {"x": 1e999}', "Out of range float"),
+    ],
+)
+def test_what_label_studio_could_never_list_again_is_refused(
+    provisioned: LabelStudio, studio: Studio, settings: TrainerSettings, project: int, labels: str, why: str
+) -> None:
+    """JSON's 1e999 is read as infinite, which no answer of Label Studio's can hold."""
+    name = f"intake{project}/odd.png"
+    shapes.picture(1).image.save(settings.images_dir / name)
+    text = labels.replace("%s", "7d0f1a52-0c4b-4a55-9a4c-6f2c6c0b1b5f")
+    with pytest.raises(StudioError, match=f"400.*{why}"):
+        studio.request(
+            "POST",
+            f"/labelloop/projects/{project}/intake",
+            data=f'{{"items": [{{"path": "images/{name}", {text}}}]}}',
+            headers={"Content-Type": "application/json"},
+        )
+    assert list(studio.iter_tasks(project)) == []
 
 
 def test_labellers_bring_nothing(provisioned: LabelStudio, project: int) -> None:

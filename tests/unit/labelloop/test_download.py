@@ -11,7 +11,7 @@ import pytest
 
 import labelloop.download
 import labelloop.guarded
-from labelloop.download import download
+from labelloop.download import download, fetch
 from labelloop.guarded import refused
 from labelloop.images import ImageError
 from labelloop.settings import Settings
@@ -286,3 +286,29 @@ def test_wrong_token_says_what_to_do(studio: Host) -> None:
     studio.paths["/data/a.jpg"] = status(401)
     with pytest.raises(ImageError, match="API token"):
         download(f"{studio.url}/data/a.jpg", studio.url, "old")
+
+
+def test_what_a_server_said_of_one_file_is_not_asked_about_another(studio: Host) -> None:
+    """A link that now leads to an older file is not unchanged. A new key in the query changes nothing."""
+
+    def dated(content: bytes, day: int) -> Reply:
+        when = f"Thu, {day:02d} Jan 2026 00:00:00 GMT"
+
+        def reply(request: BaseHTTPRequestHandler) -> None:
+            since = request.headers["If-Modified-Since"]
+            if since and since >= when:
+                request.send_response(304)
+                request.end_headers()
+                return
+            body(content, Last_Modified=when)(request)
+
+        return reply
+
+    studio.paths |= {"/new.png": dated(b"new", 29), "/old.png": dated(b"old", 1)}
+    studio.paths["/latest.png"] = redirect("/new.png?key=1")
+    first = fetch(f"{studio.url}/latest.png", studio.url)
+    assert first.content == b"new" and "new.png" not in first.stamp.place
+    studio.paths["/latest.png"] = redirect("/new.png?key=2")
+    assert fetch(f"{studio.url}/latest.png", studio.url, known=first.stamp).content is None
+    studio.paths["/latest.png"] = redirect("/old.png")
+    assert fetch(f"{studio.url}/latest.png", studio.url, known=first.stamp).content == b"old"

@@ -8,11 +8,11 @@ from typing import Annotated, ParamSpec, TypeVar
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.markup import escape
 
 from labelloop.errors import Explained
 from trainer.env import get_settings
 from trainer.loop import Loop
+from trainer.terminal.display import plain
 
 FAILED = 1
 # The disk is full, say.
@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 
 def fail(message: str) -> typer.Exit:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {escape(message)}")
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {plain(message)}")
     return typer.Exit(FAILED)
 
 

@@ -29,6 +29,10 @@ TOKEN = "IMPORT_TOKEN"
 """The variable with the token of another Label Studio, which no list of processes shows."""
 
 
+LONGEST_NAME = 50
+"""Of a folder; in characters, of up to four bytes."""
+
+
 class As(StrEnum):
     ANNOTATIONS = "annotations"
     PREDICTIONS = "predictions"
@@ -176,4 +180,4 @@ def _date_of(path: Path) -> datetime:
 
 def _plain(name: str) -> str:
     """A folder's name without what other systems cannot have in one."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "dataset"
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:LONGEST_NAME] or "dataset"

@@ -3,13 +3,13 @@
 from itertools import islice
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from labelloop.studio import Studio
 from trainer.intake.label_names import LabelNames
 from trainer.intake.plan import Effect, How, Plan
 from trainer.intake.records import CROWD
+from trainer.terminal.display import plain
 from trainer.words import plural
 
 LISTED = 20
@@ -34,14 +34,19 @@ def show(plan: Plan, names: LabelNames, studio: Studio, console: Console, everyt
     if plan.counts.boxes:
         console.print(_labels(plan))
     for line in (*_notes(plan, names), *_authors(plan, studio)):
-        console.print(escape(line))
+        console.print(plain(line))
     count = plan.left_out_count
     if count:
         console.print(f"Left out: {plural(count, 'image')}")
         for name, origin, reason in islice(plan.left_out(), count if everything else LISTED):
-            console.print(escape(f"  {name} ({origin}): {reason}"))
+            console.print(_line(f"  {name} ({origin}): {reason}"))
         if count > LISTED and not everything:
             console.print(f"  … and {count - LISTED} more; ALL=1 lists them")
+
+
+def _line(text: str) -> str:
+    """A text of the dataset's as one line, which cannot pass for one of ours."""
+    return plain(text).replace("\n", "\\n")
 
 
 def _images(plan: Plan) -> Table:
@@ -61,7 +66,7 @@ def _labels(plan: Plan) -> Table:
     table = Table("in the dataset", "here", "boxes", box=None, pad_edge=False)
     table.columns[2].justify = "right"
     for (theirs, ours), count in sorted(plan.counts.boxes.items()):
-        table.add_row(escape(theirs), escape(ours), f"{count:,}")
+        table.add_row(_line(theirs), _line(ours), f"{count:,}")
     return table
 
 

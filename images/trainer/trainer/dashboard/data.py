@@ -4,8 +4,6 @@ The page is made of sections. A section is a function that gives groups of entri
 page's order.
 """
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
 from trainer.dashboard import stored
+from trainer.dashboard.csv_file import csv_file
 from trainer.dashboard.pages import Asked, View
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.left_out import ABOUT, LeftOut, by_kind
@@ -184,13 +183,10 @@ def show(page: Asked) -> HTMLResponse:
 @router.get("/data.csv")
 def table(page: Asked) -> Response:
     """Every entry of the page."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for section in SECTIONS:
-        for group in section(page).groups:
-            for entry in group.entries:
-                writer.writerow([entry.task, entry.name, group.title, entry.text, group.way_out])
-    name = f"labelloop-{page.project}-data.csv"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(out.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+    rows = (
+        (entry.task, entry.name, group.title, entry.text, group.way_out)
+        for section in SECTIONS
+        for group in section(page).groups
+        for entry in group.entries
+    )
+    return csv_file(f"labelloop-{page.project}-data.csv", COLUMNS, rows)

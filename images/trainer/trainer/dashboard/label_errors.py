@@ -1,7 +1,5 @@
 """Labels to check again: where the model in service most confidently disagrees with an annotation."""
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +14,7 @@ from labelloop.boxes import Boxes, iou_matrix
 from labelloop.registry import Card
 from trainer.dashboard import junk_boxes, predictions, stored
 from trainer.dashboard.agreement import GOOD, OVERLAPS, Agreement, Finding, compare
+from trainer.dashboard.csv_file import csv_file
 from trainer.dashboard.curves import effects
 from trainer.dashboard.model import Drawn, both_sides, chosen_card, why_not_looked
 from trainer.dashboard.pages import Asked, View
@@ -215,12 +214,9 @@ def table(page: Asked) -> Response:
         raise HTTPException(
             status.HTTP_404_NOT_FOUND, "the model in service has not looked at the labels yet"
         )
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for image, doubt in ranked(found):
-        box = (round(value, 1) for value in doubt.box)
-        writer.writerow([image.task, image.file, doubt.why, doubt.label, round(doubt.confidence, 4), *box])
-    name = f"labelloop-{page.project}-label-errors.csv"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(out.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+    rows = (
+        (image.task, image.file, doubt.why, doubt.label, round(doubt.confidence, 4))
+        + tuple(round(value, 1) for value in doubt.box)
+        for image, doubt in ranked(found)
+    )
+    return csv_file(f"labelloop-{page.project}-label-errors.csv", COLUMNS, rows)

@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 INDEX = "index.sqlite3"
 FAILURES_IN_A_ROW = 5
 
-# url: the SHA-256 of the URL, which may hold a key. file: the name of the file with the bytes.
+# url: the SHA-256 of the URL, which may hold a key. file: the name of the file with the bytes. origin: a
+# hash of the server and the path that answered, in rows of earlier releases the server.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS had (
     url TEXT PRIMARY KEY, file TEXT NOT NULL, size INTEGER NOT NULL,
@@ -90,7 +91,7 @@ class RemoteImages:
         path = self._folder / name
         if not path.exists() or path.stat().st_size != len(content):
             write_bytes(path, content)
-        row = (key, name, len(content), stamp.origin, stamp.etag, stamp.last_modified)
+        row = (key, name, len(content), stamp.place, stamp.etag, stamp.last_modified)
         with writing(self._index) as connection:
             connection.execute("INSERT OR REPLACE INTO had VALUES (?, ?, ?, ?, ?, ?)", row)
         return path

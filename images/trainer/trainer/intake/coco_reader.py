@@ -9,7 +9,7 @@ from typing import Any
 
 import ijson
 
-from trainer.intake.named_images import ImageFiles, NotFound
+from trainer.intake.named_images import ImageFiles, NotFound, base_of
 from trainer.intake.records import (
     CROWD,
     BadShape,
@@ -20,13 +20,18 @@ from trainer.intake.records import (
     Shape,
     ShapeKind,
     hull,
+    in_short,
     number,
+    stated_size,
     turned,
 )
 from trainer.system.scratch import Scratch
 
 _SCHEMA = """
-CREATE TABLE images (number INTEGER PRIMARY KEY, key TEXT UNIQUE, name TEXT, width REAL, height REAL);
+CREATE TABLE images (
+    number INTEGER PRIMARY KEY, key TEXT UNIQUE, name TEXT, base TEXT, width INTEGER, height INTEGER
+);
+CREATE INDEX images_by_base ON images (base, name);
 CREATE TABLE boxes (number INTEGER PRIMARY KEY, key TEXT, body TEXT);
 CREATE INDEX boxes_by_image ON boxes (key);
 """
@@ -49,15 +54,17 @@ def read(path: Path, files: ImageFiles) -> Iterator[Record]:
     except OSError as error:
         raise IntakeError(f"{path}: {error.strerror}") from error
     query = (
-        "SELECT images.number, name, width, height, body "
+        "SELECT images.number, name, width, height, body, "
+        "EXISTS (SELECT 1 FROM images AS o WHERE o.base = images.base AND o.name < images.name) "
+        "OR EXISTS (SELECT 1 FROM images AS o WHERE o.base = images.base AND o.name > images.name) "
         "FROM images LEFT JOIN boxes ON boxes.key = images.key "
         "ORDER BY images.number, boxes.number"
     )
     for _, rows in groupby(store.rows(query), key=itemgetter(0)):
         group = list(rows)
-        _, name, width, height, _ = group[0]
-        bodies = [json.loads(body) for *_, body in group if body is not None]
-        yield _record(path, files, str(name), (width, height), bodies, labelled)
+        _, name, width, height, _, several = group[0]
+        bodies = [json.loads(body) for *_, body, _ in group if body is not None]
+        yield _record(path, files, str(name), (width, height), bodies, labelled, not several)
     orphans = "SELECT key, count(*) FROM boxes WHERE key NOT IN (SELECT key FROM images) GROUP BY key"
     for key, count in store.rows(orphans):
         yield Record(
@@ -78,15 +85,16 @@ def _stored(path: Path, categories: Mapping[str, str]) -> tuple[Scratch, bool]:
             name = row.get("file_name") if isinstance(row, Mapping) else None
             if not name or row.get("id") is None:
                 raise IntakeError(f"{path}: image in row {position} has no file_name or id")
-            key, size = str(row["id"]), (_size(row.get("width")), _size(row.get("height")))
+            key, size = str(row["id"]), stated_size(row.get("width"), row.get("height")) or (None, None)
             if store.row("SELECT 1 FROM images WHERE key = ?", (key,)):
                 raise IntakeError(f"{path}: two images have the id {key}")
             store.run(
-                "INSERT INTO images (key, name, width, height) VALUES (?, ?, ?, ?)", (key, str(name), *size)
+                "INSERT INTO images (key, name, base, width, height) VALUES (?, ?, ?, ?, ?)",
+                (key, str(name), base_of(str(name)), *size),
             )
     with path.open("rb") as file:
         rows = ijson.items(file, "annotations.item", use_float=True)
-        found = ((str(row.get("image_id")), json.dumps(_box(row, categories))) for row in rows)
+        found = (_stored_box(path, row, categories) for row in rows)
         store.run_many("INSERT INTO boxes (key, body) VALUES (?, ?)", found)
     with path.open("rb") as file:
         labelled = any(name == "annotations" for name in _keys(file))
@@ -100,8 +108,10 @@ def _keys(file: Any) -> Iterator[str]:
             yield str(value)
 
 
-def _size(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and value > 0 else None
+def _stored_box(path: Path, row: object, categories: Mapping[str, str]) -> tuple[str, str]:
+    if not isinstance(row, Mapping):
+        raise IntakeError(f"{path}: an annotation is {in_short(row)}, not an object with a bbox")
+    return str(row.get("image_id")), json.dumps(_box(row, categories))
 
 
 def _box(row: Mapping[str, Any], categories: Mapping[str, str]) -> list[Any]:
@@ -112,7 +122,8 @@ def _box(row: Mapping[str, Any], categories: Mapping[str, str]) -> list[Any]:
             raise BadShape(f"no category {row.get('category_id')!r}")
         kind, corners = _corners(row)
         score = row.get("score")
-        return [CROWD if row.get("iscrowd") == 1 else label, kind, *corners, score]
+        told = None if score is None else number(score, "score")
+        return [CROWD if row.get("iscrowd") == 1 else label, kind, *corners, told]
     except BadShape as error:
         return [f"annotation {row.get('id')}: {error}"]
 
@@ -135,19 +146,21 @@ def _corners(row: Mapping[str, Any]) -> tuple[ShapeKind, Corners]:
         return ShapeKind.POLYGON, hull(
             point for each in flat for point in zip(each[::2], each[1::2], strict=False)
         )
-    raise BadShape(f"no bbox of four numbers but {str(box)[:40]!r}, and no polygon")
+    raise BadShape(f"no bbox of four numbers but {in_short(box)}, and no polygon")
 
 
 def _record(
     path: Path,
     files: ImageFiles,
     name: str,
-    size: tuple[float | None, float | None],
+    size: tuple[int | None, int | None],
     bodies: list[list[Any]],
     labelled: bool,
+    alone: bool,
 ) -> Record:
+    """alone: whether no other image has the same name in another folder."""
     width, height = size
-    stated = (int(width), int(height)) if width and height else None
+    stated = (width, height) if width and height else None
     wrong = next((body[0] for body in bodies if len(body) == 1), "")
     shapes = (
         ()
@@ -159,7 +172,7 @@ def _record(
     )
     try:
         near = (path.parent, path.parent / "images", path.parent.parent, path.parent.parent / "images")
-        file = files.find(name, near)
+        file = files.find(name, near, alone)
     except NotFound as error:
         file, missing = None, str(error)
     else:

@@ -4,18 +4,23 @@ import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain, count, groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import TextIO
 
-from trainer.intake.named_images import ImageFiles, NotFound, is_image
-from trainer.intake.records import BadShape, Corners, IntakeError, Labels, Record, Shape, number
+from trainer.intake.named_images import ImageFiles, NotFound, base_of, is_image
+from trainer.intake.records import BadShape, Corners, IntakeError, Labels, Record, Shape, number, stated_size
 from trainer.system.scratch import Scratch
 
 _SCHEMA = """
-CREATE TABLE boxes (number INTEGER PRIMARY KEY, name TEXT, body TEXT, largest REAL, whole INTEGER);
+CREATE TABLE boxes (
+    number INTEGER PRIMARY KEY, name TEXT, base TEXT, body TEXT, largest REAL, whole INTEGER
+);
+CREATE INDEX boxes_by_base ON boxes (base, name);
 CREATE INDEX boxes_by_name ON boxes (name);
 """
+_LONGEST = 1 << 20
 _NAMES = {
     "image": (
         "image",
@@ -73,7 +78,7 @@ def read(path: Path, files: ImageFiles) -> Iterator[Record]:
     store = Scratch(_SCHEMA)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            _fill(store, path, file)
+            _fill(store, path, _lines(path, file))
     except UnicodeDecodeError as error:
         raise IntakeError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     except csv.Error as error:
@@ -83,12 +88,28 @@ def read(path: Path, files: ImageFiles) -> Iterator[Record]:
     row = store.row("SELECT max(largest), min(whole) FROM boxes")
     shares = row is not None and row[0] is not None and row[0] <= 1.0 and row[1] == 0
     query = (
-        "SELECT boxes.name, body FROM boxes "
+        "SELECT boxes.name, body, "
+        "EXISTS (SELECT 1 FROM boxes AS o WHERE o.base = boxes.base AND o.name < boxes.name) "
+        "OR EXISTS (SELECT 1 FROM boxes AS o WHERE o.base = boxes.base AND o.name > boxes.name) "
+        "FROM boxes "
         "JOIN (SELECT name, min(number) AS first FROM boxes GROUP BY name) AS firsts "
         "ON firsts.name = boxes.name ORDER BY first, number"
     )
     for name, rows in groupby(store.rows(query), key=itemgetter(0)):
-        yield _record(path, files, str(name), [json.loads(body) for _, body in rows], shares)
+        group = list(rows)
+        bodies = [json.loads(body) for _, body, _ in group]
+        yield _record(path, files, str(name), bodies, shares, not group[0][2])
+
+
+def _lines(path: Path, file: TextIO) -> Iterator[str]:
+    """The lines of a file. Raises IntakeError: one is longer than any row of a box."""
+    for position in count(1):
+        line = file.readline(_LONGEST)
+        if len(line) == _LONGEST:
+            raise IntakeError(f"{path}, line {position}: longer than {_LONGEST:,} characters")
+        if not line:
+            return
+        yield line
 
 
 def _fill(store: Scratch, path: Path, file: Iterator[str]) -> None:
@@ -110,8 +131,8 @@ def _fill(store: Scratch, path: Path, file: Iterator[str]) -> None:
         largest = max(map(abs, corners)) if corners else None
         whole = int(all(side == int(side) for side in corners)) if corners else None
         store.run(
-            "INSERT INTO boxes (name, body, largest, whole) VALUES (?, ?, ?, ?)",
-            (name, json.dumps(body), largest, whole),
+            "INSERT INTO boxes (name, base, body, largest, whole) VALUES (?, ?, ?, ?, ?)",
+            (name, base_of(name), json.dumps(body), largest, whole),
         )
 
 
@@ -166,23 +187,24 @@ def _box(columns: _Columns, row: Sequence[str]) -> tuple[list[object], Corners |
     if not label:
         raise BadShape("the box has no label")
     a, b, c, d = (number(cell, name) for cell, name in zip(cells, group, strict=True))
-    corners = (a, b, a + c, b + d) if columns.by_size else (a, b, c, d)
+    corners = (
+        (a, b, number(a + c, "x + width"), number(b + d, "y + height")) if columns.by_size else (a, b, c, d)
+    )
     score = columns.value(row, "score")
     return [label, *corners, number(score, "score") if score else None, *size], corners
 
 
-def _record(path: Path, files: ImageFiles, name: str, bodies: list[list[object]], shares: bool) -> Record:
+def _record(
+    path: Path, files: ImageFiles, name: str, bodies: list[list[object]], shares: bool, alone: bool
+) -> Record:
+    """alone: whether no other image has the same name in another folder."""
     problem = next((str(body[0]) for body in bodies if len(body) == 1), "")
     boxes = [body for body in bodies if len(body) == 8]
     shapes = tuple(Shape(str(body[0]), _four(body[1:5]), score=_score(body[5])) for body in boxes)
     sizes = {tuple(body[-2:]) for body in bodies if len(body) > 1 and all(body[-2:])}
-    stated = None
-    if len(sizes) == 1:
-        width, height = (str(side) for side in sizes.pop())
-        if _is_number(width) and _is_number(height) and float(width) > 0 and float(height) > 0:
-            stated = (int(float(width)), int(float(height)))
+    stated = stated_size(*sizes.pop()) if len(sizes) == 1 else None
     try:
-        file, missing = files.find(name, (path.parent, path.parent / "images")), ""
+        file, missing = files.find(name, (path.parent, path.parent / "images"), alone), ""
     except NotFound as error:
         file, missing = None, str(error)
     return Record(

@@ -11,7 +11,7 @@ from typing import Any
 from labelloop.boxes import MIN_SIDE_PX
 from labelloop.labels import LabelConfig
 from trainer.intake.label_names import LabelNames
-from trainer.intake.records import Corners, Labels, Record, Shape, ShapeKind
+from trainer.intake.records import BadShape, Corners, Labels, Record, Shape, ShapeKind
 
 IMPORTED_VERSION = "imported"
 """The model_version of predictions that are brought."""
@@ -74,13 +74,22 @@ class Drafting:
     def draft(self, record: Record, size: Size, identity: str) -> Draft:
         """The draft of a record. size: of its image, in pixels. identity: what tells the image from others,
         and is the same the next time.
+
+        Raises:
+            BadShape: it has boxes, and none of them has an area inside the image.
         """
         boxes = 0
         annotations: list[Json] = []
         predictions: list[Json] = []
         for labels in record.labels:
+            specks = self.counts.specks
             results = self._results(labels, record.scale or size, size)
             drawn = sum(result["type"] == "rectanglelabels" for result in results)
+            if self.counts.specks > specks and not drawn and not labels.was_cancelled:
+                raise BadShape(
+                    f"no box of {len(labels.shapes)} has an area inside the image, which without them would "
+                    "be one that shows nothing; are they in pixels from the image's corner?"
+                )
             if self._as_predictions:
                 if not labels.was_cancelled:
                     predictions = [self._prediction(results, labels.shapes)]

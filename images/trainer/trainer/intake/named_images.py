@@ -38,6 +38,11 @@ def parts_of(name: str) -> tuple[str, ...]:
     return tuple(part for part in PurePosixPath(plain).parts if part not in ("/", "//", ".", ".."))
 
 
+def base_of(name: str) -> str:
+    """The last part of a path; "" when it has none."""
+    return (parts_of(name) or ("",))[-1]
+
+
 class ImageFiles:
     """The images below some folders; nothing outside them is ever read."""
 
@@ -46,9 +51,12 @@ class ImageFiles:
         self._resolved = tuple(root.resolve() for root in roots)
         self._index: Scratch | None = None
 
-    def find(self, name: str, near: Sequence[Path] = ()) -> Path:
+    def find(self, name: str, near: Sequence[Path] = (), alone: bool = True) -> Path:
         """The file that a dataset calls `name`: below one of the folders `near`, or else the one whose path
         ends most like it.
+
+        alone: whether no other image of the dataset is called so in another folder. Otherwise a file has to
+        have its folder's name, too.
 
         Raises:
             NotFound: there is none, or several are alike.
@@ -56,18 +64,27 @@ class ImageFiles:
         parts = parts_of(name)
         if not parts:
             raise NotFound(f"no image is named by {name[:80]!r}")
-        for folder in (*near, *self.roots, *(root / "images" for root in self.roots)):
-            for candidate in (folder.joinpath(*parts), folder / parts[-1]):
-                if _is_file(candidate):
-                    return self._inside(candidate)
-        return self._inside(self._most_alike(parts))
+        folders = (*near, *self.roots, *(root / "images" for root in self.roots))
+        for folder in folders:
+            if is_file(folder.joinpath(*parts)):
+                return self.inside(folder.joinpath(*parts))
+        for folder in folders if alone else ():
+            if is_file(folder / parts[-1]):
+                return self.inside(folder / parts[-1])
+        found = self._most_alike(parts)
+        if not alone and _common(found.parts, parts) < min(len(parts), 2):
+            raise NotFound(
+                f"the dataset has images of this name in several folders, and {self.name_of(found)} could be "
+                "any of them; IMAGES= names another folder with images"
+            )
+        return self.inside(found)
 
     def find_stem(self, stem: str, near: Sequence[Path]) -> Path | None:
         """The image with this name, whatever its suffix, in one of the folders; None when there is none."""
         for folder in near:
             for suffix in (*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES)):
-                if _is_file(folder / f"{stem}{suffix}"):
-                    return self._inside(folder / f"{stem}{suffix}")
+                if is_file(folder / f"{stem}{suffix}"):
+                    return self.inside(folder / f"{stem}{suffix}")
         return None
 
     def below(self, folder: Path) -> Iterator[Path]:
@@ -102,7 +119,8 @@ class ImageFiles:
         for row in self._index.rows("SELECT path FROM files WHERE base = ? ORDER BY path", (base,)):
             yield (str(row[0]),)
 
-    def _inside(self, path: Path) -> Path:
+    def inside(self, path: Path) -> Path:
+        """The path itself. Raises NotFound: behind all links it lies outside the folders."""
         try:
             resolved = path.resolve()
         except (OSError, RuntimeError) as error:
@@ -122,10 +140,17 @@ def _common(path: Sequence[str], wanted: Sequence[str]) -> int:
     return count
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except (OSError, ValueError):  # a name that is too long, or with a null byte
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
         return False
 
 

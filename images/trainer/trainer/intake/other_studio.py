@@ -29,6 +29,11 @@ class OtherStudio(Studio):
     """A Label Studio with a legacy token, or a personal one, which is exchanged for one that expires soon."""
 
     def __init__(self, url: str, token: str) -> None:
+        if not (token.isascii() and token.isprintable()) or " " in token:
+            raise IntakeError(
+                f"DATASET={url}: the token has spaces, line breaks or letters that no token has; TOKEN_FILE= "
+                "is a file with the token alone"
+            )
         try:
             super().__init__(url, token)
         except ValueError as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from labelloop.files import sha256_file
@@ -15,7 +15,7 @@ from labelloop.studio import Studio
 from trainer.intake.drafts import Counts, Draft, Drafting
 from trainer.intake.existing import Existing, Match, NoMatch
 from trainer.intake.named_images import parts_of
-from trainer.intake.records import Record
+from trainer.intake.records import BadShape, Record
 from trainer.system.scratch import Scratch
 
 _SCHEMA = """
@@ -30,6 +30,11 @@ CREATE TABLE targets (target TEXT PRIMARY KEY);
 _LOOKED_AT_ONCE = 200
 _SAME_SHAPE = 0.01
 _SUFFIX_OF = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
+_MAX_DEPTH = 100
+_LONGEST_PART = 150
+"""Of a path, in bytes: file systems take 255, and a copy that is under way has a longer name."""
+_MOST_PARTS = 10
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -125,7 +130,7 @@ class Planner:
         for number, record in enumerate(records, start=1):
             try:
                 self._add(number, record)
-            except (_LeaveOut, ImageError) as error:
+            except (_LeaveOut, BadShape, ImageError) as error:
                 self._leave_out(record, str(error))
             if len(self._waiting) >= _LOOKED_AT_ONCE:
                 self._look()
@@ -207,7 +212,7 @@ class Planner:
             return f"images/{file.resolve().relative_to(self.images_dir.resolve()).as_posix()}"
         if not name.lower().endswith(SUFFIXES):
             name += _suffix_of(file)
-        parts = [_plain(part) for part in parts_of(name)]
+        parts = [_plain(part) for part in parts_of(name)[-_MOST_PARTS:]]
         path = self.images_dir.joinpath(self.folder, *parts)
         for candidate in (path, path.with_stem(f"{path.stem}-{digest[:8]}")):
             target = f"images/{candidate.relative_to(self.images_dir).as_posix()}"
@@ -229,6 +234,7 @@ class Planner:
     ) -> None:
         """A row of the plan: of an image that has a task, or of a new one with its file and target."""
         body = {"annotations": draft.annotations, "predictions": draft.predictions, "data": dict(record.data)}
+        text = _json(body)
         labelled = bool(draft.annotations or draft.predictions)
         if match is None:
             how, effect = How.NEW, Effect.ADD if labelled else Effect.IMAGE
@@ -239,9 +245,7 @@ class Planner:
                 self._waiting.append((number, {"task": match.task, **_marks(body)}))
         task, source = match.task if match else None, str(file) if file else None
         values = (number, record.name, how, effect, task, source, target, draft.boxes, draft.is_negative)
-        self.plan.store.run(
-            "INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, json.dumps(body))
-        )
+        self.plan.store.run("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, text))
 
     def _leave_out(self, record: Record, reason: str) -> None:
         self.plan.store.run(
@@ -279,6 +283,27 @@ def _marks(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _json(body: dict[str, Any]) -> str:
+    """Raises _LeaveOut: what the dataset says of the image beside its boxes is more than can be stored."""
+    try:
+        text = json.dumps(body, allow_nan=False)
+        text.encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise _LeaveOut(f"its data or results cannot be stored: {error}") from None
+    if _depth(text) > _MAX_DEPTH:
+        raise _LeaveOut(f"its data or results have more than {_MAX_DEPTH} lists within lists")
+    return text
+
+
+def _depth(text: str) -> int:
+    """How deep lists and objects lie within each other in a JSON text."""
+    depth = deepest = 0
+    for mark in _BRACKETS.findall(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(mark, 0)
+        deepest = max(deepest, depth)
+    return deepest
+
+
 def _sha256(path: Path) -> str:
     try:
         return sha256_file(path)
@@ -287,15 +312,19 @@ def _sha256(path: Path) -> str:
 
 
 def _plain(part: str) -> str:
-    """A part of a path that is neither hidden nor unprintable.
+    """A part of a path that is neither hidden, nor unprintable, nor too long.
 
     Raises:
         _LeaveOut: it is not UTF-8.
     """
     try:
-        part.encode("utf-8")
+        encoded = part.encode("utf-8")
     except UnicodeEncodeError:
         raise _LeaveOut("the file's name is not UTF-8; rename it") from None
+    if len(encoded) > _LONGEST_PART:
+        suffix = PurePosixPath(part).suffix
+        kept = encoded[: _LONGEST_PART - len(suffix.encode())].decode("utf-8", "ignore")
+        part = kept + suffix if len(suffix) < 10 else encoded[:_LONGEST_PART].decode("utf-8", "ignore")
     plain = _CONTROL.sub("_", part)
     return f"_{plain[1:]}" if plain.startswith(".") else plain
 

@@ -94,6 +94,26 @@ def hull(points: Iterable[tuple[float, float]]) -> Corners:
     return min(xs), min(ys), max(xs), max(ys)
 
 
+def in_short(value: object) -> str:
+    """A value for messages. Of lists within lists, which may be of any depth, the kind alone is told."""
+    plain = (int, float, str, type(None))
+    flat = isinstance(value, list) and all(isinstance(each, plain) for each in value)
+    return repr(str(value)[:40]) if flat or isinstance(value, plain) else f"a {type(value).__name__}"
+
+
+def stated_size(width: object, height: object) -> tuple[int, int] | None:
+    """The size of an image as a dataset tells it, in whole pixels; None where it tells none that can be.
+
+    >>> stated_size("40", 20.0), stated_size(0.5, 20), stated_size("inf", -3)
+    ((40, 20), None, None)
+    """
+    try:
+        found = int(number(width, "width")), int(number(height, "height"))
+    except BadShape:
+        return None
+    return found if min(found) > 0 else None
+
+
 def turned(box: Corners, degrees: float, about: tuple[float, float]) -> Corners:
     """The hull of a box that is turned clockwise about a point, in units that are square.
 
@@ -109,10 +129,12 @@ def turned(box: Corners, degrees: float, about: tuple[float, float]) -> Corners:
 
 def number(value: object, what: str) -> float:
     """A finite number. Raises BadShape: it is none."""
+    if not isinstance(value, int | float | str):
+        raise BadShape(f"{what} is {in_short(value)}, no number")
     try:
-        found = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise BadShape(f"{what} is {str(value)[:40]!r}, no number") from None
+        found = float(value)
+    except (ValueError, OverflowError):
+        raise BadShape(f"{what} is {in_short(value)}, no number") from None
     if not math.isfinite(found):
         raise BadShape(f"{what} is {found}, not finite")
     return found

@@ -4,6 +4,7 @@ import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
@@ -21,7 +22,9 @@ from trainer.intake.records import (
     Shape,
     ShapeKind,
     hull,
+    in_short,
     number,
+    stated_size,
     turned,
 )
 
@@ -94,6 +97,8 @@ def _record(
         return Record(str(task.get("id")), origin, problem=str(error))
     annotations = task.get("annotations") or task.get("completions") or []
     problem, labels = "", tuple[Labels, ...]()
+    if not isinstance(annotations, list):
+        return Record(str(task.get("id")), origin, problem=f"its annotations are {in_short(annotations)}")
     try:
         labels = tuple(_labels(row, source) for row in annotations if isinstance(row, Mapping))
     except BadShape as error:
@@ -174,9 +179,9 @@ def _stated(annotations: Sequence[Any]) -> tuple[int, int] | None:
     for row in annotations:
         for result in (row.get("result") or []) if isinstance(row, Mapping) else []:
             if isinstance(result, Mapping):
-                width, height = result.get("original_width"), result.get("original_height")
-                if isinstance(width, int | float) and isinstance(height, int | float) and width and height:
-                    return int(width), int(height)
+                size = stated_size(result.get("original_width"), result.get("original_height"))
+                if size is not None:
+                    return size
     return None
 
 
@@ -188,15 +193,17 @@ def _labels(row: Mapping[str, Any], source: Source) -> Labels:
         shapes = tuple(shape for result in results for shape in _shapes(result, results))
     except BadShape as error:
         raise BadShape(f"annotation {row.get('id')}: {error}") from error
+    if odd := [kind for kind in (result.get("type") for result in results) if not isinstance(kind, str)]:
+        raise BadShape(f"annotation {row.get('id')}: a region whose type is {in_short(odd[0])}")
     lead = row.get("lead_time")
     return Labels(
         shapes=shapes,
         others=tuple(result for result in results if result.get("type") not in (*_GEOMETRY, "rectangle")),
         source_id=str(row.get("unique_id") or row.get("id") or ""),
         by=_author(row, source.people),
-        created_at=_text(row.get("created_at")),
-        updated_at=_text(row.get("updated_at")) or _text(row.get("created_at")),
-        lead_time=float(lead) if isinstance(lead, int | float) else None,
+        created_at=_date(row, "created_at"),
+        updated_at=_date(row, "updated_at") or _date(row, "created_at"),
+        lead_time=None if lead is None else number(lead, "lead_time"),
         was_cancelled=bool(row.get("was_cancelled")),
         ground_truth=bool(row.get("ground_truth")),
     )
@@ -204,6 +211,23 @@ def _labels(row: Mapping[str, Any], source: Source) -> Labels:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _date(row: Mapping[str, Any], name: str) -> str | None:
+    """A date in ISO 8601, of UTC where it has no time zone; None when there is none.
+
+    Raises:
+        BadShape: it cannot be read.
+    """
+    text = _text(row.get(name))
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+        found = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadShape(f"annotation {row.get('id')}: {name} is {in_short(text)}, no date") from None
+    return found.isoformat().replace("+00:00", "Z")
 
 
 def _author(row: Mapping[str, Any], people: Mapping[int, str]) -> str | None:
@@ -225,15 +249,21 @@ def _shapes(result: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> 
         other.get("id") == result.get("id") and other.get("type") == "labels" for other in results
     ):
         raise BadShape("a rectangle without a label")
-    if kind not in _GEOMETRY or not isinstance(value, Mapping) or "start" in value:
+    if kind not in _GEOMETRY:
+        return
+    if not isinstance(value, Mapping):
+        raise BadShape(f"a region whose value is {in_short(value)}")
+    if "start" in value:
         return
     names = value.get(str(kind))
     if not isinstance(names, list) or not names:
         raise BadShape("a region without a label")
+    if odd := [name for name in names if not isinstance(name, str | int | float)]:
+        raise BadShape(f"a region whose label is {in_short(odd[0])}")
     shape, corners = _corners(value, result)
     score = result.get("score")
     for name in dict.fromkeys(map(str, names)):
-        yield Shape(name, corners, shape, float(score) if isinstance(score, int | float) else None)
+        yield Shape(name, corners, shape, None if score is None else number(score, "score"))
 
 
 def _corners(value: Mapping[str, Any], result: Mapping[str, Any]) -> tuple[ShapeKind, Corners]:

@@ -17,6 +17,7 @@ from trainer.intake.records import (
     ShapeKind,
     hull,
     number,
+    stated_size,
     turned,
 )
 
@@ -67,8 +68,7 @@ def read(paths: Iterator[Path], files: ImageFiles) -> Iterator[Record]:
 
 def _record(path: Path, root: _Element, files: ImageFiles) -> Record:
     size = root.first("size")
-    width, height = (_pixels(size.get(side)) if size else 0 for side in ("width", "height"))
-    stated = (width, height) if width and height else None
+    stated = stated_size(size.get("width"), size.get("height")) if size else None
     named = root.get("filename") or path.stem
     problem, labels, missing, file = "", tuple[Labels, ...](), "", None
     try:
@@ -91,13 +91,6 @@ def _record(path: Path, root: _Element, files: ImageFiles) -> Record:
         missing=missing,
         problem=problem,
     )
-
-
-def _pixels(text: str) -> int:
-    try:
-        return int(float(text))
-    except (ValueError, OverflowError):
-        return 0
 
 
 def _shape(entry: _Element) -> Shape:
@@ -159,6 +152,8 @@ def _parsed(path: Path) -> _Element:
         parser.Parse(path.read_bytes(), True)
     except expat.ExpatError as error:
         raise IntakeError(f"{path.name}, line {error.lineno}: {expat.ErrorString(error.code)}") from error
+    except (ValueError, LookupError) as error:  # an encoding that the parser does not know
+        raise IntakeError(f"{path.name}: {error}; save it as UTF-8") from error
     except OSError as error:
         raise IntakeError(f"{path.name}: {error.strerror}") from error
     return top.children[0]

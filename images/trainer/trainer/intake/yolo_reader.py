@@ -7,8 +7,26 @@ from typing import Any
 
 import yaml
 
-from trainer.intake.named_images import ImageFiles, NotFound, is_image, parts_of, read_text
-from trainer.intake.records import BadShape, IntakeError, Labels, Record, Shape, ShapeKind, hull, number
+from trainer.intake.named_images import (
+    ImageFiles,
+    NotFound,
+    is_file,
+    is_folder,
+    is_image,
+    parts_of,
+    read_text,
+)
+from trainer.intake.records import (
+    BadShape,
+    IntakeError,
+    Labels,
+    Record,
+    Shape,
+    ShapeKind,
+    hull,
+    in_short,
+    number,
+)
 
 NAME_FILES = ("classes.txt", "obj.names", "classes.names")
 _SPLITS = ("train", "val", "valid", "test")
@@ -55,6 +73,8 @@ def describe(root: Path, description: Path | None) -> Yolo:
         content = yaml.load(read_text(description), Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         raise IntakeError(f"{description}: not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise IntakeError(f"{description}: lists within lists, too deep to be read") from None
     if not isinstance(content, dict) or "names" not in content:
         raise IntakeError(f"{description}: no `names:` with the labels")
     return Yolo(
@@ -66,25 +86,27 @@ def describe(root: Path, description: Path | None) -> Yolo:
 
 
 def _names(description: Path, names: Any) -> dict[int, str]:
-    if isinstance(names, list):
-        return {index: str(name) for index, name in enumerate(names)}
+    rows = dict(enumerate(names)) if isinstance(names, list) else names
     try:
-        return {int(key): str(name) for key, name in names.items()}
+        found = {int(key): name for key, name in rows.items()}
     except (AttributeError, TypeError, ValueError):
         raise IntakeError(
-            f"{description}: `names:` is neither a list nor numbers with names but {str(names)[:80]!r}"
+            f"{description}: `names:` is neither a list nor numbers with names but {in_short(names)}"
         ) from None
+    if odd := [number for number, name in found.items() if not isinstance(name, str)]:
+        raise IntakeError(f"{description}: the name of class {odd[0]} is {in_short(found[odd[0]])}, no text")
+    return found
 
 
 def _places(description: Path, content: Mapping[str, Any]) -> Iterator[Path]:
     seen: set[Path] = set()
-    base = parts_of(str(content.get("path") or ""))
+    base = parts_of(_text(description, "path", content.get("path") or ""))
     for split in _SPLITS:
         values = content.get(split)
         for value in values if isinstance(values, list) else [values]:
             if not value:
                 continue
-            place = _place(description, base, str(value))
+            place = _place(description, base, _text(description, split, value))
             if place is None:
                 raise IntakeError(
                     f"{description}: `{split}: {value}` is neither a folder nor a list of images below "
@@ -93,6 +115,12 @@ def _places(description: Path, content: Mapping[str, Any]) -> Iterator[Path]:
             if place not in seen:
                 seen.add(place)
                 yield place
+
+
+def _text(description: Path, name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise IntakeError(f"{description}: `{name}:` has {in_short(value)}, no path")
+    return value
 
 
 def _place(description: Path, base: Sequence[str], value: str) -> Path | None:
@@ -104,7 +132,7 @@ def _place(description: Path, base: Sequence[str], value: str) -> Path | None:
         whole = (*prefix, *parts)
         for start in range(len(whole)):
             candidate = description.parent.joinpath(*whole[start:])
-            if candidate.exists():
+            if is_file(candidate) or is_folder(candidate):
                 return candidate
     return description.parent if not parts else None
 
@@ -143,11 +171,12 @@ def read(dataset: Yolo, files: ImageFiles) -> Iterator[Record]:
 def _images(dataset: Yolo, files: ImageFiles) -> Iterator[tuple[str, Path, str]]:
     """Where an image is named, its path, and why it is not there ("" if it is)."""
     for place in dataset.places or (dataset.root,):
-        if place.is_dir():
-            yield from ((place.name, image, "") for image in files.below(place))
-            continue
-        if is_image(place.name):
-            yield place.name, place, ""
+        if place.is_dir() or is_image(place.name):
+            for image in files.below(place) if place.is_dir() else [place]:
+                try:
+                    yield place.name, files.inside(image), ""
+                except NotFound as error:
+                    yield place.name, image, str(error)
             continue
         for line in read_text(place).splitlines():
             if not line.strip():
@@ -169,7 +198,7 @@ def _label_file(dataset: Yolo, image: Path) -> Path | None:
             break
     places.append(dataset.root / "labels" / image.name)
     for place in places:
-        if (found := place.with_suffix(".txt")).is_file() and found.name not in NAME_FILES:
+        if is_file(found := place.with_suffix(".txt")) and found.name not in NAME_FILES:
             return found
     return None
 

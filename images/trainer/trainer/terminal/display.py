@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
-from trainer.words import duration
+from trainer.words import duration, printable
 
 PLAIN_EVERY_S = 10.0
 PLAIN_WIDTH = 160
@@ -18,6 +18,11 @@ def make_console() -> Console:
     """A console on stdout. If that is no terminal, it is wide enough that tables are not wrapped."""
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
     return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
+
+
+def plain(text: str) -> str:
+    """Text from elsewhere as rich prints it: without markup, and without commands to the terminal."""
+    return escape(printable(text))
 
 
 class Display:
@@ -47,7 +52,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """Prints a line."""
-        self.console.print(escape(text))
+        self.console.print(plain(text))
 
     def update(self, title: str, fraction: float, eta_seconds: float | None, message: str) -> None:
         """Shows a stage. A new title ends the stage that is shown."""

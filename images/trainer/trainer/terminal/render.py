@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from labelloop.registry import Card, ProjectModels, RegistryError
@@ -11,6 +10,7 @@ from trainer.dataset.left_out import counts_in_words
 from trainer.health.status import ProjectStatus, Status
 from trainer.rounds.table import Round
 from trainer.rounds.unpredicted import Failure
+from trainer.terminal.display import plain
 from trainer.words import plural
 from trainer.worker.image_index import Problem
 
@@ -23,17 +23,17 @@ def status(found: Status, console: Console) -> None:
         word = (
             "[green]well[/green]"
             if service.problem is None
-            else f"[red]NOT WELL[/red]  {escape(service.problem)}"
+            else f"[red]NOT WELL[/red]  {plain(service.problem)}"
         )
         console.print(f"{service.name:<12} {word}")
     for problem in found.problems:
-        console.print(f"[red]problem[/red]      {escape(problem)}")
+        console.print(f"[red]problem[/red]      {plain(problem)}")
     for project in found.projects:
         _project(project, console)
     for told in found.left_alone:
-        console.print(f"\nLeft alone: {escape(told)}")
+        console.print(f"\nLeft alone: {plain(told)}")
     for left in found.left_over:
-        console.print(f"\nModels without a project: {escape(left.told)}")
+        console.print(f"\nModels without a project: {plain(left.told)}")
     for project in found.projects:
         if project.failed:
             console.print(f"\nProject {project.id}: ", end="")
@@ -43,9 +43,9 @@ def status(found: Status, console: Console) -> None:
 
 def _project(project: ProjectStatus, console: Console) -> None:
     def line(name: str, text: str) -> None:
-        console.print(f"  {name:<10} {escape(text)}")
+        console.print(f"  {name:<10} {plain(text)}")
 
-    console.print(f"\nProject {project.id}: {escape(project.title)}")
+    console.print(f"\nProject {project.id}: {plain(project.title)}")
     if project.left_alone is not None:
         line("left alone", project.left_alone)
         return
@@ -143,7 +143,7 @@ def problems(found: Sequence[Problem], console: Console, what: str = "cannot be 
         return
     console.print(f"\n{plural(len(found), 'file')} {what}:")
     for problem in found[:SHOWN_PROBLEMS]:
-        console.print(f"  {escape(problem.path)}: {escape(problem.reason)}")
+        console.print(f"  {plain(problem.path)}: {plain(problem.reason)}")
     if len(found) > SHOWN_PROBLEMS:
         console.print(f"  and {len(found) - SHOWN_PROBLEMS} more")
 
@@ -154,7 +154,7 @@ def without_boxes(found: Sequence[Failure], console: Console) -> None:
         return
     console.print(f"{plural(len(found), 'image')} got no boxes; the worker tries again by itself:")
     for failure in found[:SHOWN_PROBLEMS]:
-        console.print(f"  task {failure.task}, {escape(failure.name)}: {escape(failure.reason)}")
+        console.print(f"  task {failure.task}, {plain(failure.name)}: {plain(failure.reason)}")
     if len(found) > SHOWN_PROBLEMS:
         console.print(f"  and {len(found) - SHOWN_PROBLEMS} more")
 
@@ -177,7 +177,7 @@ def models(versions: ProjectModels, title: str, console: Console) -> None:
         try:
             card = versions.card(version)
         except RegistryError as error:
-            table.add_row(version, "", "", "", "", "", "", escape(str(error)))
+            table.add_row(version, "", "", "", "", "", "", plain(str(error)))
             continue
         table.add_row(
             version,
@@ -187,7 +187,7 @@ def models(versions: ProjectModels, title: str, console: Console) -> None:
             str(card.images or ""),
             _number(card.metrics.get("mAP")),
             _number(card.metrics.get("AP50")),
-            escape(card.reason if card.round is not None else card.verdict),
+            plain(card.reason if card.round is not None else card.verdict),
         )
     console.print(table)
     gone = versions.removed()

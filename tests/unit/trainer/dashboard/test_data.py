@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from html import unescape
 
 import pytest
@@ -17,6 +18,7 @@ from trainer.dashboard import stored
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dataset.near_duplicates import NearDuplicates
 from trainer.dataset.snapshot import collect
+from trainer.dataset.survey import Survey
 from trainer.health.status import gather
 from trainer.peers.projects import fetch
 from trainer.terminal import render
@@ -67,6 +69,21 @@ def test_the_table_has_every_entry(client: TestClient, labelled: WatchedLoop) ->
     rows = list(csv.DictReader(io.StringIO(client.get("/data.csv?project=1").text)))
     assert sorted(row["task"] for row in rows) == ["1", "10", "11", "8", "9"]
     assert all(row["what"] and row["reason"] and row["way out"] for row in rows)
+
+
+@pytest.mark.parametrize("name", ["=HYPERLINK(0).png", "+1.png", "-1.png", "@SUM(1).png"])
+def test_no_name_is_a_formula_in_a_spreadsheet(client: TestClient, labelled: WatchedLoop, name: str) -> None:
+    survey = Survey.load(labelled.settings.rounds_dir, 1)
+    assert survey is not None
+    images = (replace(survey.images[0], url=name, reason="+x"), *survey.images[1:])
+    replace(survey, left_out=images).write(labelled.settings.rounds_dir)
+    labelled.forget_status()
+    [row] = [
+        row
+        for row in csv.DictReader(io.StringIO(client.get("/data.csv?project=1").text))
+        if row["task"] == str(images[0].task)
+    ]
+    assert (row["image"], row["reason"]) == (f"'{name}", "'+x")
 
 
 def test_status_has_a_line_of_it(labelled: WatchedLoop) -> None:

@@ -9,6 +9,7 @@ from unit.labelloop.test_download import Host, body, redirect
 from labelloop.images import ImageError
 from labelloop.studio import StudioError
 from trainer.intake.other_studio import Fetcher, OtherStudio
+from trainer.intake.records import IntakeError
 
 PERSONAL = "head.payload.signature"
 
@@ -47,6 +48,14 @@ def test_the_token_goes_nowhere_else(theirs: Host, elsewhere: Host, tmp_path: Pa
     with pytest.raises(StudioError, match="led from"):
         other.projects()
     assert elsewhere.authorizations == []
+
+
+@pytest.mark.parametrize("token", ["t0ken\nanother", "t0ken another", "t0k\u2014en", "t0ken\x1b[2J"])
+def test_what_is_no_token_is_refused_without_being_shown(theirs: Host, token: str) -> None:
+    """A library's error for such a header would quote it."""
+    with pytest.raises(IntakeError, match="TOKEN_FILE= is a file with the token alone") as error:
+        OtherStudio(theirs.url, token).projects()
+    assert "t0k" not in str(error.value) and theirs.authorizations == []
 
 
 def test_an_exports_images_are_fetched_without_a_token(theirs: Host, elsewhere: Host, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """What bringing a dataset will do: which image is which, and what is left out by name."""
 
+import io
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,10 +9,12 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from rich.console import Console
 from support import shapes
 
 from labelloop.images import ImageError
 from labelloop.labels import parse_label_config
+from trainer.cli import intake_table
 from trainer.env import TrainerSettings
 from trainer.intake.drafts import Drafting
 from trainer.intake.existing import Existing
@@ -212,6 +216,74 @@ def test_boxes_are_clipped_and_those_without_area_are_counted(
     [region] = step.body["annotations"][0]["result"]
     assert [region["value"][side] for side in ("x", "y", "width", "height")] == [0, 25, 100, 75]
     assert found.counts.specks == 2 and found.counts.boxes == {("Ball", "ball"): 1}
+
+
+@pytest.mark.parametrize(
+    "box", [(3, 3, 3.2, 9), (50, 1, 60, 9), (20, 9, 10, 4), (0.1, 0.2, 0.6, 0.8)], ids=str
+)
+def test_an_image_of_whose_boxes_none_can_be_seen_is_no_negative(
+    plan: Callable[..., Plan], image: Callable[..., Path], box: tuple[float, float, float, float]
+) -> None:
+    """The last one is a share of the image, where pixels are expected."""
+    found = plan(record(image("a.jpg"), "a.jpg", Shape("ball", box)))
+    assert found.total(Effect.ADD) == 0
+    assert reasons(found)[0].startswith("no box of 1 has an area inside the image")
+
+
+def test_long_names_are_shortened_and_stay_apart(
+    plan: Callable[..., Plan], image: Callable[..., Path]
+) -> None:
+    """As a URL may have them: the file here has a short name."""
+    long = "ä" * 300
+    found = plan(
+        record(image("a.jpg"), f"{'d/' * 500}{long}.jpg"),
+        record(image("b.jpg", 60), f"{'d/' * 500}{long}.jpg"),
+    )
+    first, second = (str(step.target) for step in found.steps())
+    assert first == f"images/set/{'d/' * 9}{'ä' * 73}.jpg"
+    assert second != first and len(Path(second).name.encode()) < 200
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ({"weight": float("inf")}, "its data or results cannot be stored: Out of range float values"),
+        ({"deep": json.loads("[" * 101 + "]" * 101)}, "its data or results have more than 100 lists within"),
+    ],
+)
+def test_data_that_cannot_be_stored_leaves_its_image_out(
+    plan: Callable[..., Plan], image: Callable[..., Path], data: dict[str, Any], why: str
+) -> None:
+    found = plan(record(image("a.jpg"), data=data))
+    assert found.total(Effect.ADD) == 0 and reasons(found)[0].startswith(why)
+
+
+def test_data_without_an_end_leaves_its_image_out(
+    plan: Callable[..., Plan], image: Callable[..., Path]
+) -> None:
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    assert reasons(plan(record(image("a.jpg"), data={"deep": deep})))[0].startswith("its data or results can")
+
+
+def test_names_of_a_dataset_give_the_terminal_no_commands(
+    plan: Callable[..., Plan], image: Callable[..., Path]
+) -> None:
+    """Otherwise they could write over the table that a person agrees to."""
+    found = plan(
+        record(None, "a\x1b[2J.jpg", problem="[red]odd[/red]\x9b1A\nball: nothing"),
+        record(image("b.jpg"), "b.jpg", Shape("ball", (0, 0, 9, 9))),
+    )
+    found.counts.boxes["ba\x1b[Hll", "ball"] = 1
+    config = parse_label_config(shapes.LABEL_CONFIG)
+    console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=200)
+    names = LabelNames(shapes.LABEL_CONFIG, config, {})
+    intake_table.show(found, names, NoStudio(), console, True)  # type: ignore[arg-type]
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b" not in told and "\x9b" not in told
+    assert "  a\\x1b[2J.jpg (labels.json): [red]odd[/red]\\x9b1A\\nball: nothing\n" in told
+    assert "ba\\x1b[Hll" in told
 
 
 def test_an_annotation_is_the_same_each_time_and_another_for_other_labels(
