@@ -23,7 +23,7 @@ from rest_framework.response import Response
 from tasks.models import Annotation, Prediction, Task, bulk_update_stats_project_tasks
 from users.models import User
 
-from labelloop import layout
+from labelloop import layout, task_value
 from provisioner.people import Administrators
 from provisioner.storage_links import StorageLinks
 
@@ -82,7 +82,7 @@ class Proposal(BaseModel):
 class Item(BaseModel):
     """An image with its labels. task: the task that it has; None: `path`, below volumes/, is its file.
 
-    data: the task's data if one is made; `key` is the image's key in it.
+    data: the task's data if one is made; `key` is the image's key, or path, in it.
     """
 
     task: int | None = None
@@ -148,6 +148,13 @@ def known_people(emails: Sequence[str]) -> dict[str, int]:
     wanted = {email.strip().lower() for email in emails}
     rows = User.objects.values_list("email", "id") if wanted else ()
     return {email.lower(): user_id for email, user_id in rows if email.lower() in wanted}
+
+
+def _merged(data: Any, more: Any) -> Any:
+    """The data with more in it: of two values under one key the second, of two mappings both."""
+    if not isinstance(data, dict) or not isinstance(more, dict):
+        return more
+    return data | {key: _merged(data.get(key), value) for key, value in more.items()}
 
 
 @dataclass
@@ -241,7 +248,7 @@ class _Intake:
         url = f"/data/local-files/?d={quote(item.path)}"
         task = Task(
             project=self.project,
-            data={**item.data, item.key: url},
+            data=_merged(item.data, task_value.put(item.key, url)),
             overlap=self.project.maximum_annotations,
             inner_id=self._inner_id,
         )

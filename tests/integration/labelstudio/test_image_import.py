@@ -158,7 +158,7 @@ def test_images_under_a_path_of_a_tasks_data_have_tasks_and_get_no_twins(
 def test_a_task_with_a_url_that_is_none_stops_no_import(
     provisioned: LabelStudio, project: int, folder: Path, importer: Importer
 ) -> None:
-    data = {"image": "http://[bad/data/local-files/?d=images/import/a.png"}
+    data = {"image": "http://[bad/data/local-files/?d=images/import/a.png&x=1"}
     provisioned.studio.request("POST", f"/api/projects/{project}/import", json=[{"data": data}])
     put(folder / "a.png")
     assert importer.run([project]) == 1

@@ -354,3 +354,30 @@ def test_two_annotations_of_an_image_that_say_the_same_are_one(
     done = run(tmp_path / "set", "--yes")
     assert "1 new task, 1 annotation," in done.output, done.output + done.stderr
     assert "Nothing to do." in run(tmp_path / "set", "--yes").output
+
+
+def test_images_under_a_path_of_a_tasks_data_are_known_and_new_ones_come_there(
+    run: Run, settings: TrainerSettings, studio: Studio, project: int, tmp_path: Path
+) -> None:
+    config = shapes.LABEL_CONFIG.replace("$image", "$meta.photo")
+    studio.update_project(project, label_config=config)
+    drop(settings, project, *datasets.NAMES[:2])
+    sync(settings, studio, project)
+    dataset = datasets.coco(tmp_path / "set")
+    done = run(dataset, "--yes")
+    assert "2 new tasks, 4 annotations" in done.output, done.output
+    found = list(studio.iter_tasks(project, fields="all", page_size=100))
+    assert [list(task["data"]) for task in found] == [["meta"]] * 4
+    assert all(task["data"]["meta"]["photo"].startswith("/data/local-files/?d=images/") for task in found)
+    assert [len(task["annotations"]) for task in found] == [1] * 4
+    assert "Nothing to do." in run(dataset, "--yes").output
+
+
+def test_new_images_for_a_config_that_puts_their_urls_together_are_refused(
+    run: Run, studio: Studio, project: int, tmp_path: Path
+) -> None:
+    config = shapes.LABEL_CONFIG.replace("$image", "https://example.org/$name")
+    studio.update_project(project, label_config=config)
+    told = run(datasets.coco(tmp_path / "set"), "--yes")
+    assert told.exit_code == 1 and not list(studio.iter_tasks(project))
+    assert "4 images would be new" in told.stderr and 'write value="$image"' in told.stderr

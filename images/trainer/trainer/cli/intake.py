@@ -18,7 +18,7 @@ from trainer.intake.drafts import Drafting
 from trainer.intake.existing import Existing
 from trainer.intake.formats import Format
 from trainer.intake.label_names import LabelNames, parse_map
-from trainer.intake.plan import WORK, Effect, Plan, Planner
+from trainer.intake.plan import WORK, Effect, How, Plan, Planner
 from trainer.intake.records import IntakeError, Record
 from trainer.loop import Loop
 from trainer.peers.projects import Project
@@ -88,6 +88,7 @@ def intake(
         plan = _planned(planner, records, display)
         intake_table.show(plan, names, loop.studio, display.console, all_)
         _require_agreement(plan, names, boxes)
+        _require_whole_urls(plan, chosen)
         if not plan.total(*WORK):
             display.say("Nothing to do." + _left_out(plan))
             return
@@ -140,6 +141,17 @@ def _require_agreement(plan: Plan, names: LabelNames, boxes: bool) -> None:
         listed = ", ".join(f"{count} × {kind}" for kind, count in plan.counts.shapes.items())
         raise IntakeError(
             f"not all shapes are upright boxes: {listed}. SHAPES=boxes brings the boxes around them"
+        )
+
+
+def _require_whole_urls(plan: Plan, project: Project) -> None:
+    """Raises IntakeError: the project puts the URLs of images together, and new ones are to be brought."""
+    new = plan.images(How.NEW, Effect.ADD)[0] + plan.images(How.NEW, Effect.IMAGE)[0]
+    if new and project.labels.image:
+        raise IntakeError(
+            f"{plural(new, 'image')} would be new, but the label config of project {project.id} puts an "
+            f"image's URL together ({project.labels.image!r}), and files of volumes/images come with a whole "
+            'one; import their tasks in Label Studio first, or write value="$image"'
         )
 
 

@@ -53,10 +53,9 @@ class Existing:
 
     def read(self, studio: Studio, project: Project, progress: Callable[[float, str], None]) -> None:
         """Asks Label Studio for all tasks."""
-        total, key = studio.count_tasks(project.id), project.labels.data_key
+        total, labels = studio.count_tasks(project.id), project.labels
         for count, task in enumerate(studio.iter_tasks(project.id), start=1):
-            data = task.get("data")
-            self.add(int(task["id"]), data.get(key) if isinstance(data, dict) else None)
+            self.add(int(task["id"]), labels.image_of(task.get("data")))
             if not count % 100:
                 progress(count / max(total, 1), f"{count} of {total}")
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import ijson
 
+from labelloop import task_value
 from labelloop.images import SUFFIXES
 from trainer.intake.named_images import ImageFiles, NotFound
 from trainer.intake.records import (
@@ -87,7 +88,7 @@ def _record(
 ) -> Record:
     try:
         key = source.key or image_key(data)
-        url = data.get(key)
+        url = task_value.look_up(data, key)
         if not isinstance(url, str) or not url.strip():
             raise BadShape(f"{key!r} of the task's data names no image")
         if url.startswith("data:"):

@@ -202,7 +202,7 @@ class Prelabeller:
         run.failed |= bad
         run.unpredicted.discard({row["task"] for row in rows} - bad)
         for failure in failed:
-            name = image_name(data[failure.task].get(run.project.labels.data_key))
+            name = image_name(run.project.labels.image_of(data[failure.task]))
             reason = failure.reason.removeprefix(f"{name}: ")
             if run.unpredicted.add(failure.task, name, reason):
                 log.warning(

@@ -30,6 +30,11 @@ def one(row: dict[str, Any], source: Source | None = None) -> Record:
     return record
 
 
+def test_the_image_may_be_under_a_path_of_the_data() -> None:
+    row = {"id": 1, "data": {"meta": {"photo": "/data/upload/3/0a1b2c3d-a.png"}}, "annotations": []}
+    assert one(row, Source("meta.photo", {}, "http://other")).name == "a.png"
+
+
 @pytest.mark.parametrize(
     ("result", "kind", "corners"),
     [

@@ -55,6 +55,19 @@ def test_an_image_that_nobody_read_gets_no_prediction_and_is_named(
     assert (failure.task, failure.name, failure.reason) == (tasks[1], "images/2.jpg", "the file is empty")
 
 
+def test_an_image_under_a_path_of_a_tasks_data_is_named_too(
+    run: Callable[[], int], fake_studio: FakeStudio, fake_backend: FakeBackend, loop_settings: TrainerSettings
+) -> None:
+    config = fake_studio.projects[1]["label_config"]
+    fake_studio.projects[1]["label_config"] = config.replace("$image", "$meta.photo")
+    [task] = add_tasks(fake_studio, 1)
+    fake_studio.tasks[task]["data"] = {"meta": {"photo": fake_studio.tasks[task]["data"]["image"]}}
+    fake_backend.unreadable = {task}
+    assert run() == 0
+    [failure] = Unpredicted(loop_settings.rounds_dir, 1).failures()
+    assert failure.name == "images/1.jpg"
+
+
 def test_what_an_earlier_backend_answers_for_an_unread_image_is_not_stored_either(
     run: Callable[[], int],
     fake_studio: FakeStudio,
