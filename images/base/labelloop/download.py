@@ -30,6 +30,7 @@ DEADLINE_S = 30.0
 # Statuses, beside those from 500, of servers that may answer otherwise in a moment.
 _FOR_NOW = (408, 425, 429)
 _CHUNK = 1 << 16
+_DIGITS = re.compile("[0-9]{1,18}")
 
 # The paths at which Label Studio serves files. The token is sent to no other path, even on the same host.
 _FILES_OF_LABEL_STUDIO = re.compile(
@@ -156,9 +157,9 @@ def _body(answer: BaseHTTPResponse, name: str, deadline: Deadline, ours: bool) -
         if answer.status in _FOR_NOW or answer.status >= 500:
             raise ImageAway(words, _seconds(answer.headers.get("retry-after", "")))
         raise ImageAway(words, None) if answer.status in (401, 403) else ImageError(words)
-    declared = answer.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > MAX_BYTES:
-        raise ImageError(f"{name}: {int(declared) >> 20} MiB; at most {MAX_BYTES >> 20} MiB are read")
+    declared = _whole(answer.headers.get("content-length", ""))
+    if declared is not None and declared > MAX_BYTES:
+        raise ImageError(f"{name}: {declared >> 20} MiB; at most {MAX_BYTES >> 20} MiB are read")
     body = bytearray()
     try:
         while chunk := answer.read1(_CHUNK, decode_content=True):
@@ -175,7 +176,7 @@ def _body(answer: BaseHTTPResponse, name: str, deadline: Deadline, ours: bool) -
         raise ImageAway(f"{name}: {deadline.words() or f'broke off: {type(error).__name__}'}") from error
     if deadline.words():  # without a length, a cut looks like the end of the body
         raise ImageAway(f"{name}: {deadline.words()}")
-    if declared.isdigit() and not answer.headers.get("content-encoding") and len(body) < int(declared):
+    if declared is not None and not answer.headers.get("content-encoding") and len(body) < declared:
         raise ImageAway(f"{name}: broke off after {len(body)} of {declared} bytes")
     return bytes(body)
 
@@ -193,7 +194,12 @@ def _stamp(answer: BaseHTTPResponse, address: WebAddress) -> Stamp:
 
 def _seconds(retry_after: str) -> float:
     """What the header of that name says in seconds; 0.0 if it says nothing, or a date."""
-    return float(retry_after) if retry_after.isdigit() else 0.0
+    return float(_whole(retry_after) or 0)
+
+
+def _whole(header: str) -> int | None:
+    """The whole number that a header says; None where it says none."""
+    return int(header) if _DIGITS.fullmatch(header) else None
 
 
 def _cannot_be_had(name: str, too_late: str, error: Exception) -> ImageError:

@@ -13,7 +13,7 @@ import labelloop.download
 import labelloop.guarded
 from labelloop.download import download, fetch
 from labelloop.guarded import refused
-from labelloop.images import ImageError
+from labelloop.images import ImageAway, ImageError
 from labelloop.settings import Settings
 from labelloop.task_images import resolve_task_image
 
@@ -312,3 +312,21 @@ def test_what_a_server_said_of_one_file_is_not_asked_about_another(studio: Host)
     assert fetch(f"{studio.url}/latest.png", studio.url, known=first.stamp).content is None
     studio.paths["/latest.png"] = redirect("/old.png")
     assert fetch(f"{studio.url}/latest.png", studio.url, known=first.stamp).content == b"old"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("7", 7.0), ("\u00b2", 0.0), ("9" * 5000, 0.0), ("-1", 0.0), ("soon", 0.0)]
+)
+def test_a_server_that_is_away_may_say_anything_of_when_it_is_back(
+    studio: Host, header: str, seconds: float
+) -> None:
+    def reply(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(503)
+        request.send_header("Retry-After", header)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    studio.paths["/a.png"] = reply
+    with pytest.raises(ImageAway, match="answered 503") as away:
+        fetch(f"{studio.url}/a.png", studio.url)
+    assert away.value.retry_after == seconds

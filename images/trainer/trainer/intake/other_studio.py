@@ -55,7 +55,12 @@ class OtherStudio(Studio):
     def _exchange(self) -> None:
         self._session.headers.pop("Authorization", None)
         answer = super().request("POST", "/api/token/refresh/", json={"refresh": self._personal})
-        self.authorization = f"Bearer {answer['access']}"
+        access = answer.get("access") if isinstance(answer, dict) else None
+        if not isinstance(access, str) or not (access.isascii() and access.isprintable()):
+            raise IntakeError(
+                f"{self.url} answers the token with none that can be used; TOKEN_FILE= has another"
+            )
+        self.authorization = f"Bearer {access}"
         self._session.headers["Authorization"] = self.authorization
 
     def image(self, url: str, outside: Outside = Outside()) -> bytes:  # noqa: B008

@@ -151,11 +151,9 @@ def read(dataset: Yolo, files: ImageFiles) -> Iterator[Record]:
         seen.add(name)
         text = _label_file(dataset, image)
         try:
-            labels = () if text is None else (Labels(tuple(_shapes(dataset, text))),)
+            labels = () if text is None else (Labels(tuple(_shapes(dataset, files.inside(text)))),)
             problem = ""
-        except BadShape as error:
-            labels, problem = (), str(error)
-        except IntakeError as error:
+        except (BadShape, IntakeError, NotFound) as error:
             labels, problem = (), str(error)
         yield Record(
             name=name,

@@ -143,6 +143,18 @@ def test_a_yolo_image_that_leads_out_of_the_dataset_is_not_read(
     assert [record.missing for record in with_folder if record.name.endswith("b.png")] == [""]
 
 
+def test_a_label_file_that_leads_out_of_the_dataset_is_not_read(
+    write: Write, read: Read, tmp_path: Path
+) -> None:
+    """Its first word would stand in the message that it is no class."""
+    secret = write("../private/token", "s3cret")
+    write("images/a.png", "")
+    (tmp_path / "set/images/a.txt").symlink_to(secret)
+    write("classes.txt", "ball\n")
+    [record] = read()
+    assert record.labels == () and record.problem.startswith("the link leads out of the dataset")
+
+
 @pytest.mark.parametrize("format_", ["coco", "csv"])
 def test_an_image_of_a_name_in_two_folders_is_not_taken_for_the_other(
     write: Write, read: Read, format_: str

@@ -7,7 +7,7 @@ import pytest
 from unit.labelloop.test_download import Host, body, redirect
 
 from labelloop.images import ImageError
-from labelloop.studio import StudioError
+from labelloop.studio import Studio, StudioError
 from trainer.intake.other_studio import Fetcher, OtherStudio
 from trainer.intake.records import IntakeError
 
@@ -58,6 +58,15 @@ def test_what_is_no_token_is_refused_without_being_shown(theirs: Host, token: st
     assert "t0k" not in str(error.value) and theirs.authorizations == []
 
 
+@pytest.mark.parametrize("answer", [None, [], {"detail": "no"}, {"access": "a\r\nb"}, {"access": 1}])
+def test_an_exchange_that_gives_no_token_is_told(
+    theirs: Host, monkeypatch: pytest.MonkeyPatch, answer: object
+) -> None:
+    monkeypatch.setattr(Studio, "request", lambda *asked, **more: answer)
+    with pytest.raises(IntakeError, match="answers the token with none that can be used"):
+        OtherStudio(theirs.url, PERSONAL)
+
+
 def test_an_exports_images_are_fetched_without_a_token(theirs: Host, elsewhere: Host, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="has the address 127.0.0.1"):
         Fetcher(tmp_path, theirs.url, None).fetch(f"{elsewhere.url}/a.png")
@@ -67,8 +76,6 @@ def test_an_exports_images_are_fetched_without_a_token(theirs: Host, elsewhere: 
 def test_a_personal_token_is_exchanged_and_again_when_it_has_expired(
     theirs: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from labelloop.studio import Studio
-
     sent: list[tuple[str, str, object]] = []
     answers = iter([{"access": "first"}, StudioError("expired", 401), {"access": "second"}, {"id": 1}])
 
