@@ -238,16 +238,20 @@ class FakeStudio:
         return 200, found[0]
 
     def _sync(self, body: Row) -> Answer:
-        """Makes tasks of the named files, or of all. Of one that had a task only where it is asked to."""
+        """Makes tasks of the named files, or of all: of none that has a task, and of one that had a task only
+        where it is asked to.
+        """
         self.before_sync()
         self.syncs += 1
         self.sync_bodies.append(body)
         if self.storage.get("status") == "failed":
             return 200, {"id": 3} | self.storage
+        had = {task["data"].get("image") for task in self.tasks.values()}
         for name in body.get("files", self.files):
-            if name not in self.synced or body.get("again"):
+            image = f"/data/local-files/?d=images/{name}"
+            if image not in had and (name not in self.synced or body.get("again")):
                 self.synced.append(name)
-                self.add_task()
+                self.tasks[self.add_task()]["data"] = {"image": image}
         return 200, {"id": 3, "labelloop": {"deleted": self.deleted}}
 
     def _import(self, rows: list[Row]) -> Answer:
