@@ -55,8 +55,9 @@ def archive(stack: Stack, pictures: Mapping[str, shapes.Picture]) -> Path:
     shapes.save(stack.images / "kept", 8, start=400)
     wait_for("tasks to label", lambda: stack.studio().count_tasks(1, UNLABELLED) >= 8, 120)
     label(stack, 2)
+    there = stack.archives()
     stack.run("backup")
-    [made] = stack.archives()
+    [made] = stack.archives() - there
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Optional
 
@@ -28,6 +29,7 @@ def prepare_volumes(home: Home, user: Optional[tuple[int, int]]) -> None:
     if user is not None and os.geteuid() == 0:
         for name in STATE:
             _hand_over(home.volumes / name, *user)
+        _open_images(home.volumes / layout.IMAGES, *user)
 
 
 def _check_owner(home: Home, uid: int, gid: int) -> None:
@@ -52,6 +54,16 @@ def _close(folder: Path) -> None:
 
 def _hand_over(folder: Path, uid: int, gid: int) -> None:
     for path in (folder, *folder.rglob("*")):
-        status = path.lstat()
-        if (status.st_uid, status.st_gid) != (uid, gid):
-            os.chown(path, uid, gid, follow_symlinks=False)
+        with suppress(FileNotFoundError):  # a running program's, such as a database's shared memory
+            status = path.lstat()
+            if (status.st_uid, status.st_gid) != (uid, gid):
+                os.chown(path, uid, gid, follow_symlinks=False)
+
+
+def _open_images(folder: Path, uid: int, gid: int) -> None:
+    """Lets `make import DATASET=` make folders for new images there. Root, whose the folder is, still can, too.
+    What is in it stays as it is, and so does a folder of somebody else's.
+    """
+    if folder.stat().st_uid == 0:
+        with suppress(OSError):  # a drive that keeps no owners; the import says what it may not write
+            os.chown(folder, uid, gid)

@@ -9,6 +9,7 @@ import pytest
 
 from lifecycle import files
 from lifecycle.home import Home
+from lifecycle.runtime.volumes import prepare_volumes
 from lifecycle.settings import env_file, host, settings
 from lifecycle.verbs import table as verbs
 
@@ -77,3 +78,34 @@ def test_what_the_system_refuses_is_a_line_not_a_traceback(
     refused(monkeypatch, lambda home: OSError(errno.ENOSPC, "No space left on device", "volumes/x"))
     told = capsys.readouterr().err.strip()
     assert told.startswith("FAIL  volumes/x: No space left on device. ") and len(told.splitlines()) == 1
+
+
+@as_root
+def test_the_containers_may_add_to_roots_images_but_not_change_them(home: Home) -> None:
+    images = home.volumes / "images"
+    images.mkdir(parents=True)
+    (images / "a.jpg").write_bytes(b"mine")
+    prepare_volumes(home, (OWNER, GROUP))
+    assert owner(images) == (OWNER, GROUP) and owner(images / "a.jpg")[0] == 0
+    os.chown(images, 99, 98)
+    prepare_volumes(home, (OWNER, GROUP))
+    assert owner(images) == (99, 98), "somebody else's folder stays hers"
+
+
+@as_root
+def test_a_file_that_vanishes_while_the_state_is_handed_over_is_none(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite's shared memory goes with the last program that has the database open."""
+    vanishing = home.volumes / "rounds" / "rounds.sqlite3-shm"
+    vanishing.parent.mkdir(parents=True)
+    vanishing.write_bytes(b"")
+    lstat = Path.lstat
+
+    def gone(path: Path) -> os.stat_result:
+        vanishing.unlink(missing_ok=True)
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", gone)
+    prepare_volumes(home, (OWNER, GROUP))
+    assert owner(home.volumes / "rounds") == (OWNER, GROUP)
