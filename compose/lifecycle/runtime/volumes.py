@@ -61,7 +61,7 @@ def _hand_over(folder: Path, uid: int, gid: int) -> None:
 
 
 def _open_images(folder: Path, uid: int, gid: int) -> None:
-    """Lets `make import DATASET=` make folders for new images there. Root, whose the folder is, still can, too.
+    """Lets `make import DATASET=` make folders for new images there. Root, who has the folder, still may.
     What is in it stays as it is, and so does a folder of somebody else's.
     """
     if folder.stat().st_uid == 0:
