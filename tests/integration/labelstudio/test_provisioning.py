@@ -114,16 +114,23 @@ def test_healthy_means_served_migrated_and_provisioned(provisioned: LabelStudio)
 
 def test_dropped_images_become_tasks_that_are_served(provisioned: LabelStudio) -> None:
     names = ["plain.jpg", "UPPER.JPEG", "a b.png", "sub/deep/图's.webp", "x.bmp", "scan.TIF", "two.tiff"]
+    ids = state(provisioned)
+
+    def urls_of_tasks() -> list[str]:
+        return [task["data"]["image"] for task in provisioned.studio.iter_tasks(ids["project"])]
+
+    provisioned.studio.sync_storage(ids["storage"], 600.0)
+    there = urls_of_tasks()  # other tests leave images and tasks
     for name in names:
         path = provisioned.images / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 6)).save(path)
     (provisioned.images / "notes.txt").write_text("no image")
     (provisioned.images / ".jpg.part").write_text("half copied")
-    ids = state(provisioned)
     provisioned.studio.sync_storage(ids["storage"], 600.0)
     provisioned.studio.sync_storage(ids["storage"], 600.0)
-    urls = [task["data"]["image"] for task in provisioned.studio.iter_tasks(ids["project"])]
+    urls = [url for url in urls_of_tasks() if url not in there]
+    assert len(urls_of_tasks()) == len(there) + len(urls)
     assert len(urls) == len(names) and all(url.startswith("/data/local-files/?d=images/") for url in urls)
     for url in urls:
         served = requests.get(provisioned.url + url, headers={"Authorization": f"Token {TOKEN}"}, timeout=30)
