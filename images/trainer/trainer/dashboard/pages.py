@@ -1,6 +1,7 @@
 """The common parts of all pages: templates, the chosen project, and the form of dates and numbers."""
 
 import math
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import Depends, HTTPException, Request, status
 from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
+from markupsafe import Markup, escape
 
 from labelloop.registry import ProjectModels
 from trainer.dashboard.charts import THEMES, Theme
@@ -52,6 +54,15 @@ def percent(value: object) -> str:
     return number(value, ".0%")
 
 
+def with_code(text: str) -> Markup:
+    """A sentence in which what stands in backticks is shown as what one types.
+
+    >>> with_code("`make up` starts <it>")
+    Markup('<code>make up</code> starts &lt;it&gt;')
+    """
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 def reserved(doing: str) -> str:
     """The message about something that only administrators may do. doing: as in "Rolling back"."""
     return f"{doing} is for administrators."
@@ -62,6 +73,7 @@ templates.env.filters |= {
     "number": number,
     "signed": signed,
     "percent": percent,
+    "with_code": with_code,
     "duration": duration,
     "reserved": reserved,
 }
