@@ -1,6 +1,7 @@
 """Counts and times in words, for messages to people."""
 
 import re
+from collections.abc import Sequence
 
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -13,6 +14,21 @@ def printable(text: str) -> str:
     'a\\\\x1b[2Jb\\n'
     """
     return _COMMANDS.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
+
+
+def in_utf8(text: str) -> str:
+    """Replaces lone surrogates, which stand for bytes that are not UTF-8, as JSON parsers refuse them."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def first_of(reasons: Sequence[str], shown: int = 3) -> str:
+    """The first reasons, and how many there are beside these.
+
+    >>> first_of(["a", "b", "c", "d"])
+    'a; b; c; and 1 more'
+    """
+    more = f"; and {len(reasons) - shown} more" if len(reasons) > shown else ""
+    return "; ".join(reasons[:shown]) + more
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -27,7 +27,7 @@ class Collector:
         self._examiner = examiner
         self._answers: Counter[str] = Counter()
         self._boxes_left_out: dict[int, list[LeftOut]] = {}
-        self._away: list[tuple[Mapping[str, Any], LeftOut]] = []
+        self._away: list[tuple[Mapping[str, Any], Mapping[str, Any], LeftOut]] = []
         self._flaws: list[str] = []
         self.labelled = 0
         self.images = LabelledImages()
@@ -58,7 +58,7 @@ class Collector:
         found = self._examiner.examine(task, annotation)
         if isinstance(found, LeftOut):
             if found.retry_after is not None and len(self._away) < MOST_AWAY:
-                self._away.append((task, found))
+                self._away.append((task, annotation, found))
             else:
                 self.skipped.append(found)
         elif self._is_newest(found.image, submitted_at(annotation).timestamp()):
@@ -94,16 +94,14 @@ class Collector:
         deadline, pause = time.monotonic() + PATIENCE_S, FIRST_PAUSE_S
         while self._away and (left := deadline - time.monotonic()) > 0:
             say(f"{plural(len(self._away), 'image is', 'images are')} away; asking again")
-            wanted = max(row.retry_after or 0.0 for _, row in self._away)
+            wanted = max(row.retry_after or 0.0 for *_, row in self._away)
             time.sleep(min(max(pause, wanted), left))
             pause *= 2
             again, self._away = self._away, []
             self._examiner.remote.ask_again()
-            for task, _ in again:
-                annotation = newest_submitted(task.get("annotations"))
-                assert annotation is not None, "only labelled tasks are asked for again"
+            for task, annotation, _ in again:
                 self._add(task, annotation)
-        self.skipped += [row for _, row in self._away]
+        self.skipped += [row for *_, row in self._away]
         self._away = []
 
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from labelloop.files import sha256_file, write_bytes
-from labelloop.images import SUFFIXES, ImageAway, ImageError, image_size
+from labelloop.files import sha256_file
+from labelloop.images import ImageAway, ImageError, image_size
 from labelloop.images import examine as decode
 from labelloop.labels import LabelConfig
 from labelloop.regions import Regions, read_regions
@@ -20,11 +19,11 @@ from trainer.dataset.labelled import SnapshotImage, rounded
 from trainer.dataset.left_out import Kind, LeftOut
 from trainer.dataset.remote_images import RemoteImages
 from trainer.dataset.split import Side
+from trainer.words import first_of, in_utf8
 
 Json = Mapping[str, Any]
 
 NOMINAL = (1000, 1000)
-TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,13 @@ class Examiner:
         try:
             return self._examined(task, url, shown, annotation)
         except _Unusable as error:
-            reason = printable(str(error))
+            reason = in_utf8(str(error))
             return LeftOut(int(task["id"]), shown, error.kind, reason, retry_after=error.retry_after)
 
     def _url(self, task: Json) -> tuple[object, str | None]:
         """The URL in a task's data, and how it is shown."""
         url = self._config.image_of(task.get("data"))
-        return url, None if url is None else printable(image_name(url))
+        return url, None if url is None else in_utf8(image_name(url))
 
     def refused(self, task: Json, annotation: Json) -> LeftOut | None:
         """Why the annotation alone leaves the image out; None when it does not."""
@@ -85,11 +84,11 @@ class Examiner:
         found = read_regions(annotation.get("result") or [], self._config, NOMINAL)
         if found.excluding:
             ticked = ", ".join(repr(choice) for choice in dict.fromkeys(found.excluding))
-            return LeftOut(number, url, Kind.EXCLUDED, printable(f"{ticked} is ticked"))
+            return LeftOut(number, url, Kind.EXCLUDED, in_utf8(f"{ticked} is ticked"))
         if found.faults:
-            labels = tuple(dict.fromkeys(map(printable, found.unknown)))
+            labels = tuple(dict.fromkeys(map(in_utf8, found.unknown)))
             kind = Kind.UNKNOWN_LABEL if labels else Kind.REGION
-            return LeftOut(number, url, kind, printable(_some(found.faults)), labels)
+            return LeftOut(number, url, kind, in_utf8(first_of(found.faults)), labels)
         return None
 
     def _examined(self, task: Json, url: object, shown: str | None, annotation: Json) -> UsedTask | LeftOut:
@@ -110,7 +109,7 @@ class Examiner:
         image = SnapshotImage(
             id=number,
             task=number,
-            file=self._file(source, digest, str(url)),
+            file=self._file(source, str(url)),
             sha256=digest,
             width=size[0],
             height=size[1],
@@ -124,7 +123,7 @@ class Examiner:
         )
         dropped = _junk(image, shown, found, self._config.names)
         if dropped and not junk.without(image).labels:
-            reason = _some([row.reason for row in dropped])
+            reason = first_of([row.reason for row in dropped])
             return LeftOut(number, shown, Kind.ONLY_JUNK, reason)
         return UsedTask(image, dropped, found.answers, name, flaw)
 
@@ -146,17 +145,13 @@ class Examiner:
         except OSError as error:
             raise _Unusable(Kind.AWAY, f"{name}: {error.strerror}") from error
 
-    def _file(self, source: Path | bytes, digest: str, url: str) -> str:
+    def _file(self, source: Path | bytes, url: str) -> str:
         if isinstance(source, bytes):
-            suffix = Path(urlsplit(url).path).suffix.lower()
-            path = self._settings.cache_dir / "images" / (digest + (suffix if suffix in SUFFIXES else ""))
-            if not path.exists():
-                write_bytes(path, source)
-            source = path
+            source = self.remote.keep(source, url)
         home = self._settings.labelloop_home.resolve()
         resolved = source.resolve()
         file = str(resolved.relative_to(home) if resolved.is_relative_to(home) else resolved)
-        if file != printable(file):
+        if file != in_utf8(file):
             raise _Unusable(Kind.UNREADABLE, f"{file}: the file's name is not in UTF-8; rename it")
         return file
 
@@ -179,15 +174,4 @@ def _junk(image: SnapshotImage, url: str | None, found: Regions, names: list[str
         x1, y1, x2, y2 = image.xyxy[box.index]
         said = f"{names[image.labels[box.index]]!r} at x {x1:.5g} to {x2:.5g}, y {y1:.5g} to {y2:.5g} px"
         reasons.setdefault(box.kind, []).append(said)
-    return [LeftOut(image.task, url, kind, printable(_some(told))) for kind, told in reasons.items()]
-
-
-def _some(reasons: list[str]) -> str:
-    """The first TOLD reasons, and how many there are beside these."""
-    more = f"; and {len(reasons) - TOLD} more" if len(reasons) > TOLD else ""
-    return "; ".join(reasons[:TOLD]) + more
-
-
-def printable(text: str) -> str:
-    """Replaces lone surrogates, which stand for bytes that are not UTF-8, as JSON parsers refuse them."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return [LeftOut(image.task, url, kind, in_utf8(first_of(told))) for kind, told in reasons.items()]

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from labelloop.renaming import command
 from labelloop.settings import Settings
 from trainer.dataset.left_out import Kind, LeftOut
-from trainer.words import plural
+from trainer.words import first_of, plural
 
 # A label that is unknown in one or two images, or in this share of them, is taken for a slip: these images
 # are left out. From there on it is a label that people use, and the config lacks it.
 SLIPS = 2
 SLIPS_SHARE = 0.02
-TOLD = 3
 
 
 def refusal(
@@ -74,5 +73,4 @@ def _missing(labelled: int, skipped: Sequence[LeftOut], settings: Settings) -> s
 
 
 def _told(rows: Sequence[LeftOut]) -> str:
-    more = f"; and {len(rows) - TOLD} more" if len(rows) > TOLD else ""
-    return "; ".join(f"task {row.task}: {row.reason}" for row in rows[:TOLD]) + more
+    return first_of([f"task {row.task}: {row.reason}" for row in rows])

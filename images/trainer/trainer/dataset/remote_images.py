@@ -83,18 +83,23 @@ class RemoteImages:
             image_size(fetched.content, shown(url))
         except ImageError:
             return fetched.content
-        return self._keep(key, url, fetched.content, fetched.stamp)
+        path = self.keep(fetched.content, url)
+        self._note(key, path.name, len(fetched.content), fetched.stamp)
+        return path
 
-    def _keep(self, key: str, url: str, content: bytes, stamp: Stamp) -> Path:
+    def keep(self, content: bytes, url: str) -> Path:
+        """The file of the cache with an image's bytes. url: where they are from."""
         suffix = Path(urlsplit(url).path).suffix.lower()
         name = hashlib.sha256(content).hexdigest() + (suffix if suffix in SUFFIXES else "")
         path = self._folder / name
         if not path.exists() or path.stat().st_size != len(content):
             write_bytes(path, content)
-        row = (key, name, len(content), stamp.place, stamp.etag, stamp.last_modified)
+        return path
+
+    def _note(self, key: str, name: str, size: int, stamp: Stamp) -> None:
+        row = (key, name, size, stamp.place, stamp.etag, stamp.last_modified)
         with writing(self._index) as connection:
             connection.execute("INSERT OR REPLACE INTO had VALUES (?, ?, ?, ?, ?, ?)", row)
-        return path
 
     def _known(self, key: str) -> tuple[Path, Stamp] | None:
         """The file that was had from a URL, if it is still there, and what the server said with it."""
