@@ -147,7 +147,7 @@ class Drafting:
         digest = hashlib.sha256(json.dumps([position, label, corners]).encode()).hexdigest()
         region: Json = {
             "id": digest[:10],
-            "from_name": self._config.control,
+            "from_name": self._names.control_of(label),
             "to_name": self._config.to_name,
             "type": "rectanglelabels",
             "original_width": size[0],

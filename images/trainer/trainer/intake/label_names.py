@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from xml.sax.saxutils import quoteattr
 
-from labelloop.labels import LabelConfig, label_name, read_tags
+from labelloop.labels import LabelConfig, drawing_controls, label_name, read_tags
 from trainer.intake.records import IntakeError
 
 
@@ -35,11 +35,12 @@ class LabelNames:
         self.unknown: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         tags = read_tags(config_xml)
-        control = next(tag for tag in tags.below("RectangleLabels") if tag.get("name") == config.control)
+        labels = [(tag, control) for control in drawing_controls(tags) for tag in control.below("Label")]
+        self._control_of = {label_name(tag): control.get("name") for tag, control in labels}
         self._controls = {tag.get("name"): tag.name.lower() for tag in tags.iter() if tag.get("name")}
         self._by_name: dict[str, str] = {}
         for exact in (True, False):
-            for tag in control.below("Label"):
+            for tag, _ in labels:
                 for name in (label_name(tag), tag.get("value"), tag.get("alias")):
                     if name:
                         self._by_name.setdefault(name if exact else _folded(name), label_name(tag))
@@ -62,6 +63,10 @@ class LabelNames:
         if found is None:
             self.unknown[name] += 1
         return found
+
+    def control_of(self, label: str) -> str:
+        """The name of the control that draws boxes of one of the project's labels."""
+        return self._control_of[label]
 
     def has_control(self, name: object, kind: object) -> bool:
         """Whether the project's config has a control of this name and type, as results have them."""

@@ -3,8 +3,9 @@
 import pytest
 
 from labelloop.labels import parse_label_config
+from trainer.intake.drafts import Drafting
 from trainer.intake.label_names import LabelNames, parse_map
-from trainer.intake.records import IntakeError
+from trainer.intake.records import IntakeError, Labels, Record, Shape
 
 XML = """<View><Image name="image" value="$image"/><Choices name="light" toName="image"/>
 <RectangleLabels name="label" toName="image">
@@ -46,3 +47,17 @@ def test_controls_are_known_by_name_and_type() -> None:
     found = names()
     assert found.has_control("light", "choices")
     assert not found.has_control("light", "textarea") and not found.has_control("dark", "choices")
+
+
+def test_the_labels_of_every_control_on_the_image_are_the_projects() -> None:
+    more = '<RectangleLabels name="more" toName="image"><Label value="owl"/></RectangleLabels></View>'
+    xml = XML.replace("</View>", more)
+    config = parse_label_config(xml)
+    found = LabelNames(xml, config, {})
+    assert (found.find("OWL"), found.find("Katze")) == ("owl", "cat") and not found.unknown
+    shapes = tuple(Shape(name, (1.0, 2.0, 11.0, 12.0)) for name in ("owl", "cat"))
+    draft = Drafting(1, config, found, {}, False).draft(
+        Record("a.png", "a.json", labels=(Labels(shapes),)), (40, 20), "a"
+    )
+    drawn = [(row["from_name"], row["value"]["rectanglelabels"]) for row in draft.annotations[0]["result"]]
+    assert drawn == [("more", ["owl"]), ("label", ["cat"])]
