@@ -1,7 +1,9 @@
 """What every suite relies on."""
 
 import os
+from collections.abc import Generator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Waiting threads that spin, the default, slow one another down many times over on a busy machine.
@@ -22,3 +24,13 @@ settings.register_profile(
     "thorough", settings.get_profile("steady"), max_examples=2000, derandomize=False, print_blob=True
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test's output with halves of characters escaped, since xdist can't carry these between processes."""
+    report = yield
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report

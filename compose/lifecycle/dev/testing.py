@@ -15,10 +15,13 @@ from lifecycle.dev.simulate import coco_folder
 from lifecycle.home import Home
 from lifecycle.runtime.runtime import choose_accelerator, choose_architecture
 from lifecycle.settings import settings
+from lifecycle.settings.host import cores
 from lifecycle.shell import run
 
-# In the order of cost: what is cheap fails first.
-_SUITES = ("tests/unit", "tests/contract", "tests/integration", "tests/faults", "tests/e2e")
+# In the order of cost: what is cheap fails first. The unit tests share nothing, so each core runs some of
+# their files; the others share services.
+_UNIT = ("tests/unit", "--numprocesses", str(min(cores(), 4)), "--dist", "loadfile")
+_SERVICES = ("tests/contract", "tests/integration", "tests/faults", "tests/e2e")
 _CODE = ("compose/lifecycle", *venvs.CODE)
 _RUFF = ("compose", "configs", "images", "tests")
 
@@ -54,11 +57,14 @@ def test(home: Home, given: Mapping[str, str]) -> None:
     if runtime == "host":
         line("e2e", "no Docker engine answers: the end-to-end tests run on the host runtime")
     heading("Tests")
-    wanted = given.get("TESTS", "").split() or [suite for suite in _SUITES if (home.root / suite).is_dir()]
     environment = {**_programs(home, venv), "RUNTIME": os.environ.get("RUNTIME") or runtime}
-    done = subprocess.run([str(venv / "bin/pytest"), *wanted], cwd=home.root, env=environment)
-    if done.returncode != 0:
-        raise Failure(f"pytest ended with {done.returncode}", do="The first failure is above.")
+    chosen = given.get("TESTS", "").split()
+    ends = [
+        subprocess.run([str(venv / "bin/pytest"), *wanted], cwd=home.root, env=environment).returncode
+        for wanted in ((chosen,) if chosen else (_UNIT, _SERVICES))
+    ]
+    if failed := [code for code in ends if code != 0]:
+        raise Failure(f"pytest ended with {failed[0]}", do="The first failure is above.")
 
 
 def faults(home: Home, given: Mapping[str, str]) -> None:

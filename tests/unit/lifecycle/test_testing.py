@@ -69,3 +69,24 @@ def test_a_make_of_the_tests_does_not_inherit_this_ones_settings(
     monkeypatch.setattr(subprocess, "run", pytest_ends_well)
     testing.test(home, {"TESTS": "tests/e2e"})
     assert seen[-1]["SEED"] == "7" and not {name for name in seen[-1] if name.startswith(("MAKE", "MFLAGS"))}
+
+
+def test_a_unit_test_that_fails_fails_the_run_after_all_suites(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+
+    def only_the_first_fails(command: list[str], **options: object) -> object:
+        ran.append(command[1:])
+        return subprocess.CompletedProcess(command, 1 if len(ran) == 1 else 0)
+
+    for name in ("lint", "_ensure_chromium"):
+        monkeypatch.setattr(testing, name, lambda *given: None)
+    monkeypatch.setattr(testing.venvs, "ensure_labelstudio", lambda home: None)
+    monkeypatch.setattr(testing, "environment_with_tools", lambda home: home.venvs / "ml")
+    monkeypatch.setattr(testing.engine, "engine_version", lambda: None)
+    monkeypatch.setattr(subprocess, "run", only_the_first_fails)
+    with pytest.raises(Failure, match="pytest ended with 1"):
+        testing.test(home, {})
+    suites = {word for command in ran for word in command if word.startswith("tests/")}
+    assert suites == {f"tests/{name}" for name in ("unit", "contract", "integration", "faults", "e2e")}
