@@ -62,7 +62,7 @@ def ensure_project(studio: Studio, settings: Settings, config: LabelConfigFile, 
     project, made = Creator(studio, file).find_or_create(
         lambda: _find(studio, title, file.state.project),
         "/api/projects",
-        lambda: {**FIELDS, "title": title, "label_config": config.xml()},
+        lambda: {**FIELDS, "title": title, "label_config": config.filled()},
     )
     if made:
         log.info("project %s %r created from %s", project["id"], title, config.name)

@@ -14,6 +14,7 @@ class State:
 
     title: the PROJECT_TITLE that `project` was found or made for.
     label_config_sha256: of the file that the project's labels were last taken from.
+    label_config_filled: whether what that file leaves open was filled in; earlier releases didn't.
     creating: the path of a request that may still be at work; see `creation.Creator`.
     problem: why the label config of the project is not that of LABEL_CONFIG.
     waiting: why it is not done, in the words of the last attempt.
@@ -23,6 +24,7 @@ class State:
     project: int | None = None
     title: str | None = None
     label_config_sha256: str | None = None
+    label_config_filled: bool = False
     storage: int | None = None
     backend: int | None = None
     creating: str | None = None
