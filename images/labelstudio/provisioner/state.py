@@ -18,6 +18,7 @@ class State:
     creating: the path of a request that may still be at work; see `creation.Creator`.
     problem: why the label config of the project is not that of LABEL_CONFIG.
     waiting: why it is not done, in the words of the last attempt.
+    connected_instructed: whether projects that earlier releases connected were given instructions.
     unknown_admins: addresses in ADMINS that no user has.
     """
 
@@ -30,6 +31,7 @@ class State:
     creating: str | None = None
     problem: str | None = None
     waiting: str | None = None
+    connected_instructed: bool = False
     unknown_admins: list[str] = field(default_factory=list)
     done: bool = False
 
