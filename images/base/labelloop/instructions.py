@@ -30,10 +30,10 @@ _CORRECT = """\
 <b>3.</b> Draw what was missed: press the label's key, then drag.<br>
 <b>4.</b> <b>Submit</b>, also when nothing is left to mark: an image without boxes teaches the model, too.<br>
 <br>
-<b>Skip</b> only images that cannot be judged: nothing is learnt from them. The next image is the one that the
-model is least sure of.<br>
+<b>Skip</b> only images that cannot be judged: nothing is learnt from them.{order}<br>
 <br>
 """  # noqa: E501
+_ORDER = " The next image is the one that the\nmodel is least sure of."
 _KEYS = "<b>Keys</b> (on a Mac ⌘ for Ctrl, ⌫ for Backspace): {keys}.<br>\n"
 _DASHBOARD = '<br>\nHow far the model has come: <a href="{dashboard}">the dashboard</a>.\n'
 
@@ -51,13 +51,14 @@ UNDER_WAY = "a round is under way"
 _PROGRESS = re.compile(rf"\d+ of \d+ images? labelled(, next round in \d+|, {UNDER_WAY})?\. ")
 
 
-def instructions(dashboard: str = DASHBOARD_PATH) -> str:
+def instructions(dashboard: str = DASHBOARD_PATH, by_uncertainty: bool = True) -> str:
     """A project's instructions, as HTML. Label Studio shows lists and paragraphs without marks and gaps.
 
-    dashboard: its URL.
+    dashboard: its URL. by_uncertainty: whether the project hands out first what the model is least sure of.
     """
+    correct = _CORRECT.format(order=_ORDER if by_uncertainty else "")
     keys = " · ".join(f"<b>{key}</b> {does}" for key, _, does in KEYS)
-    return (_CORRECT + _KEYS.format(keys=keys) + _DASHBOARD.format(dashboard=dashboard)).strip()
+    return (correct + _KEYS.format(keys=keys) + _DASHBOARD.format(dashboard=dashboard)).strip()
 
 
 def are_former(text: str) -> bool:

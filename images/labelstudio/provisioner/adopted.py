@@ -31,14 +31,18 @@ def what_is_open(project: Mapping[str, Any]) -> dict[str, str]:
     >>> sorted(what_is_open({"expert_instruction": "", "description": None, "sampling": "Uniform sampling"}))
     ['description', 'expert_instruction']
     """
-    found = {}
-    if not (project["expert_instruction"] or "").strip():
-        found["expert_instruction"] = instructions()
+    by_default = project["sampling"] in (None, "", LABEL_STUDIOS_ORDER)
+    found = {"sampling": UNCERTAINTY} if by_default else {}
     if not (project["description"] or "").strip():
         found["description"] = ADOPTED
-    if project["sampling"] in (None, "", LABEL_STUDIOS_ORDER):
-        found["sampling"] = UNCERTAINTY
-    return found
+    return found | _instructions(project["expert_instruction"], {**project, **found}["sampling"])
+
+
+def _instructions(has: str | None, sampling: str) -> dict[str, str]:
+    """The project's instructions, where it has none."""
+    if (has or "").strip():
+        return {}
+    return {"expert_instruction": instructions(by_uncertainty=sampling == UNCERTAINTY)}
 
 
 def furnish_when_connected() -> None:
@@ -72,8 +76,8 @@ def instruct_connected(studio: Studio, settings: Settings, file: StateFile) -> N
     url = connection.backend_url(settings)
     for listed in studio.projects():
         if any(backend["url"].rstrip("/") == url for backend in listed["ml_backends"]):
-            found = what_is_open(studio.project(listed["id"]))
-            if text := found.get("expert_instruction"):
-                studio.update_project(listed["id"], expert_instruction=text)
-                log.info("project %s has instructions now", listed["id"])
+            project = studio.project(listed["id"])
+            if fields := _instructions(project["expert_instruction"], project["sampling"]):
+                studio.update_project(project["id"], **fields)
+                log.info("project %s has instructions now", project["id"])
     file.update(connected_instructed=True)

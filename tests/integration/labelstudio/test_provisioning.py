@@ -138,7 +138,8 @@ def test_instructions_of_a_former_release_are_replaced_and_a_persons_stay(provis
         assert provisioned.provision().returncode == 0
         assert studio.project(project)["expert_instruction"] == instructions()
         found = studio.project(adopted)
-        assert found["expert_instruction"] == instructions() and found["sampling"] == "Sequential sampling"
+        assert found["expert_instruction"] == instructions(by_uncertainty=False)
+        assert found["sampling"] == "Sequential sampling"
 
         studio.update_project(project, expert_instruction="Cats alone")
         studio.update_project(adopted, expert_instruction="")
@@ -162,7 +163,10 @@ def test_instructions_of_a_former_release_are_replaced_and_a_persons_stay(provis
             },
         ),
         ({"expert_instruction": "Cats alone"}, {"description": ADOPTED}),
-        ({"description": "Our cats", "sampling": "Uniform sampling"}, {"expert_instruction": instructions()}),
+        (
+            {"description": "Our cats", "sampling": "Uniform sampling"},
+            {"expert_instruction": instructions(by_uncertainty=False)},
+        ),
     ],
 )
 def test_a_project_that_connects_our_backend_gets_what_nobody_set(

@@ -28,7 +28,9 @@
     if (!image) return null;
     image.stageRef.setPointersPositions(event);
     const shape = image.stageRef.getIntersection(image.stageRef.getPointerPosition());
-    const region = annotation.regions.find((one) => shape?.name?.().startsWith(`${one.id} `));
+    const region = annotation.regions.find(
+      (one) => one.type === "rectangleregion" && shape?.name?.().startsWith(`${one.id} `),
+    );
     return region ? { annotation, region, shape, tool: image.getToolsManager().findSelectedTool() } : null;
   }
 
@@ -44,7 +46,7 @@
   function hold(press) {
     if (press.button > 0 || press.ctrlKey || press.metaKey || press.shiftKey) return;
     const { annotation, region, shape, tool } = boxUnder(press) ?? {};
-    if (!region || region.inSelection || !shape.draggable() || tool?.fullName === "MoveTool") return;
+    if (!region || region.inSelection || annotation.isReadOnly() || tool?.fullName === "MoveTool") return;
     shape.draggable(false);
     const mouse = press.type === "mousedown";
     const draws =
