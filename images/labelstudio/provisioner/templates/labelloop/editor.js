@@ -116,7 +116,8 @@
   }
 
   setInterval(() => {
-    const labelling = document.querySelector(".konvajs-content") !== null;
+    const tags = [...(window.Htx?.annotationStore?.selected?.names?.values() ?? [])];
+    const labelling = document.querySelector(".konvajs-content") && tags.some((tag) => tag.type === "rectanglelabels");
     if (bar) bar.style.display = labelling ? "flex" : "none";
     progress.hidden = !labelling;
     if (!labelling) return;
