@@ -11,6 +11,7 @@ from xml.sax.saxutils import quoteattr
 
 from labelloop import label_xml, layout, schedule, vocabulary
 from labelloop.label_check import check
+from labelloop.label_fill import fill_in
 from labelloop.labels import LabelConfig, LabelMap, label_name, parse_label_config
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.engine import NoEngine
@@ -67,6 +68,7 @@ def labels(home: Home, given: Mapping[str, str]) -> None:
     line(
         "usable", f"{len(config.labels)} label{'' if len(config.labels) == 1 else 's'} in {config.control!r}"
     )
+    _filled_in(text)
     _recognised(text, config, _model(home, settings, given), settings)
     lost = _orphans(home, settings, text, name, given)
     if "FILE" not in given:
@@ -104,6 +106,15 @@ def _usable(text: str, name: str) -> LabelConfig:
             do="Correct the file and check it again; configs/labels/ has examples.",
         )
     return parse_label_config(text)
+
+
+def _filled_in(text: str) -> None:
+    """What the project gets beside what the file says."""
+    told = fill_in(text).told
+    if told:
+        line("filled in", "what the file leaves open; what you write there wins:")
+        for phrase in told:
+            note(f"  {phrase}")
 
 
 def _model(home: Home, settings: Settings, given: Mapping[str, str]) -> Model:

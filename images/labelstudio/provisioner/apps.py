@@ -10,6 +10,7 @@ class Overrides(AppConfig):  # type: ignore[misc]
 
     def ready(self) -> None:
         from provisioner import (
+            adopted,
             backend_address,
             double_tasks,
             local_files,
@@ -30,3 +31,4 @@ class Overrides(AppConfig):  # type: ignore[misc]
         signals.stay_for_others()
         task_data.give_to_image()
         project_fields.add()
+        adopted.furnish_when_connected()

@@ -1,6 +1,7 @@
 """Label Studio's Django settings, under the appliance's environment."""
 
 import mimetypes
+from pathlib import Path
 
 from labelloop.images import SUFFIXES
 from labelloop.settings import get_settings
@@ -19,6 +20,7 @@ from core.settings.label_studio import (  # noqa: E402
     MIDDLEWARE,
     REST_FRAMEWORK,
     SUPPORTED_EXTENSIONS,
+    TEMPLATES,
 )
 
 # Label Studio has it in SECRET_KEY by now; no process that this one starts inherits it.
@@ -32,6 +34,9 @@ MIDDLEWARE.append("provisioner.middleware.LoginThrottle")
 # Last, so that everything that says who asks has been at work.
 MIDDLEWARE.append("provisioner.access.AccessControl")
 INSTALLED_APPS.append("provisioner.apps.Overrides")
+# Our base.html extends Label Studio's, which is the next one of that name.
+TEMPLATES[0]["DIRS"].insert(0, str(Path(__file__).with_name("templates")))
+TEMPLATES[0]["OPTIONS"]["context_processors"].append("provisioner.editor.context")
 REST_FRAMEWORK["EXCEPTION_HANDLER"] = "provisioner.uploads.answer_error"
 WHOAMI_USER_SERIALIZER = "provisioner.whoami.WhoAmI"
 SUPPORTED_EXTENSIONS.update(SUFFIXES)

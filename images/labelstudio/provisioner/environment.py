@@ -45,6 +45,8 @@ def label_studio_environment(settings: Settings) -> dict[str, str]:
         "LABEL_STUDIO_CONVERTER_DOWNLOAD_RESOURCES": "false",
         # Storing predictions recounts the tasks they are for; without this, all of the project each time.
         "LABEL_STUDIO_fflag_fix_back_4620_memory_efficient_predictions_import_08012025_short": "true",
+        # Beside the task's number: how many the person has done, of those that are hers to do.
+        "fflag_fix_all_optic_79_task_count_is_wrong_short": "true",
         # Whom it may call: no internal network, not even the stack's. `backend_address` exempts the backend.
         "LABEL_STUDIO_ML_BLOCK_LOCAL_IP": "true",
         "LABEL_STUDIO_SSRF_PROTECTION_ENABLED": "true",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from labelloop.label_fill import fill_in
 from labelloop.labels import LabelConfigError, label_name, parse_label_config, read_tags
 from labelloop.settings import Settings
 from labelloop.studio import Row, Studio, StudioError
@@ -46,11 +47,21 @@ class LabelConfigFile:
             raise LabelConfigError(f"LABEL_CONFIG={self.name}: {error}") from error
         return text
 
+    def filled(self) -> str:
+        """Its text, checked, with what it leaves open: what the project gets.
+
+        Raises:
+            LabelConfigError: see `xml`.
+        """
+        return fill_in(self.xml()).xml
+
 
 def update_label_config(studio: Studio, project: Row, config: LabelConfigFile, file: StateFile) -> None:
     """Gives the project the file's labels if the file has changed since they were last taken from it.
 
-    Labels that a person edits in Label Studio stay until then.
+    What the file leaves open is filled in. What a person edits in Label Studio stays until then, also where
+    she takes out what was filled in. A project to which an earlier release gave the file as it is gets the
+    rest once.
 
     Raises:
         LabelConfigError: the file is no label config, or annotations hold labels that it lacks. The project
@@ -58,13 +69,15 @@ def update_label_config(studio: Studio, project: Row, config: LabelConfigFile, f
     """
     xml = config.xml()
     fingerprint = hashlib.sha256(xml.encode()).hexdigest()
-    if fingerprint == file.state.label_config_sha256:
-        return
-    if xml.strip() != (project["label_config"] or "").strip():
-        _refuse_orphans(studio, project, config, xml)
-        _set(studio, project["id"], config, xml)
-        log.info("project %s has the labels of %s now", project["id"], config.name)
-    file.update(label_config_sha256=fingerprint)
+    has = (project["label_config"] or "").strip()
+    as_it_is = has == xml.strip() and not file.state.label_config_filled
+    if fingerprint != file.state.label_config_sha256 or as_it_is:
+        filled = config.filled()
+        if has != filled.strip():
+            _refuse_orphans(studio, project, config, filled)
+            _set(studio, project["id"], config, filled)
+            log.info("project %s has the labels of %s now", project["id"], config.name)
+    file.update(label_config_sha256=fingerprint, label_config_filled=True)
 
 
 def _refuse_orphans(studio: Studio, project: Row, config: LabelConfigFile, xml: str) -> None:

@@ -3,8 +3,10 @@
 import logging
 
 from labelloop.errors import Explained
+from labelloop.instructions import DESCRIPTION, are_former, instructions
 from labelloop.settings import Settings
 from labelloop.studio import Row, Studio, StudioError
+from provisioner.adopted import UNCERTAINTY
 from provisioner.creation import Creator
 from provisioner.label_config import LabelConfigFile
 from provisioner.state import StateFile
@@ -14,22 +16,10 @@ log = logging.getLogger(__name__)
 TITLE_LENGTH = range(3, 51)
 NOT_FOUND = 404
 
-# Label Studio shows lists and paragraphs without marks and gaps.
-INSTRUCTIONS = """\
-<h4>Correct what the model proposes</h4>
-<b>1.</b> Move and resize the proposed boxes until they fit tightly, with all of the object inside.<br>
-<b>2.</b> Delete boxes that are wrong; change the label of those that are misnamed.<br>
-<b>3.</b> Draw what was missed: press the label's number, then drag.<br>
-<b>4.</b> <b>Submit</b>, also when nothing is left to mark: an image without boxes teaches the model, too.<br>
-<br>
-<b>Skip</b> only images that cannot be judged: nothing is learnt from them. The next image is the one that the
-model is least sure of.
-"""
-
 FIELDS = {
-    "description": "Drop images into volumes/images, correct the boxes; the model learns from that.",
-    "expert_instruction": INSTRUCTIONS,
-    "sampling": "Uncertainty sampling",
+    "description": DESCRIPTION,
+    "expert_instruction": instructions(),
+    "sampling": UNCERTAINTY,
     "show_collab_predictions": True,
     # Off: every listing of tasks would wait for predictions that the trainer is making already.
     "evaluate_predictions_automatically": False,
@@ -45,7 +35,8 @@ def ensure_project(studio: Studio, settings: Settings, config: LabelConfigFile, 
     """The project of PROJECT_TITLE: that of the state file, else the oldest of that title, else a new one.
 
     A person may rename it. Another PROJECT_TITLE makes another project. All other settings of the project are
-    set when it is created; from then on people change them in Label Studio.
+    set when it is created; from then on people change them in Label Studio. Instructions of an earlier
+    release that nobody changed give way to today's.
 
     Raises:
         ProjectError: PROJECT_TITLE is no title.
@@ -62,10 +53,12 @@ def ensure_project(studio: Studio, settings: Settings, config: LabelConfigFile, 
     project, made = Creator(studio, file).find_or_create(
         lambda: _find(studio, title, file.state.project),
         "/api/projects",
-        lambda: {**FIELDS, "title": title, "label_config": config.xml()},
+        lambda: {**FIELDS, "title": title, "label_config": config.filled()},
     )
     if made:
         log.info("project %s %r created from %s", project["id"], title, config.name)
+    elif are_former(project["expert_instruction"] or ""):
+        studio.update_project(project["id"], expert_instruction=instructions())
     file.update(project=project["id"])
     return project
 

@@ -6,6 +6,7 @@ from labelloop.labels import LabelConfigError
 from labelloop.settings import Settings
 from labelloop.studio import Studio, StudioError
 from provisioner.administrators import unknown_admins
+from provisioner.adopted import instruct_connected
 from provisioner.backend import ensure_backend
 from provisioner.label_config import LabelConfigFile, update_label_config
 from provisioner.project import ensure_project
@@ -39,5 +40,6 @@ def provision(settings: Settings, file: StateFile) -> State:
     file.update(unknown_admins=unknown_admins(settings, members))
     ensure_storage(studio, settings, project["id"], file)
     ensure_backend(studio, settings, project["id"], file)
+    instruct_connected(studio, settings, file)
     file.update(waiting=None, done=True)
     return file.state

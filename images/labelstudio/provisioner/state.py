@@ -14,20 +14,24 @@ class State:
 
     title: the PROJECT_TITLE that `project` was found or made for.
     label_config_sha256: of the file that the project's labels were last taken from.
+    label_config_filled: whether what that file leaves open was filled in; earlier releases didn't.
     creating: the path of a request that may still be at work; see `creation.Creator`.
     problem: why the label config of the project is not that of LABEL_CONFIG.
     waiting: why it is not done, in the words of the last attempt.
+    connected_instructed: whether projects that earlier releases connected were given instructions.
     unknown_admins: addresses in ADMINS that no user has.
     """
 
     project: int | None = None
     title: str | None = None
     label_config_sha256: str | None = None
+    label_config_filled: bool = False
     storage: int | None = None
     backend: int | None = None
     creating: str | None = None
     problem: str | None = None
     waiting: str | None = None
+    connected_instructed: bool = False
     unknown_admins: list[str] = field(default_factory=list)
     done: bool = False
 

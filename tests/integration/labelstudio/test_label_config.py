@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from integration.support.labelstudio import LabelStudio
 
+from labelloop.label_fill import fill_in
+
 CONFIG = "configs/labels/mine.xml"
 
 
@@ -73,8 +75,20 @@ def test_a_changed_file_changes_the_labels(labelled: Labelled) -> None:
     wider = xml("ball", "cat", "dog")
     labelled.write(wider)
     assert labelled.label_studio.provision().returncode == 0
-    assert labelled.config == wider
+    assert labelled.config == fill_in(wider).xml != wider
     assert labelled.state["label_config_sha256"] == hashlib.sha256(wider.encode()).hexdigest()
+
+
+def test_what_a_former_release_left_open_is_filled_in_once(labelled: Labelled) -> None:
+    wider = xml("ball", "cat", "dog")
+    labelled.studio.update_project(labelled.project, label_config=wider)
+    assert labelled.label_studio.provision().returncode == 0
+    assert labelled.config == wider, "a person took it out again"
+    path = labelled.label_studio.data / "provisioned.json"
+    former = {name: value for name, value in labelled.state.items() if name != "label_config_filled"}
+    path.write_text(json.dumps(former))
+    assert labelled.label_studio.provision().returncode == 0
+    assert labelled.config == fill_in(wider).xml
 
 
 def test_labels_edited_in_the_browser_stay_until_the_file_changes(labelled: Labelled) -> None:
@@ -149,7 +163,7 @@ def test_the_change_goes_through_once_the_annotations_are_gone(labelled: Labelle
     labelled.write(xml("cat"))
     done = labelled.label_studio.provision()
     assert done.returncode == 0, done.stderr
-    assert labelled.config == xml("cat") and labelled.state["problem"] is None
+    assert labelled.config == fill_in(xml("cat")).xml and labelled.state["problem"] is None
 
 
 def test_another_title_is_another_project(labelled: Labelled) -> None:
@@ -157,8 +171,8 @@ def test_another_title_is_another_project(labelled: Labelled) -> None:
     labelled.write(xml("kite"))
     assert labelled.label_studio.provision().returncode == 0
     other = labelled.state["project"]
-    assert other != labelled.project and labelled.config == xml("cat")
-    assert labelled.studio.project(other)["label_config"] == xml("kite")
+    assert other != labelled.project and labelled.config == fill_in(xml("cat")).xml
+    assert labelled.studio.project(other)["label_config"] == fill_in(xml("kite")).xml
     assert len(labelled.studio.storages(other)) == len(labelled.studio.backends(other)) == 1
 
     labelled.label_studio.environment["PROJECT_TITLE"] = "labels change"

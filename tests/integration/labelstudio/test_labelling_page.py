@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from integration.labelstudio.test_provisioning import state
@@ -11,6 +12,11 @@ from integration.support.people import PASSWORD_OF_ALL, sign_up
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 from support.browser import chromium
+
+from labelloop.boxes import Boxes
+from labelloop.instructions import KEYS
+from labelloop.labels import parse_label_config
+from labelloop.regions import from_results, to_results
 
 ANN = "ann.page@example.org"
 PATIENCE_MS = 60_000
@@ -69,7 +75,7 @@ class Browser:
             button.click()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ann(provisioned: LabelStudio) -> Iterator[Browser]:
     """Logged in, in a project of four images."""
     studio = provisioned.studio
@@ -120,3 +126,128 @@ def test_she_labels_in_the_stream_and_one_by_one(ann: Browser, provisioned: Labe
     ann.open("/user/account/personal-access-token")
     expect(page.get_by_text("Personal Access Token").first).to_be_visible(timeout=PATIENCE_MS)
     assert ann.refused == []
+
+
+BOXES = """() => window.Htx.annotationStore.selected.serializeAnnotation().map(({ value }) => [
+  value.rectanglelabels[0], ...["x", "y", "width", "height"].map((name) => 5 * Math.round(value[name] / 5))
+])"""
+"""Labels, and left, top, width and height in percent, to the nearest five."""
+ZOOM = """() => { const image = window.Htx.annotationStore.selected.names.get("image");
+  return [image.zoomScale, Math.round(image.zoomingPositionX)] }"""
+PROPOSED = [["person", 10, 10, 50, 60], ["car", 65, 20, 25, 60]]
+A_MAC = "Object.defineProperty(navigator, 'platform', { get: () => 'MacIntel' })"
+
+
+class Editor:
+    """A task's image with two proposed boxes. Places on it are shares of its width and height."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto(url)
+        page.locator(".konvajs-content canvas").first.wait_for()
+        page.wait_for_function("() => window.Htx.annotationStore.selected.regions.length > 1")
+        page.locator("#labelloop-progress").wait_for(state="attached")
+
+    @property
+    def boxes(self) -> list[Any]:
+        self.page.wait_for_timeout(300)
+        return list(self.page.evaluate(BOXES))
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        box = self.page.locator(".konvajs-content").first.bounding_box()
+        assert box is not None
+        return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+    def click(self, x: float, y: float) -> None:
+        self.page.mouse.click(*self.at(x, y))
+        self.page.wait_for_timeout(300)
+
+    def drag(self, x: float, y: float, to_x: float, to_y: float) -> None:
+        self.page.mouse.move(*self.at(x, y))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.at(to_x, to_y), steps=5)
+        self.page.mouse.up()
+
+
+@pytest.fixture
+def proposed(ann: Browser, provisioned: LabelStudio) -> str:
+    """The address of a task with PROPOSED, on which nobody has worked."""
+    studio = provisioned.studio
+    image = {"image": "/data/local-files/?d=images/page/0.png"}
+    task = studio.request("POST", "/api/tasks", json={"project": ann.project, "data": image})["id"]
+    config = parse_label_config(studio.project(ann.project)["label_config"])
+    boxes = Boxes.of([[32, 24, 192, 168], [208, 48, 288, 192]], [0.9, 0.8], [0, 2])
+    result = to_results(boxes, config, 320, 240)
+    row = {"task": task, "result": result, "score": 0.5, "model_version": "v0001"}
+    studio.import_predictions(ann.project, [row])
+    studio.update_project(ann.project, model_version="v0001", description="1 of 5 images labelled. Ours.")
+    return f"/projects/{ann.project}/data?task={task}"
+
+
+def test_the_keys_that_she_is_told_do_what_they_say(
+    ann: Browser, provisioned: LabelStudio, proposed: str
+) -> None:
+    """And a box that she has not selected stays where it is."""
+    page, keyboard = ann.page, ann.page.keyboard
+    editor = Editor(page, ann.url + proposed)
+    line = page.locator("#labelloop-keys-bar")
+    assert line.locator("b").all_inner_texts() == [key for key, _, _ in KEYS]
+    expect(page.locator("#labelloop-progress")).to_have_text("1 of 5 images labelled")
+    assert page.evaluate("() => window.Htx.settings.showLabels") is True
+    line.get_by_role("button").click()
+
+    assert editor.boxes == PROPOSED
+    editor.drag(0.3, 0.4, 0.35, 0.5)
+    assert editor.boxes == PROPOSED
+    keyboard.press("Escape")
+    keyboard.press("1")
+    editor.drag(0.3, 0.4, 0.4, 0.6)
+    assert editor.boxes == [*PROPOSED, ["person", 30, 40, 10, 20]]
+
+    editor.click(0.8, 0.5)
+    editor.drag(0.8, 0.5, 0.85, 0.5)
+    assert editor.boxes[1] == ["car", 70, 20, 25, 60]
+    keyboard.press("Control+z")
+    assert editor.boxes[1] == PROPOSED[1]
+    keyboard.press("Escape")
+    editor.click(0.8, 0.5)
+    keyboard.press("2")
+    assert editor.boxes[1] == ["bicycle", *PROPOSED[1][1:]]
+    keyboard.press("Backspace")
+    assert editor.boxes == [PROPOSED[0], ["person", 30, 40, 10, 20]]
+
+    page.mouse.move(*editor.at(0.5, 0.5))
+    keyboard.down("Control")
+    page.mouse.wheel(0, -300)
+    keyboard.up("Control")
+    page.wait_for_timeout(300)
+    scale, left = page.evaluate(ZOOM)
+    keyboard.down("Shift")
+    editor.drag(0.5, 0.5, 0.55, 0.5)
+    keyboard.up("Shift")
+    assert scale > 1 and page.evaluate(ZOOM)[1] > left
+    with page.expect_response(lambda a: a.request.method == "POST" and "/annotations" in a.url) as answer:
+        keyboard.press("Control+Enter")
+    config = parse_label_config(provisioned.studio.project(ann.project)["label_config"])
+    found, problems = from_results(answer.value.json()["result"], config)
+    assert len(found) == 2 and problems == []
+
+
+def test_on_a_mac_too_and_she_is_told_once(ann: Browser, proposed: str) -> None:
+    page = ann.page
+    page.evaluate("() => localStorage.clear()")
+    page.add_init_script(A_MAC)
+    editor = Editor(page, ann.url + proposed)
+    line = page.locator("#labelloop-keys-bar")
+    assert line.locator("b").all_inner_texts() == [key for _, key, _ in KEYS]
+    line.get_by_role("button").click()
+    page.keyboard.press("1")
+    editor.drag(0.3, 0.4, 0.4, 0.6)
+    assert editor.boxes == [*PROPOSED, ["person", 30, 40, 10, 20]]
+    page.keyboard.press("Meta+z")
+    assert editor.boxes == PROPOSED
+    with page.expect_response(lambda a: a.request.method == "POST" and "/annotations" in a.url):
+        page.keyboard.press("Meta+Enter")
+    Editor(page, ann.url + proposed)
+    expect(line).to_have_count(0)

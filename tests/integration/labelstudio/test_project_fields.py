@@ -1,5 +1,6 @@
 """The real Label Studio tells whether the version that a project shows was chosen by a person."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,8 +8,13 @@ from integration.support.fake_backend import FakeBackend
 from integration.support.labelstudio import LabelStudio
 
 from labelloop.connection import TITLE
+from labelloop.instructions import ADOPTED
+from labelloop.registry import Registry
 from labelloop.studio import Studio
+from trainer.env import TrainerSettings
 from trainer.peers.projects import MLBackend, all_projects, fetch
+from trainer.rounds.table import Rounds
+from trainer.worker.descriptions import Descriptions
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
@@ -81,3 +87,15 @@ def test_ml_backends_are_told_without_asking_them(
     ours = MLBackend(provisioned.environment["MLBACKEND_URL"], TITLE)
     assert [p.backends for p in all_projects(studio) if p.id == 1] == [(ours,)]
     assert fetch(studio, 1).backends == (ours,) and backend.requests == []
+
+
+def test_a_description_of_ours_tells_how_far_the_project_is(
+    studio: Studio, project: int, tmp_path: Path
+) -> None:
+    settings = TrainerSettings(labelloop_home=tmp_path)
+    registry = Registry(settings.models_dir)
+    descriptions = Descriptions(studio, settings, registry, Rounds(settings.rounds_dir, registry))
+    for written, then in ((ADOPTED, f"0 of 2 images labelled. {ADOPTED}"), ("Our widgets", "Our widgets")):
+        studio.update_project(project, description=written)
+        descriptions.update(fetch(studio, project))
+        assert fetch(studio, project).description == then

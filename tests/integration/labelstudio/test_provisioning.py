@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 import requests
 from integration.support.fake_backend import FakeBackend
-from integration.support.labelstudio import REPO, TOKEN, LabelStudio
+from integration.support.labelstudio import BACKEND_PASSWORD, REPO, TOKEN, LabelStudio
 from PIL import Image
+from support.former import INSTRUCTIONS as OF_AN_EARLIER_RELEASE
 
+from labelloop.instructions import ADOPTED, DESCRIPTION, instructions
+from labelloop.label_fill import fill_in
 from labelloop.studio import StudioError
 
 PROVISIONED_TABLES = (
@@ -42,6 +45,23 @@ def rows(label_studio: LabelStudio) -> dict[str, list[dict[str, Any]]]:
         }
 
 
+def connect(label_studio: LabelStudio, **fields: str) -> int:
+    """A project that somebody makes, and connects to our backend as Label Studio's own form does."""
+    xml = (REPO / "configs/labels/face.xml").read_text()
+    row = {"title": "by hand", "label_config": xml, **fields}
+    made = int(label_studio.studio.request("POST", "/api/projects", json=row)["id"])
+    form = {
+        "project": made,
+        "url": label_studio.environment["MLBACKEND_URL"],
+        "title": "By hand",
+        "auth_method": "BASIC_AUTH",
+        "basic_auth_user": "labelstudio",
+        "basic_auth_pass": BACKEND_PASSWORD,
+    }
+    label_studio.studio.request("POST", "/api/ml", json=form)
+    return made
+
+
 def state(label_studio: LabelStudio) -> dict[str, Any]:
     return dict(json.loads((label_studio.data / "provisioned.json").read_text()))
 
@@ -51,8 +71,9 @@ def test_the_project_is_ready_for_active_learning(provisioned: LabelStudio) -> N
     assert project["title"] == "labelloop"
     assert project["sampling"] == "Uncertainty sampling"
     assert project["show_collab_predictions"] and not project["evaluate_predictions_automatically"]
-    assert project["label_config"] == (REPO / "configs/labels/everyday.xml").read_text().strip()
-    assert "<b>Submit</b>" in project["expert_instruction"]
+    file = (REPO / "configs/labels/everyday.xml").read_text()
+    assert project["label_config"] == fill_in(file).xml.strip() != file.strip()
+    assert project["expert_instruction"] == instructions() and project["description"] == DESCRIPTION
 
 
 def test_the_backend_is_connected_with_credentials_and_no_webhook(
@@ -103,6 +124,58 @@ def test_a_project_that_a_person_renames_and_tunes_stays_so(provisioned: LabelSt
         assert len(provisioned.studio.projects()) == count
     finally:
         provisioned.studio.update_project(project, title="labelloop", sampling="Uncertainty sampling")
+
+
+def test_instructions_of_a_former_release_are_replaced_and_a_persons_stay(provisioned: LabelStudio) -> None:
+    """So are, once, those that projects lack which an earlier release has connected; their order stays."""
+    studio, project = provisioned.studio, state(provisioned)["project"]
+    adopted = connect(provisioned)
+    before = {name: value for name, value in state(provisioned).items() if name != "connected_instructed"}
+    (provisioned.data / "provisioned.json").write_text(json.dumps(before))
+    try:
+        studio.update_project(project, expert_instruction=OF_AN_EARLIER_RELEASE)
+        studio.update_project(adopted, expert_instruction="", sampling="Sequential sampling")
+        assert provisioned.provision().returncode == 0
+        assert studio.project(project)["expert_instruction"] == instructions()
+        found = studio.project(adopted)
+        assert found["expert_instruction"] == instructions(by_uncertainty=False)
+        assert found["sampling"] == "Sequential sampling"
+
+        studio.update_project(project, expert_instruction="Cats alone")
+        studio.update_project(adopted, expert_instruction="")
+        assert provisioned.provision().returncode == 0
+        assert studio.project(project)["expert_instruction"] == "Cats alone"
+        assert studio.project(adopted)["expert_instruction"] == ""
+    finally:
+        studio.update_project(project, expert_instruction=instructions())
+        studio.request("DELETE", f"/api/projects/{adopted}")
+
+
+@pytest.mark.parametrize(
+    ("own", "then"),
+    [
+        (
+            {},
+            {
+                "expert_instruction": instructions(),
+                "description": ADOPTED,
+                "sampling": "Uncertainty sampling",
+            },
+        ),
+        ({"expert_instruction": "Cats alone"}, {"description": ADOPTED}),
+        (
+            {"description": "Our cats", "sampling": "Uniform sampling"},
+            {"expert_instruction": instructions(by_uncertainty=False)},
+        ),
+    ],
+)
+def test_a_project_that_connects_our_backend_gets_what_nobody_set(
+    provisioned: LabelStudio, own: dict[str, str], then: dict[str, str]
+) -> None:
+    made = connect(provisioned, **own)
+    found = provisioned.studio.project(made)
+    assert {name: found[name] for name in own | then} == then | own
+    provisioned.studio.request("DELETE", f"/api/projects/{made}")
 
 
 def test_healthy_means_served_migrated_and_provisioned(provisioned: LabelStudio) -> None:

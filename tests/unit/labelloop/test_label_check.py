@@ -189,6 +189,7 @@ ON_PYTHON_ALONE = (
     "errors",
     "findings",
     "label_check",
+    "label_fill",
     "label_xml",
     "labels",
     "layout",

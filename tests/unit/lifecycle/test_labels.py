@@ -64,6 +64,8 @@ def test_before_the_first_start_the_starting_model_is_explained(mine: Home, caps
     labels(mine, FILE)
     told = capsys.readouterr().out
     assert "What yolox_nano recognises" in told
+    assert 'line 2: <RectangleLabels> strokeWidth="2" canRotate="false"' in told
+    assert 'line 3: <Label value="Cat"> background="#D55E00"' in told and "line 4: <Label" not in told
     assert "Cat          takes cat" in told
     assert "ufo          starts from scratch" in told and "pet          takes bird" in told
     assert (

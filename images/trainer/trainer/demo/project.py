@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from labelloop.label_fill import fill_in
 from labelloop.studio import Studio
 from trainer.demo.parts import LABELS, SIZE, picture
 from trainer.peers.projects import DEMO, Project, all_projects
@@ -39,7 +40,7 @@ def open_project(studio: Studio, images: int) -> DemoProject:
         fields = {
             "title": TITLE,
             "description": DEMO,
-            "label_config": label_config(list(LABELS), {}),
+            "label_config": fill_in(label_config(list(LABELS), {})).xml,
             "sampling": "Uncertainty sampling",
             "show_collab_predictions": True,
             "evaluate_predictions_automatically": False,

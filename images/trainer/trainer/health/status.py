@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labelloop.labels import LabelMap
 from labelloop.registry import STARTING_VERSION, Card, ProjectModels, Registry, RegistryError
 from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError
 from trainer.dataset.survey import Survey
@@ -15,6 +14,7 @@ from trainer.health import health
 from trainer.peers.backend import Backend, BackendError
 from trainer.peers.projects import SIMULATED, Project, sort_projects
 from trainer.rounds import heartbeat
+from trainer.rounds.due import labels_to_go
 from trainer.rounds.owners import LeftOver, left_over
 from trainer.rounds.table import CLOSED, Round, Rounds
 from trainer.rounds.unpredicted import Failure, Unpredicted
@@ -231,7 +231,9 @@ def _project(
         unpredicted=counts[3],
         open_round=rounds.open_round(project.id),
         last_round=last,
-        labels_to_go=None if left_alone else _labels_to_go(counts[1], history, mapped, settings),
+        labels_to_go=None
+        if left_alone or counts[1] is None
+        else labels_to_go(counts[1], history, mapped, settings),
         unmapped_classes=mapped.unmapped_classes if mapped else (),
         unmatched_labels=mapped.unmatched_labels if mapped else (),
         problems=tuple(problems),
@@ -268,14 +270,3 @@ def _counts(
     except StudioError as error:
         problems.append(str(error))
         return None, None, None, None
-
-
-def _labels_to_go(
-    labelled: int | None, history: list[Round], mapped: LabelMap | None, settings: TrainerSettings
-) -> int | None:
-    if not settings.retrain_every or labelled is None or (history and not history[0].closed):
-        return None
-    if mapped is None:  # no round starts without a model, and which model decides when the first one does
-        return None
-    last = history[0].labelled or 0 if history else 0
-    return max(settings.next_round_at(last, mapped.knows_any) - labelled, 1)

@@ -24,6 +24,7 @@ from trainer.system.children import Child, Spawn
 from trainer.system.turns import in_turn
 from trainer.worker.adoption import Adoption
 from trainer.worker.chores import Chore
+from trainer.worker.descriptions import Descriptions
 from trainer.worker.image_index import ImageIndex
 from trainer.worker.importer import Importer
 from trainer.worker.prelabel import Prelabeller
@@ -38,6 +39,7 @@ LOOK_S = 5.0
 TEND_S = 0.5
 PREDICT_EVERY_S = 10.0
 SURVEY_EVERY_S = 30.0
+DESCRIBE_EVERY_S = 60.0
 RETAIN_EVERY_S = 3600.0
 RETAIN_SOON_S = 30.0
 CHECK_SLICE_S = 5.0
@@ -60,6 +62,7 @@ class Worker:
         )
         self._prelabeller = Prelabeller(studio, backend, self._registry, settings.rounds_dir)
         self._surveyor = Surveyor(settings, studio)
+        self._descriptions = Descriptions(studio, settings, self._registry, self._rounds)
         self._retention = Retention(settings, studio, self._registry, self._rounds)
         self._owners = Owners(self._registry, self._rounds)
         self._projects: list[Project] | None = None
@@ -76,6 +79,7 @@ class Worker:
         self.predicting = Chore("pre-labels", PREDICT_EVERY_S, self.predict)
         self.retaining = Chore("retention", RETAIN_EVERY_S, self.retain)
         self.surveying = Chore("data", SURVEY_EVERY_S, self.survey)
+        self.describing = Chore("descriptions", DESCRIBE_EVERY_S, self.describe)
         self._chores = (
             self.look,
             self.tend,
@@ -83,6 +87,7 @@ class Worker:
             self.predicting,
             self.retaining,
             self.surveying,
+            self.describing,
         )
 
     def stop(self) -> None:
@@ -92,7 +97,13 @@ class Worker:
         """Works until stop(). An open round stays open, and the next worker resumes it."""
         threads = [
             threading.Thread(target=self._repeat, args=(chore,), name=chore.name, daemon=True)
-            for chore in (self.importing, self.predicting, self.retaining, self.surveying)
+            for chore in (
+                self.importing,
+                self.predicting,
+                self.retaining,
+                self.surveying,
+                self.describing,
+            )
         ]
         for thread in threads:
             thread.start()
@@ -215,6 +226,14 @@ class Worker:
             return 1.0
         in_turn(self._surveyor.run, (project for project in projects if project.retrains_itself))
         forget_all_but(self._settings.rounds_dir, self._known)
+        return None
+
+    def describe(self) -> float | None:
+        """Brings the projects' descriptions up to date."""
+        projects = self._projects
+        if projects is None:
+            return 1.0
+        in_turn(self._descriptions.update, projects)
         return None
 
     def _prelabel(self, project: Project) -> None:
