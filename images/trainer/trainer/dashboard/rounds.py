@@ -175,19 +175,19 @@ def scores(page: Asked, theme: ChartTheme) -> Response:
 
 def score_chart(marks: list[Point], arrows: list[Step], theme: Theme) -> Response:
     """Scores on today's hold-out over the images trained on: versions as filled circles, refused candidates
-    as hollow squares, restricted scores as hollow diamonds. Arrows are promotions, on their rounds' hold-outs.
+    as hollow squares, restricted scores as hollow diamonds. Arrows are promotions, on their own hold-outs.
     """
 
     widest = max((point.images for point in marks), default=0) or max((a.images for a in arrows), default=1)
 
     def paint(axes: Axes) -> None:
+        style: dict[str, Any] = {"color": theme.series[2], "linewidth": 1.4}
         for arrow in arrows:
             beside = arrow.images - BESIDE * widest
-            style = {"arrowstyle": "->", "color": theme.series[2], "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0}
-            axes.annotate("", (beside, arrow.after), (beside, arrow.before), arrowprops=style)
+            head = {**style, "arrowstyle": "->", "shrinkA": 0, "shrinkB": 0}
+            axes.annotate("", (beside, arrow.after), (beside, arrow.before), arrowprops=head)
         if arrows:
-            told = "its promotion, on the hold-out of then"
-            axes.plot([], [], color=theme.series[2], linewidth=1.4, label=told)
+            axes.plot([], [], label="its promotion, on the hold-out of then", **style)
         for index, (marker, name, chosen) in enumerate(_series(marks)):
             if chosen:
                 _errorbar(axes, chosen, marker, name, theme.series[index], filled=marker == "o")
