@@ -19,7 +19,7 @@ from labelloop.labels import LabelConfig, LabelMap
 from labelloop.registry import Card, ProjectModels
 from trainer.judging.evaluate import INTERVAL, RESAMPLES, SEED, Evaluation
 from trainer.judging.matches import mean_average_precision, resamples
-from trainer.rounds.table import folder_name
+from trainer.rounds.table import Round, folder_name
 
 FOLDER = "scores"
 KEPT = 20
@@ -55,6 +55,11 @@ class Score(BaseModel):
     why_not: str | None = None
     failed: str | None = None
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @classmethod
+    def failure(cls, round_: Round, why: str) -> "Score":
+        """No score on the hold-out of a round yet. why: the reason."""
+        return cls(round=round_.id, requested_at=round_.requested_at, digest=None, failed=why)
 
 
 class Scores(BaseModel):

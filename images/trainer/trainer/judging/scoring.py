@@ -220,7 +220,10 @@ def score_all(
     try:
         today = Today(models, rounds, found.round)
     except (ValueError, KeyError, TypeError) as error:
-        raise OSError(f"{rounds.folder(found.round.id) / SNAPSHOT} is damaged: {error}") from error
+        why = f"the snapshot of round {found.round.id} is damaged ({type(error).__name__}: {error})"
+        for stand in due:
+            scores.keep(models, stand.key, stand.of, Score.failure(found.round, why))
+        return 0
     anew = [stand for stand in due if not today.take_over(stand)]
     for stand in anew:
         say(f"{stand.key}: begins")

@@ -122,8 +122,7 @@ class Scorer:
         log.warning("project %d: scoring %s ended with %s", running.project_id, at.name, reason)
         if self._deaths[case] >= DEATHS_ALLOWED:
             del self._deaths[case]
-            where = {"round": found.round.id, "requested_at": found.round.requested_at, "digest": None}
-            failed = Score.model_validate(where | {"failed": f"its process ended with {reason}"})
+            failed = Score.failure(found.round, f"its process ended with {reason}")
             scores.keep(self._registry.project(running.project_id), at.key, at.of, failed)
 
     def _standing(self, project_id: int) -> Standing:

@@ -208,6 +208,14 @@ def test_a_model_that_cannot_be_loaded_is_told_and_tried_again_later(
     assert score(history, judge) == 1 and judge.asked == ["v0000"]
 
 
+def test_a_damaged_snapshot_is_told_and_stops_nothing(history: History) -> None:
+    (history.rounds.folder(2) / "snapshot.json").write_text("[]")
+    judge = Judge(FOUND)
+    assert score(history, judge) == 0 and judge.asked == []
+    [why] = {stand.why for stand in now(history).stands}
+    assert why.startswith("could not be scored, and is tried again: the snapshot of round 2 is damaged")
+
+
 def test_a_score_under_names_that_were_changed_meanwhile_does_not_count(history: History) -> None:
     judge = Judge(FOUND)
 
