@@ -254,7 +254,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return stat.st_ino, stat.st_mtime_ns
 
 
-def _judge(settings: Settings) -> Judge:
+def judge_with(settings: Settings) -> Judge:
     """Scores with one thread: two that wait for each other beside other work are slower than one."""
     alone = settings.model_copy(update={"threads": 1})
     return lambda folder, snapshot: evaluate(folder, snapshot, alone, lambda fraction, words: None)
@@ -269,7 +269,7 @@ def main(arguments: list[str]) -> int:
     models, rounds = Registry(settings.models_dir).project(project_id), Rounds(settings.rounds_dir)
     try:
         with holding(lock_path(settings.rounds_dir), LEFT_OVER_S):
-            score_all(models, rounds, project_id, _judge(settings), keys, lambda w: print(w, flush=True))
+            score_all(models, rounds, project_id, judge_with(settings), keys, lambda w: print(w, flush=True))
     except (Busy, OSError) as error:
         print(error)
         return RETRY

@@ -170,7 +170,10 @@ class Standing:
         scored = sum(stand.mAP is not None for stand in there)
         waiting = sum(stand.score is None for stand in there)
         unscored = len(there) - scored - waiting
+        refused = sum(stand.version is None for stand in there)
         told = [f"scored on {self.holdout}: {scored} of {plural(len(there), 'version')}"]
+        if refused:
+            told[0] += f", {refused} of which the gate refused"
         if unscored:
             told.append(f"{unscored} could not be")
         if waiting:

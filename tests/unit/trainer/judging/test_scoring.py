@@ -1,15 +1,19 @@
 """Every model is scored on today's hold-out once, and no number is of another one."""
 
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from support.killed import Killed
 from support.made_scores import History, Judge, evaluation, snapshot_of
+from support.shapes import LABEL_CONFIG
 from support.versions import add_version
 
-from labelloop.registry import Registry, RegistryError
+from labelloop.registry import ProjectModels, Registry, RegistryError
 from trainer.dataset.snapshot import Snapshot
+from trainer.env import TrainerSettings
 from trainer.judging import scores, standing
 from trainer.judging.evaluate import Evaluation
 from trainer.judging.scoring import digest_of, score_all, take_over
@@ -83,7 +87,7 @@ def test_no_pair_of_model_and_hold_out_is_scored_twice(history: History) -> None
     history.round(SECOND, {"ball": 2, "crate": 3}, FOUND["v0002"], promote=False)
     found = now(history)
     assert found.round is not None and found.round.id == 3
-    assert found.words.endswith("0 of 4 versions; 4 follow when the trainer is idle")
+    assert "0 of 4 versions, 1 of which the gate refused; 4 follow when the trainer is idle" in found.words
     assert score(history, judge) == 0 and judge.asked == ["v0000"], (
         "the third round's images are the second's"
     )
@@ -120,7 +124,7 @@ def test_a_kill_costs_the_model_that_it_was_at_alone(history: History) -> None:
     with pytest.raises(Killed):
         score_all(history.models, history.rounds, 1, killed)
     assert judge.asked == ["v0001"] and now(history).words.endswith(
-        "3 of 4 versions; 1 follows when the trainer is idle"
+        "3 of 4 versions, 1 of which the gate refused; 1 follows when the trainer is idle"
     )
     assert score(history, judge) == 1 and judge.asked == ["v0001", "v0000"]
 
@@ -159,7 +163,7 @@ def test_a_model_that_knows_none_of_the_labels_says_so_and_is_not_run(history: H
     stand = next(stand for stand in now(history).stands if stand.key == "round-00003")
     assert stand.why == "it knows none of the labels (ball, crate)" and stand.mAP is None
     assert "candidate of 00003" not in judge.asked
-    assert "4 of 5 versions; 1 could not be" in now(history).words
+    assert "4 of 5 versions, 2 of which the gate refused; 1 could not be" in now(history).words
 
 
 def test_a_model_that_was_trained_on_some_of_the_images_says_so(history: History) -> None:
@@ -251,3 +255,21 @@ def test_a_round_that_is_over_keeps_both_scores_at_once(history: History) -> Non
         "v0001": evaluation("", SECOND, FOUND["v0001"]).mAP,
         "v0000": None,
     }
+
+
+def test_the_process_leaves_its_result_with_the_version(
+    models: ProjectModels, loop_settings: TrainerSettings, child_processes: None
+) -> None:
+    history = History(models, Rounds(loop_settings.rounds_dir))
+    others = LABEL_CONFIG.replace('"ball"', '"star"').replace('"crate"', '"moon"')
+    history.round(snapshot_of([1, 2], [3, 4], others), {}, {}, classes=("star", "moon"))
+    (history.rounds.folder(1) / "evaluation.json").unlink()
+    command = [sys.executable, "-m", "trainer.judging.scoring", "1", "v0000"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "v0000: it knows none of the labels (star, moon)"
+    found = now(history)
+    assert [(stand.key, stand.why) for stand in found.stands] == [
+        ("v0001", NOT_YET),
+        ("v0000", "it knows none of the labels (star, moon)"),
+    ]
