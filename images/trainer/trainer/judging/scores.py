@@ -104,7 +104,11 @@ def load(models: ProjectModels, key: str, of: str) -> Scores:
 
 
 def keep(models: ProjectModels, key: str, of: str, score: Score) -> None:
-    """Adds a score, unless the project's models were removed meanwhile. Raises OSError: it cannot be written."""
+    """Adds a score, unless the project's models were removed meanwhile.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     if models.path.is_dir():
         text = load(models, key, of).with_score(score).model_dump_json(indent=1)
         write_text(path_of(models, key), text + "\n")
