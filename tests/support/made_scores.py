@@ -107,11 +107,13 @@ class History:
             candidate=evaluation("", snapshot, candidate),
             champion=evaluation(served or "", snapshot, champion),
             promote=promote,
-            reason="a test",
+            reason="",
             p=1.0,
             delta=None,
         )
-        judged.delta = (judged.candidate.mAP or 0.0) - ((judged.champion and judged.champion.mAP) or 0.0)
+        before, after = (judged.champion and judged.champion.mAP) or 0.0, judged.candidate.mAP or 0.0
+        judged.delta = after - before
+        judged.reason = f"mAP {before:.3f} → {after:.3f} on {judged.candidate.images} hold-out images"
         judged.write(folder)
         card = Card(
             detector="yolox_nano",
@@ -133,7 +135,7 @@ class History:
                 "round": requested.id,
                 "round_requested_at": requested.requested_at,
                 "metrics": judged.candidate.metrics() | {"p": 1.0, "delta": judged.delta},
-                "reason": "a test",
+                "reason": judged.reason,
             }
         )
         version = self.models.write(complete, "model = {}\n", weights)

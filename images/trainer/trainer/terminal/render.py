@@ -173,8 +173,8 @@ def without_boxes(found: Sequence[Failure], console: Console) -> None:
 def models(versions: ProjectModels, standing: Standing, title: str, console: Console) -> None:
     """A table of versions, oldest first; the one in service is marked.
 
-    The scores of one column are of one hold-out, today's. Those of a promotion are told as a pair, since each
-    pair is of another one.
+    The scores of one column are of one hold-out, today's. Those of a promotion are in the gate's words, as a
+    pair, since each pair is of another one.
     """
     champion = versions.champion()
     table = Table(
@@ -184,8 +184,7 @@ def models(versions: ProjectModels, standing: Standing, title: str, console: Con
         "detector",
         "trained on",
         "mAP today",
-        "at its promotion: before → after",
-        "verdict",
+        "at its promotion, on the hold-out of then",
         title=title,
     )
     notes = []
@@ -193,7 +192,7 @@ def models(versions: ProjectModels, standing: Standing, title: str, console: Con
         try:
             card = versions.card(version)
         except RegistryError as error:
-            table.add_row(version, "", "", "", "", "", "", plain(str(error)))
+            table.add_row(version, "", "", "", "", "", plain(str(error)))
             continue
         stand = standing.of(version) if standing.round else None
         if stand is not None and stand.why and stand.score is not None:
@@ -205,7 +204,6 @@ def models(versions: ProjectModels, standing: Standing, title: str, console: Con
             card.detector,
             plural(card.images, "image") if card.images else "",
             _today(stand),
-            str(Pair.of(card) or ""),
             plain(card.reason if card.round is not None else card.verdict),
         )
     console.print(table)

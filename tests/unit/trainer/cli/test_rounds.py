@@ -239,13 +239,13 @@ def test_models_has_the_scores_of_one_hold_out_in_a_column(
         return " ".join(run(command).output.replace("│", " ").split())
 
     before = said("models")
-    assert "20 images not yet 0.208 → 0.802 on 5 images" in before
+    assert "20 images not yet mAP 0.208 → 0.802 on 5 hold-out images" in before
     assert "that of round 2): 0 of 3 versions; 3 follow when the trainer is idle." in before
     assert "scores scored on today's hold-out (that of round 2): 0 of 3 versions" in said("status")
     score_all(models, rounds, 1, Judge({"v0000": {"ball": 1}}))
     after = said("models")
-    assert "v0001" in after and "0.505 (0.000 to 1.000) 0.208 → 0.802 on 5 images" in after
-    assert "40 images 0.604 (0.000 to 1.000) 0.505 → 0.604 on 10 images" in after
+    assert "v0001" in after and "0.505 (0.000 to 1.000) mAP 0.208 → 0.802 on 5 hold-out images" in after
+    assert "40 images 0.604 (0.000 to 1.000) mAP 0.505 → 0.604 on 10 hold-out images" in after
     assert "mAP today: scored on today's hold-out (10 images, that of round 2): 3 of 3 versions." in after
     assert "v0002, yolox_nano, mAP 0.604 on today's hold-out; at its promotion 0.505 → 0.604" in said(
         "status"
