@@ -273,3 +273,24 @@ def test_the_process_leaves_its_result_with_the_version(
         ("v0001", NOT_YET),
         ("v0000", "it knows none of the labels (star, moon)"),
     ]
+
+
+def test_a_version_that_was_removed_keeps_its_score_and_gets_no_other(history: History) -> None:
+    score(history, Judge(FOUND))
+    history.models.remove("v0001")
+    found = now(history)
+    stand = found.of("v0001")
+    assert stand is not None and stand.mAP == evaluation("", SECOND, FOUND["v0001"]).mAP
+    assert found.words.endswith("2 of 2 versions"), "of those that are there"
+    third = snapshot_of(range(1, 61), range(101, 116))
+    history.round(third, {"ball": 9}, FOUND["v0002"])
+    assert now(history).of("v0001") is None
+    judge = Judge(FOUND)
+    score(history, judge)
+    assert judge.asked == ["v0000"]
+
+
+def test_a_promotion_without_a_comparison_has_no_score_before_it(history: History) -> None:
+    card = history.models.card("v0001")
+    assert str(Pair.of(card.model_copy(update={"metrics": {"mAP": 0.5, "delta": None}}))) == "0.500"
+    assert Pair.of(card.model_copy(update={"metrics": {}})) is None
