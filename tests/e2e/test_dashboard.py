@@ -129,7 +129,7 @@ def test_it_says_what_label_studio_and_the_files_say(
     }
     metrics = models.card(champion).metrics
     expect(page.locator("#now-map")).to_contain_text(f"{metrics['mAP']:.3f} ")
-    expect(page.locator("#now-map")).to_contain_text(f"on {metrics['images']} images, in round 1")
+    expect(page.locator("#now-map")).to_contain_text(f"on {metrics['images']} images, of round 1")
     page.goto(f"{url}/model?project=1")
     expect(page.locator("#model-map")).to_contain_text(f"{metrics['mAP']:.3f} ")
     for label, score in metrics["per_class"].items():

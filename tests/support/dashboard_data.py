@@ -20,7 +20,8 @@ from trainer.dataset.split import Side
 from trainer.judging.evaluate import evaluate
 from trainer.judging.gate import decide
 from trainer.judging.judgement import Judgement
-from trainer.rounds.folder import EVALUATION, JOB
+from trainer.judging.scoring import take_over
+from trainer.rounds.folder import CANDIDATE, EVALUATION, JOB
 from trainer.rounds.table import Round, State
 from trainer.training.job import Job
 
@@ -117,28 +118,36 @@ def finished_round(
     verdict = decide(candidate, held, True, settings)  # type: ignore[arg-type]
     judged = Judgement(candidate=candidate, champion=held, **vars(verdict))  # type: ignore[arg-type]
     write_text(folder / EVALUATION, judged.model_dump_json())
-    if not verdict.promote:
-        return loop.rounds.move(round_.id, State.KEPT, verdict=f"kept {champion}: {verdict.reason}")
-    weights = folder / "weights.pth"
-    weights.write_bytes(f"weights of round {round_.id}".encode())
-    card = Card(
-        parent=champion,
-        round=round_.id,
+    made = Card(
         detector="yolox_nano",
         classes=list(shapes.LABELS),
         dataset_fingerprint=snapshot.fingerprint,
         images=len(snapshot.train),
         boxes=snapshot.boxes,
+    )
+    weights = folder / CANDIDATE / "weights.pth"
+    write_text(weights, f"weights of round {round_.id}")
+    write_text(folder / CANDIDATE / "card.json", made.model_dump_json())
+    if not verdict.promote:
+        closed = loop.rounds.move(round_.id, State.KEPT, verdict=f"kept {champion}: {verdict.reason}")
+        take_over(models, loop.rounds, closed)
+        return closed
+    facts: dict[str, object] = dict(
+        parent=champion,
+        round=round_.id,
+        round_requested_at=round_.requested_at,
         metrics=judged.candidate.metrics() | {"p": verdict.p, "delta": verdict.delta},
         score_thresholds=judged.candidate.score_thresholds,
         verdict="promoted",
         reason=verdict.reason,
     )
-    version = models.write(card, "model = {}\n", weights)
+    version = models.write(made.model_copy(update=facts), "model = {}\n", weights)
     models.promote(version)
-    return loop.rounds.move(
+    closed = loop.rounds.move(
         round_.id, State.PROMOTED, version=version, verdict=f"promoted {version}: {verdict.reason}"
     )
+    take_over(models, loop.rounds, closed)
+    return closed
 
 
 def _leave_training(folder: Path, snapshot: Snapshot) -> None:

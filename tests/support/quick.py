@@ -119,6 +119,16 @@ def starting(project_id: str) -> int:
     return 0
 
 
+def scoring(project_id: str, *keys: str) -> int:
+    from trainer.judging import scoring
+
+    def judge(folder: Path, snapshot: Snapshot) -> Evaluation:
+        return FakeLearning(Scores()).evaluate(folder, snapshot, lambda fraction, words: None)
+
+    vars(scoring)["judge_with"] = lambda settings: judge
+    return scoring.main([project_id, *keys])
+
+
 def backend() -> int:
     from support.backend_home import FakeDetector
     from werkzeug.serving import make_server
@@ -137,7 +147,7 @@ def backend() -> int:
 
 
 PROGRAMS: dict[str, Callable[..., int]] = {
-    program.__name__: program for program in (worker, stages, starting, backend)
+    program.__name__: program for program in (worker, stages, starting, scoring, backend)
 }
 
 if __name__ == "__main__":

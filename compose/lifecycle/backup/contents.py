@@ -76,14 +76,15 @@ class ModelProject:
         return self._version(name) if _VERSION.fullmatch(name) else None
 
     def others(self) -> Iterator[tuple[str, Path]]:
-        """Member name and path of what is beside the versions, but for the pointer: the split, and the cards
-        of versions that were removed.
+        """Member name and path of what is beside the versions, but for the pointer: the split, the cards of
+        versions that were removed, and the scores on hold-outs.
         """
         entries = sorted(self.folder.path.iterdir()) if self.folder.path.is_dir() else []
         for path in filter(lambda path: _is_kept(path.name), entries):
             if path.is_file() and path.name != "champion":
                 yield f"{self.folder.name}/{path.name}", path
-        yield from Folder(f"{self.folder.name}/removed", self.folder.path / "removed").files()
+        for name in ("removed", "scores"):
+            yield from Folder(f"{self.folder.name}/{name}", self.folder.path / name).files()
 
     def _version(self, name: str) -> Folder:
         return Folder(f"{self.folder.name}/{name}", self.folder.path / name)

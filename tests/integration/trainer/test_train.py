@@ -22,9 +22,12 @@ from labelloop.settings import Settings
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
+from trainer.judging import scoring
 from trainer.judging.evaluate import evaluate
 from trainer.judging.gate import decide
+from trainer.judging.standing import standing
 from trainer.rounds.metrics import Metrics
+from trainer.rounds.table import Rounds, State
 from trainer.training.fit import new_model
 from trainer.training.plan import write_job
 from trainer.training.process import (
@@ -150,6 +153,16 @@ def test_a_round_trains_evaluates_and_is_judged(
     assert (round_dir / "metrics.jsonl").stat().st_mtime_ns == done, (
         "a complete candidate is not trained again"
     )
+
+    rounds, models = Rounds(settings.rounds_dir), Registry(settings.models_dir).project(1)
+    refused, _ = rounds.request(1, "a test")
+    round_dir.rename(rounds.folder(refused.id))
+    for state in (State.SNAPSHOTTING, State.TRAINING, State.EVALUATING, State.KEPT):
+        rounds.move(refused.id, state)
+    assert scoring.score_all(models, rounds, 1, scoring.judge_with(settings)) == 2
+    start_stand, candidate_stand = standing(models, rounds, 1).stands
+    assert start_stand.name == "v0000" and start_stand.why == "it knows none of the labels (ball, crate)"
+    assert candidate_stand.mAP == pytest.approx(candidate.mAP, abs=0.001)
 
 
 def test_after_kill_9_training_goes_on_from_its_last_checkpoint(settings: Settings, round_dir: Path) -> None:

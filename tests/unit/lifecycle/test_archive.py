@@ -209,6 +209,15 @@ def test_a_table_that_somebody_else_holds_is_waited_for_but_not_for_ever(
     archive.write(full)
 
 
+def test_the_scores_on_hold_outs_are_kept(full: Home) -> None:
+    (full.volumes / "models/1/scores").mkdir()
+    (full.volumes / "models/1/scores/v0001.json").write_text("scores")
+    (full.volumes / "models/1/scores/.v0001.json.abc").write_text("half of them")
+    members = kept.members(archive.write(full)[0])
+    assert members["volumes/models/1/scores/v0001.json"] == b"scores"
+    assert [name for name in members if "/scores/" in name] == ["volumes/models/1/scores/v0001.json"]
+
+
 def test_the_cards_of_removed_versions_are_kept(full: Home) -> None:
     (full.volumes / "models/1/removed").mkdir()
     (full.volumes / "models/1/removed/v0000.json").write_text("a card")

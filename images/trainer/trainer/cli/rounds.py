@@ -4,6 +4,7 @@ import time
 
 from labelloop.registry import RegistryError
 from trainer.cli.command import ProjectOption, command, connect, fail
+from trainer.judging.standing import standing
 from trainer.loop import Loop
 from trainer.rounds.folder import LOG
 from trainer.rounds.table import Round, State
@@ -80,7 +81,9 @@ def models(project: ProjectOption = None) -> None:
     """Every version of the model, oldest first."""
     loop = connect()
     chosen = loop.project(project)
-    render.models(loop.models(chosen.id), chosen.title, make_console())
+    versions = loop.models(chosen.id)
+    found = standing(versions, loop.rounds, chosen.id)
+    render.models(versions, found, chosen.title, make_console())
 
 
 @command

@@ -109,6 +109,7 @@ def contents(page: View, version: str | None = None, score: float | None = None)
     return {
         "card": card,
         "scored": scored,
+        "standing": page.standing,
         "versions": page.versions[::-1],
         "labels": own,
         **_at(page, scored, score),

@@ -94,6 +94,7 @@ def contents(page: View) -> dict[str, Any]:
         **values,
         "now": loop.project_status(page.project),
         "champion": champion,
+        "standing": page.standing,
         "scored": stored.newest_evaluation(loop, page.project, champion.version) if champion else None,
         "prelabels": prelabels if prelabels and champion and prelabels.version == champion.version else None,
         "prelabel_problem": problem or (beat.errors.get("pre-labels") if beat else None),
@@ -185,6 +186,7 @@ def confirm(name: str, page: Asked) -> HTMLResponse:
         champion=champion,
         cards=[card for card in cards if champion is None or card.version != champion.version],
         open_round=page.loop.rounds.open_round(project_id),
+        standing=page.standing,
     )
 
 

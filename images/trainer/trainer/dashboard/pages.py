@@ -3,6 +3,7 @@
 import math
 import re
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.parts import Parts
 from trainer.dashboard.people import Person
 from trainer.dashboard.security import NotLoggedIn, csrf_token, person_of
+from trainer.judging.standing import Pair, Standing, standing
 from trainer.words import duration, plural
 
 HERE = Path(__file__).parent
@@ -76,6 +78,7 @@ templates.env.filters |= {
     "with_code": with_code,
     "duration": duration,
     "reserved": reserved,
+    "pair": Pair.of,
 }
 templates.env.globals |= {"plural": plural, "navigation": NAVIGATION}
 templates.env.trim_blocks = templates.env.lstrip_blocks = True
@@ -109,6 +112,11 @@ class View:
     def versions(self) -> list[str]:
         """The names of the project's versions, oldest first."""
         return self.models.versions() if self.models else []
+
+    @cached_property
+    def standing(self) -> Standing | None:
+        """How the project's versions do on today's hold-out; None without a project."""
+        return standing(self.models, self.loop.rounds, self.project) if self.models and self.project else None
 
 
 class Page(View):

@@ -11,6 +11,7 @@ from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError
 from trainer.dataset.survey import Survey
 from trainer.env import TrainerSettings
 from trainer.health import health
+from trainer.judging.standing import Standing, standing
 from trainer.peers.backend import Backend, BackendError
 from trainer.peers.projects import SIMULATED, Project, sort_projects
 from trainer.rounds import heartbeat
@@ -46,7 +47,7 @@ class ProjectStatus:
     small_objects: what the newest round said of objects that are too small for its network, None when it said
     nothing. left_alone: why the loop does not work on it, None when it does. shows: the model_version whose
     predictions it shows instead of the champion's, None when it shows these. chosen: whether a person chose
-    that. more: whether it says more than rectangles.
+    that. more: whether it says more than rectangles. standing: how its versions do on today's hold-out.
     """
 
     id: int
@@ -72,6 +73,7 @@ class ProjectStatus:
     shows: str | None = None
     chosen: bool = False
     more: bool = False
+    standing: Standing | None = None
 
     @property
     def shows_words(self) -> str:
@@ -245,6 +247,7 @@ def _project(
         shows=shown if others_shown else None,
         chosen=project.version_chosen,
         more=showing is not None and showing.more,
+        standing=standing(models, rounds, project.id),
     )
 
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from labelloop.registry import Card, ProjectModels, RegistryError
 from trainer.dataset.left_out import counts_in_words
 from trainer.health.status import ProjectStatus, Status
+from trainer.judging.standing import Pair, Stand, Standing
 from trainer.rounds.table import Round
 from trainer.rounds.unpredicted import Failure
 from trainer.terminal.display import plain
@@ -53,7 +54,9 @@ def _project(project: ProjectStatus, console: Console) -> None:
         line("champion", "none yet; the starting model is being written")
     else:
         line(
-            "champion", f"{project.champion.version}, {project.champion.detector}, {_score(project.champion)}"
+            "champion",
+            f"{project.champion.version}, {project.champion.detector}, "
+            f"{_score(project.champion, project.standing)}",
         )
     if project.start is not None:
         line(
@@ -69,6 +72,8 @@ def _project(project: ProjectStatus, console: Console) -> None:
             line("pre-labels", f"{project.unpredicted} to be made")
     for text in _data(project):
         line("data", text)
+    if project.standing is not None and project.standing.round is not None:
+        line("scores", project.standing.words)
     if project.small_objects:
         line("objects", project.small_objects)
     if project.failed:
@@ -130,12 +135,18 @@ def _names(names: Sequence[str]) -> str:
     return shown if len(names) <= SHOWN_NAMES else f"{shown} and {len(names) - SHOWN_NAMES} more"
 
 
-def _score(card: Card) -> str:
-    score = card.metrics.get("mAP")
-    if score is None:
-        return "not yet scored on a hold-out"
-    images = card.metrics.get("images")
-    return f"mAP {score:.3f} at promotion" + (f", on {images} hold-out images" if images else "")
+def _score(card: Card, standing: Standing | None) -> str:
+    """What is known of the champion's mAP, each number with the hold-out that it is of."""
+    stand = standing.of(card.version) if standing and standing.round else None
+    words = []
+    if stand is not None and stand.mAP is not None:
+        words.append(f"mAP {stand.mAP:.3f} on today's hold-out" + (f" ({stand.why})" if stand.why else ""))
+    elif stand is not None:
+        words.append(stand.why)
+    pair = Pair.of(card)
+    if pair is not None:
+        words.append(f"at its promotion {pair}")
+    return "; ".join(words) or "not yet scored on a hold-out"
 
 
 def problems(found: Sequence[Problem], console: Console, what: str = "cannot be used") -> None:
@@ -159,41 +170,56 @@ def without_boxes(found: Sequence[Failure], console: Console) -> None:
         console.print(f"  and {len(found) - SHOWN_PROBLEMS} more")
 
 
-def models(versions: ProjectModels, title: str, console: Console) -> None:
-    """A table of versions, oldest first; the one in service is marked."""
+def models(versions: ProjectModels, standing: Standing, title: str, console: Console) -> None:
+    """A table of versions, oldest first; the one in service is marked.
+
+    The scores of one column are of one hold-out, today's. Those of a promotion are in the gate's words, as a
+    pair, since each pair is of another one.
+    """
     champion = versions.champion()
     table = Table(
         "version",
         "in service",
         "made",
         "detector",
-        "images",
-        "mAP at promotion",
-        "AP50",
-        "verdict",
+        "trained on",
+        "mAP today",
+        "at its promotion, on the hold-out of then",
         title=title,
     )
+    notes = []
     for version in versions.versions():
         try:
             card = versions.card(version)
         except RegistryError as error:
-            table.add_row(version, "", "", "", "", "", "", plain(str(error)))
+            table.add_row(version, "", "", "", "", "", plain(str(error)))
             continue
+        stand = standing.of(version) if standing.round else None
+        if stand is not None and stand.why and stand.score is not None:
+            notes.append(f"{version}: {stand.why}")
         table.add_row(
             version,
             "yes" if version == champion else "",
             card.created_at.astimezone().strftime("%Y-%m-%d %H:%M"),
             card.detector,
-            str(card.images or ""),
-            _number(card.metrics.get("mAP")),
-            _number(card.metrics.get("AP50")),
+            plural(card.images, "image") if card.images else "",
+            _today(stand),
             plain(card.reason if card.round is not None else card.verdict),
         )
     console.print(table)
+    console.print(plain(f"mAP today: {standing.words}."))
+    for note in notes:
+        console.print(f"  {plain(note)}")
     gone = versions.removed()
     if gone:
         console.print(f"Removed by retention (KEEP_VERSIONS): {', '.join(gone)}")
 
 
-def _number(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, int | float) else ""
+def _today(stand: Stand | None) -> str:
+    """A score on today's hold-out with its interval; "not yet" before there is one."""
+    if stand is None:
+        return ""
+    if stand.mAP is None or stand.score is None:
+        return "not yet" if stand.score is None else "–"
+    low, high = stand.score.interval or (None, None)
+    return f"{stand.mAP:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None else "")

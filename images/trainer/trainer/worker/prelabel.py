@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from labelloop.batches import batches
 from labelloop.errors import Explained
-from labelloop.locks import holding
+from labelloop.locks import holding, is_held
 from labelloop.registry import Registry
 from labelloop.studio import Studio, StudioError, where, with_prediction_of
 from labelloop.task_images import image_name
@@ -38,6 +39,8 @@ PAGE = 240
 BACKEND_WAIT_S = 120.0
 MAX_SWAPS = 30
 SWAP_PAUSE_S = 1.0
+LOOKERS_WAIT_S = 5.0
+"""Whoever asks whether the lock is held, holds it for that moment."""
 # With more than PAGE tasks that failed, a run looks through them all only so often, to find others.
 LOOK_THROUGH_S = 60.0
 
@@ -45,6 +48,18 @@ LOOK_THROUGH_S = 60.0
 def lock_path(rounds_dir: Path, project_id: int) -> Path:
     """The lock that a run holds."""
     return rounds_dir / f"predict-{project_id}.lock"
+
+
+def at_work(rounds_dir: Path, project_id: int) -> bool:
+    """Whether a run, of whichever process, is predicting. Most runs find nothing to do, and end at once."""
+    try:
+        return is_held(_work_lock_path(rounds_dir, project_id))
+    except FileNotFoundError:
+        return False
+
+
+def _work_lock_path(rounds_dir: Path, project_id: int) -> Path:
+    return rounds_dir / f"predicting-{project_id}.lock"
 
 
 class PredictionsLost(Explained):
@@ -153,9 +168,13 @@ class Prelabeller:
         project_id, version = run.project.id, showing.version
         total = self._to_do(run, showing)
         done, stored, started = 0, 0, time.monotonic()
+        working = ExitStack()
         try:
             for tasks in self._lacking(run, showing):
                 if not done:
+                    working.enter_context(
+                        holding(_work_lock_path(self._rounds_dir, project_id), LOOKERS_WAIT_S)
+                    )
                     log.info("project %d: %d tasks to pre-label with %s", project_id, total, version)
                     self._wait_for(project_id, version, run.should_stop)
                 for rows, unread in self._predictions(run.project, tasks, version):
@@ -174,6 +193,7 @@ class Prelabeller:
                         # A server may be away. The other projects get their turn before the rest fails too.
                         return stored
         finally:
+            working.close()
             run.unpredicted.save()
         if done:
             self._report(Progress(project_id, version, done, done, None, _now()), run.on_progress)

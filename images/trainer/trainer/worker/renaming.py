@@ -21,6 +21,7 @@ from labelloop.registry import STARTING_VERSION, Card, ProjectModels, RegistryEr
 from labelloop.renaming import RenameError, rename_in_config
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
+from trainer.judging import scores
 from trainer.judging.evaluate import Evaluation
 from trainer.judging.judgement import Judgement
 from trainer.judging.matches import ClassMatches
@@ -75,6 +76,7 @@ def rename(models: ProjectModels, rounds: Rounds, project_id: int, names: Names,
             if version == champion:
                 _make_predictions_anew(rounds.root, project_id, version)
             models.replace_card(version, renamed_card(cards[version], names))
+        _rename_scores(models, names)
         if champion is not None:
             models.promote(champion)
     return Renamed(len(cards), len(changed))
@@ -224,6 +226,16 @@ def _rename_candidate(folder: Path, names: Names, classes: Collection[str], dry:
     if not dry:
         write_text(path, renamed.model_dump_json(indent=2) + "\n")
     return True
+
+
+def _rename_scores(models: ProjectModels, names: Names) -> None:
+    """The scores on hold-outs. After the snapshots and the cards: a process that is scoring under the old
+    names sees by these that its result does not count.
+    """
+    for key, found in scores.stored(models):
+        renamed = scores.renamed(found, names)
+        if renamed != found:
+            write_text(scores.path_of(models, key), renamed.model_dump_json(indent=1) + "\n")
 
 
 def _make_predictions_anew(rounds_dir: Path, project_id: int, version: str) -> None:

@@ -24,6 +24,7 @@ from trainer.dataset import coco
 from trainer.dataset.collector import newest_submitted
 from trainer.dataset.origin import is_earlier_name, started_from
 from trainer.env import TrainerSettings
+from trainer.judging import scores
 from trainer.peers.projects import Project
 from trainer.rounds.claims import moved_aside
 from trainer.rounds.folder import CLAIM, EVALUATION, JOB, RETENTION, SNAPSHOT
@@ -105,11 +106,12 @@ class Retention:
 
     def prune_rounds(self, project_id: int, made_champion: int | None) -> int:
         """Removes the data of old rounds, except of the round that made the champion. Returns: how many."""
-        pruned = 0
+        pruned, models = 0, self._registry.project(project_id)
         for round_ in self._rounds.older(project_id, self._settings.keep_rounds):
             folder = self._rounds.folder(round_.id)
             if round_.id != made_champion and any(_leaving(folder)):
                 _empty(folder)
+                scores.path_of(models, scores.key_of_candidate(round_.id)).unlink(missing_ok=True)
                 pruned += 1
         return pruned
 

@@ -29,6 +29,7 @@ from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio, StudioError
 from trainer.dataset.snapshot import Snapshot, snapshotting
 from trainer.env import get_settings
+from trainer.judging import scoring
 from trainer.judging.evaluate import MAX_DETECTIONS, Evaluation
 from trainer.judging.gate import Verdict
 from trainer.judging.judgement import Judgement
@@ -135,7 +136,9 @@ class Stages:
             claim(self._rounds, round_)
             snapshot = self._snapshot(round_)
             candidate = self._train(round_, snapshot)
-            return self._evaluate_and_decide(round_, snapshot, candidate)
+            closed = self._evaluate_and_decide(round_, snapshot, candidate)
+            self._keep_scores(closed)
+            return closed
         except (Cancelled, TrainingCancelled):
             gone = self._project_is_gone(round_.project)
             return self._rounds.move(round_id, State.CANCELLED, verdict=NO_PROJECT if gone else "cancelled")
@@ -228,6 +231,15 @@ class Stages:
         champion = models.in_service()
         verdict = f"kept {champion}: the model in service was changed {COMPARISONS} times meanwhile"
         return self._rounds.move(round_.id, State.KEPT, parent=champion, verdict=verdict)
+
+    def _keep_scores(self, closed: Round) -> None:
+        """Keeps both models' scores beside them, so that the pages need not read the whole evaluation. The
+        scorer makes up for what fails here.
+        """
+        try:
+            scoring.take_over(self._models(closed), self._rounds, closed)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("round %d: its scores are not kept yet: %s", closed.id, error)
 
     def _conclude(self, round_: Round, models: ProjectModels, written: str) -> Round:
         """Closes a round that was interrupted after it had written its version."""

@@ -84,6 +84,11 @@ class StartingModels:
         self._failed[project_id] = _Failed(reason, attempts, self._clock() + pause_s)
         log.warning("%s; again in %.0f s", reason, pause_s)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a model is being written."""
+        return self._writing is not None
+
     def problem(self) -> str | None:
         """Why models cannot be written, in words; None as long as all goes well."""
         problems = [failed.reason for failed in self._failed.values()]

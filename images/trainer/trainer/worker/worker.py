@@ -30,6 +30,7 @@ from trainer.worker.importer import Importer
 from trainer.worker.prelabel import Prelabeller
 from trainer.worker.retention import Retention
 from trainer.worker.runner import RoundRunner
+from trainer.worker.scorer import Scorer
 from trainer.worker.starting_models import StartingModels
 from trainer.worker.surveyor import Surveyor
 
@@ -40,6 +41,7 @@ TEND_S = 0.5
 PREDICT_EVERY_S = 10.0
 SURVEY_EVERY_S = 30.0
 DESCRIBE_EVERY_S = 60.0
+SCORE_EVERY_S = 5.0
 RETAIN_EVERY_S = 3600.0
 RETAIN_SOON_S = 30.0
 CHECK_SLICE_S = 5.0
@@ -73,6 +75,7 @@ class Worker:
         self._adoption = Adoption(studio, settings)
         self.runner = RoundRunner(self._rounds, spawn, lambda: self.look.poke())
         self._starting_models = StartingModels(settings.rounds_dir, spawn)
+        self._scorer = Scorer(self._registry, self._rounds, spawn, lambda: self._starting_models.busy)
         self.look = Chore("projects", LOOK_S, self.look_around)
         self.tend = Chore("rounds", TEND_S, self.runner.tend)
         self.importing = Chore("import", settings.import_every, self.import_images)
@@ -80,6 +83,7 @@ class Worker:
         self.retaining = Chore("retention", RETAIN_EVERY_S, self.retain)
         self.surveying = Chore("data", SURVEY_EVERY_S, self.survey)
         self.describing = Chore("descriptions", DESCRIBE_EVERY_S, self.describe)
+        self.scoring = Chore("scores", SCORE_EVERY_S, self.score)
         self._chores = (
             self.look,
             self.tend,
@@ -88,6 +92,7 @@ class Worker:
             self.retaining,
             self.surveying,
             self.describing,
+            self.scoring,
         )
 
     def stop(self) -> None:
@@ -97,13 +102,8 @@ class Worker:
         """Works until stop(). An open round stays open, and the next worker resumes it."""
         threads = [
             threading.Thread(target=self._repeat, args=(chore,), name=chore.name, daemon=True)
-            for chore in (
-                self.importing,
-                self.predicting,
-                self.retaining,
-                self.surveying,
-                self.describing,
-            )
+            for chore in self._chores
+            if chore not in (self.look, self.tend)
         ]
         for thread in threads:
             thread.start()
@@ -117,6 +117,7 @@ class Worker:
             self._stopping.wait(TEND_S)
         self.runner.stop()
         self._starting_models.stop()
+        self._scorer.stop()
         for thread in threads:
             thread.join(THREAD_PATIENCE_S)
 
@@ -235,6 +236,12 @@ class Worker:
             return 1.0
         in_turn(self._descriptions.update, projects)
         return None
+
+    def score(self) -> float | None:
+        """Has models scored on today's hold-out while there is nothing else to do."""
+        if self._projects is None or self._stopping.is_set():
+            return None
+        return self._scorer.tend(self._projects)
 
     def _prelabel(self, project: Project) -> None:
         with suppress(Busy):  # `make predict` is at it

@@ -1,7 +1,7 @@
 """Labels renamed in versions and rounds: what was learnt under the old names goes on under the new ones."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from support.cli import Run
 from support.dashboard_data import finished_round
 from support.fake_studio import FakeStudio
 from support.killed import Killed
+from support.made_scores import History, snapshot_of
 
 from labelloop import files
 from labelloop.labels import LabelMap, parse_label_config
@@ -23,8 +24,10 @@ from trainer.dashboard.loop import WatchedLoop
 from trainer.dataset.snapshot import Snapshot
 from trainer.env import TrainerSettings
 from trainer.judging.judgement import Judgement
+from trainer.judging.scoring import take_over
+from trainer.judging.standing import NOT_YET, Stand, standing
 from trainer.peers.backend import Backend
-from trainer.rounds.table import State
+from trainer.rounds.table import Rounds, State
 
 MERGED = {"ball": "thing", "crate": "thing"}
 
@@ -118,6 +121,38 @@ def test_labels_that_become_one_are_one_in_the_history_too(
     assert found.score.tolist() == sorted((s for part in parts for s in part.score), reverse=True)
     [score] = judged_after.candidate.per_class.values()
     assert min(judged.candidate.per_class.values()) <= score <= max(judged.candidate.per_class.values())
+
+
+@pytest.fixture
+def scored(models: ProjectModels, rounds: Rounds) -> Callable[[], Stand]:
+    """How v0001 does on today's hold-out: a round has scored it."""
+    closed = History(models, rounds).round(snapshot_of([1, 2], [3, 4]), {"ball": 1, "crate": 2}, {})
+    take_over(models, rounds, closed)
+
+    def found() -> Stand:
+        stand = standing(models, rounds, 1).of("v0001")
+        assert stand is not None
+        return stand
+
+    return found
+
+
+def test_scores_on_todays_hold_out_are_told_under_the_new_name(
+    run: Run, scored: Callable[[], Stand], project: dict[str, Any]
+) -> None:
+    before = scored().score
+    rename(run, project, {"ball": "globe"})
+    after = scored().score
+    assert before is not None and after is not None and after.mAP == before.mAP is not None
+    assert after.labels == ["globe", "crate"] and after.per_class["globe"] == before.per_class["ball"]
+    assert after.digest is None, "the next round's hold-out has other labels in its digest"
+
+
+def test_scores_over_labels_that_have_become_one_are_made_anew(
+    run: Run, scored: Callable[[], Stand], project: dict[str, Any]
+) -> None:
+    rename(run, project, MERGED)
+    assert scored().why == NOT_YET
 
 
 def test_removed_versions_are_renamed_too(

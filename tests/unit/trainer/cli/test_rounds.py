@@ -15,12 +15,14 @@ from support.cli import Run
 from support.fake_backend import FakeBackend
 from support.fake_learning import FakeLearning
 from support.fake_studio import FakeStudio
+from support.made_scores import History, Judge, snapshot_of
 from support.versions import add_version
 
 from labelloop.files import write_text
 from labelloop.registry import ProjectModels
 from labelloop.studio import Studio
 from trainer.env import TrainerSettings
+from trainer.judging.scoring import score_all
 from trainer.rounds import heartbeat
 from trainer.rounds.progress import Progress, write_progress
 from trainer.rounds.table import Rounds, State
@@ -219,6 +221,35 @@ def test_models_lists_every_version(run: Run, models: ProjectModels, tmp_path: P
     rows = {line.split("│")[1].strip(): line for line in result.output.splitlines() if "│ v0" in line}
     assert rows.keys() == {"v0000", "v0001"}
     assert "yes" in rows["v0000"] and "yes" not in rows["v0001"]
+
+
+def test_models_has_the_scores_of_one_hold_out_in_a_column(
+    run: Run, alive: None, models: ProjectModels, rounds: Rounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    history = History(models, rounds)
+    history.round(
+        snapshot_of(range(1, 21), range(100, 105)), {"ball": 4, "crate": 4}, {"ball": 1, "crate": 1}
+    )
+    history.round(
+        snapshot_of(range(1, 41), range(100, 110)), {"ball": 6, "crate": 6}, {"ball": 5, "crate": 5}
+    )
+
+    def said(command: str) -> str:
+        return " ".join(run(command).output.replace("│", " ").split())
+
+    before = said("models")
+    assert "20 images not yet mAP 0.208 → 0.802 on 5 hold-out images" in before
+    assert "that of round 2): 0 of 3 versions; 3 follow when the trainer is idle." in before
+    assert "scores scored on today's hold-out (that of round 2): 0 of 3 versions" in said("status")
+    score_all(models, rounds, 1, Judge({"v0000": {"ball": 1}}))
+    after = said("models")
+    assert "v0001" in after and "0.505 (0.000 to 1.000) mAP 0.208 → 0.802 on 5 hold-out images" in after
+    assert "40 images 0.604 (0.000 to 1.000) mAP 0.505 → 0.604 on 10 hold-out images" in after
+    assert "mAP today: scored on today's hold-out (10 images, that of round 2): 3 of 3 versions." in after
+    assert "v0002, yolox_nano, mAP 0.604 on today's hold-out; at its promotion 0.505 → 0.604" in said(
+        "status"
+    )
 
 
 def test_rollback_moves_the_pointer(

@@ -1,5 +1,6 @@
 """One version, label by label and box by box: what is shown is what evaluation and predictions hold."""
 
+import html
 import re
 
 import numpy as np
@@ -8,6 +9,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from support.dashboard import csrf, words
 from support.dashboard_data import Guesser, finished_round, snapshot_of
+from support.made_scores import History, Judge
+from support.made_scores import snapshot_of as made_snapshot
 from support.shapes import LABELS
 
 from labelloop.boxes import Boxes, iou_matrix
@@ -17,7 +20,9 @@ from trainer.dashboard import agreement, predictions, stored
 from trainer.dashboard.agreement import Agreement
 from trainer.dashboard.curves import effect, precision_recall
 from trainer.dashboard.loop import WatchedLoop
+from trainer.dataset.snapshot import Snapshot
 from trainer.judging.evaluate import match
+from trainer.judging.scoring import score_all
 
 STRAY = 8
 
@@ -47,13 +52,17 @@ def test_bad_input(client: TestClient, query: str, status: int) -> None:
     assert client.get(f"/model?project=1&{query}").status_code == status
 
 
+def held_out(images: range) -> Snapshot:
+    return made_snapshot(range(1, 21), images)
+
+
 def test_each_label_has_its_stored_score(client: TestClient, loop: WatchedLoop) -> None:
     finished_round(loop, 30, stray=STRAY, champion_stray=30)
     judged = stored.judgement(loop.rounds.folder(1))
     assert judged is not None and judged.champion is not None
     for version, evaluation in (("v0001", judged.candidate), ("v0000", judged.champion)):
         page = words(client.get(f"/model?version={version}").text)
-        assert f"Hold-out mAP {evaluation.mAP:.3f}" in page
+        assert f"Hold-out mAP today {evaluation.mAP:.3f}" in page
         for label, score in evaluation.per_class.items():
             assert f"{label} {score:.3f} {evaluation.matches[label].truths.sum()} " in page
     assert "Model v0001" in words(client.get("/model").text)  # the one in service
@@ -61,22 +70,45 @@ def test_each_label_has_its_stored_score(client: TestClient, loop: WatchedLoop) 
 
 def test_a_score_says_on_which_images_it_was_made(client: TestClient, loop: WatchedLoop) -> None:
     """The hold-out has grown since v0001 was promoted: both pages show both of its scores, and say so."""
-    finished_round(loop, 25, stray=3, champion_stray=40)
-    first = loop.models(1).card("v0001").metrics
-    score = f"Hold-out mAP {first['mAP']:.3f}"
+    first, second = held_out(range(100, 105)), held_out(range(100, 110))
+    history = History(loop.models(1), loop.rounds)
+    history.round(first, {"ball": 3, "crate": 3}, {"ball": 1, "crate": 1})
     for page in ("/", "/model"):
         shown = words(client.get(page).text)
-        assert score in shown and f"on {first['images']} images, in round 1" in shown
-        assert "at promotion" not in shown
-    finished_round(loop, 35, stray=40, champion_stray=12)
-    judged = stored.judgement(loop.rounds.folder(2))
-    assert judged is not None and judged.champion is not None and judged.champion.version == "v0001"
-    assert judged.champion.mAP != first["mAP"] and judged.champion.images == 7
+        # An earlier release left the round: its score is told, and with the round's number.
+        assert "Hold-out mAP 0.604" in shown and "on 5 images, in round 1" in shown
+        assert "At its promotion 0.208 → 0.604 on 5 images, in round 1" in shown and "grown" not in shown
+    history.round(second, {"ball": 2}, {"ball": 5, "crate": 5}, promote=False)
+    history.round(held_out(range(100, 115)), {"ball": 2}, {"ball": 9, "crate": 9}, promote=False)
+    history.models.promote("v0000")
+    history.models.promote("v0001")
     for page in ("/", "/model"):
         shown = words(client.get(page).text)
-        assert f"Hold-out mAP now {judged.champion.mAP:.3f}" in shown
-        assert "on 7 images, in round 2" in shown
-        assert f"Hold-out mAP at promotion {first['mAP']:.3f} on 5 images, in round 1;" in shown
+        assert "Hold-out mAP 0.604 (0.000 to 1.000) on 15 images, in round 3" in shown
+    assert "v0001, not yet scored today v0000, not yet scored today" in words(client.get("/model").text)
+    score_all(
+        history.models, history.rounds, 1, Judge({"v0000": {"ball": 3, "crate": 3}, "candidate of 00002": {}})
+    )
+    for page in ("/", "/model"):
+        shown = words(client.get(page).text)
+        assert "Hold-out mAP today 0.604" in shown and "on 15 images, of round 3" in shown
+        assert "At its promotion 0.208 → 0.604 on 5 images, in round 1; the hold-out has grown since" in shown
+    assert "v0001, mAP 0.604 today v0000, mAP 0.208 today" in words(client.get("/model").text)
+
+
+def test_roll_back_compares_all_versions_on_the_same_images(client: TestClient, loop: WatchedLoop) -> None:
+    history = History(loop.models(1), loop.rounds)
+    history.round(held_out(range(100, 105)), {"ball": 4, "crate": 4}, {"ball": 1, "crate": 1})
+    history.round(held_out(range(100, 110)), {"ball": 6, "crate": 6}, {"ball": 5, "crate": 5})
+    found = html.unescape(words(client.get("/do/rollback").text))
+    assert "v0000, yolox_nano, not yet scored today" in found
+    assert "v0001 not yet scored on today's hold-out 0.208 → 0.802 on 5 images" in found
+    score_all(history.models, history.rounds, 1, Judge({"v0000": {"ball": 1}}))
+    found = html.unescape(words(client.get("/do/rollback").text))
+    assert "mAP today: on today's hold-out (10 images, that of round 2), the same images for all" in found
+    assert "v0001, yolox_nano, mAP 0.505 today v0000, yolox_nano, mAP 0.054 today" in found
+    assert "v0002 in service 0.604 0.505 → 0.604 on 10 images" in found
+    assert "v0001 0.505 0.208 → 0.802 on 5 images" in found and "v0000 0.054 20" in found
 
 
 def test_the_threshold_counts_as_a_person_would(loop: WatchedLoop) -> None:

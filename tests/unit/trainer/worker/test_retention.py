@@ -84,6 +84,15 @@ def test_old_rounds_keep_their_scores_and_verdict_alone(bench: Bench) -> None:
     assert [bench.left(new) for new in rounds[2:]] == [whole, whole]
 
 
+def test_scores_of_a_candidate_go_with_it(bench: Bench) -> None:
+    for _ in range(4):
+        bench.round(0.4)
+    kept = bench.models.path / "scores"
+    assert {path.name for path in kept.glob("round*")} == {f"round-0000{n}.json" for n in (1, 2, 3, 4)}
+    bench.run()
+    assert {path.name for path in kept.glob("round*")} == {"round-00003.json", "round-00004.json"}
+
+
 def note_of(bench: Bench, snapshot: bytes) -> Any:
     """What retention says of a round with such a snapshot.json."""
     rounds = [bench.round(0.4) for _ in range(3)]

@@ -18,9 +18,10 @@ from labelloop.studio import Studio, StudioError
 from trainer.dataset import snapshot as snapshot_module
 from trainer.dataset.snapshot import snapshotting
 from trainer.env import TrainerSettings
-from trainer.judging import judgement
+from trainer.judging import judgement, scores
 from trainer.judging.evaluate import Evaluation
 from trainer.judging.gate import Verdict
+from trainer.judging.standing import standing
 from trainer.peers.projects import NO_PROJECT
 from trainer.rounds import claims
 from trainer.rounds.folder import EVALUATION
@@ -69,6 +70,32 @@ def test_a_better_candidate_is_promoted(bench: Bench) -> None:
     assert card.metrics["mAP"] == 0.6
     assert card.score_thresholds == {"ball": 0.4}
     assert (bench.models.folder("v0001") / "weights.pth").read_bytes() == b"trained"
+
+
+def test_both_scores_are_kept_beside_the_versions(bench: Bench) -> None:
+    bench.run()
+    found = standing(bench.models, bench.rounds, 1)
+    assert [(stand.key, stand.mAP) for stand in found.stands] == [("v0001", 0.6), ("v0000", 0.5)]
+    assert found.words == "scored on today's hold-out (1 image, that of round 1): 2 of 2 versions"
+
+
+def test_a_refused_candidates_score_is_kept_too(bench: Bench) -> None:
+    bench.learning.scores = {"candidate": 0.4, "v0000": 0.5}
+    bench.run()
+    found = standing(bench.models, bench.rounds, 1)
+    assert [(stand.name, stand.mAP) for stand in found.stands] == [
+        ("v0000", 0.5),
+        ("the candidate of round 1", 0.4),
+    ]
+
+
+def test_scores_that_cannot_be_kept_spoil_no_round(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(scores, "keep", full)
+    assert bench.run().state == State.PROMOTED
+    assert [stand.mAP for stand in standing(bench.models, bench.rounds, 1).stands] == [None, None]
 
 
 def test_a_worse_candidate_is_not(bench: Bench) -> None:
