@@ -12,6 +12,10 @@ from playwright.sync_api import Page
 Point = tuple[float, float]
 
 PATIENCE_S = 30.0
+FIT = "Shift+Digit1"
+"""Label Studio's key for zooming until the image fits."""
+LISTED = ".lsf-outliner-item"
+"""A region in the list beside the image."""
 SETTLE_MS = 150
 """What a person waits for anyway: the editor draws a box's new state."""
 
@@ -31,6 +35,13 @@ _PLACE = """([x, y]) => {
   const at = image.stageRef.getAbsoluteTransform().point(
     {x: x / 100 * image.stageWidth, y: y / 100 * image.stageHeight});
   return [frame.left + at.x, frame.top + at.y];
+}"""
+_SEEN = """([x, y]) => {
+  const image = window.Htx.annotationStore.selected.names.get("image");
+  const frame = image.stageRef.container().getBoundingClientRect();
+  const at = image.stageRef.getAbsoluteTransform().point(
+    {x: x / 100 * image.stageWidth, y: y / 100 * image.stageHeight});
+  return at.x >= -1 && at.y >= -1 && at.x <= frame.width + 1 && at.y <= frame.height + 1;
 }"""
 
 
@@ -78,7 +89,13 @@ class Hand:
         self.page.wait_for_timeout(SETTLE_MS)
 
     def do(self, step: Step, region: str | None, size: tuple[int, int]) -> None:
-        """One step. region: the id of the box that it is about. size: the image's, in pixels."""
+        """One step. region: the id of the box that it is about. size: the image's, in pixels.
+
+        The editor may show the image too large by a little; who has to reach what is cut off fits it first.
+        """
+        x1, y1, x2, y2 = _percent(step.box, size)
+        if not (self.page.evaluate(_SEEN, [x1, y1]) and self.page.evaluate(_SEEN, [x2, y2])):
+            self.press(FIT, Why.VIEW)
         match step.what:
             case What.DRAW:
                 self._draw(step, size)
@@ -96,14 +113,20 @@ class Hand:
 
     def _draw(self, step: Step, size: tuple[int, int]) -> None:
         x1, y1, x2, y2 = _percent(step.box, size)
-        inside = any(_holds(row, (x1, y1)) for row in self.regions())
+        rows = self.regions()
+        inside = any(_holds(row, (x1, y1)) for row in rows)
+        if any(row["selected"] for row in rows):  # else the key would change that one's label
+            self.press("Escape", step.why)
         self.press(self.keys[step.label], step.why)
         self.drag((x1, y1), (x2, y2), step.why, holding="Control" if inside else None)
 
     def _move(self, step: Step, region: str | None, size: tuple[int, int]) -> None:
         row = self._row(region)
         x1, y1, x2, y2 = _percent(step.box, size)
-        at = self._free_point(row)
+        at, free = self._point(row)
+        if not free:
+            self._select(region, step.why)
+            row = self._row(region)
         by = (x1 + x2 - 2 * row["x"] - row["width"]) / 2, (y1 + y2 - 2 * row["y"] - row["height"]) / 2
         self.drag(at, (at[0] + by[0], at[1] + by[1]), step.why)
 
@@ -121,23 +144,29 @@ class Hand:
             self.drag(end, (x2, y2), step.why)
 
     def _select(self, region: str | None, why: Why) -> None:
-        """By a click where no other box is; where others lie above it everywhere, by clicks until it is."""
+        """By a click where no other box is; without such a place, or with another box above it, by a click in
+        the list of regions.
+        """
         row = self._row(region)
-        for point in self._points(row):
+        point, free = self._point(row)
+        if free:
             self.click(point, why)
             if self._row(region)["selected"]:
                 return
-        raise AssertionError(f"no click selects {row}")
+        self.actions[why] += 1
+        ids = [other["id"] for other in self.regions()]
+        self.page.locator(LISTED).nth(ids.index(row["id"])).click()
+        self.until(f"{row} to be selected", lambda: self._row(region)["selected"])
 
-    def _free_point(self, row: dict[str, Any]) -> Point:
-        return next(iter(self._points(row)))
-
-    def _points(self, row: dict[str, Any]) -> list[Point]:
-        """Points in a box, those in the fewest other boxes first."""
+    def _point(self, row: dict[str, Any]) -> tuple[Point, bool]:
+        """A point in a box that is in the fewest other boxes, and whether it is in none."""
         others = [other for other in self.regions() if other["id"] != row["id"]]
-        steps = (0.5, 0.3, 0.7, 0.2, 0.8, 0.12, 0.88)
+        steps = (0.5, 0.3, 0.7, 0.2, 0.8, 0.1, 0.9)
         grid = [(row["x"] + a * row["width"], row["y"] + b * row["height"]) for a in steps for b in steps]
-        return sorted(grid, key=lambda point: sum(_holds(other, point) for other in others))[:4]
+        seen = [point for point in grid if self.page.evaluate(_SEEN, list(point))]
+        counts = [sum(_holds(other, point) for other in others) for point in seen]
+        least = counts.index(min(counts))
+        return seen[least], counts[least] == 0
 
     def _row(self, region: str | None) -> dict[str, Any]:
         return next(row for row in self.regions() if row["id"] == region)
@@ -145,6 +174,14 @@ class Hand:
     def _place(self, at: Point) -> Point:
         x, y = self.page.evaluate(_PLACE, list(at))
         return float(x), float(y)
+
+    def settled(self) -> dict[str, Any]:
+        """The state, once it stays the same for a second: at first the editor makes the regions anew."""
+        while True:
+            before = self.until("an image", self.state)
+            self.page.wait_for_timeout(1000)
+            if self.state() == before:
+                return dict(before)
 
     def until(self, what: str, probe: Callable[[], Any]) -> Any:
         deadline = time.monotonic() + PATIENCE_S

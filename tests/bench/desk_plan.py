@@ -24,6 +24,7 @@ class Why(StrEnum):
     LABEL = "wrong labels"
     LOOSE = "loose boxes"
     MISSED = "objects without a box"
+    VIEW = "seeing the whole image"
     SUBMIT = "submitting"
 
 
