@@ -30,3 +30,4 @@ class Parts:
         """Ends the work that buttons have begun."""
         self.pre_labelling.stop()
         self.looking.stop()
+        self.ledger.stop()

@@ -11,7 +11,8 @@ from support.fake_studio import FakeStudio
 from support.shapes import LABEL_CONFIG
 
 from labelloop.labels import parse_label_config
-from trainer.dashboard.ledger import Effort, Ledger, measure
+from trainer.dashboard.book import Effort
+from trainer.dashboard.ledger import Ledger, measure
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dataset.origin import earlier_name
 from trainer.judging.effort import Work
@@ -113,7 +114,7 @@ def test_the_page_shows_each_version(client: TestClient, fake_studio: FakeStudio
         row = fake_studio.tasks[fake_studio.add_task(annotations=1)]
         row |= task(
             [region(10, 10), region(50, 50 + number)], [region(10, 10), region(50, 50)], lead_time=lead
-        )
+        ) | {"id": row["id"]}
     page = words(client.get("/effort?project=1").text)
     assert "v0001 – 3 4 2 0 0 67% 20 s" in page
     assert "Boxes accepted as they were 4, 67% of those proposed" in page
@@ -133,15 +134,15 @@ def test_tasks_are_looked_at_and_let_go_one_by_one(
     alive: WeakSet[Task] = WeakSet()
 
     def annotated(project_id: int, predictions: bool) -> Iterator[Task]:
-        for _ in range(20):
+        for number in range(20):
             assert len(alive) <= 1
-            made = Task(task([region(10, 10)], [region(10, 10)]))
+            made = Task(task([region(10, 10)], [region(10, 10)]) | {"id": number})
             alive.add(made)
             yield made
             del made
 
     monkeypatch.setattr(loop.studio, "annotated_tasks", annotated)
-    (effort,) = Ledger(loop).of(1)
+    (effort,) = Ledger(loop).of(1).book.efforts
     assert (effort.images, effort.work.accepted) == (20, 20)
 
 

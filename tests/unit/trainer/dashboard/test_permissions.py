@@ -53,6 +53,8 @@ TABLE = {
     ("POST", "/model/look"): For.MEMBERS,
     ("GET", "/effort"): For.MEMBERS,
     ("GET", "/effort/accepted.svg"): For.MEMBERS,
+    ("GET", "/effort/people.csv"): For.MEMBERS,
+    ("GET", "/effort/disagreement.csv"): For.MEMBERS,
     ("GET", "/data"): For.MEMBERS,
     ("GET", "/data.csv"): For.MEMBERS,
     ("GET", "/label-errors"): For.MEMBERS,
