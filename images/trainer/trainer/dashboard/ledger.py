@@ -14,6 +14,7 @@ import numpy as np
 from labelloop.boxes import Boxes
 from labelloop.labels import LabelConfig
 from labelloop.regions import from_results
+from labelloop.twins import is_marked
 from trainer.dashboard.agreement import Agreement, Finding, compare
 from trainer.dataset.collector import newest_submitted
 from trainer.dataset.origin import started_from, version_of
@@ -35,13 +36,15 @@ class Effort:
     """What people did with the boxes of one version.
 
     version: None where there was no prediction to start from. lead_times: the seconds per image that Label
-    Studio recorded.
+    Studio recorded. from_twins: the work on boxes from labelled near-duplicates, which are no merit of the
+    version.
     """
 
     version: str | None
     images: int = 0
     work: Work = Work()
     lead_times: tuple[float, ...] = ()
+    from_twins: Work = Work()
 
     def __add__(self, other: "Effort") -> "Effort":
         return Effort(
@@ -49,6 +52,7 @@ class Effort:
             self.images + other.images,
             self.work + other.work,
             self.lead_times + other.lead_times,
+            self.from_twins + other.from_twins,
         )
 
     @property
@@ -79,10 +83,25 @@ def _effort(annotation: Json, prediction: Json | None, config: LabelConfig) -> E
     results = annotation.get("result") or []
     proposed = (prediction.get("result") or []) if prediction else []
     size = _size([*results, *proposed])
-    mine, found = _boxes(results, config, size), _boxes(proposed, config, size)
-    work = sum((_one(finding, mine, found, size) for finding in compare(mine, found)), Work())
+    mine = _boxes(results, config, size)
+    own, copied = (
+        _boxes([row for row in proposed if is_marked(row) is from_twin], config, size)
+        for from_twin in (False, True)
+    )
+    found = Boxes(
+        np.concatenate([own.xyxy, copied.xyxy]),
+        np.concatenate([own.scores, copied.scores]),
+        np.concatenate([own.labels, copied.labels]),
+    )
+    work, from_twins = Work(), Work()
+    for finding in compare(mine, found):
+        one = _one(finding, mine, found, size)
+        if finding.found is not None and finding.found >= len(own):
+            from_twins += one
+        else:
+            work += one
     version = version_of(prediction) if prediction else None
-    return Effort(version, 1, work, lead_times)
+    return Effort(version, 1, work, lead_times, from_twins)
 
 
 def _one(finding: Finding, mine: Boxes, found: Boxes, size: tuple[int, int]) -> Work:

@@ -58,7 +58,9 @@ class Worker:
         self._importer = Importer(
             ImageIndex(settings.rounds_dir, settings.images_dir), studio, settings.rounds_dir
         )
-        self._prelabeller = Prelabeller(studio, backend, self._registry, settings.rounds_dir)
+        self._prelabeller = Prelabeller(
+            studio, backend, self._registry, settings.rounds_dir, settings=settings
+        )
         self._surveyor = Surveyor(settings, studio)
         self._retention = Retention(settings, studio, self._registry, self._rounds)
         self._owners = Owners(self._registry, self._rounds)
