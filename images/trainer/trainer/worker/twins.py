@@ -8,9 +8,10 @@ it can be made again. A run can be killed at any time and started again.
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 PAGE = 240
+SCANNED = 100
+SCAN_S = 10.0
 LOOK_S = 5.0
 """So long a run looks at images that have no look yet. The rest waits for the next run."""
 MOST = 240
@@ -70,6 +73,14 @@ LIMIT ?
 
 def path_of(rounds_dir: Path, project_id: int) -> Path:
     return rounds_dir / f"twins-{project_id}.sqlite3"
+
+
+def forget_all_but(rounds_dir: Path, projects: Container[int]) -> None:
+    """Deletes the files of projects that are gone."""
+    for path in rounds_dir.glob("twins-*.sqlite3*"):
+        number = path.name.removeprefix("twins-").partition(".")[0]
+        if number.isdecimal() and int(number) not in projects:
+            path.unlink(missing_ok=True)
 
 
 class Twins:
@@ -110,7 +121,7 @@ class Twins:
 
     def _update(self, version: str, should_stop: Callable[[], bool]) -> None:
         self._create()
-        self._note_labelled()
+        self._note_labelled(should_stop)
         with reading(self._path) as connection:
             if not connection.execute("SELECT 1 FROM labelled LIMIT 1").fetchone():
                 return
@@ -118,21 +129,38 @@ class Twins:
         self._compare()
         self._rename_stale(version, should_stop)
 
-    def _note_labelled(self) -> None:
-        began = datetime.now(UTC)
+    def _note_labelled(self, should_stop: Callable[[], bool]) -> None:
+        """Takes in the labelled tasks that were changed since the last scan, in the order of their ids.
+
+        A scan that takes longer than SCAN_S goes on in the next run. state: since, when the last scan that
+        was finished began; scan, when the present one did; listed, the last task that it took in.
+        """
+        until, began = time.monotonic() + SCAN_S, datetime.now(UTC).isoformat()
         with reading(self._path) as connection:
-            since = connection.execute("SELECT value FROM state WHERE name = 'since'").fetchone()
-        changed = [changed_after(datetime.fromisoformat(since[0]) - LEEWAY)] if since else []
+            state = dict(connection.execute("SELECT name, value FROM state").fetchall())
+        conditions = [LABELLED, where("id", "in", {"min": int(state.get("listed", 0)) + 1, "max": LAST_ID})]
+        if "since" in state:
+            conditions.append(changed_after(datetime.fromisoformat(state["since"]) - LEEWAY))
+        state = {"listed": "0"} | state | {"scan": state.get("scan", began)}
         tasks = self._studio.iter_tasks(
-            self._project.id, LABELLED, *changed, fields="all", omit="drafts,predictions", page_size=100
+            self._project.id, *conditions, fields="all", omit="drafts,predictions", page_size=SCANNED
         )
+        while page := list(islice(tasks, SCANNED)):
+            self._take_in(page, state | {"listed": str(page[-1]["id"])})
+            if should_stop() or time.monotonic() > until:
+                return
+        self._take_in([], {"since": state["scan"], "listed": "0"})
+        with writing(self._path) as connection:
+            connection.execute("DELETE FROM state WHERE name = 'scan'")
+
+    def _take_in(self, tasks: Sequence[Row], state: Mapping[str, str]) -> None:
         rows = [(int(task["id"]), stamp) for task in tasks if (stamp := _stamp(task)) is not None]
         with writing(self._path) as connection:
             connection.executemany(
                 "INSERT INTO labelled VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET stamp = excluded.stamp", rows
             )
             connection.executemany("DELETE FROM near WHERE task = ?", [(task,) for task, _ in rows])
-            connection.execute("INSERT OR REPLACE INTO state VALUES ('since', ?)", (began.isoformat(),))
+            connection.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", state.items())
 
     def _look_at_images(self, should_stop: Callable[[], bool]) -> None:
         """Looks at the images of new tasks, in the order of these."""

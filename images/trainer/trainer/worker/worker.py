@@ -22,6 +22,7 @@ from trainer.rounds.owners import Owners
 from trainer.rounds.table import Rounds
 from trainer.system.children import Child, Spawn
 from trainer.system.turns import in_turn
+from trainer.worker import twins
 from trainer.worker.adoption import Adoption
 from trainer.worker.chores import Chore
 from trainer.worker.image_index import ImageIndex
@@ -231,4 +232,5 @@ class Worker:
         own = (project for project in projects if project.retrains_itself)
         in_turn(lambda project: self._retention.run(project, self._stopping.is_set), own)
         self._retention.prune_gone(self._known)
+        twins.forget_all_but(self._settings.rounds_dir, self._known)
         return None

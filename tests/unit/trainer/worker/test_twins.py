@@ -255,3 +255,35 @@ def test_a_run_looks_at_images_for_a_bounded_time_and_goes_on_in_the_next(
     monkeypatch.setattr(twins, "LOOK_S", 5.0)
     assert run() == 4
     assert found(fake_backend, 2, FRAMES[1][1])
+
+
+def test_a_long_scan_of_the_labels_goes_on_where_it_stopped(
+    run: Callable[[], int],
+    film: list[int],
+    fake_studio: FakeStudio,
+    fake_backend: FakeBackend,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for task in (6, 7, 1):
+        label(fake_studio, task, *drawn(FRAMES[0][1]))
+    monkeypatch.setattr(twins, "SCANNED", 1)
+    monkeypatch.setattr(twins, "SCAN_S", -1.0)
+    run()
+    label(fake_studio, 1, *drawn(FRAMES[0][1][:1]))
+    for _ in range(6):
+        run()
+    assert len(sent(fake_backend, 2)) == 1
+    fake_backend.asked.clear()
+    for _ in range(4):
+        run()
+    assert fake_backend.asked == []
+
+
+def test_the_files_of_projects_that_are_gone_go(loop_settings: TrainerSettings) -> None:
+    files = [twins.path_of(loop_settings.rounds_dir, number) for number in (1, 2)]
+    files += [file.with_name(f"{file.name}-wal") for file in files]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    twins.forget_all_but(loop_settings.rounds_dir, {1})
+    assert [file.exists() for file in files] == [True, False, True, False]
