@@ -152,7 +152,7 @@ class Prelabeller:
                 if showing is None or not self._former.rename(project, showing.version, should_stop):
                     break
                 if twins is not None:
-                    twins.update(showing.version, should_stop)
+                    twins.update(showing.version, should_stop, anew=not showing.others)
                 try:
                     return stored + self._fill(run, showing)
                 except OtherVersion as change:

@@ -63,6 +63,11 @@ _TABLES = tuple(
         "state (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     )
 )
+_INDEX = "CREATE INDEX IF NOT EXISTS fresh_looks ON looks (fresh) WHERE fresh"
+_ANY_FRESH = """
+SELECT EXISTS (SELECT 1 FROM looks WHERE fresh)
+OR EXISTS (SELECT 1 FROM labelled JOIN looks USING (task) WHERE labelled.fresh)
+"""
 _STALE = """
 SELECT near.task FROM near
 JOIN labelled ON labelled.task = near.twin LEFT JOIN stored ON stored.task = near.task
@@ -92,9 +97,10 @@ class Twins:
         self._project = project
         self._path = path_of(rounds_dir, project.id)
 
-    def update(self, version: str, should_stop: Callable[[], bool]) -> None:
+    def update(self, version: str, should_stop: Callable[[], bool], anew: bool = True) -> None:
         """Takes in what was labelled since the last run, and gives another name to the predictions of
-        `version` that lack the boxes of a labelled twin, so that they are made anew.
+        `version` that lack the boxes of a labelled twin, so that they are made anew. anew: whether they are;
+        not so where other predictions would keep the tasks from getting new ones.
 
         Raises:
             StudioError: Label Studio does not answer. OSError: the disk is full.
@@ -102,7 +108,7 @@ class Twins:
         A file that is damaged is set aside, and what was in it is made again by the next runs.
         """
         try:
-            self._update(version, should_stop)
+            self._update(version, should_stop, anew)
         except sqlite3.DatabaseError as error:
             if set_aside(self._path) is None:
                 raise OSError(f"{self._path}: {error}") from error
@@ -111,7 +117,7 @@ class Twins:
     def _create(self) -> None:
         """Makes the file. One of another project that had this number, or of no project, is emptied."""
         with writing(self._path) as connection:
-            for statement in _TABLES:
+            for statement in (*_TABLES, _INDEX):
                 connection.execute(statement)
             whose = connection.execute("SELECT value FROM state WHERE name = 'project'").fetchone()
             if whose is None or whose[0] != self._project.uid:
@@ -119,7 +125,7 @@ class Twins:
                     connection.execute(f"DELETE FROM {table}")
                 connection.execute("INSERT INTO state VALUES ('project', ?)", (self._project.uid,))
 
-    def _update(self, version: str, should_stop: Callable[[], bool]) -> None:
+    def _update(self, version: str, should_stop: Callable[[], bool], anew: bool) -> None:
         self._create()
         self._note_labelled(should_stop)
         with reading(self._path) as connection:
@@ -127,7 +133,8 @@ class Twins:
                 return
         self._look_at_images(should_stop)
         self._compare()
-        self._rename_stale(version, should_stop)
+        if anew:
+            self._rename_stale(version, should_stop)
 
     def _note_labelled(self, should_stop: Callable[[], bool]) -> None:
         """Takes in the labelled tasks that were changed since the last scan, in the order of their ids.
@@ -198,6 +205,8 @@ class Twins:
     def _compare(self) -> None:
         """Compares what is new with the rest."""
         with reading(self._path) as connection:
+            if not connection.execute(_ANY_FRESH).fetchone()[0]:
+                return
             rows = connection.execute(
                 "SELECT looks.task, look, looks.fresh, labelled.task IS NOT NULL, "
                 "coalesce(labelled.fresh, 0) FROM looks "
@@ -208,8 +217,6 @@ class Twins:
         looks = np.frombuffer(b"".join(row[1] for row in rows), np.uint64).reshape(-1, WORDS)
         flags = np.array([row[2:5] for row in rows], dtype=bool).reshape(-1, 3)
         fresh, labelled, fresh_label = flags[:, 0], flags[:, 1], flags[:, 1] & (flags[:, 2] | flags[:, 0])
-        if not fresh.any() and not fresh_label.any():
-            return
         limits = [known[task] // NEARER if task in known else NEAR for task in tasks.tolist()]
         nearest = _Nearest(looks, np.array(limits, dtype=np.int64))
         nearest.compare(np.flatnonzero(fresh_label), np.flatnonzero(~labelled))

@@ -287,3 +287,22 @@ def test_the_files_of_projects_that_are_gone_go(loop_settings: TrainerSettings) 
         file.touch()
     twins.forget_all_but(loop_settings.rounds_dir, {1})
     assert [file.exists() for file in files] == [True, False, True, False]
+
+
+def test_beside_others_predictions_a_version_that_knows_no_label_keeps_its_own(
+    run: Callable[[], int],
+    film: list[int],
+    fake_studio: FakeStudio,
+    fake_backend: FakeBackend,
+    models: ProjectModels,
+) -> None:
+    """Else they would be renamed and not made anew: the others' predictions are shown."""
+    card = models.folder("v0000") / "card.json"
+    known = models.card("v0000").model_copy(update={"classes": ["aeroplane"]})
+    card.write_text(known.model_dump_json())
+    run()
+    theirs = {"result": [], "score": 0.5, "model_version": "theirs", "created_at": "2026-11-22T18:00:00Z"}
+    fake_studio.predictions += [theirs | {"id": task, "task": task} for task in film]
+    label(fake_studio, 1, *drawn(FRAMES[0][1]))
+    run()
+    assert sorted(fake_studio.versions_of(2)) == ["theirs", "v0000"]
