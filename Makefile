@@ -23,7 +23,7 @@ retrain: ## Start a round of training (or join the open one) and watch it; Ctrl-
 cancel: ## Cancel the open round
 models: ## The model's versions and what became of them
 rollback: ## Put an earlier version into service: VERSION=v0001
-export: ## Write the labelled images as a dataset: FORMAT=coco, yolo or voc
+export: ## Write the labelled images as a dataset: FORMAT=coco, yolo or voc; IMAGES=0 without the images
 report: ## Write what the dashboard shows as one HTML file, below volumes/rounds/reports: FILE=june.html
 
 backup: ## Archive labels, uploads, models, rounds and configs into volumes/backups; IMAGES=1 SECRETS=1 for those too

@@ -10,7 +10,7 @@ from support.fake_studio import Answer, Row, Served
 @dataclass
 class FakeBackend:
     """version: what it serves. unreadable: tasks whose image cannot be read. blank: tasks whose image shows
-    nothing. before_predict: called with the tasks' ids.
+    nothing. sent: by id, each task as it was sent last. before_predict: called with the tasks' ids.
     """
 
     url: str = ""
@@ -18,6 +18,7 @@ class FakeBackend:
     unreadable: set[int] = field(default_factory=set)
     blank: set[int] = field(default_factory=set)
     asked: list[int] = field(default_factory=list)
+    sent: dict[int, Row] = field(default_factory=dict)
     down: bool = False
     results_missing: int = 0
     before_predict: Callable[[list[int]], None] = lambda ids: None
@@ -39,6 +40,7 @@ class FakeBackend:
         ids = [task["id"] for task in body["tasks"]]
         self.before_predict(ids)
         self.asked += ids
+        self.sent |= {task["id"]: task for task in body["tasks"]}
         return 200, {
             "results": [self._result(i) for i in ids][self.results_missing :],
             "model_version": self.version,

@@ -54,3 +54,26 @@ def boards(count: int) -> list[np.ndarray]:
             board[y : y + 16, x : x + 16] = 255 * int(rng.random() < 0.5)
         found.append(board)
     return found
+
+
+def moving(seed: int, frames: int) -> list[tuple[np.ndarray, list[tuple[float, float, float, float]]]]:
+    """A film with noise in which four striped objects run over a scene in directions of their own; with each
+    frame, their boxes in percent.
+    """
+    rng = np.random.default_rng(500 + seed)
+    ground = scene(seed)
+    starts = np.array([[40, 40], [150, 50], [50, 150], [160, 160]]) + rng.integers(-10, 11, (4, 2))
+    steps = rng.choice([-4, -3, 3, 4], (4, 2))
+    sides = rng.integers(18, 34, (4, 2))
+    patterns = [rng.integers(0, 256, (6, 6, 3)).astype(np.uint8) for _ in range(4)]
+    found = []
+    for number in range(frames):
+        frame, boxes = ground.copy(), []
+        for (x, y), (width, height), pattern in zip(starts + number * steps, sides, patterns, strict=True):
+            frame[y : y + height, x : x + width] = cv2.resize(pattern, (int(width), int(height)))
+            boxes.append(
+                (100 * x / SIDE, 100 * y / SIDE, 100 * (x + width) / SIDE, 100 * (y + height) / SIDE)
+            )
+        noisy = np.clip(frame.astype(np.int16) + rng.integers(-6, 7, frame.shape), 0, 255)
+        found.append((noisy.astype(np.uint8), boxes))
+    return found

@@ -127,7 +127,8 @@ def _rollback(home: Home, given: Given) -> None:
 def _export(home: Home, given: Given) -> None:
     if "FORMAT" not in given:
         raise Failure("make export", found="no FORMAT", needed="FORMAT=coco, yolo or voc")
-    _labelloop("export", "--format", given["FORMAT"])(home, given)
+    without = [] if is_yes(given, "IMAGES", otherwise=True) else ["--no-images"]
+    _labelloop("export", "--format", given["FORMAT"], *without)(home, given)
 
 
 def _report(home: Home, given: Given) -> None:
@@ -186,7 +187,7 @@ VERBS = {
     "cancel": Verb(_labelloop("cancel"), (_PROJECT,)),
     "models": Verb(_labelloop("models"), (_PROJECT,)),
     "rollback": Verb(_rollback, ("VERSION=v0001", _PROJECT)),
-    "export": Verb(_export, ("FORMAT=coco", _PROJECT)),
+    "export": Verb(_export, ("FORMAT=coco", "IMAGES=0", _PROJECT)),
     "report": Verb(_report, ("FILE=report.html", _PROJECT)),
     "backup": Verb(backup, ("IMAGES=1", "SECRETS=1"), alone=True),
     "restore": Verb(restore, ("FILE=volumes/backups/….tar.gz",), alone=True),

@@ -15,6 +15,7 @@ from labelloop.labels import LabelConfig, LabelMap
 from labelloop.order import LAST, lot, prediction_score
 from labelloop.regions import to_results
 from labelloop.registry import Card
+from labelloop.twins import FIELD, Twin, composed, marked
 from mlbackend.labelled_looks import LabelledLooks
 from mlbackend.loading import ImageLoader, Task, TaskImage
 
@@ -99,16 +100,23 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
     def _prediction(self, task: Task, boxes: Boxes, pixels: Pixels, view: "_View") -> Prediction:
         height, width = pixels.shape[:2]
         candidates = view.label_map.apply(boxes)
-        sure = candidates.select(candidates.scores >= view.thresholds[candidates.labels])
+        proposed = candidates.scores >= view.thresholds[candidates.labels]
+        twin = Twin.read(task[FIELD]) if FIELD in task else None
+        if twin is None:
+            result = to_results(candidates.select(proposed), view.config, width, height)
+        else:
+            own, others = composed(twin.in_pixels(view.config, width, height), candidates, proposed)
+            copied = to_results(others, view.config, width, height)
+            result = [*to_results(own, view.config, width, height), *marked(copied, twin.task)]
         return {
-            "result": to_results(sure, view.config, width, height),
+            "result": result,
             "score": self._score(task, candidates, pixels, view),
             "model_version": self.version,
         }
 
     def _score(self, task: Task, candidates: Boxes, pixels: Pixels, view: "_View") -> float:
         """The task's place in the order of labelling. Near-duplicates of labelled images come last."""
-        if self._labelled.has_near(pixels):
+        if FIELD in task or self._labelled.has_near(pixels):
             return LAST
         if not view.learnt:
             return lot(task.get("data"))

@@ -4,6 +4,7 @@ from typing import Any
 
 from flask import Request
 
+from labelloop.twins import FIELD, Twin
 from mlbackend.errors import BadRequest
 
 Body = dict[str, Any]
@@ -60,8 +61,18 @@ def check_predict(body: Body) -> Body:
     for index, task in enumerate(tasks):
         if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
             raise BadRequest(f'tasks[{index}]: expected an object with "data", got {str(task)[:80]!r}')
+        if FIELD in task:
+            _check_twin(index, task[FIELD])
     _expect(body, "params", dict)
     return body
+
+
+def _check_twin(index: int, row: Any) -> None:
+    try:
+        Twin.read(row)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        shown = f"{type(error).__name__} {error}"
+        raise BadRequest(f"tasks[{index}].{FIELD}: no labelled near-duplicate: {shown}") from error
 
 
 def check_webhook(body: Body) -> Body:

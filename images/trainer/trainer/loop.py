@@ -40,7 +40,8 @@ class Loop:
         return self.registry.project(project_id)
 
     def prelabeller(self) -> Prelabeller:
-        return Prelabeller(self.studio, self.backend, self.registry, self.settings.rounds_dir)
+        rounds_dir = self.settings.rounds_dir
+        return Prelabeller(self.studio, self.backend, self.registry, rounds_dir, settings=self.settings)
 
     def project(self, wanted: int | None) -> Project:
         """The project `wanted`, else PROJECT, else the only one.

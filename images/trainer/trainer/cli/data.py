@@ -12,7 +12,6 @@ import typer
 from labelloop.locks import Busy
 from trainer.cli.command import ProjectOption, command, connect, fail
 from trainer.dataset.left_out import LeftOut, counts_in_words
-from trainer.dataset.snapshot import snapshotting
 from trainer.peers.projects import Project, choose, detection_projects
 from trainer.terminal import render
 from trainer.terminal.display import Display
@@ -146,33 +145,34 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="A folder; by default below volumes/rounds/exports.")
     ] = None,
+    images: Annotated[bool, typer.Option(help="Copy the images, too.")] = True,
     project: ProjectOption = None,
 ) -> None:
     """Write the labels so far as a dataset; exit status 3 when labelled images are missing from it."""
     from trainer.dataset.export import export as write
-    from trainer.dataset.snapshot import collect
+    from trainer.dataset.snapshot import labels_now
 
     loop = connect()
     chosen = loop.project(project)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     folder = out or loop.settings.rounds_dir / "exports" / f"{chosen.id}-{format_}-{stamp}"
     with Display() as display:
-        with snapshotting(loop.settings.rounds_dir):
-            snapshot = collect(
-                loop.studio,
-                chosen.id,
-                loop.settings,
-                lambda f, text: display.update("reading labels", f, None, text),
-            )
+        snapshot = labels_now(
+            loop.studio,
+            chosen.id,
+            loop.settings,
+            lambda f, text: display.update("reading labels", f, None, text),
+        )
         display.update("writing", 0.0, None, f"{snapshot.labelled} images")
-        write(snapshot, format_, folder, loop.settings)
+        write(snapshot, format_, folder, loop.settings, images)
         display.finish()
         told = folder / "skipped.txt"
         lines = told.read_text(encoding="utf-8").splitlines() if told.exists() else []
         unwritten = max(len(lines) - len(snapshot.skipped), 0)
         display.say(
             f"{plural(snapshot.labelled - unwritten, 'image')} with {plural(snapshot.boxes, 'box', 'boxes')} "
-            f"as {format_} in {loop.shown(folder)}{_left_out(snapshot.skipped, unwritten)}"
+            f"as {format_}{'' if images else ', without images,'} in {loop.shown(folder)}"
+            f"{_left_out(snapshot.skipped, unwritten)}"
         )
     if unwritten or any(row.about.fault for row in snapshot.skipped):
         raise typer.Exit(INCOMPLETE)

@@ -1,38 +1,26 @@
 """Files as one zip archive, sent as it is made."""
 
-import asyncio
 import io
-import shutil
+import time
 import zipfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 
 from fastapi.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
-CHUNK = 1 << 20
+from trainer.dataset.exported_images import ExportedFile
+
+PIECE = 1 << 18
 
 
 class Archive(StreamingResponse):
-    """Files, and folders without what is in them, as one archive.
+    """Files and folders as one archive. Each is made when its turn comes, so nothing of it is kept.
 
-    check: called before each piece; an exception from it ends the answer. scratch: a folder to delete
-    afterwards, also when the client disconnects early or never reads a byte.
+    check: called before each piece; an exception from it ends the answer.
     """
 
-    def __init__(
-        self, name: str, files: dict[str, Path], check: Callable[[], None], scratch: Path | None = None
-    ) -> None:
+    def __init__(self, name: str, files: Iterable[ExportedFile], check: Callable[[], None]) -> None:
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         super().__init__(_checked(_zipped(files), check), media_type="application/zip", headers=headers)
-        self._scratch = scratch
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            if self._scratch is not None:
-                await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
 
 
 def _checked(pieces: Iterator[bytes], check: Callable[[], None]) -> Iterator[bytes]:
@@ -41,21 +29,26 @@ def _checked(pieces: Iterator[bytes], check: Callable[[], None]) -> Iterator[byt
         yield piece
 
 
-def _zipped(files: dict[str, Path]) -> Iterator[bytes]:
+def _zipped(files: Iterable[ExportedFile]) -> Iterator[bytes]:
     """The archive in pieces, so that it is never whole in memory or on disk.
 
-    Files are stored without compression, because weights and images are compressed already.
+    Weights and images are stored as they are, because they are compressed already.
     """
     out = _Pipe()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        for name, path in files.items():
-            if path.is_dir():  # an empty side's folder has to be there, too
-                archive.mkdir(name)
+    with zipfile.ZipFile(out, "w") as archive:
+        for file in files:
+            if file.content is None:  # an empty side's folder has to be there, too
+                archive.mkdir(file.name)
                 continue
-            with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as target:
-                while chunk := source.read(CHUNK):
-                    target.write(chunk)
-                    yield out.take()
+            about = zipfile.ZipInfo(file.name, time.localtime()[:6])
+            about.compress_type = zipfile.ZIP_STORED if file.packed else zipfile.ZIP_DEFLATED
+            about.external_attr = 0o644 << 16
+            with archive.open(about, "w", force_zip64=True) as target:
+                for part in file.content:
+                    target.write(part)
+                    if out.waiting >= PIECE:
+                        yield out.take()
+            yield out.take()
     yield out.take()
 
 
@@ -63,16 +56,21 @@ class _Pipe(io.RawIOBase):
     """A file that keeps written bytes until they are taken."""
 
     def __init__(self) -> None:
-        self._waiting = bytearray()
+        self._bytes = bytearray()
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes."""
+        return len(self._bytes)
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
-        self._waiting += data
+        self._bytes += data
         return len(data)
 
     def take(self) -> bytes:
-        taken = bytes(self._waiting)
-        self._waiting.clear()
+        taken = bytes(self._bytes)
+        self._bytes.clear()
         return taken

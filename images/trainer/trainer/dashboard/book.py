@@ -19,13 +19,14 @@ _WORK = ("accepted", "adjusted", "relabelled", "deleted", "drawn")
 _SCHEMA = """
     CREATE TABLE entry (task INTEGER, user INTEGER, origin TEXT, counts INTEGER, version TEXT,
         accepted INTEGER, adjusted INTEGER, relabelled INTEGER, deleted INTEGER, drawn INTEGER, lead REAL,
-        changed INTEGER);
+        changed INTEGER, twin_accepted INTEGER, twin_adjusted INTEGER, twin_relabelled INTEGER,
+        twin_deleted INTEGER, twin_drawn INTEGER);
     CREATE INDEX entry_of ON entry (task);
     CREATE TABLE comparison (task INTEGER, one INTEGER, other INTEGER, same INTEGER, loose INTEGER,
         label INTEGER, only_one INTEGER, only_other INTEGER);
     CREATE INDEX comparison_of ON comparison (task);
 """
-_SUMS = ", ".join(f"sum({name})" for name in _WORK)
+_SUMS = ", ".join(f"sum({prefix}{name})" for prefix in ("", "twin_") for name in _WORK)
 _SIDES = "sum(same), sum(loose), sum(label), sum(only_one), sum(only_other)"
 _DIFFERING = "loose + label + only_one + only_other"
 
@@ -36,7 +37,8 @@ class Effort:
 
     version: None where there was no prediction to start from, and where it is of all versions. lead_times:
     the seconds per image that Label Studio recorded, without those that are taken for pauses. pauses: how
-    many are. changed: how many images somebody else has changed since.
+    many are. changed: how many images somebody else has changed since. from_twins: the work on boxes from
+    labelled near-duplicates, which are no merit of the version.
     """
 
     version: str | None
@@ -45,6 +47,7 @@ class Effort:
     lead_times: tuple[float, ...] = ()
     pauses: int = 0
     changed: int = 0
+    from_twins: Work = Work()
 
     def __add__(self, other: "Effort") -> "Effort":
         return Effort(
@@ -54,6 +57,7 @@ class Effort:
             self.lead_times + other.lead_times,
             self.pauses + other.pauses,
             self.changed + other.changed,
+            self.from_twins + other.from_twins,
         )
 
     @cached_property
@@ -97,10 +101,10 @@ class Book:
             self._scratch.run("DELETE FROM entry WHERE task = ?", (task,))
             self._scratch.run("DELETE FROM comparison WHERE task = ?", (task,))
             self._scratch.run_many(
-                "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO entry VALUES ({', '.join('?' * (7 + 2 * len(_WORK)))})",
                 (
                     (task, e.author.user, e.author.origin, e.counts, e.version, *astuple(e.work))
-                    + (e.lead_time, e.changed)
+                    + (e.lead_time, e.changed, *astuple(e.from_twins))
                     for e in entries
                 ),
             )
@@ -189,7 +193,8 @@ class Book:
         )
         for row in list(self._scratch.rows(query, (limit,))):
             values, (images, pauses, changed, *work) = row[: len(keys)], row[len(keys) :]
-            yield values, images, Work(*work), tuple(leads.get(values, ())), int(pauses), changed
+            own, twins = Work(*work[: len(_WORK)]), Work(*work[len(_WORK) :])
+            yield values, images, own, tuple(leads.get(values, ())), int(pauses), changed, twins
 
     def _pause_s(self) -> float:
         if "pause" not in self._sums:

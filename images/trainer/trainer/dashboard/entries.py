@@ -13,6 +13,7 @@ import numpy as np
 from labelloop.boxes import Boxes
 from labelloop.labels import LabelConfig
 from labelloop.regions import from_results
+from labelloop.twins import is_marked
 from trainer.dashboard.agreement import Agreement, Finding, compare
 from trainer.dataset.collector import newest_submitted, submitted_at
 from trainer.dataset.origin import started_from, version_of
@@ -54,7 +55,8 @@ class Entry:
 
     counts: it is the newest of all, which a round learns from. version: of the prediction that it was begun
     from; None without one. lead_time: the seconds that Label Studio recorded; None without any. changed:
-    somebody else has changed it since.
+    somebody else has changed it since. from_twins: the work on boxes from labelled near-duplicates, which are
+    no merit of the version.
     """
 
     author: Author
@@ -63,6 +65,7 @@ class Entry:
     work: Work
     lead_time: float | None
     changed: bool
+    from_twins: Work = Work()
 
 
 @dataclass(frozen=True)
@@ -159,11 +162,26 @@ def _entry(
     results = annotation.get("result") or []
     proposed = (prediction.get("result") or []) if prediction else []
     size = _size([*results, *proposed])
-    mine, found = _boxes(results, config, size), _boxes(proposed, config, size)
-    work = sum((_one(finding, mine, found, size) for finding in compare(mine, found)), Work())
+    mine = _boxes(results, config, size)
+    own, copied = (
+        _boxes([row for row in proposed if is_marked(row) is from_twin], config, size)
+        for from_twin in (False, True)
+    )
+    found = Boxes(
+        np.concatenate([own.xyxy, copied.xyxy]),
+        np.concatenate([own.scores, copied.scores]),
+        np.concatenate([own.labels, copied.labels]),
+    )
+    work, from_twins = Work(), Work()
+    for finding in compare(mine, found):
+        one = _one(finding, mine, found, size)
+        if finding.found is not None and finding.found >= len(own):
+            from_twins += one
+        else:
+            work += one
     version = version_of(prediction) if prediction else None
     changed = annotation.get("updated_by") not in (None, annotation.get("completed_by"))
-    return Entry(author, counts, version, work, _lead_time(annotation), changed)
+    return Entry(author, counts, version, work, _lead_time(annotation), changed, from_twins)
 
 
 def _one(finding: Finding, mine: Boxes, found: Boxes, size: tuple[int, int]) -> Work:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from trainer.dashboard.actions import PreLabelling
+from trainer.dashboard.current_labels import CurrentLabels
 from trainer.dashboard.ledger import Ledger
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.people import People
@@ -12,8 +13,8 @@ from trainer.dashboard.predictions import Looking
 
 @dataclass(frozen=True)
 class Parts:
-    """people: those who may log in. pre_labelling, looking: work that buttons have begun. ledger: what people
-    did.
+    """people: those who may log in. pre_labelling, looking, current_labels: work that buttons have begun.
+    ledger: what people did.
     """
 
     loop: WatchedLoop
@@ -21,13 +22,16 @@ class Parts:
     pre_labelling: PreLabelling
     looking: Looking
     ledger: Ledger
+    current_labels: CurrentLabels
 
     @classmethod
     def of(cls, loop: WatchedLoop) -> Self:
-        return cls(loop, People(loop.studio), PreLabelling(loop), Looking(loop), Ledger(loop))
+        people, ledger, labels = People(loop.studio), Ledger(loop), CurrentLabels(loop)
+        return cls(loop, people, PreLabelling(loop), Looking(loop), ledger, labels)
 
     def stop(self) -> None:
         """Ends the work that buttons have begun."""
         self.pre_labelling.stop()
         self.looking.stop()
         self.ledger.stop()
+        self.current_labels.stop()

@@ -34,12 +34,13 @@ _Boxes = tuple[str, int, list[tuple[int, Corners]]]
 
 @dataclass(frozen=True)
 class Contents:
-    """The size and classes of a snapshot."""
+    """The size and classes of a snapshot. left_out: how many labelled tasks it does not use."""
 
     images: int
     boxes: int
     holdout: int
     labels: tuple[str, ...]
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,8 @@ def _contents(folder: Path, stamp: Stamp) -> Contents | None:
     found = _snapshot(folder, stamp)
     if found is None:
         return None
-    return Contents(found.labelled, found.boxes, len(found.holdout), tuple(found.classes))
+    labels, left_out = tuple(found.classes), len(found.skipped)
+    return Contents(found.labelled, found.boxes, len(found.holdout), labels, left_out)
 
 
 @lru_cache(NUMBERS_KEPT)

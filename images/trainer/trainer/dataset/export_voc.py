@@ -8,11 +8,11 @@ which Datumaro reads, has them in their order.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from trainer.dataset.exported_images import copy_images
+from trainer.dataset.exported_images import ExportedFile, ExportedImages
 from trainer.dataset.labelled import Corners, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 
@@ -20,19 +20,21 @@ IMAGES = "JPEGImages"
 CLASSES = "dataset_meta.json"
 
 
-def write(snapshot: Snapshot, folder: Path, home: Path) -> None:
-    """Writes the snapshot into `folder`. An image without boxes has an annotation without objects."""
-    annotations, sets = folder / "Annotations", folder / "ImageSets" / "Main"
-    annotations.mkdir()
-    sets.mkdir(parents=True)
-    for side, images in copy_images(snapshot, folder, home, {"train": IMAGES, "val": IMAGES}).items():
-        with (sets / f"{side}.txt").open("w", encoding="ascii") as file:
-            file.writelines(f"{Path(image.file).stem}\n" for image in images)
+def files(snapshot: Snapshot, home: Path, images_too: bool) -> Iterator[ExportedFile]:
+    """The snapshot's files. An image without boxes has an annotation without objects."""
+    exported = ExportedImages(snapshot, home, {"train": IMAGES, "val": IMAGES}, images_too)
+    yield from exported.files()
+    yield ExportedFile("Annotations")
+    for side, images in exported.sides.items():
+        stems = (f"{Path(image.file).stem}\n" for image in images)
+        yield ExportedFile.of_text(f"ImageSets/Main/{side}.txt", stems)
         for image in images:
-            tree = ElementTree.ElementTree(_annotation(snapshot.classes, image))
-            ElementTree.indent(tree)
-            tree.write((annotations / image.file).with_suffix(".xml"), encoding="us-ascii")
-    (folder / CLASSES).write_text(json.dumps({"labels": snapshot.classes}) + "\n", encoding="ascii")
+            root = _annotation(snapshot.classes, image)
+            ElementTree.indent(root)
+            content = ElementTree.tostring(root, encoding="us-ascii", xml_declaration=True)
+            yield ExportedFile(f"Annotations/{Path(image.file).stem}.xml", [content])
+    yield ExportedFile.of_text(CLASSES, [json.dumps({"labels": snapshot.classes}) + "\n"])
+    yield from exported.lists()
 
 
 def _annotation(classes: Sequence[str], image: SnapshotImage) -> ElementTree.Element:

@@ -5,26 +5,27 @@ format has no place for ignored boxes, which are left out.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import yaml
 
-from trainer.dataset.exported_images import SIDES, copy_images
+from trainer.dataset.exported_images import SIDES, ExportedFile, ExportedImages
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 
 
-def write(snapshot: Snapshot, folder: Path, home: Path) -> None:
-    """Writes the snapshot into `folder`. The folders of both sides are there even if they are empty."""
+def files(snapshot: Snapshot, home: Path, images_too: bool) -> Iterator[ExportedFile]:
+    """The snapshot's files. The folders of both sides are there even if they are empty."""
     below = {side: f"images/{side}" for side in SIDES.values()}
-    for side, images in copy_images(snapshot, folder, home, below).items():
-        labels = folder / "labels" / side
-        labels.mkdir(parents=True)
+    exported = ExportedImages(snapshot, home, below, images_too)
+    yield from exported.files()
+    for side, images in exported.sides.items():
+        yield ExportedFile(f"labels/{side}")
         for image in images:
-            text = "".join(_lines(image))
-            (labels / image.file).with_suffix(".txt").write_text(text, encoding="ascii")
-    (folder / "data.yaml").write_text(_description(snapshot.classes, below), encoding="ascii")
+            yield ExportedFile.of_text(f"labels/{side}/{Path(image.file).stem}.txt", _lines(image))
+    yield ExportedFile.of_text("data.yaml", [_description(snapshot.classes, below)])
+    yield from exported.lists()
 
 
 def _description(classes: Sequence[str], below: dict[str, str]) -> str:

@@ -26,7 +26,7 @@ from trainer.dataset.left_out import LeftOut
 from trainer.dataset.refusal import refusal
 from trainer.dataset.split import Side
 from trainer.dataset.survey import Survey
-from trainer.peers.projects import fetch
+from trainer.peers.projects import Project, fetch
 from trainer.rounds.folder import SNAPSHOT
 
 WAIT_S = 600.0
@@ -185,6 +185,19 @@ def take(
     return snapshot
 
 
+def labels_now(studio: Studio, project_id: int, settings: Settings, progress: Progress) -> Snapshot:
+    """`collect`, for an export. Snapshots of rounds wait only while the sides are settled, not while the
+    labels are read.
+
+    Raises:
+        Busy: another snapshot took longer than WAIT_S. Also the errors of `collect`.
+    """
+    read = _read(studio, project_id, settings, progress)
+    progress(1.0, "waiting for another snapshot, or settling sides")
+    with snapshotting(settings.rounds_dir):
+        return _settled(read, settings, progress)
+
+
 def collect(
     studio: Studio, project_id: int, settings: Settings, progress: Progress, to_train: bool = False
 ) -> Snapshot:
@@ -201,22 +214,45 @@ def collect(
         train on it. split.SplitError: split.json is damaged. labels.LabelConfigError: the project has no
         bounding boxes. studio.StudioError: Label Studio does not answer.
     """
+    return _settled(_read(studio, project_id, settings, progress), settings, progress, to_train)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """What was read of a project's labels. began: when the reading did."""
+
+    began: datetime
+    project: Project
+    collector: Collector
+
+
+def _read(studio: Studio, project_id: int, settings: Settings, progress: Progress) -> _Labels:
     began = datetime.now(UTC)
     project = fetch(studio, project_id)
-    split_file = Registry(settings.models_dir).project(project_id).path / split.SPLIT_FILE
-    collector = Collector(Examiner(project.labels, settings, split.load(split_file)))
+    sides = split.load(_split_file(settings, project_id))
+    collector = Collector(Examiner(project.labels, settings, sides))
     total = studio.count_tasks(project_id, LABELLED)
     for number, task in enumerate(studio.annotated_tasks(project_id), start=1):
         collector.add(task)
         progress(min(number / max(total, 1), 1.0), f"image {number} of {total}")
     collector.add_what_was_away(lambda words: progress(1.0, words))
+    return _Labels(began, project, collector)
+
+
+def _split_file(settings: Settings, project_id: int) -> Path:
+    return Registry(settings.models_dir).project(project_id).path / split.SPLIT_FILE
+
+
+def _settled(read: _Labels, settings: Settings, progress: Progress, to_train: bool = False) -> Snapshot:
+    project, collector = read.project, read.collector
+    project_id, split_file = project.id, _split_file(settings, project.id)
     why_not = (
         refusal(project_id, collector.labelled, collector.skipped, project.labels.names, settings)
         if to_train
         else None
     )
     left_out = (*collector.skipped, *collector.boxes_left_out)
-    survey = Survey(project_id, began, project.label_config, left_out, collector.warnings)
+    survey = Survey(project_id, read.began, project.label_config, left_out, collector.warnings)
     survey.write(settings.rounds_dir)
     if why_not is not None:
         raise SnapshotError(f"project {project_id}: {why_not}")

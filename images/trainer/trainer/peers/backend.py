@@ -11,12 +11,14 @@ import requests
 from labelloop.connection import USER
 from labelloop.errors import Explained
 from labelloop.sessions import service_session
+from labelloop.twins import FIELD
 from trainer.env import TrainerSettings
 from trainer.peers.projects import Project
 
 Row = dict[str, Any]
 
 POLL_S = 1.0
+SENT = ("id", "data", FIELD)
 HEALTH_TIMEOUT_S = (3.0, 10.0)
 PREDICT_TIMEOUT_S = (3.0, 300.0)
 
@@ -98,7 +100,7 @@ class Backend:
         self, project: Project, tasks: Sequence[Mapping[str, Any]], version: str
     ) -> list[Row | Unread]:
         """One prediction per task, in the order of the tasks: {"task", "result", "score", "model_version"}.
-        For a task whose image could not be read, it is an Unread.
+        For a task whose image could not be read, it is an Unread. Of each task, what SENT names is sent.
 
         Raises:
             OtherVersion: the predictions are not those of `version`.
@@ -107,7 +109,7 @@ class Backend:
         """
         url = f"{self.url}/predict"
         body = {
-            "tasks": [{"id": task["id"], "data": task["data"]} for task in tasks],
+            "tasks": [{name: task[name] for name in SENT if name in task} for task in tasks],
             "project": project.uid,
             "label_config": project.label_config,
             "params": {},

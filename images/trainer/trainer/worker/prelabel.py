@@ -1,5 +1,7 @@
 """Gives every unlabelled task the champion's boxes, in the background and in batches.
 
+Images with a labelled near-duplicate get its boxes, too (trainer.worker.twins).
+
 All progress is in Label Studio: a run asks it which tasks still lack a prediction of the champion. So a run
 can be killed at any time and started again. A task that cannot be given one, because its image cannot be
 read, gets none. It is listed (trainer.rounds.unpredicted), and tried again after a pause.
@@ -19,6 +21,7 @@ from labelloop.batches import batches
 from labelloop.errors import Explained
 from labelloop.locks import holding, is_held
 from labelloop.registry import Registry
+from labelloop.settings import Settings
 from labelloop.studio import Studio, StudioError, where, with_prediction_of
 from labelloop.task_images import image_name
 from trainer.peers.backend import Backend, BackendError, OtherVersion, Unread
@@ -27,6 +30,7 @@ from trainer.rounds.progress import Progress, write_progress
 from trainer.rounds.unpredicted import Unpredicted
 from trainer.worker.former import FormerPredictions
 from trainer.worker.showing import Showing
+from trainer.worker.twins import Twins
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +75,8 @@ class _Run:
     """One run over a project with one champion.
 
     shown: the version whose predictions the project's pages show, "" for none. again: whether tasks that
-    failed are tried again before their time. failed: the tasks that failed in this run.
+    failed are tried again before their time. twins: knows labelled near-duplicates; None where they do not
+    count. failed: the tasks that failed in this run.
     """
 
     project: Project
@@ -80,6 +85,7 @@ class _Run:
     again: bool
     unpredicted: Unpredicted
     shown: str
+    twins: Twins | None = None
     failed: set[int] = field(default_factory=set)
 
 
@@ -93,7 +99,11 @@ class Prelabeller:
         registry: Registry,
         rounds_dir: Path,
         backend_wait_s: float = BACKEND_WAIT_S,
+        settings: Settings | None = None,
     ) -> None:
+        """settings: where the images are, so that boxes of labelled near-duplicates can be proposed; without
+        them, what the model sees is proposed alone.
+        """
         self._studio = studio
         self._backend = backend
         self._registry = registry
@@ -101,6 +111,7 @@ class Prelabeller:
         self._backend_wait_s = backend_wait_s
         self._former = FormerPredictions(studio, registry, rounds_dir)
         self._looked_through: dict[int, float] = {}
+        self._settings = settings
 
     def showing(self, project: Project) -> Showing | None:
         """What decides whose predictions the project shows; None without a champion.
@@ -148,12 +159,15 @@ class Prelabeller:
         """
         with holding(lock_path(self._rounds_dir, project.id)):
             unpredicted = self.unpredicted(project.id)
-            run = _Run(project, should_stop, on_progress, again, unpredicted, project.model_version)
+            twins = self._twins(project)
+            run = _Run(project, should_stop, on_progress, again, unpredicted, project.model_version, twins)
             stored, swaps = 0, 0
             while not should_stop():
                 showing = self.showing(project)
                 if showing is None or not self._former.rename(project, showing.version, should_stop):
                     break
+                if twins is not None:
+                    twins.update(showing.version, should_stop, anew=not showing.others)
                 try:
                     return stored + self._fill(run, showing)
                 except OtherVersion as change:
@@ -163,6 +177,12 @@ class Prelabeller:
                     log.info("project %d: %s; starting over", project.id, change)
                     time.sleep(SWAP_PAUSE_S)
             return stored
+
+    def _twins(self, project: Project) -> Twins | None:
+        """None without settings, and in simulations and the demo, which measure or show the model."""
+        if self._settings is None or not project.retrains_itself:
+            return None
+        return Twins(self._studio, self._settings, self._rounds_dir, project)
 
     def _fill(self, run: _Run, showing: Showing) -> int:
         project_id, version = run.project.id, showing.version
@@ -177,10 +197,12 @@ class Prelabeller:
                     )
                     log.info("project %d: %d tasks to pre-label with %s", project_id, total, version)
                     self._wait_for(project_id, version, run.should_stop)
-                for rows, unread in self._predictions(run.project, tasks, version):
+                for rows, unread in self._predictions(run, tasks, version):
                     if run.should_stop():
                         return stored
                     made, refused = self._store(project_id, showing, rows)
+                    if run.twins is not None:
+                        run.twins.note_stored([row["task"] for row in rows], version)
                     stored += made
                     self._note(run, tasks, rows, [*unread, *refused])
                     done += len(rows) + len(unread)
@@ -300,14 +322,15 @@ class Prelabeller:
         return False
 
     def _predictions(
-        self, project: Project, tasks: Sequence[Row], version: str
+        self, run: _Run, tasks: Sequence[Row], version: str
     ) -> Iterator[tuple[list[Row], list[Unread]]]:
         """One prediction per task, or an Unread, in portions. The next portion is predicted while the caller
         stores one.
         """
 
         def predict(portion: Sequence[Row]) -> tuple[list[Row], list[Unread]]:
-            predictions = (self._backend.predict(project, b, version) for b in batches(portion, BATCH))
+            asked = run.twins.with_twins(portion) if run.twins is not None else portion
+            predictions = (self._backend.predict(run.project, b, version) for b in batches(asked, BATCH))
             made = [row for rows in predictions for row in rows]
             unread = [row for row in made if isinstance(row, Unread)]
             return [row for row in made if not isinstance(row, Unread)], unread

@@ -22,6 +22,7 @@ from trainer.rounds.owners import Owners
 from trainer.rounds.table import Rounds
 from trainer.system.children import Child, Spawn
 from trainer.system.turns import in_turn
+from trainer.worker import twins
 from trainer.worker.adoption import Adoption
 from trainer.worker.chores import Chore
 from trainer.worker.descriptions import Descriptions
@@ -62,7 +63,9 @@ class Worker:
         self._importer = Importer(
             ImageIndex(settings.rounds_dir, settings.images_dir), studio, settings.rounds_dir
         )
-        self._prelabeller = Prelabeller(studio, backend, self._registry, settings.rounds_dir)
+        self._prelabeller = Prelabeller(
+            studio, backend, self._registry, settings.rounds_dir, settings=settings
+        )
         self._surveyor = Surveyor(settings, studio)
         self._descriptions = Descriptions(studio, settings, self._registry, self._rounds)
         self._retention = Retention(settings, studio, self._registry, self._rounds)
@@ -255,4 +258,5 @@ class Worker:
         own = (project for project in projects if project.retrains_itself)
         in_turn(lambda project: self._retention.run(project, self._stopping.is_set), own)
         self._retention.prune_gone(self._known)
+        twins.forget_all_but(self._settings.rounds_dir, self._known)
         return None

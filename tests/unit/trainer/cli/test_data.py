@@ -215,3 +215,18 @@ def test_an_image_that_went_away_before_it_was_copied_is_missing_too(
     result = run("export")
     assert result.exit_code == 3
     assert "1 image with " in result.output and "1 × images that could not be copied" in result.output
+
+
+def test_an_export_without_images(run: Run, loop_settings: TrainerSettings, fake_studio: FakeStudio) -> None:
+    for _ in range(2):
+        label(fake_studio, loop_settings.images_dir)
+    result = run("export", "--no-images")
+    assert result.exit_code == 0, result.output
+    assert "2 images with 5 boxes as coco, without images, in" in " ".join(result.output.split())
+    (folder,) = loop_settings.rounds_dir.glob("exports/*")
+    assert not list(folder.glob("**/*.png"))
+    assert [line.split("\t")[2] for line in (folder / "images.tsv").read_text().splitlines()] == [
+        "file",
+        "volumes/images/1.png",
+        "volumes/images/2.png",
+    ]

@@ -38,3 +38,14 @@ def test_versions_scored_on_other_images_are_said_to_be(
 def test_a_single_version_compares_with_itself(client: TestClient) -> None:
     assert client.get("/compare?project=1").status_code == 200
     assert client.get("/compare?left=v0009").status_code == 404
+
+
+def test_comparing_is_found_where_versions_are(client: TestClient, loop: WatchedLoop) -> None:
+    """On the Model page, among the rounds and before a roll-back; not beside the downloads."""
+    finished_round(loop, 25, stray=5, champion_stray=30)
+    assert 'href="/compare?project=1&amp;right=v0001"' in client.get("/model?project=1").text
+    for page in ("/rounds", "/do/rollback"):
+        assert 'href="/compare?project=1"' in client.get(f"{page}?project=1").text, page
+    assert "/compare" not in client.get("/downloads?project=1").text
+    against = words(client.get("/compare?project=1&right=v0001").text)
+    assert "Both were scored on the same hold-out." in against

@@ -11,6 +11,7 @@ from support.fake_studio import FakeStudio
 from support.shapes import LABEL_CONFIG
 
 from labelloop.labels import parse_label_config
+from labelloop.twins import marked
 from trainer.dashboard.book import Effort
 from trainer.dashboard.ledger import Ledger, measure
 from trainer.dashboard.loop import WatchedLoop
@@ -153,3 +154,24 @@ def test_without_label_studio(client: TestClient, loop: WatchedLoop, fake_studio
     assert page.status_code == 200
     assert "503" in page.text
     assert client.get("/effort/accepted.svg").status_code == 200
+
+
+def test_boxes_from_a_labelled_near_duplicate_are_no_merit_of_the_version(
+    client: TestClient, fake_studio: FakeStudio
+) -> None:
+    """Three boxes of the model, one of which is deleted; two of a twin's, one moved; one drawn."""
+    own = [region(10, 10), region(40, 10), region(70, 10)]
+    copied = list(marked([region(10, 50), region(40, 50)], 3))
+    result = [*own[:2], copied[0], region(43, 50), region(70, 50)]
+    [effort] = measure([task(result, [copied[1], *own, copied[0]])], CONFIG)
+    assert (effort.version, effort.images) == ("v0001", 1)
+    assert effort.work == Work(accepted=2, deleted=1, drawn=1)
+    assert effort.from_twins == Work(accepted=1, adjusted=1)
+    assert (effort + effort).from_twins == Work(accepted=2, adjusted=2)
+    number = fake_studio.add_task(annotations=1)
+    whole = task(result, [copied[1], *own, copied[0]])
+    fake_studio.tasks[number]["annotations"] = whole["annotations"]
+    fake_studio.predictions += [row | {"task": number} for row in whole["predictions"]]
+    page = words(client.get("/effort?project=1").text)
+    assert "From labelled near-duplicates 1 of 2 boxes accepted as they were; counted apart" in page
+    assert "Boxes accepted as they were 2, 67% of those proposed" in page

@@ -2,6 +2,7 @@
 not know fails.
 """
 
+from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from support.fake_studio import FakeStudio
 from support.versions import add_version
 
 from labelloop.registry import ProjectModels
+from trainer.dashboard import stored
+from trainer.dashboard.current_labels import ReadLabels
 from trainer.dashboard.loop import WatchedLoop
 
 
@@ -62,6 +65,9 @@ TABLE = {
     ("POST", "/label-errors/mend"): For.ADMINISTRATORS,
     ("GET", "/downloads"): For.MEMBERS,
     ("GET", "/downloads/{version}.zip"): For.ADMINISTRATORS,
+    ("GET", "/downloads/labels"): For.MEMBERS,
+    ("POST", "/downloads/labels"): For.ADMINISTRATORS,
+    ("GET", "/downloads/labels/{format_name}.zip"): For.ADMINISTRATORS,
     ("GET", "/compare"): For.MEMBERS,
 }
 GUARDED = sorted(route for route, whom in TABLE.items() if whom is not For.ANYBODY)
@@ -70,9 +76,16 @@ ACTIONS = sorted(path for method, path in GUARDED if method == "POST")
 
 @pytest.fixture
 def filled(loop: WatchedLoop, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A round, so that every address leads somewhere; looking at its images is left out."""
+    """A round, and labels that were read, so that every address leads somewhere. Nothing is looked at or read
+    anew.
+    """
     finished_round(loop, 25, stray=5, champion_stray=30)
     monkeypatch.setattr(app.state.parts.looking, "begin", lambda *of: "It looks.")
+    snapshot = stored.snapshot(loop.rounds.folder(1))
+    assert snapshot is not None
+    read = ReadLabels(snapshot, datetime.now(UTC))
+    monkeypatch.setattr(app.state.parts.current_labels, "begin", lambda project: None)
+    monkeypatch.setattr(app.state.parts.current_labels, "of", lambda project: read)
 
 
 @pytest.fixture
