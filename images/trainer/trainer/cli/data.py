@@ -71,7 +71,7 @@ def _all_done(prelabeller: Prelabeller, project: Project) -> str:
         return (
             f"{showing.version} knows no label of the project; the predictions that are there stay: {theirs}."
         )
-    return "Every unlabelled image has the champion's boxes."
+    return "The model in service has looked at every unlabelled image."
 
 
 @command

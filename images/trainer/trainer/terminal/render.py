@@ -11,7 +11,7 @@ from trainer.health.status import ProjectStatus, Status
 from trainer.rounds.table import Round
 from trainer.rounds.unpredicted import Failure
 from trainer.terminal.display import plain
-from trainer.words import plural
+from trainer.words import in_this_zone, plural
 from trainer.worker.image_index import Problem
 
 SHOWN_PROBLEMS = 20
@@ -50,11 +50,10 @@ def _project(project: ProjectStatus, console: Console) -> None:
         line("left alone", project.left_alone)
         return
     if project.champion is None:
-        line("champion", "none yet; the starting model is being written")
+        line("in service", "none yet; the starting model is being written")
     else:
-        line(
-            "champion", f"{project.champion.version}, {project.champion.detector}, {_score(project.champion)}"
-        )
+        found = project.champion
+        line("in service", f"{found.version}, {found.detector}, {_score(found)}")
     if project.start is not None:
         line(
             "start",
@@ -63,16 +62,16 @@ def _project(project: ProjectStatus, console: Console) -> None:
     if project.tasks is not None:
         line(
             "images",
-            f"{project.tasks}, {project.labelled} labelled, {project.waiting} waiting to be labelled",
+            f"{project.tasks}, {project.labelled} labelled, {project.waiting} not labelled yet, or skipped",
         )
         if project.unpredicted:
-            line("pre-labels", f"{project.unpredicted} to be made")
+            line("pre-labels", f"the model has yet to look at {plural(project.unpredicted, 'image')}")
     for text in _data(project):
         line("data", text)
     if project.small_objects:
         line("objects", project.small_objects)
     if project.failed:
-        line("no boxes", f"for {plural(len(project.failed), 'image')}, see below")
+        line("unseen", f"the model could not look at {plural(len(project.failed), 'image')}, see below")
     if project.shows is not None:
         line("shows", project.shows_words)
     line("round", _round(project.open_round, project.last_round))
@@ -86,13 +85,13 @@ def _project(project: ProjectStatus, console: Console) -> None:
     if project.unmatched_labels:
         line(
             "labels",
-            f"the champion does not know {_names(project.unmatched_labels)}; it learns them from your labels",
+            f"the model does not know {_names(project.unmatched_labels)}; it learns them from your labels",
         )
     if project.unmapped_classes:
         # If the model was trained here, its unmapped classes are labels that the project no longer has.
         trained = project.champion is not None and project.champion.trained
         way = "" if trained else " (predicted_values takes them)"
-        line("classes", f"no label takes the champion's {_names(project.unmapped_classes)}{way}")
+        line("classes", f"no label takes the model's {_names(project.unmapped_classes)}{way}")
     for problem in project.problems:
         line("problem", problem)
 
@@ -119,9 +118,9 @@ def _why(start: Card) -> str:
 def _round(open_round: Round | None, last: Round | None) -> str:
     if open_round is not None:
         message = f", {open_round.message}" if open_round.message else ""
-        return f"{open_round.id} is {open_round.state}, {open_round.stage_progress:.0%}{message}"
+        return f"{open_round.called} is {open_round.state}, {open_round.stage_progress:.0%}{message}"
     if last is not None:
-        return f"none open; {last.id}: {last.verdict or last.error or last.state}"
+        return f"none open; {last.called}: {last.verdict or last.error or last.state}"
     return "none yet; `make retrain` starts one"
 
 
@@ -133,9 +132,9 @@ def _names(names: Sequence[str]) -> str:
 def _score(card: Card) -> str:
     score = card.metrics.get("mAP")
     if score is None:
-        return "not yet scored on a hold-out"
+        return "not yet scored"
     images = card.metrics.get("images")
-    return f"mAP {score:.3f} at promotion" + (f", on {images} hold-out images" if images else "")
+    return f"mAP {score:.3f} when it went into service" + (f", on {images} hold-out images" if images else "")
 
 
 def problems(found: Sequence[Problem], console: Console, what: str = "cannot be used") -> None:
@@ -152,7 +151,7 @@ def without_boxes(found: Sequence[Failure], console: Console) -> None:
     """Names the tasks that could not be given a prediction."""
     if not found:
         return
-    console.print(f"{plural(len(found), 'image')} got no boxes; the worker tries again by itself:")
+    console.print(f"The model could not look at {plural(len(found), 'image')}; it tries again by itself:")
     for failure in found[:SHOWN_PROBLEMS]:
         console.print(f"  task {failure.task}, {plain(failure.name)}: {plain(failure.reason)}")
     if len(found) > SHOWN_PROBLEMS:
@@ -167,8 +166,8 @@ def models(versions: ProjectModels, title: str, console: Console) -> None:
         "in service",
         "made",
         "detector",
-        "images",
-        "mAP at promotion",
+        "trained on",
+        "mAP then",
         "AP50",
         "verdict",
         title=title,
@@ -182,9 +181,9 @@ def models(versions: ProjectModels, title: str, console: Console) -> None:
         table.add_row(
             version,
             "yes" if version == champion else "",
-            card.created_at.astimezone().strftime("%Y-%m-%d %H:%M"),
+            in_this_zone(card.created_at),
             card.detector,
-            str(card.images or ""),
+            plural(card.images, "image") if card.images else "",
             _number(card.metrics.get("mAP")),
             _number(card.metrics.get("AP50")),
             plain(card.reason if card.round is not None else card.verdict),

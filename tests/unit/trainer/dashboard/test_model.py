@@ -53,7 +53,7 @@ def test_each_label_has_its_stored_score(client: TestClient, loop: WatchedLoop) 
     assert judged is not None and judged.champion is not None
     for version, evaluation in (("v0001", judged.candidate), ("v0000", judged.champion)):
         page = words(client.get(f"/model?version={version}").text)
-        assert f"Hold-out mAP {evaluation.mAP:.3f}" in page
+        assert f"Score (mAP) on the hold-out {evaluation.mAP:.3f}" in page
         for label, score in evaluation.per_class.items():
             assert f"{label} {score:.3f} {evaluation.matches[label].truths.sum()} " in page
     assert "Model v0001" in words(client.get("/model").text)  # the one in service
@@ -63,20 +63,21 @@ def test_a_score_says_on_which_images_it_was_made(client: TestClient, loop: Watc
     """The hold-out has grown since v0001 was promoted: both pages show both of its scores, and say so."""
     finished_round(loop, 25, stray=3, champion_stray=40)
     first = loop.models(1).card("v0001").metrics
-    score = f"Hold-out mAP {first['mAP']:.3f}"
+    score = f"Score (mAP) on the hold-out {first['mAP']:.3f}"
     for page in ("/", "/model"):
         shown = words(client.get(page).text)
         assert score in shown and f"on {first['images']} images, in round 1" in shown
-        assert "at promotion" not in shown
+        assert "when it went into service" not in shown
     finished_round(loop, 35, stray=40, champion_stray=12)
     judged = stored.judgement(loop.rounds.folder(2))
     assert judged is not None and judged.champion is not None and judged.champion.version == "v0001"
     assert judged.champion.mAP != first["mAP"] and judged.champion.images == 7
     for page in ("/", "/model"):
         shown = words(client.get(page).text)
-        assert f"Hold-out mAP now {judged.champion.mAP:.3f}" in shown
+        assert f"Score (mAP) on the hold-out now {judged.champion.mAP:.3f}" in shown
         assert "on 7 images, in round 2" in shown
-        assert f"Hold-out mAP at promotion {first['mAP']:.3f} on 5 images, in round 1;" in shown
+        then = f"Score (mAP) when it went into service {first['mAP']:.3f} on 5 images, in round 1;"
+        assert then in shown
 
 
 def test_the_threshold_counts_as_a_person_would(loop: WatchedLoop) -> None:
@@ -125,8 +126,10 @@ def test_the_slider_works_without_scripts_and_with(client: TestClient, loop: Wat
     ball = effect("ball", judged.candidate.matches["ball"], 0.9)
     assert f"ball {ball.found} {ball.missed} {ball.spurious}" in said
     boxes = judged.candidate.boxes
-    assert f"Boxes from a score of 1.00 on: of {boxes} boxes 0 are found and {boxes} missed; 0 are" in words(
-        client.get("/model/threshold?version=v0001&score=1").text
+    assert (
+        f"Boxes from a score of 1.00 on: of {boxes} labelled boxes 0 are "
+        f"found and {boxes} missed; 0 are spurious."
+        in words(client.get("/model/threshold?version=v0001&score=1").text)
     )
 
 

@@ -61,6 +61,7 @@ TABLE = {
     ("GET", "/downloads"): For.MEMBERS,
     ("GET", "/downloads/{version}.zip"): For.ADMINISTRATORS,
     ("GET", "/compare"): For.MEMBERS,
+    ("GET", "/glossary"): For.MEMBERS,
 }
 GUARDED = sorted(route for route, whom in TABLE.items() if whom is not For.ANYBODY)
 ACTIONS = sorted(path for method, path in GUARDED if method == "POST")
