@@ -25,5 +25,5 @@ def host_zone(localtime: Path = _LOCALTIME) -> Optional[str]:
         data = (_ZONES / chosen if chosen else localtime).read_bytes()
     except OSError:
         return None
-    rule = data.rstrip(b"\n").rpartition(b"\n")[2].decode("ascii", "replace")
+    rule = data[:-1].rpartition(b"\n")[2].decode("ascii", "replace")
     return rule if data.startswith(b"TZif") and _RULE.fullmatch(rule) else None

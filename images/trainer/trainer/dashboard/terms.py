@@ -175,8 +175,9 @@ _TERMS = (
         "project's rounds stands beside it.",
     ),
     Term(
-        "score",
-        "How sure the model is of a box, from 0 to 1.",
+        "box score",
+        "How sure the model is of one box, from 0 to 1.",
+        "The score of the whole model is another thing: its mAP.",
     ),
     Term(
         "snapshot",
@@ -186,7 +187,7 @@ _TERMS = (
     ),
     Term(
         "spurious",
-        "A box that the model proposes where no label is.",
+        "A box that the model proposes where no label is, or a second one on the same thing.",
         found_as=r"\bspurious\b",
     ),
     Term(

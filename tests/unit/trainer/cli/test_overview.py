@@ -72,7 +72,7 @@ def test_status_tells_of_scheduled_backups_that_fail(
     write_text(said, json.dumps({**well, "error": "the disk is full", "since": "2026-01-01T00:00:00Z"}))
     result = run("status")
     assert result.exit_code == 1
-    assert "scheduled backups fail since 2026-01-01T00:00:00Z: the disk is full" in result.output
+    assert "scheduled backups fail since 2026-01-01 00:00 UTC: the disk is full" in result.output
 
 
 @pytest.mark.parametrize("broken", ["studio", "backend", "worker", "version"])

@@ -128,8 +128,8 @@ def test_the_slider_works_without_scripts_and_with(client: TestClient, loop: Wat
     boxes = judged.candidate.boxes
     assert (
         f"Boxes from a score of 1.00 on: of {boxes} labelled boxes 0 are "
-        f"found and {boxes} missed; 0 are spurious."
-        in words(client.get("/model/threshold?version=v0001&score=1").text)
+        f"found and {boxes} missed; 0 that are "
+        f"proposed are wrong (spurious)." in words(client.get("/model/threshold?version=v0001&score=1").text)
     )
 
 

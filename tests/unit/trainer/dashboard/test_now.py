@@ -1,6 +1,7 @@
 """The first page and its buttons: what is shown is what API and files hold; each button says what it did."""
 
 import json
+from datetime import datetime
 from html import unescape
 from pathlib import Path
 
@@ -48,6 +49,26 @@ def test_what_is_wrong_is_said(
     assert "&lt;disk&gt; is full" in page
     assert "project 1" not in page  # a single project needs no switch
     assert "Label Studio does not say how many." in page
+
+
+def test_times_are_for_every_zone_and_who_asked_is_told_in_words(
+    client: TestClient, loop: WatchedLoop
+) -> None:
+    """dashboard.js shows a <time> in the reader's zone. Without it the text says UTC."""
+    round_, _ = loop.rounds.request(1, "RETRAIN_EVERY=50")
+    loop.rounds.record(round_.id, requested_at="2026-11-22T21:15:30.123+00:00")
+    page = client.get("/").text
+    assert '<time datetime="2026-11-22T21:15:30Z">2026-11-22 21:15 UTC</time>' in page
+    assert "Why it began enough new labelled images (automatic)" in words(page)
+    assert "RETRAIN_EVERY" not in page
+
+
+def test_a_log_says_the_zone_of_its_times(client: TestClient, loop: WatchedLoop) -> None:
+    round_, _ = loop.rounds.request(1, "a test")
+    loop.rounds.folder(round_.id).mkdir()
+    (loop.rounds.folder(round_.id) / "log.txt").write_text("2026-11-22 20:00:00,123 - mmdet - INFO\n")
+    zone = datetime.now().astimezone().tzname()
+    assert f"The end of its log (times in {zone})" in words(client.get("/").text)
 
 
 def test_an_open_round_is_followed(client: TestClient, loop: WatchedLoop) -> None:

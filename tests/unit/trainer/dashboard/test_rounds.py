@@ -41,6 +41,18 @@ def test_scores_intervals_and_verdicts_are_the_stored_ones(client: TestClient, l
     ]
 
 
+def test_rounds_keep_their_number_and_say_which_of_the_project_they_are(
+    client: TestClient, loop: WatchedLoop
+) -> None:
+    for project in (2, 1):
+        round_, _ = loop.rounds.request(project, "button")
+        loop.rounds.move(round_.id, State.FAILED, error="a test")
+    page = words(client.get("/rounds?project=1").text)
+    assert "2 (1st of this project) failed" in page
+    assert "Start Training was pressed in Label Studio" in page
+    assert "Round 2 (1st of this project): failed" in words(client.get("/?project=1").text)
+
+
 def test_what_changed_names_relabelled_images_and_labels(loop: WatchedLoop) -> None:
     folders = []
     for round_id, snapshot in ((1, snapshot_of(loop, 10)), (2, relabelled(snapshot_of(loop, 9)))):
