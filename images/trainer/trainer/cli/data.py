@@ -29,7 +29,7 @@ INCOMPLETE = 3
 
 @command
 def predict(project: ProjectOption = None) -> None:
-    """Give every unlabelled image the champion's boxes, now."""
+    """Give every unlabelled image the boxes of the model in service, now."""
     loop = connect()
     chosen = loop.project(project)
     loop.require_worked_on(chosen)
@@ -56,7 +56,8 @@ def predict(project: ProjectOption = None) -> None:
         failures = prelabeller.unpredicted(chosen.id).failures()
         render.without_boxes(failures, display.console)
         if failures:
-            raise fail(f"{plural(len(failures), 'image')} of project {chosen.id} without boxes")
+            images = plural(len(failures), "image")
+            raise fail(f"the model could not look at {images} of project {chosen.id}")
         if not stored:
             display.say(_all_done(prelabeller, chosen))
 

@@ -73,7 +73,7 @@ def roll_back(loop: WatchedLoop, project_id: int, version: str) -> str:
     before = models.promote(version)
     open_round = loop.rounds.open_round(project_id)
     compared = (
-        f" Round {open_round.id} is {open_round.state}; its candidate will be compared with {version}."
+        f" Round {open_round.called} is {open_round.state}; its candidate will be compared with {version}."
         if open_round
         else ""
     )
@@ -131,7 +131,7 @@ class PreLabelling:
         prelabeller = loop.prelabeller()
         missing = prelabeller.missing(project_id) + len(prelabeller.unpredicted(project_id).tasks())
         if not missing:
-            return f"Every unlabelled image has the boxes of {version} already."
+            return f"{version} has looked at every unlabelled image already."
         with self._lock:
             thread = self._running.get(project_id)
             if thread is not None and thread.is_alive():

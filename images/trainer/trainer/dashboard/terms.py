@@ -167,6 +167,12 @@ _TERMS = (
         "The share of the labelled boxes that the model finds.",
     ),
     Term(
+        "retention",
+        "The removal of old data to save disk space: of old versions and rounds, scores and sentences stay.",
+        "The settings `KEEP_VERSIONS` and `KEEP_ROUNDS` say how many are kept whole.",
+        r"\bretention\b",
+    ),
+    Term(
         "round",
         "One turn of training: the labels are frozen, a candidate is trained on them and compared with the "
         "model in service.",

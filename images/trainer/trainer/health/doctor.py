@@ -171,7 +171,7 @@ def _boxes(project: ProjectStatus) -> Iterator[Finding]:
         named = _some([f"task {f.task}, {f.name} ({f.reason})" for f in project.failed])
         yield warning(
             name,
-            f"{plural(len(project.failed), 'image')} got none: {named}",
+            f"the model could not look at {plural(len(project.failed), 'image')}: {named}",
             "The worker tries again by itself; this tries at once.",
             f"make predict PROJECT={project.id}",
         )

@@ -42,8 +42,8 @@ def test_predict_names_what_nobody_could_read_and_fails(
         result = run("predict")
         assert result.exit_code == 1
         assert said in result.output and "task 2, images/2.jpg: the file is empty" in result.output
-        assert "Every unlabelled image has" not in result.output
-        assert "1 image of project 1 without boxes" in result.stderr
+        assert "has looked at every unlabelled image" not in result.output
+        assert "could not look at 1 image of project 1" in result.stderr
     assert fake_backend.asked == [first, second, second], "it is tried at once"
     fake_backend.unreadable = set()
     result = run("predict")

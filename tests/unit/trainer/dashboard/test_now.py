@@ -199,7 +199,7 @@ def test_cancel(client: TestClient, loop: WatchedLoop) -> None:
 def test_pre_label(
     client: TestClient, app: FastAPI, fake_studio: FakeStudio, fake_backend: FakeBackend
 ) -> None:
-    assert "Every unlabelled image has the boxes of v0000 already." in press(client, "predict")
+    assert "v0000 has looked at every unlabelled image already." in press(client, "predict")
     tasks = [fake_studio.add_task() for _ in range(3)]
     assert "3 images get the boxes of v0000 now" in press(client, "predict")
     app.state.parts.pre_labelling.wait(10)

@@ -151,7 +151,7 @@ const termAt = (event) => event.target.closest?.(".term") ?? null;
 document.addEventListener("focusin", (event) => explain(termAt(event)));
 document.addEventListener("focusout", () => explain(null));
 document.addEventListener("pointerover", (event) => {
-  if (event.pointerType === "mouse" && event.target !== tip) explain(termAt(event) ?? document.activeElement.closest(".term"));
+  if (event.pointerType === "mouse" && event.target !== tip) explain(termAt(event) ?? document.activeElement?.closest(".term"));
 });
 document.addEventListener("pointerdown", (event) => {
   tapped = event.pointerType === "mouse" ? null : termAt(event);
