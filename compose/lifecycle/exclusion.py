@@ -62,7 +62,7 @@ def _in_words(text: str) -> str:
     """Who holds a lock, by its note; the holder may not have written one yet."""
     try:
         note = json.loads(text)
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(note["since"]))
+        since = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(note["since"]))
         # A container has a host name of its own, and counts its processes by itself.
         where = "" if note["host"] == socket.gethostname() else f" on {note['host']}"
         return f"{note['what']} (process {note['pid']}{where}, since {since})"

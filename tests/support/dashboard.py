@@ -57,6 +57,7 @@ def press(client: TestClient, button: str, project: int = 1, **fields: str) -> s
 
 def words(html: str) -> str:
     """What a page says, without its tags, with single blanks."""
+    html = re.sub(r'<a class="term"[^>]*>(.*?)</a>|<time[^>]*>(.*?)</time>', r"\1\2", html)
     return " ".join(re.sub(r"<[^>]*>", " ", html).split())
 
 

@@ -15,7 +15,7 @@ from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
 
 MENU = tuple(path for path, _ in NAVIGATION)
-PAGES = (*MENU, "/compare", "/do/retrain", "/do/rollback")
+PAGES = (*MENU, "/glossary", "/compare", "/do/retrain", "/do/rollback")
 """Whole pages: those of the menu, and those that a link or a button of them leads to."""
 OPEN = ("/health", "/login", "/logout", "/static/{path}")
 """Paths of routes for people who have not logged in."""

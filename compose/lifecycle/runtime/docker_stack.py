@@ -15,6 +15,7 @@ from lifecycle import engine
 from lifecycle.backup import service as backup_service
 from lifecycle.console import Board, Failure, note
 from lifecycle.home import Home
+from lifecycle.runtime.zone import host_zone
 from lifecycle.shell import answer, ask, converse, phrases, run, watch
 
 START_SECONDS = 900.0
@@ -96,7 +97,7 @@ class DockerStack:
     def labelloop(self, arguments: Sequence[str], project: Optional[str]) -> NoReturn:
         """Becomes `labelloop …` in the trainer's container, so that Ctrl-C and the terminal reach it."""
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        options = [*([] if terminal else ["-T"]), *(["--env", f"PROJECT={project}"] if project else [])]
+        options = [*([] if terminal else ["-T"]), *_environment(project)]
         self._require_trainer()
         self._become(engine.compose("exec", *options, "trainer", "labelloop", *arguments))
 
@@ -133,7 +134,7 @@ class DockerStack:
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
         options = [
             *([] if terminal else ["-T"]),
-            *(["--env", f"PROJECT={project}"] if project else []),
+            *_environment(project),
             *(["--env", variable] if variable else []),
         ]
         given = [str(places[argument]) if isinstance(argument, Path) else argument for argument in arguments]
@@ -146,7 +147,7 @@ class DockerStack:
         Raises:
             Failure: it isn't running, ends with another status than 0, or takes longer than `seconds`.
         """
-        command = engine.compose("exec", "-T", "trainer", "labelloop", *arguments)
+        command = engine.compose("exec", "-T", *_environment(None), "trainer", "labelloop", *arguments)
         return ask(command, cwd=self._home.root, seconds=seconds)
 
     def complaint(self, service: str) -> str:
@@ -270,3 +271,10 @@ def _gave_up(container: dict[str, Any]) -> bool:
     """
     told = answer(["docker", "logs", "--since", container["State"]["StartedAt"], container["Id"]])
     return told is not None and _GAVE_UP in told
+
+
+def _environment(project: Optional[str]) -> list[str]:
+    """What a command in a container is told of the host, as options of Compose."""
+    zone = host_zone()
+    told = [*([f"PROJECT={project}"] if project else []), *([f"TZ={zone}"] if zone else [])]
+    return [word for value in told for word in ("--env", value)]

@@ -187,7 +187,7 @@ class Champions:
         version = models.champion()
         if version is None:
             raise RegistryError(
-                f"no champion yet at {models.path}: the trainer writes the starting model; see `make logs`."
+                f"no model yet at {models.path}: the trainer writes the starting model; see `make logs`."
             )
         folder = models.folder(version)
         stat = folder.stat()

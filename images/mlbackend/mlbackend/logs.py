@@ -5,6 +5,8 @@ import os
 import sys
 import warnings
 
+from labelloop.log_lines import LINE, TIMES
+
 
 class _Console(logging.StreamHandler):  # type: ignore[type-arg]
     """A class of its own: mmcv sets every root handler of exactly StreamHandler's type to ERROR."""
@@ -14,7 +16,8 @@ def configure() -> None:
     """LOG_LEVEL and above, and none of what mmcv and torch say at every import."""
     logging.basicConfig(
         level=os.environ.get("LOG_LEVEL", "INFO").upper(),
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        format=LINE,
+        datefmt=TIMES,
         handlers=[_Console(sys.stdout)],
     )
     for noisy in ("torch.utils.cpp_extension", "matplotlib", "urllib3", "mmcv"):

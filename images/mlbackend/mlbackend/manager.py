@@ -168,7 +168,7 @@ def _why_down(places: list[Place], model_dir: str) -> str:
     if errors := [place.error for place in places if place.error]:
         return " ".join(errors)
     if places:
-        return "the champion is being loaded"
+        return "the model is being loaded"
     return f"no project has a model in {model_dir}: the trainer writes the starting ones; see `make logs`"
 
 

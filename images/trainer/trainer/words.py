@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 _COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -36,6 +37,12 @@ def plural(count: int, one: str, many: str = "") -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
+def ordinal(number: int) -> str:
+    """A place in a row: "1st", "2nd", "3rd", "11th"."""
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}th" if number % 100 in (11, 12, 13) else f"{number}{ending}"
+
+
 def duration(seconds: float) -> str:
     """Seconds in words: "45 s", "3:05 min", "1:02 h"."""
     whole = max(0, round(seconds))
@@ -45,3 +52,19 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes}:{rest:02d} min"
     return f"{minutes // 60}:{minutes % 60:02d} h"
+
+
+def as_time(value: str | datetime) -> datetime:
+    """A time in UTC. value: ISO 8601, or a datetime, with a time zone."""
+    parsed = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return parsed.astimezone(UTC)
+
+
+def in_utc(value: str | datetime) -> str:
+    """A time for readers whose zone is not known: "2026-11-22 21:15 UTC"."""
+    return as_time(value).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def in_this_zone(value: str | datetime) -> str:
+    """A time in the zone of this process (`TZ`, else the host's), which is named: "2026-11-22 22:15 CET"."""
+    return as_time(value).astimezone().strftime("%Y-%m-%d %H:%M %Z")

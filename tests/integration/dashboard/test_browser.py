@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from support.browser import chromium
 from support.dashboard import EMAIL, PASSWORD, Login
 from support.dashboard_data import finished_round
@@ -96,11 +96,16 @@ def browser() -> Iterator[Browser]:
         yield launched
 
 
-def opened(browser: Browser, url: str, scheme: str = "light", width: int = 1280) -> tuple[Page, list[str]]:
-    """A logged-in page, and what it complains of from now on."""
-    page = browser.new_page(
-        color_scheme="dark" if scheme == "dark" else "light", viewport={"width": width, "height": 900}
-    )
+def opened(
+    browser: Browser | BrowserContext, url: str, scheme: str = "light", width: int = 1280
+) -> tuple[Page, list[str]]:
+    """A logged-in page, and what it complains of from now on. A context brings its own scheme and width."""
+    if isinstance(browser, Browser):
+        page = browser.new_page(
+            color_scheme="dark" if scheme == "dark" else "light", viewport={"width": width, "height": 900}
+        )
+    else:
+        page = browser.new_page()
     page.set_default_timeout(20_000)
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -170,6 +175,57 @@ def test_a_rounds_progress_arrives_by_itself_and_is_announced_once(page: Page, l
     assert len(drawn) == 1
     loop.rounds.move(round_.id, State.FAILED, error="stopped by the test")
     expect(page.locator("#announcement")).to_have_text(f"Round {round_.id}: failed. stopped by the test")
+
+
+def test_times_are_in_the_readers_zone_also_in_parts_that_arrive_later(
+    browser: Browser, url: str, loop: WatchedLoop
+) -> None:
+    round_, _ = loop.rounds.request(1, "the test")
+    loop.rounds.record(round_.id, requested_at="2026-11-22T21:15:30+00:00")
+    context = browser.new_context(timezone_id="Pacific/Auckland", viewport={"width": 390, "height": 900})
+    page, complaints = opened(context, url)
+    asked = page.locator("#round time")
+    expect(asked).to_have_text("2026-11-23 10:15")
+    expect(asked).to_have_attribute("title", "2026-11-23 10:15 Pacific/Auckland, 2026-11-22 21:15 UTC")
+    expect(page.locator("#zone")).to_have_text("Times are in the zone Pacific/Auckland.")
+    page.evaluate("document.getElementById('model').dataset.mark = 'as it was'")
+    loop.rounds.move(round_.id, State.FAILED, error="stopped by the test")
+    expect(asked).to_have_count(2)
+    expect(asked.first).to_have_text("2026-11-23 10:15")
+    expect(asked.last).not_to_contain_text("UTC")
+    assert page.locator("#model").get_attribute("data-mark") == "as it was"  # not drawn anew for its times
+    page.goto(f"{url}/do/rollback?project=1")
+    expect(page.locator("option[value=v0000]")).not_to_contain_text("UTC")
+    context.close()
+    assert complaints == []
+
+
+def test_a_word_says_what_it_means_by_keyboard_mouse_and_tap(browser: Browser, url: str) -> None:
+    context = browser.new_context(has_touch=True, viewport={"width": 390, "height": 900})
+    page, complaints = opened(context, url)
+    word, tip = page.locator("#model .term", has_text="hold-out").first, page.locator("#tip")
+    meaning = "Labelled images that are never trained on, so that models can be tested on them."
+    expect(word).to_have_attribute("title", meaning)
+    word.focus()
+    expect(tip).to_have_text(meaning)
+    expect(word).to_have_accessible_description(meaning)
+    box = tip.bounding_box()
+    assert box and box["x"] >= 0 and box["x"] + box["width"] <= 390
+    page.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+    word.hover()
+    expect(tip).to_be_visible()
+    page.mouse.move(0, 0)
+    page.locator("h1").tap()
+    expect(tip).to_be_hidden()
+    word.tap()
+    expect(tip).to_have_text(meaning)
+    assert "/glossary" not in page.url
+    word.tap()
+    expect(page.get_by_role("heading", name="Glossary")).to_be_visible()
+    assert page.url.endswith("#term-hold-out")
+    context.close()
+    assert complaints == []
 
 
 def test_a_button_by_keyboard(page: Page, loop: WatchedLoop) -> None:

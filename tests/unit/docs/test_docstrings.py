@@ -16,7 +16,10 @@ import pytest
         "labelloop.ranges",
         "labelloop.regions",
         "labelloop.schedule",
+        "trainer.dashboard.pages",
         "trainer.judging.effort",
+        "trainer.rounds.asking",
+        "trainer.words",
     ],
 )
 def test_an_example_does_as_it_says(name: str) -> None:

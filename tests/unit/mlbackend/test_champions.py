@@ -127,7 +127,7 @@ def test_versions_without_a_pointer(bare_home: Home) -> None:
     bare_home.add_version(promote=False)
     answer = bare_home.setup()
     assert answer.status_code == 503
-    assert "no champion yet" in answer.json["error"]
+    assert "no model yet" in answer.json["error"]
     bare_home.registry.project(1).promote("v0000")
     assert bare_home.setup().status_code == 200
 

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from pydantic import BaseModel, Field
 
+from labelloop.log_lines import SHORT_LINE, TIMES
 from labelloop.registry import Registry
 from labelloop.settings import MissingSecret, Settings
 from trainer.api.limits import Limits
@@ -107,7 +108,7 @@ def create_app(settings: Settings, password: str) -> FastAPI:
 
 def main() -> int:
     settings = get_settings()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=settings.log_level.upper(), format=SHORT_LINE, datefmt=TIMES)
     try:
         app = create_app(settings, settings.secret("trainer_password"))
     except MissingSecret as error:

@@ -28,7 +28,7 @@ INCOMPLETE = 3
 
 @command
 def predict(project: ProjectOption = None) -> None:
-    """Give every unlabelled image the champion's boxes, now."""
+    """Give every unlabelled image the boxes of the model in service, now."""
     loop = connect()
     chosen = loop.project(project)
     loop.require_worked_on(chosen)
@@ -55,7 +55,8 @@ def predict(project: ProjectOption = None) -> None:
         failures = prelabeller.unpredicted(chosen.id).failures()
         render.without_boxes(failures, display.console)
         if failures:
-            raise fail(f"{plural(len(failures), 'image')} of project {chosen.id} without boxes")
+            images = plural(len(failures), "image")
+            raise fail(f"the model could not look at {images} of project {chosen.id}")
         if not stored:
             display.say(_all_done(prelabeller, chosen))
 
@@ -70,7 +71,7 @@ def _all_done(prelabeller: Prelabeller, project: Project) -> str:
         return (
             f"{showing.version} knows no label of the project; the predictions that are there stay: {theirs}."
         )
-    return "Every unlabelled image has the champion's boxes."
+    return "The model in service has looked at every unlabelled image."
 
 
 @command

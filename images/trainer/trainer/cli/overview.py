@@ -15,7 +15,7 @@ from trainer.terminal.display import Display, make_console
 
 @command
 def status() -> None:
-    """Services, champion, labels, open round, unreadable images; exit status 1 when something is wrong."""
+    """Services, model in service, labels, open round, unreadable images; status 1 when something is wrong."""
     from trainer.health.status import gather
 
     loop = connect()

@@ -6,12 +6,13 @@ from labelloop.registry import RegistryError
 from trainer.cli.command import ProjectOption, command, connect, fail
 from trainer.judging.standing import standing
 from trainer.loop import Loop
+from trainer.rounds.asking import RETRAIN
 from trainer.rounds.folder import LOG
 from trainer.rounds.table import Round, State
 from trainer.terminal import render
 from trainer.terminal.display import Display, make_console
 from trainer.terminal.watch import follow_predictions, follow_round, require_worker
-from trainer.words import plural
+from trainer.words import ordinal, plural
 
 CANCEL_WAIT_S = 60.0
 SERVING_WAIT_S = 30.0
@@ -24,10 +25,11 @@ def retrain(project: ProjectOption = None) -> None:
     chosen = loop.project(project)
     loop.require_worked_on(chosen)
     require_worker(loop.settings.rounds_dir)
-    round_, joined = loop.rounds.request(chosen.id, "make retrain")
+    round_, joined = loop.rounds.request(chosen.id, RETRAIN)
     with Display() as display:
         doing = f"is open ({round_.state}); joining it" if joined else "requested"
-        display.say(f"Round {round_.id} of project {chosen.id} ({chosen.title}) {doing}.")
+        its = "" if round_.nth == round_.id else f", its {ordinal(round_.nth)},"
+        display.say(f"Round {round_.id} of project {chosen.id} ({chosen.title}){its} {doing}.")
         try:
             round_ = follow_round(loop.rounds, round_, display)
             _say_verdict(loop, round_, display)
@@ -73,7 +75,7 @@ def cancel(project: ProjectOption = None) -> None:
             time.sleep(0.5)
             round_ = loop.rounds.get(round_.id)
         display.finish()
-        display.say(f"Round {round_.id}: {round_.verdict or round_.error or round_.state}")
+        display.say(f"Round {round_.called}: {round_.verdict or round_.error or round_.state}")
 
 
 @command
@@ -99,18 +101,19 @@ def rollback(version: str, project: ProjectOption = None) -> None:
             return
         versions.check(version)
         before = versions.promote(version)
-        display.say(f"Champion of project {chosen.id} ({chosen.title}): {before or 'none'} → {version}")
+        display.say(f"In service in project {chosen.id} ({chosen.title}): {before or 'none'} → {version}")
         open_round = loop.rounds.open_round(chosen.id)
         if open_round is not None:
             display.say(
-                f"Round {open_round.id} is {open_round.state}; its candidate will be compared with {version}."
+                f"Round {open_round.called} is {open_round.state}; "
+                f"its candidate will be compared with {version}."
             )
         loop.backend.wait_for(chosen.id, version, SERVING_WAIT_S, lambda: False)
         missing = loop.prelabeller().missing(chosen.id)
         display.say(
             f"The backend serves it. {plural(missing, 'unlabelled image')} will get boxes in the background."
             if missing
-            else "The backend serves it, and every unlabelled image has its boxes."
+            else "The backend serves it, and it has looked at every unlabelled image."
         )
 
 

@@ -9,6 +9,7 @@ from labelloop.registry import RegistryError
 from labelloop.studio import with_prediction_of
 from trainer.dashboard.loop import WatchedLoop
 from trainer.peers.projects import fetch
+from trainer.rounds.asking import on_the_dashboard
 from trainer.rounds.table import State
 from trainer.system.failures import bug, in_words
 from trainer.terminal.watch import require_worker
@@ -32,10 +33,12 @@ def retrain(loop: WatchedLoop, project_id: int, user: str) -> str:
     """
     require_worker(loop.settings.rounds_dir)
     loop.require_worked_on(fetch(loop.studio, project_id))
-    round_, joined = loop.rounds.request(project_id, f"dashboard, {user}"[:100])
+    round_, joined = loop.rounds.request(project_id, on_the_dashboard(user))
     if joined:
-        return f"Round {round_.id} is open already ({round_.state}); there is never more than one at a time."
-    return f"Round {round_.id} requested. It begins within seconds; its progress is shown below."
+        return (
+            f"Round {round_.called} is open already ({round_.state}); there is never more than one at a time."
+        )
+    return f"Round {round_.called} requested. It begins within seconds; its progress is shown below."
 
 
 def cancel(loop: WatchedLoop, project_id: int) -> str:
@@ -49,8 +52,8 @@ def cancel(loop: WatchedLoop, project_id: int) -> str:
         raise Refused("No round is open; there is nothing to cancel.")
     asked = loop.rounds.cancel(open_round.id)
     if asked.state is State.CANCELLED:
-        return f"Round {asked.id} cancelled before it began."
-    return f"Round {asked.id} is asked to stop; that takes some seconds. The model in service stays."
+        return f"Round {asked.called} cancelled before it began."
+    return f"Round {asked.called} is asked to stop; that takes some seconds. The model in service stays."
 
 
 def roll_back(loop: WatchedLoop, project_id: int, version: str) -> str:
@@ -70,7 +73,7 @@ def roll_back(loop: WatchedLoop, project_id: int, version: str) -> str:
     before = models.promote(version)
     open_round = loop.rounds.open_round(project_id)
     compared = (
-        f" Round {open_round.id} is {open_round.state}; its candidate will be compared with {version}."
+        f" Round {open_round.called} is {open_round.state}; its candidate will be compared with {version}."
         if open_round
         else ""
     )
@@ -128,7 +131,7 @@ class PreLabelling:
         prelabeller = loop.prelabeller()
         missing = prelabeller.missing(project_id) + len(prelabeller.unpredicted(project_id).tasks())
         if not missing:
-            return f"Every unlabelled image has the boxes of {version} already."
+            return f"{version} has looked at every unlabelled image already."
         with self._lock:
             thread = self._running.get(project_id)
             if thread is not None and thread.is_alive():

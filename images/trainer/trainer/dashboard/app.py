@@ -15,10 +15,22 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.sessions import SessionMiddleware
 
+from labelloop.log_lines import SHORT_LINE, TIMES
 from labelloop.settings import MissingSecret
 from labelloop.throttle import Throttle
 from trainer.api.limits import Limits
-from trainer.dashboard import compare, data, downloads, effort, junk_boxes, label_errors, model, now, rounds
+from trainer.dashboard import (
+    compare,
+    data,
+    downloads,
+    effort,
+    glossary,
+    junk_boxes,
+    label_errors,
+    model,
+    now,
+    rounds,
+)
 from trainer.dashboard.login import LoginError, NotAMember, TooManyAttempts, ask_label_studio
 from trainer.dashboard.loop import UnknownProject, WatchedLoop
 from trainer.dashboard.pages import HERE, templates
@@ -75,7 +87,7 @@ def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studi
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _add_login(app, parts, ask_who, ended)
     _add_errors(app, ended)
-    for part in (now, rounds, model, effort, data, downloads, compare, label_errors, junk_boxes):
+    for part in (now, rounds, model, effort, data, downloads, compare, label_errors, junk_boxes, glossary):
         app.include_router(part.router)
     return app
 
@@ -189,7 +201,7 @@ def _add_errors(app: FastAPI, ended: EndedSessions) -> None:
 
 def main() -> int:
     settings = get_settings()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=settings.log_level.upper(), format=SHORT_LINE, datefmt=TIMES)
     try:
         app = create_app(WatchedLoop.connect(settings), settings.secret("dashboard_secret"))
     except MissingSecret as error:

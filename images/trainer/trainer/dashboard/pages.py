@@ -2,7 +2,7 @@
 
 import math
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,8 +18,9 @@ from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.parts import Parts
 from trainer.dashboard.people import Person
 from trainer.dashboard.security import NotLoggedIn, csrf_token, person_of
+from trainer.dashboard.terms import term, with_terms
 from trainer.judging.standing import Pair, Standing, standing
-from trainer.words import duration, plural
+from trainer.words import as_time, duration, in_utc, plural
 
 HERE = Path(__file__).parent
 NAVIGATION = (
@@ -35,12 +36,23 @@ NAVIGATION = (
 templates = Jinja2Templates(HERE / "templates")
 
 
-def moment(value: str | datetime | None) -> str:
-    """A time as 2026-11-22 21:15 UTC. value: ISO 8601, or a datetime with a time zone."""
+def moment(value: str | datetime | None) -> Markup:
+    """A time as 2026-11-22 21:15 UTC, which dashboard.js turns into the reader's zone. value: ISO 8601, or a
+    datetime with a time zone.
+
+    >>> moment("2026-11-22T22:15:30+01:00")
+    Markup('<time datetime="2026-11-22T21:15:30Z">2026-11-22 21:15 UTC</time>')
+    """
     if value is None:
-        return ""
-    parsed = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return parsed.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        return Markup()
+    return Markup('<time datetime="{}Z">{}</time>').format(
+        as_time(value).strftime("%Y-%m-%dT%H:%M:%S"), in_utc(value)
+    )
+
+
+def log_zone() -> str:
+    """The zone of the times in logs: the trainer's, and so this process's."""
+    return datetime.now().astimezone().tzname() or "UTC"
 
 
 def number(value: object, form: str = ".3f") -> str:
@@ -72,15 +84,17 @@ def reserved(doing: str) -> str:
 
 templates.env.filters |= {
     "moment": moment,
+    "moment_utc": in_utc,
     "number": number,
     "signed": signed,
     "percent": percent,
     "with_code": with_code,
+    "with_terms": with_terms,
     "duration": duration,
     "reserved": reserved,
     "pair": Pair.of,
 }
-templates.env.globals |= {"plural": plural, "navigation": NAVIGATION}
+templates.env.globals |= {"plural": plural, "navigation": NAVIGATION, "term": term, "log_zone": log_zone}
 templates.env.trim_blocks = templates.env.lstrip_blocks = True
 
 

@@ -18,6 +18,7 @@ from labelloop.boxes import Boxes
 from labelloop.errors import Explained
 from labelloop.files import write_text
 from labelloop.images import ImageError
+from labelloop.log_lines import SHORT_LINE, TIMES
 from labelloop.registry import Registry
 from labelloop.settings import Settings
 from trainer.dataset import junk
@@ -162,7 +163,7 @@ def main(arguments: list[str]) -> int:
     die_with_parent()
     os.nice(NICENESS)
     settings = get_settings()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=settings.log_level.upper(), format=SHORT_LINE, datefmt=TIMES)
     rounds = Rounds(settings.rounds_dir)
     round_ = rounds.get(int(arguments[0]))
     version_folder = Registry(settings.models_dir).project(round_.project).folder(arguments[1])

@@ -14,11 +14,11 @@ from markupsafe import Markup
 
 from labelloop.files import write_text
 from labelloop.images import ImageError
-from trainer.dashboard import data, effort, label_errors, model, now, predictions, rounds
+from trainer.dashboard import data, effort, glossary, label_errors, model, now, predictions, rounds
 from trainer.dashboard.charts import THEMES, Theme
 from trainer.dashboard.errors import ReportError
 from trainer.dashboard.loop import WatchedLoop
-from trainer.dashboard.pages import HERE, NAVIGATION, View, templates
+from trainer.dashboard.pages import HERE, View, templates
 from trainer.dashboard.parts import Parts
 from trainer.dataset.labelled import SnapshotImage
 
@@ -37,6 +37,7 @@ PARTS: dict[str, tuple[str, Callable[[View], dict[str, object]]]] = {
     "Effort": ("effort.html", effort.contents),
     "Data": ("data.html", data.contents),
     "Label errors": ("label_errors.html", label_errors.contents),
+    "Glossary": ("glossary.html", glossary.contents),
 }
 
 
@@ -167,8 +168,7 @@ def render(loop: WatchedLoop, project_id: int) -> str:
                     )
                 ),
             }
-            for _, name in NAVIGATION
-            if name in PARTS
+            for name in PARTS
         ]
     except HTTPException as error:
         raise ReportError(str(error.detail)) from error

@@ -152,7 +152,7 @@ def _round(world: World, number: int, models: ProjectModels, title: str) -> bool
     round_ = follow_round(world.rounds, round_, world.display)
     if round_.state not in ROUND_OVER:
         raise SimulationError(f"round {round_.id} is {round_.state}: {round_.error or round_.verdict}")
-    world.display.say(f"   The gate: {round_.verdict}")
+    world.display.say(f"   {round_.verdict}")
     if round_.state == State.PROMOTED:
         _follow(world, number)
     return round_.state == State.PROMOTED

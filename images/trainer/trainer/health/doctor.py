@@ -15,7 +15,7 @@ from trainer.peers.backend import Backend
 from trainer.peers.projects import SIMULATED
 from trainer.rounds.table import State
 from trainer.system.failures import in_words
-from trainer.words import plural
+from trainer.words import in_this_zone, plural
 
 SHOWN = 5
 TIMEOUT_S = (3.0, 10.0)
@@ -171,7 +171,7 @@ def _boxes(project: ProjectStatus) -> Iterator[Finding]:
         named = _some([f"task {f.task}, {f.name} ({f.reason})" for f in project.failed])
         yield warning(
             name,
-            f"{plural(len(project.failed), 'image')} got none: {named}",
+            f"the model could not look at {plural(len(project.failed), 'image')}: {named}",
             "The worker tries again by itself; this tries at once.",
             f"make predict PROJECT={project.id}",
         )
@@ -187,17 +187,17 @@ def _round(project: ProjectStatus) -> Iterator[Finding]:
     last, running = project.last_round, project.open_round
     for round_ in filter(None, (running, last)):
         if datetime.fromisoformat(round_.requested_at) > datetime.now(UTC) + CLOCK_LEEWAY:
-            text = f"round {round_.id} is dated in the future: {round_.requested_at}"
+            text = f"round {round_.called} is dated in the future: {in_this_zone(round_.requested_at)}"
             yield warning(name, text, "Set the clock right; the round stays.", "date --utc")
     if running is not None:
-        yield ok(name, f"{running.id} is {running.state}, {running.stage_progress:.0%}")
+        yield ok(name, f"{running.called} is {running.state}, {running.stage_progress:.0%}")
     elif last is None:
         yield ok(name, "none yet")
     elif last.state == State.FAILED:
         fix = f"The whole log is volumes/rounds/{last.name}/log.txt; the model in service stays. Try again."
-        yield warning(name, f"{last.id} failed: {last.error}", fix, "make retrain")
+        yield warning(name, f"{last.called} failed: {last.error}", fix, "make retrain")
     else:
-        yield ok(name, f"{last.id} was {last.state}: {last.verdict or 'without a word'}")
+        yield ok(name, f"{last.called} was {last.state}: {last.verdict or 'without a word'}")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from trainer.rounds.owners import LeftOver, left_over
 from trainer.rounds.table import CLOSED, Round, Rounds
 from trainer.rounds.unpredicted import Failure, Unpredicted
 from trainer.training.job import Job, JobError
+from trainer.words import in_this_zone
 from trainer.worker.adoption import why_left_alone
 from trainer.worker.image_index import ImageIndex, Problem
 from trainer.worker.showing import Showing
@@ -78,7 +79,7 @@ class ProjectStatus:
     @property
     def shows_words(self) -> str:
         """Whose predictions the project shows instead of the champion's, and why."""
-        champion = self.champion.version if self.champion else "the champion"
+        champion = self.champion.version if self.champion else "the model in service"
         if self.chosen:
             return (
                 f"{self.shows}, which somebody chose in Label Studio, and not {champion}; choose {champion} "
@@ -170,7 +171,11 @@ def _backup_problems(volumes: Path) -> list[str]:
     """
     try:
         said = json.loads((volumes / "backups" / "status" / "schedule.json").read_bytes())
-        return [f"scheduled backups fail since {said['since']}: {said['error']}"] if said["error"] else []
+        return (
+            [f"scheduled backups fail since {in_this_zone(said['since'])}: {said['error']}"]
+            if said["error"]
+            else []
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
@@ -220,7 +225,7 @@ def _project(
     last = next((round_ for round_ in history if round_.state in CLOSED), None)
     mapped = project.label_map(champion) if champion else None
     if champion is not None and serving is not None and serving != champion.version:
-        problems.append(f"the backend serves {serving}, the champion is {champion.version}")
+        problems.append(f"the backend serves {serving}; in service should be {champion.version}")
     return ProjectStatus(
         id=project.id,
         title=project.title,

@@ -1,5 +1,6 @@
 """Decides whether a candidate becomes the champion."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,7 @@ def decide(
     """
     if champion is None:
         return Verdict(
-            True, f"mAP {_score(candidate.mAP)} on {_images(candidate.images)}; there was no champion"
+            True, f"mAP {_score(candidate.mAP)} on {_images(candidate.images)}; no model was in service"
         )
     if (candidate.fingerprint, candidate.images) != (champion.fingerprint, champion.images):
         raise ValueError(
@@ -59,17 +60,16 @@ def decide(
     if candidate.images < settings.holdout_min or candidate.mAP is None or champion.mAP is None:
         why = _cannot_compare(candidate, settings)
         if not champion_knows_labels:
-            return Verdict(True, f"{scores}; the champion knows none of the labels ({why})")
+            return Verdict(True, f"{scores}; the model in service knows none of the labels ({why})")
         return Verdict(False, f"{scores}: {why}")
     delta = candidate.mAP - champion.mAP
     p = probability_better(candidate, champion)
     if delta <= 0:
-        return Verdict(False, f"{scores} is no improvement (p={p:.2f})", p, delta)
+        return Verdict(False, f"{scores} is no improvement ({_sure(p)})", p, delta)
     if p < settings.gate_confidence:
-        return Verdict(
-            False, f"{scores} may be chance (p={p:.2f}, {settings.gate_confidence:.2f} needed)", p, delta
-        )
-    return Verdict(True, f"{scores} (p={p:.2f})", p, delta)
+        needed = f"{settings.gate_confidence * 100:g} % needed"
+        return Verdict(False, f"{scores} may be chance ({_sure(p)}, {needed})", p, delta)
+    return Verdict(True, f"{scores} ({_sure(p)})", p, delta)
 
 
 def probability_better(candidate: Evaluation, champion: Evaluation) -> float:
@@ -87,6 +87,11 @@ def _cannot_compare(candidate: Evaluation, settings: Settings) -> str:
         missing = max(settings.comparable_from - candidate.labelled, 1)
         return f"a comparison needs {settings.holdout_min} hold-out images; label about {missing} more"
     return "no hold-out image has a box, so nothing can be compared; label more images that have one"
+
+
+def _sure(p: float) -> str:
+    """p in words. It is rounded down, so that it does not look like what was needed."""
+    return f"{'over 99' if p > 0.99 else math.floor(p * 100)} % sure that it is better"
 
 
 def _score(value: float | None) -> str:

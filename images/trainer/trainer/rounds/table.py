@@ -13,7 +13,9 @@ from typing import Any
 
 from labelloop.errors import Explained
 from labelloop.registry import Registry
+from trainer.rounds import asking
 from trainer.system.database import reading, set_aside, writing
+from trainer.words import ordinal
 
 
 class State(StrEnum):
@@ -46,7 +48,8 @@ class RoundError(Explained):
 @dataclass(frozen=True)
 class Round:
     """One row. Times are ISO 8601 in UTC. stage_progress is 0..1 within the state. labelled is the number of
-    labelled images in the project when the round's snapshot was taken.
+    labelled images in the project when the round's snapshot was taken. nth: which of its project's rounds it
+    is, from 1 on; all projects share the numbers in `id`.
     """
 
     id: int
@@ -65,6 +68,7 @@ class Round:
     error: str | None
     cancel_requested: bool
     labelled: int | None
+    nth: int
 
     @property
     def closed(self) -> bool:
@@ -74,12 +78,26 @@ class Round:
     def name(self) -> str:
         return folder_name(self.id)
 
+    @property
+    def called(self) -> str:
+        """The number for a person: "7", or "7 (3rd of this project)" where others had some before."""
+        return str(self.id) if self.nth == self.id else f"{self.id} ({ordinal(self.nth)} of this project)"
+
+    @property
+    def asked_for_by(self) -> str:
+        """Why it began, for a person."""
+        return asking.in_words(self.requested_by)
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 _LARGEST_ID = 2**63 - 1
-_COLUMNS = tuple(field.name for field in fields(Round))
+_COUNTED = "nth"
+_COLUMNS = tuple(field.name for field in fields(Round) if field.name != _COUNTED)
+_SELECT = f"""
+SELECT *, (SELECT count(*) FROM rounds AS own WHERE own.project = rounds.project AND own.id <= rounds.id)
+    AS {_COUNTED} FROM rounds"""
 _TABLE = """
 CREATE TABLE IF NOT EXISTS rounds (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -121,7 +139,7 @@ def _now() -> str:
 
 
 def _round(row: sqlite3.Row) -> Round:
-    values = {name: row[name] for name in _COLUMNS}
+    values = {name: row[name] for name in (*_COLUMNS, _COUNTED)}
     return Round(
         **{**values, "state": State(values["state"]), "cancel_requested": bool(values["cancel_requested"])}
     )
@@ -198,14 +216,14 @@ class Rounds:
     def open_rounds(self) -> list[Round]:
         """Open rounds of all projects, oldest request first."""
         with reading(self.path) as connection:
-            rows = connection.execute(f"SELECT * FROM rounds WHERE state IN ({_marks()}) ORDER BY id", OPEN)
+            rows = connection.execute(f"{_SELECT} WHERE state IN ({_marks()}) ORDER BY id", OPEN)
             return [_round(row) for row in rows]
 
     def history(self, project: int, limit: int = 100) -> list[Round]:
         """The newest rounds of a project, newest first, the open one included."""
         with reading(self.path) as connection:
             rows = connection.execute(
-                "SELECT * FROM rounds WHERE project = ? ORDER BY id DESC LIMIT ?", (project, limit)
+                f"{_SELECT} WHERE project = ? ORDER BY id DESC LIMIT ?", (project, limit)
             )
             return [_round(row) for row in rows]
 
@@ -213,7 +231,7 @@ class Rounds:
         """The closed rounds of a project without its newest `keep`, oldest first."""
         with reading(self.path) as connection:
             rows = connection.execute(
-                "SELECT * FROM rounds WHERE project = ? ORDER BY id DESC LIMIT -1 OFFSET ?", (project, keep)
+                f"{_SELECT} WHERE project = ? ORDER BY id DESC LIMIT -1 OFFSET ?", (project, keep)
             )
             return [round_ for round_ in map(_round, rows) if round_.closed][::-1]
 
@@ -302,7 +320,7 @@ class Rounds:
     @staticmethod
     def _get(connection: sqlite3.Connection, round_id: int) -> Round:
         possible = 0 < round_id <= _LARGEST_ID
-        row = possible and connection.execute("SELECT * FROM rounds WHERE id = ?", (round_id,)).fetchone()
+        row = possible and connection.execute(f"{_SELECT} WHERE id = ?", (round_id,)).fetchone()
         if not row:
             raise RoundError(f"there is no round {round_id}")
         return _round(row)
@@ -310,7 +328,7 @@ class Rounds:
     @staticmethod
     def _open(connection: sqlite3.Connection, project: int) -> Round | None:
         row = connection.execute(
-            f"SELECT * FROM rounds WHERE project = ? AND state IN ({_marks()})", (project, *OPEN)
+            f"{_SELECT} WHERE project = ? AND state IN ({_marks()})", (project, *OPEN)
         ).fetchone()
         return None if row is None else _round(row)
 

@@ -12,7 +12,7 @@ from trainer.judging.standing import Pair, Stand, Standing
 from trainer.rounds.table import Round
 from trainer.rounds.unpredicted import Failure
 from trainer.terminal.display import plain
-from trainer.words import plural
+from trainer.words import in_this_zone, plural
 from trainer.worker.image_index import Problem
 
 SHOWN_PROBLEMS = 20
@@ -51,13 +51,10 @@ def _project(project: ProjectStatus, console: Console) -> None:
         line("left alone", project.left_alone)
         return
     if project.champion is None:
-        line("champion", "none yet; the starting model is being written")
+        line("in service", "none yet; the starting model is being written")
     else:
-        line(
-            "champion",
-            f"{project.champion.version}, {project.champion.detector}, "
-            f"{_score(project.champion, project.standing)}",
-        )
+        found = project.champion
+        line("in service", f"{found.version}, {found.detector}, {_score(found, project.standing)}")
     if project.start is not None:
         line(
             "start",
@@ -66,10 +63,10 @@ def _project(project: ProjectStatus, console: Console) -> None:
     if project.tasks is not None:
         line(
             "images",
-            f"{project.tasks}, {project.labelled} labelled, {project.waiting} waiting to be labelled",
+            f"{project.tasks}, {project.labelled} labelled, {project.waiting} not labelled yet, or skipped",
         )
         if project.unpredicted:
-            line("pre-labels", f"{project.unpredicted} to be made")
+            line("pre-labels", f"the model has yet to look at {plural(project.unpredicted, 'image')}")
     for text in _data(project):
         line("data", text)
     if project.standing is not None and project.standing.round is not None:
@@ -77,7 +74,7 @@ def _project(project: ProjectStatus, console: Console) -> None:
     if project.small_objects:
         line("objects", project.small_objects)
     if project.failed:
-        line("no boxes", f"for {plural(len(project.failed), 'image')}, see below")
+        line("unseen", f"the model could not look at {plural(len(project.failed), 'image')}, see below")
     if project.shows is not None:
         line("shows", project.shows_words)
     line("round", _round(project.open_round, project.last_round))
@@ -91,13 +88,13 @@ def _project(project: ProjectStatus, console: Console) -> None:
     if project.unmatched_labels:
         line(
             "labels",
-            f"the champion does not know {_names(project.unmatched_labels)}; it learns them from your labels",
+            f"the model does not know {_names(project.unmatched_labels)}; it learns them from your labels",
         )
     if project.unmapped_classes:
         # If the model was trained here, its unmapped classes are labels that the project no longer has.
         trained = project.champion is not None and project.champion.trained
         way = "" if trained else " (predicted_values takes them)"
-        line("classes", f"no label takes the champion's {_names(project.unmapped_classes)}{way}")
+        line("classes", f"no label takes the model's {_names(project.unmapped_classes)}{way}")
     for problem in project.problems:
         line("problem", problem)
 
@@ -124,9 +121,9 @@ def _why(start: Card) -> str:
 def _round(open_round: Round | None, last: Round | None) -> str:
     if open_round is not None:
         message = f", {open_round.message}" if open_round.message else ""
-        return f"{open_round.id} is {open_round.state}, {open_round.stage_progress:.0%}{message}"
+        return f"{open_round.called} is {open_round.state}, {open_round.stage_progress:.0%}{message}"
     if last is not None:
-        return f"none open; {last.id}: {last.verdict or last.error or last.state}"
+        return f"none open; {last.called}: {last.verdict or last.error or last.state}"
     return "none yet; `make retrain` starts one"
 
 
@@ -163,7 +160,7 @@ def without_boxes(found: Sequence[Failure], console: Console) -> None:
     """Names the tasks that could not be given a prediction."""
     if not found:
         return
-    console.print(f"{plural(len(found), 'image')} got no boxes; the worker tries again by itself:")
+    console.print(f"The model could not look at {plural(len(found), 'image')}; it tries again by itself:")
     for failure in found[:SHOWN_PROBLEMS]:
         console.print(f"  task {failure.task}, {plain(failure.name)}: {plain(failure.reason)}")
     if len(found) > SHOWN_PROBLEMS:
@@ -200,7 +197,7 @@ def models(versions: ProjectModels, standing: Standing, title: str, console: Con
         table.add_row(
             version,
             "yes" if version == champion else "",
-            card.created_at.astimezone().strftime("%Y-%m-%d %H:%M"),
+            in_this_zone(card.created_at),
             card.detector,
             plural(card.images, "image") if card.images else "",
             _today(stand),

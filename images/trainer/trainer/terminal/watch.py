@@ -105,7 +105,7 @@ def follow_predictions(loop: Loop, project_id: int, display: Display, patience_s
             )
         if time.monotonic() - moved_at > patience_s:
             raise WorkerGone(
-                f"{plural(missing, 'image')} still without boxes of {version}: {error or 'nothing moves'}; "
+                f"{version} still has to look at {plural(missing, 'image')}: {error or 'nothing moves'}; "
                 "see `make logs`"
             )
         time.sleep(COUNT_EVERY_S)

@@ -93,7 +93,7 @@ def _choose(models: ProjectModels, settings: Settings, config: LabelConfig) -> w
         return choice
     present = models.card(champion).detector
     if _parent(models, present, config) or _is(models, STARTING_VERSION, present):
-        return replace(choice, detector=present, why=f"the champion {champion} is one; {choice.why}")
+        return replace(choice, detector=present, why=f"{champion}, in service, is one; {choice.why}")
     return choice
 
 

@@ -6,6 +6,7 @@ import sys
 from types import FrameType
 
 from labelloop.locks import Busy, holding
+from labelloop.log_lines import SHORT_LINE, TIMES
 from labelloop.settings import MissingSecret
 from labelloop.studio import Studio
 from trainer.env import get_settings
@@ -19,7 +20,7 @@ PREVIOUS_WORKER_S = 15.0
 
 def main() -> int:
     settings = get_settings()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=settings.log_level.upper(), format=SHORT_LINE, datefmt=TIMES)
     try:
         studio, backend = Studio.connect(settings), Backend.connect(settings)
         with holding(settings.rounds_dir / "worker.lock", PREVIOUS_WORKER_S):

@@ -268,7 +268,7 @@ class Prelabeller:
             )
         except BackendError as error:
             if superseded():
-                raise OtherVersion(f"{version} is the champion no longer") from error
+                raise OtherVersion(f"{version} is in service no longer") from error
             raise
 
     def _lacking(self, run: _Run, showing: Showing) -> Iterator[list[Row]]:
@@ -387,7 +387,7 @@ class Prelabeller:
         """
         project_id, version = run.project.id, showing.version
         if self._registry.project(project_id).champion() != version:
-            raise OtherVersion(f"{version} is the champion no longer")
+            raise OtherVersion(f"{version} is in service no longer")
         project = fetch(self._studio, project_id)  # an earlier run, or a person, may have moved it
         wanted, shown = showing.wanted(project), project.model_version
         if wanted != shown and (

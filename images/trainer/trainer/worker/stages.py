@@ -24,6 +24,7 @@ from typing import NoReturn, Protocol
 from labelloop.errors import Explained
 from labelloop.files import sha256_file
 from labelloop.locks import Busy, holding
+from labelloop.log_lines import SHORT_LINE, TIMES
 from labelloop.registry import Card, ChampionMoved, ProjectModels, Registry
 from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio, StudioError
@@ -286,7 +287,7 @@ class Stages:
             champion = self._learning.evaluate(
                 folder,
                 snapshot,
-                lambda f, text: progress(0.5 + f * 0.5, f"champion {champion_version}: {text}"),
+                lambda f, text: progress(0.5 + f * 0.5, f"{champion_version}, in service: {text}"),
             )
         judgement = Judgement(
             candidate=scored, champion=champion, **asdict(self._learning.decide(scored, champion))
@@ -345,7 +346,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = get_settings()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=settings.log_level.upper(), format=SHORT_LINE, datefmt=TIMES)
     rounds = Rounds(settings.rounds_dir)
     studio = Studio.connect(settings)
     stages = Stages(rounds, Registry(settings.models_dir), studio, RealLearning(settings))

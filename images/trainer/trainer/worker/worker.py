@@ -17,6 +17,7 @@ from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
 from trainer.peers.projects import Project, sort_projects
 from trainer.rounds import heartbeat
+from trainer.rounds.asking import automatic
 from trainer.rounds.heartbeat import STARTING_MODELS
 from trainer.rounds.owners import Owners
 from trainer.rounds.table import Rounds
@@ -186,7 +187,7 @@ class Worker:
         before = last.labelled or 0 if last is not None else 0
         knows = project.label_map(self._registry.project(project_id).card(champion)).knows_any
         if labelled >= self._settings.next_round_at(before, knows):
-            round_, _ = self._rounds.request(project_id, f"RETRAIN_EVERY={every}")
+            round_, _ = self._rounds.request(project_id, automatic(labelled, before))
             log.info(
                 "project %d: %d new labels; round %d requested", project_id, labelled - before, round_.id
             )

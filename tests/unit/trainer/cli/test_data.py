@@ -30,7 +30,7 @@ def test_predict_fills_in_what_is_missing(run: Run, fake_studio: FakeStudio) -> 
     result = run("predict")
     assert result.exit_code == 0
     assert "2 images pre-labelled." in result.output
-    assert "Every unlabelled image has the champion's boxes." in run("predict").output
+    assert "The model in service has looked at every unlabelled image." in run("predict").output
 
 
 def test_predict_names_what_nobody_could_read_and_fails(
@@ -38,12 +38,12 @@ def test_predict_names_what_nobody_could_read_and_fails(
 ) -> None:
     first, second = fake_studio.add_task(), fake_studio.add_task()
     fake_backend.unreadable = {second}
-    for said in ("1 image pre-labelled.", "1 image got no boxes"):
+    for said in ("1 image pre-labelled.", "The model could not look at 1 image"):
         result = run("predict")
         assert result.exit_code == 1
         assert said in result.output and "task 2, images/2.jpg: the file is empty" in result.output
-        assert "Every unlabelled image has" not in result.output
-        assert "1 image of project 1 without boxes" in result.stderr
+        assert "has looked at every unlabelled image" not in result.output
+        assert "could not look at 1 image of project 1" in result.stderr
     assert fake_backend.asked == [first, second, second], "it is tried at once"
     fake_backend.unreadable = set()
     result = run("predict")

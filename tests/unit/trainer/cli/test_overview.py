@@ -34,9 +34,9 @@ def test_status_of_a_well_appliance(
     assert result.exit_code == 0
     for words in (
         "Project 1: project 1",
-        "v0000, yolox_nano, not yet scored on a hold-out",
-        "2, 1 labelled, 1 waiting to be labelled",
-        "1 to be made",
+        "in service v0000, yolox_nano, not yet scored",
+        "2, 1 labelled, 1 not labelled yet, or skipped",
+        "the model has yet to look at 1 image",
         "none yet; `make retrain` starts one",
         "[b]broken.jpg: the file is empty",
     ):
@@ -46,8 +46,8 @@ def test_status_of_a_well_appliance(
 def test_status_names_labels_the_model_does_not_know(run: Run, alive: None, fake_studio: FakeStudio) -> None:
     fake_studio.projects[1]["label_config"] = shapes.LABEL_CONFIG.replace('"crate"', '"face"')
     output = run("status").output
-    assert "the champion does not know face" in output
-    assert "no label takes the champion's crate (predicted_values takes them)" in output
+    assert "the model does not know face" in output
+    assert "no label takes the model's crate (predicted_values takes them)" in output
 
 
 def test_of_a_trained_version_nobody_is_told_to_use_predicted_values(
@@ -58,8 +58,8 @@ def test_of_a_trained_version_nobody_is_told_to_use_predicted_values(
         '"crate"', '"box" predicted_values="crate"'
     )
     output = run("status").output
-    assert "the champion does not know box" in output
-    assert "no label takes the champion's crate" in output and "predicted_values" not in output
+    assert "the model does not know box" in output
+    assert "no label takes the model's crate" in output and "predicted_values" not in output
 
 
 def test_status_tells_of_scheduled_backups_that_fail(
@@ -72,7 +72,7 @@ def test_status_tells_of_scheduled_backups_that_fail(
     write_text(said, json.dumps({**well, "error": "the disk is full", "since": "2026-01-01T00:00:00Z"}))
     result = run("status")
     assert result.exit_code == 1
-    assert "scheduled backups fail since 2026-01-01T00:00:00Z: the disk is full" in result.output
+    assert "scheduled backups fail since 2026-01-01 00:00 UTC: the disk is full" in result.output
 
 
 @pytest.mark.parametrize("broken", ["studio", "backend", "worker", "version"])
@@ -95,7 +95,7 @@ def test_status_fails_when_something_is_wrong(
         "studio": "503",
         "backend": "down for a test",
         "worker": "the worker has not started yet",
-        "version": "the backend serves v0007, the champion is v0000",
+        "version": "the backend serves v0007; in service should be v0000",
     }
     assert expected[broken] in result.output
 
@@ -130,8 +130,8 @@ def test_status_names_images_without_boxes_and_their_project(
     failed.add(task, "http://away/[1].jpg", "answered 503")
     failed.save()
     said = run("status").output
-    assert "for 1 image, see below" in said and "to be made" not in said
-    assert "Project 1: 1 image got no boxes" in said
+    assert "the model could not look at 1 image, see below" in said and "has yet to look" not in said
+    assert "Project 1: The model could not look at 1 image" in said
     assert "task 1, http://away/[1].jpg: answered 503" in said
 
 

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -250,6 +252,45 @@ def test_models_has_the_scores_of_one_hold_out_in_a_column(
     assert "v0002, yolox_nano, mAP 0.604 on today's hold-out; at its promotion 0.505 → 0.604" in said(
         "status"
     )
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"),
+    [("CET-1CEST,M3.5.0,M10.5.0/3", "2026-11-22 22:15 CET"), ("UTC0", "2026-11-22 21:15 UTC")],
+)
+def test_models_names_the_zone_of_its_times(
+    run: Run, models: ProjectModels, clock: Callable[[str], None], zone: str, shown: str
+) -> None:
+    made = datetime(2026, 11, 22, 21, 15, 30, tzinfo=UTC)
+    card = models.card("v0000").model_copy(update={"created_at": made})
+    (models.folder("v0000") / "card.json").write_text(card.model_dump_json())
+    clock(zone)
+    assert shown in run("models").output
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Sets this process's time zone."""
+
+    def set_to(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield set_to
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_round_among_those_of_other_projects_is_counted(
+    run: Run, rounds: Rounds, worker: RoundRunner, learning: FakeLearning
+) -> None:
+    for project in (1, 2):
+        rounds.cancel(rounds.request(project, "a test")[0].id)
+    learning.scores["candidate"] = 0.1
+    with worker:
+        output = run("retrain").output
+    assert "Round 3 of project 1 (project 1), its 2nd, requested." in output
+    assert "none open; 3 (2nd of this project): kept v0000: " in run("status").output
 
 
 def test_rollback_moves_the_pointer(

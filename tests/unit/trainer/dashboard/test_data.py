@@ -54,7 +54,10 @@ def test_it_says_what_is_used_and_what_is_not_with_the_reason_and_a_link(
 ) -> None:
     html = client.get("/data?project=1").text
     page = unescape(words(html))
-    assert "Labelled 12 Used by the next round 8 Not used 4 Trained on at the last look 7 Held out 1" in page
+    assert (
+        "Labelled 12 Used by the next round 8 Not used 4 Trained on in the last round 7 Held out in it 1"
+        in page
+    )
     assert "Annotations that could not be understood: 2" in page
     assert "Task 8 , images/8.png : region r: made by 'box', which the label config does not have" in page
     assert "Task 9 , images/9.png : region r: it has no type" in page

@@ -157,8 +157,10 @@ def test_the_slider_works_without_scripts_and_with(client: TestClient, loop: Wat
     ball = effect("ball", judged.candidate.matches["ball"], 0.9)
     assert f"ball {ball.found} {ball.missed} {ball.spurious}" in said
     boxes = judged.candidate.boxes
-    assert f"Boxes from a score of 1.00 on: of {boxes} boxes 0 are found and {boxes} missed; 0 are" in words(
-        client.get("/model/threshold?version=v0001&score=1").text
+    assert (
+        f"Boxes from a score of 1.00 on: of {boxes} labelled boxes 0 are "
+        f"found and {boxes} missed; 0 that are "
+        f"proposed are wrong (spurious)." in words(client.get("/model/threshold?version=v0001&score=1").text)
     )
 
 

@@ -1,6 +1,7 @@
 """The first page and its buttons: what is shown is what API and files hold; each button says what it did."""
 
 import json
+from datetime import datetime
 from html import unescape
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def test_counts_are_label_studios(client: TestClient, fake_studio: FakeStudio) -
     for annotations in (0, 0, 0, 1, 1):
         fake_studio.add_task(annotations=annotations)
     page = words(client.get("/").text)
-    assert "All 5 Labelled 2 Waiting to be labelled 3 Without boxes of the model 3" in page
+    assert "All 5 Labelled 2 Not labelled yet, or skipped 3 Of these, the model has yet to look at 3" in page
 
 
 def test_what_is_wrong_is_said(
@@ -48,6 +49,26 @@ def test_what_is_wrong_is_said(
     assert "&lt;disk&gt; is full" in page
     assert "project 1" not in page  # a single project needs no switch
     assert "Label Studio does not say how many." in page
+
+
+def test_times_are_for_every_zone_and_who_asked_is_told_in_words(
+    client: TestClient, loop: WatchedLoop
+) -> None:
+    """dashboard.js shows a <time> in the reader's zone. Without it the text says UTC."""
+    round_, _ = loop.rounds.request(1, "RETRAIN_EVERY=50")
+    loop.rounds.record(round_.id, requested_at="2026-11-22T21:15:30.123+00:00")
+    page = client.get("/").text
+    assert '<time datetime="2026-11-22T21:15:30Z">2026-11-22 21:15 UTC</time>' in page
+    assert "Why it began enough new labelled images (automatic)" in words(page)
+    assert "RETRAIN_EVERY" not in page
+
+
+def test_a_log_says_the_zone_of_its_times(client: TestClient, loop: WatchedLoop) -> None:
+    round_, _ = loop.rounds.request(1, "a test")
+    loop.rounds.folder(round_.id).mkdir()
+    (loop.rounds.folder(round_.id) / "log.txt").write_text("2026-11-22 20:00:00,123 - mmdet - INFO\n")
+    zone = datetime.now().astimezone().tzname()
+    assert f"The end of its log (times in {zone})" in words(client.get("/").text)
 
 
 def test_an_open_round_is_followed(client: TestClient, loop: WatchedLoop) -> None:
@@ -178,12 +199,12 @@ def test_cancel(client: TestClient, loop: WatchedLoop) -> None:
 def test_pre_label(
     client: TestClient, app: FastAPI, fake_studio: FakeStudio, fake_backend: FakeBackend
 ) -> None:
-    assert "Every unlabelled image has the boxes of v0000 already." in press(client, "predict")
+    assert "v0000 has looked at every unlabelled image already." in press(client, "predict")
     tasks = [fake_studio.add_task() for _ in range(3)]
     assert "3 images get the boxes of v0000 now" in press(client, "predict")
     app.state.parts.pre_labelling.wait(10)
     assert all(fake_studio.versions_of(task) == ["v0000"] for task in tasks)
-    assert "Without boxes of the model 0" in words(client.get("/").text)
+    assert "Of these, the model has yet to look at 0" in words(client.get("/").text)
 
 
 def test_pre_label_says_what_went_wrong(
@@ -205,7 +226,8 @@ def test_images_without_boxes_are_named_until_they_are_read(
         press(client, "predict")
         app.state.parts.pre_labelling.wait(10)
         page = words(client.get("/").text)
-        assert (expected or "got no boxes") in page if expected else "got no boxes" not in page
+        assert expected in page
+        assert ("could not look at 1 image" in page) is bool(expected)
         fake_backend.unreadable = set()
 
 

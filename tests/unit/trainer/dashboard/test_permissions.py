@@ -69,6 +69,7 @@ TABLE = {
     ("POST", "/downloads/labels"): For.ADMINISTRATORS,
     ("GET", "/downloads/labels/{format_name}.zip"): For.ADMINISTRATORS,
     ("GET", "/compare"): For.MEMBERS,
+    ("GET", "/glossary"): For.MEMBERS,
 }
 GUARDED = sorted(route for route, whom in TABLE.items() if whom is not For.ANYBODY)
 ACTIONS = sorted(path for method, path in GUARDED if method == "POST")

@@ -124,7 +124,7 @@ def test_it_waits_until_label_studio_counts_the_images(
     path = report.path_of(looked_at.settings.rounds_dir, 1, "june")
     written = words(report.write(looked_at, 1, path, comes_back).read_text())
     assert len(seen) == 3 and all("503" in problem for problem in seen)
-    assert "All 40 Labelled 30 Waiting to be labelled 10" in written
+    assert "All 40 Labelled 30 Not labelled yet, or skipped 10" in written
 
 
 def test_without_the_counts_there_is_no_report(

@@ -97,6 +97,18 @@ def test_the_chart_rises_when_each_promotion_gained(
     assert "None of them was trained on any of these images." in said
 
 
+def test_rounds_keep_their_number_and_say_which_of_the_project_they_are(
+    client: TestClient, loop: WatchedLoop
+) -> None:
+    for project in (2, 1):
+        round_, _ = loop.rounds.request(project, "button")
+        loop.rounds.move(round_.id, State.FAILED, error="a test")
+    page = words(client.get("/rounds?project=1").text)
+    assert "2 (1st of this project) failed" in page
+    assert "Start Training was pressed in Label Studio" in page
+    assert "Round 2 (1st of this project): failed" in words(client.get("/?project=1").text)
+
+
 def test_what_changed_names_relabelled_images_and_labels(loop: WatchedLoop) -> None:
     folders = []
     for round_id, snapshot in (

@@ -43,13 +43,13 @@ def evaluation(found: int, images: int = HOLDOUT, first: int = 0, **fields: Any)
 
 def test_without_a_champion_the_candidate_is_promoted() -> None:
     verdict = decide(evaluation(3), None, False, settings())
-    assert verdict.promote and verdict.p is None and "no champion" in verdict.reason
+    assert verdict.promote and verdict.p is None and "no model was in service" in verdict.reason
 
 
 def test_a_clear_improvement_is_promoted_and_told_in_words() -> None:
     verdict = decide(evaluation(38), evaluation(20), True, settings())
     assert verdict.promote and verdict.delta == pytest.approx(18 / 41) and verdict.p == 1.0
-    assert verdict.reason == "mAP 0.488 → 0.927 on 41 hold-out images (p=1.00)"
+    assert verdict.reason == "mAP 0.488 → 0.927 on 41 hold-out images (over 99 % sure that it is better)"
 
 
 def test_a_worse_candidate_is_kept_out_whatever_the_confidence_asked_for() -> None:

@@ -128,3 +128,35 @@ def test_one_that_stays_away_is_an_error(
     (tmp_path / "rounds").rename(tmp_path / "away")
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
         rounds.get(1)
+
+
+def test_a_round_says_which_of_its_project_it_is(rounds: Rounds) -> None:
+    """The numbers are shared: a project's skip where others had rounds between."""
+    asked = []
+    for project in (1, 2, 2, 1):
+        asked.append(rounds.request(project, "a")[0])
+        rounds.cancel(asked[-1].id)
+    assert [(r.id, r.nth, r.called) for r in asked] == [
+        (1, 1, "1"),
+        (2, 1, "2 (1st of this project)"),
+        (3, 2, "3 (2nd of this project)"),
+        (4, 2, "4 (2nd of this project)"),
+    ]
+    assert [r.nth for r in rounds.history(1)] == [2, 1] == [r.nth for r in rounds.history(2)]
+    assert rounds.get(4).as_dict()["nth"] == 2
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ("RETRAIN_EVERY=50", "enough new labelled images (automatic)"),  # of an earlier release
+        ("dashboard, ann@example.org", "ann@example.org asked, on the dashboard"),
+        ("button", "Start Training was pressed in Label Studio"),
+        ("make retrain", "make retrain was typed on the host"),
+        ("api", "a program asked, by the trainer's API"),
+        ("somebody", "somebody"),
+    ],
+)
+def test_who_asked_is_told_in_words(rounds: Rounds, kept: str, said: str) -> None:
+    round_, _ = rounds.request(1, kept)
+    assert (round_.requested_by, round_.asked_for_by) == (kept, said)

@@ -36,7 +36,7 @@ def test_where_weights_went_away_the_champions_training_goes_on(
     folder.mkdir()
     job = write_job(folder, loop_settings.model_copy(update={"detector": asked}), 1, snapshot)
     assert (job.detector, job.parent) == ("yolox_nano", trained)
-    assert job.why.startswith(f"the champion {trained} is one; ") and "yolox" in job.why
+    assert job.why.startswith(f"{trained}, in service, is one; ") and "yolox" in job.why
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,10 @@ def test_labels_count_from_the_last_round_whatever_became_of_it(
     for _ in range(3):
         fake_studio.add_task(annotations=1)
     bench.worker.look_around()
-    assert bench.rounds.open_round(1) is not None
+    second = bench.rounds.open_round(1)
+    assert second is not None
+    assert round_.asked_for_by == "the first 3 labelled images (automatic)"
+    assert second.asked_for_by == "3 new labelled images since the last round (automatic)"
 
 
 def test_deleted_labels_do_not_put_off_the_next_round(

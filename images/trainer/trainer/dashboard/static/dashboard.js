@@ -1,6 +1,7 @@
 "use strict";
 // The pages work without this. It keeps what is marked data-poll fresh, says aloud when a round's state changes, keeps logs
-// at their end, and applies a form marked data-instant while its controls are moved.
+// at their end, applies a form marked data-instant while its controls are moved, shows times in the reader's zone, and says
+// what the glossary's words mean where they stand.
 
 const EVERY_MS = 2000;
 
@@ -89,3 +90,87 @@ for (const box of document.querySelectorAll("[data-poll]")) {
 }
 for (const form of document.querySelectorAll("form[data-instant]")) form.addEventListener("input", () => apply(form));
 follow(document);
+
+// Times come in UTC. <option> holds no <time>, so it has the time in data-time and its UTC form in its text.
+const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const UTC_FORM = /\d{4}-\d\d-\d\d \d\d:\d\d UTC/;
+
+function inZone(iso) {
+  const at = new Date(iso);
+  const two = (number) => String(number).padStart(2, "0");
+  const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
+  return `${day} ${two(at.getHours())}:${two(at.getMinutes())}`;
+}
+
+function showTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
+    const utc = time.textContent;
+    time.textContent = inZone(time.dateTime);
+    time.title = `${time.textContent} ${ZONE}, ${utc}`;
+  }
+  for (const option of root.querySelectorAll("option[data-time]")) {
+    option.textContent = option.textContent.replace(UTC_FORM, inZone(option.dataset.time));
+    option.removeAttribute("data-time");
+  }
+}
+
+// A .term shows its title beside it while it has the focus or the mouse, and by a tap. Enter, a click or a second tap leads to
+// the glossary.
+const tip = document.createElement("p");
+Object.assign(tip, { id: "tip", className: "tip", role: "tooltip", hidden: true });
+document.body.append(tip);
+let explained = null;
+let tapped = null;
+
+function explain(term) {
+  if (term === explained) return;
+  if (explained) {
+    explained.title = tip.textContent;
+    explained.removeAttribute("aria-describedby");
+  }
+  explained = term;
+  tip.hidden = !term;
+  if (!term) return;
+  tip.textContent = term.title;
+  term.removeAttribute("title"); // the browser's own tooltip would stand there too
+  term.setAttribute("aria-describedby", "tip");
+  placeTip();
+}
+
+function placeTip() {
+  if (!explained) return;
+  if (!explained.isConnected) return explain(null);
+  const word = explained.getBoundingClientRect();
+  const left = Math.min(word.left, innerWidth - tip.offsetWidth - 8);
+  const below = word.bottom + tip.offsetHeight < innerHeight;
+  tip.style.left = `${Math.max(8, left)}px`;
+  tip.style.top = `${below ? word.bottom : word.top - tip.offsetHeight}px`;
+}
+
+const termAt = (event) => event.target.closest?.(".term") ?? null;
+document.addEventListener("focusin", (event) => explain(termAt(event)));
+document.addEventListener("focusout", () => explain(null));
+document.addEventListener("pointerover", (event) => {
+  if (event.pointerType === "mouse" && event.target !== tip) explain(termAt(event) ?? document.activeElement?.closest(".term"));
+});
+document.addEventListener("pointerdown", (event) => {
+  tapped = event.pointerType === "mouse" ? null : termAt(event);
+  if (tapped && tapped === explained) tapped = null;
+  else if (!tapped && event.target !== tip) explain(null);
+});
+document.addEventListener("click", (event) => {
+  if (tapped && termAt(event) === tapped) {
+    event.preventDefault();
+    explain(tapped);
+  }
+  tapped = null;
+});
+document.addEventListener("keydown", (event) => event.key === "Escape" && explain(null));
+addEventListener("scroll", placeTip, { passive: true, capture: true });
+
+document.getElementById("zone")?.replaceChildren(`Times are in the zone ${ZONE}.`);
+showTimes(document);
+new MutationObserver(() => {
+  showTimes(document);
+  placeTip();
+}).observe(document.body, { childList: true, subtree: true });
