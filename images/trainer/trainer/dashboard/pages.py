@@ -84,7 +84,6 @@ def reserved(doing: str) -> str:
 
 templates.env.filters |= {
     "moment": moment,
-    "moment_utc": in_utc,
     "number": number,
     "signed": signed,
     "percent": percent,

@@ -91,9 +91,8 @@ for (const box of document.querySelectorAll("[data-poll]")) {
 for (const form of document.querySelectorAll("form[data-instant]")) form.addEventListener("input", () => apply(form));
 follow(document);
 
-// Times come in UTC. <option> holds no <time>, so it has the time in data-time and its UTC form in its text.
+// Times come in UTC.
 const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
-const UTC_FORM = /\d{4}-\d\d-\d\d \d\d:\d\d UTC/;
 
 function inZone(iso) {
   const at = new Date(iso);
@@ -107,10 +106,6 @@ function showTimes(root) {
     const utc = time.textContent;
     time.textContent = inZone(time.dateTime);
     time.title = `${time.textContent} ${ZONE}, ${utc}`;
-  }
-  for (const option of root.querySelectorAll("option[data-time]")) {
-    option.textContent = option.textContent.replace(UTC_FORM, inZone(option.dataset.time));
-    option.removeAttribute("data-time");
   }
 }
 
