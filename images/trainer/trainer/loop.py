@@ -10,8 +10,9 @@ from labelloop.studio import Studio
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
 from trainer.peers.projects import Project, choose, detection_projects
-from trainer.rounds.table import Rounds
+from trainer.rounds.table import Round, Rounds
 from trainer.worker.adoption import require_worked_on
+from trainer.worker.preflight import Preflight
 from trainer.worker.prelabel import Prelabeller
 
 
@@ -35,6 +36,18 @@ class Loop:
     @cached_property
     def registry(self) -> Registry:
         return Registry(self.settings.models_dir)
+
+    @cached_property
+    def preflight(self) -> Preflight:
+        return Preflight(self.settings, self.studio, self.registry)
+
+    def request_round(self, project: Project, requested_by: str) -> tuple[Round, bool]:
+        """Opens a round, or joins the one that is open: (round, joined).
+
+        Raises:
+            CannotWork: it could not come to a result. StudioError: Label Studio does not answer.
+        """
+        return self.preflight.request(self.rounds, project, requested_by)
 
     def models(self, project_id: int) -> ProjectModels:
         return self.registry.project(project_id)

@@ -101,6 +101,8 @@ def test_a_damaged_split(tmp_path: Path) -> None:
         ("training/learn", "training diverged ("),
         ("worker/runner", "its process ended with "),
         ("worker/stages", '"cancelled"'),
+        ("worker/stages", " stopped over a fault that labelloop did not foresee ("),
+        ("worker/stages", "the disk is full ("),
     ],
 )
 def test_the_other_reasons_are_still_in_the_code(module: str, words: str) -> None:

@@ -23,7 +23,7 @@ def retrain(project: ProjectOption = None) -> None:
     chosen = loop.project(project)
     loop.require_worked_on(chosen)
     require_worker(loop.settings.rounds_dir)
-    round_, joined = loop.rounds.request(chosen.id, "make retrain")
+    round_, joined = loop.request_round(chosen, "make retrain")
     with Display() as display:
         doing = f"is open ({round_.state}); joining it" if joined else "requested"
         display.say(f"Round {round_.id} of project {chosen.id} ({chosen.title}) {doing}.")

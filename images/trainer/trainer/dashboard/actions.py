@@ -27,12 +27,11 @@ def retrain(loop: WatchedLoop, project_id: int, user: str) -> str:
     """Opens a round or joins the open one.
 
     Raises:
-        WorkerGone: the worker, which would run the round, does not run. LeftAlone: the project has another ML
-            backend. StudioError: Label Studio does not answer.
+        WorkerGone: the worker, which would run the round, does not run. CannotWork: the round could not come
+            to a result. StudioError: Label Studio does not answer.
     """
     require_worker(loop.settings.rounds_dir)
-    loop.require_worked_on(fetch(loop.studio, project_id))
-    round_, joined = loop.rounds.request(project_id, f"dashboard, {user}"[:100])
+    round_, joined = loop.request_round(fetch(loop.studio, project_id), f"dashboard, {user}"[:100])
     if joined:
         return f"Round {round_.id} is open already ({round_.state}); there is never more than one at a time."
     return f"Round {round_.id} requested. It begins within seconds; its progress is shown below."

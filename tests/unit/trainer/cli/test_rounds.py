@@ -14,7 +14,7 @@ import pytest
 from support.cli import Run
 from support.fake_backend import FakeBackend
 from support.fake_learning import FakeLearning
-from support.fake_studio import FakeStudio
+from support.fake_studio import FakeStudio, add_labelled
 from support.versions import add_version
 
 from labelloop.files import write_text
@@ -84,7 +84,7 @@ def worker(
     learning: FakeLearning,
     alive: None,
 ) -> RoundRunner:
-    fake_studio.add_task(annotations=1)
+    add_labelled(fake_studio, 25)
     fake_studio.add_task()
     return RoundRunner(rounds, studio, fake_studio, models, learning)
 
@@ -167,8 +167,9 @@ def test_without_a_worker_nothing_is_queued(run: Run, rounds: Rounds) -> None:
 
 
 def test_a_worker_that_dies_meanwhile_is_told(
-    run: Run, rounds: Rounds, loop_settings: TrainerSettings, alive: None
+    run: Run, rounds: Rounds, loop_settings: TrainerSettings, fake_studio: FakeStudio, alive: None
 ) -> None:
+    add_labelled(fake_studio, 25)
     beat = heartbeat.read(loop_settings.rounds_dir)
     assert beat is not None
     threading.Timer(
@@ -184,8 +185,9 @@ def test_a_worker_that_dies_meanwhile_is_told(
 
 @pytest.mark.usefixtures("child_processes")
 def test_ctrl_c_detaches_and_the_round_goes_on(
-    loop_settings: TrainerSettings, rounds: Rounds, alive: None
+    loop_settings: TrainerSettings, rounds: Rounds, fake_studio: FakeStudio, alive: None
 ) -> None:
+    add_labelled(fake_studio, 25)
     process = subprocess.Popen(
         [sys.executable, "-m", "trainer.cli", "retrain"],
         stdout=subprocess.PIPE,
