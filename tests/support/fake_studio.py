@@ -23,6 +23,8 @@ FIRST_IMPORTED = 1000
 BALL: Row = {
     "id": 1,
     "was_cancelled": False,
+    "created_at": "2026-11-22T19:02:05.237603Z",
+    "updated_at": "2026-11-22T19:02:05.237603Z",
     "result": [
         {
             "id": "r1",

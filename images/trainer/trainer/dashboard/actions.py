@@ -138,6 +138,11 @@ class PreLabelling:
             thread.start()
         return f"{plural(missing, 'image')} get the boxes of {version} now; the count below shows it."
 
+    def running(self, project_id: int) -> bool:
+        """Whether a run of this project is under way."""
+        thread = self._running.get(project_id)
+        return thread is not None and thread.is_alive()
+
     def stop(self) -> None:
         """Ends the runs after their current batch. The worker does the rest."""
         self._stopping.set()

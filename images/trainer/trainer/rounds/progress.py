@@ -9,8 +9,8 @@ from labelloop.files import write_text
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a project's pre-labelling with `version`, in tasks. eta_seconds is None when it is over, and
-    before it can be told.
+    """Progress of a project's pre-labelling with `version`, in tasks. eta_seconds is None when it is over,
+    and before it can be told.
     """
 
     project: int

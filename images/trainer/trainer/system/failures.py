@@ -28,7 +28,7 @@ def bug(error: Exception) -> Exception | None:
 
 
 class Unforeseen(Exception):
-    """A fault in another process that nobody foresaw; the message is what is known of it, as `brief` has it."""
+    """A fault in another process that nobody foresaw; the message is what `brief` would say of it."""
 
 
 def brief(error: Exception) -> str:

@@ -73,7 +73,7 @@ class Display:
         message: str,
         measuring: bool = False,
     ) -> None:
-        """Shows a stage. A new title ends the stage that is shown. measuring: eta_seconds is not known yet."""
+        """Shows a stage. A new title ends the one that is shown. measuring: eta_seconds is still to come."""
         if title != self._title:
             self.finish()
             self._title, self._started, self._next_line = title, time.monotonic(), 0.0

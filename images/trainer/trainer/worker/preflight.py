@@ -54,6 +54,11 @@ class DrawnBoxes:
         self._clock = clock
         self._looks: dict[int, _Look] = {}
 
+    def _holds(self, known: _Look, labelled: int) -> bool:
+        if known.found:
+            return known.labelled <= labelled
+        return known.labelled == labelled and self._clock() - known.at < LOOK_AGAIN_S
+
     def any(self, project_id: int, labelled: int) -> bool:
         """Whether one of the `labelled` images has a box.
 
@@ -61,9 +66,8 @@ class DrawnBoxes:
             StudioError: Label Studio does not answer.
         """
         known = self._looks.get(project_id)
-        if known is not None and known.labelled <= labelled:
-            if known.found or (known.labelled == labelled and self._clock() - known.at < LOOK_AGAIN_S):
-                return known.found
+        if known is not None and self._holds(known, labelled):
+            return known.found
         tasks = self._studio.iter_tasks(
             project_id, LABELLED, fields="all", omit="drafts,predictions", page_size=PAGE
         )
@@ -119,8 +123,8 @@ class Preflight:
             version = models.champion()
             if version is None:
                 return (
-                    "Wait for the starting model, from which the first round begins; it is being written, and "
-                    "`make status` says so if it cannot be."
+                    "Wait for the starting model, from which the first round begins; it is being written. "
+                    "`make status` says if it cannot be."
                 )
             knows = project.label_map(models.card(version)).knows_any
         except RegistryError as error:
@@ -169,8 +173,8 @@ def _label_more(
     if not knows:
         return f"Label {plural(missing, 'more image')} first, with a box. {there}"
     return (
-        f"Label {plural(missing, 'more image')} first. {there} {champion} knows these labels already, so a new "
-        f"version has to beat it on images held out for that: {settings.holdout_min} at least, which "
+        f"Label {plural(missing, 'more image')} first. {there} {champion} knows these labels already, so a "
+        f"new version has to beat it on images held out for that: {settings.holdout_min} at least, which "
         f"{settings.comparable_from} labelled ones give."
     )
 

@@ -163,7 +163,7 @@ class Stages:
         return False
 
     def _fail(self, round_id: int, error: Exception) -> Round:
-        """Closes the round with one sentence. Only a fault that nobody foresaw leaves a traceback in the log."""
+        """Closes the round with one sentence. Only a fault that nobody foresaw has its traceback logged."""
         if isinstance(error, Explained):
             reason = str(error)
             log.error("round %d failed: %s", round_id, reason)
@@ -176,13 +176,13 @@ class Stages:
         where = log_name(round_id)
         if isinstance(error, OSError) and error.errno in FULL:
             return (
-                f"the disk is full ({without_traceback(str(error))}); make room, then `make retrain`. The log "
-                f"is {where}"
+                f"the disk is full ({without_traceback(str(error))}); make room, then `make retrain`. "
+                f"The log is {where}"
             )
         stage = DOING.get(self._rounds.get(round_id).state, "the round")
         return (
-            f"{stage} stopped over a fault that labelloop did not foresee ({brief(error)}); the log is {where}. "
-            "Try again with `make retrain`; should it come again, the log says what to report"
+            f"{stage} stopped over a fault that labelloop did not foresee ({brief(error)}); the log is "
+            f"{where}. Try again with `make retrain`; should it come again, the log says what to report"
         )
 
     def _snapshot(self, round_: Round) -> Snapshot:
