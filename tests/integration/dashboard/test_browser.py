@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,9 +69,8 @@ def loop(tmp_path_factory: pytest.TempPathFactory, studio: FakeStudio) -> Iterat
         heartbeat.beat(settings.rounds_dir, {"1": "v0000"}, {})
         finished_round(made, 25, stray=5, champion_stray=30)
         backend.version = models.champion()
-        Survey(1, datetime.now(UTC), "", LEFT_OUT, ("2 images taught that nothing is there",)).write(
-            settings.rounds_dir
-        )
+        survey = Survey(1, datetime.now(UTC), "", LEFT_OUT, ("2 images taught that nothing is there",))
+        replace(survey, train=20, holdout=5, boxes=25).write(settings.rounds_dir)
         yield made
 
 
@@ -143,6 +143,7 @@ def test_nothing_serious_for_axe_and_nothing_beyond_the_edge(
 
 
 def test_a_rounds_progress_arrives_by_itself_and_is_announced_once(page: Page, loop: WatchedLoop) -> None:
+    heartbeat.beat(loop.settings.rounds_dir, {"1": "v0001"}, {})
     round_, _ = loop.rounds.request(1, "the test")
     expect(page.get_by_role("heading", name=f"Round {round_.id}: requested")).to_be_visible()
     loop.rounds.move(round_.id, State.SNAPSHOTTING)
