@@ -166,6 +166,29 @@ def test_without_a_worker_nothing_is_queued(run: Run, rounds: Rounds) -> None:
     assert rounds.open_rounds() == []
 
 
+@pytest.mark.parametrize(
+    "labelled, said", [(0, "Label 25 more images first. None is"), (24, "Label 1 more image first. 24 are")]
+)
+def test_a_round_that_cannot_work_is_refused_with_what_to_do_first(
+    labelled: int, said: str, run: Run, rounds: Rounds, fake_studio: FakeStudio, alive: None
+) -> None:
+    add_labelled(fake_studio, labelled)
+    result = run("retrain")
+    assert result.exit_code == 1 and f"error: {said}" in result.stderr
+    assert rounds.history(1) == []
+    assert f"retrain    not now. {said}" in run("status").output
+
+
+def test_a_project_without_labels_is_refused_with_the_line_to_change(
+    run: Run, rounds: Rounds, fake_studio: FakeStudio, alive: None
+) -> None:
+    config = '<View><Image name="i" value="$i"/><RectangleLabels name="l" toName="i"/></View>'
+    fake_studio.add_project(2, config)
+    result = run("retrain", "--project", "2")
+    assert result.exit_code == 1
+    assert "project 2 (project 2) is left alone: the label config, line 1: " in result.stderr
+
+
 def test_a_worker_that_dies_meanwhile_is_told(
     run: Run, rounds: Rounds, loop_settings: TrainerSettings, fake_studio: FakeStudio, alive: None
 ) -> None:
