@@ -1,7 +1,9 @@
 """The buttons that steer the loop, and which of them can do something now."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
+from labelloop.registry import RegistryError
 from trainer.dashboard.pages import View
 from trainer.terminal.watch import WorkerGone, require_worker
 
@@ -79,7 +81,8 @@ def offers(view: View) -> list[Offer]:
     if view.project is None:
         return []
     found = [Offer(button, why_not(view, button.name)) for button in BUTTONS.values()]
-    waits = view.loop.rounds.open_round(view.project) is None and not _left_alone(view)
+    now = view.project_status
+    waits = now is None or (view.loop.rounds.open_round(view.project) is None and not now.left_alone)
     return [offer for offer in found if offer.why_not is None or (offer.button.name == "retrain" and waits)]
 
 
@@ -95,15 +98,20 @@ def why_not(view: View, name: str) -> str | None:
         case "predict":
             return _no_pre_labels(view)
         case "rollback":
-            other = any(version != view.champion for version in view.versions)
-            return None if other else "There is no other version."
+            return None if _has_another_version(view) else "There is no other version."
         case _:
             return _no_take_over(view)
 
 
-def _left_alone(view: View) -> str | None:
-    now = view.project_status
-    return now.left_alone if now else None
+def _has_another_version(view: View) -> bool:
+    """Whether there is one that can be read beside the champion."""
+    champion = view.champion
+    for version in view.versions:
+        if version != champion and view.models is not None:
+            with suppress(RegistryError):
+                view.models.card(version)
+                return True
+    return False
 
 
 def _no_round(view: View) -> str | None:
