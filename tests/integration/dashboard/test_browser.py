@@ -189,6 +189,22 @@ def _progress_is_above_the_fold(page: Page) -> None:
         assert box is not None and box["y"] + box["height"] < 0.7 * size["height"], size
 
 
+@pytest.mark.parametrize("width", [1201, 1280])
+def test_two_more_entries_of_the_menu_still_fit_the_line(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.evaluate(
+        """() => { for (const name of ["Words", "Help"]) {
+            const entry = document.createElement("li");
+            entry.innerHTML = `<a href="#">${name}</a>`;
+            document.querySelector("header nav ul").append(entry);
+        } }"""
+    )
+    assert page.evaluate("document.querySelector('header').offsetHeight") <= ONE_LINE_PX
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect(page.get_by_role("button", name="Log out")).to_be_in_viewport(ratio=1)
+    assert page.get_by_label("Project").evaluate("select => select.offsetWidth") >= 70
+
+
 def test_buttons_follow_the_state_while_the_page_is_open(page: Page, loop: WatchedLoop) -> None:
     heartbeat.beat(loop.settings.rounds_dir, {"1": "v0001"}, {})
     start, cancel = (page.get_by_role("link", name=name) for name in ("Start a round", "Cancel the round"))

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 
 from labelloop.registry import RegistryError
 from trainer.dashboard.pages import View
+from trainer.health.status import ProjectStatus
 from trainer.terminal.watch import WorkerGone, require_worker
 
+NOTHING_TO_TAKE_OVER = (
+    "There is nothing to take over: the loop works on this project, and nobody chose other boxes."
+)
 NO_ANSWER = "Label Studio does not answer; nothing can be done here until it does. `make status` says more."
 
 
@@ -88,19 +92,52 @@ def offers(view: View) -> list[Offer]:
 
 def why_not(view: View, name: str) -> str | None:
     """Why a button can do nothing now, and what to do first; None when it can."""
-    if view.project_status is None:  # Label Studio says who may press it, too
+    now = view.project_status
+    if now is None:  # Label Studio says who may press it, too
         return NO_ANSWER
     match name:
         case "retrain":
-            return _no_round(view)
+            return _no_round(view, now)
         case "cancel":
-            return _no_cancelling(view)
+            return _no_cancelling(view, now)
         case "predict":
-            return _no_pre_labels(view)
+            return _no_pre_labels(view, now)
         case "rollback":
             return None if _has_another_version(view) else "There is no other version."
         case _:
-            return _no_take_over(view)
+            return None if now.left_alone or now.shows is not None else NOTHING_TO_TAKE_OVER
+
+
+def _no_round(view: View, now: ProjectStatus) -> str | None:
+    running = view.loop.rounds.open_round(now.id)
+    if running is not None:
+        return f"Round {running.id} is open ({running.state}); there is never more than one at a time."
+    try:
+        require_worker(view.loop.settings.rounds_dir)
+    except WorkerGone as gone:
+        return str(gone)
+    return now.no_round
+
+
+def _no_cancelling(view: View, now: ProjectStatus) -> str | None:
+    running = view.loop.rounds.open_round(now.id)
+    if running is None:
+        return "No round is open; there is nothing to cancel."
+    return f"Round {running.id} has been asked to stop already." if running.cancel_requested else None
+
+
+def _no_pre_labels(view: View, now: ProjectStatus) -> str | None:
+    if now.left_alone:
+        return now.left_alone
+    if now.champion is None:
+        return "There is no model yet; the starting model is being written."
+    if now.unpredicted is None:
+        return NO_ANSWER
+    if view.parts.pre_labelling.running(now.id):
+        return "It is under way already."
+    if not now.unpredicted and not now.failed:
+        return f"Every unlabelled image has the boxes of {now.champion.version} already."
+    return None
 
 
 def _has_another_version(view: View) -> bool:
@@ -112,47 +149,3 @@ def _has_another_version(view: View) -> bool:
                 view.models.card(version)
                 return True
     return False
-
-
-def _no_round(view: View) -> str | None:
-    running = None if view.project is None else view.loop.rounds.open_round(view.project)
-    if running is not None:
-        return f"Round {running.id} is open ({running.state}); there is never more than one at a time."
-    if view.project_status is None:
-        return NO_ANSWER
-    try:
-        require_worker(view.loop.settings.rounds_dir)
-    except WorkerGone as gone:
-        return str(gone)
-    return view.project_status.no_round
-
-
-def _no_cancelling(view: View) -> str | None:
-    running = None if view.project is None else view.loop.rounds.open_round(view.project)
-    if running is None:
-        return "No round is open; there is nothing to cancel."
-    return f"Round {running.id} has been asked to stop already." if running.cancel_requested else None
-
-
-def _no_pre_labels(view: View) -> str | None:
-    now = view.project_status
-    if now is None or now.unpredicted is None:
-        return NO_ANSWER
-    if now.left_alone:
-        return now.left_alone
-    if now.champion is None:
-        return "There is no model yet; the starting model is being written."
-    if view.project is not None and view.parts.pre_labelling.running(view.project):
-        return "It is under way already."
-    if not now.unpredicted and not now.failed:
-        return f"Every unlabelled image has the boxes of {now.champion.version} already."
-    return None
-
-
-def _no_take_over(view: View) -> str | None:
-    now = view.project_status
-    if now is None:
-        return NO_ANSWER
-    if now.left_alone or now.shows is not None:
-        return None
-    return "There is nothing to take over: the loop works on this project, and nobody chose other boxes."
