@@ -8,8 +8,8 @@ from support.dashboard import routes
 
 from labelloop.studio import Studio
 from trainer.dashboard.app import create_app
+from trainer.dashboard.buttons import BUTTONS
 from trainer.dashboard.loop import WatchedLoop
-from trainer.dashboard.now import BUTTONS
 from trainer.dashboard.pages import NAVIGATION
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend

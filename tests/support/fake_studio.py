@@ -20,6 +20,24 @@ Answer = tuple[int, Any]
 
 FIRST_IMPORTED = 1000
 """Ids of imported predictions begin behind it; tests give others to those that they add themselves."""
+BALL: Row = {
+    "id": 1,
+    "was_cancelled": False,
+    "created_at": "2026-11-22T19:02:05.237603Z",
+    "updated_at": "2026-11-22T19:02:05.237603Z",
+    "result": [
+        {
+            "id": "r1",
+            "type": "rectanglelabels",
+            "from_name": "label",
+            "to_name": "image",
+            "original_width": 320,
+            "original_height": 240,
+            "value": {"x": 10, "y": 10, "width": 20, "height": 20, "rectanglelabels": ["ball"]},
+        }
+    ],
+}
+"""The annotation of a task that is labelled and of which a test says no more."""
 
 
 def _now() -> str:
@@ -184,7 +202,10 @@ class FakeStudio:
         self.pages.append((number, len(rows)))
         if query.get("fields") == ["all"]:
             rows = [
-                {"annotations": [], "predictions": [p for p in self.predictions if p["task"] == row["id"]]}
+                {
+                    "annotations": [BALL] * row["total_annotations"],
+                    "predictions": [p for p in self.predictions if p["task"] == row["id"]],
+                }
                 | row
                 for row in rows
             ]
@@ -301,6 +322,11 @@ class Served:
     def __exit__(self, *exception: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def add_labelled(fake: FakeStudio, count: int, project: int = 1) -> list[int]:
+    """Tasks with a ball each."""
+    return [fake.add_task(project, annotations=1) for _ in range(count)]
 
 
 def add_tasks(fake: FakeStudio, count: int) -> list[int]:

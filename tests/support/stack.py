@@ -22,7 +22,8 @@ MAKE_S = 900
 
 _QUERY = """
 import json, sqlite3, sys
-print(json.dumps(sqlite3.connect(sys.argv[1], timeout=30).execute(sys.argv[2]).fetchall()))
+with sqlite3.connect(sys.argv[1], timeout=30) as database:
+    print(json.dumps(database.execute(sys.argv[2]).fetchall()))
 """
 
 T = TypeVar("T")

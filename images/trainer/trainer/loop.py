@@ -9,9 +9,10 @@ from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
-from trainer.peers.projects import Project, choose, detection_projects
-from trainer.rounds.table import Rounds
+from trainer.peers.projects import NoProject, Project, choose, sort_projects
+from trainer.rounds.table import Round, Rounds
 from trainer.worker.adoption import require_worked_on
+from trainer.worker.preflight import Preflight
 from trainer.worker.prelabel import Prelabeller
 
 
@@ -36,6 +37,18 @@ class Loop:
     def registry(self) -> Registry:
         return Registry(self.settings.models_dir)
 
+    @cached_property
+    def preflight(self) -> Preflight:
+        return Preflight(self.settings, self.studio, self.registry)
+
+    def request_round(self, project: Project, requested_by: str) -> tuple[Round, bool]:
+        """Opens a round, or joins the one that is open: (round, joined).
+
+        Raises:
+            CannotWork: it could not come to a result. StudioError: Label Studio does not answer.
+        """
+        return self.preflight.request(self.rounds, project, requested_by)
+
     def models(self, project_id: int) -> ProjectModels:
         return self.registry.project(project_id)
 
@@ -47,11 +60,14 @@ class Loop:
         """The project `wanted`, else PROJECT, else the only one.
 
         Raises:
-            NoProject: there is none, or several to choose from.
+            NoProject: there is none, or several to choose from, or boxes cannot be drawn in it.
         """
-        return choose(
-            detection_projects(self.studio), wanted if wanted is not None else self.settings.project
-        )
+        number = wanted if wanted is not None else self.settings.project
+        ours, others = sort_projects(self.studio)
+        refused = next((project for project in others if project.id == number), None)
+        if refused is not None:
+            raise NoProject(f"project {refused.id} ({refused.title}) is left alone: {refused.refusal}")
+        return choose(ours, number)
 
     def require_worked_on(self, project: Project) -> None:
         """Raises LeftAlone when the loop does not work on the project."""

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,6 +41,9 @@ LEFT_OUT = (
     LeftOut(6, "images/6.jpg", Kind.SLIVER, "'ball' at x 32 to 33.3, y 24 to 96 px"),
 )
 SERIOUS = ("serious", "critical")
+ONE_LINE_PX = 56
+PHONE = {"width": 390, "height": 664}
+"""What a phone's browser leaves of its screen."""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +56,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory, studio: FakeStudio) -> Iterat
     """Project 1 after one round."""
     home = tmp_path_factory.mktemp("home")
     backend = FakeBackend()
-    studio.add_project()
+    studio.add_project()["title"] = "Defects on printed circuit boards, line 4, both cameras"
     studio.add_project(2)["title"] = "Bären & 熊"
     for number in range(30):
         studio.add_task(annotations=int(number < 25))
@@ -65,9 +69,8 @@ def loop(tmp_path_factory: pytest.TempPathFactory, studio: FakeStudio) -> Iterat
         heartbeat.beat(settings.rounds_dir, {"1": "v0000"}, {})
         finished_round(made, 25, stray=5, champion_stray=30)
         backend.version = models.champion()
-        Survey(1, datetime.now(UTC), "", LEFT_OUT, ("2 images taught that nothing is there",)).write(
-            settings.rounds_dir
-        )
+        survey = Survey(1, datetime.now(UTC), "", LEFT_OUT, ("2 images taught that nothing is there",))
+        replace(survey, train=20, holdout=5, boxes=25).write(settings.rounds_dir)
         yield made
 
 
@@ -137,6 +140,7 @@ def test_nothing_serious_for_axe_and_nothing_beyond_the_edge(
         found = Axe().run(page).response["violations"]
         assert [(rule["id"], rule["help"]) for rule in found if rule["impact"] in SERIOUS] == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        assert page.evaluate("document.querySelector('header').offsetHeight") <= ONE_LINE_PX, path
         broken = page.evaluate("[...document.images].filter(i => i.complete && !i.naturalWidth).length")
         assert broken == 0, path
     page.close()
@@ -144,6 +148,7 @@ def test_nothing_serious_for_axe_and_nothing_beyond_the_edge(
 
 
 def test_a_rounds_progress_arrives_by_itself_and_is_announced_once(page: Page, loop: WatchedLoop) -> None:
+    heartbeat.beat(loop.settings.rounds_dir, {"1": "v0001"}, {})
     round_, _ = loop.rounds.request(1, "the test")
     expect(page.get_by_role("heading", name=f"Round {round_.id}: requested")).to_be_visible()
     loop.rounds.move(round_.id, State.SNAPSHOTTING)
@@ -157,7 +162,11 @@ def test_a_rounds_progress_arrives_by_itself_and_is_announced_once(page: Page, l
     expect(page.get_by_text("2/3 training, 50%, 1:01 min left")).to_be_visible()
     expect(page.locator("#announcement")).to_have_text(f"Round {round_.id}: training")
     expect(page.get_by_role("img", name=re.compile("after 40 of 80 iterations"))).to_be_visible()
-    expect(page.get_by_text("the log's last words")).to_be_visible()
+    words = page.get_by_text("the log's last words")
+    expect(words).to_be_hidden()
+    page.get_by_text("The end of its log").click()
+    expect(words).to_be_visible()
+    _progress_is_above_the_fold(page)
     drawn: list[str] = []
     page.on("request", lambda request: drawn.append(request.url) if "loss.svg" in request.url else None)
     page.get_by_text("As a table").click()
@@ -228,6 +237,46 @@ def test_a_word_says_what_it_means_by_keyboard_mouse_and_tap(browser: Browser, u
     assert complaints == []
 
 
+def _progress_is_above_the_fold(page: Page) -> None:
+    for size in (PHONE, {"width": 1280, "height": 900}):
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        page.evaluate("scrollTo(0, 0)")
+        box = page.get_by_role("progressbar").bounding_box()
+        assert box is not None and box["y"] + box["height"] < 0.7 * size["height"], size
+
+
+@pytest.mark.parametrize("width", [1201, 1280])
+def test_two_more_entries_of_the_menu_still_fit_the_line(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.evaluate(
+        """() => { for (const name of ["Words", "Help"]) {
+            const entry = document.createElement("li");
+            entry.innerHTML = `<a href="#">${name}</a>`;
+            document.querySelector("header nav ul").append(entry);
+        } }"""
+    )
+    assert page.evaluate("document.querySelector('header').offsetHeight") <= ONE_LINE_PX
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect(page.get_by_role("button", name="Log out")).to_be_in_viewport(ratio=1)
+    assert page.get_by_label("Project").evaluate("select => select.offsetWidth") >= 70
+
+
+def test_buttons_follow_the_state_while_the_page_is_open(page: Page, loop: WatchedLoop) -> None:
+    heartbeat.beat(loop.settings.rounds_dir, {"1": "v0001"}, {})
+    start, cancel = (page.get_by_role("link", name=name) for name in ("Start a round", "Cancel the round"))
+    rollback = page.get_by_role("link", name="Roll back")
+    expect(start).to_be_visible()
+    expect(cancel).to_have_count(0)
+    rollback.focus()
+    round_, _ = loop.rounds.request(1, "the test")
+    expect(cancel).to_be_visible()
+    expect(start).to_have_count(0)
+    expect(rollback).to_be_focused()
+    loop.rounds.cancel(round_.id)
+    expect(start).to_be_visible()
+    expect(cancel).to_have_count(0)
+
+
 def test_a_button_by_keyboard(page: Page, loop: WatchedLoop) -> None:
     heartbeat.beat(loop.settings.rounds_dir, {"1": "v0001"}, {})
     page.get_by_role("link", name="Start a round").focus()
@@ -252,18 +301,24 @@ def test_the_slider_follows_the_keyboard(page: Page, url: str) -> None:
 
 
 def test_without_scripts_it_is_all_there(browser: Browser, url: str) -> None:
-    context = browser.new_context(java_script_enabled=False)
+    context = browser.new_context(java_script_enabled=False, viewport=PHONE)  # type: ignore[arg-type]
     page = context.new_page()
     page.goto(url)
     page.get_by_label("E-mail address").fill(EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("link", name="Rounds")).to_be_hidden()
+    page.get_by_role("button", name="Menu").click()
+    expect(page.get_by_role("link", name="Rounds")).to_be_visible()
     page.get_by_label("Project").select_option("2")
     page.get_by_role("button", name="Show").click()
     assert page.url.endswith("?project=2")
-    page.get_by_role("link", name="Cancel the round").click()
-    page.get_by_role("button", name="Cancel the round").click()
+    start = page.get_by_role("link", name="Start a round")
+    expect(start).to_be_disabled()
+    expect(start).to_have_accessible_description(re.compile("Wait for the starting model"))
+    page.goto(f"{url}/do/cancel?project=2")
     expect(page.get_by_text("No round is open; there is nothing to cancel.")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel the round")).to_have_count(0)
     context.close()
 
 

@@ -19,9 +19,9 @@ from support.versions import add_version
 
 from labelloop.studio import Studio
 from trainer.dashboard.app import create_app
+from trainer.dashboard.buttons import BUTTONS
 from trainer.dashboard.login import LoginError, NotAMember, ask_label_studio
 from trainer.dashboard.loop import WatchedLoop
-from trainer.dashboard.now import BUTTONS
 from trainer.dashboard.people import ME, PERSON, NoAnswer, People, Person, read_person
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend

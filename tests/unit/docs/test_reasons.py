@@ -100,7 +100,15 @@ def test_a_damaged_split(tmp_path: Path) -> None:
         ("training/hooks", "training diverged at iteration "),
         ("training/learn", "training diverged ("),
         ("worker/runner", "its process ended with "),
+        ("worker/preflight", " knows these labels already, so a new version has to beat it on images held "),
+        ("worker/preflight", "None is labelled yet; skipped ones do not count."),
+        ("worker/preflight", " first, with a box. "),
+        ("worker/preflight", ", so there is nothing to learn."),
+        ("worker/preflight", "Make room first: a round may need "),
+        ("worker/preflight", "Wait for the starting model, from which the first round begins"),
         ("worker/stages", '"cancelled"'),
+        ("worker/stages", " stopped over a fault that labelloop did not foresee ("),
+        ("worker/stages", "the disk is full ("),
     ],
 )
 def test_the_other_reasons_are_still_in_the_code(module: str, words: str) -> None:

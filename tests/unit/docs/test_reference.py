@@ -139,10 +139,10 @@ def fastapi_routes(app: Any) -> set[tuple[str, str]]:
 
 
 def test_the_trainers_routes(tmp_path: Path) -> None:
-    from labelloop.settings import Settings
     from trainer.api.app import create_app
+    from trainer.env import TrainerSettings
 
-    app = create_app(Settings(labelloop_home=tmp_path), "a password")
+    app = create_app(TrainerSettings(labelloop_home=tmp_path), "a password")
     assert told_routes("The trainer's API") == fastapi_routes(app)
 
 

@@ -98,5 +98,6 @@ def models(loop_settings: TrainerSettings, tmp_path: Path) -> ProjectModels:
 
 @pytest.fixture
 def bench(loop_settings: TrainerSettings, studio: Studio, backend: Backend) -> WorkerBench:
-    """A worker for which three new labels are enough."""
-    return WorkerBench(loop_settings.model_copy(update={"retrain_every": 3}), studio, backend)
+    """A worker for which three new labels are enough, and two to compare versions."""
+    enough = {"retrain_every": 3, "holdout_min": 1, "holdout_percent": 50}
+    return WorkerBench(loop_settings.model_copy(update=enough), studio, backend)

@@ -3,6 +3,7 @@
 import logging
 import secrets
 import sys
+from functools import cache
 from typing import Annotated, Any
 
 import uvicorn
@@ -14,11 +15,14 @@ from pydantic import BaseModel, Field
 
 from labelloop.log_lines import SHORT_LINE, TIMES
 from labelloop.registry import Registry
-from labelloop.settings import MissingSecret, Settings
+from labelloop.settings import MissingSecret
+from labelloop.studio import Studio, StudioError
 from trainer.api.limits import Limits
-from trainer.env import get_settings
+from trainer.env import TrainerSettings, get_settings
 from trainer.health import health
+from trainer.peers.projects import fetch
 from trainer.rounds.table import Round, RoundError, Rounds
+from trainer.worker.preflight import CannotWork, Preflight
 
 USER = "mlbackend"
 
@@ -39,12 +43,17 @@ class RoundAnswer(BaseModel):
     joined: bool
 
 
-def create_app(settings: Settings, password: str) -> FastAPI:
+def create_app(settings: TrainerSettings, password: str) -> FastAPI:
     """The application; every route but /health asks for basic auth as USER with `password`."""
     app = FastAPI(title="labelloop trainer", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Limits)
     registry = Registry(settings.models_dir)
     rounds = Rounds(settings.rounds_dir, registry)
+
+    @cache
+    def connected() -> tuple[Studio, Preflight]:
+        studio = Studio.connect(settings)
+        return studio, Preflight(settings, studio, registry)
 
     def known_caller(given: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]) -> None:
         user_matches = secrets.compare_digest(given.username.encode(), USER.encode())
@@ -83,7 +92,13 @@ def create_app(settings: Settings, password: str) -> FastAPI:
     @app.post("/projects/{project_id}/rounds", status_code=status.HTTP_201_CREATED, dependencies=guarded)
     def request_round(project_id: int, asked: RoundRequest) -> RoundAnswer:
         require_project(project_id)
-        round_, joined = rounds.request(project_id, asked.requested_by)
+        try:
+            studio, preflight = connected()
+            round_, joined = preflight.request(rounds, fetch(studio, project_id), asked.requested_by)
+        except CannotWork as error:
+            raise HTTPException(status.HTTP_409_CONFLICT, str(error)) from error
+        except (StudioError, MissingSecret) as error:
+            raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, str(error)) from error
         return RoundAnswer(round=round_.id, state=round_.state, joined=joined)
 
     @app.get("/projects/{project_id}/rounds", dependencies=guarded)

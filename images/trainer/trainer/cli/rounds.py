@@ -25,7 +25,7 @@ def retrain(project: ProjectOption = None) -> None:
     chosen = loop.project(project)
     loop.require_worked_on(chosen)
     require_worker(loop.settings.rounds_dir)
-    round_, joined = loop.rounds.request(chosen.id, RETRAIN)
+    round_, joined = loop.request_round(chosen, RETRAIN)
     with Display() as display:
         doing = f"is open ({round_.state}); joining it" if joined else "requested"
         its = "" if round_.nth == round_.id else f", its {ordinal(round_.nth)},"

@@ -28,12 +28,11 @@ def retrain(loop: WatchedLoop, project_id: int, user: str) -> str:
     """Opens a round or joins the open one.
 
     Raises:
-        WorkerGone: the worker, which would run the round, does not run. LeftAlone: the project has another ML
-            backend. StudioError: Label Studio does not answer.
+        WorkerGone: the worker, which would run the round, does not run. CannotWork: the round could not come
+            to a result. StudioError: Label Studio does not answer.
     """
     require_worker(loop.settings.rounds_dir)
-    loop.require_worked_on(fetch(loop.studio, project_id))
-    round_, joined = loop.rounds.request(project_id, on_the_dashboard(user))
+    round_, joined = loop.request_round(fetch(loop.studio, project_id), on_the_dashboard(user))
     if joined:
         return (
             f"Round {round_.called} is open already ({round_.state}); there is never more than one at a time."
@@ -141,6 +140,11 @@ class PreLabelling:
             self._running[project_id] = thread
             thread.start()
         return f"{plural(missing, 'image')} get the boxes of {version} now; the count below shows it."
+
+    def running(self, project_id: int) -> bool:
+        """Whether a run of this project is under way."""
+        thread = self._running.get(project_id)
+        return thread is not None and thread.is_alive()
 
     def stop(self) -> None:
         """Ends the runs after their current batch. The worker does the rest."""

@@ -29,7 +29,7 @@ class WatchedLoop(Loop):
         """The status, at most `status_s` seconds old. It is gathered once for all pages that ask."""
         with self._lock:
             if self._status is None or time.monotonic() - self._gathered_at > self.status_s:
-                self._status = gather(self.settings, self.studio, self.backend)
+                self._status = gather(self.settings, self.studio, self.backend, self.preflight)
                 self._gathered_at = time.monotonic()
                 self._titles.update({project.id: project.title for project in self._status.projects})
             return self._status

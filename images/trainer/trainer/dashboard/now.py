@@ -1,6 +1,5 @@
 """The first page: the current state, and the buttons."""
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
@@ -9,71 +8,16 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from labelloop.registry import Card, RegistryError
 from trainer.dashboard import actions, stored
+from trainer.dashboard.buttons import BUTTONS, Button, offers, why_not
 from trainer.dashboard.pages import Asked, ChartTheme, Page, View
 from trainer.dashboard.security import checked_form
-from trainer.dashboard.training import Losses, log_tail, loss_chart, read_losses
-from trainer.health.status import ProjectStatus
-from trainer.rounds import heartbeat
+from trainer.dashboard.training import Losses, loss_chart, read_log, read_losses
 from trainer.rounds.progress import read_progress
 from trainer.rounds.table import Round, RoundError
 from trainer.system.failures import EXPECTED
-from trainer.terminal.watch import STAGES
+from trainer.terminal.watch import STAGES, round_time_left
 
 router = APIRouter()
-
-
-@dataclass(frozen=True)
-class Button:
-    """A button that controls the loop. Only administrators may press it.
-
-    name: in the address. does: what will happen, for the page that asks for confirmation. doing: the action
-    as the beginning of a sentence, as in "Rolling back".
-    """
-
-    name: str
-    label: str
-    does: str
-    doing: str
-
-
-BUTTONS = {
-    button.name: button
-    for button in (
-        Button(
-            "retrain",
-            "Start a round",
-            "Trains a candidate on every label submitted so far, scores it against the model in service on "
-            "the hold-out, and puts it into service only if it is better.",
-            doing="Starting rounds",
-        ),
-        Button(
-            "cancel",
-            "Cancel the round",
-            "Stops the open round. What it has learnt so far is dropped; the model in service stays.",
-            doing="Cancelling rounds",
-        ),
-        Button(
-            "predict",
-            "Pre-label now",
-            "Gives every unlabelled image that lacks them the boxes of the model in service.",
-            doing="Pre-labelling",
-        ),
-        Button(
-            "rollback",
-            "Roll back",
-            "Puts another version of the model into service and gives every unlabelled image its boxes.",
-            doing="Rolling back",
-        ),
-        Button(
-            "adopt",
-            "Take over",
-            "Connects this appliance's ML backend to the project, beside any other, and shows the boxes of "
-            "its model as soon as that knows one of the labels, whatever was chosen in Label Studio. Other "
-            "predictions stay stored, and can be chosen again there.",
-            doing="Taking over projects",
-        ),
-    )
-}
 
 
 def contents(page: View) -> dict[str, Any]:
@@ -86,22 +30,22 @@ def contents(page: View) -> dict[str, Any]:
     rounds_dir = loop.settings.rounds_dir
     shown = loop.rounds.open_round(page.project) or next(iter(loop.rounds.history(page.project, 1)), None)
     losses = read_losses(loop.rounds.folder(shown.id)) if shown else Losses((), (), 0)
-    beat = heartbeat.read(rounds_dir)
     prelabels = read_progress(rounds_dir, page.project)
     champion = _champion(page)
-    problem = page.parts.pre_labelling.problems.get(page.project)
     return {
         **values,
-        "now": loop.project_status(page.project),
+        "now": page.project_status,
+        "offers": offers(page),
         "champion": champion,
         "standing": page.standing,
         "scored": stored.newest_evaluation(loop, page.project, champion.version) if champion else None,
         "prelabels": prelabels if prelabels and champion and prelabels.version == champion.version else None,
-        "prelabel_problem": problem or (beat.errors.get("pre-labels") if beat else None),
+        "prelabel_problem": page.parts.pre_labelling.problems.get(page.project),
         "shown": shown,
+        "time_left": round_time_left(shown) if shown else "",
         "losses": losses,
         "draw": partial(loss_chart, losses),
-        "log": log_tail(loop.rounds.folder(shown.id)) if shown else [],
+        "log": read_log(loop.rounds, shown) if shown else None,
     }
 
 
@@ -119,16 +63,7 @@ def _champion(page: View) -> Card | None:
 
 @router.get("/", response_class=HTMLResponse)
 def now(page: Asked) -> HTMLResponse:
-    found = contents(page)
-    return page.show("now.html", buttons=_fitting(found["now"]), **found)
-
-
-def _fitting(project: ProjectStatus | None) -> list[Button]:
-    """The buttons for a project: one that is left alone is to be taken over first."""
-    if project is not None and project.left_alone:
-        return [BUTTONS["adopt"]]
-    theirs = project is not None and project.shows is not None
-    return [button for button in BUTTONS.values() if button.name != "adopt" or theirs]
+    return page.show("now.html", **contents(page))
 
 
 @router.get("/live", response_class=HTMLResponse)
@@ -183,6 +118,7 @@ def confirm(name: str, page: Asked) -> HTMLResponse:
     return page.show(
         "confirm.html",
         button=button,
+        why_not=why_not(page, name),
         champion=champion,
         cards=[card for card in cards if champion is None or card.version != champion.version],
         open_round=page.loop.rounds.open_round(project_id),
@@ -216,5 +152,4 @@ def _do(button: Button, project_id: int, page: Page, form: dict[str, str]) -> st
         case "adopt":
             return actions.take_over(page.loop, project_id)
         case _:
-            said = page.parts.pre_labelling.begin(project_id)
-            return said
+            return page.parts.pre_labelling.begin(project_id)

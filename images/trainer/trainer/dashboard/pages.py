@@ -12,13 +12,14 @@ from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 from markupsafe import Markup, escape
 
-from labelloop.registry import ProjectModels
+from labelloop.registry import ProjectModels, RegistryError
 from trainer.dashboard.charts import THEMES, Theme
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.parts import Parts
 from trainer.dashboard.people import Person
 from trainer.dashboard.security import NotLoggedIn, csrf_token, person_of
 from trainer.dashboard.terms import term, with_terms
+from trainer.health.status import ProjectStatus
 from trainer.judging.standing import Pair, Standing, standing
 from trainer.words import as_time, duration, in_utc, plural
 
@@ -120,6 +121,19 @@ class View:
     def models(self) -> ProjectModels | None:
         """The models of the project; None without a project."""
         return None if self.project is None else self.loop.models(self.project)
+
+    @property
+    def champion(self) -> str | None:
+        """The version in service; None without one, and when the pointer is damaged."""
+        try:
+            return self.models.champion() if self.models else None
+        except RegistryError:
+            return None
+
+    @property
+    def project_status(self) -> ProjectStatus | None:
+        """The project's status; None without a project, and while Label Studio does not answer."""
+        return None if self.project is None else self.loop.project_status(self.project)
 
     @property
     def versions(self) -> list[str]:

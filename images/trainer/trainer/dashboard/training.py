@@ -1,6 +1,8 @@
 """The losses and the log of a training, from its round's folder."""
 
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +12,25 @@ from matplotlib.axes import Axes
 from trainer.dashboard.charts import Theme, chart, line_style, thinned
 from trainer.rounds import metrics
 from trainer.rounds.folder import LOG, METRICS
+from trainer.rounds.table import Round, Rounds, State, log_name
+from trainer.system.failures import TRACEBACK
 
 LOG_LINES = 40
 LOG_BYTES = 20_000
 CHART_POINTS = 200
 TABLE_ROWS = 12
 SMOOTHED_OVER = 10
+# Python's warnings, whose next line quotes the code.
+_WARNING = re.compile(r"\S+\.py:\d+: \w*Warning: ")
+_NOISE = re.compile(
+    r"^(before|after)_(run|(train|val|test)_(epoch|iter)):$"
+    r"|^\((HIGHEST|VERY_HIGH|HIGH|ABOVE_NORMAL|NORMAL|BELOW_NORMAL|LOW|VERY_LOW|LOWEST) *\) \w+ *$"
+    r"|^ *-{10,} *$"
+    r"|^[WI]\d{4} \d\d:\d\d:\d\d\.\d+ "
+    r"|^During handling of the above exception|^The above exception was the direct cause"
+    r"| - mmdet - INFO - (Hooks will be executed|Automatic scaling of learning rate)"
+    r"| - mmdet - INFO - (Start running, host|workflow: )"
+)
 
 
 @dataclass(frozen=True)
@@ -59,16 +74,49 @@ def read_losses(folder: Path) -> Losses:
     )
 
 
-def log_tail(folder: Path) -> list[str]:
-    """The last LOG_LINES lines of a round's log."""
+@dataclass(frozen=True)
+class Log:
+    """The end of a round's log. lines: those that say something to a person. path: the whole file, as an
+    operator finds it. folded: whether nothing failed, so that nobody has to look.
+    """
+
+    lines: tuple[str, ...]
+    path: str
+    folded: bool
+
+
+def read_log(rounds: Rounds, round_: Round) -> Log | None:
+    """The end of a round's log; None while there is none."""
     try:
-        with (folder / LOG).open("rb") as file:
+        with (rounds.folder(round_.id) / LOG).open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - LOG_BYTES))
             content = file.read()
     except OSError:
-        return []
-    return content.decode("utf-8", errors="replace").splitlines()[-LOG_LINES:]
+        return None
+    lines = useful(content.decode("utf-8", errors="replace").splitlines())
+    return Log(tuple(lines[-LOG_LINES:]), log_name(round_.id), round_.state is not State.FAILED)
+
+
+def useful(lines: Iterable[str]) -> list[str]:
+    """A log without what only its libraries' developers read: mmcv's table of hooks, warnings about their
+    code, and tracebacks, of which the last line stays.
+
+    >>> useful(["before_run:", "(LOW         ) IterTimerHook", " ------------ ", "The head starts with ball"])
+    ['The head starts with ball']
+    """
+    kept: list[str] = []
+    quoting = False
+    for line in lines:
+        if TRACEBACK in line or _WARNING.match(line):
+            quoting = True
+        elif quoting and (not line.strip() or line[0].isspace()):
+            continue
+        else:
+            quoting = False
+            if line.strip() and not _NOISE.search(line):
+                kept.append(line)
+    return kept
 
 
 def loss_chart(losses: Losses, theme: Theme) -> Response:

@@ -14,21 +14,29 @@ FULL_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Health:
-    """problems: in words, empty when all is well. projects: by id as a string, the champion or None."""
+    """problems: of the service, in words, empty when all is well. projects: by id as a string, the champion
+    or None. project_problems: of single projects, by id as a string; the service is well in spite of them.
+    """
 
     problems: list[str]
     projects: dict[str, str | None] = field(default_factory=dict)
+    project_problems: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def well(self) -> bool:
         return not self.problems
 
     def as_dict(self) -> dict[str, Any]:
-        return {"status": "UP" if self.well else "DOWN", "problems": self.problems, "projects": self.projects}
+        return {
+            "status": "UP" if self.well else "DOWN",
+            "problems": self.problems,
+            "projects": self.projects,
+            "project_problems": self.project_problems,
+        }
 
 
 def worker_problems(beat: heartbeat.Heartbeat | None) -> list[str]:
-    """The worker's problems, according to its heartbeat."""
+    """The worker's problems, according to its heartbeat, whatever the project."""
     if beat is None:
         return ["the worker has not started yet"]
     if not beat.fresh:
@@ -42,23 +50,27 @@ def worker_problems(beat: heartbeat.Heartbeat | None) -> list[str]:
             "the worker has not seen Label Studio's projects yet: "
             + beat.errors.get("projects", "it is looking")
         ]
-    rounds = [f"rounds cannot be tended: {beat.errors['rounds']}"] if "rounds" in beat.errors else []
-    return rounds + _without_model(beat.projects, beat.errors)
+    return [f"rounds cannot be tended: {beat.errors['rounds']}"] if "rounds" in beat.errors else []
 
 
-def _without_model(projects: dict[str, str | None], errors: dict[str, str]) -> list[str]:
-    """The projects without a starting model. While others are served, it is no problem that the models of new
-    ones are being written, unless that fails or does not end.
-    """
-    if STARTING_MODELS in errors:
-        return [errors[STARTING_MODELS]]
-    why = errors.get("projects")
-    if why is None and any(projects.values()):
+def project_problems(beat: heartbeat.Heartbeat | None, project_id: int) -> list[str]:
+    """What keeps the worker from its work for one project alone."""
+    if beat is None or not beat.fresh:
         return []
+    errors = beat.project_errors.get(str(project_id), {})
+    return [reason if chore == STARTING_MODELS else f"{chore}: {reason}" for chore, reason in errors.items()]
+
+
+def _nothing_served(beat: heartbeat.Heartbeat | None) -> list[str]:
+    """Why no project has a model yet; empty when one has, or there is no project."""
+    projects = beat.projects if beat is not None else None
+    if beat is None or not projects or any(projects.values()):
+        return []
+    away = beat.errors.get("projects")
     return [
-        f"project {project} has no starting model yet: {why or 'it is being written'}"
-        for project, champion in projects.items()
-        if champion is None
+        f"project {project} has no starting model yet: "
+        + (away or beat.project_errors.get(project, {}).get(STARTING_MODELS) or "it is being written")
+        for project in projects
     ]
 
 
@@ -73,12 +85,15 @@ def full_disks(settings: Settings) -> list[str]:
 
 
 def look(settings: Settings) -> Health:
-    """Checks that the worker is alive, Label Studio reachable, and room on the disk, and that every project
-    has a champion.
+    """Checks that the worker is alive, Label Studio reachable, and room on the disk, and that some project
+    has a champion, if there is any.
     """
     beat = heartbeat.read(settings.rounds_dir)
-    problems = worker_problems(beat)
+    problems = worker_problems(beat) or _nothing_served(beat)
     if not Studio(settings.labelstudio_url, "").healthy():
         problems.append(f"Label Studio does not answer at {settings.labelstudio_url}/health")
     problems += full_disks(settings)
-    return Health(problems, beat.projects if beat and beat.projects else {})
+    if beat is None or not beat.projects:
+        return Health(problems)
+    alone = {project: project_problems(beat, int(project)) for project in beat.project_errors}
+    return Health(problems, beat.projects, {project: told for project, told in alone.items() if told})

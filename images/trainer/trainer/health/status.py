@@ -23,6 +23,7 @@ from trainer.training.job import Job, JobError
 from trainer.words import in_this_zone
 from trainer.worker.adoption import why_left_alone
 from trainer.worker.image_index import ImageIndex, Problem
+from trainer.worker.preflight import Preflight
 from trainer.worker.showing import Showing
 
 Row = dict[str, Any]
@@ -49,6 +50,7 @@ class ProjectStatus:
     nothing. left_alone: why the loop does not work on it, None when it does. shows: the model_version whose
     predictions it shows instead of the champion's, None when it shows these. chosen: whether a person chose
     that. more: whether it says more than rectangles. standing: how its versions do on today's hold-out.
+    no_round: why a round could not work now, and what to do first; None when it could.
     """
 
     id: int
@@ -75,6 +77,7 @@ class ProjectStatus:
     chosen: bool = False
     more: bool = False
     standing: Standing | None = None
+    no_round: str | None = None
 
     @property
     def shows_words(self) -> str:
@@ -116,8 +119,10 @@ class Status:
         return services and not self.problems and not any(project.problems for project in self.projects)
 
 
-def gather(settings: TrainerSettings, studio: Studio, backend: Backend) -> Status:
-    """Asks every service once."""
+def gather(
+    settings: TrainerSettings, studio: Studio, backend: Backend, preflight: Preflight | None = None
+) -> Status:
+    """Asks every service once. preflight: one that remembers what it has seen, where there is one."""
     served, backend_problem = _ask_backend(backend)
     beat = heartbeat.read(settings.rounds_dir)
     worker_problems = health.worker_problems(beat)
@@ -142,6 +147,7 @@ def gather(settings: TrainerSettings, studio: Studio, backend: Backend) -> Statu
         Service("trainer", settings.trainer_url, "; ".join(worker_problems) or None),
     ]
     rounds, registry = Rounds(settings.rounds_dir), Registry(settings.models_dir)
+    preflight = preflight or Preflight(settings, studio, registry)
     problems += health.full_disks(settings)
     problems += [
         f"the table of rounds was damaged and is begun anew: earlier rounds are in {path.name} and not shown "
@@ -156,6 +162,8 @@ def gather(settings: TrainerSettings, studio: Studio, backend: Backend) -> Statu
             studio,
             (served.get(str(project.id)) or {}).get("version"),
             settings,
+            preflight,
+            health.project_problems(beat, project.id),
         )
         for project in ours
     ]
@@ -198,8 +206,10 @@ def _project(
     studio: Studio,
     serving: str | None,
     settings: TrainerSettings,
+    preflight: Preflight,
+    worker_problems: list[str],
 ) -> ProjectStatus:
-    problems: list[str] = []
+    problems = [*worker_problems]
     champion = start = None
     try:
         version = models.champion()
@@ -221,6 +231,9 @@ def _project(
         showing is not None and shown not in ("", showing.version) and showing.wanted(project) == shown
     )
     counts = _counts(studio, project.id, showing, len(failed), problems)
+    survey = Survey.load(settings.rounds_dir, project.id)
+    held_out = (survey.holdout or 0) if survey else 0
+    no_round = _no_round(preflight, project, counts[1], problems)
     history = rounds.history(project.id, 20)
     last = next((round_ for round_ in history if round_.state in CLOSED), None)
     mapped = project.label_map(champion) if champion else None
@@ -240,11 +253,11 @@ def _project(
         last_round=last,
         labels_to_go=None
         if left_alone or counts[1] is None
-        else labels_to_go(counts[1], history, mapped, settings),
+        else labels_to_go(counts[1], held_out, history, mapped, settings),
         unmapped_classes=mapped.unmapped_classes if mapped else (),
         unmatched_labels=mapped.unmatched_labels if mapped else (),
         problems=tuple(problems),
-        survey=Survey.load(settings.rounds_dir, project.id),
+        survey=survey,
         simulated=project.description == SIMULATED,
         small_objects=_small_objects(rounds, history),
         failed=() if left_alone else tuple(failed),
@@ -253,7 +266,21 @@ def _project(
         chosen=project.version_chosen,
         more=showing is not None and showing.more,
         standing=standing(models, rounds, project.id),
+        no_round=no_round,
     )
+
+
+def _no_round(
+    preflight: Preflight, project: Project, labelled: int | None, problems: list[str]
+) -> str | None:
+    """Why a round could not work now; adds to `problems` what kept it from being looked at."""
+    if labelled is None:
+        return "Label Studio does not say how many images are labelled; a round waits for that."
+    try:
+        return preflight.why_not(project, labelled)
+    except StudioError as error:
+        problems.append(str(error))
+        return None
 
 
 def _small_objects(rounds: Rounds, history: list[Round]) -> str | None:

@@ -27,6 +27,10 @@ class BackendError(Explained):
     """The ML backend is unreachable, refuses, or serves another version; the message names URL and reason."""
 
 
+class BackendDown(BackendError):
+    """The ML backend does not answer, or cannot predict, whatever project it is asked about."""
+
+
 class OtherVersion(BackendError):
     """The backend answered with another version than the one asked for: the champion has just changed."""
 
@@ -64,7 +68,7 @@ class Backend:
         except requests.JSONDecodeError as error:
             raise BackendError(f"GET {url}: the answer is not JSON") from error
         except requests.RequestException as error:
-            raise BackendError(f"GET {url}: the ML backend does not answer: {error}") from error
+            raise BackendDown(f"GET {url}: the ML backend does not answer: {error}") from error
         if not isinstance(answer, dict):
             raise BackendError(f"GET {url}: the answer is no JSON object: {str(answer)[:200]}")
         return answer
@@ -86,14 +90,16 @@ class Backend:
         while True:
             try:
                 health = self.health()
+                down = health.get("status") != "UP"
                 served = _version(health, project_id)
                 if served == version or (served is None and health.get("status") == "UP"):
                     return
                 seen = f"{self.url} serves {served or 'nothing'} for project {project_id}, not {version}"
             except BackendError as error:
-                seen = str(error)
+                seen, down = str(error), isinstance(error, BackendDown)
             if time.monotonic() >= deadline or should_stop():
-                raise BackendError(f"{seen} (waited {seconds:.0f} s; see `make logs`)")
+                kind = BackendDown if down else BackendError
+                raise kind(f"{seen} (waited {seconds:.0f} s; see `make logs`)")
             time.sleep(POLL_S)
 
     def predict(
@@ -117,7 +123,7 @@ class Backend:
         try:
             response = self._session.post(url, json=body, timeout=PREDICT_TIMEOUT_S)
         except requests.RequestException as error:
-            raise BackendError(f"POST {url}: the ML backend does not answer: {error}") from error
+            raise BackendDown(f"POST {url}: the ML backend does not answer: {error}") from error
         if response.status_code >= 400:
             raise BackendError(f"POST {url}: {response.status_code} {response.text[:500]}")
         try:

@@ -11,14 +11,15 @@ class Metrics:
     """The metrics of one iteration.
 
     iteration: counted from 1. losses: by name, "loss" is their sum. lr: the learning rate. seconds: how long
-    this process has trained so far. waited: how many of these the model waited for images. eta: in seconds.
+    this process has trained so far. waited: how many of these the model waited for images. eta: in seconds,
+    None before it can be told.
     """
 
     iteration: int
     iterations: int
     losses: dict[str, float]
     seconds: float
-    eta: float
+    eta: float | None
     lr: float = 0.0
     waited: float = 0.0
     threads: int = 1
@@ -41,7 +42,7 @@ class Metrics:
                 "seconds": round(self.seconds, 2),
                 "waited": round(self.waited, 2),
                 "threads": self.threads,
-                "eta": round(self.eta, 1),
+                **({} if self.eta is None else {"eta": round(self.eta, 1)}),
             }
         )
 
@@ -56,7 +57,7 @@ class Metrics:
                 iterations=int(row["iterations"]),
                 losses={"loss": float(row["loss"]), **losses},
                 seconds=float(row.get("seconds", 0.0)),
-                eta=float(row.get("eta", 0.0)),
+                eta=float(row["eta"]) if "eta" in row else None,
                 lr=float(row.get("lr", 0.0)),
                 waited=float(row.get("waited", 0.0)),
                 threads=int(row.get("threads", 1)),

@@ -9,7 +9,9 @@ from labelloop.files import write_text
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a project's pre-labelling with `version`, in tasks. eta_seconds is None when it is over."""
+    """Progress of a project's pre-labelling with `version`, in tasks. eta_seconds is None when it is over,
+    and before it can be told.
+    """
 
     project: int
     version: str
@@ -17,6 +19,10 @@ class Progress:
     total: int
     eta_seconds: float | None
     updated_at: str
+
+    @property
+    def over(self) -> bool:
+        return self.done >= self.total
 
 
 def progress_path(rounds_dir: Path, project_id: int) -> Path:

@@ -11,10 +11,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from labelloop import layout
 from labelloop.errors import Explained
 from labelloop.registry import Registry
 from trainer.rounds import asking
+from trainer.rounds.folder import LOG
 from trainer.system.database import reading, set_aside, writing
+from trainer.system.failures import TRACEBACK, without_traceback
 from trainer.words import ordinal
 
 
@@ -134,15 +137,22 @@ def folder_name(round_id: int) -> str:
     return f"{round_id:05d}"
 
 
+def log_name(round_id: int) -> str:
+    """The path of a round's log, as an operator finds it."""
+    return f"volumes/{layout.ROUNDS}/{folder_name(round_id)}/{LOG}"
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _round(row: sqlite3.Row) -> Round:
     values = {name: row[name] for name in (*_COLUMNS, _COUNTED)}
-    return Round(
-        **{**values, "state": State(values["state"]), "cancel_requested": bool(values["cancel_requested"])}
-    )
+    values["state"], values["cancel_requested"] = State(values["state"]), bool(values["cancel_requested"])
+    if TRACEBACK in (values["error"] or ""):  # as earlier releases wrote down some faults
+        words = without_traceback(values["error"])
+        values["error"] = f"{words or 'a fault that nobody foresaw'}; the log is {log_name(values['id'])}"
+    return Round(**values)
 
 
 class Rounds:

@@ -25,6 +25,17 @@ def plain(text: str) -> str:
     return escape(printable(text))
 
 
+def time_left(eta_seconds: float | None, measuring: bool) -> str:
+    """The time that is left, in words; "" where nothing is known or will be.
+
+    >>> time_left(95.0, True), time_left(None, True), time_left(None, False)
+    ('1:35 min left', 'measuring the time left', '')
+    """
+    if eta_seconds is not None:
+        return f"{duration(eta_seconds)} left"
+    return "measuring the time left" if measuring else ""
+
+
 class Display:
     """Shows one stage at a time: its title, progress (0..1), remaining time and current activity."""
 
@@ -54,12 +65,19 @@ class Display:
         """Prints a line."""
         self.console.print(plain(text))
 
-    def update(self, title: str, fraction: float, eta_seconds: float | None, message: str) -> None:
-        """Shows a stage. A new title ends the stage that is shown."""
+    def update(
+        self,
+        title: str,
+        fraction: float,
+        eta_seconds: float | None,
+        message: str,
+        measuring: bool = False,
+    ) -> None:
+        """Shows a stage. A new title ends the one that is shown. measuring: eta_seconds is still to come."""
         if title != self._title:
             self.finish()
             self._title, self._started, self._next_line = title, time.monotonic(), 0.0
-        eta = f"{duration(eta_seconds)} left" if eta_seconds is not None else ""
+        eta = time_left(eta_seconds, measuring)
         if self.console.is_terminal:
             self._draw(title, fraction, eta, message)
         else:

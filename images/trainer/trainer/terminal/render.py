@@ -12,6 +12,7 @@ from trainer.judging.standing import Pair, Stand, Standing
 from trainer.rounds.table import Round
 from trainer.rounds.unpredicted import Failure
 from trainer.terminal.display import plain
+from trainer.terminal.watch import round_time_left
 from trainer.words import in_this_zone, plural
 from trainer.worker.image_index import Problem
 
@@ -78,9 +79,9 @@ def _project(project: ProjectStatus, console: Console) -> None:
     if project.shows is not None:
         line("shows", project.shows_words)
     line("round", _round(project.open_round, project.last_round))
-    if project.champion is None:
-        line("next round", "none before the starting model is there")
-    elif project.labels_to_go is not None:
+    if project.open_round is None and project.no_round is not None:
+        line("retrain", f"not now. {project.no_round}")
+    if project.labels_to_go is not None:
         line(
             "next round",
             f"by itself after {plural(project.labels_to_go, 'more labelled image')} (RETRAIN_EVERY)",
@@ -120,8 +121,8 @@ def _why(start: Card) -> str:
 
 def _round(open_round: Round | None, last: Round | None) -> str:
     if open_round is not None:
-        message = f", {open_round.message}" if open_round.message else ""
-        return f"{open_round.called} is {open_round.state}, {open_round.stage_progress:.0%}{message}"
+        said = (f"{open_round.stage_progress:.0%}", round_time_left(open_round), open_round.message)
+        return f"{open_round.called} is {open_round.state}, {', '.join(filter(None, said))}"
     if last is not None:
         return f"none open; {last.called}: {last.verdict or last.error or last.state}"
     return "none yet; `make retrain` starts one"

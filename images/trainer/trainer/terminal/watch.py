@@ -12,7 +12,7 @@ from trainer.peers.projects import fetch
 from trainer.rounds import heartbeat
 from trainer.rounds.progress import Progress, read_progress
 from trainer.rounds.table import Round, Rounds, State
-from trainer.terminal.display import Display
+from trainer.terminal.display import Display, time_left
 from trainer.words import plural
 
 POLL_S = 0.5
@@ -40,6 +40,11 @@ def require_worker(rounds_dir: Path) -> None:
         )
 
 
+def round_time_left(round_: Round) -> str:
+    """How long a round's stage still takes, in words; "" where that is not estimated."""
+    return time_left(round_.eta_seconds, measuring=round_.state is State.TRAINING)
+
+
 def follow_round(
     rounds: Rounds, round_: Round, display: Display, sleep: Callable[[float], None] = time.sleep
 ) -> Round:
@@ -53,7 +58,13 @@ def follow_round(
         if round_.closed:
             display.finish()
             return round_
-        display.update(STAGES[round_.state], round_.stage_progress, round_.eta_seconds, round_.message)
+        display.update(
+            STAGES[round_.state],
+            round_.stage_progress,
+            round_.eta_seconds,
+            round_.message,
+            measuring=round_.state is State.TRAINING,
+        )
         require_worker(rounds.root)
         sleep(POLL_S)
 
@@ -61,7 +72,7 @@ def follow_round(
 def show_progress(progress: Progress, display: Display) -> None:
     fraction = progress.done / progress.total if progress.total else 1.0
     message = f"{progress.done} of {progress.total} images with {progress.version}"
-    display.update("pre-labels", fraction, progress.eta_seconds, message)
+    display.update("pre-labels", fraction, progress.eta_seconds, message, measuring=not progress.over)
 
 
 def _is_shown(loop: Loop, project_id: int, version: str) -> bool:
@@ -71,6 +82,13 @@ def _is_shown(loop: Loop, project_id: int, version: str) -> bool:
     if showing is None or project.model_version in ("", showing.wanted(project)):
         return True
     return not loop.studio.count_tasks(project_id, with_prediction_of(version))
+
+
+def _pre_label_error(beat: heartbeat.Heartbeat | None, project_id: int) -> str:
+    if beat is None:
+        return ""
+    alone = beat.project_errors.get(str(project_id), {})
+    return alone.get("pre-labels") or beat.errors.get("pre-labels", "")
 
 
 def follow_predictions(loop: Loop, project_id: int, display: Display, patience_s: float = PATIENCE_S) -> None:
@@ -88,7 +106,7 @@ def follow_predictions(loop: Loop, project_id: int, display: Display, patience_s
         progress = read_progress(rounds_dir, project_id)
         current = progress if progress is not None and progress.version == version else None
         if not missing and (version is None or _is_shown(loop, project_id, version)):
-            if current is not None and current.eta_seconds is None and display.showing:
+            if current is not None and current.over and display.showing:
                 show_progress(current, display)
             display.finish()
             return
@@ -96,7 +114,7 @@ def follow_predictions(loop: Loop, project_id: int, display: Display, patience_s
             before, moved_at = missing, time.monotonic()
         require_worker(rounds_dir)
         beat = heartbeat.read(rounds_dir)
-        error = (beat.errors if beat else {}).get("pre-labels", "")
+        error = _pre_label_error(beat, project_id)
         if current is not None and not error:
             show_progress(current, display)
         else:

@@ -10,6 +10,7 @@ from mmcv.runner.hooks import HOOKS, Hook
 
 from labelloop.errors import Explained
 from trainer.rounds.metrics import Metrics, append
+from trainer.rounds.pace import Pace
 from trainer.training.cores import Cores
 from trainer.training.resuming import save
 
@@ -95,11 +96,12 @@ class MetricsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
         self._path = Path(path)
         self._started = self._done = time.monotonic()
         self._waited = 0.0
-        self._first = 0
+        self._pace = Pace()
 
     def before_run(self, runner: Any) -> None:
         self._started = self._done = time.monotonic()
-        self._first = runner.iter
+        self._pace = Pace()
+        self._pace.step(self._started)
 
     def before_train_iter(self, runner: Any) -> None:
         self._waited += time.monotonic() - self._done
@@ -111,14 +113,14 @@ class MetricsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
             raise Diverged(
                 f"training diverged at iteration {done}; lower optimizer.lr in the detector's config"
             )
-        seconds = time.monotonic() - self._started
-        eta = seconds / (done - self._first) * (runner.max_iters - done)
+        now = time.monotonic()
+        self._pace.step(now)
         metrics = Metrics(
             iteration=done,
             iterations=runner.max_iters,
             losses=losses,
-            seconds=seconds,
-            eta=eta,
+            seconds=now - self._started,
+            eta=self._pace.left(runner.max_iters - done),
             lr=runner.current_lr()[0],
             waited=self._waited,
             threads=torch.get_num_threads(),

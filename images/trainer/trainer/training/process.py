@@ -2,7 +2,8 @@
 
 The folder holds job.json and snapshot.json. Training adds train.jsonl, metrics.jsonl, log.txt, last.pth and,
 as its last step, candidate/ (config.py, weights.pth, card.json). Exit status 0: candidate/ is complete; 75:
-training was stopped; any other: it failed, and the last line on stderr says why.
+training was stopped; 65: it failed, and the last line on stderr tells a person why; any other: a fault that
+nobody foresaw, of which the last line says something.
 """
 
 import os
@@ -19,11 +20,13 @@ from labelloop.settings import get_settings
 from trainer.rounds.folder import CANCEL, CANDIDATE, LOG, METRICS, TRAIN_LOCK
 from trainer.rounds.metrics import Metrics, newest
 from trainer.system.children import STOPPED, describe, die_with_parent
+from trainer.system.failures import Unforeseen, without_traceback
 from trainer.training.job import Job
 
 LOCK_WAIT_S = 120.0
 POLL_S = 0.5
 STOP_GRACE_S = 90.0
+EXPLAINED = 65
 # How often a waiting thread looks for work before it sleeps. If it sleeps at once, two threads are no faster
 # than one. If it looks for long, it keeps other programs from the core.
 SPIN_COUNT = 10_000
@@ -50,7 +53,7 @@ def run(round_dir: Path, on_progress: Callable[[Metrics], None], should_cancel: 
 
     Raises:
         TrainingCancelled: should_cancel() was true. TrainingKilled: when run again, training goes on from its
-        checkpoint. TrainingFailed: the message says why.
+        checkpoint. TrainingFailed: the message says why. Unforeseen: it ended by a fault.
     """
     if candidate_folder(round_dir).is_dir():
         return
@@ -75,8 +78,10 @@ def run(round_dir: Path, on_progress: Callable[[Metrics], None], should_cancel: 
         raise TrainingCancelled(_last_line(log, log_start))
     if status < 0:
         raise TrainingKilled(f"training was ended by {describe(status)}")
-    if status != 0 or not candidate_folder(round_dir).is_dir():
+    if status == EXPLAINED:
         raise TrainingFailed(_last_line(log, log_start))
+    if status != 0 or not candidate_folder(round_dir).is_dir():
+        raise Unforeseen(without_traceback(_last_line(log, log_start)) or describe(status))
 
 
 def _environment(job: Job) -> dict[str, str]:
@@ -136,6 +141,9 @@ def main(arguments: list[str]) -> int:
         # A process that a killed trainer left behind must end first.
         with holding(folder / TRAIN_LOCK, LOCK_WAIT_S):
             return _learn(folder)
+    except Explained as error:
+        print(in_one_line(error), file=sys.stderr)
+        return EXPLAINED
     except Exception as error:
         traceback.print_exc()
         print(in_one_line(error), file=sys.stderr)

@@ -7,6 +7,7 @@ figures beside the image.
 from labelloop.instructions import UNDER_WAY, is_ours, with_progress
 from labelloop.registry import Registry
 from labelloop.studio import LABELLED, Studio
+from trainer.dataset.survey import Survey
 from trainer.env import TrainerSettings
 from trainer.peers.projects import Project
 from trainer.rounds.due import labels_to_go
@@ -42,7 +43,10 @@ class Descriptions:
         models = self._registry.project(project.id)
         version = models.champion()
         mapped = project.label_map(models.card(version)) if version else None
-        return labels_to_go(labelled, self._rounds.history(project.id, 1), mapped, self._settings)
+        survey = Survey.load(self._settings.rounds_dir, project.id)
+        held_out = (survey.holdout or 0) if survey else 0
+        history = self._rounds.history(project.id, 1)
+        return labels_to_go(labelled, held_out, history, mapped, self._settings)
 
     def _now(self, project: Project) -> str:
         row = self._studio.request("GET", f"/api/projects/{project.id}", params={"include": "description"})

@@ -33,6 +33,7 @@ class Importer:
     def __init__(self, index: ImageIndex, studio: Studio, rounds_dir: Path) -> None:
         self.index = index
         self.deleted = 0
+        self.failures: dict[int, Exception] = {}
         self._studio = studio
         self._lock = rounds_dir / "import.lock"
         self._unsettled_since: float | None = None
@@ -50,7 +51,8 @@ class Importer:
     ) -> int:
         """Imports new, whole images into these projects. Returns: how many tasks were made.
 
-        Images whose tasks were deleted stay out; `deleted` is then how many. While files are still being
+        Images whose tasks were deleted stay out; `deleted` is then how many. `failures` is why some projects
+        did not take images, by their ids. While files are still being
         written to the folder or are to be decoded, the import is left to a later call, but not for longer
         than PATIENCE_S.
 
@@ -74,7 +76,8 @@ class Importer:
             if not settled and not force:
                 return 0
             self.deleted = 0
-            return sum(in_turn(lambda project_id: self._sync(project_id, force, again), project_ids))
+            self.failures = {}
+            return sum(in_turn(lambda project_id: self._sync_noting(project_id, force, again), project_ids))
 
     @property
     def waiting(self) -> bool:
@@ -93,6 +96,13 @@ class Importer:
                 return False
         self._unsettled_since = None
         return True
+
+    def _sync_noting(self, project_id: int, force: bool, again: bool) -> int:
+        try:
+            return self._sync(project_id, force, again)
+        except Exception as error:
+            self.failures[project_id] = error
+            raise
 
     def _sync(self, project_id: int, force: bool, again: bool) -> int:
         storages = self._studio.storages(project_id)

@@ -26,6 +26,7 @@ from labelloop.studio import Studio, StudioError, where, with_prediction_of
 from labelloop.task_images import image_name
 from trainer.peers.backend import Backend, BackendError, OtherVersion, Unread
 from trainer.peers.projects import Project, fetch
+from trainer.rounds.pace import Pace
 from trainer.rounds.progress import Progress, write_progress
 from trainer.rounds.unpredicted import Unpredicted
 from trainer.worker.former import FormerPredictions
@@ -187,7 +188,7 @@ class Prelabeller:
     def _fill(self, run: _Run, showing: Showing) -> int:
         project_id, version = run.project.id, showing.version
         total = self._to_do(run, showing)
-        done, stored, started = 0, 0, time.monotonic()
+        done, stored, started, pace = 0, 0, time.monotonic(), Pace(warm_up=1, measured=1)
         working = ExitStack()
         try:
             for tasks in self._lacking(run, showing):
@@ -197,6 +198,7 @@ class Prelabeller:
                     )
                     log.info("project %d: %d tasks to pre-label with %s", project_id, total, version)
                     self._wait_for(project_id, version, run.should_stop)
+                    pace.step(time.monotonic(), done)
                 for rows, unread in self._predictions(run, tasks, version):
                     if run.should_stop():
                         return stored
@@ -207,7 +209,8 @@ class Prelabeller:
                     self._note(run, tasks, rows, [*unread, *refused])
                     done += len(rows) + len(unread)
                     total = max(total, done)
-                    eta = (time.monotonic() - started) / done * (total - done)
+                    pace.step(time.monotonic(), done)
+                    eta = pace.left(total - done)
                     self._report(Progress(project_id, version, done, total, eta, _now()), run.on_progress)
                     if not run.shown:
                         self._point(run, showing)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from trainer.peers.projects import NO_PROJECT
 from trainer.rounds.claims import claim
 from trainer.rounds.folder import LOG
-from trainer.rounds.table import Round, Rounds, State
+from trainer.rounds.table import Round, Rounds, State, log_name
 from trainer.system.children import RETRY, STOPPED, Child, Spawn, describe
 
 log = logging.getLogger(__name__)
@@ -150,6 +150,9 @@ class RoundRunner:
                 "round %d: its process ended with %s; taking it up again", round_.id, describe(status)
             )
             return
-        reason = f"its process ended with {describe(status)} {setbacks.deaths} times: {child.last_words()}"
+        reason = (
+            f"its process ended with {describe(status)} {setbacks.deaths} times; its last words are in "
+            f"{log_name(round_.id)}"
+        )
         self._rounds.move(round_.id, State.FAILED, error=reason)
-        log.error("round %d failed: %s", round_.id, reason)
+        log.error("round %d failed: %s: %s", round_.id, reason, child.last_words())

@@ -38,9 +38,9 @@ from trainer.peers.projects import NO_PROJECT
 from trainer.rounds.claims import claim
 from trainer.rounds.folder import STAGES_LOCK
 from trainer.rounds.metrics import Metrics
-from trainer.rounds.table import Round, Rounds, State
+from trainer.rounds.table import Round, Rounds, State, log_name
 from trainer.system.children import RETRY, STOPPED, die_with_parent
-from trainer.system.failures import in_words
+from trainer.system.failures import FULL, brief, without_traceback
 from trainer.training.process import TrainingCancelled, TrainingKilled
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,11 @@ COMPARISONS = 3
 REPORT_EVERY_S = 0.3
 STOP_WITHIN_S = 4
 LEFT_OVER_S = 60.0
+DOING = {
+    State.SNAPSHOTTING: "the snapshot",
+    State.TRAINING: "the training",
+    State.EVALUATING: "the evaluation",
+}
 Progress = Callable[[float, str], None]
 
 
@@ -162,8 +167,27 @@ class Stages:
         return False
 
     def _fail(self, round_id: int, error: Exception) -> Round:
-        log.exception("round %d failed", round_id)
-        return self._rounds.move(round_id, State.FAILED, error=in_words(error, (Explained,)))
+        """Closes the round with one sentence. Only a fault that nobody foresaw has its traceback logged."""
+        if isinstance(error, Explained):
+            reason = str(error)
+            log.error("round %d failed: %s", round_id, reason)
+        else:
+            reason = self._unforeseen(round_id, error)
+            log.error("round %d failed: %s", round_id, reason, exc_info=error)
+        return self._rounds.move(round_id, State.FAILED, error=reason)
+
+    def _unforeseen(self, round_id: int, error: Exception) -> str:
+        where = log_name(round_id)
+        if isinstance(error, OSError) and error.errno in FULL:
+            return (
+                f"the disk is full ({without_traceback(str(error))}); make room, then `make retrain`. "
+                f"The log is {where}"
+            )
+        stage = DOING.get(self._rounds.get(round_id).state, "the round")
+        return (
+            f"{stage} stopped over a fault that labelloop did not foresee ({brief(error)}); the log is "
+            f"{where}. Try again with `make retrain`; should it come again, the log says what to report"
+        )
 
     def _snapshot(self, round_: Round) -> Snapshot:
         folder = self._rounds.folder(round_.id)

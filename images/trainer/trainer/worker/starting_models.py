@@ -78,27 +78,26 @@ class StartingModels:
         # The first attempt may have failed by chance: it is repeated at once.
         pause_s = min(FIRST_PAUSE_S * 2 ** min(attempts - 2, 10), LONGEST_PAUSE_S) if attempts > 1 else 0.0
         reason = (
-            f"project {project_id}: the starting model could not be written: "
-            f"{child.last_words() or describe(status)} (see {child.log_path})"
+            f"the starting model could not be written: {child.last_words() or describe(status)} "
+            f"(see {child.log_path})"
         )
         self._failed[project_id] = _Failed(reason, attempts, self._clock() + pause_s)
-        log.warning("%s; again in %.0f s", reason, pause_s)
+        log.warning("project %d: %s; again in %.0f s", project_id, reason, pause_s)
 
     @property
     def busy(self) -> bool:
         """Whether a model is being written."""
         return self._writing is not None
 
-    def problem(self) -> str | None:
-        """Why models cannot be written, in words; None as long as all goes well."""
-        problems = [failed.reason for failed in self._failed.values()]
+    def problems(self) -> dict[int, str]:
+        """Why models cannot be written, by the project's id; empty as long as all goes well."""
+        problems = {project_id: failed.reason for project_id, failed in self._failed.items()}
         if self._writing is not None and self._clock() - self._writing.since > SLOW_S:
             minutes = (self._clock() - self._writing.since) / 60
-            problems.append(
-                f"project {self._writing.project_id}: its starting model has been being written for "
-                f"{minutes:.0f} min (see {self._log_path})"
+            problems[self._writing.project_id] = (
+                f"its starting model has been being written for {minutes:.0f} min (see {self._log_path})"
             )
-        return "; ".join(problems) or None
+        return problems
 
     def stop(self) -> None:
         if self._writing is not None:

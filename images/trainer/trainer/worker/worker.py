@@ -22,13 +22,13 @@ from trainer.rounds.heartbeat import STARTING_MODELS
 from trainer.rounds.owners import Owners
 from trainer.rounds.table import Rounds
 from trainer.system.children import Child, Spawn
-from trainer.system.turns import in_turn
 from trainer.worker import twins
 from trainer.worker.adoption import Adoption
-from trainer.worker.chores import Chore
+from trainer.worker.chores import Chore, for_each, tell
 from trainer.worker.descriptions import Descriptions
 from trainer.worker.image_index import ImageIndex
 from trainer.worker.importer import Importer
+from trainer.worker.preflight import Preflight
 from trainer.worker.prelabel import Prelabeller
 from trainer.worker.retention import Retention
 from trainer.worker.runner import RoundRunner
@@ -67,6 +67,8 @@ class Worker:
         self._prelabeller = Prelabeller(
             studio, backend, self._registry, settings.rounds_dir, settings=settings
         )
+        self._preflight = Preflight(settings, studio, self._registry)
+        self._refused: dict[int, str | None] = {}
         self._surveyor = Surveyor(settings, studio)
         self._descriptions = Descriptions(studio, settings, self._registry, self._rounds)
         self._retention = Retention(settings, studio, self._registry, self._rounds)
@@ -134,12 +136,19 @@ class Worker:
         projects = self._projects
         champions = None if projects is None else {str(p.id): self._champions.get(p.id) for p in projects}
         errors = {c.name: c.error for c in self._chores if c.error}
-        if problem := self._starting_models.problem():
-            errors[STARTING_MODELS] = problem
         try:
-            heartbeat.beat(self._settings.rounds_dir, champions, errors)
+            heartbeat.beat(self._settings.rounds_dir, champions, errors, self._project_errors())
         except OSError as error:  # e.g. a full disk; health checks see it by the heartbeat's age
             log.error("no sign of life could be given: %s", error)
+
+    def _project_errors(self) -> dict[str, dict[str, str]]:
+        """What concerns one project alone, by its id and the chore."""
+        found: dict[str, dict[str, str]] = {}
+        causes = [(chore.name, chore.project_errors) for chore in self._chores]
+        for name, reasons in (*causes, (STARTING_MODELS, self._starting_models.problems())):
+            for project_id, reason in reasons.items():
+                found.setdefault(str(project_id), {})[name] = reason
+        return found
 
     def look_around(self) -> None:
         """Finds projects, has starting models written, and requests the rounds that are due."""
@@ -152,7 +161,7 @@ class Worker:
         self._starting_models.tend()
         lacking: set[int] = set()
         try:
-            in_turn(lambda project: self._look_after(project, lacking), self._projects)
+            for_each(lambda project: self._look_after(project, lacking), self._projects)
         finally:
             self._starting_models.write_for(sorted(lacking))
 
@@ -187,6 +196,13 @@ class Worker:
         before = last.labelled or 0 if last is not None else 0
         knows = project.label_map(self._registry.project(project_id).card(champion)).knows_any
         if labelled >= self._settings.next_round_at(before, knows):
+            why_not = self._preflight.why_not(project, labelled)
+            if why_not != self._refused.get(project_id):
+                self._refused[project_id] = why_not
+                if why_not is not None:
+                    log.warning("project %d: a round is due, but cannot work: %s", project_id, why_not)
+            if why_not is not None:
+                return
             round_, _ = self._rounds.request(project_id, automatic(labelled, before))
             log.info(
                 "project %d: %d new labels; round %d requested", project_id, labelled - before, round_.id
@@ -214,6 +230,9 @@ class Worker:
                 self.predicting.poke()
         except Busy:  # `make import` is at it, and takes what is new
             return CHECK_PAUSE_S
+        except Exception:
+            tell(self._importer.failures)
+            raise
         return CHECK_PAUSE_S if self._importer.waiting else None
 
     def predict(self) -> float | None:
@@ -221,7 +240,7 @@ class Worker:
         projects = self._projects
         if projects is None:
             return 1.0
-        in_turn(self._prelabel, projects)
+        for_each(self._prelabel, projects)
         return None
 
     def survey(self) -> float | None:
@@ -229,7 +248,7 @@ class Worker:
         projects = self._projects
         if projects is None:
             return 1.0
-        in_turn(self._surveyor.run, (project for project in projects if project.retrains_itself))
+        for_each(self._surveyor.run, (project for project in projects if project.retrains_itself))
         forget_all_but(self._settings.rounds_dir, self._known)
         return None
 
@@ -238,7 +257,7 @@ class Worker:
         projects = self._projects
         if projects is None:
             return 1.0
-        in_turn(self._descriptions.update, projects)
+        for_each(self._descriptions.update, projects)
         return None
 
     def score(self) -> float | None:
@@ -257,7 +276,7 @@ class Worker:
         if projects is None:
             return RETAIN_SOON_S
         own = (project for project in projects if project.retrains_itself)
-        in_turn(lambda project: self._retention.run(project, self._stopping.is_set), own)
+        for_each(lambda project: self._retention.run(project, self._stopping.is_set), own)
         self._retention.prune_gone(self._known)
         twins.forget_all_but(self._settings.rounds_dir, self._known)
         return None

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from fastapi.testclient import TestClient
-from support.fake_studio import FakeStudio
+from support.fake_studio import FakeStudio, add_labelled
 
 from labelloop.files import write_text
 from labelloop.registry import ProjectModels
@@ -31,7 +31,9 @@ ME = ("mlbackend", "trainer")
 
 
 @pytest.fixture
-def client(loop_settings: TrainerSettings, models: ProjectModels) -> TestClient:
+def client(loop_settings: TrainerSettings, models: ProjectModels, fake_studio: FakeStudio) -> TestClient:
+    """Project 1 has labels enough for a round."""
+    add_labelled(fake_studio, 25)
     return TestClient(create_app(loop_settings, loop_settings.secret("trainer_password")))
 
 
@@ -90,6 +92,18 @@ def test_what_is_not_there_is_named(client: TestClient, method: str, path: str, 
     assert words in answer.json()["detail"]
 
 
+def test_a_round_that_cannot_work_is_refused_with_the_reason(
+    client: TestClient, fake_studio: FakeStudio, loop_settings: TrainerSettings
+) -> None:
+    fake_studio.tasks.clear()
+    answer = client.post("/projects/1/rounds", json={}, auth=ME)
+    assert answer.status_code == 409
+    assert answer.json()["detail"].startswith("Label 25 more images first. None is labelled yet")
+    assert Rounds(loop_settings.rounds_dir).open_rounds() == []
+    fake_studio.down = True
+    assert client.post("/projects/1/rounds", json={}, auth=ME).status_code == 503
+
+
 @pytest.mark.parametrize("body", [{"requested_by": ""}, {"requested_by": "x" * 101}, {"requested_by": 5}, []])
 def test_nonsense_is_refused(client: TestClient, body: object) -> None:
     assert client.post("/projects/1/rounds", json=body, auth=ME).status_code == 422
@@ -109,7 +123,7 @@ def test_well_without_credentials(client: TestClient, loop_settings: TrainerSett
     answer = client.get("/health")
     assert (answer.status_code, answer.json()) == (
         200,
-        {"status": "UP", "problems": [], "projects": {"1": "v0000"}},
+        {"status": "UP", "problems": [], "projects": {"1": "v0000"}, "project_problems": {}},
     )
 
 
@@ -129,12 +143,10 @@ def test_not_well_when_the_worker_hangs(client: TestClient, loop_settings: Train
 def test_not_well_before_the_starting_model_is_there(
     client: TestClient, loop_settings: TrainerSettings
 ) -> None:
-    beat(loop_settings, {"1": "v0000", "2": None}, "project 2: no weights anywhere")
+    beat(loop_settings, {"2": None}, "Label Studio is slow")
     answer = client.get("/health")
     assert answer.status_code == 503
-    assert answer.json()["problems"] == [
-        "project 2 has no starting model yet: project 2: no weights anywhere"
-    ]
+    assert answer.json()["problems"] == ["project 2 has no starting model yet: Label Studio is slow"]
 
 
 def test_well_while_new_projects_wait_for_their_starting_models(
@@ -149,13 +161,26 @@ def test_well_while_new_projects_wait_for_their_starting_models(
     assert answer.json()["problems"][0] == "project 2 has no starting model yet: it is being written"
 
 
-def test_not_well_when_a_starting_model_cannot_be_written(
+def test_a_starting_model_that_cannot_be_written_concerns_its_project_unless_nothing_is_served(
     client: TestClient, loop_settings: TrainerSettings
 ) -> None:
-    told = "project 2: the starting model could not be written: no weights anywhere"
-    heartbeat.beat(loop_settings.rounds_dir, {"1": "v0000", "2": None, "3": None}, {"starting models": told})
-    answer = client.get("/health")
-    assert (answer.status_code, answer.json()["problems"]) == (503, [told])
+    told = "the starting model could not be written: no weights anywhere"
+    for projects, status, problems in (
+        ({"1": "v0000", "2": None}, 200, []),
+        ({"2": None}, 503, [f"project 2 has no starting model yet: {told}"]),
+    ):
+        heartbeat.beat(loop_settings.rounds_dir, projects, {}, {"2": {"starting models": told}})
+        answer = client.get("/health")
+        assert (answer.status_code, answer.json()["problems"]) == (status, problems)
+        assert answer.json()["project_problems"] == {"2": [told]}
+
+
+def test_the_last_sign_of_life_of_an_earlier_release_is_read(
+    client: TestClient, loop_settings: TrainerSettings
+) -> None:
+    row = {"pid": 1, "at": time.time(), "projects": {"1": "v0000"}, "errors": {}}
+    write_text(loop_settings.rounds_dir / "worker.json", json.dumps(row))
+    assert client.get("/health").json()["status"] == "UP"
 
 
 def test_not_well_without_label_studio(

@@ -14,6 +14,7 @@ from labelloop.files import write_text
 from labelloop.registry import ProjectModels
 from labelloop.studio import Studio
 from trainer.env import TrainerSettings
+from trainer.rounds import heartbeat
 from trainer.rounds.table import Rounds
 from trainer.rounds.unpredicted import Unpredicted
 from trainer.worker import image_index
@@ -100,6 +101,19 @@ def test_status_fails_when_something_is_wrong(
     assert expected[broken] in result.output
 
 
+def test_a_projects_trouble_stands_under_it_and_the_services_are_well(
+    run: Run, loop_settings: TrainerSettings, fake_studio: FakeStudio
+) -> None:
+    fake_studio.add_project(2)
+    told = {"2": {"starting models": "the starting model could not be written: no weights"}}
+    heartbeat.beat(loop_settings.rounds_dir, {"1": "v0000", "2": None}, {}, told)
+    result = run("status")
+    assert result.exit_code == 1
+    services, first, second = result.output.split("\nProject ")
+    assert "NOT WELL" not in services and "no weights" not in services + first
+    assert "problem    the starting model could not be written: no weights" in second
+
+
 def test_a_report_says_where_it_is(run: Run, loop_settings: TrainerSettings) -> None:
     result = run("report", "--file", "june.html")
     assert result.exit_code == 0 and "Report in volumes/rounds/reports/june.html" in result.output
@@ -164,7 +178,7 @@ def test_status_counts_down_to_no_round_before_there_is_a_model(
     assert "by itself after 25 more labelled images" in run("status").output
     fake_studio.add_project(2)
     _, _, second = run("status").output.partition("Project 2")
-    assert "none before the starting model is there" in second and "by itself" not in second
+    assert "not now. Wait for the starting model" in second and "by itself" not in second
 
 
 def test_status_names_models_whose_project_is_gone(run: Run, alive: None, fake_studio: FakeStudio) -> None:

@@ -16,7 +16,7 @@ import pytest
 from support.cli import Run
 from support.fake_backend import FakeBackend
 from support.fake_learning import FakeLearning
-from support.fake_studio import FakeStudio
+from support.fake_studio import FakeStudio, add_labelled
 from support.made_scores import History, Judge, snapshot_of
 from support.versions import add_version
 
@@ -88,7 +88,7 @@ def worker(
     learning: FakeLearning,
     alive: None,
 ) -> RoundRunner:
-    fake_studio.add_task(annotations=1)
+    add_labelled(fake_studio, 25)
     fake_studio.add_task()
     return RoundRunner(rounds, studio, fake_studio, models, learning)
 
@@ -170,9 +170,33 @@ def test_without_a_worker_nothing_is_queued(run: Run, rounds: Rounds) -> None:
     assert rounds.open_rounds() == []
 
 
-def test_a_worker_that_dies_meanwhile_is_told(
-    run: Run, rounds: Rounds, loop_settings: TrainerSettings, alive: None
+@pytest.mark.parametrize(
+    "labelled, said", [(0, "Label 25 more images first. None is"), (24, "Label 1 more image first. 24 are")]
+)
+def test_a_round_that_cannot_work_is_refused_with_what_to_do_first(
+    labelled: int, said: str, run: Run, rounds: Rounds, fake_studio: FakeStudio, alive: None
 ) -> None:
+    add_labelled(fake_studio, labelled)
+    result = run("retrain")
+    assert result.exit_code == 1 and f"error: {said}" in result.stderr
+    assert rounds.history(1) == []
+    assert f"retrain    not now. {said}" in run("status").output
+
+
+def test_a_project_without_labels_is_refused_with_the_line_to_change(
+    run: Run, rounds: Rounds, fake_studio: FakeStudio, alive: None
+) -> None:
+    config = '<View><Image name="i" value="$i"/><RectangleLabels name="l" toName="i"/></View>'
+    fake_studio.add_project(2, config)
+    result = run("retrain", "--project", "2")
+    assert result.exit_code == 1
+    assert "project 2 (project 2) is left alone: the label config, line 1: " in result.stderr
+
+
+def test_a_worker_that_dies_meanwhile_is_told(
+    run: Run, rounds: Rounds, loop_settings: TrainerSettings, fake_studio: FakeStudio, alive: None
+) -> None:
+    add_labelled(fake_studio, 25)
     beat = heartbeat.read(loop_settings.rounds_dir)
     assert beat is not None
     threading.Timer(
@@ -188,8 +212,9 @@ def test_a_worker_that_dies_meanwhile_is_told(
 
 @pytest.mark.usefixtures("child_processes")
 def test_ctrl_c_detaches_and_the_round_goes_on(
-    loop_settings: TrainerSettings, rounds: Rounds, alive: None
+    loop_settings: TrainerSettings, rounds: Rounds, fake_studio: FakeStudio, alive: None
 ) -> None:
+    add_labelled(fake_studio, 25)
     process = subprocess.Popen(
         [sys.executable, "-m", "trainer.cli", "retrain"],
         stdout=subprocess.PIPE,

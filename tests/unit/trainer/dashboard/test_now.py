@@ -1,6 +1,7 @@
 """The first page and its buttons: what is shown is what API and files hold; each button says what it did."""
 
 import json
+import re
 from datetime import datetime
 from html import unescape
 from pathlib import Path
@@ -10,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from support.dashboard import EMAIL, press, words
 from support.fake_backend import FakeBackend
-from support.fake_studio import FakeStudio
+from support.fake_studio import FakeStudio, add_labelled
 from support.shapes import LABEL_CONFIG
 from support.versions import add_version
 
@@ -135,6 +136,7 @@ def test_each_project_has_its_page(
     assert '<dd id="champion">v0001</dd>' in page
     assert '<dd id="champion">v0000</dd>' in client.get("/?project=1").text
     assert "Bär 🐻" in page
+    add_labelled(fake_studio, 25, project=2)
     assert "Round 1 requested" in press(client, "retrain", project=2)
     assert loop.rounds.get(1).project == 2
 
@@ -173,7 +175,151 @@ def test_looking_at_a_button_changes_nothing(client: TestClient, loop: WatchedLo
     assert loop.rounds.history(1) == []
 
 
-def test_retrain_then_join(client: TestClient, loop: WatchedLoop) -> None:
+def shown(client: TestClient) -> set[str]:
+    """The buttons that lead somewhere, as the moving part of the page has them."""
+    return set(re.findall(r'href="/do/(\w+)', client.get("/live?project=1").text))
+
+
+def test_buttons_are_there_when_they_can_do_something(
+    client: TestClient,
+    app: FastAPI,
+    loop: WatchedLoop,
+    models: ProjectModels,
+    fake_studio: FakeStudio,
+    tmp_path: Path,
+) -> None:
+    assert shown(client) == set(), "no label, no round, one version, no image"
+    fake_studio.add_task()
+    loop.forget_status()
+    assert shown(client) == {"predict"}
+    press(client, "predict")
+    app.state.parts.pre_labelling.wait(10)
+    assert shown(client) == set()
+    models.promote(add_version(models, tmp_path / "next"))
+    add_labelled(fake_studio, 25)
+    loop.forget_status()
+    assert shown(client) == {"retrain", "rollback", "predict"}, "the new version's boxes are lacking"
+    loop.rounds.request(1, "a test")
+    assert shown(client) == {"cancel", "rollback", "predict"}
+    loop.rounds.move(1, State.SNAPSHOTTING)
+    loop.rounds.cancel(1)
+    assert shown(client) == {"rollback", "predict"}, "it was asked to stop"
+    fake_studio.down = True
+    loop.forget_status()
+    assert shown(client) == set()
+    assert "Label Studio does not answer; nothing can be done here" in words(client.get("/live").text)
+
+
+REFUSALS = {
+    "Label 25 more images first. None is labelled yet; skipped ones do not count.": (0, True, ("ball",)),
+    "Label 13 more images first. 12 are labelled; skipped ones do not count. v0000 knows": (
+        12,
+        True,
+        ("ball",),
+    ),
+    "Label 1 more image first, with a box. None is labelled yet": (0, True, ("tree",)),
+    "Draw boxes first: none of the 4 labelled images has one, so there is nothing to learn.": (
+        4,
+        False,
+        ("tree",),
+    ),
+}
+
+
+@pytest.mark.parametrize("why", REFUSALS)
+def test_a_round_that_cannot_work_is_refused_with_what_to_do_first(
+    why: str, client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio
+) -> None:
+    labelled, boxes, labels = REFUSALS[why]
+    tags = "".join(f'<Label value="{label}"/>' for label in labels)
+    fake_studio.projects[1]["label_config"] = (
+        '<View><Image name="image" value="$image"/>'
+        f'<RectangleLabels name="label" toName="image">{tags}</RectangleLabels></View>'
+    )
+    for task in add_labelled(fake_studio, labelled):
+        if not boxes:
+            fake_studio.tasks[task]["annotations"] = [{"id": task, "was_cancelled": False, "result": []}]
+    page = client.get("/").text
+    assert why in words(page) and re.search('aria-disabled="true"[^>]*>Start a round<', page)
+    asked = client.get("/do/retrain?project=1").text
+    assert why in words(asked) and 'action="/do/retrain' not in asked
+    assert why in press(client, "retrain")
+    assert loop.rounds.history(1) == []
+
+
+def test_another_projects_trouble_is_told_on_its_page_alone(
+    client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio
+) -> None:
+    fake_studio.add_project(2)
+    told = {"starting models": "the starting model could not be written: no weights", "pre-labels": "500"}
+    heartbeat.beat(loop.settings.rounds_dir, {"1": "v0000", "2": None}, {}, {"2": told})
+    loop.rounds.request(2, "a test")
+    loop.rounds.move(1, State.FAILED, error="the second project's failure")
+    loop.forget_status()
+    mine, theirs = words(client.get("/?project=1").text), words(client.get("/?project=2").text)
+    for trouble in ("no weights", "pre-labels: 500", "the second project's failure"):
+        assert trouble not in mine and trouble in unescape(theirs)
+    assert "trainer well" in mine and "trainer well" in theirs
+    heartbeat.beat(loop.settings.rounds_dir, {"1": "v0000"}, {"rounds": "the table is damaged"}, {})
+    loop.forget_status()
+    for project in (1, 2):
+        page = words(client.get(f"/?project={project}").text)
+        assert "trainer not well: rounds cannot be tended: the table is damaged" in page
+
+
+LOG = """\
+/opt/venv/lib/python3.11/site-packages/mmcv/__init__.py:20: UserWarning: On January 1, 2023, MMCV will
+  warnings.warn(
+W1129 00:08:14.634000 23355 .venv/ml/lib/torch/utils/cpp_extension.py:178] No CUDA runtime is found
+The head starts with ball, crate from classes of the weights
+2026-11-28 23:45:56,458 - mmdet - INFO - Hooks will be executed in the following order:
+before_run:
+(VERY_HIGH   ) CosineAnnealingLrUpdaterHook       
+(NORMAL      ) MetricsHook                        
+ -------------------- 
+2026-11-28 23:45:56,459 - mmdet - INFO - workflow: [('train', 1)], max: 180 iters
+2026-11-28 23:45:57,459 - mmdet - INFO - resumed at iteration 40
+Traceback (most recent call last):
+  File "/opt/venv/trainer/training/learn.py", line 80, in learn
+    train_detector(model)
+KeyError: 'bbox_head'
+"""
+
+
+@pytest.mark.parametrize("state", [State.TRAINING, State.FAILED])
+def test_the_log_is_folded_unless_the_round_failed_and_says_what_a_person_can_use(
+    state: State, client: TestClient, loop: WatchedLoop
+) -> None:
+    loop.rounds.request(1, "a test")
+    loop.rounds.move(1, State.SNAPSHOTTING)
+    loop.rounds.move(1, State.TRAINING)
+    if state is State.FAILED:
+        loop.rounds.move(1, State.FAILED, error="a fault")
+    folder = loop.rounds.folder(1)
+    folder.mkdir()
+    (folder / "log.txt").write_text(LOG)
+    page = unescape(client.get("/live?project=1").text)
+    log = page[page.index('<section id="log">') :]
+    assert ("<details open>" in log) is (state is State.FAILED)
+    assert log[log.index("<pre") : log.index("</pre>")].partition(">")[2].splitlines() == [
+        "The head starts with ball, crate from classes of the weights",
+        "2026-11-28 23:45:57,459 - mmdet - INFO - resumed at iteration 40",
+        "KeyError: 'bbox_head'",
+    ]
+    assert "volumes/rounds/00001/log.txt" in log
+    assert page.index('id="round"') < page.index('id="model"') < page.index('id="log"')
+
+
+def test_no_time_is_told_before_it_was_measured(client: TestClient, loop: WatchedLoop) -> None:
+    loop.rounds.request(1, "a test")
+    loop.rounds.move(1, State.SNAPSHOTTING)
+    loop.rounds.move(1, State.TRAINING)
+    loop.rounds.progress(1, 0.01, "iteration 1 of 300", None)
+    assert "2/3 training, 1%, measuring the time left" in words(client.get("/live?project=1").text)
+
+
+def test_retrain_then_join(client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio) -> None:
+    add_labelled(fake_studio, 25)
     assert "Round 1 requested." in press(client, "retrain")
     assert loop.rounds.get(1).requested_by == f"dashboard, {EMAIL}"
     assert "Round 1 is open already (requested)" in press(client, "retrain")
@@ -234,6 +380,7 @@ def test_images_without_boxes_are_named_until_they_are_read(
 def test_a_project_with_another_backend_is_taken_over_by_a_button(
     client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio
 ) -> None:
+    add_labelled(fake_studio, 25)
     theirs = {"project": 1, "url": "http://theirs:9090", "title": "theirs"}
     fake_studio.backends = [theirs]
     page = client.get("/").text

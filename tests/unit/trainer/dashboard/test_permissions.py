@@ -193,6 +193,7 @@ def test_nobody_acts_while_label_studio_does_not_say_who_asks(
     assert models.champion() == "v0001" and len(loop.rounds.history(1)) == rounds
 
 
+@pytest.mark.usefixtures("two_versions")
 def test_who_is_made_an_administrator_or_a_labeller_is_so_in_the_open_session(
     stranger: TestClient, app: FastAPI, fake_studio: FakeStudio
 ) -> None:

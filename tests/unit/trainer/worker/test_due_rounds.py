@@ -1,15 +1,17 @@
 """When a round starts by itself."""
 
+import shutil
 from pathlib import Path
 
 import pytest
-from support.fake_studio import FakeStudio
+from support.fake_studio import FakeStudio, add_labelled
 from support.versions import add_version
 from support.worker_bench import WorkerBench
 
 from labelloop.registry import ProjectModels, Registry
 from trainer.peers.projects import SIMULATED
 from trainer.rounds.table import State
+from trainer.worker import preflight
 
 
 @pytest.mark.parametrize("labelled, requested", [(2, False), (3, True)])
@@ -28,7 +30,7 @@ def test_enough_new_labels_make_a_round(
 def test_the_first_round_comes_early_and_earlier_where_nothing_is_known_yet(
     labels: tuple[str, ...], first: int, bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio
 ) -> None:
-    bench.settings.retrain_every = 50
+    bench.settings.retrain_every, bench.settings.holdout_min, bench.settings.holdout_percent = 50, 5, 20
     tags = "".join(f'<Label value="{label}"/>' for label in labels)
     fake_studio.projects[1]["label_config"] = (
         '<View><Image name="image" value="$image"/>'
@@ -104,3 +106,43 @@ def test_each_project_has_its_own_due_round(
     bench.worker.look_around()
     assert bench.rounds.open_round(1) is None
     assert bench.rounds.open_round(2) is not None
+
+
+def test_a_round_that_is_due_but_cannot_work_waits_and_is_told_once(
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.settings.holdout_min, bench.settings.holdout_percent = 5, 20
+    add_labelled(fake_studio, 3)
+    for _ in range(3):
+        bench.worker.look_around()
+    assert bench.rounds.open_round(1) is None
+    assert caplog.text.count("a round is due, but cannot work: Label 22 more images first.") == 1
+    add_labelled(fake_studio, 22)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is not None
+
+
+def test_empty_annotations_alone_start_no_round(
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio, caplog: pytest.LogCaptureFixture
+) -> None:
+    for task in add_labelled(fake_studio, 3):
+        fake_studio.tasks[task]["annotations"] = [{"id": task, "was_cancelled": False, "result": []}]
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is None
+    assert "none of the 3 labelled images has one, so there is nothing to learn" in caplog.text
+    add_labelled(fake_studio, 1)
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is not None
+
+
+def test_a_full_disk_starts_no_round(
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_labelled(fake_studio, 3)
+    free = shutil._ntuple_diskusage(10**12, 10**12, 40_000_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(preflight.shutil, "disk_usage", lambda folder: free)
+        bench.worker.look_around()
+        assert bench.rounds.open_round(1) is None
+    bench.worker.look_around()
+    assert bench.rounds.open_round(1) is not None

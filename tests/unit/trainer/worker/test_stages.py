@@ -1,5 +1,6 @@
 """A round from request to verdict, and the same round when it is interrupted anywhere on its way."""
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -27,9 +28,18 @@ from trainer.rounds import claims
 from trainer.rounds.folder import EVALUATION
 from trainer.rounds.table import Round, Rounds, State
 from trainer.system.children import RETRY, STOPPED
+from trainer.system.failures import Unforeseen
 from trainer.training.process import TrainingFailed, TrainingKilled
 from trainer.worker import stages as stages_module
 from trainer.worker.stages import Stages
+
+UNFORESEEN = (
+    "the training stopped over a fault that labelloop did not foresee ({}); the log is "
+    "volumes/rounds/00001/log.txt. Try again with `make retrain`; should it come again, the log says what to "
+    "report"
+)
+TRACE = 'Traceback (most recent call last):\n  File "loader.py", line 3, in fetch\nKeyError: 7'
+CAUGHT = "RuntimeError: Caught KeyError in worker 0."
 
 
 class Bench:
@@ -237,14 +247,31 @@ def fail_with(error: Exception) -> Callable[[], None]:
             TrainingFailed("the loss is not a number at iteration 3"),
             "the loss is not a number at iteration 3",
         ),
-        (KeyError("bbox_head"), "KeyError: 'bbox_head'"),
+        (KeyError("bbox_head"), UNFORESEEN.format("KeyError: 'bbox_head'")),
+        (RuntimeError(f"Caught KeyError in worker 0.\nOriginal {TRACE}"), UNFORESEEN.format(CAUGHT)),
+        (Unforeseen("RuntimeError: no kernel"), UNFORESEEN.format("RuntimeError: no kernel")),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "x.pth"),
+            "the disk is full ([Errno 28] No space left on device: 'x.pth'); make room, then `make retrain`. "
+            "The log is volumes/rounds/00001/log.txt",
+        ),
     ],
+    ids=["explained", "bug", "of another process", "of the training", "disk"],
 )
-def test_a_failure_is_told(bench: Bench, error: Exception, words: str) -> None:
+def test_a_failure_is_told_in_one_sentence_and_without_a_traceback(
+    bench: Bench, error: Exception, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
     bench.learning.during_training = fail_with(error)
     closed = bench.run()
     assert (closed.state, closed.error) == (State.FAILED, words)
     assert bench.models.champion() == "v0000"
+    assert ("Traceback" in caplog.text) is not isinstance(error, TrainingFailed)
+
+
+def test_the_reason_of_an_earlier_release_is_shown_without_its_traceback(bench: Bench) -> None:
+    bench.rounds.move(bench.round.id, State.FAILED, error=f"RuntimeError: no worker Original {TRACE}")
+    told = bench.rounds.get(bench.round.id).error
+    assert told == "RuntimeError: no worker; the log is volumes/rounds/00001/log.txt"
 
 
 def test_a_round_whose_training_was_killed_stays_open_and_goes_on(

@@ -44,7 +44,7 @@ def test_one_after_the_other(desk: Desk) -> None:
     assert desk.begun == ["1"]
     desk.end(0)
     desk.look(2)
-    assert desk.begun == ["1", "2"] and desk.models.problem() is None
+    assert desk.begun == ["1", "2"] and desk.models.problems() == {}
 
 
 def test_a_failure_is_told_until_it_is_mended_and_holds_up_no_other(desk: Desk) -> None:
@@ -56,10 +56,11 @@ def test_a_failure_is_told_until_it_is_mended_and_holds_up_no_other(desk: Desk) 
     desk.end(0)
     desk.look(1)
     assert desk.begun == ["1", "2", "3", "1"]
-    assert "project 1: the starting model could not be written" in (desk.models.problem() or "")
+    assert desk.models.problems().keys() == {1}
+    assert "the starting model could not be written" in desk.models.problems()[1]
     desk.end(0)
     desk.look()
-    assert desk.models.problem() is None
+    assert desk.models.problems() == {}
 
 
 def test_after_a_second_failure_it_waits_longer_and_longer(desk: Desk) -> None:
@@ -81,11 +82,11 @@ def test_a_project_that_is_gone_is_no_problem_any_more(desk: Desk) -> None:
     desk.look(1)
     desk.end(1)
     desk.look()
-    assert desk.models.problem() is None
+    assert desk.models.problems() == {}
 
 
 def test_one_that_does_not_end_is_told(desk: Desk) -> None:
     desk.look(1)
-    assert desk.models.problem() is None
+    assert desk.models.problems() == {}
     desk.now = SLOW_S + 1.0
-    assert "project 1: its starting model has been being written for 15 min" in (desk.models.problem() or "")
+    assert "its starting model has been being written for 15 min" in desk.models.problems()[1]

@@ -52,8 +52,10 @@ def test_a_starting_model_that_fails_is_tried_again_and_told(bench: WorkerBench)
     bench.worker.beat()
     beat = heartbeat.read(bench.settings.rounds_dir)
     assert beat is not None
-    [told] = health.worker_problems(beat)
-    assert "project 1: the starting model could not be written: its last words" in told
+    assert health.worker_problems(beat) == [], "it concerns the project alone"
+    [told] = health.project_problems(beat, 1)
+    assert "the starting model could not be written: its last words" in told
+    assert health.project_problems(beat, 2) == []
     assert len(bench.children) == 2
 
 
@@ -155,7 +157,10 @@ def test_a_process_that_dies_is_given_one_more_chance(bench: WorkerBench) -> Non
     bench.end(bench.children[1], -9)
     failed = bench.rounds.get(1)
     assert failed.state == State.FAILED
-    assert failed.error == "its process ended with SIGKILL (out of memory?) 2 times: its last words"
+    assert failed.error == (
+        "its process ended with SIGKILL (out of memory?) 2 times; its last words are in "
+        "volumes/rounds/00001/log.txt"
+    )
     bench.worker.runner.tend()
     assert len(bench.children) == 2
 
@@ -272,13 +277,14 @@ def test_one_projects_failure_keeps_no_other_from_its_boxes(
 ) -> None:
     task = fake_studio.add_task(2)
     two_projects.worker.predicting.run_if_due()
-    assert "500" in (two_projects.worker.predicting.error or "")
+    assert two_projects.worker.predicting.error is None, "it concerns project 1 alone"
+    assert "500" in two_projects.worker.predicting.project_errors[1]
     assert fake_studio.versions_of(task) == ["v0000"]
 
 
 def test_one_projects_failure_lets_no_other_grow(two_projects: WorkerBench) -> None:
     two_projects.worker.retaining.run_if_due()
-    assert "500" in (two_projects.worker.retaining.error or "")
+    assert "500" in two_projects.worker.retaining.project_errors[1]
     assert Registry(two_projects.settings.models_dir).project(2).removed() == ["v0001"]
 
 
@@ -289,7 +295,7 @@ def test_files_are_looked_at_whatever_the_import_does(
     settings = two_projects.settings
     (settings.images_dir / "damaged.png").write_text("no image")
     two_projects.worker.importing.run_if_due()
-    assert "500" in (two_projects.worker.importing.error or "")
+    assert "500" in two_projects.worker.importing.project_errors[1]
     found = image_index.ImageIndex(settings.rounds_dir, settings.images_dir).problems()
     assert [problem.path for problem in found] == ["damaged.png"]
 

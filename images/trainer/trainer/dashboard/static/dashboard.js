@@ -44,8 +44,11 @@ function replaceParts(box, html) {
     }
     return part;
   });
-  if (parts.some((part, index) => box.children[index] !== part) || parts.length !== box.children.length)
+  if (parts.some((part, index) => box.children[index] !== part) || parts.length !== box.children.length) {
+    const focused = box.contains(document.activeElement) && document.activeElement.getAttribute("href");
     box.replaceChildren(...parts);
+    if (focused) box.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+  }
   announce(spoken, box.querySelector("[data-announce]")?.dataset.announce);
   follow(box);
 }
@@ -89,6 +92,7 @@ for (const box of document.querySelectorAll("[data-poll]")) {
   setTimeout(poll, EVERY_MS, box);
 }
 for (const form of document.querySelectorAll("form[data-instant]")) form.addEventListener("input", () => apply(form));
+document.addEventListener("toggle", (event) => event.target.open && follow(event.target), true);
 follow(document);
 
 // Times come in UTC.
