@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
+from labelloop.cookies import CookieNames
 from trainer.dashboard.actions import PreLabelling
 from trainer.dashboard.ledger import Ledger
 from trainer.dashboard.loop import WatchedLoop
@@ -12,19 +13,22 @@ from trainer.dashboard.predictions import Looking
 
 @dataclass(frozen=True)
 class Parts:
-    """people: those who may log in. pre_labelling, looking: work that buttons have begun. ledger: what people
-    did.
+    """people: those who may log in. cookies: the names of this stack's. pre_labelling, looking: work that
+    buttons have begun. ledger: what people did.
     """
 
     loop: WatchedLoop
     people: People
+    cookies: CookieNames
     pre_labelling: PreLabelling
     looking: Looking
     ledger: Ledger
 
     @classmethod
     def of(cls, loop: WatchedLoop) -> Self:
-        return cls(loop, People(loop.studio), PreLabelling(loop), Looking(loop), Ledger(loop))
+        cookies = CookieNames.of(loop.settings)
+        people = People(loop.studio, session_cookie=cookies.session)
+        return cls(loop, people, cookies, PreLabelling(loop), Looking(loop), Ledger(loop))
 
     def stop(self) -> None:
         """Ends the work that buttons have begun."""
