@@ -41,7 +41,7 @@ def _host(url: str) -> str:
 
 def _beside(scheme: str, host: str, port: int) -> str:
     """
-    >>> _beside("http", "::1", 8081)
-    'http://[::1]:8081'
+    >>> _beside("http", "::1", 81)
+    'http://[::1]:81'
     """
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

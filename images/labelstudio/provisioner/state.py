@@ -18,6 +18,7 @@ class State:
     problem: why the label config of the project is not that of LABEL_CONFIG.
     waiting: why it is not done, in the words of the last attempt.
     unknown_admins: addresses in ADMINS that no user has.
+    labellers: whether anybody but the administrators of ADMIN_EMAIL and ADMINS is a member; None: not known.
     """
 
     project: int | None = None
@@ -29,6 +30,7 @@ class State:
     problem: str | None = None
     waiting: str | None = None
     unknown_admins: list[str] = field(default_factory=list)
+    labellers: bool | None = None
     done: bool = False
 
 
