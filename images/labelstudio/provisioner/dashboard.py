@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
 
 from labelloop import addresses
 from labelloop.settings import get_settings
@@ -26,6 +27,7 @@ def url_for(request: HttpRequest, project: int | None = None) -> str | None:
 
 
 @never_cache  # type: ignore[untyped-decorator]
+@require_safe  # type: ignore[untyped-decorator]
 @login_required  # type: ignore[untyped-decorator]
 def lead_there(request: HttpRequest) -> HttpResponse:
     """To the dashboard's page Now; of ?project=<id>, if that is a number. Nothing else is heeded."""
@@ -33,5 +35,6 @@ def lead_there(request: HttpRequest) -> HttpResponse:
     project = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else None
     url = url_for(request, project)
     if url is None:
-        return HttpResponse(UNKNOWN, "text/plain; charset=utf-8", 404)
+        # Not 404, in whose place Label Studio shows a page of its own.
+        return HttpResponse(UNKNOWN, "text/plain; charset=utf-8", 503)
     return HttpResponseRedirect(url)

@@ -58,7 +58,7 @@ def test_it_goes_by_the_name_under_which_the_browser_came(ann: Person) -> None:
     answer = ann.ask("GET", DASHBOARD_PATH, headers=hers | {"Host": "desk.lan:8080"})
     assert answer.headers["Location"] == AT.replace("127.0.0.1", "desk.lan")
     answer = ann.ask("GET", DASHBOARD_PATH, headers=hers | {"Host": "labels.example"})
-    assert answer.status_code == 404, "behind the proxy, whose other name nobody told"
+    assert answer.status_code == 503, "behind the proxy, whose other name nobody told"
     assert "PUBLIC_DASHBOARD_URL" in answer.text
 
 
