@@ -19,7 +19,8 @@ UP = {
     "make up DETECTOR=yolox_tiny": {"DETECTOR": "yolox_tiny"},
     "make up ACCELERATOR=cpu": {"ACCELERATOR": "cpu"},
     "make up TORCH_CUDA_ARCH_LIST=8.6": {"TORCH_CUDA_ARCH_LIST": "8.6"},
-    "make up PUBLIC_URL=https://labels.example.com PUBLIC_DASHBOARD_URL=https://dashboard.labels.example.com": {
+    "make up PUBLIC_URL=https://labels.example.com "
+    "PUBLIC_DASHBOARD_URL=https://dashboard.labels.example.com": {
         "PUBLIC_URL": "https://labels.example.com",
         "PUBLIC_DASHBOARD_URL": "https://dashboard.labels.example.com",
     },
