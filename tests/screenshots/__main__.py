@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image, ImageFilter
 from playwright.sync_api import Page
+from screenshots.labellers import labellers
 from support import shapes, shapes_stack
 from support.browser import chromium
 from support.consistency import everything_pre_labelled
@@ -102,6 +103,7 @@ def shoot_all(stack: Stack, task: int) -> None:
         page.set_default_timeout(60_000)
         label_studio(page, stack, task)
         dashboard(page, stack)
+        labellers(page, stack.url, shoot)
 
 
 def _all(tasks: list[Row]) -> list[Row] | None:
@@ -121,9 +123,7 @@ _REGIONS = "() => (window.Htx?.annotationStore?.selected?.regionStore.regions ||
 
 
 def dashboard(page: Page, stack: Stack) -> None:
-    url = f"http://127.0.0.1:{stack.env()['DASHBOARD_PORT']}"
-    log_in(page, stack, f"{url}/login")
-    page.wait_for_url(f"{url}/")
+    url = f"http://127.0.0.1:{stack.env()['DASHBOARD_PORT']}"  # logged in at Label Studio, she is here, too
     for name, path in DASHBOARD.items():
         page.goto(url + path)
         page.wait_for_load_state("networkidle")

@@ -1,14 +1,16 @@
 """A browser without scripts, for tests of the dashboard's pages, and the people who sit before it."""
 
 import re
+import time
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.routing import Mount, Route
 from support.fake_studio import FakeStudio
 
-from trainer.dashboard.login import NotAMember
-from trainer.dashboard.people import Person, read_person
+from labelloop.cookies import CookieNames
+from trainer.dashboard import login
+from trainer.dashboard.people import read_person
 
 EMAIL, PASSWORD = "ann@example.org", "correct horse 1"
 LABELLER = "bea@example.org"
@@ -16,7 +18,7 @@ LABELLER = "bea@example.org"
 
 class Login:
     """Label Studio's login page: it takes PASSWORD for each person of `studio`, at first Ann, an
-    administrator, and Bea, who labels.
+    administrator, and Bea, who labels, and opens a session there.
     """
 
     def __init__(self, studio: FakeStudio) -> None:
@@ -24,14 +26,23 @@ class Login:
         studio.add_person(1, EMAIL, administrator=True)
         studio.add_person(2, LABELLER)
 
-    def __call__(self, url: str, email: str, password: str) -> Person | None:
+    def __call__(
+        self, url: str, email: str, password: str, cookies: CookieNames, keep: bool = False
+    ) -> login.Login | None:
         found = next((row for row in self._studio.people.values() if row["email"] == email), None)
         if found is None or password != PASSWORD:
             return None
         person = read_person(found)
         if person is None:
-            raise NotAMember("no active member of the organisation")
-        return person
+            raise login.NotAMember("no active member of the organisation")
+        expires = int(time.time()) + 5 * 24 * 3600 if keep else None
+        return login.Login(person, self._studio.open_session(person.id), expires)
+
+
+def cookie_names(client: TestClient) -> CookieNames:
+    """Of the stack that a browser is at."""
+    names: CookieNames = client.app.state.parts.cookies  # type: ignore[attr-defined]
+    return names
 
 
 def csrf(client: TestClient, path: str) -> str:

@@ -19,7 +19,11 @@ UP = {
     "make up DETECTOR=yolox_tiny": {"DETECTOR": "yolox_tiny"},
     "make up ACCELERATOR=cpu": {"ACCELERATOR": "cpu"},
     "make up TORCH_CUDA_ARCH_LIST=8.6": {"TORCH_CUDA_ARCH_LIST": "8.6"},
-    "make up PUBLIC_URL=https://labels.example.com": {"PUBLIC_URL": "https://labels.example.com"},
+    "make up PUBLIC_URL=https://labels.example.com "
+    "PUBLIC_DASHBOARD_URL=https://dashboard.labels.example.com": {
+        "PUBLIC_URL": "https://labels.example.com",
+        "PUBLIC_DASHBOARD_URL": "https://dashboard.labels.example.com",
+    },
     "make up HTTP_PROXY=http://proxy.example.com:3128 HTTPS_PROXY=http://proxy.example.com:3128 "
     "NO_PROXY=.example.com,10.0.0.0/8": {
         "HTTP_PROXY": "http://proxy.example.com:3128",

@@ -49,7 +49,9 @@ class FakeStudio:
     """State that tests set up and look at. url: where it is served. down: every request is dropped with 503;
     broken: projects of which nothing but the list is to be had; refuse: tasks whose boxes are refused. pages:
     of each page of tasks that was asked for, its number and how many tasks the query found. people: users
-    by id, as our own address tells of them; asked_for: which of them were asked for, in turn.
+    by id, as our own address tells of them; asked_for: which of them were asked for, in turn; for a session,
+    "me". sessions: whose each is and with which password, by the value of its cookie. cookies: each
+    request's header, if it had one.
     """
 
     url: str = ""
@@ -69,7 +71,9 @@ class FakeStudio:
     refuse: set[int] = field(default_factory=set)
     pages: list[tuple[int, int]] = field(default_factory=list)
     people: dict[int, Row] = field(default_factory=dict)
-    asked_for: list[int] = field(default_factory=list)
+    asked_for: list[int | str] = field(default_factory=list)
+    sessions: dict[str, tuple[int, str]] = field(default_factory=dict)
+    cookies: list[str] = field(default_factory=list)
     _last_id: int = 0
     before_import: Callable[[list[Row]], None] = lambda rows: None
     after_import: Callable[[], None] = lambda: None
@@ -105,13 +109,24 @@ class FakeStudio:
         }
         return self.people[person_id]
 
+    def open_session(self, person_id: int) -> str:
+        """The value of its cookie, which another password of the person's ends, as Label Studio's."""
+        self._last_id += 1
+        value = f"session-{self._last_id:08}"
+        self.sessions[value] = person_id, self.people[person_id]["stamp"]
+        return value
+
     def versions_of(self, task_id: int) -> list[str]:
         return [p["model_version"] for p in self.predictions if p["task"] == task_id]
 
     def serve(self) -> "Served":
         return Served(self)
 
-    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Answer:
+    def answer(
+        self, method: str, path: str, query: dict[str, list[str]], body: Any, cookie: str = ""
+    ) -> Answer:
+        if cookie:
+            self.cookies.append(cookie)
         if self.down:
             return 503, {"detail": "down for a test"}
         if any(
@@ -121,6 +136,8 @@ class FakeStudio:
             return 500, {"detail": "broken for a test"}
         if path == "/health":
             return 200, {"status": "UP"}
+        if path in ("/labelloop/people/me", "/logout"):
+            return self._session(path, cookie)
         if path.startswith("/labelloop/people/"):
             self.asked_for.append(int(path.split("/")[3]))
             found = self.people.get(self.asked_for[-1])
@@ -156,6 +173,21 @@ class FakeStudio:
         if method == "PATCH":
             return self._change_project(project_id, body)
         return 200, self._told(self.projects[project_id])
+
+    def _session(self, path: str, cookie: str) -> Answer:
+        """What Label Studio tells whoever has a session, and its end."""
+        value = cookie.partition("=")[2]
+        if path == "/logout":
+            self.sessions.pop(value, None)
+            return 200, None
+        self.asked_for.append("me")
+        person_id, stamp = self.sessions.get(value, (0, ""))
+        person = self.people.get(person_id)
+        if person is None or person["stamp"] != stamp:
+            return 401, {"detail": "Authentication credentials were not provided."}
+        if not person["member"]:
+            return 403, {"detail": "This account is no longer a member."}
+        return 200, dict(person)
 
     def _versions(self, project_id: int, extended: bool) -> Any:
         counts = Counter(
@@ -298,7 +330,9 @@ class Served:
                 files = "multipart" in (self.headers.get("Content-Type") or "")
                 body = content if files else json.loads(content or "null")
                 url = urlsplit(self.path)
-                status, answer = fake.answer(self.command, url.path, parse_qs(url.query), body)
+                asked = (self.command, url.path, parse_qs(url.query), body)
+                cookie = self.headers.get("Cookie") or ""
+                status, answer = fake.answer(*asked, cookie) if cookie else fake.answer(*asked)
                 content = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

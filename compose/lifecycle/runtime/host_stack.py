@@ -357,6 +357,7 @@ class HostStack:
             "TRAINER_BIND": trainer,
             "DASHBOARD_BIND": f"{bind}:{settings.dashboard_port}",
             "LABELSTUDIO_PORT": str(port),
+            "DASHBOARD_PORT": str(settings.dashboard_port),
             **proxies(self._settings, reach),
         }
 

@@ -33,9 +33,12 @@ _PATTERNS = {
     ),
     "COMPOSE_PROJECT_NAME": (r"[a-z0-9][a-z0-9_-]*", "lower-case letters, digits, - and _"),
     "PROJECT_TITLE": (r"\S.{1,48}\S", "3 to 50 characters, without blanks around them"),
-    "PUBLIC_URL": (
-        ranges.PUBLIC_URL,
-        "http:// or https:// and a host, without a path, for example https://labels.example.com",
+    **dict.fromkeys(
+        ("PUBLIC_URL", "PUBLIC_DASHBOARD_URL"),
+        (
+            ranges.PUBLIC_URL,
+            "http:// or https:// and a host, without a path, for example https://labels.example.com",
+        ),
     ),
 }
 _PATTERNS.update(

@@ -184,11 +184,14 @@ def _provisioned(home: Home) -> dict[str, Any]:
 
 def _say_next(home: Home, settings: Settings, seconds: float) -> None:
     heading(f"labelloop is up ({seconds:.0f} s).")
-    line("label", settings.get("PUBLIC_URL") or settings.labelstudio_url)
-    line("dashboard", settings.dashboard_url)
+    label_studio = settings.get("PUBLIC_URL") or settings.labelstudio_url
+    line("label", label_studio)
+    line("dashboard", settings.get("PUBLIC_DASHBOARD_URL") or settings.dashboard_url)
     line("user", settings["ADMIN_EMAIL"])
     line("password", f"ADMIN_PASSWORD in {home.env_file}, unless it was changed in Label Studio")
     line(
         "next",
         f"put images into {home.volumes / 'images'}; `make import` makes tasks of them at once",
     )
+    if _provisioned(home).get("labellers") is False:
+        line("others", f"who is to label, too, gets a link from {label_studio}/organization, Add Members")

@@ -7,8 +7,7 @@ chosen.
 import re
 from hashlib import sha256
 
-DASHBOARD_PATH = "/labelloop/dashboard"
-"""Label Studio's own address for the dashboard: it leads there under whatever name the browser came by."""
+from labelloop.addresses import DASHBOARD_PATH
 
 # What Label Studio 1.23.2 does at each key, also on a Mac. Delete deletes nothing there, and a task's first
 # change now and then takes two Ctrl+Z.

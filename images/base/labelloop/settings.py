@@ -31,6 +31,8 @@ class MissingSecret(Explained):
 class Settings(BaseSettings):
     """Settings by environment name (case-insensitive); see configs/loop.env for what an operator may set.
 
+    labelstudio_port and dashboard_port are those at which browsers reach Label Studio and the dashboard.
+
     Secrets are optional, since each service gets only those it needs. Each is a file of its name in the
     folder SECRETS_DIR. Read them with `secret`.
     """
@@ -67,6 +69,9 @@ class Settings(BaseSettings):
     import_every: float = within("IMPORT_EVERY", 20.0)
 
     public_url: str = Field("", pattern=f"^{ranges.PUBLIC_URL}$")
+    public_dashboard_url: str = Field("", pattern=f"^{ranges.PUBLIC_URL}$")
+    labelstudio_port: int = within("LABELSTUDIO_PORT", layout.LABELSTUDIO_PORT)
+    dashboard_port: int = within("DASHBOARD_PORT", layout.default_dashboard_port(layout.LABELSTUDIO_PORT))
     log_level: str = "INFO"
 
     user_agent: str = Field(ranges.USER_AGENT, pattern=f"^{ranges.USER_AGENTS}$")

@@ -58,5 +58,13 @@ def unknown_admins(settings: Settings, members: list[dict[str, Any]]) -> list[st
 
     members: as Label Studio's /api/users lists them; it shows those who were removed without their address.
     """
-    there = {str(member["email"]).lower() for member in members}
-    return sorted(settings.admin_addresses - there)
+    return sorted(settings.admin_addresses - _addresses(members))
+
+
+def has_labellers(settings: Settings, members: list[dict[str, Any]]) -> bool:
+    """Whether anybody is a member whom the settings do not name as an administrator. members: as above."""
+    return bool(_addresses(members) - settings.admin_addresses - {settings.admin_email.lower(), ""})
+
+
+def _addresses(members: list[dict[str, Any]]) -> set[str]:
+    return {str(member["email"]).lower() for member in members}

@@ -12,7 +12,10 @@ class Overrides(AppConfig):  # type: ignore[misc]
         from provisioner import (
             adopted,
             backend_address,
+            backend_title,
             double_tasks,
+            ended_sessions,
+            label_stream,
             local_files,
             permissions,
             project_fields,
@@ -26,6 +29,9 @@ class Overrides(AppConfig):  # type: ignore[misc]
         local_files.confine()
         double_tasks.join()
         backend_address.exempt()
+        backend_title.lead_to_the_dashboard()
+        ended_sessions.note()
+        label_stream.keep_the_projects_order()
         s3_endpoints.exempt()
         user_agent.introduce()
         signals.stay_for_others()

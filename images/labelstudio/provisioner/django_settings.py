@@ -3,6 +3,7 @@
 import mimetypes
 from pathlib import Path
 
+from labelloop.cookies import CookieNames
 from labelloop.images import SUFFIXES
 from labelloop.settings import get_settings
 from provisioner import environment
@@ -26,10 +27,17 @@ from core.settings.label_studio import (  # noqa: E402
 # Label Studio has it in SECRET_KEY by now; no process that this one starts inherits it.
 environment.forget_secret_key()
 
+_cookies = CookieNames.of(get_settings())
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = _cookies.session, _cookies.csrf
 ROOT_URLCONF = "provisioner.urls"
 MIDDLEWARE.insert(0, "provisioner.middleware.SecurityHeaders")
 # Before any of Label Studio's, which read the body.
 MIDDLEWARE.insert(1, "provisioner.uploads.UploadLimit")
+# Before anything looks who asks.
+MIDDLEWARE.insert(
+    MIDDLEWARE.index("django.contrib.sessions.middleware.SessionMiddleware") + 1,
+    "provisioner.ended_sessions.WithoutEndedSessions",
+)
 MIDDLEWARE.append("provisioner.middleware.LoginThrottle")
 # Last, so that everything that says who asks has been at work.
 MIDDLEWARE.append("provisioner.access.AccessControl")

@@ -5,7 +5,7 @@ import logging
 from labelloop.labels import LabelConfigError
 from labelloop.settings import Settings
 from labelloop.studio import Studio, StudioError
-from provisioner.administrators import unknown_admins
+from provisioner.administrators import has_labellers, unknown_admins
 from provisioner.adopted import instruct_connected
 from provisioner.backend import ensure_backend
 from provisioner.label_config import LabelConfigFile, update_label_config
@@ -36,8 +36,8 @@ def provision(settings: Settings, file: StateFile) -> State:
         file.update(problem=None)
     except LabelConfigError as error:
         file.update(problem=str(error))
-    members = studio.request("GET", "/api/users/") if settings.admin_addresses else []
-    file.update(unknown_admins=unknown_admins(settings, members))
+    members = studio.request("GET", "/api/users/")
+    file.update(unknown_admins=unknown_admins(settings, members), labellers=has_labellers(settings, members))
     ensure_storage(studio, settings, project["id"], file)
     ensure_backend(studio, settings, project["id"], file)
     instruct_connected(studio, settings, file)

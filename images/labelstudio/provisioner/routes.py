@@ -137,6 +137,7 @@ LABELLERS: Mapping[str, Mapping[str, Condition]] = {
     "/api/users/<pk>/": {READ: ALWAYS, "PATCH": Condition.OWN_ACCOUNT},
     "/api/users/<pk>/avatar/": {"POST": Condition.OWN_ACCOUNT, "DELETE": Condition.OWN_ACCOUNT},
     "/labelloop/people/me": {READ: ALWAYS},
+    "/labelloop/dashboard": {READ: ALWAYS, "POST": ALWAYS},
     "/api/organizations/": {READ: ALWAYS},
     "/api/organizations/<pk>/memberships": {READ: ALWAYS},
     "/api/organizations/<pk>/memberships/<user_pk>/": {READ: ALWAYS},

@@ -20,6 +20,7 @@ class State:
     waiting: why it is not done, in the words of the last attempt.
     connected_instructed: whether projects that earlier releases connected were given instructions.
     unknown_admins: addresses in ADMINS that no user has.
+    labellers: whether anybody but the administrators of ADMIN_EMAIL and ADMINS is a member; None: not known.
     """
 
     project: int | None = None
@@ -33,6 +34,7 @@ class State:
     waiting: str | None = None
     connected_instructed: bool = False
     unknown_admins: list[str] = field(default_factory=list)
+    labellers: bool | None = None
     done: bool = False
 
 

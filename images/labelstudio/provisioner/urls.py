@@ -1,6 +1,6 @@
 """Label Studio's URLs, less tips that come from the internet, a sign-up form nobody may send, its settings on
-show, a page that anybody may have fail, and files outside volumes/images; and those by which the dashboard
-asks who somebody is, and by which the trainer brings labels that exist.
+show, a page that anybody may have fail, and files outside volumes/images; and those that lead to the
+dashboard, by which it asks who somebody is, and by which the trainer brings labels that exist.
 """
 
 from core.middleware import enforce_csrf_checks
@@ -12,10 +12,12 @@ from django.urls import path, re_path
 from organizations.models import Organization
 from users.views import user_signup
 
+from labelloop import addresses
 from labelloop.settings import get_settings
-from provisioner import intake, parents, people
+from provisioner import dashboard, intake, parents, people
 from provisioner.image_tasks import SyncImages
 from provisioner.local_files import ImageFile
+from provisioner.start_training import StartTraining
 
 parents.survive_them()
 
@@ -56,6 +58,8 @@ urlpatterns = [
     path("heidi-tips/", no_tips, name="heidi_tips"),
     path("version/", versions, name="version"),
     re_path("trigger500/", not_here),
+    path(addresses.DASHBOARD_PATH.strip("/"), dashboard.lead_there, name="labelloop-dashboard"),
+    path("api/ml/<int:pk>/train", StartTraining.as_view(), name="labelloop-start-training"),
     path("labelloop/people/me", people.myself, name="labelloop-myself"),
     path("labelloop/people/<int:user_id>", people.somebody, name="labelloop-person"),
     path("labelloop/projects/<int:project_id>/intake", intake.take_in, name="labelloop-intake"),

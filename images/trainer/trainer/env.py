@@ -16,16 +16,15 @@ class TrainerSettings(Settings):
     """The trainer's settings.
 
     PROJECT chooses among several projects. TRAINER_BIND and DASHBOARD_BIND are address and port of the HTTP
-    API and of the dashboard. LABELSTUDIO_PORT is the port at which browsers reach Label Studio.
-    ADOPT_PROJECTS connects the ML backend to projects made by hand, see trainer.worker.adoption. KEEP_ROUNDS,
-    KEEP_VERSIONS and KEEP_PREDICTIONS say how many of the newest are kept, see trainer.worker.retention.
+    API and of the dashboard. ADOPT_PROJECTS connects the ML backend to projects made by hand, see
+    trainer.worker.adoption. KEEP_ROUNDS, KEEP_VERSIONS and KEEP_PREDICTIONS say how many of the newest are
+    kept, see trainer.worker.retention.
     """
 
     project: int | None = None
     trainer_bind: str = Field(default=f"127.0.0.1:{layout.TRAINER_PORT}", pattern=_ADDRESS)
     dashboard_bind: str = Field(default=f"127.0.0.1:{layout.DASHBOARD_PORT}", pattern=_ADDRESS)
     dashboard_secret: SecretStr | None = None
-    labelstudio_port: int = within("LABELSTUDIO_PORT", layout.LABELSTUDIO_PORT)
     adopt_projects: Literal["all"] | bool = True
     keep_rounds: int = within("KEEP_ROUNDS", 20)
     keep_versions: int = within("KEEP_VERSIONS", 20)

@@ -8,15 +8,22 @@ from integration.support.labelstudio import EMAIL, PASSWORD, LabelStudio
 from labelloop.labels import parse_label_config
 from trainer.dashboard.ledger import measure
 from trainer.dashboard.login import ask_label_studio
+from trainer.dashboard.people import Person
 from trainer.judging.effort import Work
 
 
+def who(label_studio: LabelStudio, email: str, password: str) -> Person | None:
+    """The person whom Label Studio lets in with them."""
+    found = ask_label_studio(label_studio.url, email, password, label_studio.cookies)
+    return found.person if found else None
+
+
 def test_the_login_is_label_studios(provisioned: LabelStudio) -> None:
-    admin = ask_label_studio(provisioned.url, EMAIL, PASSWORD)
+    admin = who(provisioned, EMAIL, PASSWORD)
     assert admin is not None and admin.email == EMAIL and admin.administrator
-    assert ask_label_studio(provisioned.url, EMAIL, "wrong") is None
-    assert ask_label_studio(provisioned.url, "nobody@example.org", PASSWORD) is None
-    assert ask_label_studio(provisioned.url, "no address", "") is None
+    assert who(provisioned, EMAIL, "wrong") is None
+    assert who(provisioned, "nobody@example.org", PASSWORD) is None
+    assert who(provisioned, "no address", "") is None
 
 
 def relative(address: str) -> str:
@@ -30,7 +37,11 @@ def sign_up(provisioned: LabelStudio, email: str, password: str) -> None:
     with requests.Session() as browser:
         browser.trust_env = False
         browser.get(f"{provisioned.url}{relative(invitation)}", timeout=30)
-        form = {"email": email, "password": password, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        form = {
+            "email": email,
+            "password": password,
+            "csrfmiddlewaretoken": browser.cookies[provisioned.cookies.csrf],
+        }
         signed_up = browser.post(f"{provisioned.url}{relative(invitation)}", data=form, timeout=30)
     assert signed_up.ok
 
@@ -38,9 +49,9 @@ def sign_up(provisioned: LabelStudio, email: str, password: str) -> None:
 def test_a_user_made_in_label_studio_can_log_in(provisioned: LabelStudio) -> None:
     email, password = "zoe@example.org", "battery staple 2"
     sign_up(provisioned, email, password)
-    zoe = ask_label_studio(provisioned.url, email, password)
+    zoe = who(provisioned, email, password)
     assert zoe is not None and zoe.email == email and not zoe.administrator
-    assert ask_label_studio(provisioned.url, email, "wrong") is None
+    assert who(provisioned, email, "wrong") is None
 
 
 def test_an_annotation_is_held_against_the_prediction_it_started_from(provisioned: LabelStudio) -> None:

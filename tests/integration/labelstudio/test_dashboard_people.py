@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 import requests
 from fastapi.testclient import TestClient
-from integration.labelstudio.test_dashboard import sign_up
+from integration.labelstudio.test_dashboard import sign_up, who
 from integration.labelstudio.test_doors import session_of
 from integration.support.labelstudio import EMAIL, PASSWORD, LabelStudio, until
+from pydantic import SecretStr
 from support.dashboard import csrf, words
 from support.versions import add_version
 
 from labelloop.studio import Studio
 from trainer.dashboard.app import create_app
 from trainer.dashboard.buttons import BUTTONS
-from trainer.dashboard.login import LoginError, NotAMember, ask_label_studio
+from trainer.dashboard.login import LoginError, NotAMember
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.people import ME, PERSON, NoAnswer, People, Person, read_person
 from trainer.env import TrainerSettings
@@ -36,7 +37,7 @@ def person(provisioned: LabelStudio) -> Person:
     """A member who is no administrator; her password is HERS."""
     email = f"person{next(_numbers)}@example.org"
     sign_up(provisioned, email, HERS)
-    found = ask_label_studio(provisioned.url, email, HERS)
+    found = who(provisioned, email, HERS)
     assert found is not None and not found.administrator
     return found
 
@@ -60,7 +61,7 @@ def take_back(label_studio: LabelStudio, person: Person) -> None:
     with session_of(label_studio) as browser:
         assert "deleted_at_0" in browser.get(page, timeout=30).text
         form = {"user": str(person.id), "organization": "1", "deleted_at_0": "", "deleted_at_1": ""}
-        token = {"csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        token = {"csrfmiddlewaretoken": browser.cookies[label_studio.cookies.csrf]}
         changed = browser.post(page, data=form | token, timeout=30, allow_redirects=False)
     assert changed.status_code == 302, changed.text[:2000]
 
@@ -80,7 +81,7 @@ def test_whoever_logs_in_and_who_is_asked_for_later_are_the_same(
     provisioned: LabelStudio, people: People, person: Person
 ) -> None:
     assert people.ask(person.id) == person
-    admin = ask_label_studio(provisioned.url, EMAIL, PASSWORD)
+    admin = who(provisioned, EMAIL, PASSWORD)
     assert admin is not None and admin.administrator and people.ask(admin.id) == admin
     assert people.ask(4711) is None
 
@@ -92,10 +93,10 @@ def test_a_removed_person_is_refused_until_she_is_a_member_again(
     assert people.ask(person.id) is None
     for _ in range(2):  # a login makes the organisation hers again in Label Studio's eyes
         with pytest.raises(NotAMember):
-            ask_label_studio(provisioned.url, person.email, HERS)
+            who(provisioned, person.email, HERS)
         assert people.ask(person.id) is None
     take_back(provisioned, person)
-    assert people.ask(person.id) == ask_label_studio(provisioned.url, person.email, HERS) == person
+    assert people.ask(person.id) == who(provisioned, person.email, HERS) == person
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_a_deactivated_person_is_refused(
 ) -> None:
     change(provisioned, statement, person)
     assert people.ask(person.id) is None
-    assert ask_label_studio(provisioned.url, person.email, HERS) is None
+    assert who(provisioned, person.email, HERS) is None
 
 
 def test_who_was_never_a_member_is_refused(provisioned: LabelStudio, people: People, person: Person) -> None:
@@ -118,14 +119,14 @@ def test_who_was_never_a_member_is_refused(provisioned: LabelStudio, people: Peo
     change(provisioned, "delete from organizations_organizationmember where user_id = ?", person)
     assert people.ask(person.id) is None
     with pytest.raises(LoginError, match="500") as refused:
-        ask_label_studio(provisioned.url, person.email, HERS)
+        who(provisioned, person.email, HERS)
     assert refused.value.told == "Label Studio fails at this login, with 500. See make logs."
 
 
 def test_a_deleted_person_is_refused(provisioned: LabelStudio, people: People, person: Person) -> None:
     provisioned.studio.request("DELETE", f"/api/users/{person.id}/")
     assert people.ask(person.id) is None
-    assert ask_label_studio(provisioned.url, person.email, HERS) is None
+    assert who(provisioned, person.email, HERS) is None
 
 
 def test_a_new_password_is_another_stamp(provisioned: LabelStudio, people: People, person: Person) -> None:
@@ -134,7 +135,7 @@ def test_a_new_password_is_another_stamp(provisioned: LabelStudio, people: Peopl
     change(provisioned, others, person)
     found = people.ask(person.id)
     assert found is not None and found.stamp != person.stamp
-    assert ask_label_studio(provisioned.url, person.email, PASSWORD) == found
+    assert who(provisioned, person.email, PASSWORD) == found
 
 
 def test_a_superuser_who_is_a_member_is_an_administrator(
@@ -165,7 +166,8 @@ def test_only_administrators_may_ask_about_others(provisioned: LabelStudio, pers
 @pytest.fixture
 def dashboard(provisioned: LabelStudio, tmp_path: Path) -> Iterator[Callable[[], TestClient]]:
     """Makes browsers before a dashboard of this Label Studio's project 1, which asks every 0.2 s."""
-    settings = TrainerSettings(labelloop_home=tmp_path, labelstudio_url=provisioned.url)
+    token = SecretStr(provisioned.environment["API_TOKEN"])
+    settings = TrainerSettings(labelloop_home=tmp_path, labelstudio_url=provisioned.url, api_token=token)
     loop = WatchedLoop(settings, provisioned.studio, Backend("http://127.0.0.1:1", "backend"))
     for _ in range(2):
         loop.models(1).promote(add_version(loop.models(1), tmp_path / "made"))

@@ -29,7 +29,7 @@ def project(provisioned: LabelStudio) -> Iterator[int]:
 
 
 def import_from(boss: Person, project: int, url: str) -> tuple[int, str]:
-    headers = {"X-CSRFToken": boss.session.cookies.get("csrftoken", "")}
+    headers = {"X-CSRFToken": boss.csrf}
     answer = boss.ask("POST", f"/api/projects/{project}/import", data={"url": url}, headers=headers)
     return answer.status_code, answer.text
 

@@ -17,6 +17,7 @@ from labelloop.boxes import Boxes
 from labelloop.instructions import KEYS
 from labelloop.labels import parse_label_config
 from labelloop.regions import from_results, to_results
+from trainer.dashboard.studio_links import labelled, stream, waiting
 
 ANN = "ann.page@example.org"
 PATIENCE_MS = 60_000
@@ -103,6 +104,9 @@ def ann(provisioned: LabelStudio) -> Iterator[Browser]:
 
 def test_she_labels_in_the_stream_and_one_by_one(ann: Browser, provisioned: LabelStudio) -> None:
     page, annotations = ann.page, r"/api/tasks/\d+/annotations"
+    ann.open(waiting(f"/projects/{ann.project}/data"))
+    expect(page.get_by_text("Tasks: 4 / 4")).to_be_visible(timeout=PATIENCE_MS)
+    ann.open("/projects/")
     page.get_by_text("page", exact=True).first.click()
     page.get_by_role("button", name="Label All Tasks").click()
     ann.draws(40, regions=1)
@@ -114,6 +118,11 @@ def test_she_labels_in_the_stream_and_one_by_one(ann: Browser, provisioned: Labe
     skipped = next(task for task in tasks if task["cancelled_annotations"])
     ann.open(f"/projects/{ann.project}/data?task={skipped['id']}")
     ann.presses("cancel.skip", r"/api/annotations/\d+", "DELETE")
+
+    ann.open(labelled(f"/projects/{ann.project}/data"))
+    expect(page.get_by_text("Tasks: 1 / 4")).to_be_visible(timeout=PATIENCE_MS)
+    ann.open(stream(f"/projects/{ann.project}/data"))
+    expect(ann.button("submit")).to_be_enabled(timeout=PATIENCE_MS)
 
     done = next(task for task in tasks if task["total_annotations"])
     ann.open(f"/projects/{ann.project}/data?task={done['id']}")

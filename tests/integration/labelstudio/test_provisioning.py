@@ -99,6 +99,9 @@ def test_the_start_training_button_reaches_the_backend_signed_in(
 
 
 def test_provisioning_again_changes_nothing(provisioned: LabelStudio) -> None:
+    assert provisioned.provision().returncode == 0, (
+        "whether somebody has signed up meanwhile is known by this"
+    )
     before = rows(provisioned)
     written = (provisioned.data / "provisioned.json").stat().st_mtime_ns
     again = provisioned.provision()

@@ -29,7 +29,7 @@ def drop(person: Person, project: int, number: int) -> Response:
     content = io.BytesIO()
     Image.new("RGB", (4, 4)).save(content, "PNG")
     files = {f"{n}.png": (f"{n}.png", content.getvalue(), "image/png") for n in range(number)}
-    csrf = {"X-CSRFToken": person.session.cookies.get("csrftoken", "")}
+    csrf = {"X-CSRFToken": person.csrf}
     path = f"/api/projects/{project}/import?commit_to_project=false"
     return person.ask("POST", path, files=files, headers=csrf)
 

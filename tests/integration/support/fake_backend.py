@@ -9,7 +9,8 @@ from typing import Any
 
 class FakeBackend:
     """Listens on 127.0.0.1 from `start` on. `requests` are the paths asked for, each with the body. `unread`
-    are the URLs of images that it cannot read.
+    are the URLs of images that it cannot read. webhook is the status and the body with which it answers Start
+    Training, None where it closes the connection.
     """
 
     def __init__(self, password: str, version: str = "v0000") -> None:
@@ -18,6 +19,7 @@ class FakeBackend:
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.refused: list[str] = []
         self.unread: set[str] = set()
+        self.webhook: tuple[int, dict[str, Any]] | None = (201, {"round": 1, "joined": False})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -54,6 +56,8 @@ class FakeBackend:
                     backend.refused.append(self.path)
                     return self._say(401, {"error": "who are you"})
                 backend.requests.append((self.path, body))
+                if self.path == "/webhook":
+                    return self._say(*backend.webhook) if backend.webhook else self.connection.close()
                 return self._say(200, backend.answer(self.path, body))
 
             def _say(self, status: int, content: dict[str, Any]) -> None:

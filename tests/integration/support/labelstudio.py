@@ -13,6 +13,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pydantic import SecretStr
+
+from labelloop.cookies import CookieNames
+from labelloop.settings import Settings
 from labelloop.studio import Studio
 
 REPO = Path(__file__).resolve().parents[3]
@@ -66,6 +70,10 @@ class LabelStudio:
     @property
     def studio(self) -> Studio:
         return Studio(self.url, self.environment["API_TOKEN"])
+
+    @property
+    def cookies(self) -> CookieNames:
+        return CookieNames.of(Settings(api_token=SecretStr(self.environment["API_TOKEN"])))
 
     @property
     def log(self) -> str:

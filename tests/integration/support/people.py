@@ -21,6 +21,11 @@ class Person:
     def id(self) -> int:
         return int(self.get("/api/current-user/whoami").json()["id"])
 
+    @property
+    def csrf(self) -> str:
+        """What Label Studio's pages send with a form."""
+        return next((c.value or "" for c in self.session.cookies if c.name.startswith("csrftoken")), "")
+
     def get(self, path: str, **parameters: Any) -> requests.Response:
         return self.ask("GET", path, params=parameters)
 

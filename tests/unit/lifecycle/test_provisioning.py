@@ -21,6 +21,9 @@ class Stack:
         self._home = home
         self.ends = (0, "")
         self.does = ""
+        self.settings = Settings(
+            {"PORT": "8080", "BIND": "127.0.0.1", "DASHBOARD_PORT": "8081", "ADMIN_EMAIL": "admin@x"}
+        )
 
     def start(self) -> None:
         pass
@@ -35,12 +38,9 @@ class Stack:
 def stack(home: Home, monkeypatch: pytest.MonkeyPatch) -> Stack:
     """A stack that an earlier boot has provisioned."""
     made = Stack(home)
-    settings = Settings(
-        {"PORT": "8080", "BIND": "127.0.0.1", "DASHBOARD_PORT": "8081", "ADMIN_EMAIL": "admin@x"}
-    )
 
-    def prepare(home: Home, given: Mapping[str, str], on_use: object) -> tuple[Stack, dict[str, str]]:
-        return made, settings
+    def prepare(home: Home, given: Mapping[str, str], on_use: object) -> tuple[Stack, Settings]:
+        return made, made.settings
 
     monkeypatch.setattr(module, "_prepare", prepare)
     monkeypatch.setattr(module.version, "note", lambda home: None)
@@ -59,6 +59,30 @@ def test_a_provisioner_that_ends_well_is_the_end(
     up(home, {})
     said = capsys.readouterr().out
     assert "project 7: labels, image storage and ML backend are connected" in said and "is up" in said
+
+
+@pytest.mark.parametrize(
+    ("labellers", "told"), [(False, True), (True, False), (None, False)], ids=["none", "some", "not known"]
+)
+def test_who_labels_alone_is_told_how_others_get_in(
+    home: Home, stack: Stack, labellers: bool | None, told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state(home, project=7, done=True, labellers=labellers)
+    up(home, {})
+    line = "gets a link from http://localhost:8080/organization, Add Members"
+    assert (line in capsys.readouterr().out) is told
+
+
+def test_addresses_are_those_that_proxies_give(
+    home: Home, stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    public = {"PUBLIC_URL": "https://labels.example", "PUBLIC_DASHBOARD_URL": "https://loop.example"}
+    stack.settings |= public
+    state(home, project=7, done=True, labellers=False)
+    up(home, {})
+    said = capsys.readouterr().out
+    assert "https://loop.example\n" in said and "https://labels.example/organization" in said
+    assert "localhost" not in said
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.middleware.sessions import SessionMiddleware
 
+from labelloop.cookies import CookieNames
 from labelloop.log_lines import SHORT_LINE, TIMES
 from labelloop.settings import MissingSecret
 from labelloop.throttle import Throttle
@@ -31,13 +33,19 @@ from trainer.dashboard import (
     now,
     rounds,
 )
-from trainer.dashboard.login import LoginError, NotAMember, TooManyAttempts, ask_label_studio
+from trainer.dashboard.login import (
+    Login,
+    LoginError,
+    NotAMember,
+    TooManyAttempts,
+    ask_label_studio,
+    end_session,
+)
 from trainer.dashboard.loop import UnknownProject, WatchedLoop
 from trainer.dashboard.pages import HERE, templates
 from trainer.dashboard.parts import Parts
-from trainer.dashboard.people import NoAnswer, Person
+from trainer.dashboard.people import NoAnswer, StudioSession
 from trainer.dashboard.security import (
-    SESSION_COOKIE,
     SESSION_S,
     NotLoggedIn,
     SecurityHeaders,
@@ -45,21 +53,23 @@ from trainer.dashboard.security import (
     csrf_token,
     local_path,
     looks,
+    person_of,
+    shares_login,
+    studio_session,
 )
 from trainer.dashboard.sessions import EndedSessions, WithoutEndedSessions, begin
 from trainer.env import get_settings
 
 log = logging.getLogger(__name__)
 
-AskWho = Callable[[str, str, str], Person | None]
+AskWho = Callable[[str, str, str, CookieNames, bool], Login | None]
 Form = Annotated[dict[str, str], Depends(checked_form)]
 
 
 def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studio) -> FastAPI:
     """The application.
 
-    secret: signs the sessions. ask_who: a function of Label Studio's URL, e-mail address and password that
-    returns the person, or None.
+    secret: signs the sessions. ask_who: as `ask_label_studio`.
     """
     parts = Parts.of(loop)
 
@@ -78,7 +88,7 @@ def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studi
     app.add_middleware(
         SessionMiddleware,
         secret_key=secret,
-        session_cookie=SESSION_COOKIE,
+        session_cookie=parts.cookies.dashboard,
         max_age=SESSION_S,
         same_site="lax",
     )
@@ -93,12 +103,13 @@ def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studi
 
 
 def _add_login(app: FastAPI, parts: Parts, ask_who: AskWho, ended: EndedSessions) -> None:
-    throttle = Throttle()
+    throttle, studio_url = Throttle(), parts.loop.settings.labelstudio_url.rstrip("/")
 
     def form_page(
         request: Request, code: int, wrong: str = "", email: str = "", to: str = "/"
     ) -> HTMLResponse:
-        values = {"csrf": csrf_token(request), "wrong": wrong, "email": email, "next": to}
+        both = shares_login(request)
+        values = {"csrf": csrf_token(request), "wrong": wrong, "email": email, "next": to, "both": both}
         return templates.TemplateResponse(request, "login.html", values, status_code=code)
 
     def wait_page(request: Request, wait_s: float, email: str, to: str) -> HTMLResponse:
@@ -113,9 +124,13 @@ def _add_login(app: FastAPI, parts: Parts, ask_who: AskWho, ended: EndedSessions
 
     @app.get("/login", response_class=HTMLResponse)
     def login(request: Request, next: str = "/") -> Response:
-        if request.session.get("id"):
-            return RedirectResponse(local_path(next), status.HTTP_303_SEE_OTHER)
-        return form_page(request, status.HTTP_200_OK, to=local_path(next))
+        try:
+            person_of(request)
+        except NotLoggedIn:
+            return form_page(request, status.HTTP_200_OK, to=local_path(next))
+        except NoAnswer:  # the page says so; a login would not succeed either
+            pass
+        return RedirectResponse(local_path(next), status.HTTP_303_SEE_OTHER)
 
     @app.post("/login")
     def log_in(request: Request, form: Form) -> Response:
@@ -125,7 +140,7 @@ def _add_login(app: FastAPI, parts: Parts, ask_who: AskWho, ended: EndedSessions
         if wait_s:
             return wait_page(request, wait_s, email, to)
         try:
-            person = ask_who(parts.loop.settings.labelstudio_url, email, form.get("password", ""))
+            login = ask_who(studio_url, email, form.get("password", ""), parts.cookies, "keep" in form)
         except TooManyAttempts as error:
             return wait_page(request, error.seconds, email, to)
         except NotAMember:
@@ -134,20 +149,46 @@ def _add_login(app: FastAPI, parts: Parts, ask_who: AskWho, ended: EndedSessions
         except LoginError as error:
             log.warning("login: %s", error)
             return form_page(request, status.HTTP_503_SERVICE_UNAVAILABLE, error.told, email, to)
-        if person is None:
+        if login is None:
             wrong = "Label Studio knows no user with this e-mail address and password."
             return form_page(request, status.HTTP_401_UNAUTHORIZED, wrong, email, to)
         throttle.succeeded(email, address)
-        parts.people.logged_in(person)
-        begin(request.session, person)
+        answer = RedirectResponse(to, status.HTTP_303_SEE_OTHER)
+        if shares_login(request):
+            parts.people.logged_in(StudioSession(login.session), login.person)
+            _hand_over(request, answer, parts.cookies, login)
+        else:
+            end_session(studio_url, parts.cookies, login.session)
+            parts.people.logged_in(login.person.id, login.person)
+            begin(request.session, login.person)
         csrf_token(request)  # made here, since every later change of the session would renew its cookie
-        return RedirectResponse(to, status.HTTP_303_SEE_OTHER)
+        return answer
 
     @app.post("/logout")
     def log_out(request: Request, form: Form) -> Response:
+        answer = RedirectResponse("/login", status.HTTP_303_SEE_OTHER)
+        session = studio_session(request) if shares_login(request) else None
+        if session is not None:
+            parts.people.logged_out(session)
+            end_session(studio_url, parts.cookies, session.value)
+            answer.delete_cookie(parts.cookies.session, httponly=True, samesite="lax")
         ended.add(request.session.get("id"))
         request.session.clear()
-        return RedirectResponse("/login", status.HTTP_303_SEE_OTHER)
+        return answer
+
+
+def _hand_over(request: Request, answer: Response, cookies: CookieNames, login: Login) -> None:
+    """Gives the browser the cookie that Label Studio's own form would have given it."""
+    request.session.clear()
+    request.session["person"] = login.person.id
+    answer.set_cookie(
+        cookies.session,
+        login.session,
+        expires=None if login.expires is None else datetime.fromtimestamp(login.expires, UTC),
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
 
 
 def _add_errors(app: FastAPI, ended: EndedSessions) -> None:

@@ -12,7 +12,9 @@ from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 from markupsafe import Markup, escape
 
+from labelloop import addresses
 from labelloop.registry import ProjectModels, RegistryError
+from trainer.dashboard import studio_links
 from trainer.dashboard.charts import THEMES, Theme
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.parts import Parts
@@ -177,6 +179,9 @@ class Page(View):
             "administrator": self.person.administrator,
             "studio": self.studio_url,
             "task_url": self.task_url,
+            "label_url": studio_links.stream(self.data_url),
+            "waiting_url": studio_links.waiting(self.data_url),
+            "labelled_url": studio_links.labelled(self.data_url),
         }
         return templates.TemplateResponse(
             self.request, template, {**common, **values}, status_code=status_code
@@ -203,15 +208,17 @@ class Page(View):
 
     @property
     def studio_url(self) -> str:
-        """Label Studio's URL for the person's browser: PUBLIC_URL, or its port on the same host."""
-        if self.loop.settings.public_url:
-            return self.loop.settings.public_url
-        host = self.request.url.hostname or "localhost"
-        shown = f"[{host}]" if ":" in host else host
-        return f"{self.request.url.scheme}://{shown}:{self.loop.settings.labelstudio_port}"
+        """Label Studio's URL for the person's browser."""
+        asked = self.request.url
+        return addresses.labelstudio_url(self.loop.settings, asked.scheme, asked.hostname or "localhost")
+
+    @property
+    def data_url(self) -> str:
+        """The project's images in Label Studio."""
+        return f"{self.studio_url}/projects/{self.project}/data"
 
     def task_url(self, task: int) -> str:
-        return f"{self.studio_url}/projects/{self.project}/data?task={task}"
+        return f"{self.data_url}?task={task}"
 
 
 Asked = Annotated[Page, Depends()]

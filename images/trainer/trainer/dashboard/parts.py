@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
+from labelloop.cookies import CookieNames
 from trainer.dashboard.actions import PreLabelling
 from trainer.dashboard.current_labels import CurrentLabels
 from trainer.dashboard.ledger import Ledger
@@ -13,12 +14,13 @@ from trainer.dashboard.predictions import Looking
 
 @dataclass(frozen=True)
 class Parts:
-    """people: those who may log in. pre_labelling, looking, current_labels: work that buttons have begun.
-    ledger: what people did.
+    """people: those who may log in. cookies: the names of this stack's. pre_labelling, looking,
+    current_labels: work that buttons have begun. ledger: what people did.
     """
 
     loop: WatchedLoop
     people: People
+    cookies: CookieNames
     pre_labelling: PreLabelling
     looking: Looking
     ledger: Ledger
@@ -26,8 +28,10 @@ class Parts:
 
     @classmethod
     def of(cls, loop: WatchedLoop) -> Self:
-        people, ledger, labels = People(loop.studio), Ledger(loop), CurrentLabels(loop)
-        return cls(loop, people, PreLabelling(loop), Looking(loop), ledger, labels)
+        cookies = CookieNames.of(loop.settings)
+        people = People(loop.studio, session_cookie=cookies.session)
+        ledger, labels = Ledger(loop), CurrentLabels(loop)
+        return cls(loop, people, cookies, PreLabelling(loop), Looking(loop), ledger, labels)
 
     def stop(self) -> None:
         """Ends the work that buttons have begun."""

@@ -1,4 +1,4 @@
-"""The security headers of every answer, and the token of every form."""
+"""Who sends a request, the security headers of every answer, and the token of every form."""
 
 import secrets
 from urllib.parse import parse_qsl
@@ -7,11 +7,14 @@ from fastapi import HTTPException, Request, status
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from trainer.dashboard.people import People, Person
+from labelloop import addresses
+from labelloop.cookies import session_value
+from trainer.dashboard.parts import Parts
+from trainer.dashboard.people import Person, StudioSession
 
-SESSION_COOKIE = "labelloop_dashboard"  # Label Studio's cookies share the host, as cookies ignore ports
 SESSION_S = 12 * 3600
 MAX_FORM_BYTES = 10_000
+TOO_OLD = "this page is too old; load it anew and press the button again"
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -55,19 +58,67 @@ class NotLoggedIn(Exception):
 def person_of(request: Request) -> Person:
     """The person who sent a request.
 
-    Label Studio is asked about her each time she acts, and every few seconds while she only looks.
+    Where the browser sends Label Studio's cookies here too, she is whoever has that session there, and nobody
+    without one. Elsewhere she is the person of a session of ours. Label Studio is asked about her each time
+    she acts, and every few seconds while she only looks.
 
     Raises:
         NotLoggedIn: see there. NoAnswer: Label Studio does not say.
+        HTTPException: 403, a form was opened by another person.
     """
+    if not shares_login(request):
+        return _person_of_our_session(request)
+    session = studio_session(request)
+    if session is None:
+        raise NotLoggedIn
+    people = _parts(request).people
+    person = people.lately(session) if looks(request) else people.ask(session)
+    if person is None:
+        raise NotLoggedIn
+    _belongs_to(request, person)
+    return person
+
+
+def _person_of_our_session(request: Request) -> Person:
     person_id, stamp = request.session.get("person"), request.session.get("stamp")
     if not isinstance(person_id, int) or not isinstance(stamp, str):
         raise NotLoggedIn
-    people: People = request.app.state.parts.people
+    people = _parts(request).people
     person = people.lately(person_id) if looks(request) else people.ask(person_id)
     if person is None or not secrets.compare_digest(person.stamp, stamp):
         raise NotLoggedIn
     return person
+
+
+def _belongs_to(request: Request, person: Person) -> None:
+    """Keeps what our own cookie holds, the forms' token and what is to be said, to one person: to whoever
+    finds another's there, or one that somebody else put into her browser, it is empty.
+
+    Raises:
+        HTTPException: 403, she acts by it.
+    """
+    if request.session.get("person") == person.id and "id" not in request.session:
+        return
+    if not looks(request):
+        raise HTTPException(status.HTTP_403_FORBIDDEN, TOO_OLD)
+    request.session.clear()
+    request.session["person"] = person.id
+
+
+def shares_login(request: Request) -> bool:
+    """Whether a login at Label Studio is one here."""
+    return addresses.share_cookies(_parts(request).loop.settings, request.url.hostname or "")
+
+
+def studio_session(request: Request) -> StudioSession | None:
+    """The session at Label Studio whose cookie the browser sent."""
+    value = session_value(request.cookies.get(_parts(request).cookies.session))
+    return StudioSession(value) if value else None
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
 
 
 def looks(request: Request) -> bool:
@@ -99,9 +150,7 @@ async def checked_form(request: Request) -> dict[str, str]:
         raise HTTPException(status.HTTP_400_BAD_REQUEST, "the form cannot be read") from error
     expected = request.session.get("csrf", "")
     if not expected or not secrets.compare_digest(form.get("csrf", "").encode(), expected.encode()):
-        raise HTTPException(
-            status.HTTP_403_FORBIDDEN, "this page is too old; load it anew and press the button again"
-        )
+        raise HTTPException(status.HTTP_403_FORBIDDEN, TOO_OLD)
     return form
 
 

@@ -1,7 +1,7 @@
-"""Begins and ends sessions.
+"""Begins and ends sessions of our own, for browsers that do not send us Label Studio's cookies.
 
 A session ends SESSION_S after its login, or earlier by a logout or by the end of the membership. Its contents
-are in its signed cookie.
+are in its signed cookie. Label Studio's sessions are its own to end.
 """
 
 import json

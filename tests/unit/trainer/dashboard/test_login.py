@@ -1,32 +1,39 @@
-"""Who gets in, and what a stranger and a forged form get."""
+"""Who gets in, and what a stranger and a forged form get; and sessions of our own, which browsers have that
+find Label Studio under another name: `apart`. Where its cookies are sent here too: test_one_login.py.
+"""
 
 import base64
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import parse_qs
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from itsdangerous import TimestampSigner
-from support.dashboard import EMAIL, PASSWORD, Login, csrf, log_in, press, words
-from support.elsewhere import Elsewhere
+from support.dashboard import EMAIL, PASSWORD, Login, cookie_names, csrf, log_in, press, words
 from support.fake_studio import FakeStudio
-from support.served import Handler, served
 
 from labelloop.throttle import WINDOW_S, Throttle
 from trainer.dashboard.app import create_app
-from trainer.dashboard.login import LoginError, NotAMember, ask_label_studio
 from trainer.dashboard.loop import WatchedLoop
-from trainer.dashboard.people import FRESH_S, GRACE_S, Person
+from trainer.dashboard.people import FRESH_S, GRACE_S
 from trainer.dashboard.security import SESSION_S, local_path
 from trainer.dashboard.sessions import EndedSessions
 
-GUESSED = "bob@example.org"
-"""Label Studio's login takes no more attempts at this name."""
 PAGES = ("/", "/live", "/rounds/1/loss.svg", "/do/retrain")
+
+
+@pytest.fixture
+def apart(loop: WatchedLoop) -> None:
+    """Label Studio has another name than the dashboard, so browsers keep their cookies apart."""
+    loop.settings.public_url = "https://labels.example"
+
+
+def kept(client: TestClient) -> dict[str, str]:
+    """A copy of the dashboard's cookie, as a header."""
+    name = cookie_names(client).dashboard
+    return {"Cookie": f"{name}={client.cookies[name]}"}
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -59,13 +66,14 @@ REFUSED = [{"member": False}, {"stamp": "another password"}, None]
 """What becomes of a person at Label Studio: removed or deactivated; with a new password; deleted."""
 
 
+@pytest.mark.usefixtures("apart")
 @pytest.mark.parametrize("change", REFUSED)
 def test_a_session_ends_within_seconds_of_its_persons_removal(
     client: TestClient, app: FastAPI, fake_studio: FakeStudio, change: dict[str, object] | None
 ) -> None:
     """That is five: an open page asks every two. A copy of the cookie does not outlive it, nor come back."""
     assert client.get("/live").status_code == 200
-    kept = {"Cookie": f"labelloop_dashboard={client.cookies['labelloop_dashboard']}"}
+    copy = kept(client)
     before = dict(fake_studio.people[1])
     if change is None:
         del fake_studio.people[1]
@@ -78,7 +86,7 @@ def test_a_session_ends_within_seconds_of_its_persons_removal(
     assert "Log in" in client.get("/login").text
     fake_studio.people[1] = before
     thief = TestClient(app, follow_redirects=False)
-    assert thief.get("/", headers=kept).status_code == 303, "who comes back logs in anew"
+    assert thief.get("/", headers=copy).status_code == 303, "who comes back logs in anew"
     assert log_in(client) == 303 and client.get("/").status_code == 200
 
 
@@ -100,12 +108,13 @@ def test_a_removed_persons_attempts_are_counted(stranger: TestClient, fake_studi
     assert [log_in(stranger) for _ in range(6)] == [403] * 5 + [429]
 
 
+@pytest.mark.usefixtures("apart")
 def test_a_session_from_before_membership_was_asked_for_is_none(stranger: TestClient) -> None:
     held = {"user": EMAIL, "id": "x" * 22, "since": time.time(), "csrf": "y" * 32}
     signed = TimestampSigner("a secret").sign(base64.b64encode(json.dumps(held).encode())).decode()
-    stranger.cookies.set("labelloop_dashboard", signed, domain="testserver.local", path="/")
+    stranger.cookies.set(cookie_names(stranger).dashboard, signed, domain="testserver.local", path="/")
     assert stranger.post("/do/retrain", data={"csrf": "y" * 32}).status_code == 401
-    stranger.cookies.set("labelloop_dashboard", signed, domain="testserver.local", path="/")
+    stranger.cookies.set(cookie_names(stranger).dashboard, signed, domain="testserver.local", path="/")
     assert stranger.get("/").status_code == 303
     assert log_in(stranger) == 303 and stranger.get("/").status_code == 200
 
@@ -133,10 +142,11 @@ def pass_time(app: FastAPI, seconds: float) -> None:
     people._clock = lambda: clock() + seconds
 
 
+@pytest.mark.usefixtures("apart")
 def test_a_stolen_session_ends_with_the_logout_also_after_a_restart(
     client: TestClient, loop: WatchedLoop, login: Login
 ) -> None:
-    stolen = {"Cookie": f"labelloop_dashboard={client.cookies['labelloop_dashboard']}"}
+    stolen = kept(client)
     thief = TestClient(client.app, follow_redirects=False)
     answer = thief.get("/", headers=stolen)
     assert answer.status_code == 200 and "Set-Cookie" not in answer.headers, "a page view renews no session"
@@ -148,13 +158,14 @@ def test_a_stolen_session_ends_with_the_logout_also_after_a_restart(
     assert log_in(client) == 303 and client.get("/").status_code == 200
 
 
+@pytest.mark.usefixtures("apart")
 def test_a_session_ends_twelve_hours_after_the_login_however_it_was_used(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began = time.time()
     monkeypatch.setattr(time, "time", lambda: began + SESSION_S - 60)
     press(client, "cancel")
-    used = {"Cookie": f"labelloop_dashboard={client.cookies['labelloop_dashboard']}"}
+    used = kept(client)
     assert client.get("/", headers=used).status_code == 200
     monkeypatch.setattr(time, "time", lambda: began + SESSION_S + 60)
     assert client.get("/", headers=used).status_code == 303
@@ -193,11 +204,12 @@ def test_a_wrong_password_does_not(stranger: TestClient, password: str) -> None:
     assert stranger.get("/").status_code == 303
 
 
+@pytest.mark.usefixtures("apart")
 def test_a_forged_session_is_none(stranger: TestClient, loop: WatchedLoop, login: Login) -> None:
     with TestClient(create_app(loop, "another secret", login), follow_redirects=False) as other:
         log_in(other)
-        cookie = other.cookies["labelloop_dashboard"]
-    stranger.cookies.set("labelloop_dashboard", cookie)
+        cookie = other.cookies[cookie_names(other).dashboard]
+    stranger.cookies.set(cookie_names(stranger).dashboard, cookie)
     assert stranger.get("/").status_code == 303
 
 
@@ -293,89 +305,3 @@ def test_a_user_name_is_no_markup(stranger: TestClient, loop: WatchedLoop, fake_
     assert "<b>Zoë" not in stranger.get("/").text
     assert "Round 1 requested" in press(stranger, "retrain")
     assert loop.rounds.get(1).requested_by == f"dashboard, {name}"
-
-
-class LoginPage(Handler):
-    """Label Studio's login as seen from outside: form with token, 302 and a session when all is right."""
-
-    who = {"id": 7, "email": EMAIL, "member": True, "administrator": False, "stamp": "s"}
-
-    def do_GET(self) -> None:
-        if self.path == "/user/login/":
-            self._answer(200, cookie="csrftoken=t0ken")
-        elif self.path == "/labelloop/people/me":
-            known = "sessionid=s" in (self.headers["Cookie"] or "")
-            self._answer(200 if known else 401, json.dumps(self.who).encode() if known else b"{}")
-        else:
-            self._answer(302)
-
-    def do_POST(self) -> None:
-        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-        if form["csrfmiddlewaretoken"] != ["t0ken"] or "csrftoken=t0ken" not in self.headers["Cookie"]:
-            self._answer(403)
-        elif form["email"] == [GUESSED]:
-            self._answer(429)
-        elif (form["email"], form.get("password")) == ([EMAIL], [PASSWORD]):
-            self._answer(302, cookie="sessionid=s")
-        else:
-            self._answer(200)
-
-    def _answer(self, status: int, body: bytes = b"", cookie: str = "") -> None:
-        self.send_response(status)
-        if cookie:
-            self.send_header("Set-Cookie", f"{cookie}; Path=/")
-        if status == 429:
-            self.send_header("Retry-After", "42")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
-@pytest.fixture
-def login_page() -> Iterator[str]:
-    with served(LoginPage) as url:
-        yield url
-
-
-def test_label_studio_is_asked(login_page: str) -> None:
-    assert ask_label_studio(login_page, EMAIL, PASSWORD) == Person(
-        id=7, email=EMAIL, administrator=False, stamp="s"
-    )
-    assert ask_label_studio(login_page, EMAIL, "wrong") is None
-
-
-def test_label_studio_says_who_is_no_member(login_page: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(LoginPage.who, "member", False)
-    with pytest.raises(NotAMember):
-        ask_label_studio(login_page, EMAIL, PASSWORD)
-
-
-def test_label_studios_own_throttle_is_passed_on(loop: WatchedLoop, login_page: str) -> None:
-    with TestClient(
-        create_app(loop, "a secret", lambda url, *given: ask_label_studio(login_page, *given))
-    ) as client:
-        form = {"csrf": csrf(client, "/login"), "email": GUESSED, "password": PASSWORD}
-        answer = client.post("/login", data=form)
-    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "42")
-    assert "Try again in 42 seconds" in answer.text
-
-
-def test_without_label_studio_nobody_can_log_in(loop: WatchedLoop) -> None:
-    with pytest.raises(LoginError, match=r"does not answer at http://127.0.0.1:9"):
-        ask_label_studio("http://127.0.0.1:9", EMAIL, PASSWORD)
-
-    def gone(url: str, email: str, password: str) -> Person | None:
-        raise LoginError("gone")
-
-    with TestClient(create_app(loop, "a secret", gone)) as client:
-        form = {"csrf": csrf(client, "/login"), "email": EMAIL, "password": PASSWORD}
-        answer = client.post("/login", data=form)
-        assert answer.status_code == 503
-        assert "does not answer" in words(answer.text)
-
-
-@pytest.mark.parametrize("status", [302, 307])
-def test_a_login_page_that_leads_elsewhere_is_shown_no_password(status: int) -> None:
-    with Elsewhere(status=status) as elsewhere, pytest.raises(LoginError, match="led from"):
-        ask_label_studio(elsewhere.url, EMAIL, PASSWORD)
-    assert elsewhere.sent == []

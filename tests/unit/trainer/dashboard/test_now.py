@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from support.dashboard import EMAIL, press, words
+from support.dashboard import EMAIL, log_in, press, words
 from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio, add_labelled
 from support.shapes import LABEL_CONFIG
@@ -438,5 +438,6 @@ def test_roll_back_mends_a_damaged_pointer(client: TestClient, models: ProjectMo
 def test_links_lead_to_label_studios_public_address(client: TestClient, loop: WatchedLoop) -> None:
     assert 'href="http://testserver:8080' in client.get("/").text
     loop.settings.public_url = "https://labels.example"
+    assert log_in(client) == 303, "its cookies are not sent here"
     page = client.get("/").text
     assert 'href="https://labels.example' in page and "testserver:8080" not in page

@@ -124,7 +124,7 @@ def test_a_login_is_an_answer(people: People, fake_studio: FakeStudio) -> None:
     assert people.lately(2) is None
     person = read_person(fake_studio.people[2] | {"member": True})
     assert person is not None
-    people.logged_in(person)
+    people.logged_in(person.id, person)
     assert people.lately(2) == person
 
 
