@@ -112,9 +112,13 @@ def _pieces(source: Path) -> Iterable[bytes]:
 
 
 def _read_pieces(source: Path) -> Iterator[bytes]:
+    """Raises OSError, with the file's name."""
     with source.open("rb") as file:
-        while piece := file.read(CHUNK):
-            yield piece
+        try:
+            while piece := file.read(CHUNK):
+                yield piece
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(source)) from error
 
 
 def _made_upright(source: Path) -> bytes:
