@@ -80,10 +80,9 @@ def label(stack: Stack, pictures: dict[str, shapes.Picture]) -> tuple[Counter[Wh
         log_in(page, stack)
         page.goto(f"{stack.url}/projects/1/data?labeling=1")
         hand, left = Hand(page, tuple("12")), 0
-        hand.settled()
-        close_what_is_told(page)
         while names:
             task = hand.until("an image that is not labelled", lambda: _open_task(hand, names))
+            close_what_is_told(page)
             left += label_one(hand, pictures[names.pop(task)])
             hand.press("Control+Enter", Why.SUBMIT)
             wait_for("the submission", lambda: studio.count_tasks(1, UNLABELLED) == len(names), WAIT_S)

@@ -121,12 +121,11 @@ class Hand:
         self.drag((x1, y1), (x2, y2), step.why, holding="Control" if inside else None)
 
     def _move(self, step: Step, region: str | None, size: tuple[int, int]) -> None:
+        """Selects it first: a box that is not selected may stay where it is."""
+        self._select(region, step.why)
         row = self._row(region)
         x1, y1, x2, y2 = _percent(step.box, size)
-        at, free = self._point(row)
-        if not free:
-            self._select(region, step.why)
-            row = self._row(region)
+        at, _ = self._point(row)
         by = (x1 + x2 - 2 * row["x"] - row["width"]) / 2, (y1 + y2 - 2 * row["y"] - row["height"]) / 2
         self.drag(at, (at[0] + by[0], at[1] + by[1]), step.why)
 

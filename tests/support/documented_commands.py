@@ -79,6 +79,7 @@ ELSEWHERE = {
         "tests/unit/bench/test_main.py",
         "PREDICTED",
     ),
+    "make bench ONLY=desk": ("tests/unit/bench/test_main.py", "desk"),
     "make bench ONLY=growth SIZES=1000,100000": ("tests/unit/bench/test_options.py", "SIZES"),
 }
 """Run, as far as they can be, by the tests of that file, which contain those words."""

@@ -53,6 +53,11 @@ def test_with_coco_all_are_measured(ran: list[str], coco: Path, tmp_path: Path) 
     assert ran == [path for name, path in module.SECTIONS.items() if name not in module.APART]
 
 
+def test_what_is_apart_is_measured_by_its_name(ran: list[str], tmp_path: Path) -> None:
+    assert module.main([f"OUT={tmp_path}", "ONLY=desk"]) == 0
+    assert ran == ["bench.desk"]
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [

@@ -44,6 +44,11 @@ class Row:
         return self.author.origin is Origin.PERSON
 
     @property
+    def to_tell(self) -> bool:
+        """Whether there is something about the numbers that has to be said."""
+        return bool(self.effort.pauses or self.effort.changed)
+
+    @property
     def lead_time(self) -> float | None:
         """The median seconds per image; None where too few have any."""
         return self.effort.lead_time if len(self.effort.lead_times) >= FEW_IMAGES else None

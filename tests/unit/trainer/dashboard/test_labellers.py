@@ -148,7 +148,7 @@ def test_who_is_gone_or_no_person_is_named_for_what_it_is(
         ("imported, as ann@example.org", "2"),
     ]
     assert rows[4][2] == "no time: not the editor"
-    assert rows[5][2:] == ["no time: not drawn here", "–", "–", "–", "–", "–"]
+    assert rows[5][2:] == ["no time: not drawn here", "", "", "", "", ""]
 
 
 def test_what_somebody_else_changed_later_is_told(client: TestClient, fake_studio: FakeStudio) -> None:
