@@ -1,6 +1,8 @@
 """Which buttons the first page offers, and what it says of a round that cannot work."""
 
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from support.versions import add_version
 
 from labelloop.registry import ProjectModels
 from trainer.dashboard.loop import WatchedLoop
+from trainer.dataset.left_out import Kind, LeftOut
+from trainer.dataset.survey import Survey
 from trainer.rounds import heartbeat
 from trainer.rounds.table import State
 
@@ -87,6 +91,21 @@ def test_a_round_that_cannot_work_is_refused_with_what_to_do_first(
     assert why in words(asked) and 'action="/do/retrain' not in asked
     assert why in press(client, "retrain")
     assert loop.rounds.history(1) == []
+
+
+def test_images_that_cannot_be_used_do_not_count_unless_enough_are_held_out(
+    client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio
+) -> None:
+    add_labelled(fake_studio, 25)
+    away = tuple(LeftOut(task, f"{task}.jpg", Kind.AWAY, "it is gone") for task in (1, 2, 3))
+    survey = Survey(1, datetime.now(UTC), fake_studio.projects[1]["label_config"], away)
+    survey.write(loop.settings.rounds_dir)
+    loop.forget_status()
+    told = "Label 3 more images first. 25 are labelled, of which 3 cannot be used (page Data)."
+    assert told in words(client.get("/").text)
+    replace(survey, train=17, holdout=5, boxes=40).write(loop.settings.rounds_dir)
+    loop.forget_status()
+    assert shown(client) == {"retrain"}
 
 
 def test_another_projects_trouble_is_told_on_its_page_alone(
