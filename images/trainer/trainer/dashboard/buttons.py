@@ -111,7 +111,7 @@ def why_not(view: View, name: str) -> str | None:
 def _no_round(view: View, now: ProjectStatus) -> str | None:
     running = view.loop.rounds.open_round(now.id)
     if running is not None:
-        return f"Round {running.id} is open ({running.state}); there is never more than one at a time."
+        return f"Round {running.called} is open ({running.state}); there is never more than one at a time."
     try:
         require_worker(view.loop.settings.rounds_dir)
     except WorkerGone as gone:
@@ -123,7 +123,7 @@ def _no_cancelling(view: View, now: ProjectStatus) -> str | None:
     running = view.loop.rounds.open_round(now.id)
     if running is None:
         return "No round is open; there is nothing to cancel."
-    return f"Round {running.id} has been asked to stop already." if running.cancel_requested else None
+    return f"Round {running.called} has been asked to stop already." if running.cancel_requested else None
 
 
 def _no_pre_labels(view: View, now: ProjectStatus) -> str | None:

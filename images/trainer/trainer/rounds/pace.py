@@ -39,6 +39,8 @@ class Pace:
 
     def left(self, amount: int) -> float | None:
         """The seconds that so much more takes, by the mean of the newest steps; None before it is known."""
+        if amount == 0:
+            return 0.0
         if len(self._seen) - 1 < self._measured:
             return None
         (began, before), (ended, done) = self._seen[0], self._seen[-1]

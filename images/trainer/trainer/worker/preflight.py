@@ -133,7 +133,8 @@ class Preflight:
 
     def _too_few(self, project: Project, labelled: int, champion: str, knows: bool) -> str | None:
         survey = Survey.load(self._settings.rounds_dir, project.id)
-        left_out = len(survey.images) if survey is not None else 0
+        current = survey is not None and survey.label_config == project.label_config
+        left_out = len(survey.images) if survey is not None and current else 0
         held_out = (survey.holdout or 0) if survey is not None else 0
         usable = max(labelled - left_out, 0)
         # A champion that knows none of the labels is replaced by whatever has learnt some of them.

@@ -1,7 +1,6 @@
 """The first page and its buttons: what is shown is what API and files hold; each button says what it did."""
 
 import json
-import re
 from datetime import datetime
 from html import unescape
 from pathlib import Path
@@ -173,98 +172,6 @@ def test_looking_at_a_button_changes_nothing(client: TestClient, loop: WatchedLo
         assert client.get(f"/do/{name}?project=1").status_code == 200
     assert client.get("/do/nothing").status_code == 404
     assert loop.rounds.history(1) == []
-
-
-def shown(client: TestClient) -> set[str]:
-    """The buttons that lead somewhere, as the moving part of the page has them."""
-    return set(re.findall(r'href="/do/(\w+)', client.get("/live?project=1").text))
-
-
-def test_buttons_are_there_when_they_can_do_something(
-    client: TestClient,
-    app: FastAPI,
-    loop: WatchedLoop,
-    models: ProjectModels,
-    fake_studio: FakeStudio,
-    tmp_path: Path,
-) -> None:
-    assert shown(client) == set(), "no label, no round, one version, no image"
-    fake_studio.add_task()
-    loop.forget_status()
-    assert shown(client) == {"predict"}
-    press(client, "predict")
-    app.state.parts.pre_labelling.wait(10)
-    assert shown(client) == set()
-    models.promote(add_version(models, tmp_path / "next"))
-    add_labelled(fake_studio, 25)
-    loop.forget_status()
-    assert shown(client) == {"retrain", "rollback", "predict"}, "the new version's boxes are lacking"
-    loop.rounds.request(1, "a test")
-    assert shown(client) == {"cancel", "rollback", "predict"}
-    loop.rounds.move(1, State.SNAPSHOTTING)
-    loop.rounds.cancel(1)
-    assert shown(client) == {"rollback", "predict"}, "it was asked to stop"
-    fake_studio.down = True
-    loop.forget_status()
-    assert shown(client) == set()
-    assert "Label Studio does not answer; nothing can be done here" in words(client.get("/live").text)
-
-
-REFUSALS = {
-    "Label 25 more images first. None is labelled yet; skipped ones do not count.": (0, True, ("ball",)),
-    "Label 13 more images first. 12 are labelled; skipped ones do not count. v0000 knows": (
-        12,
-        True,
-        ("ball",),
-    ),
-    "Label 1 more image first, with a box. None is labelled yet": (0, True, ("tree",)),
-    "Draw boxes first: none of the 4 labelled images has one, so there is nothing to learn.": (
-        4,
-        False,
-        ("tree",),
-    ),
-}
-
-
-@pytest.mark.parametrize("why", REFUSALS)
-def test_a_round_that_cannot_work_is_refused_with_what_to_do_first(
-    why: str, client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio
-) -> None:
-    labelled, boxes, labels = REFUSALS[why]
-    tags = "".join(f'<Label value="{label}"/>' for label in labels)
-    fake_studio.projects[1]["label_config"] = (
-        '<View><Image name="image" value="$image"/>'
-        f'<RectangleLabels name="label" toName="image">{tags}</RectangleLabels></View>'
-    )
-    for task in add_labelled(fake_studio, labelled):
-        if not boxes:
-            fake_studio.tasks[task]["annotations"] = [{"id": task, "was_cancelled": False, "result": []}]
-    page = client.get("/").text
-    assert why in words(page) and re.search('aria-disabled="true"[^>]*>Start a round<', page)
-    asked = client.get("/do/retrain?project=1").text
-    assert why in words(asked) and 'action="/do/retrain' not in asked
-    assert why in press(client, "retrain")
-    assert loop.rounds.history(1) == []
-
-
-def test_another_projects_trouble_is_told_on_its_page_alone(
-    client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio
-) -> None:
-    fake_studio.add_project(2)
-    told = {"starting models": "the starting model could not be written: no weights", "pre-labels": "500"}
-    heartbeat.beat(loop.settings.rounds_dir, {"1": "v0000", "2": None}, {}, {"2": told})
-    loop.rounds.request(2, "a test")
-    loop.rounds.move(1, State.FAILED, error="the second project's failure")
-    loop.forget_status()
-    mine, theirs = words(client.get("/?project=1").text), words(client.get("/?project=2").text)
-    for trouble in ("no weights", "pre-labels: 500", "the second project's failure"):
-        assert trouble not in mine and trouble in unescape(theirs)
-    assert "trainer well" in mine and "trainer well" in theirs
-    heartbeat.beat(loop.settings.rounds_dir, {"1": "v0000"}, {"rounds": "the table is damaged"}, {})
-    loop.forget_status()
-    for project in (1, 2):
-        page = words(client.get(f"/?project={project}").text)
-        assert "trainer not well: rounds cannot be tended: the table is damaged" in page
 
 
 LOG = """\
