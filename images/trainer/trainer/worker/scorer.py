@@ -13,6 +13,7 @@ from trainer.judging.standing import Stand, Standing, standing
 from trainer.peers.projects import SIMULATED, Project
 from trainer.rounds.table import Rounds
 from trainer.system.children import RETRY, Child, Spawn, describe
+from trainer.worker.chores import ProjectsFailed
 from trainer.worker.prelabel import at_work
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ class Scorer:
             return
         self._running = None
         if status == RETRY:
-            raise ScoringFailed(f"project {running.project_id}: {running.child.last_words()}")
+            raise ProjectsFailed({running.project_id: ScoringFailed(running.child.last_words())})
         if status != 0:
             self._died(running, status)
 
