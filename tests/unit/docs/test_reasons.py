@@ -99,7 +99,7 @@ def test_a_damaged_split(tmp_path: Path) -> None:
         ("training/trainset", " pixels on both sides; label larger ones"),
         ("training/hooks", "training diverged at iteration "),
         ("training/learn", "training diverged ("),
-        ("worker/runner", "its process ended with "),
+        ("worker/runner", "its process was ended "),
         ("worker/stages", '"cancelled"'),
     ],
 )

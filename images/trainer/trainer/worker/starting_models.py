@@ -79,7 +79,7 @@ class StartingModels:
         pause_s = min(FIRST_PAUSE_S * 2 ** min(attempts - 2, 10), LONGEST_PAUSE_S) if attempts > 1 else 0.0
         reason = (
             f"project {project_id}: the starting model could not be written: "
-            f"{child.last_words() or describe(status)} (see {child.log_path})"
+            f"{_why(child, status)} (see {child.log_path})"
         )
         self._failed[project_id] = _Failed(reason, attempts, self._clock() + pause_s)
         log.warning("%s; again in %.0f s", reason, pause_s)
@@ -98,3 +98,9 @@ class StartingModels:
     def stop(self) -> None:
         if self._writing is not None:
             self._writing.child.stop()
+
+
+def _why(child: Child, status: int) -> str:
+    """Why the process failed. The last line of one that a signal ended is of its work, no reason."""
+    words = child.last_words()
+    return words if status > 0 and words else f"its process was ended by {describe(status)}"
