@@ -18,7 +18,18 @@ from starlette.middleware.sessions import SessionMiddleware
 from labelloop.settings import MissingSecret
 from labelloop.throttle import Throttle
 from trainer.api.limits import Limits
-from trainer.dashboard import compare, data, downloads, effort, junk_boxes, label_errors, model, now, rounds
+from trainer.dashboard import (
+    compare,
+    data,
+    downloads,
+    effort,
+    junk_boxes,
+    label_errors,
+    model,
+    now,
+    rounds,
+    settling,
+)
 from trainer.dashboard.login import LoginError, NotAMember, TooManyAttempts, ask_label_studio
 from trainer.dashboard.loop import UnknownProject, WatchedLoop
 from trainer.dashboard.pages import HERE, templates
@@ -75,7 +86,7 @@ def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studi
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _add_login(app, parts, ask_who, ended)
     _add_errors(app, ended)
-    for part in (now, rounds, model, effort, data, downloads, compare, label_errors, junk_boxes):
+    for part in (now, rounds, model, effort, data, downloads, compare, label_errors, junk_boxes, settling):
         app.include_router(part.router)
     return app
 
@@ -151,7 +162,7 @@ def _add_errors(app: FastAPI, ended: EndedSessions) -> None:
         if (
             request.method != "GET"
             or request.url.path.endswith((".svg", ".jpg"))
-            or request.url.path == "/live"
+            or request.url.path in ("/live", "/model/look")
         ):
             return PlainTextResponse("log in first", status.HTTP_401_UNAUTHORIZED)
         wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")

@@ -156,7 +156,8 @@ def test_a_process_that_dies_is_given_one_more_chance(bench: WorkerBench) -> Non
     failed = bench.rounds.get(1)
     assert failed.state == State.FAILED
     assert failed.error == (
-        "its process was ended 2 times, by the system, mostly because memory ran out (SIGKILL): its last words"
+        "its process was ended 2 times, by the system, mostly because memory ran out (SIGKILL): "
+        "its last words"
     )
     bench.worker.runner.tend()
     assert len(bench.children) == 2
