@@ -147,8 +147,9 @@ def _look(models: ProjectModels, version: str, settings: TrainerSettings, studio
         )
     snapshot.write(folder)
     make(folder, models.folder(version), settings, _known(last, version, snapshot), began, say)
-    there = models.versions()
-    for old in [*before, *(old for old in folder.parent.iterdir() if old.stem not in there and old.is_dir())]:
+    there = {*models.versions(), version}
+    of_no_version = [path for path in folder.parent.iterdir() if path.is_dir() and path.stem not in there]
+    for old in (*before, *of_no_version):
         if old != last:  # a page may be showing that one
             shutil.rmtree(old, ignore_errors=True)
     return folder

@@ -155,7 +155,10 @@ def test_looking_again_takes_the_labels_of_now_and_looks_at_new_images_only(
     assert "Look again" in client.get(PAGES[0]).text and "Look again" in client.get(PAGES[1]).text
     assert real() == [2]
     assert "of 12 images" in words(client.get(PAGES[1]).text)
+    (loop.models(1).path / "seen" / "v0099.1").mkdir()
     assert real() == [0]
+    kept = sorted(path.name for path in (loop.models(1).path / "seen").glob("*.[0-9]"))
+    assert kept == ["v0000.2", "v0000.3"], "the newest, and the one that a page may be showing"
 
 
 def test_two_processes_do_not_look_at_once(loop: WatchedLoop, real: Callable[[], list[int]]) -> None:
