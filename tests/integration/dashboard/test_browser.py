@@ -223,6 +223,10 @@ def test_doubts_are_settled_by_keys(page: Page, url: str, studio: FakeStudio) ->
     def current() -> str:
         return page.locator(".doubt.current").get_attribute("id") or ""
 
+    page.route("**/projects/1/data?task=*", lambda route: route.fulfill(body="<title>the task</title>"))
+    page.goto(f"{url}/label-errors?project=1&kind=missing")
+    page.get_by_role("button", name="adjust it in Label Studio").first.click()  # with the mouse
+    expect(page).to_have_title("the task")
     before = annotated()
     for kind, key, after in (("missing", "a", before + 1), ("extra", "d", before), ("label", "c", before)):
         page.goto(f"{url}/label-errors?project=1&kind={kind}")

@@ -5,10 +5,11 @@ function doubts() {
   return [...document.querySelectorAll(".doubt:has(form)")];
 }
 
-function mark(doubt) {
+function mark(doubt, scroll = true) {
   for (const other of document.querySelectorAll(".doubt.current")) other.classList.remove("current");
   if (!doubt) return;
   doubt.classList.add("current");
+  if (!scroll) return;
   doubt.closest(".suspects > li").scrollIntoView({ block: "nearest" });
   doubt.scrollIntoView({ block: "nearest" });
 }
@@ -29,7 +30,7 @@ document.addEventListener("keydown", (event) => {
 });
 document.addEventListener("focusin", (event) => {
   const doubt = event.target.closest(".doubt:has(form)");
-  if (doubt) mark(doubt);
+  if (doubt) mark(doubt, false); // what moves under a mouse that is pressed gets no click
 });
 const asked = location.hash.startsWith("#doubt-") ? document.getElementById(location.hash.slice(1)) : null;
 if (asked) mark(asked);
