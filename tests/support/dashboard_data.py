@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 from support import shapes
 from support.fake_studio import FakeStudio
+from support.labelled_folder import WHEN
 
 from labelloop.boxes import Boxes
 from labelloop.files import write_text
 from labelloop.images import Pixels
 from labelloop.labels import LabelConfig, LabelMap
+from labelloop.regions import to_results
 from labelloop.registry import Card
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
@@ -48,6 +50,20 @@ def snapshot_of(loop: WatchedLoop, count: int, project: int = 1, xml: str = shap
             )
         )
     return Snapshot(project, xml, LabelledImages(images), (), ())
+
+
+def label_in(studio: FakeStudio, snapshot: Snapshot, by: int = 2) -> None:
+    """Gives Label Studio a task for each image of the snapshot, annotated some days ago as it says. by: the
+    number of the person who did.
+    """
+    for image in snapshot.images:
+        boxes = Boxes.of(image.xyxy, [1.0] * len(image.labels), image.labels)
+        rows = to_results(boxes, snapshot.label_config, image.width, image.height)
+        annotation = {"created_at": WHEN, "updated_at": WHEN, "was_cancelled": False, "completed_by": by}
+        task = studio.tasks[studio.add_task(annotations=1)]
+        task["data"] = {"image": f"/data/local-files/?d=images/{Path(image.file).name}"}
+        task["updated_at"] = WHEN
+        task["annotations"] = [{"id": 100 + image.task, **annotation, "result": rows}]
 
 
 @dataclass

@@ -159,6 +159,9 @@ class FakeStudio:
             return 200, [{"id": 3, "created_at": "2026-11-22T18:02:05Z"} | self.storage]
         if path == "/api/storages/localfiles/3/sync":
             return self._sync(body or {})
+        if path.startswith("/api/tasks/"):
+            task = self.tasks.get(int(path.split("/")[3]))
+            return (200, {"annotations": []} | task) if task else (404, {"detail": "Not found."})
         if path.startswith("/api/annotations/"):
             return self._change_annotation(int(path.split("/")[3]), body)
         if path.startswith("/api/predictions/"):
@@ -276,7 +279,8 @@ class FakeStudio:
         for task in self.tasks.values():
             for row in task.get("annotations", []):
                 if row["id"] == annotation_id:
-                    row.update(body)
+                    row.update(body, updated_at=_now())
+                    task["updated_at"] = _now()
                     return 200, row
         return 404, {"detail": "Not found."}
 

@@ -158,6 +158,10 @@ class Studio:
         body = {"again": again} if files is None else {"again": again, "files": list(files)}
         return dict(self.request("POST", path, json=body, timeout=(3.0, seconds)))
 
+    def task(self, task_id: int) -> Row:
+        """One task with its annotations. Raises StudioError: it is gone (404), or there is no answer."""
+        return dict(self.request("GET", f"/api/tasks/{task_id}/"))
+
     def count_tasks(self, project_id: int, *conditions: Row) -> int:
         """How many tasks meet every condition."""
         return int(self._tasks(project_id, conditions, 1)["total"])

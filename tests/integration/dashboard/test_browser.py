@@ -12,17 +12,21 @@ from pathlib import Path
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
+from fastapi import FastAPI
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from support.browser import chromium
 from support.dashboard import EMAIL, PASSWORD, Login
-from support.dashboard_data import finished_round
+from support.dashboard_data import Guesser, finished_round, label_in, snapshot_of
 from support.dashboard_pages import PAGES
 from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio
 from support.versions import add_version
 
+from labelloop.files import write_text
 from labelloop.studio import Studio
+from trainer.dashboard import predictions
 from trainer.dashboard.app import create_app
+from trainer.dashboard.looking import Look
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dataset.left_out import Kind, LeftOut
 from trainer.dataset.survey import Survey
@@ -58,8 +62,6 @@ def loop(tmp_path_factory: pytest.TempPathFactory, studio: FakeStudio) -> Iterat
     backend = FakeBackend()
     studio.add_project()["title"] = "Defects on printed circuit boards, line 4, both cameras"
     studio.add_project(2)["title"] = "Bären & 熊"
-    for number in range(30):
-        studio.add_task(annotations=int(number < 25))
     with studio.serve() as studio_url, backend.serve() as backend_url:
         settings = TrainerSettings(labelloop_home=home, labelstudio_url=studio_url, mlbackend_url=backend_url)
         settings.images_dir.mkdir(parents=True)
@@ -68,21 +70,37 @@ def loop(tmp_path_factory: pytest.TempPathFactory, studio: FakeStudio) -> Iterat
         models.promote(add_version(models, home / "made"))
         heartbeat.beat(settings.rounds_dir, {"1": "v0000"}, {})
         finished_round(made, 25, stray=5, champion_stray=30)
+        _look(made, studio)
         backend.version = models.champion()
         survey = Survey(1, datetime.now(UTC), "", LEFT_OUT, ("2 images taught that nothing is there",))
         replace(survey, train=20, holdout=5, boxes=25).write(settings.rounds_dir)
         yield made
 
 
+def _look(loop: WatchedLoop, studio: FakeStudio) -> None:
+    """v0001 has looked at the images, and missed and mistaken some."""
+    snapshot = snapshot_of(loop, 25)
+    label_in(studio, snapshot)
+    for _ in range(5):
+        studio.add_task()
+    folder = loop.models(1).path / "seen" / "v0001.1"
+    snapshot.write(folder)
+    guesser = Guesser.of(loop, snapshot, "v0001", 25)
+    boxes = {image.id: predictions.rows_of(guesser._guess(image)) for image in snapshot.images}
+    made = predictions.Predictions(version="v0001", fingerprint="f", boxes=boxes, began=datetime.now(UTC))
+    write_text(predictions.path_of(folder, "v0001"), made.model_dump_json())
+
+
 @pytest.fixture(scope="module")
-def url(loop: WatchedLoop, studio: FakeStudio) -> Iterator[str]:
+def app(loop: WatchedLoop, studio: FakeStudio) -> FastAPI:
+    return create_app(loop, "a secret", Login(studio))
+
+
+@pytest.fixture(scope="module")
+def url(app: FastAPI) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(loop, "a secret", Login(studio)), host="127.0.0.1", port=port, log_level="warning"
-        )
-    )
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
     deadline = time.monotonic() + 20
@@ -298,6 +316,47 @@ def test_the_slider_follows_the_keyboard(page: Page, url: str) -> None:
     expect(page.locator("#effect")).to_contain_text("Boxes from a score of 1.00 on")
     page.keyboard.press("Home")
     expect(page.locator("#effect")).to_contain_text("Boxes from a score of 0.00 on")
+
+
+def test_doubts_are_settled_by_keys(page: Page, url: str, studio: FakeStudio) -> None:
+    """Three keys, one taken back; each leads on to the next doubt."""
+
+    def annotated() -> int:
+        rows = (task["annotations"][0]["result"] for task in studio.tasks.values() if "annotations" in task)
+        return sum(map(len, rows))
+
+    def current() -> str:
+        return page.locator(".doubt.current").get_attribute("id") or ""
+
+    page.route("**/projects/1/data?task=*", lambda route: route.fulfill(body="<title>the task</title>"))
+    page.goto(f"{url}/label-errors?project=1&kind=missing")
+    page.get_by_role("button", name="adjust it in Label Studio").first.click()  # with the mouse
+    expect(page).to_have_title("the task")
+    before = annotated()
+    for kind, key, after in (("missing", "a", before + 1), ("extra", "d", before), ("label", "c", before)):
+        page.goto(f"{url}/label-errors?project=1&kind={kind}")
+        marked = page.locator(f".doubt.current:has([data-key={key}])")
+        while not marked.count():
+            page.keyboard.press("n")
+        settled = current()
+        page.keyboard.press(key)
+        expect(page.locator(".said.well")).to_contain_text("Task ")
+        expect(page.locator(f"#{settled}")).to_have_count(0)
+        assert annotated() == after and current() != settled
+    page.keyboard.press("u")
+    expect(page.locator(".said.well")).to_contain_text("taken back")
+    expect(page.locator(f"#{settled}")).to_have_count(1)
+
+
+def test_a_looks_results_arrive_by_themselves(page: Page, url: str, app: FastAPI) -> None:
+    looks = [Look(True, "looking at 8 of 25 images", 8, 25), None]
+    app.state.parts.looking.state = lambda project, version: looks[0]
+    page.goto(f"{url}/label-errors?project=1")
+    expect(page.get_by_text("looking at 8 of 25 images")).to_be_visible()
+    looks.pop(0)
+    expect(page.get_by_role("button", name="Look again")).to_be_visible()
+    assert page.locator("#look[data-poll]").count() == 0
+    del app.state.parts.looking.state
 
 
 def test_without_scripts_it_is_all_there(browser: Browser, url: str) -> None:

@@ -9,8 +9,11 @@ from support import shapes
 
 from labelloop.settings import Settings
 from labelloop.studio import Studio
+from trainer.dataset.correcting import correction
 from trainer.dataset.left_out import Kind
 from trainer.dataset.mending import mend
+from trainer.dataset.reviews import How, Side
+from trainer.dataset.rewriting import AnnotationChanged, Edit, Json, annotation_now, rewrite
 from trainer.dataset.snapshot import SnapshotError, collect
 from trainer.dataset.survey import Survey
 from trainer.peers.projects import fetch
@@ -116,11 +119,43 @@ def test_junk_is_taken_out_of_an_annotation_and_nothing_else(studio: Studio, set
     project = labelled(studio, settings, {"junk": [box("cat"), twin, speck, choice("good")]})
     [task] = studio.annotated_tasks(project)
     annotation = task["annotations"][0]
-    mended = mend(annotation["result"], fetch(studio, project).labels, shapes.picture(0).image.size)
-    assert len(mended.taken_out) == 2
-    studio.update_annotation(annotation["id"], mended.results)
+    config, size = fetch(studio, project).labels, shapes.picture(0).image.size
+    edit = rewrite(studio, task["id"], lambda now: mend(now["result"], config, size).edit, "ann@example.org")
+    assert edit is not None and [row["id"] for row in edit.out] == ["twin", "speck"]
     [task] = studio.annotated_tasks(project)
     after = task["annotations"][0]
     assert [row["id"] for row in after["result"]] == ["r", "c"]
     assert (after["id"], after["completed_by"]) == (annotation["id"], annotation["completed_by"])
     assert not after["was_cancelled"]
+
+
+def test_corrections_are_written_and_taken_back_box_by_box(studio: Studio, settings: Settings) -> None:
+    """Label Studio keeps the rows as they are written, so that each can be found again."""
+    project = labelled(studio, settings, {"one": [box("cat"), choice("good")]})
+    [task] = studio.annotated_tasks(project)
+    annotation, config = task["annotations"][0], fetch(studio, project).labels
+    width, height = size = shapes.picture(0).image.size
+    cat = Side(label="cat", box=(0.1 * width, 0.2 * height, 0.4 * width, 0.6 * height))
+    dog = Side(label="dog", box=(7.0, 11.0, 7.0 + width / 3, 11.0 + height / 7))
+    wanted = ((How.ACCEPTED, None, dog), (How.RELABELLED, cat, dog), (How.DELETED, dog, None))
+    edits: list[Edit] = []
+    labels: list[list[str]] = []
+    for how, label, model in wanted:
+
+        def change(now: Json, how: How = how, label: Side | None = label, model: Side | None = model) -> Edit:
+            return correction(now["result"], config, size, how, label, model)
+
+        edit = rewrite(studio, task["id"], change, "ann@example.org")
+        assert edit is not None
+        edits.append(edit)
+        rows = annotation_now(studio, task["id"])["result"]
+        labels.append(
+            [row["value"]["rectanglelabels"][0] for row in rows if row["type"] == "rectanglelabels"]
+        )
+    assert labels == [["cat", "dog"], ["dog", "dog"], ["dog"]]
+    for edit in edits[::-1]:
+        rewrite(studio, task["id"], lambda now, back=edit.undone: back, "ann@example.org")  # type: ignore[misc]
+    after = annotation_now(studio, task["id"])
+    assert (after["id"], after["result"]) == (annotation["id"], annotation["result"])
+    with pytest.raises(AnnotationChanged, match="the box was changed meanwhile"):
+        rewrite(studio, task["id"], lambda now: edits[0].undone, "ann@example.org")

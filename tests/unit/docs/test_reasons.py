@@ -99,7 +99,7 @@ def test_a_damaged_split(tmp_path: Path) -> None:
         ("training/trainset", " pixels on both sides; label larger ones"),
         ("training/hooks", "training diverged at iteration "),
         ("training/learn", "training diverged ("),
-        ("worker/runner", "its process ended with "),
+        ("worker/runner", "its process was ended "),
         ("worker/preflight", " knows these labels already, so a new version has to beat it on images held "),
         ("worker/preflight", "None is labelled yet; skipped ones do not count."),
         ("worker/preflight", " first, with a box. "),

@@ -32,6 +32,7 @@ from trainer.dashboard import (
     model,
     now,
     rounds,
+    settling,
 )
 from trainer.dashboard.login import (
     Login,
@@ -97,7 +98,20 @@ def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studi
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _add_login(app, parts, ask_who, ended)
     _add_errors(app, ended)
-    for part in (now, rounds, model, effort, data, downloads, compare, label_errors, junk_boxes, glossary):
+    pages = (
+        now,
+        rounds,
+        model,
+        effort,
+        data,
+        downloads,
+        compare,
+        label_errors,
+        junk_boxes,
+        settling,
+        glossary,
+    )
+    for part in pages:
         app.include_router(part.router)
     return app
 
@@ -204,7 +218,7 @@ def _add_errors(app: FastAPI, ended: EndedSessions) -> None:
         if (
             request.method != "GET"
             or request.url.path.endswith((".svg", ".jpg"))
-            or request.url.path == "/live"
+            or request.url.path in ("/live", "/model/look")
         ):
             return PlainTextResponse("log in first", status.HTTP_401_UNAUTHORIZED)
         wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")

@@ -9,13 +9,16 @@ from fastapi import APIRouter, Depends, Request, status
 from fastapi.responses import RedirectResponse, Response
 
 from labelloop.errors import Explained
+from labelloop.labels import LabelConfig
 from labelloop.studio import where
 from trainer.dashboard import stored
-from trainer.dashboard.pages import Asked, View
+from trainer.dashboard.pages import Asked, Page, View
 from trainer.dashboard.security import checked_form
 from trainer.dataset.collector import newest_submitted
 from trainer.dataset.left_out import Kind
 from trainer.dataset.mending import Mended, mend
+from trainer.dataset.reviews import How, Mark, Reviews
+from trainer.dataset.rewriting import Edit, rewrite
 from trainer.dataset.snapshot import Snapshot
 from trainer.peers.projects import Project, fetch
 from trainer.words import plural
@@ -28,6 +31,7 @@ AT_ONCE = 200
 """So many images are mended by one press of a button."""
 KINDS = (Kind.OUTSIDE, Kind.SPECK, Kind.SLIVER, Kind.NESTED)
 DOING = "Taking boxes out of annotations"
+JUNK = "junk boxes"
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,15 @@ class JunkOfImage:
     task: int
     name: str
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A task whose annotation has junk at this moment. size: of its image, in pixels."""
+
+    mended: Mended
+    labels: LabelConfig
+    size: tuple[int, int]
 
 
 def contents(page: View) -> dict[str, Any]:
@@ -54,7 +67,9 @@ def contents(page: View) -> dict[str, Any]:
         log.warning("junk boxes are shown as the last snapshot had them: %s", error)
         return {"junk": rows[:SHOWN], "junk_images": len(rows)}
     shown = [
-        JunkOfImage(row.task, row.name, now[row.task][1].taken_out) for row in rows[:SHOWN] if row.task in now
+        JunkOfImage(row.task, row.name, now[row.task].mended.taken_out)
+        for row in rows[:SHOWN]
+        if row.task in now
     ]
     return {"junk": shown, "junk_images": len(rows) - len(rows[:SHOWN]) + len(shown)}
 
@@ -76,27 +91,55 @@ def mend_boxes(
         tasks = [task for task in tasks if str(task) == wanted]
     try:
         said, well = _mend(page, snapshot, tasks), True
-    except Explained as error:
+    except (Explained, OSError) as error:
         said, well = str(error), False
+    page.parts.labels_now.forget()
     request.session["said"] = {"text": said, "well": well}
     return RedirectResponse(f"/label-errors?project={page.project}", status.HTTP_303_SEE_OTHER)
 
 
-def _mend(page: View, snapshot: Snapshot | None, tasks: list[int]) -> str:
+def _mend(page: Page, snapshot: Snapshot | None, tasks: list[int]) -> str:
     images = boxes = 0
-    for task, (annotation, mended) in _now(page, snapshot, tasks) if snapshot else ():
-        page.loop.studio.update_annotation(int(annotation["id"]), mended.results)
-        log.info("task %d: taken out of its annotation: %s", task, "; ".join(mended.taken_out))
-        images, boxes = images + 1, boxes + len(mended.taken_out)
-        if images == AT_ONCE:
-            break
+    marks: list[Mark] = []
+    try:
+        for task, listed in _now(page, snapshot, tasks) if snapshot else ():
+            if (taken_out := _rewritten(page, task, listed, marks)) is None:
+                continue
+            images, boxes = images + 1, boxes + taken_out
+            if images == AT_ONCE:
+                break
+    finally:
+        if snapshot is not None and marks:
+            Reviews(page.loop.models(snapshot.project).path).add(*marks)
     if not images:
         return "There is nothing to take out any more: the annotations were changed meanwhile."
     more = " Press again for the others." if images == AT_ONCE else ""
     return (
-        f"{plural(boxes, 'box', 'boxes')} taken out of {plural(images, 'annotation')}; the dashboard's log "
-        f"says which. The next round learns without them.{more}"
+        f"{plural(boxes, 'box', 'boxes')} taken out of {plural(images, 'annotation')}, which the list of "
+        f"what was decided takes back. The next round learns without them.{more}"
     )
+
+
+def _rewritten(page: Page, task: int, listed: Listed, marks: list[Mark]) -> int | None:
+    """Takes the junk out of a task's annotation, as it is at this moment, and adds a mark.
+
+    Returns: how many boxes were taken out; None when the annotation has no junk any more.
+    """
+    counts: list[int] = []
+
+    def change(annotation: Mapping[str, Any]) -> Edit | None:
+        mended = mend(annotation["result"], listed.labels, listed.size)
+        counts.append(len(mended.taken_out))
+        return mended.edit
+
+    edit = rewrite(page.loop.studio, task, change, page.person.email)
+    if edit is None:
+        return None
+    rows = tuple(row for row in edit.out if isinstance(row, dict))
+    marks.append(
+        Mark(task=task, doubt=JUNK, how=How.DELETED, label=None, model=None, by=page.person.email, out=rows)
+    )
+    return counts[0]
 
 
 def _newest(page: View) -> Snapshot | None:
@@ -113,10 +156,8 @@ def _tasks(snapshot: Snapshot | None) -> dict[int, tuple[str, tuple[str, ...]]]:
     return dict(sorted(found.items()))
 
 
-def _now(
-    page: View, snapshot: Snapshot, tasks: list[int]
-) -> Iterator[tuple[int, tuple[Mapping[str, Any], Mended]]]:
-    """Of the tasks, those whose annotation has junk at this moment, with the annotation that counts.
+def _now(page: View, snapshot: Snapshot, tasks: list[int]) -> Iterator[tuple[int, Listed]]:
+    """Of the tasks, those whose annotation has junk at this moment.
 
     Raises:
         StudioError: Label Studio does not answer. LabelConfigError: the project draws no boxes any more.
@@ -133,4 +174,4 @@ def _now(
                 continue
             mended = mend(annotation["result"], project.labels, sizes[number])
             if mended.taken_out:
-                yield number, (annotation, mended)
+                yield number, Listed(mended, project.labels, sizes[number])

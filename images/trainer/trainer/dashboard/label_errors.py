@@ -1,176 +1,248 @@
-"""Labels to check again: where the model in service most confidently disagrees with an annotation."""
+"""The page of labels to check again: what the model in service doubts about the labels of now, and what was
+decided.
+"""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
 import numpy as np
-from fastapi import APIRouter, HTTPException, status
+from fastapi import APIRouter, Depends, HTTPException, Query, status
 from fastapi.responses import HTMLResponse, Response
 
-from labelloop.boxes import Boxes, iou_matrix
 from labelloop.registry import Card
 from trainer.dashboard import junk_boxes, predictions, stored
-from trainer.dashboard.agreement import GOOD, OVERLAPS, Agreement, Finding, compare
 from trainer.dashboard.csv_file import csv_file
 from trainer.dashboard.curves import effects
-from trainer.dashboard.model import Drawn, both_sides, chosen_card, why_not_looked
+from trainer.dashboard.doubts import (
+    WORDS,
+    Doubter,
+    Kind,
+    Suspect,
+    Suspicion,
+    by_confidence,
+    ranked,
+    suspects,
+    without_dismissed,
+)
+from trainer.dashboard.labels_now import Since
+from trainer.dashboard.model import chosen_card, look_of, seen_folder, why_not_looked
 from trainer.dashboard.pages import Asked, View
-from trainer.dashboard.predictions import Predictions
 from trainer.dashboard.stored import Scored, Stamp
-from trainer.dataset.labelled import SnapshotImage
+from trainer.dataset.reviews import How, Mark, Reviews, ReviewsError
 from trainer.dataset.snapshot import Snapshot
 from trainer.rounds.folder import SNAPSHOT
-from trainer.words import plural
 
 router = APIRouter()
 
 SHOWN = 24
 KEPT = 2
-LEAST = 0.5
-LOOSEST = 0.3
-COLUMNS = ("task", "image", "doubt", "label", "confidence", "x1", "y1", "x2", "y2")
-
-WORDS = {
-    Agreement.SPURIOUS: "a box may be missing",
-    Agreement.WRONG_LABEL: "the label may be wrong",
-    Agreement.LOOSE: "the box may be loose",
-    Agreement.MISSED: "a box may be one too many",
+KEYS = {How.ACCEPTED: "a", How.DELETED: "d", How.RELABELLED: "c"}
+DECIDED = {
+    How.RIGHT: "the label is right",
+    How.ACCEPTED: "the model's box was taken",
+    How.DELETED: "the label's box was deleted",
+    How.RELABELLED: "the label was changed",
 }
+COLUMNS = ("task", "image", "doubt", "label", "confidence", "x1", "y1", "x2", "y2", "decided", "by")
 
 
 @dataclass(frozen=True)
-class Suspicion:
-    """One disagreement. box: x1 y1 x2 y2 in pixels: the model's box, or a label's box that the model does not
-    find. label: of that box. confidence: 0..1.
-    """
+class Choice:
+    """What of the doubts is shown: the part of the address that a bookmark keeps."""
 
-    kind: Agreement
-    confidence: float
-    label: str
-    box: tuple[float, float, float, float]
+    kind: Kind | None = None
+    label: str | None = None
+    show: Literal["open", "done"] = "open"
+    page: int = 1
 
-    @property
-    def why(self) -> str:
-        return WORDS[self.kind]
+    def takes(self, suspicion: Suspicion) -> bool:
+        return self.kind in (None, suspicion.kind) and (self.label is None or self.label in suspicion.labels)
+
+    def takes_mark(self, mark: Mark) -> bool:
+        labels = {side.label for side in (mark.label, mark.model) if side is not None}
+        return self.kind in (None, _kind_of(mark)) and (self.label is None or self.label in labels)
+
+    def query(self, project: int | None, **changed: object) -> str:
+        """The address's query, with some other values. What is as at first is left out."""
+        values = {"kind": self.kind, "label": self.label, "show": self.show, "page": self.page, **changed}
+        first = {"kind": None, "label": None, "show": "open", "page": 1}
+        kept = {
+            name: str(value) for name, value in values.items() if value != first[name] and value is not None
+        }
+        return urlencode({"project": project, **kept})
+
+
+def chosen(
+    kind: Kind | Literal[""] = "",
+    label: str = "",
+    show: Literal["open", "done"] = "open",
+    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+) -> Choice:
+    """The choice in an address. Empty texts, which a form without scripts sends, choose everything."""
+    return Choice(kind or None, label or None, show, page)
+
+
+Chosen = Annotated[Choice, Depends(chosen)]
 
 
 @dataclass(frozen=True)
-class Suspect:
-    """An image whose labels may be wrong. suspicions: those of at least LEAST, most confident first."""
+class Doubts:
+    """All doubts of the model in service, as the labels are now.
 
-    image: SnapshotImage
-    suspicions: tuple[Suspicion, ...]
-    truth: list[Drawn]
-    found: list[Drawn]
-
-    @property
-    def confidence(self) -> float:
-        return self.suspicions[0].confidence
-
-    @property
-    def summary(self) -> str:
-        more = len(self.suspicions) - 1
-        said = f"{self.suspicions[0].why} (doubt {self.confidence:.2f})"
-        return f"{said}, and {plural(more, 'more doubt')}" if more else said
-
-
-def suspects(
-    snapshot: Snapshot, found: Predictions, limits: np.ndarray, recalls: Mapping[str, float]
-) -> list[Suspect]:
-    """The images with a disagreement of at least LEAST, most confident first.
-
-    limits: (labels,) the lowest scores at which the model's boxes count. recalls: by label, the share of the
-    hold-out's boxes that the model finds. Where it finds few, a box that it misses is weak evidence.
+    every: images with their doubts, most confident first; open: with those that nobody has dismissed. marks:
+    what was decided, by task. since: what was changed since the look.
     """
-    rows = [
-        _suspect(image, found.of(image, limits), found.of(image), snapshot.classes, recalls)
-        for image in snapshot.images
-        if image.id in found.boxes
-    ]
-    return sorted((row for row in rows if row.suspicions), key=lambda row: -row.confidence)
+
+    folder: Path
+    snapshot: Snapshot
+    looked_at: datetime
+    open: list[Suspect]
+    every: list[Suspect]
+    marks: Mapping[int, list[Mark]]
+    since: Since
 
 
-def ranked(found: list[Suspect]) -> list[tuple[SnapshotImage, Suspicion]]:
-    """Every suspicion of every image, most confident first."""
-    rows = [(suspect.image, suspicion) for suspect in found for suspicion in suspect.suspicions]
-    return sorted(rows, key=lambda row: -row[1].confidence)
+def doubts(page: View, card: Card, scored: Scored) -> Doubts | None:
+    """None before the version has looked, or when what it saw cannot be read.
+
+    Raises:
+        ReviewsError: what was decided cannot be read.
+    """
+    folder = seen_folder(page, card, scored)
+    snapshot = stored.snapshot(folder) if folder else None
+    base = _of_folder(page, card, scored, folder, snapshot) if folder and snapshot else None
+    if folder is None or snapshot is None or base is None or page.models is None:
+        return None
+    doubter, found = base
+    looked_at = doubter.found.began or datetime.fromisoformat(scored.round.requested_at).astimezone(UTC)
+    since = page.parts.labels_now.since(folder, snapshot, looked_at)
+    every = _now(doubter, found, since)
+    marks: dict[int, list[Mark]] = {}
+    for mark in Reviews(page.models.path).marks():
+        marks.setdefault(mark.task, []).append(mark)
+    return Doubts(folder, snapshot, looked_at, without_dismissed(every, marks), every, marks, since)
 
 
-def _suspect(
-    image: SnapshotImage, shown: Boxes, every: Boxes, names: list[str], recalls: Mapping[str, float]
-) -> Suspect:
-    truth = predictions.truth_of(image)
-    findings = compare(truth, shown, LOOSEST)
-    suspicions = []
-    for finding in findings:
-        confidence = _confidence(finding, truth, shown, every, names, recalls)
-        if confidence >= LEAST:
-            of, index = (truth, finding.truth) if finding.found is None else (shown, finding.found)
-            x1, y1, x2, y2 = (float(value) for value in of.xyxy[index])
-            suspicions.append(
-                Suspicion(finding.kind, confidence, names[int(of.labels[index])], (x1, y1, x2, y2))
-            )
-    return Suspect(
-        image,
-        tuple(sorted(suspicions, key=lambda suspicion: -suspicion.confidence)),
-        *both_sides(truth, shown, findings, names),
+def _now(doubter: Doubter, found: list[Suspect], since: Since) -> list[Suspect]:
+    """The suspects, with those that were changed since compared anew."""
+    changed = dict(since.images)
+    if not changed:
+        return found
+    fresh = (doubter.again(image) for image in changed.values() if image is not None)
+    return by_confidence(
+        [suspect for suspect in found if suspect.image.task not in changed]
+        + [suspect for suspect in fresh if suspect is not None]
     )
 
 
-def _confidence(
-    finding: Finding,
-    truth: Boxes,
-    shown: Boxes,
-    every: Boxes,
-    names: list[str],
-    recalls: Mapping[str, float],
-) -> float:
-    """How much the model doubts the label, 0..1. The exponents were the best in a measurement (`make bench
-    ONLY=label_errors`).
-    """
-    if finding.kind is Agreement.RIGHT:
-        return 0.0
-    if finding.found is None:
-        index = finding.truth if finding.truth is not None else 0
-        overlap = iou_matrix(truth.xyxy[index : index + 1], every.xyxy)[0]
-        # If the model found something on a part of the box, the label is less doubtful than with nothing.
-        seen = float((every.scores * np.minimum(overlap / OVERLAPS, 1.0) ** 3).max(initial=0.0))
-        return (1.0 - seen) * recalls.get(names[int(truth.labels[index])], 0.0)
-    score = float(shown.scores[finding.found])
-    if finding.kind is Agreement.SPURIOUS:
-        return score
-    # Label and model agree that something is there, so a low score is hardly evidence for the label.
-    looseness = min((GOOD - finding.iou) / (GOOD - OVERLAPS), 1.0) if finding.kind is Agreement.LOOSE else 1.0
-    return float(score ** (1 / 3)) * looseness
-
-
-def contents(page: View) -> dict[str, Any]:
-    """The page's contents. suspects: all of them, None before predictions were made. shown: the first ones.
+def contents(page: View, choice: Choice | None = None, who: str = "") -> dict[str, Any]:
+    """The page's contents. suspects: all that the choice takes, None before the version has looked. shown:
+    those of the choice's page. newest: the last decision of `who`.
 
     Raises:
-        HTTPException: 404, the version in service cannot be read.
+        HTTPException: 404, the version in service cannot be read, or there is no such label.
     """
+    choice = choice or Choice()
     card = chosen_card(page, None)
     scored = (
         stored.newest_evaluation(page.loop, page.project, card.version) if card and page.project else None
     )
-    values: dict[str, Any] = {"card": card, "scored": scored, "suspects": None, **junk_boxes.contents(page)}
-    if card is not None and scored is not None:
-        values["why_not"] = why_not_looked(page, card, scored)
-        values["looking"] = page.parts.looking.state(scored.round.id, card.version)
-        snapshot = stored.snapshot(page.loop.rounds.folder(scored.round.id))
-        rows = _of_round(page, card, scored, snapshot) if snapshot is not None else None
-        if snapshot is not None and rows is not None:
-            values |= {"suspects": rows, "shown": rows[:SHOWN], "images": snapshot.labelled}
-    return values
+    values: dict[str, Any] = {
+        "card": card,
+        "scored": scored,
+        "suspects": None,
+        "choice": choice,
+        "kinds": WORDS,
+        "keys": KEYS,
+        "decided": DECIDED,
+        "look": look_of(page, card),
+        "why_not": why_not_looked(page, card),
+        **junk_boxes.contents(page),
+    }
+    if card is None or scored is None:
+        return values
+    try:
+        found = doubts(page, card, scored)
+    except ReviewsError as error:
+        return {**values, "problem": str(error)}
+    return values if found is None else values | _listed(page, found, choice, who)
 
 
-def _of_round(page: View, card: Card, scored: Scored, snapshot: Snapshot) -> list[Suspect] | None:
-    """The suspects in a round's images; None before predictions were made, or when these cannot be read."""
-    folder = page.loop.rounds.folder(scored.round.id)
+def _listed(page: View, found: Doubts, choice: Choice, who: str) -> dict[str, Any]:
+    names = found.snapshot.classes
+    if choice.label is not None and choice.label not in names:
+        listed = ", ".join(names)
+        raise HTTPException(
+            status.HTTP_404_NOT_FOUND, f"there is no label {choice.label[:40]!r}; there are: {listed}"
+        )
+    taken = filtered(found.open, choice)
+    done = _done(found, choice)
+    rows: Sequence[object] = taken if choice.show == "open" else done
+    pages = max(1, -(-len(rows) // SHOWN))
+    number = min(choice.page, pages)
+    on_page = slice((number - 1) * SHOWN, number * SHOWN)
+    shown = taken[on_page] if choice.show == "open" else []
+    page.parts.labels_now.look_up(found.since, found.snapshot, [suspect.image.task for suspect in shown])
+    there = found.since.images
+    shown = [suspect for suspect in shown if there.get(suspect.image.task, suspect.image) is not None]
+    return {
+        "suspects": taken,
+        "shown": shown,
+        "done": done[on_page] if choice.show == "done" else [],
+        "done_count": len(done),
+        "doubt_count": sum(len(suspect.suspicions) for suspect in taken),
+        "counts": Counter(doubt.kind for suspect in found.open for doubt in suspect.suspicions),
+        "names": names,
+        "pages": pages,
+        "number": number,
+        "gone": choice.page > pages,
+        "images": found.snapshot.labelled,
+        "looked_at": found.looked_at,
+        "owners": found.since.owners,
+        "problem": _silence(found),
+        "newest": max(
+            (mark for rows in found.marks.values() for mark in rows if mark.by == who), key=_at, default=None
+        ),
+    }
+
+
+def _at(mark: Mark) -> datetime:
+    return mark.at
+
+
+def _silence(found: Doubts) -> str | None:
+    if found.since.problem is None:
+        return None
+    return f"Label Studio does not say which labels were changed since the look: {found.since.problem}"
+
+
+def filtered(found: Sequence[Suspect], choice: Choice) -> list[Suspect]:
+    """The images with a doubt that the choice takes, with all their doubts."""
+    if choice.kind is None and choice.label is None:
+        return list(found)
+    return [suspect for suspect in found if any(map(choice.takes, suspect.suspicions))]
+
+
+def _done(found: Doubts, choice: Choice) -> list[Mark]:
+    """What was decided, newest first."""
+    marks = [mark for rows in found.marks.values() for mark in rows if choice.takes_mark(mark)]
+    return sorted(marks, key=_at, reverse=True)
+
+
+def _kind_of(mark: Mark) -> Kind | None:
+    return next((kind for kind, words in WORDS.items() if words == mark.doubt), None)
+
+
+def _of_folder(
+    page: View, card: Card, scored: Scored, folder: Path, snapshot: Snapshot
+) -> tuple[Doubter, list[Suspect]] | None:
+    """The suspects of a look with its labels; None when it cannot be read."""
     files = (folder / SNAPSHOT, predictions.path_of(folder, card.version))
     stamps = tuple(stored.stamp_of(file) for file in files)
     otherwise = page.loop.settings.score_threshold
@@ -189,27 +261,36 @@ def _suspects(
     stamps: tuple[Stamp, ...],
     limits: tuple[float, ...],
     recalls: tuple[tuple[str, float], ...],
-) -> list[Suspect]:
+) -> tuple[Doubter, list[Suspect]]:
     """Raises FileNotFoundError when a file is missing or unreadable, so that this result is not cached."""
     snapshot, found = stored.snapshot(folder), predictions.load(folder, version)
     if snapshot is None or found is None:
         raise FileNotFoundError(folder)
-    return suspects(snapshot, found, np.array(limits, dtype=np.float32), dict(recalls))
+    lowest = np.array(limits, dtype=np.float32)
+    doubter = Doubter(found, snapshot.classes, lowest, dict(recalls))
+    return doubter, suspects(snapshot, found, lowest, dict(recalls))
 
 
 @router.get("/label-errors", response_class=HTMLResponse)
-def show(page: Asked) -> HTMLResponse:
-    return page.show("label_errors.html", **contents(page))
+def show(page: Asked, choice: Chosen) -> HTMLResponse:
+    return page.show("label_errors.html", person=page.person, **contents(page, choice, page.person.email))
 
 
 @router.get("/label-errors.csv")
 def table(page: Asked) -> Response:
-    """Every suspicion, most confident first.
+    """Every suspicion, most confident first, dismissed ones too.
 
     Raises:
-        HTTPException: 404, predictions for the images were not made yet.
+        HTTPException: 404, the version in service has not looked yet; 503, what was decided cannot be read.
     """
-    found = contents(page)["suspects"]
+    card = chosen_card(page, None)
+    scored = (
+        stored.newest_evaluation(page.loop, page.project, card.version) if card and page.project else None
+    )
+    try:
+        found = doubts(page, card, scored) if card and scored else None
+    except ReviewsError as error:
+        raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, str(error)) from error
     if found is None:
         raise HTTPException(
             status.HTTP_404_NOT_FOUND, "the model in service has not looked at the labels yet"
@@ -217,6 +298,12 @@ def table(page: Asked) -> Response:
     rows = (
         (image.task, image.file, doubt.why, doubt.label, round(doubt.confidence, 4))
         + tuple(round(value, 1) for value in doubt.box)
-        for image, doubt in ranked(found)
+        + _decided(doubt, found.marks.get(image.task, []))
+        for image, doubt in ranked(found.every)
     )
     return csv_file(f"labelloop-{page.project}-label-errors.csv", COLUMNS, rows)
+
+
+def _decided(doubt: Suspicion, marks: Sequence[Mark]) -> tuple[str, str]:
+    by = next((mark.by for mark in marks if mark.dismisses(doubt.truth, doubt.found)), None)
+    return ("", "") if by is None else (DECIDED[How.RIGHT], by)

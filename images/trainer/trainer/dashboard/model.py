@@ -1,7 +1,7 @@
 """The page on one version of the model: how good it is, label by label and box by box."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,21 +15,25 @@ from labelloop.images import ImageError, upright
 from labelloop.registry import Card, RegistryError
 from trainer.dashboard import agreement, predictions, stored
 from trainer.dashboard.agreement import Agreement, Finding
+from trainer.dashboard.captions import Caption, Captioned, placed
 from trainer.dashboard.curves import effects, precision_recall_chart, total
-from trainer.dashboard.pages import Asked, ChartTheme, View
+from trainer.dashboard.looking import Look
+from trainer.dashboard.pages import Asked, ChartTheme, View, templates
 from trainer.dashboard.predictions import Predictions
 from trainer.dashboard.security import checked_form
 from trainer.dashboard.stored import Scored
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot
-from trainer.rounds.table import RoundError
-from trainer.worker.retention import removed, snapshot_removed, weights_removed
+from trainer.worker.retention import weights_removed
 
 router = APIRouter()
 
 WORST = 12
 MOST_DRAWN = 300
 """Boxes of one side of an image. A browser takes seconds for a page with tens of thousands."""
+MOST_CAPTIONS = 60
+LINES = 24
+"""So many lines of captions are as high as an image's longer side."""
 SHOWN_PX = 640
 JPEG_QUALITY = 80
 
@@ -38,7 +42,7 @@ Score = Annotated[float | None, Query(ge=0.0, le=1.0)]
 
 @dataclass(frozen=True)
 class Drawn:
-    """A box to draw, in pixels. kind: its result in the comparison."""
+    """A box to draw, in pixels. kind: its result in the comparison. number: of the doubt about it."""
 
     x: float
     y: float
@@ -47,6 +51,12 @@ class Drawn:
     label: str
     kind: Agreement
     score: float | None
+    number: int | None = None
+
+    @property
+    def caption(self) -> str:
+        said = self.label if self.score is None else f"{self.label} {self.score:.2f}"
+        return said if self.number is None else f"{self.number} {said}"
 
 
 @dataclass(frozen=True)
@@ -84,27 +94,34 @@ def _scored(page: View, card: Card | None) -> Scored | None:
     return stored.newest_evaluation(page.loop, page.project, card.version)
 
 
-def why_not_looked(page: View, card: Card | None, scored: Scored | None) -> str | None:
-    """Why a version cannot predict the images of the round that scored it; None when it can."""
-    if card is None or scored is None:
-        return None
-    if page.models and card.version in page.models.removed():
+def why_not_looked(page: View, card: Card | None) -> str | None:
+    """Why a version cannot look at the labelled images; None when it can."""
+    if card is not None and page.models and card.version in page.models.removed():
         return weights_removed(card.version)
-    if removed(page.loop.rounds.folder(scored.round.id)):
-        return snapshot_removed(scored.round.id)
     return None
+
+
+def seen_folder(page: View, card: Card | None, scored: Scored | None) -> Path | None:
+    """The folder with what a version has seen on the labelled images; None before it has looked."""
+    if page.models is None or card is None or scored is None:
+        return None
+    return predictions.folder_of(page.models, card.version, page.loop.rounds.folder(scored.round.id))
+
+
+def look_of(page: View, card: Card | None) -> Look | None:
+    """The version's look that is under way, or that has failed."""
+    if page.project is None or card is None:
+        return None
+    return page.parts.looking.state(page.project, card.version)
 
 
 def contents(page: View, version: str | None = None, score: float | None = None) -> dict[str, Any]:
     """The page's contents. Raises HTTPException: 404, there is no such version."""
     card = chosen_card(page, version)
     scored = _scored(page, card)
-    found = snapshot = None
-    looking = None
-    if card is not None and scored is not None:
-        folder = page.loop.rounds.folder(scored.round.id)
-        found, snapshot = predictions.load(folder, card.version), stored.snapshot(folder)
-        looking = page.parts.looking.state(scored.round.id, card.version)
+    folder = seen_folder(page, card, scored)
+    snapshot = stored.snapshot(folder) if folder else None
+    found = predictions.load(folder, card.version) if folder and card else None
     own = effects(scored.evaluation, None, page.loop.settings.score_threshold) if scored else []
     return {
         "card": card,
@@ -114,8 +131,8 @@ def contents(page: View, version: str | None = None, score: float | None = None)
         "labels": own,
         **_at(page, scored, score),
         **(_images(page, card, snapshot, found) if card and snapshot and found else {"matrix": None}),
-        "looking": looking,
-        "why_not": why_not_looked(page, card, scored),
+        "look": look_of(page, card),
+        "why_not": why_not_looked(page, card),
         "draw": partial(precision_recall_chart, scored.evaluation if scored else None),
     }
 
@@ -152,33 +169,43 @@ def look(
     version: str | None = None,
     then: Literal["model", "label-errors"] = "model",
 ) -> Response:
-    """Makes the version predict the images again, for the confusion matrix and the worst images."""
+    """Has the version look at the labelled images, as they are labelled now.
+
+    Raises:
+        HTTPException: 404, no round has scored the version, or its weights were removed.
+    """
     card = chosen_card(page, version)
     scored = _scored(page, card)
     if card is None or scored is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "no round has scored this version yet")
-    why_not = why_not_looked(page, card, scored)
+    why_not = why_not_looked(page, card)
     if why_not:
         raise HTTPException(status.HTTP_404_NOT_FOUND, why_not)
-    said = page.parts.looking.begin(scored.round.id, card.version)
+    said = page.parts.looking.begin(int(page.project or 0), card.version)
     request.session["said"] = {"text": said, "well": True}
-    where = f"/{then}?project={page.project}&version={card.version}"
+    where = f"/{then}?project={page.project}&version={card.version}#look"
     return RedirectResponse(where, status.HTTP_303_SEE_OTHER)
 
 
-@router.get("/rounds/{round_id}/images/{image_id}.jpg")
-def image(round_id: int, image_id: int, page: Asked) -> Response:
-    """An image of a round's snapshot, upright, with at most SHOWN_PX pixels per side."""
-    try:
-        round_ = page.loop.rounds.get(round_id)
-    except RoundError as error:
-        raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
-    snapshot = stored.snapshot(page.loop.rounds.folder(round_.id))
-    if snapshot is None and removed(page.loop.rounds.folder(round_.id)):
-        raise HTTPException(status.HTTP_404_NOT_FOUND, snapshot_removed(round_id))
+@router.get("/model/look", response_class=HTMLResponse)
+def look_state(page: Asked, version: str | None = None) -> HTMLResponse:
+    """How a look goes: the part of pages that the browser fetches again and again meanwhile."""
+    card = chosen_card(page, version)
+    return page.fragment("look.html", card=card, look=look_of(page, card))
+
+
+@router.get("/model/images/{image_id}.jpg")
+def image(image_id: int, page: Asked, version: str | None = None) -> Response:
+    """An image that a version has looked at, upright, with at most SHOWN_PX pixels per side."""
+    card = chosen_card(page, version)
+    folder = seen_folder(page, card, _scored(page, card))
+    snapshot = stored.snapshot(folder) if folder else None
     found = snapshot.images.get(image_id) if snapshot else None
-    if found is None:
-        raise HTTPException(status.HTTP_404_NOT_FOUND, f"round {round_id} has no image {image_id}")
+    if card is None or found is None:
+        raise HTTPException(
+            status.HTTP_404_NOT_FOUND,
+            f"{card.version if card else 'the model'} has not looked at an image {image_id}",
+        )
     try:
         small = thumbnail(page.loop.settings.labelloop_home / found.file, SHOWN_PX)
     except ImageError as error:
@@ -213,6 +240,7 @@ def _images(page: View, card: Card, snapshot: Snapshot, found: Predictions) -> d
         "names": snapshot.classes,
         "most": max((count for row in matrix for count in row), default=0),
         "holdout": len(holdout),
+        "looked_at": found.began,
         "worst": sorted(worst, key=lambda entry: -entry.seconds)[:WORST],
     }
 
@@ -230,22 +258,48 @@ def _worst(image: SnapshotImage, truth: Boxes, found: Boxes, names: list[str]) -
 
 
 def both_sides(
-    truth: Boxes, found: Boxes, findings: Sequence[Finding], names: list[str]
+    truth: Boxes,
+    found: Boxes,
+    findings: Sequence[Finding],
+    names: list[str],
+    number: Callable[[Finding], int | None] = lambda finding: None,
 ) -> tuple[list[Drawn], list[Drawn]]:
     """The boxes of a comparison to draw, of the truth and of the model: at most MOST_DRAWN each, those that
-    disagree first.
+    disagree first. number: that of the doubt about a finding.
     """
     telling = sorted(findings, key=lambda finding: finding.kind is Agreement.RIGHT)
     of_truth = [f for f in telling if f.truth is not None][:MOST_DRAWN]
     of_found = [f for f in telling if f.found is not None][:MOST_DRAWN]
     return (
-        [_drawn(truth, f.truth, f, names, False) for f in of_truth if f.truth is not None],
-        [_drawn(found, f.found, f, names, True) for f in of_found if f.found is not None],
+        [_drawn(truth, f.truth, f, names, False, number(f)) for f in of_truth if f.truth is not None],
+        [_drawn(found, f.found, f, names, True, number(f)) for f in of_found if f.found is not None],
     )
 
 
-def _drawn(boxes: Boxes, index: int, finding: Finding, names: list[str], scored: bool) -> Drawn:
+def _drawn(
+    boxes: Boxes, index: int, finding: Finding, names: list[str], scored: bool, number: int | None
+) -> Drawn:
     """A box of a comparison, with its score where it has one."""
     x1, y1, x2, y2 = (float(value) for value in boxes.xyxy[index])
     score = float(boxes.scores[index]) if scored else None
-    return Drawn(x1, y1, x2 - x1, y2 - y1, names[int(boxes.labels[index])], finding.kind, score)
+    return Drawn(x1, y1, x2 - x1, y2 - y1, names[int(boxes.labels[index])], finding.kind, score, number)
+
+
+def captions(boxes: Sequence[Drawn], image: SnapshotImage) -> list[Caption]:
+    """The captions for a picture's boxes that have room."""
+    size = image.width, image.height
+    wanted = [
+        Captioned(
+            box.x,
+            box.y,
+            box.width,
+            box.height,
+            box.caption,
+            box.number is not None or box.kind != Agreement.RIGHT,
+        )
+        for box in boxes[:MOST_CAPTIONS]
+    ]
+    return placed(wanted, size, max(size) / LINES)
+
+
+templates.env.globals |= {"captions": captions, "LINES": LINES}

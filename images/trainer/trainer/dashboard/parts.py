@@ -6,16 +6,18 @@ from typing import Self
 from labelloop.cookies import CookieNames
 from trainer.dashboard.actions import PreLabelling
 from trainer.dashboard.current_labels import CurrentLabels
+from trainer.dashboard.labels_now import LabelsNow
 from trainer.dashboard.ledger import Ledger
+from trainer.dashboard.looking import Looking
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.people import People
-from trainer.dashboard.predictions import Looking
 
 
 @dataclass(frozen=True)
 class Parts:
     """people: those who may log in. cookies: the names of this stack's. pre_labelling, looking,
-    current_labels: work that buttons have begun. ledger: what people did.
+    current_labels: work that buttons have begun. labels_now: what became of labels since a look. ledger: what
+    people did.
     """
 
     loop: WatchedLoop
@@ -23,15 +25,23 @@ class Parts:
     cookies: CookieNames
     pre_labelling: PreLabelling
     looking: Looking
+    labels_now: LabelsNow
     ledger: Ledger
     current_labels: CurrentLabels
 
     @classmethod
     def of(cls, loop: WatchedLoop) -> Self:
         cookies = CookieNames.of(loop.settings)
-        people = People(loop.studio, session_cookie=cookies.session)
-        ledger, labels = Ledger(loop), CurrentLabels(loop)
-        return cls(loop, people, cookies, PreLabelling(loop), Looking(loop), ledger, labels)
+        return cls(
+            loop=loop,
+            people=People(loop.studio, session_cookie=cookies.session),
+            cookies=cookies,
+            pre_labelling=PreLabelling(loop),
+            looking=Looking(loop),
+            labels_now=LabelsNow(loop.studio),
+            ledger=Ledger(loop),
+            current_labels=CurrentLabels(loop),
+        )
 
     def stop(self) -> None:
         """Ends the work that buttons have begun."""

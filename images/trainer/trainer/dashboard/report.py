@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from labelloop.files import write_text
 from labelloop.images import ImageError
-from trainer.dashboard import data, effort, glossary, label_errors, model, now, predictions, rounds
+from trainer.dashboard import data, effort, glossary, label_errors, model, now, rounds
 from trainer.dashboard.charts import THEMES, Theme
 from trainer.dashboard.errors import ReportError
 from trainer.dashboard.loop import WatchedLoop
@@ -94,7 +94,7 @@ def path_of(rounds_dir: Path, project_id: int, name: str | None) -> Path:
 
 
 def look(loop: WatchedLoop, project_id: int, progress: Callable[[str], None]) -> None:
-    """Makes the model in service predict the newest round's images, unless it has done so.
+    """Has the model in service look at the labelled images, unless it has done so.
 
     The confusion matrix, the worst images and the label errors need these predictions. A failure is shown in
     the report.
@@ -103,15 +103,16 @@ def look(loop: WatchedLoop, project_id: int, progress: Callable[[str], None]) ->
     found = label_errors.contents(view)
     if found["scored"] is None or found["suspects"] is not None:
         return
-    round_id, version = found["scored"].round.id, found["card"].version
-    looking = view.parts.looking
-    looking.begin(round_id, version)
+    version, looking = found["card"].version, view.parts.looking
+    looking.begin(project_id, version)
     deadline = time.monotonic() + LOOK_S
     try:
         while not looking.wait(LOOK_EVERY_S) and time.monotonic() < deadline:
-            progress(looking.state(round_id, version) or "")
-        if predictions.load(loop.rounds.folder(round_id), version) is None:
-            raise ReportError(f"{version} could not look at the images: {looking.state(round_id, version)}")
+            under_way = looking.state(project_id, version)
+            progress(under_way.words if under_way else "")
+        failed = looking.state(project_id, version)
+        if failed is not None:
+            raise ReportError(f"{version} could not look at the images. {failed.words}")
     finally:
         looking.stop()
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ class Examiner:
         except ImageError as error:
             raise _Unusable(Kind.UNREADABLE, str(error)) from error
         found = read_regions(annotation.get("result") or [], self._config, size)
-        image = SnapshotImage(
+        bare = SnapshotImage(
             id=number,
             task=number,
             file=self._file(source, str(url)),
@@ -114,13 +114,10 @@ class Examiner:
             width=size[0],
             height=size[1],
             side=Side.TRAIN,
-            xyxy=tuple(rounded(corners) for corners in found.boxes.xyxy.tolist()),
-            labels=tuple(int(label) for label in found.boxes.labels),
-            ignored=tuple(
-                (int(label), rounded(corners))
-                for label, corners in zip(found.ignored.labels, found.ignored.xyxy.tolist(), strict=True)
-            ),
+            xyxy=(),
+            labels=(),
         )
+        image = with_regions(bare, found)
         dropped = _junk(image, shown, found, self._config.names)
         if dropped and not junk.without(image).labels:
             reason = first_of([row.reason for row in dropped])
@@ -154,6 +151,19 @@ class Examiner:
         if file != in_utf8(file):
             raise _Unusable(Kind.UNREADABLE, f"{file}: the file's name is not in UTF-8; rename it")
         return file
+
+
+def with_regions(image: SnapshotImage, found: Regions) -> SnapshotImage:
+    """The image with the boxes that an annotation of it has."""
+    return replace(
+        image,
+        xyxy=tuple(rounded(corners) for corners in found.boxes.xyxy.tolist()),
+        labels=tuple(int(label) for label in found.boxes.labels),
+        ignored=tuple(
+            (int(label), rounded(corners))
+            for label, corners in zip(found.ignored.labels, found.ignored.xyxy.tolist(), strict=True)
+        ),
+    )
 
 
 class _Unusable(Exception):

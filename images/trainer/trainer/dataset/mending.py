@@ -9,6 +9,7 @@ from labelloop.regions import ANSWERS, read_regions
 from trainer.dataset import junk
 from trainer.dataset.labelled import Corners, SnapshotImage
 from trainer.dataset.left_out import Kind
+from trainer.dataset.rewriting import Edit
 from trainer.dataset.split import Side
 
 Json = Mapping[str, Any]
@@ -23,10 +24,17 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Mended:
-    """An annotation's results without junk, and what was taken out, a box each, in words."""
+    """An annotation's results without junk. gone: the results that were taken out; taken_out: the boxes among
+    them, in words.
+    """
 
     results: list[Any]
+    gone: tuple[Any, ...]
     taken_out: tuple[str, ...]
+
+    @property
+    def edit(self) -> Edit | None:
+        return Edit(self.gone, ()) if self.gone else None
 
 
 def mend(results: Sequence[Any], config: LabelConfig, size: tuple[int, int]) -> Mended:
@@ -44,8 +52,12 @@ def mend(results: Sequence[Any], config: LabelConfig, size: tuple[int, int]) -> 
         region: kinds[0] for region, kinds in of_region.items() if None not in kinds and kinds[0] is not None
     }
     gone = {results[region].get("id") for region in kinds} - {None}
-    kept = [row for number, row in enumerate(results) if number not in kinds and not _hangs_on(row, gone)]
-    return Mended(kept, tuple(_told(results[region], kind) for region, kind in sorted(kinds.items())))
+    stays = [number not in kinds and not hangs_on(row, gone) for number, row in enumerate(results)]
+    return Mended(
+        [row for row, kept in zip(results, stays, strict=True) if kept],
+        tuple(row for row, kept in zip(results, stays, strict=True) if not kept),
+        tuple(_told(results[region], kind) for region, kind in sorted(kinds.items())),
+    )
 
 
 def _boxes(
@@ -90,8 +102,8 @@ def _image(boxes: Sequence[tuple[int, Corners, int]], size: tuple[int, int]) -> 
     )
 
 
-def _hangs_on(row: Any, gone: set[Any]) -> bool:
-    """Whether a result is an answer about a region that is gone, or a relation with one."""
+def hangs_on(row: Any, gone: set[Any]) -> bool:
+    """Whether a result is an answer about a region that is gone, or a relation with one. gone: their ids."""
     if not isinstance(row, Mapping) or row.get("type") not in ANSWERS:
         return False
     return bool({row.get("id"), row.get("from_id"), row.get("to_id")} & gone)

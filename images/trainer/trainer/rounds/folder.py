@@ -22,6 +22,9 @@ RETENTION: Final = "retention.json"
 STAGES_LOCK: Final = "stages.lock"
 TRAIN_LOCK: Final = "train.lock"
 
+SEEN: Final = "seen"
+"""Beside a project's versions: what these have seen on its labelled images, and the labels of then."""
+
 
 def predictions_file(version: str) -> str:
     """A version's boxes on the snapshot's images, which the dashboard's pages show."""

@@ -81,8 +81,21 @@ Spawn = Callable[[list[str], Path], Child]
 
 
 def describe(status: int) -> str:
-    """An exit status in words."""
+    """What ended a process, by its exit status, for a sentence such as "it was ended by …".
+
+    >>> describe(3)
+    'an error (exit status 3)'
+    >>> describe(-9)
+    'the system, mostly because memory ran out (SIGKILL)'
+    """
     if status >= 0:
-        return f"exit status {status}"
-    name = signal.Signals(-status).name
-    return f"{name} (out of memory?)" if -status == signal.SIGKILL else name
+        return f"an error (exit status {status})"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    if -status == signal.SIGKILL:
+        return f"the system, mostly because memory ran out ({name})"
+    if -status in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        return f"a stop or restart of the stack ({name})"
+    return f"a crash in native code ({name})"

@@ -20,12 +20,13 @@ from labelloop.locks import holding
 from labelloop.registry import STARTING_VERSION, Card, ProjectModels, RegistryError
 from labelloop.renaming import RenameError, rename_in_config
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
+from trainer.dataset.reviews import Reviews
 from trainer.dataset.snapshot import Snapshot
 from trainer.judging import scores
 from trainer.judging.evaluate import Evaluation
 from trainer.judging.judgement import Judgement
 from trainer.judging.matches import ClassMatches
-from trainer.rounds.folder import CANDIDATE, predictions_file
+from trainer.rounds.folder import CANDIDATE, SEEN, predictions_file
 from trainer.rounds.table import Rounds
 from trainer.worker.former import predicted_labels_path
 from trainer.worker.prelabel import lock_path
@@ -67,7 +68,12 @@ def rename(models: ProjectModels, rounds: Rounds, project_id: int, names: Names,
             f"round {open_round.id} of project {project_id} is {open_round.state}, under the old names; wait "
             f"for its end or `make cancel PROJECT={project_id}`, then type the command again"
         )
-    changed = [*_renamed_rounds(rounds, project_id, names, starting_classes(models), dry)]
+    classes = starting_classes(models)
+    changed = [*_renamed_rounds(rounds, project_id, names, classes, dry)]
+    for folder in sorted((models.path / SEEN).glob("*.*/")):
+        _rename_snapshot(folder, names, classes, dry)
+    if not dry:
+        Reviews(models.path).rename(names)
     cards = {version: card for version, card in _cards(models) if renamed_card(card, names) != card}
     champion = models.in_service()
     if not dry:

@@ -27,7 +27,7 @@ from trainer.env import TrainerSettings
 from trainer.judging import scores
 from trainer.peers.projects import Project
 from trainer.rounds.claims import moved_aside
-from trainer.rounds.folder import CLAIM, EVALUATION, JOB, RETENTION, SNAPSHOT
+from trainer.rounds.folder import CLAIM, EVALUATION, JOB, RETENTION, SEEN, SNAPSHOT
 from trainer.rounds.owners import read as read_owner
 from trainer.rounds.table import Round, Rounds
 from trainer.training.job import Job, JobError
@@ -117,7 +117,8 @@ class Retention:
 
     def prune_gone(self, known: Collection[int]) -> int:
         """Removes the data of rounds whose project was deleted, or whose folder was moved aside, at least
-        GONE_FOR ago, and models of such projects that were never trained.
+        GONE_FOR ago, what versions saw on the labelled images of such projects, and models of these that were
+        never trained.
 
         known: the ids of all projects in Label Studio. Returns: how many rounds lost their data.
         """
@@ -131,6 +132,8 @@ class Retention:
             owner = read_owner(self._registry.project(project_id).path) if project_id > 0 else None
             if owner is not None and (owner.missing_since is None or owner.missing_since > long_ago):
                 continue
+            if owner is not None:
+                shutil.rmtree(self._registry.project(project_id).path / SEEN, ignore_errors=True)
             for round_ in self._rounds.older(project_id, 0):
                 folder = self._rounds.folder(round_.id)
                 ended_at = datetime.fromisoformat(round_.finished_at or round_.requested_at)

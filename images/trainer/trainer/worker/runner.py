@@ -147,11 +147,11 @@ class RoundRunner:
         setbacks.deaths += 1
         if setbacks.deaths <= DEATHS_ALLOWED:
             log.warning(
-                "round %d: its process ended with %s; taking it up again", round_.id, describe(status)
+                "round %d: its process was ended by %s; taking it up again", round_.id, describe(status)
             )
             return
         reason = (
-            f"its process ended with {describe(status)} {setbacks.deaths} times; its last words are in "
+            f"its process was ended {setbacks.deaths} times, by {describe(status)}; its last words are in "
             f"{log_name(round_.id)}"
         )
         self._rounds.move(round_.id, State.FAILED, error=reason)

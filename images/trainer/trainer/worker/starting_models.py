@@ -77,10 +77,7 @@ class StartingModels:
         attempts = before.attempts + 1 if before else 1
         # The first attempt may have failed by chance: it is repeated at once.
         pause_s = min(FIRST_PAUSE_S * 2 ** min(attempts - 2, 10), LONGEST_PAUSE_S) if attempts > 1 else 0.0
-        reason = (
-            f"the starting model could not be written: {child.last_words() or describe(status)} "
-            f"(see {child.log_path})"
-        )
+        reason = f"the starting model could not be written: {_why(child, status)} (see {child.log_path})"
         self._failed[project_id] = _Failed(reason, attempts, self._clock() + pause_s)
         log.warning("project %d: %s; again in %.0f s", project_id, reason, pause_s)
 
@@ -102,3 +99,9 @@ class StartingModels:
     def stop(self) -> None:
         if self._writing is not None:
             self._writing.child.stop()
+
+
+def _why(child: Child, status: int) -> str:
+    """Why the process failed. The last line of one that a signal ended is of its work, no reason."""
+    words = child.last_words()
+    return words if status > 0 and words else f"its process was ended by {describe(status)}"

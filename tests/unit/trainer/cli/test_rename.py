@@ -21,6 +21,7 @@ from labelloop.registry import ProjectModels
 from labelloop.renaming import rename_in_config
 from labelloop.studio import Studio
 from trainer.dashboard.loop import WatchedLoop
+from trainer.dataset.reviews import How, Mark, Reviews, Side
 from trainer.dataset.snapshot import Snapshot
 from trainer.env import TrainerSettings
 from trainer.judging.judgement import Judgement
@@ -102,6 +103,21 @@ def test_the_rounds_are_told_under_the_new_name(run: Run, loop: WatchedLoop, pro
     assert judged_after.candidate.per_class["globe"] == judged.candidate.per_class["ball"]
     assert judged_after.candidate.mAP == judged.candidate.mAP
     assert (folder / "predictions-v0001.json").exists()
+
+
+def test_what_was_seen_and_decided_goes_by_the_new_name(
+    run: Run, loop: WatchedLoop, models: ProjectModels, project: dict[str, Any]
+) -> None:
+    seen = models.path / "seen" / "v0001.1"
+    Snapshot.load(loop.rounds.folder(1)).write(seen)
+    ball, crate = (Side(label=name, box=(1.0, 1.0, 9.0, 9.0)) for name in ("ball", "crate"))
+    Reviews(models.path).add(Mark(task=1, doubt="odd", how=How.RIGHT, label=ball, model=crate, by="ann"))
+    assert rename(run, project, {"ball": "globe"}, "--dry") == {"versions": 1, "rounds": 1}
+    assert Reviews(models.path).marks()[0].label == ball
+    rename(run, project, {"ball": "globe"})
+    [mark] = Reviews(models.path).marks()
+    assert mark.label == ball.model_copy(update={"label": "globe"}) and mark.model == crate
+    assert Snapshot.load(seen).classes == ["globe", "crate"]
 
 
 def test_labels_that_become_one_are_one_in_the_history_too(

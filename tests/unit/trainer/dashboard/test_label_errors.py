@@ -10,13 +10,14 @@ import pytest
 from fastapi.testclient import TestClient
 from support import shapes
 from support.dashboard import words
-from support.dashboard_data import finished_round, relabelled
+from support.dashboard_data import finished_round, label_in, relabelled
+from support.fake_studio import FakeStudio
 
 from labelloop.boxes import Boxes
 from labelloop.files import write_text
 from trainer.dashboard import label_errors, predictions, stored
 from trainer.dashboard.agreement import Agreement
-from trainer.dashboard.label_errors import LEAST, Suspect, ranked, suspects
+from trainer.dashboard.doubts import LEAST, Suspect, ranked, suspects
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.model import MOST_DRAWN
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
@@ -36,7 +37,8 @@ def mistaken(image: SnapshotImage) -> SnapshotImage:
 
 def loose(image: SnapshotImage) -> SnapshotImage:
     x1, y1, x2, y2 = image.xyxy[0]
-    return replace(image, xyxy=((x1, y1, x2, y2 + 0.9 * (y2 - y1)), *image.xyxy[1:]))
+    low = min(y2 + 0.9 * (y2 - y1), float(image.height))
+    return replace(image, xyxy=((x1, y1, x2, low), *image.xyxy[1:]))
 
 
 def spurious(image: SnapshotImage) -> SnapshotImage:
@@ -52,7 +54,7 @@ PLANTED = {
 
 
 @pytest.fixture
-def planted(loop: WatchedLoop) -> Snapshot:
+def planted(loop: WatchedLoop, fake_studio: FakeStudio) -> Snapshot:
     """Round 1 of 25 images: v0001 sees what is there, four labels were then made wrong."""
     finished_round(loop, 25, stray=0, champion_stray=40)
     folder = loop.rounds.folder(1)
@@ -66,12 +68,13 @@ def planted(loop: WatchedLoop) -> Snapshot:
     images = (PLANTED[i.id][0](i) if i.id in PLANTED else i for i in clean.images)
     changed = replace(clean, images=LabelledImages(images))
     changed.write(folder)
+    label_in(fake_studio, changed)
     return changed
 
 
 def test_what_was_planted_is_found_and_nothing_else(client: TestClient, planted: Snapshot) -> None:
     page = words(client.get("/label-errors?project=1").text)
-    assert "4 images of 25 of round 1" in page
+    assert "4 images of 25 on which v0001 disagrees with the label, surest first: 4 doubts." in page
     for number, (_, why) in PLANTED.items():
         assert f"Task {number} : {why} (" in page
     assert page.count("Task ") == len(PLANTED)
@@ -113,7 +116,7 @@ def test_the_doubts_are_worked_out_once_as_long_as_nothing_changes(
     relabelled(stored_snapshot).write(loop.rounds.folder(1))
     assert "Task 1 : the label may be wrong" in words(client.get("/label-errors").text)
     predictions.path_of(loop.rounds.folder(1), "v0001").write_text("{}")
-    assert "can look at the 25 labelled images" in words(client.get("/label-errors").text)
+    assert "can look at every labelled image" in words(client.get("/label-errors").text)
     assert len(worked_out) == 2
 
 
@@ -125,7 +128,7 @@ def test_before_anything_was_looked_at(client: TestClient, loop: WatchedLoop) ->
     assert "No round has scored the model" in words(client.get("/label-errors").text)
     finished_round(loop, 25, stray=5, champion_stray=30)
     page = client.get("/label-errors").text
-    assert "v0001 can look at the 25 labelled images of round 1" in words(page)
+    assert "v0001 can look at every labelled image" in words(page)
     assert 'action="/model/look?project=1&amp;version=v0001&amp;then=label-errors"' in page
 
 

@@ -50,6 +50,14 @@ def test_a_stranger_is_led_to_the_login_and_back(stranger: TestClient) -> None:
     assert 'name="next" value="/do/retrain?project=1"' in page
 
 
+def test_what_an_open_page_fetches_again_and_again_is_refused_without_a_login_page(
+    stranger: TestClient,
+) -> None:
+    """Which would take the place of the page's part."""
+    for path in ("/live", "/model/look?project=1"):
+        assert stranger.get(path).status_code == 401
+
+
 def test_a_strangers_button_does_nothing(stranger: TestClient, loop: WatchedLoop) -> None:
     form = {"csrf": csrf(stranger, "/login")}
     assert stranger.post("/do/retrain", data=form).status_code == 401

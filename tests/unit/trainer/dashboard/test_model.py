@@ -5,9 +5,8 @@ import re
 
 import numpy as np
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from support.dashboard import csrf, words
+from support.dashboard import words
 from support.dashboard_data import Guesser, finished_round, snapshot_of
 from support.made_scores import History, Judge
 from support.made_scores import snapshot_of as made_snapshot
@@ -209,30 +208,18 @@ def test_the_worst_image_comes_first(client: TestClient, loop: WatchedLoop) -> N
 
 def test_images_are_upright_and_small(client: TestClient, loop: WatchedLoop) -> None:
     finished_round(loop, 10, stray=0, champion_stray=30)
-    answer = client.get("/rounds/1/images/3.jpg?project=1")
+    loop.models(1).promote("v0000")
+    assert client.get("/model/images/3.jpg").status_code == 404, "it has not looked"
+    made = predictions.Predictions(version="v0000", fingerprint="f", boxes={})
+    write_text(predictions.path_of(loop.rounds.folder(1), "v0000"), made.model_dump_json())
+    answer = client.get("/model/images/3.jpg?project=1")
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/jpeg")
-    assert client.get("/rounds/1/images/99.jpg").status_code == 404
-    assert client.get("/rounds/9/images/1.jpg").status_code == 404
-    assert client.get("/rounds/1/images/..%2f..%2fsecret.jpg").status_code in (400, 404)
+    assert "v0000 has not looked at an image 99" in words(client.get("/model/images/99.jpg").text)
+    assert client.get("/model/images/1.jpg?version=v0009").status_code == 404
+    assert client.get("/model/images/..%2f..%2fsecret.jpg").status_code in (400, 404)
     for path in loop.settings.images_dir.iterdir():
         path.unlink()
-    assert client.get("/rounds/1/images/3.jpg").status_code == 404
-
-
-def test_looking_is_asked_for_by_a_button_and_says_why_it_fails(
-    client: TestClient, app: FastAPI, loop: WatchedLoop, child_processes: None
-) -> None:
-    """The made version's weights are no real ones."""
-    finished_round(loop, 10, stray=0, champion_stray=40)
-    loop.models(1).promote("v0000")
-    assert client.post("/model/look?version=v0000", data={}).status_code == 403
-    form = {"csrf": csrf(client, "/model?version=v0000")}
-    answer = client.post("/model/look?project=1&version=v0000", data=form)
-    assert answer.headers["Location"] == "/model?project=1&version=v0000"
-    assert "v0000 looks at the images of round 1 now." in words(client.get(answer.headers["Location"]).text)
-    assert app.state.parts.looking.wait(60)
-    page = words(client.get("/model?version=v0000").text)
-    assert "failed: " in page and "v0000" in page
+    assert client.get("/model/images/3.jpg").status_code == 404
 
 
 BOX = (10.0, 10.0, 50.0, 50.0)

@@ -48,11 +48,12 @@ TABLE = {
     ("GET", "/rounds"): For.MEMBERS,
     ("GET", "/rounds/scores.svg"): For.MEMBERS,
     ("GET", "/rounds/{round_id}/loss.svg"): For.MEMBERS,
-    ("GET", "/rounds/{round_id}/images/{image_id}.jpg"): For.MEMBERS,
     ("GET", "/rounds/{round_id}/dataset-{format_name}.zip"): For.ADMINISTRATORS,
     ("GET", "/model"): For.MEMBERS,
     ("GET", "/model/threshold"): For.MEMBERS,
     ("GET", "/model/precision-recall.svg"): For.MEMBERS,
+    ("GET", "/model/images/{image_id}.jpg"): For.MEMBERS,
+    ("GET", "/model/look"): For.MEMBERS,
     ("POST", "/model/look"): For.MEMBERS,
     ("GET", "/effort"): For.MEMBERS,
     ("GET", "/effort/accepted.svg"): For.MEMBERS,
@@ -62,6 +63,8 @@ TABLE = {
     ("GET", "/data.csv"): For.MEMBERS,
     ("GET", "/label-errors"): For.MEMBERS,
     ("GET", "/label-errors.csv"): For.MEMBERS,
+    ("POST", "/label-errors/settle"): For.MEMBERS,
+    ("POST", "/label-errors/undo"): For.MEMBERS,
     ("POST", "/label-errors/mend"): For.ADMINISTRATORS,
     ("GET", "/downloads"): For.MEMBERS,
     ("GET", "/downloads/{version}.zip"): For.ADMINISTRATORS,
@@ -98,7 +101,7 @@ def two_versions(models: ProjectModels, tmp_path: Path) -> None:
 def request(client: TestClient, route: tuple[str, str], token: str = "") -> tuple[int, str, str]:
     """The status, the text and where it leads."""
     method, path = route[0], address(route[1])
-    form = {"csrf": token, "version": "v0000"}
+    form = {"csrf": token, "version": "v0000", "how": "right"}
     answer = client.get(path) if method == "GET" else client.post(path, data=form)
     text = answer.text if answer.headers.get("Content-Type", "").startswith("text/") else ""
     return answer.status_code, text, answer.headers.get("Location", "")

@@ -30,6 +30,7 @@ def trained(bench: WorkerBench, models: ProjectModels, tmp_path: Path) -> Worker
     """Project 1, looked at once, with a version of its own in service and a closed round."""
     models.promote(add_version(models, tmp_path / "made"))
     (models.path / "split.json").write_text("its sides")
+    (models.path / "seen" / "v0001.1").mkdir(parents=True)
     round_, _ = bench.rounds.request(1, "a test")
     claim(bench.rounds, round_)
     (bench.rounds.folder(round_.id) / "last.pth").write_text("much")
@@ -172,6 +173,7 @@ def test_the_rounds_of_a_deleted_project_lose_their_data_after_a_week(
     missing_for(trained.models, GONE_FOR + timedelta(hours=hours_more))
     trained.worker.retain()
     assert data_of(trained) is not goes
+    assert (trained.models.path / "seen").exists() is not goes
     assert trained.models.versions() == ["v0000", "v0001"]
 
 

@@ -98,7 +98,16 @@ def _alive(pid: int) -> bool:
     return stat.exists() and stat.read_text().split()[2] != "Z"
 
 
-def test_statuses_in_words() -> None:
-    assert describe(3) == "exit status 3"
-    assert describe(-signal.SIGKILL) == "SIGKILL (out of memory?)"
-    assert describe(-signal.SIGSEGV) == "SIGSEGV"
+@pytest.mark.parametrize(
+    "status, words",
+    [
+        (3, "an error (exit status 3)"),
+        (-signal.SIGKILL, "the system, mostly because memory ran out (SIGKILL)"),
+        (-signal.SIGTERM, "a stop or restart of the stack (SIGTERM)"),
+        (-signal.SIGSEGV, "a crash in native code (SIGSEGV)"),
+        (-64, "a crash in native code (SIGRTMAX)"),
+        (-250, "a crash in native code (signal 250)"),
+    ],
+)
+def test_statuses_in_words(status: int, words: str) -> None:
+    assert describe(status) == words

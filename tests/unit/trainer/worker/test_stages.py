@@ -277,13 +277,17 @@ def test_the_reason_of_an_earlier_release_is_shown_without_its_traceback(bench: 
 def test_a_round_whose_training_was_killed_stays_open_and_goes_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    killed = fail_with(TrainingKilled("training was ended by SIGKILL (out of memory?)"))
+    killed = fail_with(
+        TrainingKilled("training was ended by the system, mostly because memory ran out (SIGKILL)")
+    )
     bench.learning.during_training = killed
     monkeypatch.setattr(stages_module, "RealLearning", lambda settings: bench.learning)
     monkeypatch.setattr(stages_module, "die_with_parent", lambda: None)
     monkeypatch.setattr("signal.signal", lambda *arguments: None)
     assert stages_module.main([str(bench.round.id)]) not in (0, STOPPED, RETRY)
-    assert capsys.readouterr().out.endswith("training was ended by SIGKILL (out of memory?)\n")
+    assert capsys.readouterr().out.endswith(
+        "training was ended by the system, mostly because memory ran out (SIGKILL)\n"
+    )
     assert bench.rounds.open_round(1) is not None
     bench.learning.during_training = lambda: None
     assert bench.run().state == State.PROMOTED

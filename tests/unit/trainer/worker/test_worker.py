@@ -158,8 +158,8 @@ def test_a_process_that_dies_is_given_one_more_chance(bench: WorkerBench) -> Non
     failed = bench.rounds.get(1)
     assert failed.state == State.FAILED
     assert failed.error == (
-        "its process ended with SIGKILL (out of memory?) 2 times; its last words are in "
-        "volumes/rounds/00001/log.txt"
+        "its process was ended 2 times, by the system, mostly because memory ran out (SIGKILL); its last "
+        "words are in volumes/rounds/00001/log.txt"
     )
     bench.worker.runner.tend()
     assert len(bench.children) == 2

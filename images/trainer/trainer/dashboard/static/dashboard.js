@@ -67,11 +67,19 @@ async function poll(box) {
       if (!answer.ok) throw new Error(answer.status);
       replaceParts(box, await answer.text());
       if (lost) lost.hidden = true;
+      if (box.dataset.then && box.querySelector("[data-settled]")) return await renew(box.dataset.then);
     } catch {
       if (lost) lost.hidden = false;
     }
   }
   setTimeout(poll, EVERY_MS, box);
+}
+
+// Work is over: a part of the page is fetched anew, with its results.
+async function renew(id) {
+  const answer = await fetch(location.href);
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  document.getElementById(id).replaceWith(document.importNode(fresh.getElementById(id), true));
 }
 
 async function apply(form) {
