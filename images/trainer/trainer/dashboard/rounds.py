@@ -215,7 +215,7 @@ def _series(marks: list[Point]) -> list[tuple[str, str, list[Point]]]:
     plain = [point for point in marks if not point.restricted]
     return [
         ("o", "version, today's hold-out", [point for point in plain if point.promoted]),
-        ("s", "refused by the gate, today's hold-out", [point for point in plain if not point.promoted]),
+        ("s", "not put into service, today's hold-out", [point for point in plain if not point.promoted]),
         ("D", "restricted, see the table", [point for point in marks if point.restricted]),
     ]
 

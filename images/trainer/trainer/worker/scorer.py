@@ -120,10 +120,10 @@ class Scorer:
         case = (running.project_id, at.key, at.of)
         self._deaths[case] = self._deaths.get(case, 0) + 1
         reason = f"{describe(status)}: {running.child.last_words()}"
-        log.warning("project %d: scoring %s ended with %s", running.project_id, at.name, reason)
+        log.warning("project %d: scoring %s was ended by %s", running.project_id, at.name, reason)
         if self._deaths[case] >= DEATHS_ALLOWED:
             del self._deaths[case]
-            failed = Score.failure(found.round, f"its process ended with {reason}")
+            failed = Score.failure(found.round, f"its process was ended by {reason}")
             scores.keep(self._registry.project(running.project_id), at.key, at.of, failed)
 
     def _standing(self, project_id: int) -> Standing:

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from itsdangerous import TimestampSigner
 from support.dashboard import EMAIL, PASSWORD, Login, cookie_names, csrf, log_in, press, words
-from support.fake_studio import FakeStudio
+from support.fake_studio import FakeStudio, add_labelled
 
 from labelloop.throttle import WINDOW_S, Throttle
 from trainer.dashboard.app import create_app
@@ -311,5 +311,6 @@ def test_a_user_name_is_no_markup(stranger: TestClient, loop: WatchedLoop, fake_
     fake_studio.people[1]["email"] = name
     assert log_in(stranger, email=name) == 303
     assert "<b>Zoë" not in stranger.get("/").text
+    add_labelled(fake_studio, 25)
     assert "Round 1 requested" in press(stranger, "retrain")
     assert loop.rounds.get(1).requested_by == f"dashboard, {name}"

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from support.dashboard import EMAIL, LABELLER, PASSWORD, cookie_names, csrf, log_in, press, words
-from support.fake_studio import FakeStudio
+from support.fake_studio import FakeStudio, add_labelled
 
 from labelloop.cookies import CookieNames
 from trainer.dashboard.loop import WatchedLoop
@@ -51,6 +51,7 @@ def test_who_is_logged_in_at_label_studio_is_asked_for_no_password(
     at_label_studio(stranger, fake_studio)
     assert EMAIL in stranger.get("/").text
     assert stranger.get("/login?next=/rounds").headers["Location"] == "/rounds"
+    add_labelled(fake_studio, 25)
     assert "Round 1 requested" in press(stranger, "retrain")
     assert loop.rounds.get(1).requested_by == f"dashboard, {EMAIL}"
 
@@ -232,6 +233,7 @@ def test_a_form_opened_as_one_person_is_not_sent_as_another(
     answer = stranger.post("/do/retrain", data={"csrf": token})
     assert answer.status_code == 403 and "load it anew" in answer.text
     assert loop.rounds.open_rounds() == []
+    add_labelled(fake_studio, 25)
     assert "Round 1 requested" in press(stranger, "retrain")
 
 

@@ -48,7 +48,7 @@ def test_scores_intervals_and_verdicts_are_the_stored_ones(client: TestClient, l
     assert judged.champion.interval is not None
     low, high = judged.champion.interval
     assert f"v0001 in service 20 images {judged.champion.mAP:.3f} {low:.3f} to {high:.3f}" in page
-    assert f"the candidate of round 2 refused by the gate 24 images {judged.candidate.mAP:.3f}" in page
+    assert f"the candidate of round 2 not put into service 24 images {judged.candidate.mAP:.3f}" in page
     assert "v0000 none of yours not yet scored on today's hold-out" in page
     assert "2 of 3 versions, 1 of which the gate refused; 1 follows when the trainer is idle" in page
 

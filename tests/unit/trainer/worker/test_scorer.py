@@ -124,8 +124,8 @@ def test_a_model_at_which_it_dies_twice_holds_up_no_other(bench: WorkerBench, hi
     begin_again.exit = -9
     look(bench, 1)
     assert stand(history, "v0002").why == (
-        "could not be scored, and is tried again: its process ended with SIGKILL (out of memory?): "
-        "its last words"
+        "could not be scored, and is tried again: its process was ended by the system, mostly because "
+        "memory ran out (SIGKILL): its last words"
     )
     child = look(bench, 3)
     assert child is not None and child.arguments[2:] == ["v0001", "v0000"]
@@ -139,7 +139,8 @@ def test_a_full_disk_is_told_and_is_no_fault_of_a_model(bench: WorkerBench, hist
     bench.worker.scoring.run_if_due()
     bench.worker.beat()
     beat = heartbeat.read(bench.settings.rounds_dir)
-    assert beat is not None and beat.errors["scores"] == "project 1: its last words"
+    assert beat is not None and "scores" not in beat.errors
+    assert beat.project_errors["1"] == {"scores": "its last words"}
     assert not health.worker_problems(beat), "labelling and rounds go on"
     assert stand(history, "v0002").score is None
 
