@@ -126,8 +126,10 @@ def _rewritten(page: Page, task: int, listed: Listed, marks: list[Mark]) -> int 
     Returns: how many boxes were taken out; None when the annotation has no junk any more.
     """
     counts: list[int] = []
+    changed: list[int] = []
 
     def change(annotation: Mapping[str, Any]) -> Edit | None:
+        changed.append(int(annotation["id"]))
         mended = mend(annotation["result"], listed.labels, listed.size)
         counts.append(len(mended.taken_out))
         return mended.edit
@@ -137,7 +139,16 @@ def _rewritten(page: Page, task: int, listed: Listed, marks: list[Mark]) -> int 
         return None
     rows = tuple(row for row in edit.out if isinstance(row, dict))
     marks.append(
-        Mark(task=task, doubt=JUNK, how=How.DELETED, label=None, model=None, by=page.person.email, out=rows)
+        Mark(
+            task=task,
+            doubt=JUNK,
+            how=How.DELETED,
+            label=None,
+            model=None,
+            by=page.person.email,
+            out=rows,
+            annotation=changed[0],
+        )
     )
     return counts[0]
 

@@ -14,9 +14,16 @@ from trainer.dashboard.labels_now import owner_of
 from trainer.dashboard.model import chosen_card
 from trainer.dashboard.pages import Asked, Page
 from trainer.dashboard.security import checked_form
-from trainer.dataset.correcting import correction
+from trainer.dataset.correcting import correction, require_known
 from trainer.dataset.reviews import How, Mark, Reviews
-from trainer.dataset.rewriting import AnnotationChanged, Edit, Json, annotation_now, rewrite
+from trainer.dataset.rewriting import (
+    ONE_AT_A_TIME,
+    AnnotationChanged,
+    Edit,
+    Json,
+    annotation_now,
+    rewrite,
+)
 from trainer.peers.projects import fetch
 
 router = APIRouter()
@@ -43,10 +50,11 @@ def settle(request: Request, page: Asked, choice: Chosen, form: Form) -> Respons
     how = How.ACCEPTED if adjusts else _how(form.get("how", ""))
     after, said, well, task = "", "", True, 0
     try:
-        found = _doubts(page)
-        suspect, doubt = _doubt(found, form.get("doubt", ""))
-        after, task = _next(found, choice, doubt), doubt.task
-        _settle(page, found, suspect, doubt, how)
+        with ONE_AT_A_TIME:  # of two who settle one doubt, the second finds it gone
+            found = _doubts(page)
+            suspect, doubt = _doubt(found, form.get("doubt", ""))
+            after, task = _next(found, choice, doubt), doubt.task
+            _settle(page, found, suspect, doubt, how)
         said = f"Task {doubt.task}: {DECIDED[how]}."
     except (Explained, OSError) as error:
         said, well = str(error), False
@@ -60,7 +68,8 @@ def settle(request: Request, page: Asked, choice: Chosen, form: Form) -> Respons
 def undo(request: Request, page: Asked, choice: Chosen, form: Form) -> Response:
     """Takes back what was decided about one doubt. mark: its id."""
     try:
-        said, well = _undo(page, form.get("mark", "")), True
+        with ONE_AT_A_TIME:
+            said, well = _undo(page, form.get("mark", "")), True
     except (Explained, OSError) as error:
         said, well = str(error), False
     page.parts.labels_now.forget()
@@ -113,10 +122,11 @@ def _settle(page: Page, found: Doubts, suspect: Suspect, doubt: Suspicion, how: 
 
     Raises:
         AnnotationChanged, NotHers: nothing was done. StudioError: Label Studio does not answer. ReviewsError,
-        OSError: the mark cannot be written.
+        OSError: the mark cannot be written, so nothing was done either.
     """
     studio = page.loop.studio
     edit = None
+    changed: list[int] = []
     marks = Reviews(page.loop.models(found.snapshot.project).path)
     if how is How.RIGHT:
         _require_own(page, doubt.task)
@@ -129,25 +139,33 @@ def _settle(page: Page, found: Doubts, suspect: Suspect, doubt: Suspicion, how: 
 
         def change(annotation: Json) -> Edit:
             _require_hers(page, annotation)
+            changed.append(int(annotation["id"]))
             return correction(annotation["result"], config, size, how, doubt.truth, doubt.found)
 
         edit = rewrite(studio, doubt.task, change, page.person.email)
-    marks.add(
-        Mark(
-            task=doubt.task,
-            doubt=doubt.why,
-            how=how,
-            label=doubt.truth,
-            model=doubt.found,
-            by=page.person.email,
-            out=() if edit is None else tuple(map(dict, edit.out)),
-            into=() if edit is None else tuple(map(dict, edit.into)),
-        )
+    mark = Mark(
+        task=doubt.task,
+        doubt=doubt.why,
+        how=how,
+        label=doubt.truth,
+        model=doubt.found,
+        by=page.person.email,
+        out=() if edit is None else tuple(map(dict, edit.out)),
+        into=() if edit is None else tuple(map(dict, edit.into)),
+        annotation=changed[0] if changed else None,
     )
+    try:
+        marks.add(mark)
+    except (Explained, OSError):
+        # Without a mark nobody could take it back.
+        if edit is not None:
+            back = edit.undone
+            rewrite(studio, doubt.task, lambda _: back, page.person.email)
+        raise
 
 
 def _undo(page: Page, wanted: str) -> str:
-    if page.models is None:
+    if page.models is None or page.project is None:
         raise AnnotationChanged("there is no project")
     marks = Reviews(page.models.path)
     mark = next((mark for mark in marks.marks() if mark.id == wanted), None)
@@ -156,9 +174,15 @@ def _undo(page: Page, wanted: str) -> str:
     studio = page.loop.studio
     edit = Edit(mark.out, mark.into).undone
     if edit.out or edit.into:
+        config = fetch(studio, page.project).labels
 
         def change(annotation: Json) -> Edit:
             _require_hers(page, annotation)
+            if mark.annotation not in (None, annotation["id"]):
+                raise AnnotationChanged(
+                    f"task {mark.task} has another annotation now, so nothing was written; open the task"
+                )
+            require_known(edit.into, config)
             return edit
 
         rewrite(studio, mark.task, change, page.person.email)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from labelloop.boxes import Boxes
+from labelloop.boxes import Boxes, iou_matrix
 from labelloop.labels import LabelConfig
 from labelloop.regions import read_regions, to_results
 from trainer.dataset.mending import hangs_on
@@ -14,6 +14,9 @@ from trainer.dataset.rewriting import AnnotationChanged, Edit
 
 Json = Mapping[str, Any]
 Size = tuple[int, int]
+
+THERE_ALREADY = 0.8
+"""From this IoU on a box of the same label is the one that is to be added."""
 
 
 def correction(
@@ -37,6 +40,7 @@ def correction(
     if label is None:
         if how is not How.ACCEPTED or model is None:
             raise AnnotationChanged("there is no box in the annotation that this could be done to")
+        _require_room(results, config, size, model)
         return Edit((), (_as_row(model, config, size),))
     row = _row_of(results, config, size, label)
     if how is How.DELETED:
@@ -49,6 +53,21 @@ def correction(
         sides = ("x", "y", "width", "height", "rotation")
         changed["value"] = {**row["value"], **{side: fresh["value"][side] for side in sides}}
     return Edit((row,), (_relabelled(changed, label.label, model.label, config),))
+
+
+def require_known(rows: Sequence[Any], config: LabelConfig) -> None:
+    """Raises AnnotationChanged: the label config does not have what some of an annotation's rows need."""
+    faults = read_regions(rows, config).faults
+    if faults:
+        raise AnnotationChanged(f"the label config was changed since, so nothing was written: {faults[0]}")
+
+
+def _require_room(results: Sequence[Any], config: LabelConfig, size: Size, model: Side) -> None:
+    """Raises AnnotationChanged: somebody else has added the model's box meanwhile."""
+    found = read_regions(results, config, size).boxes
+    same = found.select(found.labels == _index(model.label, config))
+    if (iou_matrix(np.array([model.box], dtype=np.float32), same.xyxy) >= THERE_ALREADY).any():
+        raise AnnotationChanged("such a box is there already, so nothing was written")
 
 
 def _deleted(results: Sequence[Any], row: Json, label: Side, config: LabelConfig) -> Edit:

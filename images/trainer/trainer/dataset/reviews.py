@@ -20,6 +20,7 @@ from labelloop.boxes import iou_matrix
 from labelloop.errors import Explained
 from labelloop.files import write_text
 from labelloop.locks import holding
+from labelloop.renaming import RenamedConfig, rename_in_results
 from trainer.dataset.labelled import Corners
 
 FILE = "reviews.json"
@@ -54,7 +55,8 @@ class Side(BaseModel):
 
 class Mark(BaseModel):
     """One decision. doubt: its kind, in words. label: the annotation's box, model: the model's; None where
-    there is none. out, into: the rows of the annotation's results that went and that came. by: who, at: when.
+    there is none. out, into: the rows of the annotation's results that went and that came; annotation: its
+    number, None when nothing was changed and in marks of the former release. by: who, at: when.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -69,6 +71,7 @@ class Mark(BaseModel):
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     out: tuple[dict[str, Any], ...] = ()
     into: tuple[dict[str, Any], ...] = ()
+    annotation: int | None = None
 
     def dismisses(self, label: Side | None, model: Side | None) -> bool:
         """Whether it says that the label is right, about a doubt of its task with these boxes."""
@@ -117,13 +120,23 @@ class Reviews:
             marks[:] = [mark for mark in marks if mark.id != mark_id]
 
     def rename(self, names: Mapping[str, str]) -> None:
-        """Puts new names for labels into the marks. Raises ReviewsError; OSError."""
+        """Puts new names for labels into the marks, and into the rows that would come back into annotations.
+
+        Raises:
+            ReviewsError; OSError.
+        """
+        config = RenamedConfig("", names, frozenset())
         if not self.path.exists():
             return
         with self._changing() as marks:
             marks[:] = [
                 mark.model_copy(
-                    update={"label": _renamed(mark.label, names), "model": _renamed(mark.model, names)}
+                    update={
+                        "label": _renamed(mark.label, names),
+                        "model": _renamed(mark.model, names),
+                        "out": tuple(rename_in_results([*mark.out], config) or mark.out),
+                        "into": tuple(rename_in_results([*mark.into], config) or mark.into),
+                    }
                 )
                 for mark in marks
             ]

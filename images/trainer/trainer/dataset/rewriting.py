@@ -1,6 +1,7 @@
 """Writes corrections back into annotations: the one way in which the dashboard changes what people drew."""
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,11 @@ from trainer.dataset.collector import newest_submitted
 log = logging.getLogger(__name__)
 
 Json = Mapping[str, Any]
+
+ONE_AT_A_TIME = threading.RLock()
+"""Who reads an annotation to change it holds this, so that of two that do so neither loses what the other
+wrote. Label Studio replaces an annotation's results as a whole.
+"""
 
 
 class AnnotationChanged(Explained):
@@ -77,10 +83,12 @@ def rewrite(studio: Studio, task: int, change: Callable[[Json], Edit | None], by
         AnnotationChanged: there is no such annotation any more, or `change` does not fit it.
         StudioError: Label Studio does not answer or refuses.
     """
-    annotation = annotation_now(studio, task)
-    edit = change(annotation)
+    with ONE_AT_A_TIME:
+        annotation = annotation_now(studio, task)
+        edit = change(annotation)
+        if edit is not None:
+            studio.update_annotation(int(annotation["id"]), edit.of(annotation["result"]))
     if edit is not None:
-        studio.update_annotation(int(annotation["id"]), edit.of(annotation["result"]))
         log.info(
             "task %d: %s changed annotation %s: out %s, in %s",
             task,

@@ -111,12 +111,20 @@ def test_what_was_seen_and_decided_goes_by_the_new_name(
     seen = models.path / "seen" / "v0001.1"
     Snapshot.load(loop.rounds.folder(1)).write(seen)
     ball, crate = (Side(label=name, box=(1.0, 1.0, 9.0, 9.0)) for name in ("ball", "crate"))
-    Reviews(models.path).add(Mark(task=1, doubt="odd", how=How.RIGHT, label=ball, model=crate, by="ann"))
+    row = {"type": "rectanglelabels", "from_name": "label", "value": {"rectanglelabels": ["ball"]}}
+    about = {"type": "choices", "from_name": "sure", "value": {"choices": ["ball"]}}
+    made = Mark(
+        task=1, doubt="odd", how=How.RIGHT, label=ball, model=crate, by="ann", out=(row,), into=(about,)
+    )
+    Reviews(models.path).add(made)
     assert rename(run, project, {"ball": "globe"}, "--dry") == {"versions": 1, "rounds": 1}
     assert Reviews(models.path).marks()[0].label == ball
     rename(run, project, {"ball": "globe"})
     [mark] = Reviews(models.path).marks()
     assert mark.label == ball.model_copy(update={"label": "globe"}) and mark.model == crate
+    assert mark.out[0]["value"] == {"rectanglelabels": ["globe"]} and mark.into == (about,), (
+        "as it comes back"
+    )
     assert Snapshot.load(seen).classes == ["globe", "crate"]
 
 
