@@ -43,7 +43,8 @@ class Scorer:
     """Starts the process for one project after the other, and stops it as soon as other work begins.
 
     busy: whether other heavy work of the worker is under way. A model at which the process died
-    DEATHS_ALLOWED times is noted as one that could not be scored, and the others get their turn.
+    DEATHS_ALLOWED times is noted as one that could not be scored, and the others get their turn. A project
+    whose files cannot be read or written comes behind the others.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Scorer:
         self._running: _Scoring | None = None
         self._quiet = 0
         self._deaths: dict[tuple[int, str, str], int] = {}
+        self._behind: set[int] = set()
 
     @property
     def log_path(self) -> Path:
@@ -86,7 +88,7 @@ class Scorer:
         return any(at_work(self._rounds.root, project.id) for project in projects)
 
     def _begin(self, projects: Sequence[Project]) -> None:
-        for project in projects:
+        for project in sorted(projects, key=lambda project: project.id in self._behind):
             due = () if project.description == SIMULATED else tuple(self._standing(project.id).due())
             if due:
                 names = ", ".join(stand.name for stand in due)
@@ -105,6 +107,7 @@ class Scorer:
                 log.info("project %d: scoring waits, there is other work", running.project_id)
             return
         self._running = None
+        (self._behind.add if status == RETRY else self._behind.discard)(running.project_id)
         if status == RETRY:
             raise ProjectsFailed({running.project_id: ScoringFailed(running.child.last_words())})
         if status != 0:

@@ -1,6 +1,7 @@
 """Models are scored while the trainer has nothing else to do, and that gives way to everything else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from support.fake_backend import FakeBackend
@@ -9,13 +10,16 @@ from support.fake_studio import FakeStudio
 from support.made_scores import History, Judge, snapshot_of
 from support.worker_bench import WorkerBench
 
-from labelloop.registry import ProjectModels
+from labelloop.registry import ProjectModels, Registry
+from labelloop.studio import Studio
 from trainer.health import health
 from trainer.judging.scoring import score_all
 from trainer.judging.standing import Stand, standing
-from trainer.peers.projects import SIMULATED
+from trainer.peers.projects import SIMULATED, fetch
 from trainer.rounds import heartbeat
 from trainer.system.children import RETRY
+from trainer.worker import scorer
+from trainer.worker.chores import ProjectsFailed
 from trainer.worker.prelabel import at_work
 
 BEGUN = ["trainer.judging.scoring", "1", "v0002", "v0001", "v0000"]
@@ -158,3 +162,30 @@ def test_it_ends_with_the_worker(bench: WorkerBench, history: History) -> None:
     bench.worker.stop()
     bench.worker.run()
     assert child.stopped
+
+
+def test_a_project_that_cannot_be_read_does_not_hold_up_the_others(
+    bench: WorkerBench,
+    history: History,
+    fake_studio: FakeStudio,
+    studio: Studio,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake_studio.add_project(2)
+    found = standing(history.models, history.rounds, 1)
+    monkeypatch.setattr(scorer, "standing", lambda *of: found)
+    begun: list[FakeChild] = []
+
+    def spawn(arguments: Sequence[str], log_path: Path) -> FakeChild:
+        begun.append(FakeChild(arguments, log_path))
+        return begun[-1]
+
+    tended = scorer.Scorer(Registry(bench.settings.models_dir), bench.rounds, spawn)
+    projects = [fetch(studio, 1), fetch(studio, 2)]
+    for exit_ in (RETRY, RETRY, RETRY):
+        for _ in range(3):
+            tended.tend(projects)
+        begun[-1].exit = exit_
+        with pytest.raises(ProjectsFailed):
+            tended.tend(projects)
+    assert [child.arguments[1] for child in begun] == ["1", "2", "1"]
