@@ -15,6 +15,7 @@ from trainer.dataset.rewriting import AnnotationChanged, Edit
 Json = Mapping[str, Any]
 Size = tuple[int, int]
 
+PLACE = ("x", "y", "width", "height", "rotation")
 THERE_ALREADY = 0.8
 """From this IoU on a box of the same label is the one that is to be added."""
 
@@ -47,12 +48,26 @@ def correction(
         return _deleted(results, row, label, config)
     if model is None:
         raise AnnotationChanged("there is no box of the model that this could be done with")
-    changed = dict(row)
-    if how is How.ACCEPTED:
-        fresh = _as_row(model, config, size)
-        sides = ("x", "y", "width", "height", "rotation")
-        changed["value"] = {**row["value"], **{side: fresh["value"][side] for side in sides}}
-    return Edit((row,), (_relabelled(changed, label.label, model.label, config),))
+    if how is not How.ACCEPTED:
+        return Edit((row,), (_relabelled(row, label.label, model.label, config),))
+    place = _as_row(model, config, size)["value"]
+    moved = _relabelled(_moved(row, place), label.label, model.label, config)
+    about = [other for other in results if other is not row and _has_place_of(other, row)]
+    return Edit((row, *about), (moved, *(_moved(other, place) for other in about)))
+
+
+def _moved(row: Json, place: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "value": {**row["value"], **{side: place[side] for side in PLACE}}}
+
+
+def _has_place_of(other: Any, row: Json) -> bool:
+    """Whether a row, an answer about the box, repeats the box's place. Label Studio draws the box where the
+    first row of its id says.
+    """
+    if not isinstance(other, Mapping) or row.get("id") is None or other.get("id") != row.get("id"):
+        return False
+    value = other.get("value")
+    return isinstance(value, Mapping) and all(side in value for side in PLACE[:4])
 
 
 def require_known(rows: Sequence[Any], config: LabelConfig) -> None:

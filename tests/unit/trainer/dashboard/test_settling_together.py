@@ -121,3 +121,16 @@ def test_marks_of_the_former_release_are_taken_back(
     path.write_text(re.sub(r',"annotation":\d+', "", path.read_text()))
     assert Reviews(path.parent).marks()[0].annotation is None
     assert "taken back" in undo(client) and boxes(doubted[1]) == [px("crate", TRUE)]
+
+
+def test_an_answer_about_a_box_moves_with_it(client: TestClient, doubted: list[dict[str, Any]]) -> None:
+    [box] = doubted[2]["result"]
+    place = {side: box["value"][side] for side in ("x", "y", "width", "height")}
+    about = {"id": box["id"], "from_name": "sure", "type": "choices", "value": {**place, "choices": ["no"]}}
+    doubted[2]["result"] = [about, box]
+    settle(client, 3, "accepted")
+    first, second = doubted[2]["result"]
+    assert first["value"]["height"] == second["value"]["height"] < place["height"]
+    assert second["value"]["choices"] == ["no"]
+    undo(client)
+    assert all(row in doubted[2]["result"] for row in (about, box)) and len(doubted[2]["result"]) == 2

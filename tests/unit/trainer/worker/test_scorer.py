@@ -1,7 +1,8 @@
 """Models are scored while the trainer has nothing else to do, and that gives way to everything else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.fake_backend import FakeBackend
@@ -176,7 +177,7 @@ def test_a_project_that_cannot_be_read_does_not_hold_up_the_others(
     monkeypatch.setattr(scorer, "standing", lambda *of: found)
     begun: list[FakeChild] = []
 
-    def spawn(arguments: Sequence[str], log_path: Path) -> FakeChild:
+    def spawn(arguments: list[str], log_path: Path) -> Any:
         begun.append(FakeChild(arguments, log_path))
         return begun[-1]
 
