@@ -15,6 +15,7 @@ from labelloop.errors import Explained
 from labelloop.regions import BOXES
 from labelloop.registry import ProjectModels, Registry, RegistryError
 from labelloop.studio import LABELLED, Studio
+from trainer.dataset import split
 from trainer.dataset.collector import newest_submitted
 from trainer.dataset.survey import Survey
 from trainer.env import TrainerSettings
@@ -135,11 +136,10 @@ class Preflight:
         survey = Survey.load(self._settings.rounds_dir, project.id)
         current = survey is not None and survey.label_config == project.label_config
         left_out = len(survey.images) if survey is not None and current else 0
-        held_out = (survey.holdout or 0) if survey is not None else 0
         usable = max(labelled - left_out, 0)
         # A champion that knows none of the labels is replaced by whatever has learnt some of them.
         needed = self._settings.comparable_from if knows else 1
-        if usable < needed and (usable == 0 or held_out < self._settings.holdout_min):
+        if usable < needed and (usable == 0 or self._held_out(project, survey) < self._settings.holdout_min):
             return _label_more(needed - usable, labelled, left_out, knows, champion, self._settings)
         if (survey is None or not survey.boxes) and not self._boxes.any(project.id, labelled):
             told = (
@@ -149,6 +149,18 @@ class Preflight:
             )
             return f"Draw boxes first: {told}, so there is nothing to learn."
         return None
+
+    def _held_out(self, project: Project, survey: Survey | None) -> int:
+        """How many images the hold-out has; where no snapshot has counted them, as after a change of the
+        label config, how many it may have: the recorded ones.
+        """
+        if survey is not None and survey.holdout is not None:
+            return survey.holdout
+        try:
+            sides = split.load(self._registry.project(project.id).path / split.SPLIT_FILE)
+        except split.SplitError:  # the round says what to do
+            return self._settings.holdout_min
+        return sum(side is split.Side.HOLDOUT for side in sides.values())
 
     def _too_full(self, models: ProjectModels, champion: str) -> str | None:
         needed = ROOM + ROOM_PER_WEIGHTS * _size(models.folder(champion) / "weights.pth")

@@ -1,5 +1,6 @@
 """When a round starts by itself."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from support.versions import add_version
 from support.worker_bench import WorkerBench
 
 from labelloop.registry import ProjectModels, Registry
-from trainer.peers.projects import SIMULATED
+from trainer.peers.projects import SIMULATED, fetch
 from trainer.rounds.table import State
 from trainer.worker import preflight
 
@@ -146,3 +147,18 @@ def test_a_full_disk_starts_no_round(
         assert bench.rounds.open_round(1) is None
     bench.worker.look_around()
     assert bench.rounds.open_round(1) is not None
+
+
+@pytest.mark.parametrize(("held_out", "refused"), [(4, True), (5, False)])
+def test_few_labels_are_enough_where_the_hold_out_is_known_to_be_large(
+    held_out: int, refused: bool, bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
+    """As of a film's frames, once the label config was changed: no snapshot has counted them since."""
+    bench.settings.holdout_min, bench.settings.holdout_percent = 5, 20
+    add_labelled(fake_studio, 20)
+    project = fetch(bench.studio, 1)
+    looks = preflight.Preflight(bench.settings, bench.studio, Registry(bench.settings.models_dir))
+    assert "Label 5 more images first." in (looks.why_not(project, 20) or "")
+    sides = {f"{number:064x}": "holdout" if number < held_out else "train" for number in range(20)}
+    (models.path / "split.json").write_text(json.dumps({"sides": sides}))
+    assert ("Label 5 more images first." in (looks.why_not(project, 20) or "")) is refused
