@@ -4,6 +4,7 @@ Training runs in child processes. Importing and pre-labelling run in threads mea
 """
 
 import logging
+import re
 import sqlite3
 import threading
 import time
@@ -197,7 +198,7 @@ class Worker:
         knows = project.label_map(self._registry.project(project_id).card(champion)).knows_any
         if labelled >= self._settings.next_round_at(before, knows):
             why_not = self._preflight.why_not(project, labelled)
-            if why_not != self._refused.get(project_id):
+            if _kind_of(why_not) != _kind_of(self._refused.get(project_id)):
                 self._refused[project_id] = why_not
                 if why_not is not None:
                     log.warning("project %d: a round is due, but cannot work: %s", project_id, why_not)
@@ -280,3 +281,8 @@ class Worker:
         self._retention.prune_gone(self._known)
         twins.forget_all_but(self._settings.rounds_dir, self._known)
         return None
+
+
+def _kind_of(reason: str | None) -> str | None:
+    """A reason without its numbers, which change with each label."""
+    return None if reason is None else re.sub(r"\d+", "…", reason)
