@@ -10,8 +10,11 @@ from trainer.dashboard import stored
 from trainer.dashboard.model import chosen_card
 from trainer.dashboard.pages import Asked, moment, number
 from trainer.dashboard.stored import Scored
+from trainer.judging.standing import Stand, Standing
 
 router = APIRouter()
+
+TODAY = "mAP today"
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,11 @@ def compare(page: Asked, left: str | None = None, right: str | None = None) -> H
     scored = stored.comparable_evaluations(page.loop, page.project, (left_card.version, right_card.version))
     return page.show(
         "compare.html",
-        lines=[*_about(left_card, right_card), *_scores(*scored)],
+        lines=[
+            *_about(left_card, right_card),
+            *_today(page.standing, left_card.version, right_card.version),
+            *_scores(*scored),
+        ],
         versions=versions[::-1],
         left=left_card.version,
         right=right_card.version,
@@ -62,10 +69,26 @@ def _about(left: Card, right: Card) -> list[Line]:
     ]
 
 
+def _today(standing: Standing | None, *versions: str) -> list[Line]:
+    """Both on today's hold-out, as the pages Rounds and Model have it; nothing before there is one."""
+    stands = [standing.of(version) for version in versions] if standing and standing.round else []
+    left, right = stands or (None, None)
+    if left is None or right is None:
+        return []
+    line = _score_line(TODAY, left.mAP, right.mAP)
+    if left.why or right.why:  # one of them was not scored on all of it
+        line = Line(TODAY, *(_with_why(stand) for stand in (left, right)))
+    return [line]
+
+
+def _with_why(stand: Stand) -> str:
+    return "; ".join(filter(None, (number(stand.mAP) if stand.mAP is not None else "", stand.why)))
+
+
 def _scores(left: Scored | None, right: Scored | None) -> list[Line]:
     pair = [scored.evaluation if scored else None for scored in (left, right)]
     rows = [
-        Line("scored in round", *(str(scored.round.id) if scored else "–" for scored in (left, right))),
+        Line("scored in round", *(scored.round.called if scored else "–" for scored in (left, right))),
         Line("hold-out images", *(str(found.images) if found else "–" for found in pair)),
     ]
     names = [name for found in pair if found for name in found.per_class]
