@@ -60,8 +60,8 @@ _TERMS = (
     Term(
         "doubt",
         "A place where the model disagrees with a label, and how surely it does, from 0 to 1.",
-        "The number comes from the model's score for its own box, and, where it finds no box, from how rarely "
-        "it misses that label.",
+        "The number comes from the model's score for its own box, and, where it finds no box, from how "
+        "rarely it misses that label.",
         r"\bdoubt\b",
     ),
     Term(
