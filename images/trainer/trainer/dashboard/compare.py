@@ -1,6 +1,6 @@
 """The page that shows two versions side by side."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
@@ -37,19 +37,17 @@ def compare(page: Asked, left: str | None = None, right: str | None = None) -> H
     if left_card is None or right_card is None or page.project is None:
         return page.show("compare.html", lines=[], versions=versions, left=None, right=None)
     scored = stored.comparable_evaluations(page.loop, page.project, (left_card.version, right_card.version))
+    fingerprints = [found.evaluation.fingerprint for found in scored if found]
+    same = len(fingerprints) == 2 and len(set(fingerprints)) == 1
+    today = _today(page.standing, left_card.version, right_card.version)
     return page.show(
         "compare.html",
-        lines=[
-            *_about(left_card, right_card),
-            *_today(page.standing, left_card.version, right_card.version),
-            *_scores(*scored),
-        ],
+        lines=[*_about(left_card, right_card), *today, *_scores(*scored, same)],
         versions=versions[::-1],
         left=left_card.version,
         right=right_card.version,
-        same=scored[0] is not None
-        and scored[1] is not None
-        and scored[0].evaluation.fingerprint == scored[1].evaluation.fingerprint,
+        same=same,
+        today=bool(today),
     )
 
 
@@ -85,7 +83,8 @@ def _with_why(stand: Stand) -> str:
     return "; ".join(filter(None, (number(stand.mAP) if stand.mAP is not None else "", stand.why)))
 
 
-def _scores(left: Scored | None, right: Scored | None) -> list[Line]:
+def _scores(left: Scored | None, right: Scored | None, same: bool) -> list[Line]:
+    """same: whether both are of one hold-out; without that no score is called the higher one."""
     pair = [scored.evaluation if scored else None for scored in (left, right)]
     rows = [
         Line("scored in round", *(scored.round.called if scored else "–" for scored in (left, right))),
@@ -96,7 +95,8 @@ def _scores(left: Scored | None, right: Scored | None) -> list[Line]:
     scores.append(("AP50", [found.AP50 if found else None for found in pair]))
     for name in dict.fromkeys(names):
         scores.append((f"AP of {name}", [found.per_class.get(name) if found else None for found in pair]))
-    return rows + [_score_line(name, *values) for name, values in scores]
+    lines = [_score_line(name, *values) for name, values in scores]
+    return rows + (lines if same else [replace(line, better=None) for line in lines])
 
 
 def _score_line(name: str, left: float | None, right: float | None) -> Line:

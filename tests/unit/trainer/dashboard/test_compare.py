@@ -32,6 +32,7 @@ def test_versions_scored_on_other_images_are_said_to_be(
     finished_round(loop, 40, stray=3, champion_stray=12)
     page = words(client.get("/compare?left=v0000&right=v0002").text)
     assert "They were not scored on the same hold-out" in page
+    assert "so of their scores only mAP today compares." in page and "higher" not in page
     assert "Both were scored on the same hold-out." in words(
         client.get("/compare?left=v0000&right=v0001").text
     )
