@@ -68,7 +68,7 @@ def show(page: Asked) -> HTMLResponse:
             if found is not None:
                 datasets.append(Dataset(round_, found.images, found.boxes, found.left_out))
             elif removed(page.loop.rounds.folder(round_.id)):
-                gone.append(f"round {round_.id}")
+                gone.append(f"round {round_.called}")
         gone += models.removed()
     return page.show(
         "downloads.html",

@@ -93,7 +93,7 @@ def mend_boxes(
         said, well = _mend(page, snapshot, tasks), True
     except (Explained, OSError) as error:
         said, well = str(error), False
-    page.parts.labels_now.forget()
+    page.parts.changes.forget()
     request.session["said"] = {"text": said, "well": well}
     return RedirectResponse(f"/label-errors?project={page.project}", status.HTTP_303_SEE_OTHER)
 

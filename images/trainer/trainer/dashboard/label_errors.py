@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from labelloop.registry import Card
 from trainer.dashboard import junk_boxes, predictions, stored
+from trainer.dashboard.changes import Since
 from trainer.dashboard.csv_file import csv_file
 from trainer.dashboard.curves import effects
 from trainer.dashboard.doubts import (
@@ -30,7 +31,6 @@ from trainer.dashboard.doubts import (
     suspects,
     without_dismissed,
 )
-from trainer.dashboard.labels_now import Since
 from trainer.dashboard.model import chosen_card, look_of, seen_folder, why_not_looked
 from trainer.dashboard.pages import Asked, View
 from trainer.dashboard.stored import Scored, Stamp
@@ -121,7 +121,7 @@ def doubts(page: View, card: Card, scored: Scored) -> Doubts | None:
         return None
     doubter, found = base
     looked_at = doubter.found.began or datetime.fromisoformat(scored.round.requested_at).astimezone(UTC)
-    since = page.parts.labels_now.since(folder, snapshot, looked_at)
+    since = page.parts.changes.since(folder, snapshot, looked_at)
     every = _now(doubter, found, since)
     marks: dict[int, list[Mark]] = {}
     for mark in Reviews(page.models.path).marks():
@@ -188,7 +188,7 @@ def _listed(page: View, found: Doubts, choice: Choice, who: str) -> dict[str, An
     number = min(choice.page, pages)
     on_page = slice((number - 1) * SHOWN, number * SHOWN)
     shown = taken[on_page] if choice.show == "open" else []
-    page.parts.labels_now.look_up(found.since, found.snapshot, [suspect.image.task for suspect in shown])
+    page.parts.changes.look_up(found.since, found.snapshot, [suspect.image.task for suspect in shown])
     there = found.since.images
     shown = [suspect for suspect in shown if there.get(suspect.image.task, suspect.image) is not None]
     return {

@@ -71,6 +71,15 @@ def percent(value: object) -> str:
     return number(value, ".0%")
 
 
+def sentence(text: str) -> str:
+    """A message that begins in lower case, as those do that stand behind "error: ", as a sentence.
+
+    >>> sentence("the trainer does not run")
+    'The trainer does not run'
+    """
+    return text[:1].upper() + text[1:]
+
+
 def with_code(text: str) -> Markup:
     """A sentence in which what stands in backticks is shown as what one types.
 
@@ -90,6 +99,7 @@ templates.env.filters |= {
     "number": number,
     "signed": signed,
     "percent": percent,
+    "sentence": sentence,
     "with_code": with_code,
     "with_terms": with_terms,
     "duration": duration,

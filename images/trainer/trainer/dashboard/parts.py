@@ -5,8 +5,8 @@ from typing import Self
 
 from labelloop.cookies import CookieNames
 from trainer.dashboard.actions import PreLabelling
+from trainer.dashboard.changes import Changes
 from trainer.dashboard.current_labels import CurrentLabels
-from trainer.dashboard.labels_now import LabelsNow
 from trainer.dashboard.ledger import Ledger
 from trainer.dashboard.looking import Looking
 from trainer.dashboard.loop import WatchedLoop
@@ -16,7 +16,7 @@ from trainer.dashboard.people import People
 @dataclass(frozen=True)
 class Parts:
     """people: those who may log in. cookies: the names of this stack's. pre_labelling, looking,
-    current_labels: work that buttons have begun. labels_now: what became of labels since a look. ledger: what
+    current_labels: work that buttons have begun. changes: what became of labels since a look. ledger: what
     people did.
     """
 
@@ -25,7 +25,7 @@ class Parts:
     cookies: CookieNames
     pre_labelling: PreLabelling
     looking: Looking
-    labels_now: LabelsNow
+    changes: Changes
     ledger: Ledger
     current_labels: CurrentLabels
 
@@ -38,7 +38,7 @@ class Parts:
             cookies=cookies,
             pre_labelling=PreLabelling(loop),
             looking=Looking(loop),
-            labels_now=LabelsNow(loop.studio),
+            changes=Changes(loop.studio),
             ledger=Ledger(loop),
             current_labels=CurrentLabels(loop),
         )

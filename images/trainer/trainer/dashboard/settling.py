@@ -8,9 +8,9 @@ from fastapi.responses import RedirectResponse, Response
 
 from labelloop.errors import Explained
 from trainer.dashboard import stored
+from trainer.dashboard.changes import owner_of
 from trainer.dashboard.doubts import Suspect, Suspicion
 from trainer.dashboard.label_errors import DECIDED, Choice, Chosen, Doubts, doubts, filtered
-from trainer.dashboard.labels_now import owner_of
 from trainer.dashboard.model import chosen_card
 from trainer.dashboard.pages import Asked, Page
 from trainer.dashboard.security import checked_form
@@ -58,7 +58,7 @@ def settle(request: Request, page: Asked, choice: Chosen, form: Form) -> Respons
         said = f"Task {doubt.task}: {DECIDED[how]}."
     except (Explained, OSError) as error:
         said, well = str(error), False
-    page.parts.labels_now.forget()
+    page.parts.changes.forget()
     if well and adjusts:
         return page.show("opening.html", task=task, address=page.task_url(task), text=said, choice=choice)
     return _back(request, page, choice, said, well, after)
@@ -72,7 +72,7 @@ def undo(request: Request, page: Asked, choice: Chosen, form: Form) -> Response:
             said, well = _undo(page, form.get("mark", "")), True
     except (Explained, OSError) as error:
         said, well = str(error), False
-    page.parts.labels_now.forget()
+    page.parts.changes.forget()
     return _back(request, page, choice, said, well, "")
 
 
@@ -88,7 +88,7 @@ def _how(text: str) -> How:
 
 def _doubts(page: Page) -> Doubts:
     """Raises AnnotationChanged, before the model in service has looked; ReviewsError."""
-    page.parts.labels_now.forget()
+    page.parts.changes.forget()
     card = chosen_card(page, None)
     scored = (
         stored.newest_evaluation(page.loop, page.project, card.version) if card and page.project else None

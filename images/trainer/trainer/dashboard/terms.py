@@ -59,9 +59,9 @@ _TERMS = (
     ),
     Term(
         "doubt",
-        "How surely the model disagrees with a label, from 0 to 1.",
-        "It comes from the model's score for its own box, and, where it finds no box, from how rarely it "
-        "misses that label.",
+        "A place where the model disagrees with a label, and how surely it does, from 0 to 1.",
+        "The number comes from the model's score for its own box, and, where it finds no box, from how "
+        "rarely it misses that label.",
         r"\bdoubt\b",
     ),
     Term(

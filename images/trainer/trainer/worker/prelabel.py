@@ -22,7 +22,7 @@ from labelloop.errors import Explained
 from labelloop.locks import holding, is_held
 from labelloop.registry import Registry
 from labelloop.settings import Settings
-from labelloop.studio import Studio, StudioError, where, with_prediction_of
+from labelloop.studio import Studio, with_prediction_of
 from labelloop.task_images import image_name
 from trainer.peers.backend import Backend, BackendError, OtherVersion, Unread
 from trainer.peers.projects import Project, fetch
@@ -31,6 +31,7 @@ from trainer.rounds.progress import Progress, write_progress
 from trainer.rounds.unpredicted import Unpredicted
 from trainer.worker.former import FormerPredictions
 from trainer.worker.showing import Showing
+from trainer.worker.storing import store
 from trainer.worker.twins import Twins
 
 log = logging.getLogger(__name__)
@@ -202,7 +203,7 @@ class Prelabeller:
                 for rows, unread in self._predictions(run, tasks, version):
                     if run.should_stop():
                         return stored
-                    made, refused = self._store(project_id, showing, rows)
+                    made, refused = store(self._studio, project_id, showing, rows)
                     if run.twins is not None:
                         run.twins.note_stored([row["task"] for row in rows], version)
                     stored += made
@@ -346,40 +347,6 @@ class Prelabeller:
                 pending = ahead.submit(predict, portion)
                 yield made
             yield pending.result()
-
-    def _store(self, project_id: int, showing: Showing, rows: list[Row]) -> tuple[int, list[Unread]]:
-        """Stores predictions, except for tasks that need none any more, as Label Studio asks the backend too.
-
-        Returns: how many were stored, and those that Label Studio refused.
-        """
-        if not rows:
-            return 0, []
-        ids = [row["task"] for row in rows]
-        still = where("id", "in_list", ids, "List"), *showing.lacking[1:]
-        # A count takes Label Studio a quarter of the time of a list.
-        if self._studio.count_tasks(project_id, *still) != len(ids):
-            wanted = {task["id"] for task in self._studio.iter_tasks(project_id, *still)}
-            rows = [row for row in rows if row["task"] in wanted]
-        if not rows:
-            return 0, []
-        try:
-            return self._studio.import_predictions(project_id, rows), []
-        except StudioError as error:
-            if error.status != 400:
-                raise
-        refused: list[Unread] = []
-        stored = sum(self._store_alone(project_id, row, refused) for row in rows)
-        return stored, refused
-
-    def _store_alone(self, project_id: int, row: Row, refused: list[Unread]) -> int:
-        """Stores one prediction. If Label Studio refuses it, it is added to `refused`."""
-        try:
-            return self._studio.import_predictions(project_id, [row])
-        except StudioError as error:
-            if error.status != 400:
-                raise
-            refused.append(Unread(row["task"], f"Label Studio refuses its boxes: {error}"))
-        return 0
 
     def _point(self, run: _Run, showing: Showing) -> None:
         """Sets the project's model_version to what `showing` wants, unless that is the champion and it has no

@@ -93,6 +93,13 @@ def test_a_round_that_cannot_work_is_refused_with_what_to_do_first(
     assert loop.rounds.history(1) == []
 
 
+def test_without_a_worker_a_sentence_says_so(client: TestClient, loop: WatchedLoop) -> None:
+    """Both beside the button and where it leads, as one that begins like the others."""
+    (loop.settings.rounds_dir / "worker.json").unlink()
+    for page in ("/", "/do/retrain?project=1"):
+        assert "The trainer does not run: the worker has not started yet; see" in words(client.get(page).text)
+
+
 def test_images_that_cannot_be_used_do_not_count_unless_enough_are_held_out(
     client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio
 ) -> None:

@@ -1,5 +1,6 @@
 """The page that shows two versions side by side."""
 
+from html import unescape
 from pathlib import Path
 
 from fastapi.testclient import TestClient
@@ -8,6 +9,7 @@ from support.dashboard_data import finished_round
 
 from trainer.dashboard import stored
 from trainer.dashboard.loop import WatchedLoop
+from trainer.judging.evaluate import Evaluation
 
 
 def test_two_versions_side_by_side(client: TestClient, loop: WatchedLoop) -> None:
@@ -30,9 +32,29 @@ def test_versions_scored_on_other_images_are_said_to_be(
     finished_round(loop, 40, stray=3, champion_stray=12)
     page = words(client.get("/compare?left=v0000&right=v0002").text)
     assert "They were not scored on the same hold-out" in page
+    assert "so of their scores only mAP today compares." in page and "higher" not in page
     assert "Both were scored on the same hold-out." in words(
         client.get("/compare?left=v0000&right=v0001").text
     )
+
+
+def test_both_on_the_hold_out_of_today(client: TestClient, loop: WatchedLoop) -> None:
+    """They compare also where no round scored both, once both are scored on today's."""
+    assert "mAP today" not in client.get("/compare?project=1").text  # before there is a hold-out
+    finished_round(loop, 25, stray=12, champion_stray=30)
+    finished_round(loop, 40, stray=3, champion_stray=12)
+    after = [judged.mAP for judged in _of_round(loop, 2)]
+    page = words(client.get("/compare?left=v0001&right=v0002").text)
+    assert f"mAP today {after[0]:.3f} {after[1]:.3f} higher scored in round 2 2" in page
+    page = unescape(words(client.get("/compare?left=v0000&right=v0002").text))
+    assert f"mAP today not yet scored on today's hold-out {after[1]:.3f} scored in round 1 2" in page
+
+
+def _of_round(loop: WatchedLoop, number: int) -> tuple[Evaluation, Evaluation]:
+    """Of the champion, and of the candidate."""
+    judged = stored.judgement(loop.rounds.folder(number))
+    assert judged is not None and judged.champion is not None
+    return judged.champion, judged.candidate
 
 
 def test_a_single_version_compares_with_itself(client: TestClient) -> None:

@@ -30,6 +30,7 @@ from trainer.dataset import snapshot as snapshot_module
 from trainer.dataset.collector import Collector
 from trainer.dataset.export import FORMATS, export
 from trainer.dataset.snapshot import snapshotting
+from trainer.judging.standing import Pair
 
 
 def opened(client: TestClient, path: str) -> zipfile.ZipFile:
@@ -43,13 +44,16 @@ def opened(client: TestClient, path: str) -> zipfile.ZipFile:
 
 def test_before_the_first_round(client: TestClient) -> None:
     page = words(client.get("/downloads?project=1").text)
-    assert "v0000 : yolox_nano, mAP –" in page
+    assert "v0000 : yolox_nano, made" in page  # nothing scored it
     assert "There is none yet; the first round takes one." in page
 
 
 def test_a_version_is_its_three_files(client: TestClient, loop: WatchedLoop) -> None:
     finished_round(loop, 25, stray=5, champion_stray=30)
-    assert 'href="/downloads/v0001.zip?project=1"' in client.get("/downloads").text
+    page = client.get("/downloads").text
+    assert 'href="/downloads/v0001.zip?project=1"' in page
+    promotion = Pair.of(loop.models(1).card("v0001"))
+    assert f"v0001 : yolox_nano, mAP at its promotion {promotion}, made" in words(page)  # as on Rounds
     archive = opened(client, "/downloads/v0001.zip?project=1")
     folder = loop.models(1).folder("v0001")
     assert sorted(archive.namelist()) == sorted(f"v0001/{name}" for name in VERSION_FILES)

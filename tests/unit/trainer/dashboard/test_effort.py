@@ -117,7 +117,9 @@ def test_the_page_shows_each_version(client: TestClient, fake_studio: FakeStudio
             [region(10, 10), region(50, 50 + number)], [region(10, 10), region(50, 50)], lead_time=lead
         ) | {"id": row["id"]}
     page = words(client.get("/effort?project=1").text)
-    assert "v0001 – 3 4 2 0 0 67% 20 s" in page
+    assert "v0001 – 3 4 2 0 0 67% 20 s 33 s" in page
+    # 6 × 7 s by hand; with the model 4 × 0.5 s + 2 × 3.5 s
+    assert "Saved, about 33 s Images labelled 3" in page
     assert "Boxes accepted as they were 4, 67% of those proposed" in page
     assert "Median time per image 20 s" in page
     assert "v0001" in client.get("/effort/accepted.svg").text

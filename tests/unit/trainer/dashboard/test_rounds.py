@@ -47,7 +47,7 @@ def test_scores_intervals_and_verdicts_are_the_stored_ones(client: TestClient, l
     # The second round has scored v0001 and its own candidate on today's hold-out; v0000 is to be scored yet.
     assert judged.champion.interval is not None
     low, high = judged.champion.interval
-    assert f"v0001 in service 20 images {judged.champion.mAP:.3f} {low:.3f} to {high:.3f}" in page
+    assert f"v0001 in service 20 images {judged.champion.mAP:.3f} ({low:.3f} to {high:.3f})" in page
     assert f"the candidate of round 2 not put into service 24 images {judged.candidate.mAP:.3f}" in page
     assert "v0000 none of yours not yet scored on today's hold-out" in page
     assert "2 of 3 versions, 1 of which the gate refused; 1 follows when the trainer is idle" in page
@@ -106,7 +106,9 @@ def test_rounds_keep_their_number_and_say_which_of_the_project_they_are(
     page = words(client.get("/rounds?project=1").text)
     assert "2 (1st of this project) failed" in page
     assert "Start Training was pressed in Label Studio" in page
-    assert "Round 2 (1st of this project): failed" in words(client.get("/?project=1").text)
+    now = client.get("/?project=1").text
+    assert "Round 2 (1st of this project): failed" in words(now)
+    assert 'data-announce="Round 2 (1st of this project): failed. a test"' in now
 
 
 def test_what_changed_names_relabelled_images_and_labels(loop: WatchedLoop) -> None:

@@ -202,7 +202,7 @@ def test_a_label_that_was_vouched_for_is_doubted_again_once_it_is_changed(
     assert tasks(page(client, WHERE[2])) == []
     doubted[1]["result"][0]["value"]["width"] *= 0.9
     fake_studio.tasks[2]["updated_at"] = "2030-01-01T00:00:00+00:00"
-    app.state.parts.labels_now.forget()
+    app.state.parts.changes.forget()
     assert tasks(page(client, WHERE[2])) == [2]
 
 
@@ -213,12 +213,12 @@ def test_a_task_that_was_mended_in_label_studio_goes_by_itself(
     doubted[3]["result"] = doubted[3]["result"][:1]
     fake_studio.tasks[4]["updated_at"] = "2030-01-01T00:00:00+00:00"
     del fake_studio.tasks[1]
-    app.state.parts.labels_now.forget()
+    app.state.parts.changes.forget()
     for _ in range(2):
         assert tasks(page(client, WHERE[1])) == tasks(page(client, WHERE[4])) == []
     assert "28 images of 30" in words(page(client))
     fake_studio.broken = {1}
-    app.state.parts.labels_now.forget()
+    app.state.parts.changes.forget()
     assert "does not say which labels were changed" in words(page(client))
 
 

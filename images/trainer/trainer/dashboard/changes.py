@@ -50,7 +50,7 @@ class Since:
     problem: str | None = None
 
 
-class LabelsNow:
+class Changes:
     """The changes since the looks that pages show. Several threads use it."""
 
     def __init__(self, studio: Studio, clock: Callable[[], float] = time.monotonic) -> None:
