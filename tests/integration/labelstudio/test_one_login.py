@@ -143,7 +143,7 @@ def test_deactivated_removed_or_with_another_password_she_is_out_of_both(
     provisioned: LabelStudio, ann: Person, dashboard: Callable[[], TestClient], statement: str | None
 ) -> None:
     value, browser = session_of(ann, provisioned), dashboard()
-    browser.headers |= with_session(provisioned, value)
+    browser.headers.update(with_session(provisioned, value))
     assert browser.get("/").status_code == 200
     known = asks(provisioned).ask(StudioSession(value))
     assert known is not None
