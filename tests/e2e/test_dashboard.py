@@ -131,7 +131,7 @@ def test_it_says_what_label_studio_and_the_files_say(
     }
     metrics = models.card(champion).metrics
     expect(page.locator("#now-map")).to_contain_text(f"{metrics['mAP']:.3f} ")
-    newest = rounds(stack)[-1][0]  # its hold-out is today's: the one of round 1, as nothing was labelled since
+    newest = rounds(stack)[-1][0]  # nothing was labelled since round 1
     expect(page.locator("#now-map")).to_contain_text(f"on {metrics['images']} images, of round {newest}")
     page.goto(f"{url}/model?project=1")
     expect(page.locator("#model-map")).to_contain_text(f"{metrics['mAP']:.3f} ")
