@@ -80,9 +80,7 @@ def figures(page: Page) -> dict[str, str]:
 def rows(page: Page) -> list[list[str]]:
     """The table of rounds. Times are in the reader's zone, which is UTC here, and in UTC in the report."""
     found = page.locator("tr[id^=round-]").all()
-    return [
-        [cell.inner_text().replace(" UTC", "") for cell in row.locator("th, td").all()] for row in found
-    ]
+    return [[cell.inner_text().replace(" UTC", "") for cell in row.locator("th, td").all()] for row in found]
 
 
 def rounds(stack: Stack) -> list[list[Any]]:
