@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from support.dashboard import words
 from support.fake_studio import FakeStudio
+from support.labelling_people import box as region
 from support.shapes import LABEL_CONFIG
 
 from labelloop.labels import parse_label_config
@@ -20,18 +21,6 @@ from trainer.judging.effort import Work
 
 CONFIG = parse_label_config(LABEL_CONFIG)
 EARLY, LATE = "2026-11-22T18:00:00Z", "2026-11-22T19:00:00.500000Z"
-
-
-def region(x: float, y: float, label: str = "ball", side: float = 20.0) -> dict[str, Any]:
-    value = {"x": x, "y": y, "width": side, "height": side, "rotation": 0, "rectanglelabels": [label]}
-    return {
-        "type": "rectanglelabels",
-        "from_name": "label",
-        "to_name": "image",
-        "original_width": 640,
-        "original_height": 480,
-        "value": value,
-    }
 
 
 def task(annotated: list[Any], predicted: list[Any] | None, **fields: Any) -> dict[str, Any]:
