@@ -23,7 +23,7 @@ from trainer.training.job import Job, JobError
 from trainer.words import in_this_zone
 from trainer.worker.adoption import why_left_alone
 from trainer.worker.image_index import ImageIndex, Problem
-from trainer.worker.preflight import Preflight
+from trainer.worker.preflight import Preflight, held_out
 from trainer.worker.showing import Showing
 
 Row = dict[str, Any]
@@ -232,7 +232,6 @@ def _project(
     )
     counts = _counts(studio, project.id, showing, len(failed), problems)
     survey = Survey.load(settings.rounds_dir, project.id)
-    held_out = (survey.holdout or 0) if survey else 0
     no_round = _no_round(preflight, project, counts[1], problems)
     history = rounds.history(project.id, 20)
     last = next((round_ for round_ in history if round_.state in CLOSED), None)
@@ -253,7 +252,7 @@ def _project(
         last_round=last,
         labels_to_go=None
         if left_alone or counts[1] is None
-        else labels_to_go(counts[1], held_out, history, mapped, settings),
+        else labels_to_go(counts[1], held_out(settings, models, survey), history, mapped, settings),
         unmapped_classes=mapped.unmapped_classes if mapped else (),
         unmatched_labels=mapped.unmatched_labels if mapped else (),
         problems=tuple(problems),

@@ -12,6 +12,7 @@ from trainer.env import TrainerSettings
 from trainer.peers.projects import Project
 from trainer.rounds.due import labels_to_go
 from trainer.rounds.table import Rounds
+from trainer.worker.preflight import held_out
 
 
 class Descriptions:
@@ -44,9 +45,9 @@ class Descriptions:
         version = models.champion()
         mapped = project.label_map(models.card(version)) if version else None
         survey = Survey.load(self._settings.rounds_dir, project.id)
-        held_out = (survey.holdout or 0) if survey else 0
+        there = held_out(self._settings, models, survey)
         history = self._rounds.history(project.id, 1)
-        return labels_to_go(labelled, held_out, history, mapped, self._settings)
+        return labels_to_go(labelled, there, history, mapped, self._settings)
 
     def _now(self, project: Project) -> str:
         row = self._studio.request("GET", f"/api/projects/{project.id}", params={"include": "description"})

@@ -139,7 +139,8 @@ class Preflight:
         usable = max(labelled - left_out, 0)
         # A champion that knows none of the labels is replaced by whatever has learnt some of them.
         needed = self._settings.comparable_from if knows else 1
-        if usable < needed and (usable == 0 or self._held_out(project, survey) < self._settings.holdout_min):
+        there = held_out(self._settings, self._registry.project(project.id), survey)
+        if usable < needed and (usable == 0 or there < self._settings.holdout_min):
             return _label_more(needed - usable, labelled, left_out, knows, champion, self._settings)
         if (survey is None or not survey.boxes) and not self._boxes.any(project.id, labelled):
             told = (
@@ -149,18 +150,6 @@ class Preflight:
             )
             return f"Draw boxes first: {told}, so there is nothing to learn."
         return None
-
-    def _held_out(self, project: Project, survey: Survey | None) -> int:
-        """How many images the hold-out has; where no snapshot has counted them, as after a change of the
-        label config, how many it may have: the recorded ones.
-        """
-        if survey is not None and survey.holdout is not None:
-            return survey.holdout
-        try:
-            sides = split.load(self._registry.project(project.id).path / split.SPLIT_FILE)
-        except split.SplitError:  # the round says what to do
-            return self._settings.holdout_min
-        return sum(side is split.Side.HOLDOUT for side in sides.values())
 
     def _too_full(self, models: ProjectModels, champion: str) -> str | None:
         needed = ROOM + ROOM_PER_WEIGHTS * _size(models.folder(champion) / "weights.pth")
@@ -172,6 +161,19 @@ class Preflight:
                     f"volumes/{folder.name} has {free / MB:.0f} MB left."
                 )
         return None
+
+
+def held_out(settings: TrainerSettings, models: ProjectModels, survey: Survey | None) -> int:
+    """How many images the hold-out has; where no snapshot has counted them, as after a change of the label
+    config, how many it may have: the recorded ones.
+    """
+    if survey is not None and survey.holdout is not None:
+        return survey.holdout
+    try:
+        sides = split.load(models.path / split.SPLIT_FILE)
+    except split.SplitError:  # the round says what to do
+        return settings.holdout_min
+    return sum(side is split.Side.HOLDOUT for side in sides.values())
 
 
 def _label_more(

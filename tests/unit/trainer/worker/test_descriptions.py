@@ -1,14 +1,17 @@
 """The worker keeps the description of a project at how far it is, unless a person wrote it."""
 
+import json
 from typing import Any
 
 import pytest
-from support.fake_studio import FakeStudio, add_tasks
+from support.fake_studio import FakeStudio, add_labelled, add_tasks
 from support.worker_bench import WorkerBench
 
 from labelloop.instructions import ADOPTED, DESCRIPTION
-from labelloop.registry import ProjectModels
+from labelloop.registry import ProjectModels, Registry
+from trainer.peers.projects import fetch
 from trainer.rounds.table import State
+from trainer.worker.descriptions import Descriptions
 
 
 def described(bench: WorkerBench, fake_studio: FakeStudio) -> str:
@@ -73,3 +76,20 @@ def test_figures_that_stay_are_not_written_again(
     for _ in range(3):
         described(bench, labelled)
     assert written == [f"2 of 6 images labelled, next round in 1. {ADOPTED}"]
+
+
+@pytest.mark.parametrize(("held_out", "promised"), [(4, "next round in 5"), (5, "next round in 1")])
+def test_it_promises_a_round_when_one_could_begin(
+    held_out: int, promised: str, bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
+    """The recorded sides count, as they do where a round is asked for, when no snapshot has counted them."""
+    bench.settings.holdout_min, bench.settings.holdout_percent = 5, 20
+    add_labelled(fake_studio, 20)
+    fake_studio.projects[1]["description"] = ADOPTED
+    sides = {f"{number:064x}": "holdout" if number < held_out else "train" for number in range(20)}
+    (models.path / "split.json").write_text(json.dumps({"sides": sides}))
+    descriptions = Descriptions(
+        bench.studio, bench.settings, Registry(bench.settings.models_dir), bench.rounds
+    )
+    descriptions.update(fetch(bench.studio, 1))
+    assert promised in fake_studio.projects[1]["description"]
