@@ -10,6 +10,8 @@ from pathlib import Path
 
 READABLE_FILE = 0o644
 
+Stamp = tuple[int, int] | None
+
 
 def fsync_dir(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
@@ -73,6 +75,15 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
     with target.open("rb") as written:
         os.fsync(written.fileno())
+
+
+def stamp_of(path: Path) -> Stamp:
+    """A value that changes when the file is replaced; None without a file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns
 
 
 def sha256_file(path: Path) -> str:

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Self
 
@@ -16,6 +16,8 @@ from labelloop.settings import Settings
 Row = dict[str, Any]
 
 TIMEOUT_S = (3.0, 60.0)
+LEEWAY = timedelta(minutes=1)
+"""Label Studio's clock and ours may differ by so much: whoever must miss no change asks for so much more."""
 PAGE_SIZE = 500
 LISTED = (
     "id",

@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from labelloop.errors import Explained
+from labelloop.files import Stamp, stamp_of
 from labelloop.labels import LabelConfig
 from labelloop.regions import read_regions
-from labelloop.studio import LABELLED, Row, Studio, changed_after, where
-from trainer.dashboard import stored
-from trainer.dashboard.stored import Stamp
+from labelloop.studio import LABELLED, LEEWAY, Row, Studio, changed_after, where
 from trainer.dataset.collector import newest_submitted
 from trainer.dataset.examine import with_regions
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.rounds.folder import SNAPSHOT
-from trainer.worker.surveyor import LEEWAY, OMITTED, PAGE
+from trainer.worker.surveyor import OMITTED, PAGE
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ class Changes:
     def since(self, folder: Path, snapshot: Snapshot, looked_at: datetime) -> Since:
         """The changes since the look in a folder, at most FRESH_S seconds old. looked_at: when it began."""
         with self._lock:
-            of = folder, stored.stamp_of(folder / SNAPSHOT)
+            of = folder, stamp_of(folder / SNAPSHOT)
             found = self._kept.get(of)
             if found is None:
                 while len(self._kept) >= KEPT:

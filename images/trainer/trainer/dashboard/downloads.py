@@ -1,7 +1,7 @@
 """Downloads: the labels as they are now or as a round saw them, as a dataset; a version as an archive."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from trainer.dashboard.model import chosen_card
 from trainer.dashboard.pages import Asked, Page
 from trainer.dashboard.security import checked_form, csrf_token
 from trainer.dataset.export import ExportError, exported_files
-from trainer.dataset.exported_images import CHUNK, ExportedFile
+from trainer.dataset.exported_images import ExportedFile, pieces_of
 from trainer.dataset.left_out import counts_in_words
 from trainer.dataset.snapshot import Snapshot
 from trainer.rounds.table import Round, RoundError
@@ -165,14 +165,10 @@ def version_archive(version: str, page: Asked) -> StreamingResponse:
     if version in models.removed():
         raise HTTPException(status.HTTP_404_NOT_FOUND, weights_removed(version))
     folder = models.folder(version)
-    files = (ExportedFile(f"{version}/{name}", _bytes(folder / name), packed=True) for name in VERSION_FILES)
+    files = (
+        ExportedFile(f"{version}/{name}", pieces_of(folder / name), packed=True) for name in VERSION_FILES
+    )
     return Archive(f"labelloop-{page.project}-{version}.zip", files, page.require_still)
-
-
-def _bytes(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while piece := file.read(CHUNK):
-            yield piece
 
 
 def clear_scratch(rounds_dir: Path) -> None:

@@ -126,10 +126,8 @@ def _rewritten(page: Page, task: int, listed: Listed, marks: list[Mark]) -> int 
     Returns: how many boxes were taken out; None when the annotation has no junk any more.
     """
     counts: list[int] = []
-    changed: list[int] = []
 
     def change(annotation: Mapping[str, Any]) -> Edit | None:
-        changed.append(int(annotation["id"]))
         mended = mend(annotation["result"], listed.labels, listed.size)
         counts.append(len(mended.taken_out))
         return mended.edit
@@ -147,7 +145,7 @@ def _rewritten(page: Page, task: int, listed: Listed, marks: list[Mark]) -> int 
             model=None,
             by=page.person.email,
             out=rows,
-            annotation=changed[0],
+            annotation=edit.annotation,
         )
     )
     return counts[0]

@@ -15,6 +15,7 @@ import numpy as np
 from fastapi import APIRouter, Depends, HTTPException, Query, status
 from fastapi.responses import HTMLResponse, Response
 
+from labelloop.files import Stamp, stamp_of
 from labelloop.registry import Card
 from trainer.dashboard import junk_boxes, predictions, stored
 from trainer.dashboard.changes import Since
@@ -31,9 +32,9 @@ from trainer.dashboard.doubts import (
     suspects,
     without_dismissed,
 )
-from trainer.dashboard.model import chosen_card, look_of, seen_folder, why_not_looked
+from trainer.dashboard.model import chosen_card, look_of, scored_of, seen_folder, why_not_looked
 from trainer.dashboard.pages import Asked, View
-from trainer.dashboard.stored import Scored, Stamp
+from trainer.dashboard.stored import Scored
 from trainer.dataset.reviews import How, Mark, Reviews, ReviewsError
 from trainer.dataset.snapshot import Snapshot
 from trainer.rounds.folder import SNAPSHOT
@@ -129,6 +130,13 @@ def doubts(page: View, card: Card, scored: Scored) -> Doubts | None:
     return Doubts(folder, snapshot, looked_at, without_dismissed(every, marks), every, marks, since)
 
 
+def current_doubts(page: View) -> Doubts | None:
+    """Those of the model in service. Raises as `doubts` does; HTTPException: 404, it cannot be read."""
+    card = chosen_card(page, None)
+    scored = scored_of(page, card)
+    return doubts(page, card, scored) if card and scored else None
+
+
 def _now(doubter: Doubter, found: list[Suspect], since: Since) -> list[Suspect]:
     """The suspects, with those that were changed since compared anew."""
     changed = dict(since.images)
@@ -150,9 +158,7 @@ def contents(page: View, choice: Choice | None = None, who: str = "") -> dict[st
     """
     choice = choice or Choice()
     card = chosen_card(page, None)
-    scored = (
-        stored.newest_evaluation(page.loop, page.project, card.version) if card and page.project else None
-    )
+    scored = scored_of(page, card)
     values: dict[str, Any] = {
         "card": card,
         "scored": scored,
@@ -244,7 +250,7 @@ def _of_folder(
 ) -> tuple[Doubter, list[Suspect]] | None:
     """The suspects of a look with its labels; None when it cannot be read."""
     files = (folder / SNAPSHOT, predictions.path_of(folder, card.version))
-    stamps = tuple(stored.stamp_of(file) for file in files)
+    stamps = tuple(stamp_of(file) for file in files)
     otherwise = page.loop.settings.score_threshold
     limits = card.thresholds(snapshot.label_config.names_in(card.score_thresholds), otherwise)
     recalls = [(part.label, part.recall or 0.0) for part in effects(scored.evaluation, None, otherwise)]
@@ -283,12 +289,8 @@ def table(page: Asked) -> Response:
     Raises:
         HTTPException: 404, the version in service has not looked yet; 503, what was decided cannot be read.
     """
-    card = chosen_card(page, None)
-    scored = (
-        stored.newest_evaluation(page.loop, page.project, card.version) if card and page.project else None
-    )
     try:
-        found = doubts(page, card, scored) if card and scored else None
+        found = current_doubts(page)
     except ReviewsError as error:
         raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, str(error)) from error
     if found is None:

@@ -9,12 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from labelloop.errors import Explained
 from labelloop.labels import LabelConfig
-from labelloop.studio import LABELLED, Studio, changed_after
+from labelloop.studio import LABELLED, LEEWAY, Studio, changed_after
 from trainer.dashboard import annotators
 from trainer.dashboard.annotators import Annotator
 from trainer.dashboard.book import Book, Effort
@@ -30,7 +30,6 @@ WHOLE_S = 6 * 3600.0
 """After so long a project is read whole again: Label Studio does not tell of annotations deleted in bulk."""
 FIRST_WAIT_S, WAIT_S = 10.0, 3.0
 """How long a page waits for what is read: when there is nothing to show yet, and when there is."""
-LEEWAY = timedelta(minutes=1)
 PAGE = 100
 
 Json = Mapping[str, Any]

@@ -88,7 +88,7 @@ def chosen_card(page: View, version: str | None) -> Card | None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from error
 
 
-def _scored(page: View, card: Card | None) -> Scored | None:
+def scored_of(page: View, card: Card | None) -> Scored | None:
     if card is None or page.project is None:
         return None
     return stored.newest_evaluation(page.loop, page.project, card.version)
@@ -118,7 +118,7 @@ def look_of(page: View, card: Card | None) -> Look | None:
 def contents(page: View, version: str | None = None, score: float | None = None) -> dict[str, Any]:
     """The page's contents. Raises HTTPException: 404, there is no such version."""
     card = chosen_card(page, version)
-    scored = _scored(page, card)
+    scored = scored_of(page, card)
     folder = seen_folder(page, card, scored)
     snapshot = stored.snapshot(folder) if folder else None
     found = predictions.load(folder, card.version) if folder and card else None
@@ -152,12 +152,12 @@ def _at(page: View, scored: Scored | None, score: float | None) -> dict[str, Any
 @router.get("/model/threshold", response_class=HTMLResponse)
 def threshold(page: Asked, version: str | None = None, score: Score = None) -> HTMLResponse:
     """The part of the page that depends on the slider."""
-    return page.fragment("threshold.html", **_at(page, _scored(page, chosen_card(page, version)), score))
+    return page.fragment("threshold.html", **_at(page, scored_of(page, chosen_card(page, version)), score))
 
 
 @router.get("/model/precision-recall.svg")
 def precision_recall(page: Asked, theme: ChartTheme, version: str | None = None) -> Response:
-    scored = _scored(page, chosen_card(page, version))
+    scored = scored_of(page, chosen_card(page, version))
     return precision_recall_chart(scored.evaluation if scored else None, theme)
 
 
@@ -175,7 +175,7 @@ def look(
         HTTPException: 404, no round has scored the version, or its weights were removed.
     """
     card = chosen_card(page, version)
-    scored = _scored(page, card)
+    scored = scored_of(page, card)
     if card is None or scored is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "no round has scored this version yet")
     why_not = why_not_looked(page, card)
@@ -198,7 +198,7 @@ def look_state(page: Asked, version: str | None = None) -> HTMLResponse:
 def image(image_id: int, page: Asked, version: str | None = None) -> Response:
     """An image that a version has looked at, upright, with at most SHOWN_PX pixels per side."""
     card = chosen_card(page, version)
-    folder = seen_folder(page, card, _scored(page, card))
+    folder = seen_folder(page, card, scored_of(page, card))
     snapshot = stored.snapshot(folder) if folder else None
     found = snapshot.images.get(image_id) if snapshot else None
     if card is None or found is None:

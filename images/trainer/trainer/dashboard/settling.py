@@ -7,11 +7,9 @@ from fastapi import APIRouter, Depends, HTTPException, Request, status
 from fastapi.responses import RedirectResponse, Response
 
 from labelloop.errors import Explained
-from trainer.dashboard import stored
 from trainer.dashboard.changes import owner_of
 from trainer.dashboard.doubts import Suspect, Suspicion
-from trainer.dashboard.label_errors import DECIDED, Choice, Chosen, Doubts, doubts, filtered
-from trainer.dashboard.model import chosen_card
+from trainer.dashboard.label_errors import DECIDED, Choice, Chosen, Doubts, current_doubts, filtered
 from trainer.dashboard.pages import Asked, Page
 from trainer.dashboard.security import checked_form
 from trainer.dataset.correcting import correction, require_known
@@ -89,11 +87,7 @@ def _how(text: str) -> How:
 def _doubts(page: Page) -> Doubts:
     """Raises AnnotationChanged, before the model in service has looked; ReviewsError."""
     page.parts.changes.forget()
-    card = chosen_card(page, None)
-    scored = (
-        stored.newest_evaluation(page.loop, page.project, card.version) if card and page.project else None
-    )
-    found = doubts(page, card, scored) if card and scored else None
+    found = current_doubts(page)
     if found is None:
         raise AnnotationChanged("the model in service has not looked at the labels; look at them first")
     return found
@@ -126,7 +120,6 @@ def _settle(page: Page, found: Doubts, suspect: Suspect, doubt: Suspicion, how: 
     """
     studio = page.loop.studio
     edit = None
-    changed: list[int] = []
     marks = Reviews(page.loop.models(found.snapshot.project).path)
     if how is How.RIGHT:
         _require_own(page, doubt.task)
@@ -139,7 +132,6 @@ def _settle(page: Page, found: Doubts, suspect: Suspect, doubt: Suspicion, how: 
 
         def change(annotation: Json) -> Edit:
             _require_hers(page, annotation)
-            changed.append(int(annotation["id"]))
             return correction(annotation["result"], config, size, how, doubt.truth, doubt.found)
 
         edit = rewrite(studio, doubt.task, change, page.person.email)
@@ -152,7 +144,7 @@ def _settle(page: Page, found: Doubts, suspect: Suspect, doubt: Suspicion, how: 
         by=page.person.email,
         out=() if edit is None else tuple(map(dict, edit.out)),
         into=() if edit is None else tuple(map(dict, edit.into)),
-        annotation=changed[0] if changed else None,
+        annotation=None if edit is None else edit.annotation,
     )
     try:
         marks.add(mark)

@@ -11,6 +11,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from labelloop.files import Stamp, stamp_of
 from labelloop.registry import RegistryError
 from trainer.dataset.labelled import Corners
 from trainer.dataset.snapshot import Snapshot
@@ -26,7 +27,6 @@ HISTORY = 100
 JUDGEMENTS_KEPT = 64
 NUMBERS_KEPT = 1024  # enough for the contents and differences of all rounds in the histories of all projects
 
-Stamp = tuple[int, int] | None
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _Boxes = tuple[str, int, list[tuple[int, Corners]]]
@@ -131,15 +131,6 @@ def _unless_unreadable(read: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwar
     except OSError as error:
         log.warning("a snapshot cannot be read: %s", error)
         return None
-
-
-def stamp_of(path: Path) -> Stamp:
-    """A value that changes when the file is replaced; None without a file."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns
 
 
 @lru_cache(JUDGEMENTS_KEPT)

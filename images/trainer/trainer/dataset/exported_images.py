@@ -101,7 +101,7 @@ class ExportedImages:
 
 def _pieces(source: Path) -> Iterable[bytes]:
     """A file's bytes. What keeps it from being read at all is raised at once. Raises OSError."""
-    pieces = _read_pieces(source)
+    pieces = pieces_of(source)
     first = next(pieces, b"")
 
     def all_of_it() -> Iterator[bytes]:
@@ -111,8 +111,8 @@ def _pieces(source: Path) -> Iterable[bytes]:
     return all_of_it()
 
 
-def _read_pieces(source: Path) -> Iterator[bytes]:
-    """Raises OSError, with the file's name."""
+def pieces_of(source: Path) -> Iterator[bytes]:
+    """A file's bytes, as they are asked for. Raises OSError, with the file's name."""
     with source.open("rb") as file:
         try:
             while piece := file.read(CHUNK):

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labelloop.errors import Explained
@@ -26,10 +26,13 @@ class AnnotationChanged(Explained):
 
 @dataclass(frozen=True)
 class Edit:
-    """A change of an annotation's results. out: the rows that go, into: those that come in their place."""
+    """A change of an annotation's results. out: the rows that go, into: those that come in their place.
+    annotation: the number of the one that was changed; None before it is.
+    """
 
     out: tuple[Json, ...]
     into: tuple[Json, ...]
+    annotation: int | None = field(default=None, compare=False)
 
     @property
     def undone(self) -> "Edit":
@@ -87,6 +90,7 @@ def rewrite(studio: Studio, task: int, change: Callable[[Json], Edit | None], by
         annotation = annotation_now(studio, task)
         edit = change(annotation)
         if edit is not None:
+            edit = replace(edit, annotation=int(annotation["id"]))
             studio.update_annotation(int(annotation["id"]), edit.of(annotation["result"]))
     if edit is not None:
         log.info(

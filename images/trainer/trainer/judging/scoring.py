@@ -19,7 +19,9 @@ from functools import cached_property
 from pathlib import Path
 
 from labelloop.errors import Explained
+from labelloop.files import stamp_of
 from labelloop.locks import Busy, holding
+from labelloop.log_lines import SHORT_LINE, TIMES
 from labelloop.registry import ProjectModels, Registry, RegistryError
 from labelloop.settings import Settings
 from trainer.dataset import coco
@@ -65,7 +67,7 @@ class Today:
     def __init__(self, models: ProjectModels, rounds: Rounds, round_: Round) -> None:
         """Raises OSError, ValueError, KeyError, TypeError: its snapshot cannot be read."""
         self._models, self._rounds, self._round = models, rounds, round_
-        self._stamp = _stamp(rounds.folder(round_.id) / SNAPSHOT)
+        self._stamp = stamp_of(rounds.folder(round_.id) / SNAPSHOT)
         self.snapshot = Snapshot.load(rounds.folder(round_.id))
 
     @cached_property
@@ -102,11 +104,11 @@ class Today:
         Raises:
             OSError: the disk cannot be read or written.
         """
-        stamp = _stamp(stand.folder / "card.json") if stand.folder else None
+        stamp = stamp_of(stand.folder / "card.json") if stand.folder else None
         made = self._made(stand, judge)
         # Labels that are renamed meanwhile are renamed in the snapshot and the card, before the scores.
-        renamed = _stamp(self._rounds.folder(self._round.id) / SNAPSHOT) != self._stamp
-        if not renamed and stand.folder and _stamp(stand.folder / "card.json") == stamp:
+        renamed = stamp_of(self._rounds.folder(self._round.id) / SNAPSHOT) != self._stamp
+        if not renamed and stand.folder and stamp_of(stand.folder / "card.json") == stamp:
             self._keep(stand, made)
         return made
 
@@ -245,15 +247,6 @@ def take_over(models: ProjectModels, rounds: Rounds, round_: Round) -> None:
             today.take_over(stand)
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """A value that changes when the file is replaced; None without a file."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns
-
-
 def judge_with(settings: Settings) -> Judge:
     """Scores with one thread: two that wait for each other beside other work are slower than one."""
     alone = settings.model_copy(update={"threads": 1})
@@ -264,7 +257,7 @@ def main(arguments: list[str]) -> int:
     die_with_parent()
     os.nice(NICENESS)
     settings = get_settings()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=settings.log_level.upper(), format=SHORT_LINE, datefmt=TIMES)
     project_id, keys = int(arguments[0]), arguments[1:]
     models, rounds = Registry(settings.models_dir).project(project_id), Rounds(settings.rounds_dir)
     try:

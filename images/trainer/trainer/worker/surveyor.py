@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from labelloop.locks import Busy
 from labelloop.registry import Registry
 from labelloop.settings import Settings
-from labelloop.studio import LABELLED, Studio, changed_after, where
+from labelloop.studio import LABELLED, LEEWAY, Studio, changed_after, where
 from trainer.dataset import split
 from trainer.dataset.collector import newest_submitted
 from trainer.dataset.examine import Examiner, UsedTask
@@ -27,7 +27,6 @@ LOOK_S = 20.0
 MOST = 300
 """So many entries are looked at in a run, so that a long list does not keep Label Studio busy."""
 MISSES = 3
-LEEWAY = timedelta(minutes=1)
 EVER = datetime.fromtimestamp(0, UTC)
 
 

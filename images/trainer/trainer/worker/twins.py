@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from labelloop.images import ImageAway, ImageError
 from labelloop.looks import NEAR, WORDS, Looks, are_near, distances, look_of
 from labelloop.regions import read_regions
 from labelloop.settings import Settings
-from labelloop.studio import LABELLED, UNLABELLED, Studio, changed_after, where, with_prediction_of
+from labelloop.studio import LABELLED, LEEWAY, UNLABELLED, Studio, changed_after, where, with_prediction_of
 from labelloop.task_images import resolve_task_image
 from labelloop.twins import FIELD, Twin
 from trainer.dataset.collector import newest_submitted
@@ -46,7 +46,6 @@ MOST = 240
 NEARER = 2
 """A prediction from a twin is made anew for another twin only if that is so many times nearer. Else each
 labelled frame of a film would have all others predicted again."""
-LEEWAY = timedelta(minutes=1)
 LAST_ID = 2**31 - 1
 NOMINAL = 10000
 ROWS = 64
