@@ -19,6 +19,7 @@ from labelloop.settings import Settings
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
+from trainer.judging.effort import CAREFUL, QUICK
 from trainer.judging.evaluate import MAX_DETECTIONS, Evaluation, evaluate, match
 from trainer.judging.matches import ClassMatches, mean_average_precision, resamples
 
@@ -291,8 +292,17 @@ def test_the_threshold_is_where_boxes_take_the_least_time_to_correct(
     matches = ClassMatches.model_validate(
         {"truths": [5], "image": [0] * len(hits), "score": scores, "hits": hits}
     )
-    threshold = matches.cheapest_threshold()
+    threshold = matches.cheapest_threshold(QUICK)
     assert threshold == (None if expected is None else pytest.approx(expected))
+
+
+def test_another_table_of_costs_gives_another_threshold() -> None:
+    """Three deletions for a drawing less pay at 1 s each, at 2 s and a look of 1.7 s they don't."""
+    hits = [TIGHT, *[WRONG] * 3, TIGHT]
+    matches = ClassMatches.model_validate(
+        {"truths": [5], "image": [0] * 5, "score": [0.9, 0.8, 0.7, 0.6, 0.5], "hits": hits}
+    )
+    assert (matches.cheapest_threshold(QUICK), matches.cheapest_threshold(CAREFUL)) == (0.5, 0.9)
 
 
 def test_a_detection_on_an_ignored_box_is_neither_right_nor_wrong() -> None:
