@@ -11,6 +11,7 @@ from labelloop.labels import LabelConfigError
 from labelloop.registry import ProjectModels, RegistryError
 from labelloop.studio import StudioError
 from trainer.dashboard import labellers
+from trainer.dashboard.ahead import ahead
 from trainer.dashboard.book import Effort
 from trainer.dashboard.charts import Theme, chart
 from trainer.dashboard.csv_file import csv_file
@@ -72,6 +73,7 @@ def contents(page: View) -> dict[str, Any]:
         "sources": SOURCES,
         "fit": cost_fit.fit(timed, TABLES[page.loop.settings.costs]),
         "timed": len(timed),
+        "ahead": ahead(page, efforts) if efforts else None,
         "fewest": cost_fit.FEWEST,
         "draw": partial(accepted_chart, efforts),
         "people": labellers.contents(kept, page.person) if kept and isinstance(page, Page) else None,
