@@ -140,8 +140,9 @@ class Book:
         return [Effort(version or None, *rest) for (version,), *rest in found]
 
     def timed(self, most: int) -> list[tuple[Work, float]]:
-        """The work and the seconds of the newest images at which one person alone worked, without those that
-        are taken for pauses; at most so many. The work on boxes from near-duplicates is part of it.
+        """The work and the seconds of images at which one person alone worked, without those that are taken
+        for pauses; those with the newest tasks, and at most so many. The work on boxes from near-duplicates
+        is part of it.
         """
         sums = ", ".join(f"{name} + twin_{name}" for name in _WORK)
         query = f"""

@@ -12,11 +12,16 @@ from trainer.judging.effort import ACTIONS, Costs, Work
 FEWEST = 30
 """With fewer images there is no fit: it would say little more than the table that it leans on."""
 MOST = 2000
-"""Of more images the newest so many are used."""
-IMAGE_SD_S = 10.0
+"""Of more images those with the newest tasks are used."""
+LEAST_SD_S = 2.0
+"""A table's cost is believed to within its own size, and no more closely than this: the smallest ones are
+assumed, and in relation may be off by most.
+"""
+IMAGE_SD_S = 20.0
 """The prior of the seconds that an image takes whatever is in it: 0, give or take so many."""
 
 _FOLDS, _ITERATIONS = 5, 20
+_BESIDE_S = 5.0  # what an image takes beside the table's costs, where its noise is weighed
 _HUBER = 1.345  # in standard deviations; beyond it an image pulls no harder than there
 _NORMAL = 1.4826  # standard deviation / median absolute deviation of a normal distribution
 _LEAST_NOISE = 0.02  # of an image's time, so that made times without any noise can be fitted
@@ -53,8 +58,8 @@ def fit(timed: Sequence[Timed], table: Costs) -> Fit | None:
 
     An image takes a fixed time and the costs of what was done in it, none of them below 0. Its noise grows
     with its time. Where the images say little of an action, its cost stays near `table`, which is believed to
-    within its own size. Images that took far too long or short count as if they were 1.3 standard deviations
-    off.
+    within its own size or LEAST_SD_S. Images that took far too long or short count as if they were 1.3
+    standard deviations off.
     """
     if len(timed) < FEWEST:
         return None
@@ -86,8 +91,8 @@ def _solve(counts: Array, seconds: Array, table: Costs) -> tuple[Array, Array]:
     equations are split by Cholesky, so that non-negative least squares sees a small square matrix.
     """
     prior = np.array([*(getattr(table, action) for action in ACTIONS), 0.0])
-    spread = np.array([*(max(float(cost), 0.1) for cost in prior[:-1]), IMAGE_SD_S])
-    scale = counts @ prior + IMAGE_SD_S / 2
+    spread = np.array([*(max(float(cost), LEAST_SD_S) for cost in prior[:-1]), IMAGE_SD_S])
+    scale = counts @ prior + _BESIDE_S
     rows, times = counts / scale[:, None], seconds / scale
     values = prior
     for _ in range(_ITERATIONS):

@@ -43,7 +43,9 @@ class Reached:
 
 @dataclass(frozen=True)
 class Taken:
-    """A forecast time. seconds, error: of all images, one standard deviation. images: it stands on so many."""
+    """A forecast time. seconds, error: of all images, one standard deviation. images: how many images' times
+    it stands on.
+    """
 
     seconds: float
     error: float
