@@ -35,11 +35,6 @@ class Costs:
     relabel: float = 3.5
     click: float = 1.9
 
-    @property
-    def clicked(self) -> float:
-        """The seconds of a box that a click fetches: the click, and the look at what came."""
-        return self.click + self.accept
-
 
 QUICK = Costs()
 CAREFUL = Costs(draw=7.0, adjust=4.5, delete=2.0, accept=1.7, relabel=3.0, click=1.9)

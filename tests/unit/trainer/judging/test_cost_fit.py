@@ -102,4 +102,3 @@ def test_the_tables_are_those_that_were_published() -> None:
     }
     assert tuple(TABLES) == COSTS and Settings.model_fields["costs"].default in TABLES
     assert set(SOURCES) == {*ACTIONS, "click"}
-    assert (QUICK.clicked, CAREFUL.clicked) == pytest.approx((2.4, 3.6))
