@@ -13,6 +13,8 @@ from bench.report import Figure, figure
 from bench.startup import throw_away_stack
 from support.stack import Stack
 
+from trainer.judging.effort import TABLES
+
 SECTION = "simulation"
 SIMULATION_S = 24 * 3600.0
 SAVED_TARGET = 0.65
@@ -36,6 +38,8 @@ def run(options: Options) -> Iterator[Figure]:
         given["SCHEDULE"] = ",".join([*map(str, options.labels), "all"])
     if options.predicted:
         given["PREDICTED"] = options.predicted
+    if options.costs:
+        given["COSTS"] = options.costs
     with tempfile.TemporaryDirectory(prefix="labelloop-bench-") as scratch:
         stack = throw_away_stack(Path(scratch) / "appliance")
         try:
@@ -91,6 +95,10 @@ def figures(summary: dict[str, Any], command: str) -> Iterator[Figure]:
         target = SAVED_TARGET if order == "uncertainty" else None
         yield from share(f"{order}: time saved against all by hand", totals["saved_by_hand"], target)
         yield from share(f"{order}: time saved against one round only", totals["saved_one_round"])
+        for table in TABLES:
+            by_hand, one_round = (totals.get(f"saved_{than}_{table}") for than in ("by_hand", "one_round"))
+            yield from share(f"{order}: time saved against all by hand, {table} costs", by_hand)
+            yield from share(f"{order}: time saved against one round only, {table} costs", one_round)
     for row in summary["steps"]:
         at = f"{row['order']}, {row['labels']} labels"
         yield from share(f"{at}: mAP", row["mAP"])

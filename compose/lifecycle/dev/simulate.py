@@ -23,10 +23,12 @@ OPTIONS = (
     "SCHEDULE",
     "BUDGET",
     "ONE_ROUND",
+    "COSTS",
     "DRAW",
     "ADJUST",
     "DELETE",
     "ACCEPT",
+    "RELABEL",
     "ACCEPTED_IOU",
     "ADJUSTED_IOU",
 )

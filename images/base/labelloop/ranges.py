@@ -30,6 +30,9 @@ WHOLE_NUMBERS = {
 NUMBERS = {"SCORE_THRESHOLD": (0.0, 1.0), "GATE_CONFIDENCE": (0.0, 1.0), "IMPORT_EVERY": (0.1, 86400.0)}
 """By name, the lowest and the highest allowed value; IMPORT_EVERY is in seconds."""
 
+COSTS = ("quick", "careful")
+"""The names of the tables of what a person's actions cost, which are in trainer.judging.effort."""
+
 PUBLIC_URL = r"(https?://[^/\s]+)?"
 """The pattern that the whole value must match."""
 

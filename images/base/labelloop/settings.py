@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     missing_percent: int = within("MISSING_PERCENT", 2)
     gate_confidence: float = within("GATE_CONFIDENCE", 0.8)
     import_every: float = within("IMPORT_EVERY", 20.0)
+    costs: Literal["quick", "careful"] = "quick"
 
     public_url: str = Field("", pattern=f"^{ranges.PUBLIC_URL}$")
     public_dashboard_url: str = Field("", pattern=f"^{ranges.PUBLIC_URL}$")

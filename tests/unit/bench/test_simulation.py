@@ -20,10 +20,17 @@ def summary(**changes: Any) -> dict[str, Any]:
 
 
 def test_figures_carry_the_targets() -> None:
+    """Those by both tables of costs stand side by side; a summary from before there were two has none."""
     totals = {"saved_by_hand": spread(0.7, 0.01, 3), "saved_one_round": spread(0.1)}
+    by_tables = {
+        "saved_by_hand_quick": spread(0.67),
+        "saved_one_round_quick": spread(0.2),
+        "saved_by_hand_careful": spread(0.53),
+        "saved_one_round_careful": spread(0.15),
+    }
     needed = {"share": 1.0, "target": 0.5, "uncertainty": spread(90.0), "random": spread(100.0)}
     document = summary(
-        orders={"uncertainty": totals, "random": totals},
+        orders={"uncertainty": totals | by_tables, "random": totals},
         steps=[{"order": "random", "labels": 10, "mAP": spread(0.4), "share_accepted": None}],
         labels_needed=[{**needed, "ratio": spread(0.9, 0.02, 3)}, {**needed, "ratio": spread(0.7, 0.05, 3)}],
         labels_needed_on_means=[
@@ -35,6 +42,10 @@ def test_figures_carry_the_targets() -> None:
     assert [(f.name, f.value, f.met) for f in made] == [
         ("uncertainty: time saved against all by hand (± 0.010, 3 seeds)", 0.7, True),
         ("uncertainty: time saved against one round only", 0.1, None),
+        ("uncertainty: time saved against all by hand, quick costs", 0.67, None),
+        ("uncertainty: time saved against one round only, quick costs", 0.2, None),
+        ("uncertainty: time saved against all by hand, careful costs", 0.53, None),
+        ("uncertainty: time saved against one round only, careful costs", 0.15, None),
         ("random: time saved against all by hand (± 0.010, 3 seeds)", 0.7, None),
         ("random: time saved against one round only", 0.1, None),
         ("random, 10 labels: mAP", 0.4, None),

@@ -16,6 +16,8 @@ from labelloop.registry import Card
 from lifecycle.dev.simulate import OPTIONS
 from lifecycle.home import Home
 from lifecycle.settings import env_file, known, settings
+from trainer.judging.cost_fit import FEWEST, MOST
+from trainer.judging.effort import SOURCES, TABLES
 from trainer.rounds import folder
 from trainer.rounds.table import Round, State
 
@@ -47,6 +49,23 @@ def test_targets_that_are_named_in_passing_exist() -> None:
     there = set(re.findall(r"^([a-z-]+):.*## ", (REPO / "Makefile").read_text(), re.MULTILINE))
     named = {target for page in PAGES for target in re.findall(r"`make ([a-z-]+)", page.read_text())}
     assert named <= there
+
+
+def test_the_tables_of_costs_are_those_that_are_used() -> None:
+    page = REFERENCE / "costs.md"
+    told = {words: cells for words, *cells in rows(page)}
+    named = {
+        "draw": "draw a box",
+        "delete": "delete one",
+        "click": "click on an object, so that a box appears",
+    }
+    for action in SOURCES:
+        words = named.get(action) or next(name for name in told if f"(`{action}`)" in name)
+        assert [float(cell) for cell in told[words][:2]] == [getattr(row, action) for row in TABLES.values()]
+        title, _, figure = SOURCES[action].rpartition(": ")
+        assert figure in told[words][2] and title.rpartition(", ")[2] in told[words][2]
+    assert f"With {FEWEST} such images or more" in page.read_text()
+    assert f"of more than {MOST:,} images" in page.read_text()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from lifecycle.home import Home
 from lifecycle.settings import settings
 
 SHARED = ["THREADS", "SCORE_THRESHOLD", "RETRAIN_EVERY", "ITERATIONS", "HOLDOUT_PERCENT", "HOLDOUT_MIN",
-          "GATE_CONFIDENCE", "IMPORT_EVERY"]  # fmt: skip
+          "GATE_CONFIDENCE", "IMPORT_EVERY", "COSTS"]  # fmt: skip
 NAMES = [*SHARED, "PORT", "RUNTIME", "DETECTOR", "LABEL_CONFIG", "COMPOSE_PROJECT_NAME", "LOG_LEVEL", "BIND",
          "SUBNET", "ADMIN_EMAIL", "PROJECT_TITLE"]  # fmt: skip
 ODD = ["", "-1", "1e9", "nan", "inf", "²", "١", "1_000", " 1", "+1", "0x10", "9" * 5000, "\0", "x" * 500,
@@ -35,6 +35,8 @@ VALUES = st.sampled_from(ODD) | st.integers().map(str) | st.floats().map(str) | 
         ("HOLDOUT_PERCENT", "100", "a whole number from 1 to 90"),
         ("HOLDOUT_MIN", "0", "a whole number from 1 to 1000000"),
         ("LOG_LEVEL", "loud", "one of DEBUG, INFO"),
+        ("COSTS", "cheap", "one of quick, careful"),
+        ("COSTS", "", "one of quick, careful"),
         ("LABEL_CONFIG", "configs/labels", "a file below the repository"),
         ("LABEL_CONFIG", "x" * 5000, "a file below the repository"),
         ("LABEL_CONFIG", "\0", "a file below the repository"),

@@ -74,6 +74,8 @@ def test_settings_become_options(tmp_path: Path, coco: Path, stack: Stack) -> No
     given = {
         "COCO": str(coco),
         "SEEDS": "0",
+        "COSTS": "careful",
+        "RELABEL": "2",
         "ACCEPTED_IOU": "0.8",
         "PREDICTED": "raccoon=cat,dog:face=person",
         "KEEP": "1",
@@ -82,6 +84,8 @@ def test_settings_become_options(tmp_path: Path, coco: Path, stack: Stack) -> No
     (command,) = stack.commands
     assert command[2:] == [
         "--seeds=0",
+        "--costs=careful",
+        "--relabel=2",
         "--accepted-iou=0.8",
         "--predicted=raccoon=cat,dog",
         "--predicted=face=person",

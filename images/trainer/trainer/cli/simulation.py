@@ -23,10 +23,14 @@ def simulate(
     predicted: Annotated[
         list[str] | None, typer.Option(help="LABEL=CLASS,CLASS of the starting model; repeatable.")
     ] = None,
-    draw: Annotated[float, typer.Option(help="Seconds to draw a box.")] = Person.draw,
-    adjust: Annotated[float, typer.Option(help="Seconds to adjust or relabel a box.")] = Person.adjust,
-    delete: Annotated[float, typer.Option(help="Seconds to delete a box.")] = Person.delete,
-    accept: Annotated[float, typer.Option(help="Seconds to look at a good box.")] = Person.accept,
+    costs: Annotated[
+        str | None, typer.Option(help="The table by which the person decides: quick or careful.")
+    ] = None,
+    draw: Annotated[float | None, typer.Option(help="Seconds to draw a box, not the table's.")] = None,
+    adjust: Annotated[float | None, typer.Option(help="Seconds to adjust a box.")] = None,
+    delete: Annotated[float | None, typer.Option(help="Seconds to delete a box.")] = None,
+    accept: Annotated[float | None, typer.Option(help="Seconds to look at a good box.")] = None,
+    relabel: Annotated[float | None, typer.Option(help="Seconds to relabel a box.")] = None,
     accepted_iou: Annotated[float, typer.Option(help="A box is good from here on.")] = Person.accepted_iou,
     adjusted_iou: Annotated[float, typer.Option(help="And worth adjusting.")] = Person.adjusted_iou,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the projects in Label Studio.")] = False,
@@ -35,6 +39,17 @@ def simulate(
     from trainer.simulate.command import simulate as run
     from trainer.simulate.run import World
 
+    loop = connect()
+    person = Person.of(
+        costs or loop.settings.costs,
+        draw=draw,
+        adjust=adjust,
+        delete=delete,
+        accept=accept,
+        relabel=relabel,
+        accepted_iou=accepted_iou,
+        adjusted_iou=adjusted_iou,
+    )
     options = Options(
         name=name,
         orders=words(orders),
@@ -43,10 +58,9 @@ def simulate(
         budget=budget,
         one_round_at=one_round,
         predicted=predicted_values(predicted or []),
-        costs=Person(draw, adjust, delete, accept, accepted_iou, adjusted_iou),
+        costs=person,
         keep=keep,
     )
-    loop = connect()
     require_worker(loop.settings.rounds_dir)
     with Display() as display:
         world = World(loop.settings, loop.studio, loop.backend, display)

@@ -7,7 +7,7 @@ from enum import StrEnum
 import numpy as np
 
 from labelloop.boxes import Boxes, iou_matrix
-from trainer.judging.effort import USUAL
+from trainer.judging.effort import Costs
 from trainer.judging.matches import ACCEPTED, IOU_THRESHOLDS
 
 OVERLAPS, GOOD = float(IOU_THRESHOLDS[0]), float(IOU_THRESHOLDS[ACCEPTED])
@@ -23,13 +23,14 @@ class Agreement(StrEnum):
     SPURIOUS = "spurious"
 
 
-SECONDS = {
-    Agreement.RIGHT: USUAL.accept,
-    Agreement.LOOSE: USUAL.adjust,
-    Agreement.WRONG_LABEL: USUAL.adjust,
-    Agreement.MISSED: USUAL.draw,
-    Agreement.SPURIOUS: USUAL.delete,
+_ACTION = {
+    Agreement.RIGHT: "accept",
+    Agreement.LOOSE: "adjust",
+    Agreement.WRONG_LABEL: "relabel",
+    Agreement.MISSED: "draw",
+    Agreement.SPURIOUS: "delete",
 }
+"""The field of Costs that correcting it takes."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ def compare(truth: Boxes, found: Boxes, loosest: float = OVERLAPS) -> list[Findi
     return findings
 
 
-def seconds(findings: Sequence[Finding]) -> float:
+def seconds(findings: Sequence[Finding], costs: Costs) -> float:
     """The time that a person needs to correct all of them."""
-    return sum(SECONDS[finding.kind] for finding in findings)
+    return sum(float(getattr(costs, _ACTION[finding.kind])) for finding in findings)
 
 
 def confusion(pairs: Sequence[tuple[Boxes, Boxes]], labels: int) -> list[list[int]]:

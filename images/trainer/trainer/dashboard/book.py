@@ -139,6 +139,20 @@ class Book:
         found = self._efforts(("coalesce(version, '')",), where)
         return [Effort(version or None, *rest) for (version,), *rest in found]
 
+    def timed(self, most: int) -> list[tuple[Work, float]]:
+        """The work and the seconds of images at which one person alone worked, without those that are taken
+        for pauses; those with the newest tasks, and at most so many. The work on boxes from near-duplicates
+        is part of it.
+        """
+        sums = ", ".join(f"{name} + twin_{name}" for name in _WORK)
+        query = f"""
+            SELECT lead, {sums} FROM entry
+            WHERE counts AND NOT changed AND origin = ? AND lead <= ? ORDER BY task DESC LIMIT ?
+        """
+        with self._lock:
+            rows = self._scratch.rows(query, (Origin.PERSON, self._pause_s(), most))
+            return [(Work(*work), lead) for lead, *work in rows]
+
     @property
     def authors(self) -> dict[Author, Effort]:
         """By author: each one's newest annotation of each task."""

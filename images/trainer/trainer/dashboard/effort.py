@@ -11,12 +11,14 @@ from labelloop.labels import LabelConfigError
 from labelloop.registry import ProjectModels, RegistryError
 from labelloop.studio import StudioError
 from trainer.dashboard import labellers
+from trainer.dashboard.ahead import ahead
 from trainer.dashboard.book import Effort
 from trainer.dashboard.charts import Theme, chart
 from trainer.dashboard.csv_file import csv_file
 from trainer.dashboard.ledger import Kept, StillReading
 from trainer.dashboard.pages import Asked, ChartTheme, Page, View
-from trainer.judging.effort import USUAL
+from trainer.judging import cost_fit
+from trainer.judging.effort import ACTIONS, SOURCES, TABLES
 
 router = APIRouter()
 
@@ -57,6 +59,7 @@ def contents(page: View) -> dict[str, Any]:
     except (StudioError, LabelConfigError) as error:
         problem = str(error)
     efforts = kept.book.efforts if kept else []
+    timed = kept.book.timed(cost_fit.MOST) if kept else []
     return {
         "efforts": efforts,
         "whole": sum(efforts, Effort(None)),
@@ -64,7 +67,14 @@ def contents(page: View) -> dict[str, Any]:
         "rounds": _rounds(page.models, efforts),
         "problem": problem,
         "reading": reading,
-        "cost": USUAL,
+        "tables": TABLES,
+        "chosen": page.loop.settings.costs,
+        "actions": ACTIONS,
+        "sources": SOURCES,
+        "fit": cost_fit.fit(timed, TABLES[page.loop.settings.costs]),
+        "timed": len(timed),
+        "ahead": ahead(page, efforts) if efforts else None,
+        "fewest": cost_fit.FEWEST,
         "draw": partial(accepted_chart, efforts),
         "people": labellers.contents(kept, page.person) if kept and isinstance(page, Page) else None,
         "several": kept is not None and labellers.are_several(kept),

@@ -24,6 +24,7 @@ from trainer.dashboard.security import checked_form
 from trainer.dashboard.stored import Scored
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot
+from trainer.judging.effort import TABLES, Costs
 from trainer.worker.retention import weights_removed
 
 router = APIRouter()
@@ -233,7 +234,10 @@ def _images(page: View, card: Card, snapshot: Snapshot, found: Predictions) -> d
     holdout = [image for image in snapshot.holdout if image.id in found.boxes]
     pairs = [(predictions.truth_of(image), found.of(image, limits)) for image in holdout]
     matrix = agreement.confusion(pairs, len(snapshot.classes))
-    worst = [_worst(image, *pair, snapshot.classes) for image, pair in zip(holdout, pairs, strict=True)]
+    costs = TABLES[page.loop.settings.costs]
+    worst = [
+        _worst(image, *pair, snapshot.classes, costs) for image, pair in zip(holdout, pairs, strict=True)
+    ]
     worst = [entry for entry in worst if entry.summary != "all right"]
     return {
         "matrix": matrix,
@@ -245,13 +249,13 @@ def _images(page: View, card: Card, snapshot: Snapshot, found: Predictions) -> d
     }
 
 
-def _worst(image: SnapshotImage, truth: Boxes, found: Boxes, names: list[str]) -> Worst:
+def _worst(image: SnapshotImage, truth: Boxes, found: Boxes, names: list[str], costs: Costs) -> Worst:
     findings = agreement.compare(truth, found)
     wrong = [finding for finding in findings if finding.kind is not Agreement.RIGHT]
     counts = {kind: sum(finding.kind is kind for finding in wrong) for kind in Agreement}
     return Worst(
         image,
-        agreement.seconds(wrong),
+        agreement.seconds(wrong, costs),
         *both_sides(truth, found, findings, names),
         ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "all right",
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from labelloop.registry import STARTING_VERSION, ProjectModels
 from labelloop.studio import LABELLED
 from trainer.demo.project import TITLE, DemoProject, find, open_project, to_be_deleted
-from trainer.judging.effort import Work
+from trainer.judging.effort import TABLES, Costs, Work
 from trainer.rounds.table import State
 from trainer.simulate.annotator import correct
 from trainer.simulate.errors import SimulationError
@@ -20,7 +20,6 @@ IMAGES = 60
 FIRST_SHARE, LEFT_SHARE = 0.5, 0.2
 START_WAIT_S = 300.0
 POLL_S = 0.5
-PERSON = Person()
 
 
 @dataclass(frozen=True)
@@ -116,13 +115,13 @@ def _label(world: World, project: DemoProject, until: int, title: str, you: str)
     if count <= 0:
         world.display.say(f"{title} {plural(until, 'picture')} labelled already.")
         return
-    work = Work()
+    person, work = Person.of(world.settings.costs), Work()
     for done in range(count):
         task = project.labelling.next()
         if task is None:
             break
-        corrected = correct(task.proposed, task.image.boxes, PERSON)
-        project.labelling.submit(task, corrected.seconds())
+        corrected = correct(task.proposed, task.image.boxes, person)
+        project.labelling.submit(task, corrected.seconds(person))
         work += corrected
         world.display.update("labelling", (done + 1) / count, None, f"{done + 1} of {count} pictures")
     world.display.finish()
@@ -132,14 +131,20 @@ def _label(world: World, project: DemoProject, until: int, title: str, you: str)
 
 
 def work_in_words(work: Work) -> str:
-    """Says what was done with the boxes, and how much time that saved."""
-    hand, took = work.seconds_by_hand(), work.seconds()
+    """Says what was done with the boxes, and how much time that saved by each table of costs."""
     counts = (
         f"{plural(work.truths, 'box', 'boxes')}: {work.accepted} accepted as proposed, "
-        f"{work.changed} adjusted, {work.drawn} drawn, {work.deleted} wrong ones deleted"
+        f"{work.adjusted} adjusted, {work.relabelled} relabelled, {work.drawn} drawn, "
+        f"{work.deleted} wrong ones deleted"
     )
-    saved = f", {1 - took / hand:.0%} saved" if hand > took else ""
-    return f"{counts}; about {duration(took)} of a person's time instead of {duration(hand)}{saved}."
+    times = "; ".join(f"{_time_in_words(work, costs)} ({name} costs)" for name, costs in TABLES.items())
+    return f"{counts}.\n   A person's time, about: {times}."
+
+
+def _time_in_words(work: Work, costs: Costs) -> str:
+    share = work.share_saved(costs)
+    saved = f", {share:.0%} saved" if share > 0 else ""
+    return f"{duration(work.seconds(costs))} instead of {duration(work.seconds_by_hand(costs))}{saved}"
 
 
 def _round(world: World, number: int, models: ProjectModels, title: str) -> bool:

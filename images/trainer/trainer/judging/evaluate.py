@@ -18,6 +18,7 @@ from trainer.dataset.coco import annotation
 from trainer.dataset.labelled import Corners, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.judging.detections import detections, load_detector
+from trainer.judging.effort import TABLES, Costs
 from trainer.judging.matches import ClassMatches, mean_average_precision, resamples
 
 # Per image and label. COCO counts 100, so that in an image with more objects it cannot tell models apart.
@@ -100,7 +101,7 @@ def evaluate(
             found.append(boxes)
         progress(done / len(holdout), f"scored {done} of {len(holdout)} hold-out images")
     matches = match(snapshot.classes, images, found)
-    thresholds = _score_thresholds(matches, settings.score_threshold)
+    thresholds = _score_thresholds(matches, settings.score_threshold, TABLES[settings.costs])
     return _evaluation(detector.version, snapshot, images, matches, label_map.knows_any, missing, thresholds)
 
 
@@ -233,9 +234,9 @@ def _evaluation(
     )
 
 
-def _score_thresholds(matches: dict[str, ClassMatches], at_most: float) -> dict[str, float]:
+def _score_thresholds(matches: dict[str, ClassMatches], at_most: float, costs: Costs) -> dict[str, float]:
     """The score thresholds by label, capped at SCORE_THRESHOLD: a hold-out has too few boxes to justify a
     higher one.
     """
-    cheapest = {name: row.cheapest_threshold() for name, row in matches.items()}
+    cheapest = {name: row.cheapest_threshold(costs) for name, row in matches.items()}
     return {name: min(value, at_most) for name, value in cheapest.items() if value is not None}

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
 from labelloop.boxes import Boxes, iou_matrix, shares_inside
 from trainer.dataset.labelled import SnapshotImage
-from trainer.judging.effort import USUAL
+from trainer.judging.effort import Costs
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -72,7 +72,7 @@ class ClassMatches(BaseModel):
         once = np.ones(len(self.score))
         return float(_interpolated(self.right()[:1], once, float(self.truths.sum()))[0])
 
-    def cheapest_threshold(self) -> float | None:
+    def cheapest_threshold(self, costs: Costs) -> float | None:
         """The score threshold at which a person needs the least time to correct the boxes.
 
         A person accepts a box that is right at an IoU of 0.7, adjusts one that is right at 0.5 only, deletes
@@ -82,8 +82,8 @@ class ClassMatches(BaseModel):
         overlapping, accepted = right[0], right[ACCEPTED]
         if not overlapping.any():
             return None
-        shown = np.where(accepted, USUAL.accept, np.where(overlapping, USUAL.adjust, USUAL.delete))
-        saved = np.where(overlapping, USUAL.draw, 0.0)
+        shown = np.where(accepted, costs.accept, np.where(overlapping, costs.adjust, costs.delete))
+        saved = np.where(overlapping, costs.draw, 0.0)
         return max(float(self.score[int(np.argmin(np.cumsum(shown - saved)))]), LOWEST_THRESHOLD)
 
 

@@ -20,10 +20,10 @@ def correct(proposed: Boxes, truth: Boxes, person: Person) -> Work:
 
     Proposed and true boxes are paired one to one so that the work takes the least time; of equal times, the
     higher IoU decides. A pair with the right label is accepted at an IoU of accepted_iou or more, and
-    adjusted at adjusted_iou or more. A pair with the wrong label is relabelled at accepted_iou or more, which
-    takes as long as adjusting. Proposed boxes without a pair are deleted, true ones drawn. Where adjusting
-    would take longer than deleting and drawing again, the person does the latter. So no image takes longer
-    than deleting all boxes and drawing all.
+    adjusted at adjusted_iou or more. A pair with the wrong label is relabelled at accepted_iou or more.
+    Proposed boxes without a pair are deleted, true ones drawn. Where adjusting would take longer than
+    deleting and drawing again, the person does the latter. So no image takes longer than deleting all boxes
+    and drawing all.
     """
     overlap = iou_matrix(proposed.xyxy, truth.xyxy)
     right = proposed.labels[:, None] == truth.labels[None, :]
@@ -32,7 +32,8 @@ def correct(proposed: Boxes, truth: Boxes, person: Person) -> Work:
     adjusted = right & ~well & (overlap >= person.adjusted_iou)
     anew = person.delete + person.draw
     saved = np.where(accepted, anew - person.accept, 0.0)
-    saved = np.where(adjusted | relabelled, anew - person.adjust, saved).clip(min=0.0)
+    saved = np.where(adjusted, anew - person.adjust, saved)
+    saved = np.where(relabelled, anew - person.relabel, saved).clip(min=0.0)
     worth = saved > 0
     rows, columns = linear_sum_assignment(saved + worth * _PER_IOU_S * overlap, maximize=True)
     paired = worth[rows, columns]

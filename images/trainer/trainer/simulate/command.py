@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labelloop.files import write_text
+from trainer.judging.effort import TABLES
 from trainer.simulate.dataset import Dataset
 from trainer.simulate.figures import RunFigures, summary
 from trainer.simulate.models import Scorer
@@ -55,7 +56,8 @@ def simulate(world: World, options: Options) -> Path:
                 if run.figures:
                     complete.append(run.figures)
     finally:
-        document = {"options": asdict(options)} | _about(dataset, began) | summary(complete, options.reach)
+        about = {"options": asdict(options), **_about(dataset, began)}
+        document = about | summary(complete, options.reach)
         write_text(stem.with_suffix(".json"), json.dumps(document, indent=1) + "\n")
     for table in tables(document):
         display.console.print(table)
@@ -79,6 +81,7 @@ def _runs(world: World, dataset: Dataset, scorer: Scorer, options: Options) -> I
 
 def _about(dataset: Dataset, began: datetime) -> dict[str, Any]:
     return {
+        "tables": {name: asdict(costs) for name, costs in TABLES.items()},
         "began": began.isoformat(timespec="seconds"),
         "train_images": len(dataset.train),
         "train_boxes": sum(len(image.boxes) for image in dataset.train),

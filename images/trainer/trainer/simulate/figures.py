@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from labelloop.registry import STARTING_VERSION
-from trainer.judging.effort import Work
+from trainer.judging.effort import TABLES, Work
 
 Row = dict[str, Any]
 Curve = Sequence[tuple[float, float]]
@@ -47,7 +47,12 @@ class Step:
         """The step as a flat dict, for a line of JSON."""
         row = asdict(self)
         work = row.pop("work")
-        return {**row, **work, "share_accepted": self.work.share_accepted}
+        return {
+            **row,
+            **work,
+            "share_accepted": self.work.share_accepted,
+            **{by(name, "saved_by_hand"): self.work.share_saved(costs) for name, costs in TABLES.items()},
+        }
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,17 @@ class RunFigures:
         return saved(self.seconds, self.one_round.seconds)
 
     @property
+    def saved_by_tables(self) -> Row:
+        """What the loop and a single round save by each of TABLES, whatever the person's own costs are."""
+        found: Row = {}
+        for name, costs in TABLES.items():
+            loop, once = self.work.seconds(costs), self.one_round.work.seconds(costs)
+            found[by(name, "saved_by_hand")] = self.work.share_saved(costs)
+            found[by(name, "saved_one_round")] = saved(loop, once)
+            found[by(name, "one_round_saved_by_hand")] = self.one_round.work.share_saved(costs)
+        return found
+
+    @property
     def curve(self) -> list[tuple[float, float]]:
         """Labels and mAP, ascending by labels."""
         return [(float(step.labels), step.mAP) for step in self.steps]
@@ -117,9 +133,15 @@ class RunFigures:
             "saved_by_hand": self.saved_by_hand,
             "one_round": asdict(self.one_round),
             "saved_one_round": self.saved_one_round,
+            **self.saved_by_tables,
             "mAP": self.steps[-1].mAP,
             "AP50": self.steps[-1].AP50,
         }
+
+
+def by(table: str, figure: str) -> str:
+    """The name of a figure that a table of costs gives: "saved_by_hand_careful"."""
+    return f"{figure}_{table}"
 
 
 def saved(seconds: float, instead_of: float) -> float:
@@ -296,7 +318,9 @@ _STEP: dict[str, Callable[[Step], float | None]] = {
 
 
 def _totals(runs: Sequence[RunFigures]) -> Row:
-    return {name: _plain(Spread.of(map(value, runs))) for name, value in _TOTALS.items()}
+    totals = {name: _plain(Spread.of(map(value, runs))) for name, value in _TOTALS.items()}
+    tables = [run.saved_by_tables for run in runs]
+    return totals | {name: _plain(Spread.of(row[name] for row in tables)) for name in tables[0]}
 
 
 def _steps(runs: Sequence[RunFigures]) -> list[Row]:
@@ -305,6 +329,10 @@ def _steps(runs: Sequence[RunFigures]) -> list[Row]:
     for labels in sorted({step.labels for run in runs for step in run.steps}):
         steps = [step for run in runs for step in run.steps if step.labels == labels]
         spreads = {name: _plain(Spread.of(map(value, steps))) for name, value in _STEP.items()}
+        labelled = [step.work for step in steps if step.images]
+        for name, costs in TABLES.items():
+            shares = (work.share_saved(costs) for work in labelled)
+            spreads[by(name, "saved_by_hand")] = _plain(Spread.of(shares))
         rows.append({"order": runs[0].order, "labels": labels, **spreads})
     return rows
 

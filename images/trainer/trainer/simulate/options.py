@@ -1,9 +1,10 @@
 """The options of a simulation, and the costs of a person's actions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Self
 
-from trainer.judging.effort import Costs
+from trainer.judging.effort import TABLES, Costs
 from trainer.simulate.errors import OptionError
 
 ORDERS = ("uncertainty", "random")
@@ -17,8 +18,20 @@ class Person(Costs):
     accepted_iou: float = 0.7
     adjusted_iou: float = 0.3
 
+    @classmethod
+    def of(cls, table: str, **given: float | None) -> Self:
+        """The person with a table's costs. given: other values for fields; None leaves the field as it is.
+
+        Raises:
+            OptionError: there is no such table, or a value is impossible.
+        """
+        if table not in TABLES:
+            raise OptionError(f"COSTS={table}: choose among {','.join(TABLES)}")
+        other = {name: value for name, value in given.items() if value is not None}
+        return cls(**{**asdict(TABLES[table]), **other})
+
     def __post_init__(self) -> None:
-        if min(self.draw, self.adjust, self.delete, self.accept) < 0:
+        if min(self.draw, self.adjust, self.delete, self.accept, self.relabel) < 0:
             raise OptionError(f"{self}: no action takes less than 0 seconds")
         if not 0 < self.adjusted_iou <= self.accepted_iou <= 1:
             raise OptionError(f"{self}: needed 0 < ADJUSTED_IOU <= ACCEPTED_IOU <= 1")

@@ -5,7 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
-from trainer.simulate.figures import Step, saved
+from trainer.judging.effort import TABLES
+from trainer.simulate.figures import Step, by, saved
 from trainer.words import duration
 
 _COLUMNS = (
@@ -22,6 +23,7 @@ _COLUMNS = (
     ("time", 9),
     ("by hand", 9),
     ("saved", 6),
+    *((name, 7) for name in TABLES),
     ("mAP", 6),
     ("AP50", 6),
     ("wall", 9),
@@ -53,6 +55,7 @@ def line(step: Step) -> str:
         duration(step.seconds),
         duration(step.by_hand_seconds),
         f"{saved(step.seconds, step.by_hand_seconds):.0%}",
+        *(f"{work.share_saved(costs):.0%}" for costs in TABLES.values()),
         f"{step.mAP:.3f}",
         f"{step.AP50:.3f}",
         duration(step.wall_seconds),
@@ -77,13 +80,34 @@ def tables(summary: dict[str, Any]) -> Iterator[Table]:
         totals.add_column(order, justify="right")
     for name, words in _TOTALS.items():
         totals.add_row(words, *(spread(figures[name]) for figures in summary["orders"].values()))
+        for table in TABLES:
+            if (of_table := by(table, name)) in next(iter(summary["orders"].values())):
+                shares = (spread(figures[of_table]) for figures in summary["orders"].values())
+                totals.add_row(f"  by the {table} table", *shares)
     yield totals
     steps = Table(title="By number of labels", title_justify="left")
-    for name in ("order", "labels", "mAP", "AP50", "accepted", "saved by hand", "least certain first"):
+    of_tables = {f"saved by hand, {table}": by(table, "saved_by_hand") for table in TABLES}
+    for name in (
+        "order",
+        "labels",
+        "mAP",
+        "AP50",
+        "accepted",
+        "saved by hand",
+        *of_tables,
+        "least certain first",
+    ):
         steps.add_column(name, justify="left" if name == "order" else "right")
     for row in summary["steps"]:
-        names = ("mAP", "AP50", "share_accepted", "saved_by_hand", "least_certain_first")
-        steps.add_row(row["order"], str(row["labels"]), *(spread(row[name]) for name in names))
+        of_row = (
+            "mAP",
+            "AP50",
+            "share_accepted",
+            "saved_by_hand",
+            *of_tables.values(),
+            "least_certain_first",
+        )
+        steps.add_row(row["order"], str(row["labels"]), *(spread(row[name]) for name in of_row))
     yield steps
     if summary["labels_needed"]:
         yield _labels_needed(summary)

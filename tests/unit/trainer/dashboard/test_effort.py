@@ -17,7 +17,7 @@ from trainer.dashboard.book import Effort
 from trainer.dashboard.ledger import Ledger, measure
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dataset.origin import earlier_name
-from trainer.judging.effort import Work
+from trainer.judging.effort import CAREFUL, QUICK, Work
 
 CONFIG = parse_label_config(LABEL_CONFIG)
 EARLY, LATE = "2026-11-22T18:00:00Z", "2026-11-22T19:00:00.500000Z"
@@ -87,11 +87,14 @@ def test_labels_that_were_brought_from_elsewhere_are_no_work_with_our_boxes() ->
 
 def test_the_estimate_adds_up() -> None:
     work = Work(accepted=10, adjusted=3, relabelled=1, deleted=2, drawn=1)
-    assert work.seconds_by_hand() == 15 * 7.0
-    assert work.seconds() == 10 * 0.5 + 4 * 3.5 + 2 * 1.0 + 7.0
-    assert work.seconds_saved() == work.seconds_by_hand() - work.seconds()
+    assert work.seconds_by_hand(QUICK) == work.seconds_by_hand(CAREFUL) == 15 * 7.0
+    assert work.seconds(QUICK) == 10 * 0.5 + 4 * 3.5 + 2 * 1.0 + 7.0
+    assert work.seconds(CAREFUL) == 10 * 1.7 + 3 * 4.5 + 1 * 3.0 + 2 * 2.0 + 7.0
+    assert work.seconds_saved(CAREFUL) == 105 - 44.5
+    assert work.share_saved(CAREFUL) == pytest.approx(1 - 44.5 / 105)
+    assert Work().share_saved(QUICK) == 0
     assert work.share_accepted == 10 / 16
-    assert Work(deleted=5).seconds_saved() < 0
+    assert Work(deleted=5).seconds_saved(QUICK) < 0
 
 
 def test_before_the_first_label(client: TestClient) -> None:
@@ -106,12 +109,59 @@ def test_the_page_shows_each_version(client: TestClient, fake_studio: FakeStudio
             [region(10, 10), region(50, 50 + number)], [region(10, 10), region(50, 50)], lead_time=lead
         ) | {"id": row["id"]}
     page = words(client.get("/effort?project=1").text)
-    assert "v0001 – 3 4 2 0 0 67% 20 s 33 s" in page
-    # 6 × 7 s by hand; with the model 4 × 0.5 s + 2 × 3.5 s
-    assert "Saved, about 33 s Images labelled 3" in page
+    assert "v0001 – 3 4 2 0 0 0 67% 20 s 33 s 26 s" in page
+    # 6 × 7 s by hand; with the model 4 × 0.5 s + 2 × 3.5 s, or 4 × 1.7 s + 2 × 4.5 s
+    assert "Saved, about 33 s by the quick table, 26 s by the careful table Images labelled 3" in page
+    assert "Move or resize one 2 3.5 4.5 assumed" in page
+    assert "Look at one that is right 4 0.5 1.7 assumed" in page
+    assert "Give one another label 0 3.5 3.0 assumed" in page
+    assert "Click, and look at the box that comes not counted 1.9 + 0.5 1.9 + 1.7 Papadopoulos" in page
+    assert "In all, careful table by hand 6 × 7.0 s = 42 s; with the model 16 s" in page
+    assert "With 30 images whose time Label Studio recorded, both tables get this project's own" in page
+    assert "there are 3." in page
     assert "Boxes accepted as they were 4, 67% of those proposed" in page
     assert "Median time per image 20 s" in page
     assert "v0001" in client.get("/effort/accepted.svg").text
+
+
+def add(fake_studio: FakeStudio, made: dict[str, Any]) -> None:
+    row = fake_studio.tasks[fake_studio.add_task(annotations=1)]
+    row |= made | {"id": row["id"]}
+
+
+def test_with_enough_times_the_page_has_the_projects_own_costs(
+    client: TestClient, fake_studio: FakeStudio
+) -> None:
+    """Images take 4 s and 10 s for each drawn box, 2 s for each one accepted; one was open for a while,
+    one was changed by somebody else, and one came from a program.
+    """
+    drawn, accepted = [region(10, 10), region(40, 10)], [region(10, 50), region(40, 50)]
+    for number in range(40):
+        add_drawn, there = number % 3, number % 2 + 1
+        result = drawn[:add_drawn] + accepted[:there]
+        lead = 4.0 + 10 * add_drawn + 2 * there
+        add(fake_studio, task(result, accepted[:there], lead_time=lead))
+    add(fake_studio, task(accepted, accepted, lead_time=4000.0))
+    add(fake_studio, task(accepted, accepted, lead_time=290.0, completed_by=1, updated_by=2))
+    add(fake_studio, task(accepted, accepted, lead_time=None))
+    page = words(client.get("/effort?project=1").text)
+    assert "Seconds to Times Quick Careful This project Source of the tables" in page
+    assert "Draw a box 39 7.0 7.0 10.0 ± 0.0 Papadopoulos" in page
+    assert "Look at one that is right 66 0.5 1.7 2.0 ± 0.1 assumed" in page
+    assert "Delete one 0 1.0 2.0 1.0 ± 2.0 assumed" in page
+    assert "Open an image, whatever is in it 43 – – 4.0 ± 0.1 –" in page
+    # 66 × 6.5 s; 66 × 5.3 s; 66 × 8 s
+    assert "7:09 min by the quick table, 5:50 min by the careful table, 8:48 min ± 5 s by this" in page
+    assert "recorded for 40 images, leaning on the quick table" in page
+
+
+def test_the_chosen_table_is_the_one_that_decides(
+    client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(fake_studio, task([region(10, 10)], [region(10, 10)]))
+    assert "The quick one decides where one must" in words(client.get("/effort?project=1").text)
+    monkeypatch.setattr(loop, "settings", loop.settings.model_copy(update={"costs": "careful"}))
+    assert "The careful one decides where one must" in words(client.get("/effort?project=1").text)
 
 
 class Task(dict[str, Any]):

@@ -139,5 +139,12 @@ def test_removed_it_leaves_nothing(
 
 
 def test_the_saving_is_told_only_where_there_is_one() -> None:
-    assert run.work_in_words(Work(drawn=2)).endswith("about 14 s of a person's time instead of 14 s.")
-    assert "93% saved" in run.work_in_words(Work(accepted=10))
+    """By both tables of costs."""
+    assert run.work_in_words(Work(drawn=2)).endswith(
+        "A person's time, about: 14 s instead of 14 s (quick costs); 14 s instead of 14 s (careful costs)."
+    )
+    assert run.work_in_words(Work(accepted=10, relabelled=2)) == (
+        "12 boxes: 10 accepted as proposed, 0 adjusted, 2 relabelled, 0 drawn, 0 wrong ones deleted.\n"
+        "   A person's time, about: 12 s instead of 1:24 min, 86% saved (quick costs); "
+        "23 s instead of 1:24 min, 73% saved (careful costs)."
+    )

@@ -19,6 +19,7 @@ from labelloop.settings import Settings
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
+from trainer.judging.effort import CAREFUL, QUICK
 from trainer.judging.evaluate import MAX_DETECTIONS, Evaluation, evaluate, match
 from trainer.judging.matches import ClassMatches, mean_average_precision, resamples
 
@@ -195,6 +196,16 @@ def test_only_the_hold_out_is_scored(settings: Settings) -> None:
     assert evaluation.score_thresholds == {"ball": settings.score_threshold}, "0.9 would do, for one box"
 
 
+@pytest.mark.parametrize(("costs", "threshold"), [("quick", 0.5), ("careful", 0.9)])
+def test_the_chosen_costs_decide_the_threshold(settings: Settings, costs: str, threshold: float) -> None:
+    """Two objects are found, and between them three times nothing."""
+    two, wrong = [*BALL, [60, 60, 90, 90]], [[100 + 30 * n, 150, 120 + 30 * n, 170] for n in range(3)]
+    found = Boxes.of([two[0], *wrong, two[1]], [0.9, 0.8, 0.7, 0.6, 0.5], [0] * 5)
+    chosen = settings.model_copy(update={"costs": costs, "score_threshold": 0.95})
+    evaluation = evaluated(chosen, ["ball", "crate"], [found], [image(1, two, [0, 0])])
+    assert evaluation.score_thresholds == {"ball": pytest.approx(threshold)}
+
+
 def test_classes_of_another_model_are_scored_as_the_labels_they_become(settings: Settings) -> None:
     config = LABEL_CONFIG.replace('value="ball"', 'value="ball" predicted_values="orange,apple"')
     both = Boxes.of([*BALL, *BALL, [100, 100, 150, 150]], [0.9, 0.8, 0.99], [0, 1, 2])
@@ -291,8 +302,17 @@ def test_the_threshold_is_where_boxes_take_the_least_time_to_correct(
     matches = ClassMatches.model_validate(
         {"truths": [5], "image": [0] * len(hits), "score": scores, "hits": hits}
     )
-    threshold = matches.cheapest_threshold()
+    threshold = matches.cheapest_threshold(QUICK)
     assert threshold == (None if expected is None else pytest.approx(expected))
+
+
+def test_another_table_of_costs_gives_another_threshold() -> None:
+    """Three deletions for a drawing less pay at 1 s each, at 2 s and a look of 1.7 s they don't."""
+    hits = [TIGHT, *[WRONG] * 3, TIGHT]
+    matches = ClassMatches.model_validate(
+        {"truths": [5], "image": [0] * 5, "score": [0.9, 0.8, 0.7, 0.6, 0.5], "hits": hits}
+    )
+    assert (matches.cheapest_threshold(QUICK), matches.cheapest_threshold(CAREFUL)) == (0.5, 0.9)
 
 
 def test_a_detection_on_an_ignored_box_is_neither_right_nor_wrong() -> None:

@@ -70,8 +70,11 @@ def test_pairs_are_one_to_one_and_the_quickest_in_sum() -> None:
 
 
 def test_what_takes_longer_to_adjust_than_to_draw_anew_is_drawn_anew() -> None:
-    slow = Person(draw=2.0, adjust=5.0, delete=1.0)
+    slow = Person(draw=2.0, adjust=5.0, delete=1.0, relabel=2.9)
     assert correct(boxes((overlapping(0.5), BALL)), boxes((SQUARE, BALL)), slow) == Work(deleted=1, drawn=1)
+    assert correct(boxes((SQUARE, CRATE)), boxes((SQUARE, BALL)), slow) == Work(relabelled=1)
+    slower = Person(draw=2.0, adjust=0.5, delete=1.0, relabel=3.1)
+    assert correct(boxes((SQUARE, CRATE)), boxes((SQUARE, BALL)), slower) == Work(deleted=1, drawn=1)
 
 
 def test_work_adds_up_to_seconds() -> None:
@@ -104,5 +107,15 @@ def test_the_truth_is_submitted_in_percent() -> None:
 def test_impossible_costs_are_refused() -> None:
     with pytest.raises(OptionError, match="less than 0"):
         Person(draw=-1)
+    with pytest.raises(OptionError, match="less than 0"):
+        Person(relabel=-1)
+    with pytest.raises(OptionError, match="COSTS=free: choose among quick,careful"):
+        Person.of("free")
     with pytest.raises(OptionError, match="ADJUSTED_IOU"):
         Person(adjusted_iou=0.8)
+
+
+def test_a_person_has_a_tables_costs_and_what_is_given_instead() -> None:
+    careful = Person.of("careful", delete=2.5, adjust=None, adjusted_iou=0.4)
+    assert careful == Person(7.0, 4.5, 2.5, 1.7, relabel=3.0, adjusted_iou=0.4)
+    assert Person.of("quick") == Person()

@@ -20,7 +20,7 @@ from trainer.simulate.figures import (
     summary,
 )
 from trainer.simulate.options import Options, numbers, predicted_values
-from trainer.simulate.table import line, spread, tables
+from trainer.simulate.table import HEADER, line, spread, tables
 
 
 def step(
@@ -126,6 +126,18 @@ def test_summary_is_json_and_is_shown() -> None:
     document = json.loads(json.dumps(document))
     assert document["orders"]["random"]["saved_by_hand"] == {"mean": pytest.approx(3 / 7), "sd": None, "n": 1}
     assert document["orders"]["random"]["one_round_saved_by_hand"]["mean"] == pytest.approx(1 - 100 / 140)
+    # 10 boxes accepted and 10 drawn of 20: by hand 140 s; 75 s by the quick table, 87 s by the careful one
+    random = document["orders"]["random"]
+    assert random["saved_by_hand_quick"]["mean"] == pytest.approx(1 - 75 / 140)
+    assert random["saved_by_hand_careful"]["mean"] == pytest.approx(1 - 87 / 140)
+    assert document["steps"][0]["saved_by_hand_careful"]["mean"] == pytest.approx(1 - 43.5 / 70)
+    assert document["runs"][0]["saved_by_hand_careful"] == pytest.approx(1 - 87 / 140)
+    totals = next(iter(tables(document)))
+    names, shares = (list(totals.columns[column].cells) for column in (0, 1))
+    assert dict(zip(names[1:3], shares[1:3], strict=True)) == {
+        "  by the quick table": "0.464 (1 seed)",
+        "  by the careful table": "0.379 (1 seed)",
+    }
     assert [(row["order"], row["labels"], row["mAP"]["mean"]) for row in document["steps"]] == [
         ("uncertainty", 10, 0.4),
         ("uncertainty", 20, 0.5),
@@ -152,7 +164,14 @@ def test_a_step_is_one_flat_row() -> None:
     row = step(10, 0.5).as_row()
     assert (row["accepted"], row["drawn"], row["share_accepted"]) == (5, 5, 1.0)
     assert "work" not in row
-    assert "promoted v0001" in line(step(10, 0.5))
+    assert (row["saved_by_hand_quick"], row["saved_by_hand_careful"]) == pytest.approx(
+        (1 - 37.5 / 70, 1 - 43.5 / 70)
+    )
+    shown = line(step(10, 0.5, seconds=35.0))
+    assert "promoted v0001" in shown
+    heads = HEADER.index("saved"), HEADER.index("mAP")
+    assert shown[heads[0] : heads[1]].split()[:3] == ["50%", "46%", "38%"]
+    assert HEADER[heads[0] : heads[1]].split() == ["saved", "quick", "careful"]
     assert spread({"mean": 0.51234, "sd": 0.01, "n": 3}) == "0.512 ± 0.010 (3 seeds)"
 
 

@@ -238,10 +238,17 @@ def test_the_command_line_becomes_options(
     heartbeat.beat(world.settings.rounds_dir, {}, {})
     env.get_settings.cache_clear()
     arguments = "simulate cells --seeds=1,2 --orders=random --budget=9 --draw=5 --predicted=RBC=apple --keep"
+    arguments += " --costs=careful"
     done = CliRunner().invoke(cli.app, arguments.split())
     refused = CliRunner().invoke(cli.app, ["simulate", "cells", "--orders=best"])
+    unknown = CliRunner().invoke(cli.app, ["simulate", "cells", "--costs=free"])
+    monkeypatch.setenv("COSTS", "careful")
+    env.get_settings.cache_clear()
+    by_setting = CliRunner().invoke(cli.app, ["simulate", "cells"])
     env.get_settings.cache_clear()
     assert done.exit_code == 0, done.output
+    assert by_setting.exit_code == 0 and asked.pop().costs == Person.of("careful")
+    assert unknown.exit_code == 1 and "COSTS=free: choose among quick,careful" in unknown.stderr
     assert asked == [
         Options(
             "cells",
@@ -249,7 +256,7 @@ def test_the_command_line_becomes_options(
             (1, 2),
             budget=9,
             predicted={"RBC": "apple"},
-            costs=Person(draw=5),
+            costs=Person(5.0, 4.5, 2.0, 1.7, relabel=3.0),
             keep=True,
         )
     ]
