@@ -1,4 +1,4 @@
-"""`ignore` and `exclude` in a label config, and what `make labels` says of them."""
+"""`ignore`, `overlap` and `exclude` in a label config, and what `make labels` says of them."""
 
 import pytest
 
@@ -40,6 +40,21 @@ def test_an_ignored_label_is_none_that_is_learned(xml: str) -> None:
 @pytest.mark.parametrize("xml", [config(), config(label=' ignore="false"'), config(label=' ignore=""')])
 def test_a_label_that_is_not_ignored_is_learned(xml: str) -> None:
     assert parse_label_config(xml).names == ["cat", "many"]
+
+
+@pytest.mark.parametrize(
+    ("xml", "overlapping"),
+    [
+        (config(label=' overlap="true"'), {"many"}),
+        (config(control=' overlap="crowd"'), {"many"}),
+        (config(control=' overlap="many, cat"'), {"many", "cat"}),
+        (config(control=' choice="multiple"'), {"many", "cat"}),
+        (config(control=' choice="single"', label=' overlap="no"'), set()),
+    ],
+)
+def test_labels_that_may_lie_on_one_object(xml: str, overlapping: set[str]) -> None:
+    assert parse_label_config(xml).marks.overlapping == overlapping
+    assert check(xml) == []
 
 
 @pytest.mark.parametrize(

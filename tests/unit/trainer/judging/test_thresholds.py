@@ -1,0 +1,78 @@
+"""From which score on boxes are proposed: where correcting takes the least time."""
+
+import numpy as np
+import pytest
+
+from labelloop.boxes import Boxes
+from trainer.dataset.labelled import SnapshotImage
+from trainer.dataset.split import Side
+from trainer.judging.effort import USUAL, Costs
+from trainer.judging.thresholds import cheapest, shown, thresholds
+
+WRONG, LOOSE, TIGHT = USUAL.delete, USUAL.adjust - USUAL.draw, USUAL.accept - USUAL.draw
+MANY = 100  # boxes of each kind, beside which the prior hardly counts
+CAREFUL = Costs(draw=7, adjust=6.2, delete=3.7, accept=1.7)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ([TIGHT, WRONG, WRONG, TIGHT, WRONG], 0.6),  # two deletions are cheaper than one drawing
+        ([TIGHT, *[WRONG] * 7, TIGHT], 0.9),  # seven are not
+        ([TIGHT, *[WRONG] * 3, LOOSE], 0.5),  # adjusting saves half a drawing: worth three deletions
+        ([TIGHT, *[WRONG] * 4, LOOSE], 0.9),  # and not four
+    ],
+)
+def test_the_threshold_is_where_boxes_take_the_least_time_to_correct(
+    seconds: list[float], expected: float
+) -> None:
+    scores = np.repeat(0.9 - 0.1 * np.arange(len(seconds)), MANY)
+    assert cheapest(scores, np.repeat(seconds, MANY), usual=0.9) == pytest.approx(expected)
+
+
+def test_eight_boxes_pull_no_threshold_down() -> None:
+    """Five are found with good scores and three with 0.06, between five wrong ones."""
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.2, 0.15, 0.12, 0.1, 0.08, 0.06, 0.06, 0.06])
+    seconds = np.array([*[TIGHT] * 5, *[WRONG] * 5, *[TIGHT] * 3])
+    assert cheapest(scores, seconds, usual=0.3) == 0.3
+    assert cheapest(np.delete(scores, slice(5, 10)), np.array([TIGHT] * 8), usual=0.3) == 0.3
+    assert cheapest(np.tile(scores, 10), np.tile(seconds, 10), usual=0.3) == 0.06
+
+
+def test_the_threshold_is_never_above_the_usual_one_nor_below_the_lowest() -> None:
+    assert cheapest(np.array([0.9]), np.array([TIGHT]), usual=0.3) == 0.3
+    assert cheapest(np.full(500, 0.02), np.full(500, TIGHT), usual=0.3) == 0.3, "0.02 is never shown"
+    assert cheapest(np.full(500, 0.05), np.full(500, TIGHT), usual=0.3) == 0.05
+    assert cheapest(np.full(500, 0.02), np.full(500, TIGHT), usual=0.01) == 0.01
+
+
+def image(xyxy: list[list[float]], labels: list[int]) -> SnapshotImage:
+    corners = tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in xyxy)
+    return SnapshotImage(1, 1, "a.png", "0", 400, 400, Side.HOLDOUT, corners, tuple(labels))
+
+
+def test_what_a_person_does_with_each_box() -> None:
+    truth = image([[0, 0, 100, 100], [200, 0, 300, 100], [200, 200, 300, 300]], [0, 0, 1])
+    found = Boxes.of(
+        [[0, 0, 100, 90], [0, 0, 100, 60], [200, 0, 300, 65], [200, 200, 300, 300], [0, 300, 90, 390]],
+        [0.9, 0.8, 0.7, 0.6, 0.5],
+        [0, 0, 0, 0, 1],
+    )
+    expected = [0.5 - 7, 1.0, 3.5 - 7, 3.5 - 7, 1.0]  # accept, delete, adjust, relabel, delete
+    assert shown(truth, found, USUAL).tolist() == expected
+    assert shown(truth, found, CAREFUL).tolist() == pytest.approx([1.7 - 7, 3.7, 6.2 - 7, 6.2 - 7, 3.7])
+
+
+def test_a_box_of_the_right_label_has_its_object_before_a_higher_one_of_another() -> None:
+    truth, both = image([[0, 0, 100, 100]], [1]), [[0, 0, 100, 100]] * 2
+    assert shown(truth, Boxes.of(both, [0.9, 0.3], [0, 1]), USUAL).tolist() == [1.0, 0.5 - 7]
+
+
+def test_labels_with_few_boxes_follow_the_others() -> None:
+    """Label 1 has one box on the hold-out, found with 0.9; label 0 is found with 0.1, forty times."""
+    images = [image([[0, 0, 100, 100]], [0]) for _ in range(40)] + [image([[0, 0, 100, 100]], [1])]
+    found = [Boxes.of([[0, 0, 100, 100]], [score], [label]) for score, label in [*[(0.1, 0)] * 40, (0.9, 1)]]
+    chosen = thresholds(["often", "once", "never"], images, found, 0.3)
+    assert chosen == {"often": pytest.approx(0.1), "once": pytest.approx(0.1)}
+    assert thresholds(["often", "once"], images[-1:], found[-1:], 0.3) == {"once": 0.3}
+    assert thresholds(["often"], [], [], 0.3) == {}
