@@ -79,6 +79,7 @@ def test_excluding_choices_are_known_by_what_annotations_have(xml: str, excludin
             3,
             "ignore=\"crowds\": no <Label> has that value; there are 'cat', 'many'",
         ),
+        (config(control=' overlap="king"'), 3, 'overlap="king": no <Label> has that value'),
         (config(choices=' exclude="unusable"'), 7, 'exclude="unusable": no <Choice> has that value'),
     ],
 )

@@ -99,7 +99,9 @@ def test_a_close_runner_up_is_named_in_the_regions_meta() -> None:
 
 def test_only_boxes_that_would_have_been_shown_are_counted() -> None:
     found = boxes((CARD, 0.6, ACE), (ALMOST, 0.41, KING), (ALMOST, 0.1, ACE), ([0, 0, 2, 2], 0.5, ACE))
-    thresholds = Card(detector="", classes=[], score_thresholds={"king": 0.5}).thresholds(["ace", "king"], 0.3)
+    thresholds = Card(detector="", classes=[], score_thresholds={"king": 0.5}).thresholds(
+        ["ace", "king"], 0.3
+    )
     assert tidied(found, Rules.of(None, config())).counts(found, thresholds) == {"speck": 1}
     assert tidied(found, Rules.of(None, config())).counts(found, thresholds - 0.25) == {
         "second label": 1,

@@ -218,8 +218,8 @@ def test_an_object_has_one_box_which_names_its_close_runner_up(home: Home) -> No
     (region,) = home.results(home.add_image("a.png"))[0]["result"]
     assert region["value"]["rectanglelabels"] == ["car"] and region["score"] == pytest.approx(0.6)
     assert region["meta"] == {"text": ["or pet, 0.41"]}
-    home.setup(schema=LABEL_CONFIG.replace('value="car"', 'value="car" overlap="true"'))
-    regions = home.results(home.add_image("b.png"))[0]["result"]
+    overlapping = LABEL_CONFIG.replace('value="car"', 'value="car" overlap="true"')
+    regions = home.results(home.add_image("b.png"), label_config=overlapping)[0]["result"]
     assert sorted(region["value"]["rectanglelabels"][0] for region in regions) == ["car", "pet"]
     assert not any("meta" in region for region in regions)
 

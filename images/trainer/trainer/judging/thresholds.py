@@ -11,10 +11,12 @@ from trainer.judging.effort import USUAL, Costs
 from trainer.judging.matches import ACCEPTED, IOU_THRESHOLDS, without_ignored
 
 LOWEST_THRESHOLD = 0.05
-PRIOR_WRONG = 25.0
-"""So many wrong boxes below the usual threshold are taken for granted, until the hold-out says otherwise."""
+PRIOR_BOXES = 2.0
+"""SCORE_THRESHOLD counts for as much as so many boxes of a label."""
 POOLED = 20.0
 """The other labels' boxes count for a label as if it had so many more boxes, which fare alike."""
+DOUBT = 0.5
+"""A lower threshold has to save more than so many standard errors of what it saves."""
 
 Seconds = NDArray[np.float64]
 
@@ -44,7 +46,7 @@ def thresholds(
         own = labels == label
         if (seconds[own] < 0).any():
             weights = np.where(own, 1.0, min(1.0, POOLED / max(truths.sum() - truths[label], 1.0)))
-            chosen[name] = cheapest(scores, seconds * weights, usual, costs)
+            chosen[name] = cheapest(scores, seconds * weights, usual)
     return chosen
 
 
@@ -75,24 +77,31 @@ def shown(image: SnapshotImage, boxes: Boxes, costs: Costs) -> Seconds:
     return result
 
 
-def cheapest(scores: Seconds, seconds: Seconds, usual: float, costs: Costs = USUAL) -> float:
+def cheapest(scores: Seconds, seconds: Seconds, usual: float) -> float:
     """The threshold for one label, between LOWEST_THRESHOLD and `usual`.
 
-    scores, seconds: (N,), of each box, and what it costs to show it, weighted. As if they had been seen as well,
-    PRIOR_WRONG wrong boxes are spread evenly over the scores from LOWEST_THRESHOLD to `usual`. To go below
-    that, a label's boxes there have to pay for deleting these.
+    scores, seconds: (N,), of each box, and what it costs to show it, weighted.
 
-    >>> few = np.array([0.9, 0.2, 0.06]), np.array([-6.5, -6.5, -6.5])
-    >>> cheapest(*few, usual=0.3)
-    0.3
-    >>> many = np.array([0.9, *[0.1] * 8]), np.array([-6.5] * 9)
-    >>> cheapest(*many, usual=0.3)
-    0.1
+    It is the highest one that costs no more than the cheapest does, give or take DOUBT standard errors of the
+    difference, in which each box between the two counts as an event of its own. The fewer boxes that save
+    time it shows, the nearer it is then put to `usual`, by PRIOR_BOXES, as a geometric mean.
+
+    >>> cheapest(np.array([0.9] * 5 + [0.05] * 3), np.array([-6.5] * 8), usual=0.3)  # eight boxes
+    0.0715
+    >>> cheapest(np.array([0.9] * 500 + [0.05] * 300), np.array([-6.5] * 800), usual=0.3)
+    0.0502
     """
     lowest = min(LOWEST_THRESHOLD, usual)
     steps = np.unique(np.append(scores[(scores >= lowest) & (scores < usual)], usual))[::-1]
     rising = np.argsort(scores, kind="stable")
-    from_here_on = np.append(np.cumsum(seconds[rising][::-1])[::-1], 0.0)
-    spent = from_here_on[np.searchsorted(scores[rising], steps, side="left")]
-    wrong = PRIOR_WRONG * (usual - steps) / (usual - lowest) if usual > lowest else np.zeros(len(steps))
-    return float(steps[int(np.argmin(spent + wrong * costs.delete))])
+    starts = np.searchsorted(scores[rising], steps, side="left")
+    spent, squares, saving = (
+        np.append(np.cumsum(values[rising][::-1])[::-1], 0.0)[starts]
+        for values in (seconds, seconds**2, np.clip(-seconds, 0.0, None))
+    )
+    best = int(np.argmin(spent))
+    errors = np.sqrt(np.maximum(squares[best] - squares[: best + 1], 0.0))
+    chosen = int(np.argmax(spent[: best + 1] - spent[best] <= DOUBT * errors))
+    boxes = saving[chosen] / np.max(-seconds, initial=np.finfo(float).tiny)
+    prior = PRIOR_BOXES / (PRIOR_BOXES + boxes)
+    return round(float(usual**prior * steps[chosen] ** (1 - prior)), 4)
