@@ -1,5 +1,7 @@
 """One object, one box: which boxes are proposed, and what the labels say of that."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from labelloop.boxes import Boxes
@@ -11,7 +13,7 @@ ACE, KING = 0, 1
 CARD = [100, 100, 200, 240]
 ALMOST = [102, 100, 200, 240]  # IoU 0.98
 BESIDE = [150, 100, 250, 240]  # IoU 0.33
-Row = tuple[list[float], float, int]
+Row = tuple[Sequence[float], float, int]
 
 
 def config(ace: str = "", control: str = "") -> LabelConfig:

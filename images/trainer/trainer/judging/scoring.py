@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 NICENESS = 19
 LEFT_OVER_S = 20.0
 SCORED = "one box an object"
-"""What is scored. Earlier releases scored every box; their scores are of the same images, yet not comparable."""
+"""What is scored. Earlier releases scored every box, so their scores on the same images do not compare."""
 MOST_PARENTS = 1000
 
 Judge = Callable[[Path, Snapshot], Evaluation]

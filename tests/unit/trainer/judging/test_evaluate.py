@@ -20,7 +20,7 @@ from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
 from trainer.judging.evaluate import MAX_DETECTIONS, Evaluation, evaluate, match
-from trainer.judging.matches import ClassMatches, mean_average_precision, resamples
+from trainer.judging.matches import mean_average_precision, resamples
 
 CLASSES = ["ball", "crate", "never"]
 Scene = tuple[list[SnapshotImage], list[Boxes]]
