@@ -74,6 +74,7 @@ class Guesser:
     stray: float
     truth: dict[bytes, SnapshotImage]
     classes: tuple[str, ...] = shapes.LABELS
+    card: Card | None = None
 
     @classmethod
     def of(cls, loop: WatchedLoop, snapshot: Snapshot, version: str, stray: float) -> "Guesser":

@@ -82,6 +82,7 @@ class FakeLearning:
             labelled=2,
             knows_labels=True,
             max_detections=MAX_DETECTIONS,
+            untidy={},
             mAP=self.scores[folder.name],
             AP50=self.scores[folder.name],
             per_class={},

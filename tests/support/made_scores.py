@@ -46,6 +46,7 @@ def evaluation(version: str, snapshot: Snapshot, found: Mapping[str, int]) -> Ev
         labelled=snapshot.labelled,
         knows_labels=True,
         max_detections=MAX_DETECTIONS,
+        untidy={},
         mAP=float(np.mean(list(per_class.values()))),
         AP50=float(np.mean(list(per_class.values()))),
         per_class=per_class,

@@ -11,6 +11,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class Overlaps(BaseModel):
+    """How far labelled boxes overlap, on the images that a version was trained on (labelloop.tidying).
+
+    iou, inside: by label, the limits from which on two boxes of it are taken for one object's. across: pairs
+    of labels whose boxes lie on each other.
+    """
+
+    iou: dict[str, float] = Field(default_factory=dict)
+    inside: dict[str, float] = Field(default_factory=dict)
+    across: list[tuple[str, str]] = Field(default_factory=list)
+
+
 class Card(BaseModel):
     """What is known about a version.
 
@@ -21,7 +33,8 @@ class Card(BaseModel):
     again when a backup is restored or the table of rounds is lost.
 
     sha256: by name, the hashes of the other files in the version's folder. images, boxes, boxes_by_class:
-    counts over the images that the version was trained on.
+    counts over the images that the version was trained on. overlaps: of the boxes on these; None in cards of
+    earlier releases and of starting models, for which the prior holds.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -45,6 +58,7 @@ class Card(BaseModel):
     verdict: str = ""
     reason: str = ""
     score_thresholds: dict[str, float] = Field(default_factory=dict)
+    overlaps: Overlaps | None = None
     graph: str = ""
     seconds: float = 0.0
     device: str = "cpu"

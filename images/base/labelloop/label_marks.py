@@ -2,9 +2,12 @@
 
     <Label value="crowd" ignore="true"/>            boxes of this label are neither truth nor error
     <Choice value="Unusable" exclude="true"/>       images (per region: boxes) with this choice are left out
+    <Label value="helmet" overlap="true"/>          a box of this label may lie on another label's box
 
-A list does the same on the control: <RectangleLabels ignore="crowd,blurred">, <Choices exclude="Unusable">.
-Label Studio takes both attributes and does nothing with them. The host reads this module with Python 3.9.
+A list does the same on the control: <RectangleLabels ignore="crowd,blurred" overlap="helmet">, <Choices
+exclude="Unusable">. With <RectangleLabels choice="multiple"> a box can have several labels, so all of these
+may overlap. Label Studio takes ignore, exclude and overlap and does nothing with them. The host reads this
+module with Python 3.9.
 """
 
 from __future__ import annotations
@@ -21,13 +24,15 @@ _NO = ("", "false", "0", "no")
 class Marks:
     """kinds: of each control, by its name, the type that its regions have ("choices", "polygonlabels", …).
     ignored: labels whose boxes are neither truth nor error. excluding: by the name of a control, the choices
-    that leave an image out. per_region: the controls whose answers are about one region.
+    that leave an image out. per_region: the controls whose answers are about one region. overlapping: labels
+    of which a box and another label's may lie on one object, so that both are proposed.
     """
 
     kinds: dict[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
     excluding: dict[str, frozenset[str]] = field(default_factory=dict)
     per_region: frozenset[str] = frozenset()
+    overlapping: frozenset[str] = frozenset()
 
 
 def read(root: Tag, drawing: Sequence[Tag]) -> Marks:
@@ -40,11 +45,15 @@ def read(root: Tag, drawing: Sequence[Tag]) -> Marks:
         for tag in control.below("Label")
         if is_ignored(tag, control)
     ]
+    overlapping = {
+        _name(tag) for control in drawing for tag in control.below("Label") if may_overlap(tag, control)
+    }
     return Marks(
         kinds={tag.get("name"): tag.name.lower() for tag in controls},
         ignored=tuple(dict.fromkeys(ignored)),
         excluding={name: choices for name, choices in excluding.items() if choices},
         per_region=frozenset(tag.get("name") for tag in controls if _says(tag, "perRegion")),
+        overlapping=frozenset(overlapping),
     )
 
 
@@ -53,6 +62,13 @@ def is_ignored(label: Tag, control: Tag) -> bool:
     if _says(label, "ignore"):
         return True
     return bool(control.get("ignore")) and not _names(label).isdisjoint(_list(control, "ignore"))
+
+
+def may_overlap(label: Tag, control: Tag) -> bool:
+    """Whether boxes of a <Label> of `control` and of other labels may lie on one object."""
+    if _says(label, "overlap") or control.get("choice").strip().lower() == "multiple":
+        return True
+    return bool(control.get("overlap")) and not _names(label).isdisjoint(_list(control, "overlap"))
 
 
 def faults(drawing: Sequence[Tag]) -> Iterator[tuple[int, str]]:
@@ -66,9 +82,10 @@ def faults(drawing: Sequence[Tag]) -> Iterator[tuple[int, str]]:
 
 
 def warnings(root: Tag) -> Iterator[tuple[int, str]]:
-    """The names in `ignore` and `exclude` that no label and no choice has, as line and text."""
+    """The names in `ignore`, `overlap` and `exclude` that no label and no choice has, as line and text."""
     for attribute, outside, inside in (
         ("ignore", "RectangleLabels", "Label"),
+        ("overlap", "RectangleLabels", "Label"),
         ("exclude", "Choices", "Choice"),
     ):
         for control in root.below(outside):

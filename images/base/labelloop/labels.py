@@ -74,6 +74,11 @@ class LabelConfig:
         return [label.value for label in self.labels]
 
     @property
+    def shown_names(self) -> list[str]:
+        """The name under which the editor shows each label."""
+        return [label.shown or label.value for label in self.labels]
+
+    @property
     def controls(self) -> tuple[str, ...]:
         """The names of all its controls."""
         return (self.control, *dict.fromkeys(label.control for label in self.labels if label.control))

@@ -15,6 +15,7 @@ from labelloop.labels import LabelConfig, LabelMap
 from labelloop.order import LAST, lot, prediction_score
 from labelloop.regions import to_results
 from labelloop.registry import Card
+from labelloop.tidying import Rules, noted, tidied
 from labelloop.twins import FIELD, Twin, composed, marked
 from mlbackend.labelled_looks import LabelledLooks
 from mlbackend.loading import ImageLoader, Task, TaskImage
@@ -83,7 +84,7 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         label_map = self.label_map(config)
         learnt = self.trained and label_map.knows_any
         rarity = card.rarity(config.names_in(card.boxes_by_class))
-        view = _View(label_map, config, thresholds, rarity, learnt)
+        view = _View(label_map, config, thresholds, Rules.of(card, config), rarity, learnt)
         predictions: list[Prediction] = []
         in_order = iter(tasks)
         for batch in self._images.batches(tasks, config):
@@ -99,11 +100,14 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
 
     def _prediction(self, task: Task, boxes: Boxes, pixels: Pixels, view: "_View") -> Prediction:
         height, width = pixels.shape[:2]
-        candidates = view.label_map.apply(boxes)
-        proposed = candidates.scores >= view.thresholds[candidates.labels]
+        candidates = view.label_map.apply(boxes).clip(width, height)
+        tidy = tidied(candidates, view.rules)
+        proposed = tidy.kept & (candidates.scores >= view.thresholds[candidates.labels])
         twin = Twin.read(task[FIELD]) if FIELD in task else None
         if twin is None:
-            result = to_results(candidates.select(proposed), view.config, width, height)
+            regions = to_results(candidates.select(proposed), view.config, width, height)
+            notes = tidy.notes(candidates, view.config.shown_names)
+            result = list(noted(regions, [notes[index] for index in np.flatnonzero(proposed)]))
         else:
             own, others = composed(twin.in_pixels(view.config, width, height), candidates, proposed)
             copied = to_results(others, view.config, width, height)
@@ -130,13 +134,15 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
 class _View:
     """What a request's images have in common.
 
-    thresholds: (labels,), the least score with which a box of the label is shown. rarity: (labels,), what a
-    box of the label weighs in a task's score. learnt: whether the version was trained on the project's own
-    images; only then do its doubts tell what it has yet to learn.
+    thresholds: (labels,), the least score with which a box of the label is shown. rules: which boxes mark an
+    object that another marks. rarity: (labels,), what a box of the label weighs in a task's score. learnt:
+    whether the version was trained on the project's own images; only then do its doubts tell what it has yet
+    to learn.
     """
 
     label_map: LabelMap
     config: LabelConfig
     thresholds: NDArray[np.float32]
+    rules: Rules
     rarity: NDArray[np.float32]
     learnt: bool

@@ -1,4 +1,4 @@
-"""`ignore` and `exclude` in a label config, and what `make labels` says of them."""
+"""`ignore`, `overlap` and `exclude` in a label config, and what `make labels` says of them."""
 
 import pytest
 
@@ -43,6 +43,21 @@ def test_a_label_that_is_not_ignored_is_learned(xml: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("xml", "overlapping"),
+    [
+        (config(label=' overlap="true"'), {"many"}),
+        (config(control=' overlap="crowd"'), {"many"}),
+        (config(control=' overlap="many, cat"'), {"many", "cat"}),
+        (config(control=' choice="multiple"'), {"many", "cat"}),
+        (config(control=' choice="single"', label=' overlap="no"'), set()),
+    ],
+)
+def test_labels_that_may_lie_on_one_object(xml: str, overlapping: set[str]) -> None:
+    assert parse_label_config(xml).marks.overlapping == overlapping
+    assert check(xml) == []
+
+
+@pytest.mark.parametrize(
     ("xml", "excluding"),
     [
         (config(choice=' exclude="true"'), {"Unusable"}),
@@ -64,6 +79,7 @@ def test_excluding_choices_are_known_by_what_annotations_have(xml: str, excludin
             3,
             "ignore=\"crowds\": no <Label> has that value; there are 'cat', 'many'",
         ),
+        (config(control=' overlap="king"'), 3, 'overlap="king": no <Label> has that value'),
         (config(choices=' exclude="unusable"'), 7, 'exclude="unusable": no <Choice> has that value'),
     ],
 )

@@ -210,6 +210,20 @@ def test_classes_that_share_a_label_do_not_double_a_box(home: Home) -> None:
     assert region["score"] == pytest.approx(0.8)
 
 
+def test_an_object_has_one_box_which_names_its_close_runner_up(home: Home) -> None:
+    home.setup()
+    home.detector.answer = lambda image: Boxes.of(
+        [[0, 0, 20, 20], [1, 0, 20, 20], [4, 4, 19, 20], [0, 0, 1.5, 20]], [0.6, 0.41, 0.5, 0.9], [2, 0, 2, 2]
+    )
+    (region,) = home.results(home.add_image("a.png"))[0]["result"]
+    assert region["value"]["rectanglelabels"] == ["car"] and region["score"] == pytest.approx(0.6)
+    assert region["meta"] == {"text": ["or pet, 0.41"]}
+    overlapping = LABEL_CONFIG.replace('value="car"', 'value="car" overlap="true"')
+    regions = home.results(home.add_image("b.png"), label_config=overlapping)[0]["result"]
+    assert sorted(region["value"]["rectanglelabels"][0] for region in regions) == ["car", "pet"]
+    assert not any("meta" in region for region in regions)
+
+
 def test_labels_that_do_not_match_are_reported_not_dropped_in_silence(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:

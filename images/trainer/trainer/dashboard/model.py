@@ -1,7 +1,7 @@
 """The page on one version of the model: how good it is, label by label and box by box."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from labelloop.boxes import Boxes
 from labelloop.images import ImageError, upright
 from labelloop.registry import Card, RegistryError
+from labelloop.tidying import Rules, Untidy
 from trainer.dashboard import agreement, predictions, stored
 from trainer.dashboard.agreement import Agreement, Finding
 from trainer.dashboard.captions import Caption, Captioned, placed
@@ -37,6 +38,14 @@ LINES = 24
 """So many lines of captions are as high as an image's longer side."""
 SHOWN_PX = 640
 JPEG_QUALITY = 80
+
+UNTIDY = {
+    Untidy.SECOND_LABEL: ("box of a second label", "boxes of a second label"),
+    Untidy.SECOND_BOX: ("second box of the same label", "second boxes of the same label"),
+    Untidy.NESTED: ("box inside one of its label", "boxes inside one of their label"),
+    Untidy.SLIVER: ("sliver", "slivers"),
+    Untidy.SPECK: ("speck", "specks"),
+}
 
 Score = Annotated[float | None, Query(ge=0.0, le=1.0)]
 
@@ -130,12 +139,29 @@ def contents(page: View, version: str | None = None, score: float | None = None)
         "standing": page.standing,
         "versions": page.versions[::-1],
         "labels": own,
+        "untidy": untidy_in_words(scored.evaluation.untidy) if scored else None,
         **_at(page, scored, score),
         **(_images(page, card, snapshot, found) if card and snapshot and found else {"matrix": None}),
         "look": look_of(page, card),
         "why_not": why_not_looked(page, card),
         "draw": partial(precision_recall_chart, scored.evaluation if scored else None),
     }
+
+
+def untidy_in_words(counts: Mapping[str, int] | None) -> str | None:
+    """What is left out so that an object has one box, by reason; None where nobody counted.
+
+    >>> untidy_in_words({"second label": 19, "second box": 1})
+    '19 boxes of a second label, 1 second box of the same label'
+    """
+    if counts is None:
+        return None
+    said = [
+        f"{counts[reason]} {one if counts[reason] == 1 else many}"
+        for reason, (one, many) in UNTIDY.items()
+        if counts.get(reason)
+    ]
+    return ", ".join(said) or "none"
 
 
 @router.get("/model", response_class=HTMLResponse)
@@ -231,8 +257,9 @@ def thumbnail(file: Path, longest: int, quality: int = JPEG_QUALITY) -> bytes:
 def _images(page: View, card: Card, snapshot: Snapshot, found: Predictions) -> dict[str, Any]:
     names = snapshot.label_config.names_in(card.score_thresholds)
     limits = card.thresholds(names, page.loop.settings.score_threshold)
+    rules = Rules.of(card, snapshot.label_config)
     holdout = [image for image in snapshot.holdout if image.id in found.boxes]
-    pairs = [(predictions.truth_of(image), found.of(image, limits)) for image in holdout]
+    pairs = [(predictions.truth_of(image), found.of(image, limits, rules)) for image in holdout]
     matrix = agreement.confusion(pairs, len(snapshot.classes))
     costs = TABLES[page.loop.settings.costs]
     worst = [

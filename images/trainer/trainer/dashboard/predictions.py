@@ -30,6 +30,7 @@ from labelloop.log_lines import SHORT_LINE, TIMES
 from labelloop.registry import ProjectModels, Registry
 from labelloop.settings import Settings
 from labelloop.studio import Studio
+from labelloop.tidying import Rules, tidied
 from trainer.dataset import junk
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot, collect, snapshotting
@@ -63,14 +64,18 @@ class Predictions(BaseModel):
     boxes: dict[int, list[Row]]
     began: datetime | None = None
 
-    def of(self, image: SnapshotImage, thresholds: np.ndarray | None = None) -> Boxes:
+    def of(
+        self, image: SnapshotImage, thresholds: np.ndarray | None = None, rules: Rules | None = None
+    ) -> Boxes:
         """An image's boxes. thresholds: (labels,) the lowest scores at which they count; boxes on ignored
-        boxes then do not count.
+        boxes then do not count. rules: with them, and with thresholds, the boxes that people are shown.
         """
         rows = self.boxes.get(image.id, [])
         found = Boxes.of([row[:4] for row in rows], [row[4] for row in rows], [row[5] for row in rows])
         if thresholds is None:
             return found
+        if rules is not None:
+            found = found.select(tidied(found, rules).kept)
         counted = found.select(found.scores >= thresholds[found.labels])
         return without_ignored(counted, junk.without(image), len(thresholds))
 

@@ -4,7 +4,7 @@ A detector that learns them learns to draw them. The limits are in pixels of the
 size: on a large photo things of ten pixels are worth labelling, but on none does a stripe of one pixel show
 anything.
 
-- A speck is less than SPECK_PX wide and high, a sliver less than SLIVER_PX in one of the two. In training and
+- Specks and slivers are what labelloop.tidying takes for them, which proposes none. In training and
   evaluation they are neither truth nor error.
 - Of nested twins the smaller is dropped. Two boxes of one label are twins when they overlap by TWIN_IOU, or
   when one lies in the other (INSIDE of it does) and fills NESTED_IOU of it. Two things of one kind hardly
@@ -17,11 +17,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from labelloop.tidying import Untidy, too_small
 from trainer.dataset.labelled import Corners, SnapshotImage
 from trainer.dataset.left_out import Kind
 
-SPECK_PX = 3.0
-SLIVER_PX = 2.0
 TWIN_IOU = 0.9
 NESTED_IOU = 0.7
 INSIDE = 0.95
@@ -42,11 +41,9 @@ def find(image: SnapshotImage) -> list[Junk]:
     """The junk among an image's boxes, by index."""
     found: dict[int, Junk] = {}
     for index, (x1, y1, x2, y2) in enumerate(image.xyxy):
-        sides = x2 - x1, y2 - y1
-        if max(sides) < SPECK_PX:
-            found[index] = Junk(index, Kind.SPECK)
-        elif min(sides) < SLIVER_PX:
-            found[index] = Junk(index, Kind.SLIVER)
+        small = too_small(x2 - x1, y2 - y1)
+        if small is not None:
+            found[index] = Junk(index, Kind.SPECK if small is Untidy.SPECK else Kind.SLIVER)
     by_label: dict[int, list[int]] = {}
     for index, label in enumerate(image.labels):
         if index not in found:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,15 @@ from labelloop.boxes import Boxes
 from labelloop.detector import MAX_BOXES, Detector
 from labelloop.images import ImageError
 from labelloop.settings import Settings
+from labelloop.tidying import Rules, Tidied, Untidy, tidied
 from trainer.dataset import junk
 from trainer.dataset.coco import annotation
 from trainer.dataset.labelled import Corners, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.judging.detections import detections, load_detector
-from trainer.judging.effort import TABLES, Costs
+from trainer.judging.effort import TABLES
 from trainer.judging.matches import ClassMatches, mean_average_precision, resamples
+from trainer.judging.thresholds import thresholds as thresholds_of
 
 # Per image and label. COCO counts 100, so that in an image with more objects it cannot tell models apart.
 MAX_DETECTIONS = MAX_BOXES
@@ -39,7 +42,9 @@ class Evaluation(BaseModel):
     bootstrap over the images. images, boxes: counts in the hold-out. labelled: the number of images in the
     whole snapshot. knows_labels: whether any class of the model becomes a label. score_thresholds: by label,
     the score threshold at which the boxes are the quickest to correct. matches: by label, the data for the
-    bootstrap. missing: hold-out images that could no longer be read; they are left out.
+    bootstrap. missing: hold-out images that could no longer be read; they are left out. untidy: by reason,
+    how many boxes are not proposed although their score suffices (labelloop.tidying); None in what earlier
+    releases wrote, which judged these boxes, too.
     """
 
     version: str
@@ -56,6 +61,12 @@ class Evaluation(BaseModel):
     score_thresholds: dict[str, float]
     missing: list[str]
     matches: dict[str, ClassMatches]
+    untidy: dict[str, int] | None = None
+
+    @property
+    def as_today(self) -> bool:
+        """Whether this release would find the same: as many boxes count, and an object has one."""
+        return self.max_detections == MAX_DETECTIONS and self.untidy is not None
 
     def metrics(self) -> dict[str, Any]:
         """The part of the evaluation that a version's card keeps."""
@@ -69,6 +80,7 @@ class Evaluation(BaseModel):
                 "boxes",
                 "fingerprint",
                 "max_detections",
+                "untidy",
             },
             mode="json",
         )
@@ -80,7 +92,8 @@ def evaluate(
     """Scores a version's folder, or a loaded detector, on the snapshot's hold-out.
 
     The model's classes are mapped to the project's labels as they are for pre-labelling, so the untrained
-    COCO model and a fine-tuned one are measured in the same way.
+    COCO model and a fine-tuned one are measured in the same way. What is scored is what people are shown:
+    the boxes that are left when each object has one.
 
     Raises:
         registry.RegistryError: the folder holds no model that loads.
@@ -90,6 +103,8 @@ def evaluate(
     images: list[SnapshotImage] = []
     found: list[Boxes] = []
     missing: list[str] = []
+    rules = Rules.of(detector.card, snapshot.label_config)
+    left_out: list[tuple[Tidied, Boxes]] = []
     holdout = list(snapshot.holdout)
     files = [settings.labelloop_home / image.file for image in holdout]
     looked_at = zip(holdout, detections(detector, label_map, files), strict=True)
@@ -97,12 +112,27 @@ def evaluate(
         if isinstance(boxes, ImageError):
             missing.append(str(boxes))
         else:
+            tidy = tidied(boxes, rules)
             images.append(junk.without(image))
-            found.append(boxes)
+            found.append(boxes.select(tidy.kept))
+            left_out.append((tidy, boxes))
         progress(done / len(holdout), f"scored {done} of {len(holdout)} hold-out images")
     matches = match(snapshot.classes, images, found)
-    thresholds = _score_thresholds(matches, settings.score_threshold, TABLES[settings.costs])
-    return _evaluation(detector.version, snapshot, images, matches, label_map.knows_any, missing, thresholds)
+    thresholds = thresholds_of(
+        snapshot.classes, images, found, settings.score_threshold, TABLES[settings.costs]
+    )
+    made = _evaluation(detector.version, snapshot, images, matches, label_map.knows_any, missing, thresholds)
+    return made.model_copy(update={"untidy": _untidy(left_out, made, snapshot.classes, settings)})
+
+
+def _untidy(
+    left_out: Sequence[tuple[Tidied, Boxes]], made: Evaluation, classes: Sequence[str], settings: Settings
+) -> dict[str, int]:
+    """By reason, how many boxes are not proposed although their score suffices."""
+    lowest = [made.score_thresholds.get(name, settings.score_threshold) for name in classes]
+    limits = np.array(lowest, dtype=np.float32)
+    total = sum((tidy.counts(boxes, limits) for tidy, boxes in left_out), Counter[str]())
+    return {str(reason): total[str(reason)] for reason in Untidy if total[str(reason)]}
 
 
 def match(
@@ -232,11 +262,3 @@ def _evaluation(
         missing=missing,
         matches=matches,
     )
-
-
-def _score_thresholds(matches: dict[str, ClassMatches], at_most: float, costs: Costs) -> dict[str, float]:
-    """The score thresholds by label, capped at SCORE_THRESHOLD: a hold-out has too few boxes to justify a
-    higher one.
-    """
-    cheapest = {name: row.cheapest_threshold(costs) for name, row in matches.items()}
-    return {name: min(value, at_most) for name, value in cheapest.items() if value is not None}

@@ -13,14 +13,12 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
 from labelloop.boxes import Boxes, iou_matrix, shares_inside
 from trainer.dataset.labelled import SnapshotImage
-from trainer.judging.effort import Costs
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 
 # IOU_THRESHOLDS[4] is 0.7. A person leaves a box with this IoU or more as it is.
 ACCEPTED = 4
-LOWEST_THRESHOLD = 0.05
 
 Numbers = NDArray[Any]
 
@@ -71,20 +69,6 @@ class ClassMatches(BaseModel):
             return float("nan")
         once = np.ones(len(self.score))
         return float(_interpolated(self.right()[:1], once, float(self.truths.sum()))[0])
-
-    def cheapest_threshold(self, costs: Costs) -> float | None:
-        """The score threshold at which a person needs the least time to correct the boxes.
-
-        A person accepts a box that is right at an IoU of 0.7, adjusts one that is right at 0.5 only, deletes
-        a wrong one and draws a missed one. None when no detection is right.
-        """
-        right = self.right()
-        overlapping, accepted = right[0], right[ACCEPTED]
-        if not overlapping.any():
-            return None
-        shown = np.where(accepted, costs.accept, np.where(overlapping, costs.adjust, costs.delete))
-        saved = np.where(overlapping, costs.draw, 0.0)
-        return max(float(self.score[int(np.argmin(np.cumsum(shown - saved)))]), LOWEST_THRESHOLD)
 
 
 def _interpolated(right: NDArray[np.bool_], weight: Numbers, truths: float) -> NDArray[np.float64]:

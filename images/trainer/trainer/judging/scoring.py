@@ -29,7 +29,7 @@ from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
 from trainer.env import get_settings
 from trainer.judging import scores
-from trainer.judging.evaluate import MAX_DETECTIONS, Evaluation, evaluate
+from trainer.judging.evaluate import Evaluation, evaluate
 from trainer.judging.judgement import Judgement
 from trainer.judging.scores import Score
 from trainer.judging.standing import Stand, standing
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 NICENESS = 19
 LEFT_OVER_S = 20.0
+SCORED = "one box an object"
+"""What is scored. Earlier releases scored every box, so their scores on the same images do not compare."""
 MOST_PARENTS = 1000
 
 Judge = Callable[[Path, Snapshot], Evaluation]
@@ -58,7 +60,8 @@ def digest_of(snapshot: Snapshot) -> str:
     for image in snapshot.holdout:
         fields = [image.sha256, sorted(image.boxes), sorted(image.ignored)]
         rows.append(hashlib.sha256(json.dumps(fields).encode()).digest())
-    return hashlib.sha256(json.dumps(snapshot.classes).encode() + b"".join(sorted(rows))).hexdigest()
+    head = json.dumps([SCORED, snapshot.classes]).encode()
+    return hashlib.sha256(head + b"".join(sorted(rows))).hexdigest()
 
 
 class Today:
@@ -90,7 +93,7 @@ class Today:
         whether there is one.
         """
         evaluation = self._evaluation(stand)
-        if evaluation is not None and evaluation.max_detections == MAX_DETECTIONS:
+        if evaluation is not None and evaluation.as_today:
             self._keep(stand, self._of(stand, evaluation))
             return True
         former = scores.load(self._models, stand.key, stand.of).on_same(self.digest)

@@ -8,6 +8,7 @@ from labelloop.images import ImageError
 from labelloop.labels import LabelConfig
 from labelloop.registry import ProjectModels
 from labelloop.settings import Settings
+from labelloop.tidying import Rules, tidied
 from trainer.judging.detections import detections, load_detector
 from trainer.judging.evaluate import evaluate
 from trainer.simulate.dataset import Dataset, TrueImage
@@ -50,20 +51,22 @@ class Scorer:
 def propose(
     models: ProjectModels, version: str, images: Sequence[TrueImage], config: LabelConfig, settings: Settings
 ) -> list[Boxes]:
-    """The boxes that a version would propose for each image through the ML backend: with its score thresholds
-    and in the project's labels.
+    """The boxes that a version would propose for each image through the ML backend: one for each object,
+    with its score thresholds and in the project's labels.
 
     Raises:
         DatasetError: an image can no longer be read.
     """
     detector = load_detector(models.folder(version), settings)
     label_map = detector.label_map(config)
-    thresholds = models.card(version).thresholds(config.names, settings.score_threshold)
+    card = models.card(version)
+    thresholds, rules = card.thresholds(config.names, settings.score_threshold), Rules.of(card, config)
     proposed: list[Boxes] = []
     looked_at = detections(detector, label_map, [image.path for image in images])
     for image, boxes in zip(images, looked_at, strict=True):
         if isinstance(boxes, ImageError):
             raise DatasetError(str(boxes)) from boxes
-        shown = boxes.select(boxes.scores >= thresholds[boxes.labels])
-        proposed.append(shown.clip(image.width, image.height))
+        inside = boxes.clip(image.width, image.height)
+        kept = tidied(inside, rules).kept
+        proposed.append(inside.select(kept & (inside.scores >= thresholds[inside.labels])))
     return proposed

@@ -15,6 +15,7 @@ from mmcv.cnn.bricks import Swish
 from mmdet.apis import set_random_seed, train_detector
 from mmdet.datasets import build_dataset
 
+from labelloop import tidying
 from labelloop.detector import load_detector_config, load_weights
 from labelloop.errors import Explained
 from labelloop.files import fsync_dir, write_lines
@@ -104,6 +105,9 @@ def learn(folder: Path, settings: Settings) -> None:
         images=len(snapshot.train),
         boxes=sum(boxes_by_class.values()),
         boxes_by_class=boxes_by_class,
+        overlaps=tidying.learned(
+            ((image.xyxy, image.labels) for image in map(junk.without, snapshot.train)), snapshot.classes
+        ),
         seconds=round(time.monotonic() - started, 1),
         device=torch.cuda.get_device_name() if device == "cuda" else f"cpu, {job.threads} threads",
         libraries=bundle.libraries(),

@@ -107,9 +107,10 @@ class FormerPredictions:
 
 
 def _labels_digest(labels: LabelConfig) -> str:
-    """For labels without aliases it is that of earlier releases."""
+    """For labels without aliases, none of which may overlap, it is that of earlier releases."""
     aliased = [label.spellings for label in labels.labels if label.shown]
-    return hashlib.sha256(f"{labels!r}{aliased or ''}".encode()).hexdigest()[:16]
+    overlapping = sorted(labels.marks.overlapping)
+    return hashlib.sha256(f"{labels!r}{aliased or ''}{overlapping or ''}".encode()).hexdigest()[:16]
 
 
 def _predictions_of(version: str, tasks: Iterator[Row]) -> Iterator[Row]:

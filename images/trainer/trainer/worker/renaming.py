@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from labelloop.card import Overlaps
 from labelloop.errors import Explained
 from labelloop.files import write_text
 from labelloop.labels import LabelConfig, LabelConfigError, parse_label_config
@@ -104,7 +105,8 @@ def _cards(models: ProjectModels) -> Iterator[tuple[str, Card]]:
 def renamed_card(card: Card, names: Names) -> Card:
     """A card under the new names. The classes of a published model are no labels, and stay.
 
-    Of labels that have become one, boxes are added up, and the lowest threshold and the lowest score count.
+    Of labels that have become one, boxes are added up, and the lowest threshold, the lowest score and the
+    highest limits for overlaps count.
     """
     metrics = dict(card.metrics)
     if isinstance(metrics.get("per_class"), dict):
@@ -115,8 +117,20 @@ def renamed_card(card: Card, names: Names) -> Card:
             "classes": classes,
             "boxes_by_class": _merged(card.boxes_by_class, names, sum),
             "score_thresholds": _merged(card.score_thresholds, names, min),
+            "overlaps": _renamed_overlaps(card.overlaps, names),
             "metrics": metrics,
         }
+    )
+
+
+def _renamed_overlaps(overlaps: Overlaps | None, names: Names) -> Overlaps | None:
+    if overlaps is None:
+        return None
+    pairs = [(names.get(a, a), names.get(b, b)) for a, b in overlaps.across]
+    return Overlaps(
+        iou=_merged(overlaps.iou, names, max),
+        inside=_merged(overlaps.inside, names, max),
+        across=list(dict.fromkeys(pair for pair in pairs if pair[0] != pair[1])),
     )
 
 

@@ -31,7 +31,7 @@ from labelloop.studio import LABELLED, Studio, StudioError
 from trainer.dataset.snapshot import Snapshot, snapshotting
 from trainer.env import get_settings
 from trainer.judging import scoring
-from trainer.judging.evaluate import MAX_DETECTIONS, Evaluation
+from trainer.judging.evaluate import Evaluation
 from trainer.judging.gate import Verdict
 from trainer.judging.judgement import Judgement
 from trainer.peers.projects import NO_PROJECT
@@ -290,7 +290,7 @@ class Stages:
         """The judgement of the candidate against the version in service.
 
         If an earlier judgement was against another version, the candidate's scores in it are used again,
-        unless an earlier release made them with another limit of boxes.
+        unless an earlier release made them from other boxes.
         """
         progress = self._progress(round_.id)
         champion_version = models.champion()
@@ -300,7 +300,7 @@ class Stages:
         share = 0.5 if champion_version else 1.0
         scored = (
             earlier.candidate
-            if earlier and earlier.candidate.max_detections == MAX_DETECTIONS
+            if earlier and earlier.candidate.as_today
             else self._learning.evaluate(
                 candidate, snapshot, lambda f, text: progress(f * share, f"candidate: {text}")
             )

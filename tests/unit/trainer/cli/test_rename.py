@@ -16,6 +16,7 @@ from support.killed import Killed
 from support.made_scores import History, snapshot_of
 
 from labelloop import files
+from labelloop.card import Overlaps
 from labelloop.labels import LabelMap, parse_label_config
 from labelloop.registry import ProjectModels
 from labelloop.renaming import rename_in_config
@@ -71,12 +72,18 @@ def kept(loop: WatchedLoop) -> dict[str, str]:
 def test_the_champion_knows_the_new_name_at_once(
     run: Run, loop: WatchedLoop, models: ProjectModels, project: dict[str, Any]
 ) -> None:
+    limits = {"iou": {"ball": 0.6, "crate": 0.5}, "inside": {"ball": 0.9}, "across": [["ball", "crate"]]}
+    path = models.folder("v0001") / "card.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"overlaps": limits}))
     before, stamp = models.card("v0001"), models.champion_stamp()
     assert rename(run, project, {"ball": "globe"}) == {"versions": 1, "rounds": 1}
     card = models.check("v0001")
     assert card.classes == ["globe", "crate"]
     assert card.score_thresholds["globe"] == before.score_thresholds["ball"]
     assert card.metrics["per_class"]["globe"] == before.metrics["per_class"]["ball"]
+    assert card.overlaps == Overlaps(
+        iou={"globe": 0.6, "crate": 0.5}, inside={"globe": 0.9}, across=[("globe", "crate")]
+    )
     config = parse_label_config(project["label_config"])
     assert LabelMap.build(card.classes, config, trained=True).to_label == (0, 1)
     assert models.champion() == "v0001" and models.champion_stamp() != stamp, "so the backend loads it anew"

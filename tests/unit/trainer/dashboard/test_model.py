@@ -146,6 +146,46 @@ def test_the_curve_ends_at_the_recall_of_all_boxes(loop: WatchedLoop) -> None:
         assert np.mean(sampled) == pytest.approx(found.average_precision_50())
 
 
+def test_what_was_left_out_is_counted_and_nothing_is_said_of_what_nobody_counted(
+    client: TestClient, loop: WatchedLoop
+) -> None:
+    finished_round(loop, 30, stray=STRAY, champion_stray=30)
+    path = loop.rounds.folder(1) / "evaluation.json"
+    judged = stored.judgement(path.parent)
+    assert judged is not None
+    for untidy, said in (
+        (
+            {"second label": 19, "second box": 1, "speck": 2},
+            "19 boxes of a second label, 1 second box of the",
+        ),
+        ({}, "though their score suffices: none."),
+        (None, None),
+    ):
+        counted = judged.candidate.model_copy(update={"untidy": untidy})
+        judged.model_copy(update={"candidate": counted}).write(path.parent)
+        page = words(client.get("/model?version=v0001").text)
+        assert ("One object, one box." in page) == (said is not None) and (said or "") in page
+
+
+def test_the_boxes_that_are_compared_are_those_that_people_are_shown(
+    client: TestClient, loop: WatchedLoop, looked_at: predictions.Predictions
+) -> None:
+    """A look of an earlier release holds a second label on each object; none of them is spurious."""
+    folder = loop.rounds.folder(1)
+    before = client.get("/model?version=v0001").text
+    doubled = {
+        number: [*rows, *((*row[:4], round(row[4] - 0.01, 4), 1 - row[5]) for row in rows)]
+        for number, rows in looked_at.boxes.items()
+    }
+    write_text(
+        predictions.path_of(folder, "v0001"),
+        looked_at.model_copy(update={"boxes": doubled}).model_dump_json(),
+    )
+    after = client.get("/model?version=v0001").text
+    matrix = [page[page.index('class="matrix"') : page.index("The worst images")] for page in (before, after)]
+    assert matrix[0] == matrix[1]
+
+
 def test_the_slider_works_without_scripts_and_with(client: TestClient, loop: WatchedLoop) -> None:
     finished_round(loop, 30, stray=STRAY, champion_stray=30)
     judged = stored.judgement(loop.rounds.folder(1))

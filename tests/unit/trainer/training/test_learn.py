@@ -72,6 +72,7 @@ def test_a_round_of_the_same_labels_goes_on_from_the_whole_model(
     key = next(key for key in weights if key.startswith(("bbox_head", "roi_head")) and key.endswith("weight"))
     torch.testing.assert_close(weights[key], before[key] + 1 - FINE_TUNING_KEEP)
     assert card["head"] == "ball, crate from classes of the weights"
+    assert card["overlaps"]["iou"] == {"ball": 0.5, "crate": 0.5}, "few labels leave the limits alone"
     assert f"The head starts with {card['head']}" in capsys.readouterr().out
 
 

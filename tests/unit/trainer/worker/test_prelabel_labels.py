@@ -55,6 +55,17 @@ def test_what_a_label_shows_counts_and_an_earlier_releases_record_of_plain_label
     assert run() == 1
 
 
+def test_labels_that_may_overlap_from_now_on_mean_other_predictions(
+    run: Callable[[], int], fake_studio: FakeStudio
+) -> None:
+    add_tasks(fake_studio, 1)
+    assert run() == 1 and run() == 0
+    overlapping = LABEL_CONFIG.replace('value="ball"', 'value="ball" overlap="true"')
+    assert overlapping != LABEL_CONFIG
+    fake_studio.projects[1]["label_config"] = overlapping
+    assert run() == 1
+
+
 @pytest.mark.parametrize("way", ["killed", "stopped"])
 def test_renaming_that_was_interrupted_is_gone_on_with(
     way: str,
