@@ -141,7 +141,8 @@ def test_a_renamed_label_is_the_champions_at_once(stack: Stack, second: int) -> 
     wait_for(
         "new predictions", lambda: json.loads(recorded.read_text()).get("v0001") != "renamed", WITHIN_S, 2
     )
-    wait_for("pre-labels", lambda: names("predictions", model_version="v0001") == {"box"}, WITHIN_S, 2)
+    found = wait_for("boxes", lambda: names("predictions", model_version="v0001"), WITHIN_S, 2)
+    assert found == {"box"}
 
 
 def test_the_dashboard_switches_and_keeps_the_project_in_the_address(stack: Stack, second: int) -> None:

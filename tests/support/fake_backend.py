@@ -9,12 +9,14 @@ from support.fake_studio import Answer, Row, Served
 
 @dataclass
 class FakeBackend:
-    """version: what it serves. unreadable: tasks whose image cannot be read. blank: tasks whose image shows
-    nothing. sent: by id, each task as it was sent last. before_predict: called with the tasks' ids.
+    """version: what it serves. classes: those of the version as it was loaded; None: it doesn't say.
+    unreadable: tasks whose image cannot be read. blank: tasks whose image shows nothing. sent: by id, each
+    task as it was sent last. before_predict: called with the tasks' ids.
     """
 
     url: str = ""
     version: str | None = "v0000"
+    classes: list[str] | None = None
     unreadable: set[int] = field(default_factory=set)
     blank: set[int] = field(default_factory=set)
     asked: list[int] = field(default_factory=list)
@@ -31,7 +33,8 @@ class FakeBackend:
             return 503, {"status": "DOWN", "reason": "down for a test"}
         if path == "/health":
             up = self.version is not None
-            projects: Row = {"1": {"version": self.version, "unreadable": []}}
+            served = {"version": self.version, "classes": self.classes, "unreadable": []}
+            projects: Row = {"1": served}
             return 200 if up else 503, {
                 "status": "UP" if up else "DOWN",
                 "projects": projects,

@@ -108,7 +108,8 @@ def rollback(version: str, project: ProjectOption = None) -> None:
                 f"Round {open_round.called} is {open_round.state}; "
                 f"its candidate will be compared with {version}."
             )
-        loop.backend.wait_for(chosen.id, version, SERVING_WAIT_S, lambda: False)
+        classes = versions.card(version).classes
+        loop.backend.wait_for(chosen.id, version, classes, SERVING_WAIT_S, lambda: False)
         missing = loop.prelabeller().missing(chosen.id)
         display.say(
             f"The backend serves it. {plural(missing, 'unlabelled image')} will get boxes in the background."

@@ -78,9 +78,16 @@ class Backend:
         return _version(self.health(), project_id)
 
     def wait_for(
-        self, project_id: int, version: str, seconds: float, should_stop: Callable[[], bool]
+        self,
+        project_id: int,
+        version: str,
+        classes: Sequence[str],
+        seconds: float,
+        should_stop: Callable[[], bool],
     ) -> None:
         """Waits until the backend serves `version` for the project, or is healthy and would load it if asked.
+
+        classes: those of the version's card. A backend that has others loaded it before a label was renamed.
 
         Raises:
             BackendError: it did not within `seconds`, or should_stop() was true; the message says what was
@@ -92,9 +99,12 @@ class Backend:
                 health = self.health()
                 down = health.get("status") != "UP"
                 served = _version(health, project_id)
-                if served == version or (served is None and health.get("status") == "UP"):
+                known = _served(health, project_id).get("classes")
+                if (served == version and known in (None, list(classes))) or (served is None and not down):
                     return
                 seen = f"{self.url} serves {served or 'nothing'} for project {project_id}, not {version}"
+                if served == version:
+                    seen = f"{self.url} serves {version} for project {project_id} under its former labels"
             except BackendError as error:
                 seen, down = str(error), isinstance(error, BackendDown)
             if time.monotonic() >= deadline or should_stop():
@@ -138,9 +148,12 @@ class Backend:
         return [_row(task["id"], result, version) for task, result in zip(tasks, results, strict=True)]
 
 
+def _served(health: Row, project_id: int) -> Row:
+    return (health.get("projects") or {}).get(str(project_id)) or {}
+
+
 def _version(health: Row, project_id: int) -> str | None:
-    served = (health.get("projects") or {}).get(str(project_id)) or {}
-    version = served.get("version")
+    version = _served(health, project_id).get("version")
     return str(version) if version else None
 
 

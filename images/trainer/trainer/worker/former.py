@@ -44,6 +44,14 @@ class FormerPredictions:
         self._registry = registry
         self._rounds_dir = rounds_dir
 
+    def changed(self, project: Project, version: str) -> bool:
+        """Whether the labels, or the version itself, are others than those that its predictions were made
+        from.
+        """
+        labels, weights = self._made_from(project, version)
+        alike = (f"{labels} {weights} {READ}", f"{labels} {weights}", labels, None)
+        return self._recorded(project).get(version) not in alike
+
     def rename(self, project: Project, version: str, should_stop: Callable[[], bool]) -> bool:
         """Renames them, so that they are made anew.
 
@@ -52,14 +60,8 @@ class FormerPredictions:
 
         Returns: False when it was told to stop before the end.
         """
-        path = predicted_labels_path(self._rounds_dir, project.id)
-        try:
-            recorded = json.loads(path.read_bytes())
-        except (OSError, ValueError):
-            recorded = {}
-        card = self._registry.project(project.id).card(version)
-        labels = _labels_digest(project.labels)
-        weights = card.weights_sha256[:16]
+        recorded = self._recorded(project)
+        labels, weights = self._made_from(project, version)
         made_from = f"{labels} {weights} {READ}"
         known = recorded.get(version)
         if known == made_from:
@@ -69,7 +71,8 @@ class FormerPredictions:
         if known in (labels, f"{labels} {weights}"):
             going += self._unread(project, version)
         if known is None or known == labels:
-            going += self._made_before(project.id, version, card.created_at)
+            created = self._registry.project(project.id).card(version).created_at
+            going += self._made_before(project.id, version, created)
         elif known != f"{labels} {weights}":
             words = "project %d: its labels, or %s, have changed; predictions of it are made anew"
             log.info(words, project.id, version)
@@ -78,8 +81,20 @@ class FormerPredictions:
             if should_stop():
                 return False
             self._studio.rename_prediction(prediction_id, earlier_name(version))
+        path = predicted_labels_path(self._rounds_dir, project.id)
         write_text(path, json.dumps({**recorded, version: made_from}))
         return True
+
+    def _recorded(self, project: Project) -> dict[str, str]:
+        try:
+            return dict(json.loads(predicted_labels_path(self._rounds_dir, project.id).read_bytes()))
+        except (OSError, ValueError):
+            return {}
+
+    def _made_from(self, project: Project, version: str) -> tuple[str, str]:
+        """The digests of the project's labels and of the version's weights."""
+        card = self._registry.project(project.id).card(version)
+        return _labels_digest(project.labels), card.weights_sha256[:16]
 
     def _made_before(self, project_id: int, version: str, before: datetime) -> Iterator[int]:
         """Ids of the predictions of `version` that were made before `before`."""

@@ -166,11 +166,13 @@ class Prelabeller:
             stored, swaps = 0, 0
             while not should_stop():
                 showing = self.showing(project)
-                if showing is None or not self._former.rename(project, showing.version, should_stop):
+                if showing is None:
                     break
-                if twins is not None:
-                    twins.update(showing.version, should_stop, anew=not showing.others)
                 try:
+                    if not self._without_former(run, showing.version):
+                        break
+                    if twins is not None:
+                        twins.update(showing.version, should_stop, anew=not showing.others)
                     return stored + self._fill(run, showing)
                 except OtherVersion as change:
                     swaps += 1
@@ -179,6 +181,20 @@ class Prelabeller:
                     log.info("project %d: %s; starting over", project.id, change)
                     time.sleep(SWAP_PAUSE_S)
             return stored
+
+    def _without_former(self, run: _Run, version: str) -> bool:
+        """Renames what `version` would not predict today. Returns: False when it was told to stop.
+
+        Under other labels it waits for the backend first, since whoever opens a task meanwhile is shown boxes
+        under the former ones; and what Label Studio refused under these is tried again.
+
+        Raises:
+            OtherVersion, BackendError: as `_wait_for`.
+        """
+        if self._former.changed(run.project, version):
+            run.again = True
+            self._wait_for(run.project.id, version, run.should_stop)
+        return self._former.rename(run.project, version, run.should_stop)
 
     def _twins(self, project: Project) -> Twins | None:
         """None without settings, and in simulations and the demo, which measure or show the model."""
@@ -256,7 +272,8 @@ class Prelabeller:
                 )
 
     def _wait_for(self, project_id: int, version: str, should_stop: Callable[[], bool]) -> None:
-        """Waits until the backend serves `version`, but no longer once another version is the champion.
+        """Waits until the backend serves `version` with the classes of its card, which a renamed label
+        changes, but no longer once another version is the champion.
 
         Raises:
             OtherVersion: another version is the champion. BackendError: the backend does not serve `version`
@@ -267,8 +284,9 @@ class Prelabeller:
             return self._registry.project(project_id).champion() != version
 
         try:
+            classes = self._registry.project(project_id).card(version).classes
             self._backend.wait_for(
-                project_id, version, self._backend_wait_s, lambda: should_stop() or superseded()
+                project_id, version, classes, self._backend_wait_s, lambda: should_stop() or superseded()
             )
         except BackendError as error:
             if superseded():

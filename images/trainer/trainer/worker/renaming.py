@@ -76,17 +76,25 @@ def rename(models: ProjectModels, rounds: Rounds, project_id: int, names: Names,
     if not dry:
         Reviews(models.path).rename(names)
     cards = {version: card for version, card in _cards(models) if renamed_card(card, names) != card}
-    champion = models.in_service()
     if not dry:
-        # The champion comes last: until it is renamed, a run after a kill has its predictions made anew.
-        for version in sorted(cards, key=lambda version: version == champion):
-            if version == champion:
-                _make_predictions_anew(rounds.root, project_id, version)
-            models.replace_card(version, renamed_card(cards[version], names))
-        _rename_scores(models, names)
-        if champion is not None:
-            models.promote(champion)
+        with holding(lock_path(rounds.root, project_id), LOCK_WAIT_S):
+            _rename_versions(models, names, cards, predicted_labels_path(rounds.root, project_id))
     return Renamed(len(cards), len(changed))
+
+
+def _rename_versions(models: ProjectModels, names: Names, cards: Mapping[str, Card], predicted: Path) -> None:
+    """Under the lock of pre-labelling: a run between two of these steps would take predictions under the old
+    names for those of the new card.
+    """
+    champion = models.in_service()
+    # The champion comes last: until it is renamed, a run after a kill has its predictions made anew.
+    for version in sorted(cards, key=lambda version: version == champion):
+        if version == champion:
+            _make_predictions_anew(predicted, version)
+        models.replace_card(version, renamed_card(cards[version], names))
+    _rename_scores(models, names)
+    if champion is not None:
+        models.promote(champion)
 
 
 def starting_classes(models: ProjectModels) -> list[str]:
@@ -258,11 +266,9 @@ def _rename_scores(models: ProjectModels, names: Names) -> None:
             write_text(scores.path_of(models, key), renamed.model_dump_json(indent=1) + "\n")
 
 
-def _make_predictions_anew(rounds_dir: Path, project_id: int, version: str) -> None:
-    with holding(lock_path(rounds_dir, project_id), LOCK_WAIT_S):
-        path = predicted_labels_path(rounds_dir, project_id)
-        try:
-            recorded = json.loads(path.read_bytes())
-        except (OSError, ValueError):
-            return  # All predictions of the champion are taken for those of its card.
-        write_text(path, json.dumps({**recorded, version: MADE_ANEW}))
+def _make_predictions_anew(predicted: Path, version: str) -> None:
+    try:
+        recorded = json.loads(predicted.read_bytes())
+    except (OSError, ValueError):
+        return  # All predictions of the champion are taken for those of its card.
+    write_text(predicted, json.dumps({**recorded, version: MADE_ANEW}))

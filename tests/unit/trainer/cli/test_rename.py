@@ -18,7 +18,8 @@ from support.made_scores import History, snapshot_of
 from labelloop import files
 from labelloop.card import Overlaps
 from labelloop.labels import LabelMap, parse_label_config
-from labelloop.registry import ProjectModels
+from labelloop.locks import is_held
+from labelloop.registry import Card, ProjectModels
 from labelloop.renaming import rename_in_config
 from labelloop.studio import Studio
 from trainer.dashboard.loop import WatchedLoop
@@ -30,6 +31,7 @@ from trainer.judging.scoring import take_over
 from trainer.judging.standing import NOT_YET, Stand, standing
 from trainer.peers.backend import Backend
 from trainer.rounds.table import Rounds, State
+from trainer.worker.prelabel import lock_path
 
 MERGED = {"ball": "thing", "crate": "thing"}
 
@@ -67,6 +69,21 @@ def kept(loop: WatchedLoop) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and "sqlite3" not in path.name and path.suffix != ".lock"
     }
+
+
+def test_no_pre_labels_are_made_between_the_mark_and_the_champions_new_card(
+    run: Run, loop: WatchedLoop, project: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would have the old names and be taken for the new card's."""
+    held: list[bool] = []
+
+    def seen(models: ProjectModels, version: str, card: Card | None) -> None:
+        held.append(is_held(lock_path(loop.settings.rounds_dir, 1)))
+
+    monkeypatch.setattr(ProjectModels, "replace_card", seen)
+    monkeypatch.setattr(ProjectModels, "promote", lambda models, version: seen(models, version, None))
+    rename(run, project, {"ball": "globe"})
+    assert held == [True, True]
 
 
 def test_the_champion_knows_the_new_name_at_once(

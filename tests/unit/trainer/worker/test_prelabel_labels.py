@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio, add_tasks
 from support.killed import Killed
 from support.shapes import LABEL_CONFIG
@@ -12,6 +13,7 @@ from support.shapes import LABEL_CONFIG
 from labelloop.registry import ProjectModels
 from labelloop.studio import Studio
 from trainer.env import TrainerSettings
+from trainer.peers.backend import BackendError
 from trainer.peers.projects import fetch
 from trainer.worker.prelabel import Prelabeller
 
@@ -64,6 +66,37 @@ def test_labels_that_may_overlap_from_now_on_mean_other_predictions(
     assert overlapping != LABEL_CONFIG
     fake_studio.projects[1]["label_config"] = overlapping
     assert run() == 1
+
+
+def test_nothing_is_predicted_until_the_backend_has_the_new_labels(
+    run: Callable[[], int], fake_studio: FakeStudio, fake_backend: FakeBackend, models: ProjectModels
+) -> None:
+    """Its boxes would be under labels that the project no longer has, and none of them would be stored."""
+    [task] = add_tasks(fake_studio, 1)
+    run()
+    fake_backend.classes = models.card("v0000").classes
+    models.replace_card("v0000", models.card("v0000").model_copy(update={"classes": ["sphere", "crate"]}))
+    fake_studio.projects[1]["label_config"] = OTHER_LABELS
+    with pytest.raises(BackendError, match="serves v0000 for project 1 under its former labels"):
+        run()
+    assert fake_studio.versions_of(task) == ["v0000"], "shown until there are others"
+    fake_backend.classes = ["sphere", "crate"]
+    assert run() == 1
+    assert fake_studio.versions_of(task) == [EARLIER, "v0000"]
+
+
+def test_boxes_that_were_refused_under_the_former_labels_are_not_waited_for(
+    run: Callable[[], int], fake_studio: FakeStudio
+) -> None:
+    """Between the rename in Label Studio and the one of the models it refuses what is stored."""
+    tasks = add_tasks(fake_studio, 2)
+    fake_studio.refuse = {tasks[1]}
+    assert run() == 1
+    fake_studio.refuse = set()
+    assert run() == 0, "it waits for its next attempt"
+    fake_studio.projects[1]["label_config"] = OTHER_LABELS
+    assert run() == 2
+    assert [fake_studio.versions_of(task) for task in tasks] == [[EARLIER, "v0000"], ["v0000"]]
 
 
 @pytest.mark.parametrize("way", ["killed", "stopped"])
