@@ -58,7 +58,9 @@ def features() -> dict[str, list[Any]]:
     regions = torch.cat([number, corners[:, :2], corners[:, :2] + corners[:, 2:] + 1], 1)
     turned = torch.cat([number, rand(20, 2) * 20, rand(20, 2) * 8 + 1, rand(20, 1) * 3], 1)
     spread = rand(2, 25, 6, 6)
-    rotations = torch.randint(1, 9, (8, 3, 3, 8), generator=_RANDOM, dtype=torch.int32)
+    # For each rotation, where each weight of the filter goes: a place that nothing goes to is never written.
+    places = [torch.randperm(8 * 3 * 3, generator=_RANDOM) + 1 for _ in range(8)]
+    rotations = torch.stack(places, 1).reshape(8, 3, 3, 8).int()
     return {
         **{
             f"roi_align {mode}": with_gradients(
