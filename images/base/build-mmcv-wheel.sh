@@ -6,6 +6,7 @@
 # PYTHON  an interpreter that has torch, setuptools<81, wheel, ninja and psutil
 # OUT_DIR receives the wheel
 # ACCELERATOR=cuda compiles the CUDA operators too (for TORCH_CUDA_ARCH_LIST); MAX_JOBS bounds the compilers.
+# MMCV_PLAIN=1 compiles each file by itself, as mmcv does: tests/mmcv compares the two.
 set -eu
 python=$1
 out=$2
@@ -31,5 +32,11 @@ fi
 
 PATH="$(dirname "$python"):$PATH"
 export PATH
-"$python" -m pip wheel --no-deps --no-build-isolation --wheel-dir "$out" --require-hashes \
-    --requirement "$(dirname "$0")/mmcv.lock"
+here=$(dirname "$0")
+source=$(mktemp -d)
+trap 'rm -rf "$source"' EXIT
+"$python" -m pip download --no-deps --no-build-isolation --no-binary :all: --dest "$source" --require-hashes \
+    --requirement "$here/mmcv.lock"
+tar -xzf "$source"/mmcv-full-*.tar.gz -C "$source" --strip-components 1
+[ -n "${MMCV_PLAIN:-}" ] || "$python" "$here/mmcv_units.py" "$source"
+"$python" -m pip wheel --no-deps --no-build-isolation --wheel-dir "$out" "$source"

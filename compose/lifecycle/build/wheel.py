@@ -17,7 +17,7 @@ from lifecycle.home import Home, machine_cache
 from lifecycle.inputs import inputs_hash
 from lifecycle.shell import answer, run
 
-_RECIPE = ("images/base/mmcv.lock", "images/base/build-mmcv-wheel.sh")
+RECIPE = ("images/base/mmcv.lock", "images/base/build-mmcv-wheel.sh", "images/base/mmcv_units.py")
 _DESCRIBE = (
     "import platform as p, sys; print('cp%d%d' % sys.version_info[:2], ''.join(p.libc_ver()), p.machine())"
 )
@@ -97,7 +97,7 @@ def wheel_key(home: Home, described: str, accelerator: str, arch: Optional[str])
             f"{home.root}/images/base/requirements.lock pins no torch", do="`make lock` writes it anew."
         )
     device = f"{accelerator}{arch}" if arch else accelerator
-    return f"{tag}-torch{torch[1]}-{device}-{libc}-{machine}-{inputs_hash(home.root, _RECIPE)[:8]}"
+    return f"{tag}-torch{torch[1]}-{device}-{libc}-{machine}-{inputs_hash(home.root, RECIPE)[:8]}"
 
 
 def cached(key: str, compile_into: Callable[[Path], None]) -> Path:
@@ -106,7 +106,7 @@ def cached(key: str, compile_into: Callable[[Path], None]) -> Path:
     wheel = next(iter(folder.glob("*.whl")), None)
     if wheel is not None:
         return wheel
-    line("mmcv-full", "compiling it once for this machine (7 to 25 minutes on 2 cores)")
+    line("mmcv-full", "compiling it once for this machine (1 to 5 minutes on 2 cores)")
     started = time.monotonic()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".compiling-") as scratch:

@@ -105,14 +105,18 @@ class Champions:
         """
         place = self._place(project_id)
         place.used_at = time.monotonic()
-        loading = self._poll(place)
-        champion = place.champion
-        if champion is None and loading is not None:
-            wait([loading], patience_s)
+        deadline = place.used_at + patience_s
+        while True:
+            # A load that began before the pointer moved says nothing of what it points at now.
+            loading = self._poll(place)
+            if place.champion is None and loading is not None:
+                wait([loading], max(deadline - time.monotonic(), 0.0))
             champion = place.champion
-        if champion is None:
-            raise BackendError(503, place.error or f"project {project_id}: its model is still being loaded")
-        return champion
+            if champion is not None:
+                return champion
+            if loading is None or time.monotonic() >= deadline:
+                error = f"project {project_id}: its model is still being loaded"
+                raise BackendError(503, place.error or error)
 
     def _place(self, project_id: int) -> Place:
         models = self._registry.project(project_id)

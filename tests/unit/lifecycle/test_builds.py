@@ -108,8 +108,8 @@ def test_every_build_gets_the_package_index_and_the_proxies(
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("LABELLOOP_CACHE", str(sources.root / "cache"))
-    for name in ("mmcv.lock", "requirements.lock", "build-mmcv-wheel.sh"):
-        shutil.copy(REPO / "images/base" / name, sources.root / "images/base")
+    for name in (*wheel.RECIPE, "images/base/requirements.lock"):
+        shutil.copy(REPO / name, sources.root / "images/base")
     compiled: list[str] = []
     environments: list[dict[str, str]] = []
 

@@ -8,6 +8,7 @@ from weakref import finalize
 import pytest
 from support.backend_home import Home, wait_until
 
+from labelloop.registry import ProjectModels
 from mlbackend.app import keep_out_of_garbage_collections
 
 
@@ -69,6 +70,28 @@ def test_the_old_version_serves_while_the_new_one_is_loaded(home: Home) -> None:
     home.add_version()
     assert home.setup().json["model_version"] == "v0000"
     wait_until(lambda: home.serves("v0001"))
+
+
+def test_a_first_model_that_comes_during_a_look_for_one_is_loaded_at_once(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who connects a project as soon as its pointer is written is not told that it has no model."""
+    home.registry.project(2).path.mkdir(parents=True)
+    champion, looked = ProjectModels.champion, threading.Event()
+
+    def slow(models: ProjectModels) -> str | None:
+        found = champion(models)
+        if found is None and threading.current_thread().name.startswith("load"):
+            looked.set()
+            wait_until(models.champion_stamp)
+        return found
+
+    monkeypatch.setattr(ProjectModels, "champion", slow)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(home.setup, 2)
+        assert looked.wait(10)
+        home.add_version(project=2)
+        assert (answer.result().status_code, answer.result().json) == (200, {"model_version": "v0000"})
 
 
 def test_models_of_a_project_that_is_gone_do_not_serve_the_one_that_has_its_number(home: Home) -> None:
