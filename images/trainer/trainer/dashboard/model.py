@@ -259,7 +259,7 @@ def _images(page: View, card: Card, snapshot: Snapshot, found: Predictions) -> d
     limits = card.thresholds(names, page.loop.settings.score_threshold)
     rules = Rules.of(card, snapshot.label_config)
     holdout = [image for image in snapshot.holdout if image.id in found.boxes]
-    pairs = [(predictions.truth_of(image), found.of(image, limits, rules)) for image in holdout]
+    pairs = [(predictions.truth_of(image), found.shown(image, limits, rules)) for image in holdout]
     matrix = agreement.confusion(pairs, len(snapshot.classes))
     costs = TABLES[page.loop.settings.costs]
     worst = [
