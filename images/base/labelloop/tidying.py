@@ -18,7 +18,7 @@ thresholds. So a box that is too faint to be shown can still hide another one, i
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import combinations
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from labelloop.boxes import Boxes, Floats, iou_matrix, shares_inside
 from labelloop.card import Card, Overlaps
 from labelloop.labels import LabelConfig
+from labelloop.runner_up import words
 
 SPECK_PX = 3.0
 """A box that is less than this wide and less than this high is a speck."""
@@ -129,7 +130,7 @@ class Tidied:
         """N words, a word for the labeller on each box: its close runner-up, or nothing."""
         close = (self.runner_up >= 0) & (self.runner_up_score >= CLOSE * boxes.scores)
         return [
-            f"or {names[label]}, {score:.2f}" if worth_it else ""
+            words(names[label], score) if worth_it else ""
             for worth_it, label, score in zip(
                 close.tolist(), self.runner_up.tolist(), self.runner_up_score.tolist(), strict=True
             )
@@ -166,12 +167,6 @@ def tidied(boxes: Boxes, rules: Rules) -> Tidied:
     kept = np.ones(count, dtype=bool)
     kept[list(why)] = False
     return Tidied(kept, runner_up, scores, why)
-
-
-def noted(regions: Iterable[Mapping[str, Any]], notes: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Regions with a word for the labeller, which Label Studio shows with it; none for an empty one."""
-    for region, note in zip(regions, notes, strict=True):
-        yield {**region, **({"meta": {"text": [note]}} if note else {})}
 
 
 def _on_one_object(boxes: Boxes, rules: Rules) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

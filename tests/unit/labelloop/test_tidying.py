@@ -7,7 +7,8 @@ import pytest
 from labelloop.boxes import Boxes
 from labelloop.card import Card, Overlaps
 from labelloop.labels import LabelConfig, parse_label_config
-from labelloop.tidying import Rules, Untidy, learned, noted, tidied
+from labelloop.runner_up import noted
+from labelloop.tidying import Rules, Untidy, learned, tidied
 
 ACE, KING = 0, 1
 CARD = [100, 100, 200, 240]

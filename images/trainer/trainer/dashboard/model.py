@@ -40,7 +40,7 @@ SHOWN_PX = 640
 JPEG_QUALITY = 80
 
 UNTIDY = {
-    Untidy.SECOND_LABEL: ("box of a second label", "boxes of a second label"),
+    Untidy.SECOND_LABEL: ("box of a second label on an object", "boxes of a second label on an object"),
     Untidy.SECOND_BOX: ("second box of the same label", "second boxes of the same label"),
     Untidy.NESTED: ("box inside one of its label", "boxes inside one of their label"),
     Untidy.SLIVER: ("sliver", "slivers"),
@@ -152,7 +152,7 @@ def untidy_in_words(counts: Mapping[str, int] | None) -> str | None:
     """What is left out so that an object has one box, by reason; None where nobody counted.
 
     >>> untidy_in_words({"second label": 19, "second box": 1})
-    '19 boxes of a second label, 1 second box of the same label'
+    '19 boxes of a second label on an object, 1 second box of the same label'
     """
     if counts is None:
         return None
