@@ -68,6 +68,7 @@ def labels(home: Home, given: Mapping[str, str]) -> None:
     line(
         "usable", f"{len(config.labels)} label{'' if len(config.labels) == 1 else 's'} in {config.control!r}"
     )
+    _overlapping(config)
     _filled_in(text)
     _recognised(text, config, _model(home, settings, given), settings)
     lost = _orphans(home, settings, text, name, given)
@@ -106,6 +107,14 @@ def _usable(text: str, name: str) -> LabelConfig:
             do="Correct the file and check it again; configs/labels/ has examples.",
         )
     return parse_label_config(text)
+
+
+def _overlapping(config: LabelConfig) -> None:
+    """Labels whose boxes are proposed on other labels' boxes, too."""
+    names = [name for name in config.names if name in config.marks.overlapping]
+    if names and len(config.names) > 1:
+        which = "all labels" if len(names) == len(config.names) else ", ".join(map(repr, names))
+        line("overlap", f"{which}: a box may lie on another label's box; else one object gets one label")
 
 
 def _filled_in(text: str) -> None:

@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 
 from labelloop.label_xml import Tag
 
+LISTS = ("ignore", "overlap")
+"""The attributes of a <RectangleLabels> that list some of its labels."""
+
 _NO = ("", "false", "0", "no")
 
 
@@ -46,27 +49,30 @@ def read(root: Tag, drawing: Sequence[Tag]) -> Marks:
         if is_ignored(tag, control)
     ]
     overlapping = {
-        _name(tag) for control in drawing for tag in control.below("Label") if may_overlap(tag, control)
+        _name(tag).strip()
+        for control in drawing
+        for tag in control.below("Label")
+        if may_overlap(tag, control)
     }
     return Marks(
         kinds={tag.get("name"): tag.name.lower() for tag in controls},
         ignored=tuple(dict.fromkeys(ignored)),
         excluding={name: choices for name, choices in excluding.items() if choices},
-        per_region=frozenset(tag.get("name") for tag in controls if _says(tag, "perRegion")),
+        per_region=frozenset(tag.get("name") for tag in controls if says(tag, "perRegion")),
         overlapping=frozenset(overlapping),
     )
 
 
 def is_ignored(label: Tag, control: Tag) -> bool:
     """Whether boxes of a <Label> of `control` are neither truth nor error."""
-    if _says(label, "ignore"):
+    if says(label, "ignore"):
         return True
     return bool(control.get("ignore")) and not _names(label).isdisjoint(_list(control, "ignore"))
 
 
 def may_overlap(label: Tag, control: Tag) -> bool:
     """Whether boxes of a <Label> of `control` and of other labels may lie on one object."""
-    if _says(label, "overlap") or control.get("choice").strip().lower() == "multiple":
+    if says(label, "overlap") or control.get("choice").strip().lower() == "multiple":
         return True
     return bool(control.get("overlap")) and not _names(label).isdisjoint(_list(control, "overlap"))
 
@@ -84,8 +90,7 @@ def faults(drawing: Sequence[Tag]) -> Iterator[tuple[int, str]]:
 def warnings(root: Tag) -> Iterator[tuple[int, str]]:
     """The names in `ignore`, `overlap` and `exclude` that no label and no choice has, as line and text."""
     for attribute, outside, inside in (
-        ("ignore", "RectangleLabels", "Label"),
-        ("overlap", "RectangleLabels", "Label"),
+        *((attribute, "RectangleLabels", "Label") for attribute in LISTS),
         ("exclude", "Choices", "Choice"),
     ):
         for control in root.below(outside):
@@ -106,13 +111,14 @@ def _excluding(control: Tag) -> Iterator[str]:
     if control.name != "Choices":
         return
     for choice in control.below("Choice"):
-        if _says(choice, "exclude") or set(_list(control, "exclude")) & _names(choice):
+        if says(choice, "exclude") or set(_list(control, "exclude")) & _names(choice):
             yield _name(choice)
     if control.get("value").startswith("$"):
         yield from _list(control, "exclude")
 
 
-def _says(tag: Tag, attribute: str) -> bool:
+def says(tag: Tag, attribute: str) -> bool:
+    """Whether an attribute that is true or false is true."""
     return tag.get(attribute).strip().lower() not in _NO
 
 

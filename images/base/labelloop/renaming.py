@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from labelloop import label_marks, label_xml
+from labelloop import label_marks, label_xml, runner_up
 from labelloop.errors import Explained
 from labelloop.label_xml import Tag
 from labelloop.labels import drawing_controls, label_name, parse_label_config, predicted_values, read_tags
@@ -107,13 +107,17 @@ def rename_in_config(xml: str, names: Mapping[str, str], classes: Collection[str
                 "neither, ignore in the label config first"
             )
         attributes = {"alias" if kept.get("alias") else "value": new} if renamed else {}
+        if any(_brings_overlap(tag, control_of[id(tag)], control_of[id(kept)]) for tag in gone):
+            attributes["overlap"] = "true"
         left = {name for name in names if names[name] == new}
         takes = _predictions(kept, old, left, tags, classes)
         if takes != predicted_values(kept):
             attributes["predicted_values"] = ",".join(takes)
         changes += [(kept, attributes), *((tag, None) for tag in gone)]
         spelt |= {tag.get("value").strip(): new for tag in gone}
-    changes += _mentions(root, names)
+    changes += _mentions(
+        root, controls, spelt, {id(tag) for tag, attributes in changes if attributes is None}
+    )
     changed = label_xml.edit(xml, changes)
     parse_label_config(changed)
     named = {tag.get("name") for tag in root.iter() if tag.get("toName")}
@@ -131,20 +135,38 @@ def _predictions(
     return list({name.casefold(): name for name in reversed(found)}.values())[::-1]
 
 
-def _mentions(root: Tag, names: Mapping[str, str]) -> Iterator[tuple[Tag, Mapping[str, str]]]:
+def _brings_overlap(gone: Tag, control: Tag, to: Tag) -> bool:
+    """Whether a label of `control` that goes into one of `to` may overlap others, which `to` does not say."""
+    return label_marks.says(gone, "overlap") or (control is not to and label_marks.may_overlap(gone, control))
+
+
+def _mentions(
+    root: Tag, controls: Sequence[Tag], names: Mapping[str, str], gone: Collection[int]
+) -> Iterator[tuple[Tag, Mapping[str, str]]]:
     """Attributes that name labels: those of controls that show for boxes of some labels alone, whose entries
-    of other names would be dropped, and the labels that a control ignores.
+    of other names would be dropped, and the lists of a drawing control.
+
+    gone: the ids of <Label> tags that go into others. Where one goes into a label of another control, the
+    list of its own control no longer has it.
     """
+    drawing = {id(control) for control in controls}
     for tag in root.iter():
-        renamed = {}
-        for attribute in ("whenLabelValue", "ignore"):
-            listed = tag.get(attribute)
-            parts = [listed] if listed in names else listed.split(",")
-            after = ",".join(dict.fromkeys(names.get(part.strip(), part) for part in parts))
-            if after != listed:
-                renamed[attribute] = after
-        if renamed:
-            yield tag, renamed
+        renamed = {"whenLabelValue": _listed(tag.get("whenLabelValue"), names)}
+        if id(tag) in drawing:
+            own = [label_name(label).strip() for label in tag.below("Label") if id(label) not in gone]
+            left = {names.get(name, name) for name in own}
+            kept = {old: new if new in left else "" for old, new in names.items()}
+            renamed |= {attribute: _listed(tag.get(attribute), kept) for attribute in label_marks.LISTS}
+        changed = {attribute: value for attribute, value in renamed.items() if value != tag.get(attribute)}
+        if changed:
+            yield tag, changed
+
+
+def _listed(listed: str, names: Mapping[str, str]) -> str:
+    """A list with commas under the new names, without those whose new name is empty."""
+    parts = [listed] if listed in names else listed.split(",")
+    after = dict.fromkeys(names.get(part.strip(), part) for part in parts)
+    return listed if list(after) == parts else ",".join(filter(None, after))
 
 
 def rename_in_results(results: object, config: RenamedConfig) -> list[Any] | None:
@@ -171,7 +193,5 @@ def _renamed(result: Any, config: RenamedConfig) -> Any:
     if not isinstance(labels, list):
         return result
     new = [config.names.get(name.strip(), name) if isinstance(name, str) else name for name in labels]
-    if new == labels:
-        return result
-    once = [name for at, name in enumerate(new) if name not in new[:at]]
-    return {**result, "value": {**value, "rectanglelabels": once}}
+    once = labels if new == labels else [name for at, name in enumerate(new) if name not in new[:at]]
+    return runner_up.renamed({**result, "value": {**value, "rectanglelabels": once}}, config.names, once)

@@ -21,7 +21,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from numpy.typing import NDArray
 from labelloop.boxes import Boxes, Floats, iou_matrix, shares_inside
 from labelloop.card import Card, Overlaps
 from labelloop.labels import LabelConfig
+from labelloop.runner_up import words
 
 SPECK_PX = 3.0
 """A box that is less than this wide and less than this high is a speck."""
@@ -75,14 +75,18 @@ def too_small(width: float, height: float) -> Untidy | None:
 
 @dataclass(frozen=True)
 class Rules:
-    """When a box hides another one, by the indices of their labels.
+    """When a box hides another one, by the indices of their L labels.
 
-    iou: (L, L), the limit for the IoU; infinite for labels that may overlap. inside: (L,), the limit for the
-    share of the smaller of two boxes of the label that lies in the larger.
+    same: (L,), the limit for the IoU of two boxes of the label. inside: (L,), the limit for the share of the
+    smaller of two boxes of the label that lies in the larger. free: (L,), whether boxes of the label may lie
+    on those of any other one. across: (P, 2), pairs of labels that may lie on each other, the lower index
+    first.
     """
 
-    iou: Floats
+    same: Floats
     inside: Floats
+    free: NDArray[np.bool_]
+    across: NDArray[np.int64]
 
     @classmethod
     def of(cls, card: Card | None, config: LabelConfig) -> "Rules":
@@ -93,15 +97,23 @@ class Rules:
         """
         learned = (card.overlaps if card else None) or Overlaps()
         known = config.names_in(learned.iou)
-        pairs = {frozenset(pair) for pair in learned.across}
-        iou = np.full((len(known), len(known)), ACROSS_IOU, dtype=np.float32)
-        for a, b in combinations(range(len(known)), 2):
-            said = not {config.names[a], config.names[b]}.isdisjoint(config.marks.overlapping)
-            if said or frozenset((known[a], known[b])) in pairs:
-                iou[a, b] = iou[b, a] = np.inf
-        np.fill_diagonal(iou, [learned.iou.get(name, SAME_IOU[0]) for name in known])
-        inside = np.array([learned.inside.get(name, INSIDE[0]) for name in known], dtype=np.float32)
-        return cls(iou, inside)
+        at = {name: index for index, name in enumerate(known)}
+        pairs = [sorted((at[a], at[b])) for a, b in learned.across if a in at and b in at]
+        return cls(
+            same=np.array([learned.iou.get(name, SAME_IOU[0]) for name in known], dtype=np.float32),
+            inside=np.array([learned.inside.get(name, INSIDE[0]) for name in known], dtype=np.float32),
+            free=np.array([name in config.marks.overlapping for name in config.names], dtype=bool),
+            across=np.array(pairs, dtype=np.int64).reshape(-1, 2),
+        )
+
+    def iou_limits(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> Floats:
+        """(N,), the limit for the IoU of a box of each label in a (N,) and one of that in b (N,); infinite
+        where they may lie on each other.
+        """
+        labels = len(self.same)
+        paired = np.isin(np.minimum(a, b) * labels + np.maximum(a, b), self.across @ [labels, 1])
+        across = np.where(self.free[a] | self.free[b] | paired, np.inf, ACROSS_IOU)
+        return np.asarray(np.where(a == b, self.same[a], across), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -129,7 +141,7 @@ class Tidied:
         """N words, a word for the labeller on each box: its close runner-up, or nothing."""
         close = (self.runner_up >= 0) & (self.runner_up_score >= CLOSE * boxes.scores)
         return [
-            f"or {names[label]}, {score:.2f}" if worth_it else ""
+            words(names[label], score) if worth_it else ""
             for worth_it, label, score in zip(
                 close.tolist(), self.runner_up.tolist(), self.runner_up_score.tolist(), strict=True
             )
@@ -148,41 +160,35 @@ def tidied(boxes: Boxes, rules: Rules) -> Tidied:
         if reason is not None:
             why[index] = reason
     order = np.argsort(-boxes.scores, kind="stable")
-    hides, second = _on_one_object(boxes.select(order), rules)
-    for place in np.flatnonzero(hides.any(axis=1)).tolist():
-        index = int(order[place])
-        if index in why:
+    for better, worse, is_second in _on_one_object(boxes.select(order), rules):
+        index, hidden = int(order[better]), int(order[worse])
+        if index in why or hidden in why:
             continue
-        for other in np.flatnonzero(hides[place]).tolist():
-            hidden = int(order[other])
-            if hidden in why:
-                continue
-            if boxes.labels[hidden] == boxes.labels[index]:
-                why[hidden] = Untidy.SECOND_BOX if second[place, other] else Untidy.NESTED
-                continue
-            why[hidden] = Untidy.SECOND_LABEL
-            if runner_up[index] < 0:
-                runner_up[index], scores[index] = boxes.labels[hidden], boxes.scores[hidden]
+        if boxes.labels[hidden] == boxes.labels[index]:
+            why[hidden] = Untidy.SECOND_BOX if is_second else Untidy.NESTED
+            continue
+        why[hidden] = Untidy.SECOND_LABEL
+        if runner_up[index] < 0:
+            runner_up[index], scores[index] = boxes.labels[hidden], boxes.scores[hidden]
     kept = np.ones(count, dtype=bool)
     kept[list(why)] = False
     return Tidied(kept, runner_up, scores, why)
 
 
-def noted(regions: Iterable[Mapping[str, Any]], notes: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Regions with a word for the labeller, which Label Studio shows with it; none for an empty one."""
-    for region, note in zip(regions, notes, strict=True):
-        yield {**region, **({"meta": {"text": [note]}} if note else {})}
-
-
-def _on_one_object(boxes: Boxes, rules: Rules) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(N, N), whether a box marks the same object as a later one, and whether it does by their IoU."""
+def _on_one_object(boxes: Boxes, rules: Rules) -> Iterator[tuple[int, int, bool]]:
+    """The pairs of boxes that mark one object, as the place of the first, that of a later one, and whether
+    they do by their IoU; in the order of the boxes.
+    """
     iou = iou_matrix(boxes.xyxy, boxes.xyxy)
-    labels = boxes.labels
-    second = np.triu(iou > rules.iou[labels[:, None], labels[None, :]] + ROUNDING, k=1)
-    near = np.triu((labels[:, None] == labels[None, :]) & (iou >= NESTED_IOU), k=1)
-    share = shares_inside(boxes.xyxy, boxes.xyxy)
-    nested = near & (np.maximum(share, share.T) > rules.inside[labels][:, None] + ROUNDING)
-    return second | nested, second
+    first, later = np.nonzero(np.triu(iou >= NESTED_IOU, k=1))  # below it no rule holds
+    a, b = boxes.labels[first], boxes.labels[later]
+    second = iou[first, later] > rules.iou_limits(a, b) + ROUNDING
+    one, other = boxes.xyxy[first], boxes.xyxy[later]
+    inter = (np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])).prod(axis=1)
+    smaller = np.minimum(*((box[:, 2:] - box[:, :2]).prod(axis=1) for box in (one, other)))
+    nested = (a == b) & (inter / smaller > rules.inside[a] + ROUNDING)
+    found = second | nested
+    yield from zip(first[found].tolist(), later[found].tolist(), second[found].tolist(), strict=True)
 
 
 def learned(images: Iterable[tuple[Any, Sequence[int]]], names: Sequence[str]) -> Overlaps:

@@ -15,7 +15,8 @@ from labelloop.labels import LabelConfig, LabelMap
 from labelloop.order import LAST, lot, prediction_score
 from labelloop.regions import to_results
 from labelloop.registry import Card
-from labelloop.tidying import Rules, noted, tidied
+from labelloop.runner_up import noted
+from labelloop.tidying import Rules, tidied
 from labelloop.twins import FIELD, Twin, composed, marked
 from mlbackend.labelled_looks import LabelledLooks
 from mlbackend.loading import ImageLoader, Task, TaskImage

@@ -17,6 +17,7 @@ from labelloop.boxes import Boxes
 from labelloop.instructions import KEYS
 from labelloop.labels import parse_label_config
 from labelloop.regions import from_results, to_results
+from labelloop.runner_up import noted
 from trainer.dashboard.studio_links import labelled, stream, waiting
 
 ANN = "ann.page@example.org"
@@ -143,6 +144,9 @@ BOXES = """() => window.Htx.annotationStore.selected.serializeAnnotation().map((
 """Labels, and left, top, width and height in percent, to the nearest five."""
 ZOOM = """() => { const image = window.Htx.annotationStore.selected.names.get("image");
   return [image.zoomScale, Math.round(image.zoomingPositionX)] }"""
+DRAWN = """() => { const image = window.Htx.annotationStore.selected.names.get("image");
+  return image.stageRef.find("Text").map((text) => text.text()) }"""
+"""What is written on the image."""
 PROPOSED = [["person", 10, 10, 50, 60], ["car", 65, 20, 25, 60]]
 A_MAC = "Object.defineProperty(navigator, 'platform', { get: () => 'MacIntel' })"
 
@@ -181,13 +185,13 @@ class Editor:
 
 @pytest.fixture
 def proposed(ann: Browser, provisioned: LabelStudio) -> str:
-    """The address of a task with PROPOSED, on which nobody has worked."""
+    """The address of a task with PROPOSED, on which nobody has worked. The car may be a bicycle."""
     studio = provisioned.studio
     image = {"image": "/data/local-files/?d=images/page/0.png"}
     task = studio.request("POST", "/api/tasks", json={"project": ann.project, "data": image})["id"]
     config = parse_label_config(studio.project(ann.project)["label_config"])
     boxes = Boxes.of([[32, 24, 192, 168], [208, 48, 288, 192]], [0.9, 0.8], [0, 2])
-    result = to_results(boxes, config, 320, 240)
+    result = list(noted(to_results(boxes, config, 320, 240), ["", "or bicycle, 0.41"]))
     row = {"task": task, "result": result, "score": 0.5, "model_version": "v0001"}
     studio.import_predictions(ann.project, [row])
     studio.update_project(ann.project, model_version="v0001", description="1 of 5 images labelled. Ours.")
@@ -220,9 +224,12 @@ def test_the_keys_that_she_is_told_do_what_they_say(
     keyboard.press("Control+z")
     assert editor.boxes[1] == PROPOSED[1]
     keyboard.press("Escape")
+    page.wait_for_function(f"() => ({DRAWN})().includes('2: car, or bicycle [2]')")
     editor.click(0.8, 0.5)
+    expect(page.get_by_text("or bicycle, 0.41", exact=True)).to_be_visible()
     keyboard.press("2")
     assert editor.boxes[1] == ["bicycle", *PROPOSED[1][1:]]
+    assert "2: bicycle" in page.evaluate(DRAWN) and "or" not in " ".join(page.evaluate(DRAWN))
     keyboard.press("Backspace")
     assert editor.boxes == [PROPOSED[0], ["person", 30, 40, 10, 20]]
 

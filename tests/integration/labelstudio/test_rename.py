@@ -10,7 +10,7 @@ from integration.support.labelstudio import LabelStudio
 from labelloop.labels import parse_label_config
 
 XML = """<View>
-  <RectangleLabels name="label" toName="image">
+  <RectangleLabels name="label" toName="image" overlap="cat">
     <Label value="cat"/><Label value="Kätzchen" alias="kitten"/><Label value="dog"/>
   </RectangleLabels>
   <Image name="image" value="$image"/>
@@ -46,7 +46,8 @@ class Renamed:
         for result in (drawn, [box("Kätzchen"), box("kitten", "b")]):
             request("POST", f"/api/tasks/{task['id']}/annotations", json={"result": result})
         request("POST", f"/api/tasks/{task['id']}/drafts", json={"result": [box("cat")]})
-        row = {"task": task["id"], "result": [box("kitten")], "score": 0.5, "model_version": "v0001"}
+        proposed = {**box("kitten"), "meta": {"text": ["or cat, 0.41"]}}
+        row = {"task": task["id"], "result": [proposed], "score": 0.5, "model_version": "v0001"}
         self.studio.import_predictions(self.id, [row])
 
     @property
@@ -97,7 +98,8 @@ def test_several_labels_become_one_everywhere_and_nothing_else_changes(project: 
     assert project.drawn() == [[["feline"], ["dog"]], [["feline"], ["feline"]], [["feline"]], [["feline"]]]
     parsed = parse_label_config(project.config)
     assert parsed.names == ["feline", "dog"] and parsed.labels[0].predicted_values == ("cat",)
-    assert 'whenLabelValue="feline"' in project.config
+    assert 'whenLabelValue="feline"' in project.config and 'overlap="feline"' in project.config
+    assert "meta" not in project.task["predictions"][0]["result"][0], "its second-best label is its own now"
     for old, new in zip(before["annotations"], project.task["annotations"], strict=True):
         assert {**old, "result": 0} == {**new, "result": 0}, "who drew it and when stays"
     first = min(project.task["annotations"], key=lambda row: row["id"])["result"]

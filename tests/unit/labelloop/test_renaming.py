@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from labelloop.label_check import check
 from labelloop.labels import LabelMap, parse_label_config
 from labelloop.renaming import RenameError, command, read_pairs, rename_in_config, rename_in_results
 
@@ -122,6 +123,69 @@ def test_an_ignored_label_is_renamed_where_it_is_listed_too() -> None:
     renamed = rename_in_config(xml, {"cat": "herd"}).xml
     assert 'ignore="herd, dog"' in renamed
     assert parse_label_config(renamed).marks.ignored == ("herd", "dog")
+
+
+@pytest.mark.parametrize("attribute", ["ignore", "overlap"])
+def test_the_lists_of_other_controls_and_what_a_label_itself_says_stay(attribute: str) -> None:
+    """`other` draws on another image, with a label of its own; and "no" is no label there."""
+    hint, no = f'name="other" toName="hint" {attribute}="cat"', f'value="dog" {attribute}="no"'
+    xml = XML.replace('name="other" toName="hint"', hint).replace('value="dog"', no)
+    assert rename_in_config(xml, {"cat": "feline", "no": "feline"}).xml == rename_in_config(
+        XML, {"cat": "feline"}
+    ).xml.replace('name="other" toName="hint"', hint).replace('value="dog"', no)
+
+
+@pytest.mark.parametrize(
+    ("names", "after"),
+    [
+        ({"cat": "feline"}, 'overlap="feline, Kätzchen"'),
+        ({"kitten": "young"}, 'overlap="cat, Kätzchen"'),
+        ({"cat": "dog"}, 'overlap="dog, Kätzchen"'),
+        ({"cat": "pet", "kitten": "pet", "dog": "pet"}, 'overlap="pet"'),
+    ],
+)
+def test_a_label_that_may_overlap_is_renamed_where_it_is_listed(names: dict[str, str], after: str) -> None:
+    xml = XML.replace("<RectangleLabels ", '<RectangleLabels overlap="cat, Kätzchen" ', 1)
+    renamed = rename_in_config(xml, names).xml
+    assert after in renamed
+    before = parse_label_config(xml).marks.overlapping
+    assert parse_label_config(renamed).marks.overlapping == {names.get(name, name) for name in before}
+    assert [finding.text for finding in check(renamed)] == [finding.text for finding in check(XML)]
+
+
+def test_a_label_may_overlap_if_one_that_became_it_might() -> None:
+    xml = XML.replace('value="dog"', 'value="dog" overlap="true"')
+    assert parse_label_config(rename_in_config(xml, {"dog": "cat"}).xml).marks.overlapping == {"cat"}
+    labels = '<Label value="big"/><Label value="dog"/>'
+    for mark in ('overlap="dog,big"', 'choice="multiple"'):
+        xml = XML.replace(
+            "</View>", f'<RectangleLabels name="b" toName="image" {mark}>{labels}</RectangleLabels></View>'
+        ).replace('value="dog"', 'value="wolf"', 1)
+        renamed = rename_in_config(xml, {"dog": "cat"}).xml
+        assert parse_label_config(renamed).marks.overlapping == {"cat", "big"}
+        assert [finding.text for finding in check(renamed)] == [finding.text for finding in check(XML)]
+
+
+def test_a_box_says_its_runner_up_by_the_new_name() -> None:
+    renamed = rename_in_config(XML, {"cat": "feline", "dog": "kitten"})
+    said = [
+        {**box(label), "meta": {"text": [text, "hers"]}}
+        for label, text in (
+            ("kitten", "or cat, 0.41"),
+            ("cat", "or kitten, 0.50"),
+            ("dog", "or kitten, 0.50"),
+        )
+    ]
+    found = rename_in_results([*said, {**box("kitten"), "meta": {"text": ["or dog, 0.41"]}}], renamed)
+    assert found is not None
+    assert [region.get("meta") for region in found] == [
+        {"text": ["or feline, 0.41", "hers"]},
+        {"text": ["or kitten, 0.50", "hers"]},
+        {"text": ["or kitten, 0.50", "hers"]},
+        None,
+    ]
+    for meta in (None, "or cat, 0.41", {"text": "or cat, 0.41"}, {"text": [1]}, {"text": ["the cat, 0.41"]}):
+        assert rename_in_results([{**box("kitten"), "meta": meta}], renamed) is None
 
 
 def test_a_label_that_is_learned_and_one_that_is_ignored_become_no_one() -> None:

@@ -1,13 +1,16 @@
 """One object, one box: which boxes are proposed, and what the labels say of that."""
 
+import time
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from labelloop.boxes import Boxes
 from labelloop.card import Card, Overlaps
 from labelloop.labels import LabelConfig, parse_label_config
-from labelloop.tidying import Rules, Untidy, learned, noted, tidied
+from labelloop.runner_up import noted
+from labelloop.tidying import Rules, Untidy, learned, tidied
 
 ACE, KING = 0, 1
 CARD = [100, 100, 200, 240]
@@ -86,6 +89,22 @@ def test_what_the_card_says_of_the_labels_counts() -> None:
     old = Card.model_validate_json('{"detector": "any", "classes": ["ace", "king"], "score_thresholds": {}}')
     assert old.overlaps is None
     assert why((CARD, 0.6, ACE), near, card=old) == {1: Untidy.SECOND_BOX}
+
+
+def test_thousands_of_labels_and_boxes_take_no_time() -> None:
+    """The rules are made for each request, and each image can have 2,000 boxes."""
+    names = "".join(f'<Label value="{number}"/>' for number in range(2000))
+    many = parse_label_config(
+        '<View><Image name="i" value="$image"/><RectangleLabels name="l" toName="i">'
+        f"{names}</RectangleLabels></View>"
+    )
+    rng = np.random.default_rng(0)
+    corners, sides = rng.uniform(0, 600, (2000, 2)), rng.uniform(5, 60, (2000, 2))
+    found = Boxes.of(np.hstack([corners, corners + sides]), rng.uniform(0, 1, 2000), range(2000))
+    began = time.process_time()
+    rules = Rules.of(with_overlaps(across=[("3", "4")]), many)
+    assert tidied(found, rules).kept.sum() > 1000
+    assert time.process_time() - began < 1
 
 
 def test_a_close_runner_up_is_named_in_the_regions_meta() -> None:

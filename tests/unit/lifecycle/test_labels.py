@@ -78,6 +78,24 @@ def test_before_the_first_start_the_starting_model_is_explained(mine: Home, caps
     assert "`make up LABEL_CONFIG=configs/labels/mine.xml`" in told
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (('"ufo"/', '"ufo" overlap="true"/'), "overlap      'ufo': a box may lie on another label's box"),
+        (("toName", 'overlap="ufo,Cat" toName'), "overlap      'Cat', 'ufo': a box may lie on another"),
+        (("toName", 'choice="multiple" toName'), "overlap      all labels: a box may lie on another"),
+        (("", ""), None),
+    ],
+)
+def test_labels_that_may_overlap_are_told(
+    mine: Home, capsys: Any, given: tuple[str, str], told: str | None
+) -> None:
+    (mine.root / FILE["FILE"]).write_text(CONFIG.replace(*given) if given[0] else CONFIG)
+    labels(mine, FILE)
+    said = capsys.readouterr().out
+    assert (told or "") in said and ("overlap  " in said) == (told is not None)
+
+
 def test_a_gpus_default_and_a_detector_that_is_asked_for(mine: Home, capsys: Any) -> None:
     mine.env_file.write_text("COMPOSE_ACCELERATOR=cuda\n")
     labels(mine, FILE)

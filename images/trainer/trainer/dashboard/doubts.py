@@ -8,6 +8,7 @@ from enum import StrEnum
 import numpy as np
 
 from labelloop.boxes import Boxes, iou_matrix
+from labelloop.tidying import Rules
 from trainer.dashboard import predictions
 from trainer.dashboard.agreement import GOOD, OVERLAPS, Agreement, Finding, compare
 from trainer.dashboard.model import Drawn, both_sides
@@ -144,15 +145,17 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Doubter:
-    """Compares a version's boxes with labels.
+    """Compares with labels the boxes of a version that people are shown.
 
-    limits: (labels,) the lowest scores at which its boxes count. recalls: by label, the share of the
-    hold-out's boxes that it finds. Where it finds few, a box that it misses is weak evidence.
+    limits: (labels,) the lowest scores at which its boxes are shown; rules: which mark an object that another
+    marks. recalls: by label, the share of the hold-out's boxes that it finds. Where it finds few, a box that
+    it misses is weak evidence.
     """
 
     found: Predictions
     names: list[str]
     limits: np.ndarray
+    rules: Rules
     recalls: Mapping[str, float]
     _again: dict[SnapshotImage, Suspect | None] = field(default_factory=dict, compare=False, repr=False)
 
@@ -171,7 +174,7 @@ class Doubter:
         """The image with what is doubtful about it; None when nothing is, or the model has not seen it."""
         if image.id not in self.found.boxes:
             return None
-        shown, every = self.found.of(image, self.limits), self.found.of(image)
+        shown, every = self.found.shown(image, self.limits, self.rules), self.found.of(image)
         truth = predictions.truth_of(image)
         findings = compare(truth, shown, LOOSEST)
         doubts: list[tuple[Suspicion, Finding]] = []
@@ -226,11 +229,8 @@ class Doubter:
         return float(score ** (1 / 3)) * looseness
 
 
-def suspects(
-    snapshot: Snapshot, found: Predictions, limits: np.ndarray, recalls: Mapping[str, float]
-) -> list[Suspect]:
-    """The images with a disagreement of at least LEAST, most confident first. See Doubter."""
-    doubter = Doubter(found, snapshot.classes, limits, recalls)
+def suspects(snapshot: Snapshot, doubter: Doubter) -> list[Suspect]:
+    """The images with a disagreement of at least LEAST, most confident first."""
     return by_confidence(suspect for image in snapshot.images if (suspect := doubter.suspect(image)))
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-import numpy as np
 from fastapi import APIRouter, Depends, HTTPException, Query, status
 from fastapi.responses import HTMLResponse, Response
 
 from labelloop.files import Stamp, stamp_of
 from labelloop.registry import Card
+from labelloop.tidying import Rules
 from trainer.dashboard import junk_boxes, predictions, stored
 from trainer.dashboard.changes import Since
 from trainer.dashboard.csv_file import csv_file
@@ -117,7 +117,7 @@ def doubts(page: View, card: Card, scored: Scored) -> Doubts | None:
     """
     folder = seen_folder(page, card, scored)
     snapshot = stored.snapshot(folder) if folder else None
-    base = _of_folder(page, card, scored, folder, snapshot) if folder and snapshot else None
+    base = _of_folder(page, card, scored, folder) if folder and snapshot else None
     if folder is None or snapshot is None or base is None or page.models is None:
         return None
     doubter, found = base
@@ -245,17 +245,14 @@ def _kind_of(mark: Mark) -> Kind | None:
     return next((kind for kind, words in WORDS.items() if words == mark.doubt), None)
 
 
-def _of_folder(
-    page: View, card: Card, scored: Scored, folder: Path, snapshot: Snapshot
-) -> tuple[Doubter, list[Suspect]] | None:
+def _of_folder(page: View, card: Card, scored: Scored, folder: Path) -> tuple[Doubter, list[Suspect]] | None:
     """The suspects of a look with its labels; None when it cannot be read."""
     files = (folder / SNAPSHOT, predictions.path_of(folder, card.version))
     stamps = tuple(stamp_of(file) for file in files)
     otherwise = page.loop.settings.score_threshold
-    limits = card.thresholds(snapshot.label_config.names_in(card.score_thresholds), otherwise)
     recalls = [(part.label, part.recall or 0.0) for part in effects(scored.evaluation, None, otherwise)]
     try:
-        return _suspects(folder, card.version, stamps, tuple(limits.tolist()), tuple(recalls))
+        return _suspects(folder, card.model_dump_json(), stamps, otherwise, tuple(recalls))
     except FileNotFoundError:
         return None
 
@@ -263,18 +260,20 @@ def _of_folder(
 @lru_cache(KEPT)
 def _suspects(
     folder: Path,
-    version: str,
+    card_json: str,
     stamps: tuple[Stamp, ...],
-    limits: tuple[float, ...],
+    otherwise: float,
     recalls: tuple[tuple[str, float], ...],
 ) -> tuple[Doubter, list[Suspect]]:
     """Raises FileNotFoundError when a file is missing or unreadable, so that this result is not cached."""
-    snapshot, found = stored.snapshot(folder), predictions.load(folder, version)
+    card = Card.model_validate_json(card_json)
+    snapshot, found = stored.snapshot(folder), predictions.load(folder, card.version)
     if snapshot is None or found is None:
         raise FileNotFoundError(folder)
-    lowest = np.array(limits, dtype=np.float32)
-    doubter = Doubter(found, snapshot.classes, lowest, dict(recalls))
-    return doubter, suspects(snapshot, found, lowest, dict(recalls))
+    limits = card.thresholds(snapshot.label_config.names_in(card.score_thresholds), otherwise)
+    rules = Rules.of(card, snapshot.label_config)
+    doubter = Doubter(found, snapshot.classes, limits, rules, dict(recalls))
+    return doubter, suspects(snapshot, doubter)
 
 
 @router.get("/label-errors", response_class=HTMLResponse)

@@ -40,7 +40,7 @@ SHOWN_PX = 640
 JPEG_QUALITY = 80
 
 UNTIDY = {
-    Untidy.SECOND_LABEL: ("box of a second label", "boxes of a second label"),
+    Untidy.SECOND_LABEL: ("box of a second label on an object", "boxes of a second label on an object"),
     Untidy.SECOND_BOX: ("second box of the same label", "second boxes of the same label"),
     Untidy.NESTED: ("box inside one of its label", "boxes inside one of their label"),
     Untidy.SLIVER: ("sliver", "slivers"),
@@ -152,7 +152,7 @@ def untidy_in_words(counts: Mapping[str, int] | None) -> str | None:
     """What is left out so that an object has one box, by reason; None where nobody counted.
 
     >>> untidy_in_words({"second label": 19, "second box": 1})
-    '19 boxes of a second label, 1 second box of the same label'
+    '19 boxes of a second label on an object, 1 second box of the same label'
     """
     if counts is None:
         return None
@@ -259,7 +259,7 @@ def _images(page: View, card: Card, snapshot: Snapshot, found: Predictions) -> d
     limits = card.thresholds(names, page.loop.settings.score_threshold)
     rules = Rules.of(card, snapshot.label_config)
     holdout = [image for image in snapshot.holdout if image.id in found.boxes]
-    pairs = [(predictions.truth_of(image), found.of(image, limits, rules)) for image in holdout]
+    pairs = [(predictions.truth_of(image), found.shown(image, limits, rules)) for image in holdout]
     matrix = agreement.confusion(pairs, len(snapshot.classes))
     costs = TABLES[page.loop.settings.costs]
     worst = [

@@ -64,20 +64,20 @@ class Predictions(BaseModel):
     boxes: dict[int, list[Row]]
     began: datetime | None = None
 
-    def of(
-        self, image: SnapshotImage, thresholds: np.ndarray | None = None, rules: Rules | None = None
-    ) -> Boxes:
-        """An image's boxes. thresholds: (labels,) the lowest scores at which they count; boxes on ignored
-        boxes then do not count. rules: with them, and with thresholds, the boxes that people are shown.
-        """
+    def of(self, image: SnapshotImage) -> Boxes:
+        """Every box that the version found on an image."""
         rows = self.boxes.get(image.id, [])
-        found = Boxes.of([row[:4] for row in rows], [row[4] for row in rows], [row[5] for row in rows])
-        if thresholds is None:
-            return found
-        if rules is not None:
-            found = found.select(tidied(found, rules).kept)
-        counted = found.select(found.scores >= thresholds[found.labels])
-        return without_ignored(counted, junk.without(image), len(thresholds))
+        return Boxes.of([row[:4] for row in rows], [row[4] for row in rows], [row[5] for row in rows])
+
+    def shown(self, image: SnapshotImage, thresholds: np.ndarray, rules: Rules) -> Boxes:
+        """The boxes that people are shown on an image, as the backend proposes them: one for each object.
+
+        thresholds: (labels,) the lowest scores at which they are proposed. Those on ignored boxes are left
+        out.
+        """
+        found = self.of(image)
+        proposed = tidied(found, rules).kept & (found.scores >= thresholds[found.labels])
+        return without_ignored(found.select(proposed), junk.without(image), len(thresholds))
 
 
 def path_of(folder: Path, version: str) -> Path:

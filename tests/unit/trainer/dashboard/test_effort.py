@@ -116,7 +116,7 @@ def test_the_page_shows_each_version(client: TestClient, fake_studio: FakeStudio
     assert "Look at one that is right 4 0.5 1.7 assumed" in page
     assert "Give one another label 0 3.5 3.0 assumed" in page
     assert "Click, and look at the box that comes not counted 1.9 + 0.5 1.9 + 1.7 Papadopoulos" in page
-    assert "In all, careful table by hand 6 × 7.0 s = 42 s; with the model 16 s" in page
+    assert "In all, careful table by hand 6 × 7.0 s = 42 s; with the model 16 s, 62% less" in page
     assert "With 30 images whose time Label Studio recorded, both tables get this project's own" in page
     assert "there are 3." in page
     assert "Boxes accepted as they were 4, 67% of those proposed" in page
@@ -145,7 +145,7 @@ def test_with_enough_times_the_page_has_the_projects_own_costs(
     add(fake_studio, task(accepted, accepted, lead_time=290.0, completed_by=1, updated_by=2))
     add(fake_studio, task(accepted, accepted, lead_time=None))
     page = words(client.get("/effort?project=1").text)
-    assert "Seconds to Times Quick Careful This project Source of the tables" in page
+    assert "Seconds to How often Quick Careful This project Source of the tables" in page
     assert "Draw a box 39 7.0 7.0 10.0 ± 0.0 Papadopoulos" in page
     assert "Look at one that is right 66 0.5 1.7 2.0 ± 0.1 assumed" in page
     assert "Delete one 0 1.0 2.0 1.0 ± 2.0 assumed" in page

@@ -15,9 +15,10 @@ from support.fake_studio import FakeStudio
 
 from labelloop.boxes import Boxes
 from labelloop.files import write_text
+from labelloop.tidying import Rules
 from trainer.dashboard import label_errors, predictions, stored
 from trainer.dashboard.agreement import Agreement
-from trainer.dashboard.doubts import LEAST, Suspect, ranked, suspects
+from trainer.dashboard.doubts import LEAST, Doubter, Suspect, ranked, suspects
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.model import MOST_DRAWN
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
@@ -79,6 +80,44 @@ def test_what_was_planted_is_found_and_nothing_else(client: TestClient, planted:
         assert f"Task {number} : {why} (" in page
     assert page.count("Task ") == len(PLANTED)
     assert page.index("Task 8 :") < page.index("Task 12 :")
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_boxes_that_people_are_not_shown_are_no_doubts(
+    client: TestClient, loop: WatchedLoop, planted: Snapshot, overlap: bool
+) -> None:
+    """On each object the model has a second label, a second box and one inside; somewhere else a sliver. With
+    overlap="true" the second labels are shown, and doubted.
+    """
+    folder = loop.rounds.folder(1)
+    found = predictions.load(folder, "v0001")
+    assert found is not None
+    untidy = {image: [row for box in rows for row in around(box)] for image, rows in found.boxes.items()}
+    for rows in untidy.values():
+        rows.append((300.0, 10.0, 301.5, 60.0, 0.99, BALL))
+    write_text(
+        predictions.path_of(folder, "v0001"), found.model_copy(update={"boxes": untidy}).model_dump_json()
+    )
+    if overlap:
+        xml = planted.label_config_xml.replace('value="ball"', 'value="ball" overlap="true"')
+        replace(planted, label_config_xml=xml).write(folder)
+    page = words(client.get("/label-errors?project=1").text)
+    assert (
+        "4 images of 25 on which v0001 disagrees with the label, surest first: 4 doubts." in page
+    ) != overlap
+    assert ("25 images of 25 on which" in page) == overlap
+
+
+def around(box: predictions.Row) -> list[predictions.Row]:
+    """A box, and others on its object that are less sure."""
+    x1, y1, x2, y2, score, label = box
+    side = 0.1 * (x2 - x1)
+    return [
+        box,
+        (x1, y1, x2, y2, 0.9 * score, 1 - label),
+        (x1 + side, y1, x2 + side, y2, 0.8 * score, label),
+        (x1 + side, y1 + side, x2 - side, y2 - side, 0.7 * score, label),
+    ]
 
 
 def test_what_the_model_finds_on_an_ignored_box_is_no_doubt(
@@ -149,6 +188,12 @@ def test_there_is_no_table_before_anything_was_looked_at(client: TestClient) -> 
     assert client.get("/label-errors.csv?project=1").status_code == 404
 
 
+def doubter(snapshot: Snapshot, found: predictions.Predictions, recalls: dict[str, float]) -> Doubter:
+    """Of a version that has learned nothing of how far labels overlap."""
+    rules = Rules.of(None, snapshot.label_config)
+    return Doubter(found, snapshot.classes, np.array([0.3, 0.3], dtype=np.float32), rules, recalls)
+
+
 def doubts(label: Boxes, model: Boxes) -> list[tuple[str, float]]:
     """Of one image of balls and crates, surest first."""
     image = SnapshotImage(
@@ -164,8 +209,7 @@ def doubts(label: Boxes, model: Boxes) -> list[tuple[str, float]]:
     )
     snapshot = Snapshot(1, shapes.LABEL_CONFIG, LabelledImages([image]), (), ())
     found = predictions.Predictions(version="v0001", fingerprint="", boxes={1: predictions.rows_of(model)})
-    limits = np.array([0.3, 0.3])
-    rows = ranked(suspects(snapshot, found, limits, {"ball": 1.0, "crate": 1.0}))
+    rows = ranked(suspects(snapshot, doubter(snapshot, found, {"ball": 1.0, "crate": 1.0})))
     return [(doubt.why, pytest.approx(doubt.confidence, abs=1e-3)) for _, doubt in rows]
 
 
@@ -199,8 +243,7 @@ def test_a_crowded_image_is_doubted_in_all_its_boxes_and_drawn_in_those_that_dis
     snapshot = Snapshot(1, shapes.LABEL_CONFIG, LabelledImages([image]), (), ())
     seen = Boxes.of(corners[40:], [0.9] * 1960, [BALL] * 1960)
     found = predictions.Predictions(version="v0001", fingerprint="f", boxes={1: predictions.rows_of(seen)})
-    limits = np.array([0.3, 0.3], dtype=np.float32)
-    [suspect] = suspects(snapshot, found, limits, {"ball": 0.95})
+    [suspect] = suspects(snapshot, doubter(snapshot, found, {"ball": 0.95}))
     assert {doubt.box for doubt in suspect.suspicions} == set(corners[:40])
     assert len(suspect.truth) == len(suspect.found) == MOST_DRAWN
     assert sum(box.kind is Agreement.MISSED for box in suspect.truth) == 40

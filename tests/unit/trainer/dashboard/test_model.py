@@ -156,15 +156,15 @@ def test_what_was_left_out_is_counted_and_nothing_is_said_of_what_nobody_counted
     for untidy, said in (
         (
             {"second label": 19, "second box": 1, "speck": 2},
-            "19 boxes of a second label, 1 second box of the",
+            "19 boxes of a second label on an object, 1 second box of the same label, 2 specks.",
         ),
-        ({}, "though their score suffices: none."),
+        ({}, "though the score would do: none."),
         (None, None),
     ):
         counted = judged.candidate.model_copy(update={"untidy": untidy})
         judged.model_copy(update={"candidate": counted}).write(path.parent)
         page = words(client.get("/model?version=v0001").text)
-        assert ("One object, one box." in page) == (said is not None) and (said or "") in page
+        assert ("One object gets one box." in page) == (said is not None) and (said or "") in page
 
 
 def test_the_boxes_that_are_compared_are_those_that_people_are_shown(

@@ -26,6 +26,7 @@ class Oracle:
 
     classes = ("ball", "crate")
     version = "v0001"
+    card = None
 
     def __init__(self, dataset: Dataset) -> None:
         self._truths = [image.boxes for image in dataset.test]

@@ -1,6 +1,7 @@
 // What the labelling page does beside what Label Studio does by itself. Without it:
 // - a drag that begins inside a box moves that box, also with a label chosen to draw with;
 // - boxes have no names until each person finds the setting;
+// - the second-best label of a box is told only beside a box that is selected;
 // - nobody is told a key, nor how far the project is.
 // It reads objects of Label Studio's. Where one is missing, the page works as it would without this script.
 (() => {
@@ -72,6 +73,25 @@
     }, true);
   }
 
+  // A proposed box whose second-best label is close names that one and its key, as long as it has its first label.
+  // What is read is what labelloop/runner_up.py writes.
+  const named = new WeakSet();
+  function nameRunnersUp(annotation) {
+    if (annotation.pk && annotation.type !== "prediction") return;
+    for (const region of annotation.regions) {
+      const name = /^or (.+), \d\.\d\d$/s.exec([region.meta?.text ?? []].flat()[0])?.[1];
+      if (!name || named.has(region)) continue;
+      named.add(region);
+      const { getLabelText, labeling } = region;
+      const label = labeling.getSelectedString();
+      const key = labeling.from_name.findLabel(name)?.hotkey;
+      const words = `, or ${name}${key ? ` [${key}]` : ""}`;
+      const value = (join) => getLabelText(join) + (labeling.getSelectedString() === label ? words : "");
+      Object.defineProperty(region, "getLabelText", { configurable: true, value });
+      for (const highlighted of [true, false]) region.setHighlight(highlighted);  // Which draws it anew.
+    }
+  }
+
   function element(tag, style, ...children) {
     const made = document.createElement(tag);
     made.style.cssText = style;
@@ -121,6 +141,7 @@
     if (bar) bar.style.display = labelling ? "flex" : "none";
     progress.hidden = !labelling;
     if (!labelling) return;
+    try { nameRunnersUp(window.Htx.annotationStore.selected); } catch (error) { console.warn("labelloop: second-best labels:", error); }
     tellKeys();
     tellProgress();
   }, LOOK_MS);
