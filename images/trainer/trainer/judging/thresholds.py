@@ -1,6 +1,7 @@
 """From which score on a box of each label is proposed: where correcting takes a person the least time."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,36 +19,72 @@ POOLED = 20.0
 DOUBT = 0.5
 """A lower threshold has to save more than so many standard errors of what it saves."""
 
+FOLDS = 20
+"""Images are left out in so many parts; up to so many images, one by one."""
+
 Seconds = NDArray[np.float64]
 
 
-def thresholds(
-    classes: Sequence[str],
-    images: Collection[SnapshotImage],
-    found: Sequence[Boxes],
-    usual: float,
-    costs: Costs,
-) -> dict[str, float]:
-    """By label, the threshold; labels of which no box lies on an object have none.
+@dataclass(frozen=True)
+class Candidates:
+    """The boxes of N images that may be proposed.
 
-    found: of each image the boxes that are left when each object has one; their labels index `classes`.
-    usual: SCORE_THRESHOLD, which is the highest that is chosen: a hold-out has too few boxes to justify a
-    higher one.
+    labels, scores, image: (B,), of each box; image counts from 0. seconds: (B,), what it costs to show each.
+    truths: (N, L), how many objects of each label each image has.
     """
-    parts = [np.empty((0, 3))]
-    truths = np.zeros(len(classes))
-    for image, boxes in zip(images, found, strict=True):
-        counted = without_ignored(boxes, image, len(classes))
-        parts.append(np.column_stack([counted.labels, counted.scores, shown(image, counted, costs)]))
-        np.add.at(truths, list(image.labels), 1)
-    labels, scores, seconds = np.concatenate(parts).T
-    chosen = {}
-    for label, name in enumerate(classes):
-        own = labels == label
-        if (seconds[own] < 0).any():
-            weights = np.where(own, 1.0, min(1.0, POOLED / max(truths.sum() - truths[label], 1.0)))
-            chosen[name] = cheapest(scores, seconds * weights, usual)
-    return chosen
+
+    labels: NDArray[np.int64]
+    scores: Seconds
+    image: NDArray[np.int64]
+    seconds: Seconds
+    truths: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, classes: int, images: Collection[SnapshotImage], found: Sequence[Boxes], costs: Costs
+    ) -> "Candidates":
+        """found: of each image the boxes that are left when each object has one; labels below `classes`."""
+        parts = [np.empty((0, 4))]
+        truths = np.zeros((len(images), classes), dtype=np.int64)
+        for number, (image, boxes) in enumerate(zip(images, found, strict=True)):
+            counted = without_ignored(boxes, image, classes)
+            where = np.full(len(counted), number)
+            parts.append(
+                np.column_stack([counted.labels, counted.scores, where, shown(image, counted, costs)])
+            )
+            np.add.at(truths[number], list(image.labels), 1)
+        labels, scores, where, seconds = np.concatenate(parts).T
+        return cls(labels.astype(np.int64), scores, where.astype(np.int64), seconds, truths)
+
+    def without(self, left_out: NDArray[np.bool_]) -> "Candidates":
+        """Without some of the images; left_out: (N,)."""
+        kept = ~left_out[self.image]
+        truths = np.where(left_out[:, None], 0, self.truths)
+        return Candidates(self.labels[kept], self.scores[kept], self.image[kept], self.seconds[kept], truths)
+
+    def thresholds(self, usual: float) -> dict[int, float]:
+        """By label, the threshold; labels of which no box lies on an object have none.
+
+        usual: SCORE_THRESHOLD, which is the highest that is chosen: a hold-out has too few boxes to justify a
+        higher one.
+        """
+        chosen, truths = {}, self.truths.sum(axis=0)
+        for label in range(len(truths)):
+            own = self.labels == label
+            if (self.seconds[own] < 0).any():
+                others = max(truths.sum() - truths[label], 1.0)
+                weights = np.where(own, 1.0, min(1.0, POOLED / others))
+                chosen[label] = cheapest(self.scores, self.seconds * weights, usual)
+        return chosen
+
+    def thresholds_of_others(self, usual: float) -> Iterator[dict[int, float]]:
+        """For each image the thresholds that fit the other images, those of its fold left out. Seconds that
+        are counted at them are no better than those on new images, however many labels a model has.
+        """
+        count = len(self.truths)
+        folds = np.arange(count) % FOLDS
+        by_fold = [self.without(folds == fold).thresholds(usual) for fold in range(min(FOLDS, count))]
+        return (by_fold[fold] for fold in folds.tolist())
 
 
 def shown(image: SnapshotImage, boxes: Boxes, costs: Costs) -> Seconds:

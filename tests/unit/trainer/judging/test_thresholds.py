@@ -6,11 +6,18 @@ import pytest
 from labelloop.boxes import Boxes
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.split import Side
-from trainer.judging.effort import CAREFUL, QUICK
-from trainer.judging.thresholds import cheapest, shown, thresholds
+from trainer.judging.effort import CAREFUL, QUICK, Costs
+from trainer.judging.thresholds import Candidates, cheapest, shown
 
 WRONG, LOOSE, TIGHT = QUICK.delete, QUICK.adjust - QUICK.draw, QUICK.accept - QUICK.draw
 MANY = 1000  # boxes of each kind, beside which the prior hardly counts
+
+
+def thresholds(
+    classes: list[str], images: list[SnapshotImage], found: list[Boxes], usual: float, costs: Costs
+) -> dict[str, float]:
+    chosen = Candidates.of(len(classes), images, found, costs).thresholds(usual)
+    return {classes[label]: value for label, value in chosen.items()}
 
 
 @pytest.mark.parametrize(

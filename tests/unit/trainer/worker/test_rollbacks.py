@@ -28,9 +28,9 @@ class Learning(FakeLearning):
 
     before: dict[str, Callable[[], object]]
 
-    def evaluate(self, folder: Path, snapshot: Snapshot, progress: Any) -> Evaluation:
+    def evaluate(self, folder: Path, snapshot: Snapshot, progress: Any, since: Any = ()) -> Evaluation:
         self.before.pop(folder.name, lambda: None)()
-        return super().evaluate(folder, snapshot, progress)
+        return super().evaluate(folder, snapshot, progress, since)
 
     def decide(self, candidate: Evaluation, champion: Evaluation | None) -> Verdict:
         self.before.pop("verdict", lambda: None)()
