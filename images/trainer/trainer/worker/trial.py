@@ -69,9 +69,9 @@ def on_trial(rounds: Rounds, models: ProjectModels, project_id: int) -> tuple[Ro
     told = not trial.reason or trial.reason in (promoted.verdict or "")
     if trial.outcome is not Outcome.OPEN:
         return None if told else (promoted, trial)
-    chosen, over = chosen_at(models), datetime.fromisoformat(promoted.finished_at or promoted.requested_at)
+    chosen = chosen_at(models)
     served = models.in_service() == trial.version and trial.former in models.versions()
-    return (promoted, trial) if served and (chosen is None or chosen < over) else None
+    return (promoted, trial) if served and (chosen is None or chosen < _over(promoted)) else None
 
 
 @dataclass
@@ -114,17 +114,15 @@ class Trials:
 
         A version that a person has put into service since stays.
         """
-        over = datetime.fromisoformat(round_.finished_at or round_.requested_at)
         chosen = chosen_at(models)
-        reason = trial.reason
-        if trial.outcome is Outcome.UNDONE:
-            left = chosen is not None and chosen >= over
-            moved = not left and models.exchange(trial.version, trial.former)
-            if not moved and models.in_service() != trial.former:
-                reason = ""
-        if reason:
-            self.rounds.record(round_.id, verdict=f"{round_.verdict}; {reason}")
-            log.info("round %d: %s", round_.id, reason)
+        if trial.outcome is Outcome.UNDONE and (chosen is None or chosen < _over(round_)):
+            models.exchange(trial.version, trial.former)
+        if trial.outcome is Outcome.UNDONE and models.in_service() != trial.former:
+            off = trial.model_copy(update={"outcome": Outcome.OFF, "reason": ""})
+            off.write(self.rounds.folder(round_.id))
+            return
+        self.rounds.record(round_.id, verdict=f"{round_.verdict}; {trial.reason}")
+        log.info("round %d: %s", round_.id, trial.reason)
 
     def _compared(
         self, round_: Round, trial: Trial, models: ProjectModels
@@ -136,7 +134,7 @@ class Trials:
         snapshot = Snapshot.load(self.rounds.folder(round_.id))
         if project.label_config != snapshot.label_config_xml:
             return
-        over = datetime.fromisoformat(round_.finished_at or round_.requested_at)
+        over = _over(round_)
         looked_at = {*trial.tasks, *trial.left_out}
         fresh = [
             (begun, task)
@@ -163,6 +161,11 @@ class Trials:
         with snapshotting(self.settings.rounds_dir):
             found = unseen([used.image], snapshot, project.id, self.settings, lambda fraction, words: None)
         return junk.without(found[0]) if found else None
+
+
+def _over(promoted: Round) -> datetime:
+    """When the promotion was made."""
+    return datetime.fromisoformat(promoted.finished_at or promoted.requested_at)
 
 
 def _first_submitted(task: Json) -> datetime | None:
