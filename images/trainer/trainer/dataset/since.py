@@ -61,7 +61,7 @@ def _labelled_since(
     progress: Progress,
 ) -> list[SnapshotImage]:
     project = fetch(studio, project_id)
-    if project.label_config != snapshot.label_config_xml:
+    if project.labels != snapshot.label_config:
         return []
     collector = Collector(Examiner(project.labels, settings, frozenset()))
     for task in tasks_since(studio, project_id, began):

@@ -14,6 +14,8 @@ from trainer.words import plural
 
 RESAMPLES = 1000
 SEED = 20
+FEW = 5
+"""On fewer images than these nobody can say that a candidate has learnt nothing."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def decide(
       knows none of the project's labels;
     - when its boxes take less time to correct, in at least GATE_CONFIDENCE of the resamples, by the table of
       COSTS. If both take the same time, mAP decides instead. A champion that knows none of the labels is
-      replaced unless the candidate takes longer in that share of them.
+      replaced unless the candidate takes longer in that share of them, or both the same on FEW images.
     In every other case the champion stays.
 
     The resamples are those of `probability_quicker`.
@@ -71,7 +73,7 @@ def decide(
     tied = bool(np.isclose(*pair))
     p = probability_better(candidate, champion) if tied else probability_quicker(after, before)
     better = (delta or 0.0) > 0 if tied else pair[1] < pair[0]
-    learnt_first = not champion_knows_labels and not tied
+    learnt_first = not champion_knows_labels and (not tied or len(after) < FEW)
     needed = 1 - settings.gate_confidence if learnt_first else settings.gate_confidence
     if not better and (not learnt_first or p < needed):
         return Verdict(False, f"{told}: no improvement ({in_words(p)})", p, delta, pair)

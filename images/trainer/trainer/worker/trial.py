@@ -132,7 +132,7 @@ class Trials:
         """
         project = fetch(self.studio, round_.project)
         snapshot = Snapshot.load(self.rounds.folder(round_.id))
-        if project.label_config != snapshot.label_config_xml:
+        if project.labels != snapshot.label_config:
             return
         over = _over(round_)
         looked_at = {*trial.tasks, *trial.left_out}

@@ -198,6 +198,9 @@ def test_a_hold_out_without_boxes_compares_nothing() -> None:
 
 def test_a_candidate_that_finds_nothing_does_not_replace_a_champion_that_knows_no_label_either() -> None:
     assert not decide(evaluation(0), evaluation(0), False, settings()).promote
+    few = evaluation(0, images=3)
+    assert decide(few, few, False, settings(holdout_min=1)).promote, "three images cannot tell"
+    assert not decide(few, few, True, settings(holdout_min=1)).promote
 
 
 def test_evaluations_of_different_images_are_not_compared() -> None:
