@@ -77,6 +77,8 @@ def verdicts() -> set[str]:
     newer = (evaluation(found, 1, True).model_copy(update={"since": work(4, 4 * found)}) for found in (1, 0))
     since = decide(*newer, True, settings.model_copy(update={"gate_confidence": 0.8}))
     said |= {f"promoted v0001: {many.reason}", f"promoted v0001: {since.reason}"}
+    tied = evaluation(38, IMAGES, True).model_copy(update={"corrections": work(IMAGES, 2)})
+    said.add(f"promoted v0001: {decide(tied, evaluation(2, IMAGES, True), True, settings).reason}")
     trial = Trial(version="v0001", former="v0000", tasks=[*range(20)])
     for before, after in ((20, 0), (0, 20)):
         tried = trial.model_copy(update={"before": work(20, before), "after": work(20, after)})

@@ -69,8 +69,9 @@ def decide(
         return Verdict(False, f"{scores}: {why}")
     delta = None if candidate.mAP is None or champion.mAP is None else candidate.mAP - champion.mAP
     pair = float(before.mean()), float(after.mean())
-    told = f"{pair[0]:.1f} → {pair[1]:.1f} s to correct an image, on {_images(candidate)}; {scores}"
     tied = bool(np.isclose(*pair))
+    times = f"{pair[0]:.1f} {'' if tied else f'→ {pair[1]:.1f} '}s to correct an image"
+    told = f"{times}{' with either' if tied else ''}, on {_images(candidate)}; {scores}"
     p = probability_better(candidate, champion) if tied else probability_quicker(after, before)
     better = (delta or 0.0) > 0 if tied else pair[1] < pair[0]
     learnt_first = not champion_knows_labels and (not tied or len(after) < FEW)
