@@ -74,8 +74,8 @@ def verdicts() -> set[str]:
         verdict = decide(evaluation(better, images, boxes), champion, knows, settings)
         said.add(f"{'promoted' if verdict.promote else 'kept'} v0001: {verdict.reason}")
     many = decide(evaluation(38, IMAGES, True), evaluation(2, IMAGES, True), True, settings)
-    newer = (evaluation(found, 1, True).model_copy(update={"since": work(4, 4 * found)}) for found in (1, 0))
-    since = decide(*newer, True, settings.model_copy(update={"gate_confidence": 0.8}))
+    newer = [evaluation(found, 1, True).model_copy(update={"since": work(4, 4 * found)}) for found in (1, 0)]
+    since = decide(newer[0], newer[1], True, settings)
     said |= {f"promoted v0001: {many.reason}", f"promoted v0001: {since.reason}"}
     tied = evaluation(38, IMAGES, True).model_copy(update={"corrections": work(IMAGES, 2)})
     said.add(f"promoted v0001: {decide(tied, evaluation(2, IMAGES, True), True, settings).reason}")

@@ -58,8 +58,14 @@ class Candidates:
         """Without some of the images; left_out: (N,)."""
         kept = ~left_out[self.image]
         truths = np.where(left_out[:, None], 0, self.truths)
-        rows = (values[kept] for values in (self.labels, self.scores, self.image, self.seconds))
-        return Candidates(*rows, truths, self.costs)
+        return Candidates(
+            labels=self.labels[kept],
+            scores=self.scores[kept],
+            image=self.image[kept],
+            seconds=self.seconds[kept],
+            truths=truths,
+            costs=self.costs,
+        )
 
     def thresholds(self, usual: float) -> dict[int, float]:
         """By label, the threshold; labels that have objects, but no box on one, have none.

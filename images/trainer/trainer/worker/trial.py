@@ -147,8 +147,10 @@ class Trials:
         )
         for _, task in fresh:
             image = self._image(task, project, snapshot)
-            work = image and (before.work(task, image), after.work(task, image))
-            yield int(task["id"]), work
+            if image is None:
+                yield int(task["id"]), None
+            else:
+                yield int(task["id"]), (before.work(task, image), after.work(task, image))
 
     def _image(self, task: Json, project: Project, snapshot: Snapshot) -> SnapshotImage | None:
         """The image with its true boxes; None when it is not used, or a version may have seen it."""

@@ -1,5 +1,6 @@
 """A promoted version is compared with the one before it on what is labelled since."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from support.labelled_tasks import label
 from support.made_scores import History, snapshot_of
 from support.worker_bench import WorkerBench
 
+from labelloop.boxes import Boxes
 from labelloop.choice import choose
 from labelloop.registry import ProjectModels, Registry
+from trainer.judging.effort import QUICK
 from trainer.judging.trial import Outcome, Trial
-from trainer.rounds.table import Round
+from trainer.rounds.table import Round, Rounds
 from trainer.system.children import RETRY
 from trainer.worker import trial as trial_module
 from trainer.worker.chores import ProjectsFailed
@@ -66,8 +69,8 @@ def test_the_former_version_comes_back_by_itself_when_it_is_cheaper_to_correct(c
     assert court.models.champion() == OLD
     assert court.round.verdict == (
         f"promoted v0001; taken back: on 5 images labelled since, v0000 takes "
-        f"{found.before.seconds(trial_module.TABLES['quick']).mean():.1f} s to correct one, v0001 "
-        f"{found.after.seconds(trial_module.TABLES['quick']).mean():.1f} s (98 % sure that it is better)"
+        f"{found.before.seconds(QUICK).mean():.1f} s to correct one, v0001 "
+        f"{found.after.seconds(QUICK).mean():.1f} s (98 % sure that it is better)"
     )
     before = court.round
     assert court.carry_on() is None and court.round == before, "it is over"
@@ -118,7 +121,7 @@ def killed_at(moment: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     target, name = {
         "written": (Trial, "write"),
         "moved": (ProjectModels, "exchange"),
-        "told": (trial_module.Rounds, "record"),
+        "told": (Rounds, "record"),
     }[moment]
     original: Any = getattr(target, name)
 
@@ -167,7 +170,7 @@ def test_boxes_that_are_not_stored_are_made(court: Court, monkeypatch: pytest.Mo
 
     def nothing(proposals: Any, image: Any) -> Any:
         asked.append(proposals._version)
-        return trial_module.Boxes.empty()
+        return Boxes.empty()
 
     monkeypatch.setattr(trial_module._Proposals, "_made", nothing)
     assert court.carry_on() and asked == [NEW] * 5 and court.models.champion() == OLD
@@ -201,7 +204,7 @@ def test_the_process_says_what_it_found(
 ) -> None:
     court.label(5, right=OLD)
     monkeypatch.setattr(trial_module, "die_with_parent", lambda: None)
-    monkeypatch.setattr(trial_module.os, "nice", lambda by: None)
+    monkeypatch.setattr(os, "nice", lambda by: None)
     monkeypatch.setattr(trial_module, "get_settings", lambda: court.bench.settings)
     assert main(["1"]) == 0
     assert "taken back: on 5 images labelled since" in capsys.readouterr().out
