@@ -101,7 +101,7 @@ def probability_quicker(candidate: NDArray[np.float64], champion: NDArray[np.flo
 
     >>> slow, quick = np.full(4, 30.0), np.full(4, 20.0)
     >>> [round(probability_quicker(quick[:count], slow[:count]), 2) for count in (1, 2, 4)]
-    [0.74, 0.84, 0.96]
+    [0.73, 0.84, 0.95]
     """
     saved = champion - candidate
     spread = float(np.sqrt(np.mean(saved**2))) if len(saved) else 0.0
