@@ -153,7 +153,7 @@ def finished_round(
         parent=champion,
         round=round_.id,
         round_requested_at=round_.requested_at,
-        metrics=judged.candidate.metrics() | {"p": verdict.p, "delta": verdict.delta},
+        metrics=judged.candidate.metrics() | judged.comparison,
         score_thresholds=judged.candidate.score_thresholds,
         verdict="promoted",
         reason=verdict.reason,

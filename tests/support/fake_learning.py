@@ -1,7 +1,8 @@
 """Snapshot, training, evaluation and gate that take no time and leave the files the real ones leave."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from support.shapes import LABEL_CONFIG, LABELS
@@ -11,6 +12,8 @@ from labelloop.studio import Studio
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
+from trainer.judging.corrections import Corrections
+from trainer.judging.effort import Work
 from trainer.judging.evaluate import MAX_DETECTIONS, Evaluation
 from trainer.judging.gate import Verdict
 from trainer.rounds.folder import SNAPSHOT
@@ -71,7 +74,14 @@ class FakeLearning:
             self.calls.append("train")
         return candidate
 
-    def evaluate(self, folder: Path, snapshot: Snapshot, progress: Progress) -> Evaluation:
+    def since(
+        self, studio: Studio, folder: Path, snapshot: Snapshot, began: datetime, progress: Progress
+    ) -> Sequence[SnapshotImage]:
+        return ()
+
+    def evaluate(
+        self, folder: Path, snapshot: Snapshot, progress: Progress, since: Sequence[SnapshotImage] = ()
+    ) -> Evaluation:
         progress(1.0, "scored")
         self.calls.append(f"evaluate {folder.name}")
         return Evaluation(
@@ -83,6 +93,8 @@ class FakeLearning:
             knows_labels=True,
             max_detections=MAX_DETECTIONS,
             untidy={},
+            corrections=Corrections.of([Work(drawn=1)]),
+            since=Corrections(rows=[]),
             mAP=self.scores[folder.name],
             AP50=self.scores[folder.name],
             per_class={},

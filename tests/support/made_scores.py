@@ -12,6 +12,8 @@ from labelloop.registry import Card, ProjectModels
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
+from trainer.judging.corrections import Corrections
+from trainer.judging.effort import Work
 from trainer.judging.evaluate import MAX_DETECTIONS, Evaluation
 from trainer.judging.judgement import Judgement
 from trainer.judging.matches import ClassMatches
@@ -47,6 +49,8 @@ def evaluation(version: str, snapshot: Snapshot, found: Mapping[str, int]) -> Ev
         knows_labels=True,
         max_detections=MAX_DETECTIONS,
         untidy={},
+        corrections=Corrections.of(_work(images, found)),
+        since=Corrections(rows=[]),
         mAP=float(np.mean(list(per_class.values()))),
         AP50=float(np.mean(list(per_class.values()))),
         per_class=per_class,
@@ -55,6 +59,12 @@ def evaluation(version: str, snapshot: Snapshot, found: Mapping[str, int]) -> Ev
         missing=[],
         matches=matches,
     )
+
+
+def _work(images: int, found: Mapping[str, int]) -> list[Work]:
+    """Of each image what a person does: what the model finds is right, and the rest is drawn."""
+    right = [sum(number < count for count in found.values()) for number in range(images)]
+    return [Work(accepted=count, drawn=2 - count) for count in right]
 
 
 def _matches(images: int, found: int) -> ClassMatches:

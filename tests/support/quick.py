@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from support.fake_learning import FakeLearning, Progress
 
 from labelloop.registry import ProjectModels
 from labelloop.studio import Studio
+from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.env import get_settings
 from trainer.judging.evaluate import Evaluation
@@ -64,7 +65,9 @@ class SlowLearning(FakeLearning):
         self.during_training = lambda: step("training")
         return super().train(folder, project_id, snapshot, on_progress, should_cancel)
 
-    def evaluate(self, folder: Path, snapshot: Snapshot, progress: Progress) -> Evaluation:
+    def evaluate(
+        self, folder: Path, snapshot: Snapshot, progress: Progress, since: Sequence[SnapshotImage] = ()
+    ) -> Evaluation:
         step("evaluation")
         return super().evaluate(folder, snapshot, progress)
 

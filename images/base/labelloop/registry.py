@@ -305,6 +305,14 @@ class ProjectModels:
                 self._move(version)
             return self.in_service() == version
 
+    def exchange(self, expected: str, version: str) -> bool:
+        """Puts a version into service if `expected` is in service now; returns whether it did."""
+        with self._alone():
+            if self.in_service() != expected or not self.folder(version).is_dir():
+                return False
+            self._move(version)
+        return True
+
     def in_service(self) -> str | None:
         """The version that the pointer names, whether it can serve or not; None when it names none."""
         try:

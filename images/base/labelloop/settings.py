@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     retrain_every: int = within("RETRAIN_EVERY", 50)
     iterations: int = within("ITERATIONS", 0)
     holdout_percent: int = within("HOLDOUT_PERCENT", 20)
-    holdout_min: int = within("HOLDOUT_MIN", 5)
+    holdout_min: int = within("HOLDOUT_MIN", 1)
     missing_percent: int = within("MISSING_PERCENT", 2)
     gate_confidence: float = within("GATE_CONFIDENCE", 0.8)
     import_every: float = within("IMPORT_EVERY", 20.0)

@@ -10,9 +10,12 @@ from support.documents import REPO, blocks
 from labelloop.settings import Settings
 from trainer.dataset import split
 from trainer.dataset.split import SplitError
+from trainer.judging.corrections import Corrections
+from trainer.judging.effort import QUICK, Work
 from trainer.judging.evaluate import Evaluation
 from trainer.judging.gate import decide
 from trainer.judging.matches import ClassMatches
+from trainer.judging.trial import Trial
 from trainer.peers.projects import NO_PROJECT
 from trainer.rounds.owners import NUMBER_GIVEN_AGAIN
 from trainer.rounds.table import Rounds
@@ -40,7 +43,7 @@ def evaluation(found: int, images: int, boxes: bool) -> Evaluation:
         version="v0001",
         fingerprint="f",
         images=images,
-        boxes=images,
+        boxes=images if boxes else 0,
         labelled=images * 5,
         knows_labels=True,
         mAP=found / images if boxes else None,
@@ -50,7 +53,13 @@ def evaluation(found: int, images: int, boxes: bool) -> Evaluation:
         score_thresholds={},
         missing=[],
         matches={"ball": ClassMatches.model_validate(matches)},
+        corrections=work(images, found),
     )
+
+
+def work(images: int, found: int) -> Corrections:
+    """What is found is right, and the rest is drawn."""
+    return Corrections.of(Work(accepted=1) if number < found else Work(drawn=1) for number in range(images))
 
 
 def verdicts() -> set[str]:
@@ -65,7 +74,16 @@ def verdicts() -> set[str]:
         verdict = decide(evaluation(better, images, boxes), champion, knows, settings)
         said.add(f"{'promoted' if verdict.promote else 'kept'} v0001: {verdict.reason}")
     many = decide(evaluation(38, IMAGES, True), evaluation(2, IMAGES, True), True, settings)
-    return said | {f"promoted v0001: {many.reason}"}
+    newer = [evaluation(found, 1, True).model_copy(update={"since": work(4, 4 * found)}) for found in (1, 0)]
+    since = decide(newer[0], newer[1], True, settings)
+    said |= {f"promoted v0001: {many.reason}", f"promoted v0001: {since.reason}"}
+    tied = evaluation(38, IMAGES, True).model_copy(update={"corrections": work(IMAGES, 2)})
+    said.add(f"promoted v0001: {decide(tied, evaluation(2, IMAGES, True), True, settings).reason}")
+    trial = Trial(version="v0001", former="v0000", tasks=[*range(20)])
+    for before, after in ((20, 0), (0, 20)):
+        tried = trial.model_copy(update={"before": work(20, before), "after": work(20, after)})
+        said.add(f"promoted v0001: {many.reason}; {tried.looked_at(QUICK, 0.8).reason}")
+    return said
 
 
 def test_every_verdict_of_the_gate_is_explained_and_no_other() -> None:

@@ -74,7 +74,7 @@ def test_before_the_first_start_the_starting_model_is_explained(mine: Home, caps
     )
     assert "predicted_values of 'pet': 'dogg' is no class of it; dog?" in told
     assert "No label takes 78 of its 80 classes" in told and "toothbrush" in told
-    assert "from about 25 labelled images on" in told and "starts by itself at 25, " in told
+    assert "from about 5 labelled images on" in told and "starts by itself at 5, " in told
     assert "`make up LABEL_CONFIG=configs/labels/mine.xml`" in told
 
 
@@ -103,7 +103,7 @@ def test_a_gpus_default_and_a_detector_that_is_asked_for(mine: Home, capsys: Any
     labels(mine, {**FILE, "DETECTOR": "yolox_mobilenetv2"})
     told = capsys.readouterr().out
     assert "proposes nothing before its first round" in told and "takes" not in told
-    assert "40 labelled images gave AP50 0.70" in told and "starts by itself at 10, " in told
+    assert "40 labelled images gave AP50 0.70" in told and "starts by itself at 3, " in told
 
 
 def test_the_model_in_service_speaks_for_itself(

@@ -2,6 +2,7 @@
 
 import time
 
+from labelloop.choice import choose
 from labelloop.registry import RegistryError
 from trainer.cli.command import ProjectOption, command, connect, fail
 from trainer.judging.standing import standing
@@ -96,11 +97,11 @@ def rollback(version: str, project: ProjectOption = None) -> None:
     versions = loop.models(chosen.id)
     before = _champion(loop, chosen.id)
     with Display() as display:
+        chosen_before = choose(versions, version)
         if before == version:
             display.say(f"{version} is in service already.")
             return
-        versions.check(version)
-        before = versions.promote(version)
+        before = chosen_before
         display.say(f"In service in project {chosen.id} ({chosen.title}): {before or 'none'} → {version}")
         open_round = loop.rounds.open_round(chosen.id)
         if open_round is not None:

@@ -3,6 +3,7 @@
 import logging
 import threading
 
+from labelloop.choice import choose
 from labelloop.errors import Explained
 from labelloop.locks import Busy
 from labelloop.registry import RegistryError
@@ -66,10 +67,10 @@ def roll_back(loop: WatchedLoop, project_id: int, version: str) -> str:
         before = models.champion()
     except RegistryError:
         before = None  # the pointer is damaged, and a roll-back repairs it
+    chosen_before = choose(models, version)
     if before == version:
         return f"{version} is in service already."
-    models.check(version)
-    before = models.promote(version)
+    before = chosen_before
     open_round = loop.rounds.open_round(project_id)
     compared = (
         f" Round {open_round.called} is {open_round.state}; its candidate will be compared with {version}."

@@ -66,9 +66,10 @@ _TERMS = (
     ),
     Term(
         "gate",
-        "The decision at the end of a round: the candidate goes into service only if it is better than the "
-        "model in service, on the same hold-out.",
-        "The setting `GATE_CONFIDENCE` is how sure that has to be.",
+        "The decision at the end of a round: the candidate goes into service only if its boxes take less "
+        "time to correct than those of the model in service.",
+        "Both are compared on the hold-out, and on what was labelled while the candidate was trained. The "
+        "setting `GATE_CONFIDENCE` is how sure that has to be, `COSTS` says what a correction costs.",
         r"\bgate\b",
     ),
     Term(
@@ -80,10 +81,10 @@ _TERMS = (
     ),
     Term(
         "how sure",
-        "The share of 1000 redraws of the hold-out in which the candidate scores higher than the model in "
-        "service.",
-        "A redraw takes as many of the hold-out's images as there are, some twice and others not at all. "
-        "Rounds of earlier releases say p=0.99 for 99 % sure.",
+        "The share of 1000 redraws of the compared images in which one model's boxes take less time to "
+        "correct than the other's.",
+        "A redraw takes as many images as there are, some twice and others not at all. Rounds of earlier "
+        "releases compared mAP, and say p=0.99 for 99 % sure.",
         r"\bp=\d\.\d+|(?:over )?\d+ % sure",
     ),
     Term(

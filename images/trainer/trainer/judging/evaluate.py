@@ -3,7 +3,9 @@
 import contextlib
 import io
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,11 @@ from trainer.dataset import junk
 from trainer.dataset.coco import annotation
 from trainer.dataset.labelled import Corners, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
+from trainer.judging.corrections import Corrections, on_image
 from trainer.judging.detections import detections, load_detector
 from trainer.judging.effort import TABLES
 from trainer.judging.matches import ClassMatches, mean_average_precision, resamples
-from trainer.judging.thresholds import thresholds as thresholds_of
+from trainer.judging.thresholds import Candidates
 
 # Per image and label. COCO counts 100, so that in an image with more objects it cannot tell models apart.
 MAX_DETECTIONS = MAX_BOXES
@@ -43,8 +46,12 @@ class Evaluation(BaseModel):
     whole snapshot. knows_labels: whether any class of the model becomes a label. score_thresholds: by label,
     the score threshold at which the boxes are the quickest to correct. matches: by label, the data for the
     bootstrap. missing: hold-out images that could no longer be read; they are left out. untidy: by reason,
-    how many boxes are not proposed although their score suffices (labelloop.tidying); None in what earlier
-    releases wrote, which judged these boxes, too.
+    how many boxes are not proposed although their score suffices (labelloop.tidying).
+
+    corrections: what a person does with the boxes that are proposed on each image of the hold-out, at
+    thresholds that fit the other images. since: the same on images that were labelled after the candidate's
+    snapshot, at score_thresholds, which know nothing of them. untidy and corrections are None in what
+    earlier releases wrote.
     """
 
     version: str
@@ -62,11 +69,20 @@ class Evaluation(BaseModel):
     missing: list[str]
     matches: dict[str, ClassMatches]
     untidy: dict[str, int] | None = None
+    corrections: Corrections | None = None
+    since: Corrections | None = None
 
     @property
     def as_today(self) -> bool:
-        """Whether this release would find the same: as many boxes count, and an object has one."""
-        return self.max_detections == MAX_DETECTIONS and self.untidy is not None
+        """Whether this release would find the same mAP: as many boxes count."""
+        return self.max_detections == MAX_DETECTIONS
+
+    @property
+    def evidence(self) -> Corrections | None:
+        """The corrections on all images that the model has not seen; None where they were not counted."""
+        if self.corrections is None or self.since is None:
+            return self.corrections
+        return self.corrections + self.since
 
     def metrics(self) -> dict[str, Any]:
         """The part of the evaluation that a version's card keeps."""
@@ -86,52 +102,102 @@ class Evaluation(BaseModel):
         )
 
 
+@dataclass(frozen=True)
+class _Looked:
+    """Images that could be read, without their junk boxes, and a model's boxes there: all that it found, and
+    what is left when each object has one. missing: why others could not be read.
+    """
+
+    images: list[SnapshotImage] = field(default_factory=list)
+    found: list[Boxes] = field(default_factory=list)
+    tidy: list[Tidied] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def left(self) -> list[Boxes]:
+        return [boxes.select(tidy.kept) for boxes, tidy in zip(self.found, self.tidy, strict=True)]
+
+
 def evaluate(
-    model: Path | Detector, snapshot: Snapshot, settings: Settings, progress: Callable[[float, str], None]
+    model: Path | Detector,
+    snapshot: Snapshot,
+    settings: Settings,
+    progress: Callable[[float, str], None],
+    since: Sequence[SnapshotImage] = (),
 ) -> Evaluation:
     """Scores a version's folder, or a loaded detector, on the snapshot's hold-out.
 
     The model's classes are mapped to the project's labels as they are for pre-labelling, so the untrained
-    COCO model and a fine-tuned one are measured in the same way. What is scored is what people are shown:
-    the boxes that are left when each object has one.
+    COCO model and a fine-tuned one are measured in the same way. mAP is of all boxes that the model finds, as
+    everywhere else. A person's corrections are of what is proposed: one box for each object, from a threshold
+    on.
+
+    since: images that were labelled after the snapshot, on which corrections are counted too.
 
     Raises:
         registry.RegistryError: the folder holds no model that loads.
     """
     detector = load_detector(model, settings) if isinstance(model, Path) else model
     label_map = detector.label_map(snapshot.label_config)
-    images: list[SnapshotImage] = []
-    found: list[Boxes] = []
-    missing: list[str] = []
     rules = Rules.of(detector.card, snapshot.label_config)
-    left_out: list[tuple[Tidied, Boxes]] = []
     holdout = list(snapshot.holdout)
-    files = [settings.labelloop_home / image.file for image in holdout]
-    looked_at = zip(holdout, detections(detector, label_map, files), strict=True)
-    for done, (image, boxes) in enumerate(looked_at, start=1):
-        if isinstance(boxes, ImageError):
-            missing.append(str(boxes))
-        else:
-            tidy = tidied(boxes, rules)
-            images.append(junk.without(image))
-            found.append(boxes.select(tidy.kept))
-            left_out.append((tidy, boxes))
-        progress(done / len(holdout), f"scored {done} of {len(holdout)} hold-out images")
-    matches = match(snapshot.classes, images, found)
-    thresholds = thresholds_of(
-        snapshot.classes, images, found, settings.score_threshold, TABLES[settings.costs]
+    count = len(holdout) + len(since)
+
+    def look(images: Sequence[SnapshotImage], before: int, words: str) -> _Looked:
+        looked = _Looked()
+        files = [settings.labelloop_home / image.file for image in images]
+        rows = zip(images, detections(detector, label_map, files), strict=True)
+        for done, (image, boxes) in enumerate(rows, start=1):
+            if isinstance(boxes, ImageError):
+                looked.missing.append(str(boxes))
+            else:
+                looked.images.append(junk.without(image))
+                looked.found.append(boxes)
+                looked.tidy.append(tidied(boxes, rules))
+            progress((before + done) / count, f"scored {done} of {len(images)} {words}")
+        return looked
+
+    held = look(holdout, 0, "hold-out images")
+    newer = look(since, len(holdout), "images labelled since")
+    names, usual, costs = snapshot.classes, settings.score_threshold, TABLES[settings.costs]
+    candidates = Candidates.of(len(names), held.images, held.left, costs)
+    thresholds = candidates.thresholds(usual)
+    made = _evaluation(
+        detector.version,
+        snapshot,
+        held.images,
+        match(names, held.images, held.found),
+        label_map.knows_any,
+        held.missing,
+        {names[label]: value for label, value in thresholds.items()},
     )
-    made = _evaluation(detector.version, snapshot, images, matches, label_map.knows_any, missing, thresholds)
-    return made.model_copy(update={"untidy": _untidy(left_out, made, snapshot.classes, settings)})
+    others = candidates.thresholds_of_others(usual)
+    return made.model_copy(
+        update={
+            "untidy": _untidy(held, made, names, settings),
+            "corrections": _corrections(held, others, len(names), settings),
+            "since": _corrections(newer, repeat(thresholds), len(names), settings),
+        }
+    )
 
 
-def _untidy(
-    left_out: Sequence[tuple[Tidied, Boxes]], made: Evaluation, classes: Sequence[str], settings: Settings
-) -> dict[str, int]:
+def _corrections(
+    looked: _Looked, thresholds: Iterable[Mapping[int, float]], classes: int, settings: Settings
+) -> Corrections:
+    """What a person does on each image. thresholds: for each image, by label; SCORE_THRESHOLD for others."""
+    usual, costs = settings.score_threshold, TABLES[settings.costs]
+    return Corrections.of(
+        on_image(image, boxes, [chosen.get(label, usual) for label in range(classes)], costs)
+        for image, boxes, chosen in zip(looked.images, looked.left, thresholds, strict=False)
+    )
+
+
+def _untidy(looked: _Looked, made: Evaluation, classes: Sequence[str], settings: Settings) -> dict[str, int]:
     """By reason, how many boxes are not proposed although their score suffices."""
     lowest = [made.score_thresholds.get(name, settings.score_threshold) for name in classes]
     limits = np.array(lowest, dtype=np.float32)
-    total = sum((tidy.counts(boxes, limits) for tidy, boxes in left_out), Counter[str]())
+    pairs = zip(looked.tidy, looked.found, strict=True)
+    total = sum((tidy.counts(boxes, limits) for tidy, boxes in pairs), Counter[str]())
     return {str(reason): total[str(reason)] for reason in Untidy if total[str(reason)]}
 
 

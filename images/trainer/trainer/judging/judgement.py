@@ -1,7 +1,7 @@
 """How a round was judged, as its folder keeps it."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel
 
@@ -13,7 +13,8 @@ from trainer.rounds.folder import EVALUATION
 class Judgement(BaseModel):
     """What evaluation.json holds: both models on the same hold-out, and what became of it.
 
-    champion: None when there was none. The rest is the gate's verdict.
+    champion: None when there was none. The rest is the gate's verdict; seconds are None in what earlier
+    releases wrote, whose gate compared mAP.
     """
 
     candidate: Evaluation
@@ -22,10 +23,16 @@ class Judgement(BaseModel):
     reason: str
     p: float | None
     delta: float | None
+    seconds: tuple[float, float] | None = None
 
     @property
     def compared_with(self) -> str | None:
         return self.champion.version if self.champion else None
+
+    @property
+    def comparison(self) -> dict[str, Any]:
+        """What the promoted version's card keeps of the gate's verdict."""
+        return {"p": self.p, "delta": self.delta, "seconds": self.seconds}
 
     @classmethod
     def load(cls, round_dir: Path) -> Self:

@@ -41,8 +41,6 @@ log = logging.getLogger(__name__)
 
 NICENESS = 19
 LEFT_OVER_S = 20.0
-SCORED = "one box an object"
-"""What is scored. Earlier releases scored every box, so their scores on the same images do not compare."""
 MOST_PARENTS = 1000
 
 Judge = Callable[[Path, Snapshot], Evaluation]
@@ -60,8 +58,7 @@ def digest_of(snapshot: Snapshot) -> str:
     for image in snapshot.holdout:
         fields = [image.sha256, sorted(image.boxes), sorted(image.ignored)]
         rows.append(hashlib.sha256(json.dumps(fields).encode()).digest())
-    head = json.dumps([SCORED, snapshot.classes]).encode()
-    return hashlib.sha256(head + b"".join(sorted(rows))).hexdigest()
+    return hashlib.sha256(json.dumps(snapshot.classes).encode() + b"".join(sorted(rows))).hexdigest()
 
 
 class Today:

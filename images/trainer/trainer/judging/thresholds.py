@@ -1,6 +1,7 @@
 """From which score on a box of each label is proposed: where correcting takes a person the least time."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,43 +12,87 @@ from trainer.judging.effort import Costs
 from trainer.judging.matches import ACCEPTED, IOU_THRESHOLDS, without_ignored
 
 LOWEST_THRESHOLD = 0.05
-PRIOR_BOXES = 2.0
-"""SCORE_THRESHOLD counts for as much as so many boxes of a label."""
+PRIOR_BOXES = 4.0
+"""What holds without a hold-out counts for as much as so many boxes of a label."""
 POOLED = 20.0
 """The other labels' boxes count for a label as if it had so many more boxes, which fare alike."""
-DOUBT = 0.5
-"""A lower threshold has to save more than so many standard errors of what it saves."""
+FOLDS = 20
+"""Images are left out in so many parts; up to so many images, one by one."""
 
 Seconds = NDArray[np.float64]
 
 
-def thresholds(
-    classes: Sequence[str],
-    images: Collection[SnapshotImage],
-    found: Sequence[Boxes],
-    usual: float,
-    costs: Costs,
-) -> dict[str, float]:
-    """By label, the threshold; labels of which no box lies on an object have none.
+@dataclass(frozen=True)
+class Candidates:
+    """The boxes of N images that may be proposed.
 
-    found: of each image the boxes that are left when each object has one; their labels index `classes`.
-    usual: SCORE_THRESHOLD, which is the highest that is chosen: a hold-out has too few boxes to justify a
-    higher one.
+    labels, scores, image: (B,), of each box; image counts from 0. seconds: (B,), what it costs to show each.
+    truths: (N, L), how many objects of each label each image has. costs: the table by which it costs that.
     """
-    parts = [np.empty((0, 3))]
-    truths = np.zeros(len(classes))
-    for image, boxes in zip(images, found, strict=True):
-        counted = without_ignored(boxes, image, len(classes))
-        parts.append(np.column_stack([counted.labels, counted.scores, shown(image, counted, costs)]))
-        np.add.at(truths, list(image.labels), 1)
-    labels, scores, seconds = np.concatenate(parts).T
-    chosen = {}
-    for label, name in enumerate(classes):
-        own = labels == label
-        if (seconds[own] < 0).any():
-            weights = np.where(own, 1.0, min(1.0, POOLED / max(truths.sum() - truths[label], 1.0)))
-            chosen[name] = cheapest(scores, seconds * weights, usual)
-    return chosen
+
+    labels: NDArray[np.int64]
+    scores: Seconds
+    image: NDArray[np.int64]
+    seconds: Seconds
+    truths: NDArray[np.int64]
+    costs: Costs
+
+    @classmethod
+    def of(
+        cls, classes: int, images: Collection[SnapshotImage], found: Sequence[Boxes], costs: Costs
+    ) -> "Candidates":
+        """found: of each image the boxes that are left when each object has one; labels below `classes`."""
+        parts = [np.empty((0, 4))]
+        truths = np.zeros((len(images), classes), dtype=np.int64)
+        for number, (image, boxes) in enumerate(zip(images, found, strict=True)):
+            counted = without_ignored(boxes, image, classes)
+            where = np.full(len(counted), number)
+            parts.append(
+                np.column_stack([counted.labels, counted.scores, where, shown(image, counted, costs)])
+            )
+            np.add.at(truths[number], list(image.labels), 1)
+        labels, scores, where, seconds = np.concatenate(parts).T
+        return cls(labels.astype(np.int64), scores, where.astype(np.int64), seconds, truths, costs)
+
+    def without(self, left_out: NDArray[np.bool_]) -> "Candidates":
+        """Without some of the images; left_out: (N,)."""
+        kept = ~left_out[self.image]
+        truths = np.where(left_out[:, None], 0, self.truths)
+        return Candidates(
+            labels=self.labels[kept],
+            scores=self.scores[kept],
+            image=self.image[kept],
+            seconds=self.seconds[kept],
+            truths=truths,
+            costs=self.costs,
+        )
+
+    def thresholds(self, usual: float) -> dict[int, float]:
+        """By label, the threshold; labels that have objects, but no box on one, have none.
+
+        usual: SCORE_THRESHOLD, which is the highest that is chosen: a hold-out has too few boxes to justify a
+        higher one.
+        """
+        chosen, truths = {}, self.truths.sum(axis=0)
+        for label, count in enumerate(truths.tolist()):
+            own = self.labels == label
+            start = min(break_even(self.costs), usual)
+            if not count:
+                chosen[label] = round(start, 4)
+            elif (self.seconds[own] < 0).any():
+                weights = np.where(own, 1.0, min(1.0, POOLED / max(truths.sum() - count, 1)))
+                start = min(start, as_many(self.scores[own], count))
+                chosen[label] = cheapest(self.scores, self.seconds * weights, start, usual)
+        return chosen
+
+    def thresholds_of_others(self, usual: float) -> Iterator[dict[int, float]]:
+        """For each image the thresholds that fit the other images, those of its fold left out. Seconds that
+        are counted at them are no better than those on new images, however many labels a model has.
+        """
+        count = len(self.truths)
+        folds = np.arange(count) % FOLDS
+        by_fold = [self.without(folds == fold).thresholds(usual) for fold in range(min(FOLDS, count))]
+        return (by_fold[fold] for fold in folds.tolist())
 
 
 def shown(image: SnapshotImage, boxes: Boxes, costs: Costs) -> Seconds:
@@ -81,31 +126,51 @@ def shown(image: SnapshotImage, boxes: Boxes, costs: Costs) -> Seconds:
     return result
 
 
-def cheapest(scores: Seconds, seconds: Seconds, usual: float) -> float:
+def break_even(costs: Costs) -> float:
+    """The score from which on a box would be worth a look if its score were its chance to be right.
+
+    >>> from trainer.judging.effort import CAREFUL, QUICK
+    >>> round(break_even(QUICK), 3), round(break_even(CAREFUL), 3)
+    (0.133, 0.274)
+    """
+    return costs.delete / (costs.delete + costs.draw - costs.accept)
+
+
+def as_many(scores: Seconds, objects: int) -> float:
+    """The score from which on a label has as many boxes as objects; 1 without a box. Models that were taught
+    by a few images give right boxes low scores, which are no chances, and this finds out.
+
+    >>> as_many(np.array([0.05, 0.2, 0.08]), objects=2)
+    0.08
+    """
+    falling = np.sort(scores)[::-1]
+    return float(falling[min(objects, len(falling)) - 1]) if len(falling) else 1.0
+
+
+def cheapest(scores: Seconds, seconds: Seconds, start: float, usual: float) -> float:
     """The threshold for one label, between LOWEST_THRESHOLD and `usual`.
 
-    scores, seconds: (N,), of each box, and what it costs to show it, weighted.
+    scores, seconds: (N,), of each box, and what it costs to show it, weighted. start: the threshold that
+    holds without a hold-out.
 
-    It is the highest one that costs no more than the cheapest does, give or take DOUBT standard errors of the
-    difference, in which each box between the two counts as an event of its own. The fewer boxes that save
-    time it shows, the nearer it is then put to `usual`, by PRIOR_BOXES, as a geometric mean.
+    It is the highest one that costs the least. The fewer boxes that save time it shows, the nearer it is then
+    put to `start`, by PRIOR_BOXES, as a geometric mean.
 
-    >>> cheapest(np.array([0.9] * 5 + [0.05] * 3), np.array([-6.5] * 8), usual=0.3)  # eight boxes
-    0.0715
-    >>> cheapest(np.array([0.9] * 500 + [0.05] * 300), np.array([-6.5] * 800), usual=0.3)
+    >>> cheapest(np.array([0.9] * 5 + [0.05] * 3), np.array([-6.5] * 8), start=0.133, usual=0.3)
+    0.0693
+    >>> cheapest(np.array([0.9] * 500 + [0.05] * 300), np.array([-6.5] * 800), start=0.133, usual=0.3)
     0.0502
     """
     lowest = min(LOWEST_THRESHOLD, usual)
-    steps = np.unique(np.append(scores[(scores >= lowest) & (scores < usual)], usual))[::-1]
+    steps = np.unique(np.append(scores[scores < usual], usual))[::-1]
     rising = np.argsort(scores, kind="stable")
     starts = np.searchsorted(scores[rising], steps, side="left")
-    spent, squares, saving = (
+    spent, saving = (
         np.append(np.cumsum(values[rising][::-1])[::-1], 0.0)[starts]
-        for values in (seconds, seconds**2, np.clip(-seconds, 0.0, None))
+        for values in (seconds, np.clip(-seconds, 0.0, None))
     )
     best = int(np.argmin(spent))
-    errors = np.sqrt(np.maximum(squares[best] - squares[: best + 1], 0.0))
-    chosen = int(np.argmax(spent[: best + 1] - spent[best] <= DOUBT * errors))
-    boxes = saving[chosen] / np.max(-seconds, initial=np.finfo(float).tiny)
+    boxes = saving[best] / np.max(-seconds, initial=np.finfo(float).tiny)
     prior = PRIOR_BOXES / (PRIOR_BOXES + boxes)
-    return round(float(usual**prior * steps[chosen] ** (1 - prior)), 4)
+    near = max(start, lowest) ** prior * max(float(steps[best]), lowest) ** (1 - prior)
+    return round(float(near), 4)

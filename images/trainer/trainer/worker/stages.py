@@ -15,24 +15,24 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from labelloop.errors import Explained
 from labelloop.files import sha256_file
 from labelloop.locks import Busy, holding
 from labelloop.log_lines import SHORT_LINE, TIMES
 from labelloop.registry import Card, ChampionMoved, ProjectModels, Registry
-from labelloop.settings import Settings
 from labelloop.studio import LABELLED, Studio, StudioError
+from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot, snapshotting
 from trainer.env import get_settings
 from trainer.judging import scoring
-from trainer.judging.evaluate import Evaluation
-from trainer.judging.gate import Verdict
+from trainer.judging.corrections import Corrections
 from trainer.judging.judgement import Judgement
 from trainer.peers.projects import NO_PROJECT
 from trainer.rounds.claims import claim
@@ -42,6 +42,7 @@ from trainer.rounds.table import Round, Rounds, State, log_name
 from trainer.system.children import RETRY, STOPPED, die_with_parent
 from trainer.system.failures import FULL, brief, without_traceback
 from trainer.training.process import TrainingCancelled, TrainingKilled
+from trainer.worker.learning import Learning, Progress, RealLearning
 
 log = logging.getLogger(__name__)
 
@@ -55,68 +56,10 @@ DOING = {
     State.TRAINING: "the training",
     State.EVALUATING: "the evaluation",
 }
-Progress = Callable[[float, str], None]
 
 
 class Cancelled(Exception):
     """Somebody asked for the round to be cancelled."""
-
-
-class Learning(Protocol):
-    """The steps that need the heavy libraries. `RealLearning` has the real ones."""
-
-    def snapshot(self, studio: Studio, project_id: int, folder: Path, progress: Progress) -> Snapshot: ...
-
-    def train(
-        self,
-        folder: Path,
-        project_id: int,
-        snapshot: Snapshot,
-        on_progress: Callable[[Metrics], None],
-        should_cancel: Callable[[], bool],
-    ) -> Path: ...
-
-    def evaluate(self, folder: Path, snapshot: Snapshot, progress: Progress) -> Evaluation: ...
-
-    def decide(self, candidate: Evaluation, champion: Evaluation | None) -> Verdict: ...
-
-
-@dataclass(frozen=True)
-class RealLearning:
-    """The real steps: snapshot, mmdet's training, evaluation and gate."""
-
-    settings: Settings
-
-    def snapshot(self, studio: Studio, project_id: int, folder: Path, progress: Progress) -> Snapshot:
-        from trainer.dataset.snapshot import take
-
-        return take(studio, project_id, self.settings, folder, progress)
-
-    def train(
-        self,
-        folder: Path,
-        project_id: int,
-        snapshot: Snapshot,
-        on_progress: Callable[[Metrics], None],
-        should_cancel: Callable[[], bool],
-    ) -> Path:
-        from trainer.training.plan import write_job
-        from trainer.training.process import candidate_folder, run
-
-        if not candidate_folder(folder).is_dir():
-            write_job(folder, self.settings, project_id, snapshot)
-            run(folder, on_progress, should_cancel)
-        return candidate_folder(folder)
-
-    def evaluate(self, folder: Path, snapshot: Snapshot, progress: Progress) -> Evaluation:
-        from trainer.judging.evaluate import evaluate
-
-        return evaluate(folder, snapshot, self.settings, progress)
-
-    def decide(self, candidate: Evaluation, champion: Evaluation | None) -> Verdict:
-        from trainer.judging.gate import decide
-
-        return decide(candidate, champion, champion is not None and champion.knows_labels, self.settings)
 
 
 class Stages:
@@ -290,34 +233,44 @@ class Stages:
         """The judgement of the candidate against the version in service.
 
         If an earlier judgement was against another version, the candidate's scores in it are used again,
-        unless an earlier release made them from other boxes.
+        unless an earlier release made them, which counted no corrections.
         """
         progress = self._progress(round_.id)
         champion_version = models.champion()
         earlier = self._earlier(round_)
         if earlier is not None and earlier.compared_with == champion_version:
             return earlier
+        since = self._since(round_, snapshot) if champion_version else ()
         share = 0.5 if champion_version else 1.0
         scored = (
             earlier.candidate
-            if earlier and earlier.candidate.as_today
+            if earlier and earlier.candidate.as_today and earlier.candidate.since is not None
             else self._learning.evaluate(
-                candidate, snapshot, lambda f, text: progress(f * share, f"candidate: {text}")
+                candidate, snapshot, lambda f, text: progress(f * share, f"candidate: {text}"), since
             )
         )
         champion = None
         if champion_version is not None:
             folder = models.folder(champion_version)
+            if models.card(champion_version).created_at > _began(round_):  # it may know the newer images
+                since, scored = (), scored.model_copy(update={"since": Corrections(rows=[])})
             champion = self._learning.evaluate(
                 folder,
                 snapshot,
                 lambda f, text: progress(0.5 + f * 0.5, f"{champion_version}, in service: {text}"),
+                since,
             )
         judgement = Judgement(
             candidate=scored, champion=champion, **asdict(self._learning.decide(scored, champion))
         )
         judgement.write(self._rounds.folder(round_.id))
         return judgement
+
+    def _since(self, round_: Round, snapshot: Snapshot) -> Sequence[SnapshotImage]:
+        """The images that were labelled after the snapshot. They count beside the hold-out."""
+        folder, progress = self._rounds.folder(round_.id), self._progress(round_.id)
+        with snapshotting(self._rounds.root):
+            return self._learning.since(self._studio, folder, snapshot, _began(round_), progress)
 
     def _succeed(self, round_: Round, candidate: Path, models: ProjectModels, judgement: Judgement) -> str:
         """Puts the candidate into service; returns its version.
@@ -331,7 +284,7 @@ class Stages:
                 "round": round_.id,
                 "round_requested_at": round_.requested_at,
                 "parent": card.parent or judgement.compared_with,
-                "metrics": judgement.candidate.metrics() | {"p": judgement.p, "delta": judgement.delta},
+                "metrics": judgement.candidate.metrics() | judgement.comparison,
                 "score_thresholds": judgement.candidate.score_thresholds,
                 "verdict": "promoted",
                 "reason": judgement.reason,
@@ -356,6 +309,11 @@ class Stages:
             self._rounds.progress(round_id, fraction, message)
 
         return report
+
+
+def _began(round_: Round) -> datetime:
+    """When the round's snapshot was begun, or shortly before."""
+    return datetime.fromisoformat(round_.started_at or round_.requested_at)
 
 
 def _in_words(metrics: Metrics) -> str:

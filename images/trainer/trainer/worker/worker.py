@@ -36,6 +36,7 @@ from trainer.worker.runner import RoundRunner
 from trainer.worker.scorer import Scorer
 from trainer.worker.starting_models import StartingModels
 from trainer.worker.surveyor import Surveyor
+from trainer.worker.trials import TrialKeeper
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ PREDICT_EVERY_S = 10.0
 SURVEY_EVERY_S = 30.0
 DESCRIBE_EVERY_S = 60.0
 SCORE_EVERY_S = 5.0
+TRY_EVERY_S = 5.0
 RETAIN_EVERY_S = 3600.0
 RETAIN_SOON_S = 30.0
 CHECK_SLICE_S = 5.0
@@ -83,6 +85,7 @@ class Worker:
         self.runner = RoundRunner(self._rounds, spawn, lambda: self.look.poke())
         self._starting_models = StartingModels(settings.rounds_dir, spawn)
         self._scorer = Scorer(self._registry, self._rounds, spawn, lambda: self._starting_models.busy)
+        self._trials = TrialKeeper(studio, self._registry, self._rounds, spawn)
         self.look = Chore("projects", LOOK_S, self.look_around)
         self.tend = Chore("rounds", TEND_S, self.runner.tend)
         self.importing = Chore("import", settings.import_every, self.import_images)
@@ -91,6 +94,7 @@ class Worker:
         self.surveying = Chore("data", SURVEY_EVERY_S, self.survey)
         self.describing = Chore("descriptions", DESCRIBE_EVERY_S, self.describe)
         self.scoring = Chore("scores", SCORE_EVERY_S, self.score)
+        self.trying = Chore("trials", TRY_EVERY_S, self.try_promotions)
         self._chores = (
             self.look,
             self.tend,
@@ -100,6 +104,7 @@ class Worker:
             self.surveying,
             self.describing,
             self.scoring,
+            self.trying,
         )
 
     def stop(self) -> None:
@@ -125,6 +130,7 @@ class Worker:
         self.runner.stop()
         self._starting_models.stop()
         self._scorer.stop()
+        self._trials.stop()
         for thread in threads:
             thread.join(THREAD_PATIENCE_S)
 
@@ -266,6 +272,12 @@ class Worker:
         if self._projects is None or self._stopping.is_set():
             return None
         return self._scorer.tend(self._projects)
+
+    def try_promotions(self) -> float | None:
+        """Has promoted versions compared with the ones before them on what is labelled since."""
+        if self._projects is None or self._stopping.is_set():
+            return None
+        return self._trials.tend(self._projects)
 
     def _prelabel(self, project: Project) -> None:
         with suppress(Busy):  # `make predict` is at it

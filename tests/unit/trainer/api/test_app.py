@@ -98,7 +98,7 @@ def test_a_round_that_cannot_work_is_refused_with_the_reason(
     fake_studio.tasks.clear()
     answer = client.post("/projects/1/rounds", json={}, auth=ME)
     assert answer.status_code == 409
-    assert answer.json()["detail"].startswith("Label 25 more images first. None is labelled yet")
+    assert answer.json()["detail"].startswith("Label 5 more images first. None is labelled yet")
     assert Rounds(loop_settings.rounds_dir).open_rounds() == []
     fake_studio.down = True
     assert client.post("/projects/1/rounds", json={}, auth=ME).status_code == 503

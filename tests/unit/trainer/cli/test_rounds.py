@@ -171,7 +171,7 @@ def test_without_a_worker_nothing_is_queued(run: Run, rounds: Rounds) -> None:
 
 
 @pytest.mark.parametrize(
-    "labelled, said", [(0, "Label 25 more images first. None is"), (24, "Label 1 more image first. 24 are")]
+    "labelled, said", [(0, "Label 5 more images first. None is"), (4, "Label 1 more image first. 4 are")]
 )
 def test_a_round_that_cannot_work_is_refused_with_what_to_do_first(
     labelled: int, said: str, run: Run, rounds: Rounds, fake_studio: FakeStudio, alive: None

@@ -57,9 +57,9 @@ def test_buttons_are_there_when_they_can_do_something(
 
 
 REFUSALS = {
-    "Label 25 more images first. None is labelled yet; skipped ones do not count.": (0, True, ("ball",)),
-    "Label 13 more images first. 12 are labelled; skipped ones do not count. v0000 knows": (
-        12,
+    "Label 5 more images first. None is labelled yet; skipped ones do not count.": (0, True, ("ball",)),
+    "Label 2 more images first. 3 are labelled; skipped ones do not count. v0000 knows": (
+        3,
         True,
         ("ball",),
     ),
@@ -103,12 +103,12 @@ def test_without_a_worker_a_sentence_says_so(client: TestClient, loop: WatchedLo
 def test_images_that_cannot_be_used_do_not_count_unless_enough_are_held_out(
     client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio
 ) -> None:
-    add_labelled(fake_studio, 25)
+    add_labelled(fake_studio, 5)
     away = tuple(LeftOut(task, f"{task}.jpg", Kind.AWAY, "it is gone") for task in (1, 2, 3))
     survey = Survey(1, datetime.now(UTC), fake_studio.projects[1]["label_config"], away)
     survey.write(loop.settings.rounds_dir)
     loop.forget_status()
-    told = "Label 3 more images first. 25 are labelled, of which 3 cannot be used (page Data)."
+    told = "Label 3 more images first. 5 are labelled, of which 3 cannot be used (page Data)."
     assert told in words(client.get("/").text)
     replace(survey, train=17, holdout=5, boxes=40).write(loop.settings.rounds_dir)
     loop.forget_status()

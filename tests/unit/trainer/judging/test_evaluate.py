@@ -1,5 +1,6 @@
 import contextlib
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +20,8 @@ from labelloop.settings import Settings
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
+from trainer.judging.corrections import Corrections
+from trainer.judging.effort import Work
 from trainer.judging.evaluate import MAX_DETECTIONS, Evaluation, evaluate, match
 from trainer.judging.matches import mean_average_precision, resamples
 
@@ -170,13 +173,14 @@ def evaluated(
     images: list[SnapshotImage],
     config: str = LABEL_CONFIG,
     fingerprint: str | None = None,
+    since: Sequence[SnapshotImage] = (),
 ) -> Evaluation:
-    for each in images:
+    for each in (*images, *since):
         if not (settings.labelloop_home / each.file).exists():
             Image.new("RGB", (200, 200)).save(settings.labelloop_home / each.file)
     snapshot = Snapshot(1, config, LabelledImages(images), (), ())
     detector = cast(Detector, Fixed(classes, answers, fingerprint))
-    return evaluate(detector, snapshot, settings, lambda fraction, words: None)
+    return evaluate(detector, snapshot, settings, lambda fraction, words: None, since)
 
 
 BALL = [[10, 10, 50, 50]]
@@ -192,7 +196,8 @@ def test_only_the_hold_out_is_scored(settings: Settings) -> None:
     )
     assert evaluation.interval == pytest.approx((1, 1))
     assert evaluation.version == "v0003" and evaluation.knows_labels
-    assert evaluation.score_thresholds == {"ball": settings.score_threshold}, "0.9 would do, for one box"
+    costs_alone = pytest.approx(1 / 7.5, abs=1e-4)
+    assert evaluation.score_thresholds == {"ball": pytest.approx(0.157, abs=0.001), "crate": costs_alone}
 
 
 @pytest.mark.parametrize(("costs", "threshold"), [("quick", 0.5), ("careful", 0.9)])
@@ -203,7 +208,7 @@ def test_the_chosen_costs_decide_the_threshold(settings: Settings, costs: str, t
     chosen = settings.model_copy(update={"costs": costs, "score_threshold": 0.95})
     truth = [image(number, two, [0, 0]) for number in range(60)]
     evaluation = evaluated(chosen, ["ball", "crate"], [found] * 60, truth)
-    assert evaluation.score_thresholds == {"ball": pytest.approx(threshold, abs=0.01)}
+    assert evaluation.score_thresholds["ball"] == pytest.approx(threshold, abs=0.07)
 
 
 def test_classes_of_another_model_are_scored_as_the_labels_they_become(settings: Settings) -> None:
@@ -226,7 +231,10 @@ def test_a_trained_versions_labels_are_scored_as_themselves(settings: Settings) 
 
 def test_a_model_that_knows_no_label_scores_nothing(settings: Settings) -> None:
     evaluation = evaluated(settings, ["car"], [Boxes.of(BALL, [0.9], [0])], [image(1, BALL, [0])])
-    assert not evaluation.knows_labels and evaluation.mAP == 0 and evaluation.score_thresholds == {}
+    assert not evaluation.knows_labels and evaluation.mAP == 0
+    assert "ball" not in evaluation.score_thresholds and evaluation.corrections == Corrections.of(
+        [Work(drawn=1)]
+    )
 
 
 def test_a_hold_out_without_boxes_or_images_has_no_score(settings: Settings) -> None:
@@ -271,7 +279,9 @@ def test_each_object_of_a_crowded_image_counts(
     scores = np.linspace(0.9, 0.3, objects)[:found]
     evaluation = evaluated(settings, ["ball"], [Boxes.of(crowd(found), scores, [0] * found)], images)
     assert evaluation.mAP == pytest.approx(expected) and pytest.approx(expected) == evaluation.AP50
-    assert evaluation.score_thresholds["ball"] == pytest.approx(min(scores[-1], settings.score_threshold))
+    assert evaluation.score_thresholds["ball"] == pytest.approx(
+        min(scores[-1], settings.score_threshold), abs=0.01
+    )
     assert evaluation.metrics()["max_detections"] == MAX_DETECTIONS
 
 
@@ -282,7 +292,7 @@ def test_an_evaluation_of_an_earlier_release_says_that_it_counted_100_boxes(sett
     assert Evaluation.model_validate(stored).max_detections == 100
 
 
-def test_an_object_has_one_box_where_it_is_scored_and_what_goes_is_counted(settings: Settings) -> None:
+def test_map_is_of_every_box_and_a_person_corrects_one_for_an_object(settings: Settings) -> None:
     """The second label on the crate was the better guess by label, but people are not shown it."""
     truth = [image(1, [[10, 10, 90, 90]], [1])]
     seen = [
@@ -296,21 +306,47 @@ def test_an_object_has_one_box_where_it_is_scored_and_what_goes_is_counted(setti
     evaluation = evaluated(settings, ["ball", "crate"], [found], truth, fingerprint="made")
     assert evaluation.untidy == {"second label": 1, "second box": 1, "sliver": 1}
     assert evaluation.metrics()["untidy"] == evaluation.untidy
-    assert evaluation.matches["ball"].score.tolist() == pytest.approx([0.8]) and evaluation.mAP == 0
-    assert not len(evaluation.matches["crate"].score)
+    assert evaluation.mAP == pytest.approx(1) and len(evaluation.matches["ball"].score) == 4
+    assert evaluation.corrections == Corrections.of([Work(relabelled=1)])
     both = LABEL_CONFIG.replace('value="ball"', 'value="ball" overlap="true"')
     allowed = evaluated(settings, ["ball", "crate"], [found], truth, both, "made")
     assert allowed.mAP == pytest.approx(1) and allowed.untidy == {"second box": 1, "sliver": 1}
+    assert allowed.corrections == Corrections.of([Work(accepted=1, deleted=1)])
 
 
-def test_an_earlier_releases_evaluation_is_none_of_today(settings: Settings) -> None:
-    """It scored every box; its score and one of today cannot be compared."""
+def test_corrections_are_counted_at_thresholds_that_fit_the_other_images(settings: Settings) -> None:
+    """Twenty images have their ball at 0.1, which lowers the threshold; only the others may lower it."""
+    images = [image(number, BALL, [0]) for number in range(1, 21)]
+    found = [Boxes.of(BALL, [0.1], [0])] * 20
+    evaluation = evaluated(settings, ["ball"], found, images)
+    assert evaluation.score_thresholds["ball"] < 0.12 and evaluation.corrections is not None
+    alone = evaluated(settings, ["ball"], found[:1], images[:1])
+    assert alone.score_thresholds["ball"] < settings.score_threshold, "fitted on the image itself"
+    assert alone.corrections == Corrections.of([Work(drawn=1)]), "no other image lowers it"
+
+
+def test_images_labelled_since_are_corrected_at_the_models_thresholds(settings: Settings) -> None:
+    """The score is of the hold-out alone."""
+    newer = [image(2, BALL, [0]), image(3, BALL, [0])]
+    found = [Boxes.of(BALL, [0.9], [0]), Boxes.of(BALL, [0.9], [0]), Boxes.empty()]
+    evaluation = evaluated(settings, ["ball"], found, [image(1, BALL, [0])], since=newer)
+    assert evaluation.images == 1 and evaluation.mAP == pytest.approx(1)
+    assert evaluation.since == Corrections.of([Work(accepted=1), Work(drawn=1)])
+    assert evaluation.evidence == Corrections.of([Work(accepted=1), Work(accepted=1), Work(drawn=1)])
+    assert Evaluation.model_validate_json(evaluation.model_dump_json()).evidence == evaluation.evidence
+
+
+def test_an_earlier_releases_evaluation_has_no_corrections_and_its_score_still_holds(
+    settings: Settings,
+) -> None:
     evaluation = evaluated(settings, ["ball"], [Boxes.of(BALL, [0.9], [0])], [image(1, BALL, [0])])
     stored = evaluation.model_dump(mode="json")
-    assert evaluation.untidy == {} and Evaluation.model_validate(stored).as_today
-    del stored["untidy"]
+    for name in ("untidy", "corrections", "since"):
+        del stored[name]
     old = Evaluation.model_validate(stored)
-    assert old.untidy is None and not old.as_today
+    assert old.untidy is None and old.evidence is None and old.as_today
+    del stored["max_detections"]
+    assert not Evaluation.model_validate(stored).as_today, "it counted 100 boxes"
 
 
 def test_a_detection_on_an_ignored_box_is_neither_right_nor_wrong() -> None:

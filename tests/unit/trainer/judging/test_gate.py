@@ -3,8 +3,10 @@ from typing import Any
 import pytest
 
 from labelloop.settings import Settings
+from trainer.judging.corrections import Corrections
+from trainer.judging.effort import QUICK, Work
 from trainer.judging.evaluate import Evaluation
-from trainer.judging.gate import decide, probability_better
+from trainer.judging.gate import decide, probability_better, probability_quicker
 from trainer.judging.matches import ClassMatches
 
 ALL_THRESHOLDS = (1 << 10) - 1
@@ -37,6 +39,9 @@ def evaluation(found: int, images: int = HOLDOUT, first: int = 0, **fields: Any)
         "score_thresholds": {},
         "missing": [],
         "matches": {"ball": matches},
+        "corrections": Corrections.of(
+            Work(accepted=1) if number in hit else Work(drawn=1) for number in range(images)
+        ),
     }
     return Evaluation.model_validate(values | fields)
 
@@ -46,10 +51,24 @@ def test_without_a_champion_the_candidate_is_promoted() -> None:
     assert verdict.promote and verdict.p is None and "no model was in service" in verdict.reason
 
 
+def seconds(candidate: Evaluation, champion: Evaluation) -> float:
+    """How sure it is that the candidate's boxes are the quicker ones to correct."""
+    both = (model.corrections.seconds(QUICK) for model in (candidate, champion) if model.corrections)
+    return probability_quicker(*both)
+
+
+def with_work(model: Evaluation, *work: Work, since: bool = False) -> Evaluation:
+    return model.model_copy(update={"since" if since else "corrections": Corrections.of(work)})
+
+
 def test_a_clear_improvement_is_promoted_and_told_in_words() -> None:
     verdict = decide(evaluation(38), evaluation(20), True, settings())
     assert verdict.promote and verdict.delta == pytest.approx(18 / 41) and verdict.p == 1.0
-    assert verdict.reason == "mAP 0.488 → 0.927 on 41 hold-out images (over 99 % sure that it is better)"
+    assert list(verdict.seconds or ()) == pytest.approx([(21 * 7 + 20 * 0.5) / 41, (3 * 7 + 38 * 0.5) / 41])
+    assert verdict.reason == (
+        "3.8 → 1.0 s to correct an image, on 41 hold-out images; mAP 0.488 → 0.927 "
+        "(over 99 % sure that it is better)"
+    )
 
 
 def test_a_worse_candidate_is_kept_out_whatever_the_confidence_asked_for() -> None:
@@ -62,6 +81,30 @@ def test_the_same_score_is_no_improvement() -> None:
     assert not verdict.promote and verdict.p == 0.5 and verdict.delta == 0.0
 
 
+def test_a_persons_seconds_decide_and_not_map() -> None:
+    """The candidate ranks its boxes better, but proposes so many wrong ones that drawing were quicker."""
+    better = with_work(evaluation(38), *[Work(accepted=1, deleted=9)] * HOLDOUT)
+    verdict = decide(better, evaluation(20), True, settings())
+    assert not verdict.promote and verdict.delta and verdict.delta > 0 and "no improvement" in verdict.reason
+    worse = with_work(evaluation(20), *[Work(accepted=1)] * HOLDOUT)
+    assert decide(worse, evaluation(38), True, settings()).promote
+
+
+def test_the_chosen_table_of_costs_is_what_counts() -> None:
+    """Two looks and a deletion: 2 s by the quick table beside 3.5 s, 5.4 s by the careful one beside 4.5."""
+    many, loose = [Work(accepted=2, deleted=1)] * HOLDOUT, [Work(adjusted=1)] * HOLDOUT
+    candidate, champion = with_work(evaluation(20), *many), with_work(evaluation(20), *loose)
+    assert decide(candidate, champion, True, settings()).promote
+    assert not decide(candidate, champion, True, settings(costs="careful")).promote
+
+
+def test_between_two_that_take_the_same_time_map_decides() -> None:
+    work = [Work(drawn=1)] * HOLDOUT
+    better, worse = with_work(evaluation(38), *work), with_work(evaluation(20), *work)
+    assert decide(better, worse, True, settings()).promote
+    assert not decide(worse, better, True, settings()).promote
+
+
 def test_an_improvement_that_may_be_chance_is_kept_out() -> None:
     candidate, champion = evaluation(21, first=20), evaluation(20)
     verdict = decide(candidate, champion, True, settings())
@@ -72,12 +115,58 @@ def test_an_improvement_that_may_be_chance_is_kept_out() -> None:
 
 def test_the_same_evaluations_get_the_same_verdict() -> None:
     candidate, champion = evaluation(25, first=10), evaluation(20)
+    assert seconds(candidate, champion) == seconds(candidate, champion)
     assert probability_better(candidate, champion) == probability_better(candidate, champion)
 
 
 def test_images_are_paired_so_a_small_but_steady_gain_counts() -> None:
-    """Unpaired, 22 against 20 of 41 would be anybody's guess; but it is the same 20 and two more."""
+    """Unpaired, 23 against 20 of 41 would be anybody's guess; but it is the same 20 and three more."""
+    assert seconds(evaluation(23), evaluation(20)) > 0.9
     assert probability_better(evaluation(22), evaluation(20)) > 0.9
+
+
+def test_one_image_makes_nobody_sure_and_a_few_alike_do() -> None:
+    def sure(images: int) -> float:
+        return seconds(evaluation(images, images), evaluation(0, images))
+
+    assert sure(1) < 0.8 < sure(2) < sure(4)
+    assert 1 - sure(4) == pytest.approx(seconds(evaluation(0, 4), evaluation(4, 4)), abs=0.03)
+
+
+def test_better_on_four_images_is_enough() -> None:
+    """Earlier releases threw it away, since they asked for five."""
+    candidate, champion = (
+        evaluation(found, images=4, mAP=score) for found, score in ((4, 0.333), (1, 0.267))
+    )
+    verdict = decide(candidate, champion, True, settings(holdout_min=1))
+    assert verdict.promote and verdict.reason.startswith("5.4 → 0.5 s to correct an image, on 4 hold-out")
+
+
+def test_images_labelled_since_the_snapshot_count_beside_the_hold_out() -> None:
+    champion, candidate = evaluation(0, images=1), evaluation(1, images=1)
+    assert not decide(candidate, champion, True, settings(holdout_min=1)).promote, "one image is chance"
+    quicker = with_work(candidate, *[Work(accepted=1)] * 4, since=True)
+    slower = with_work(champion, *[Work(drawn=1)] * 4, since=True)
+    verdict = decide(quicker, slower, True, settings(holdout_min=5))
+    assert verdict.promote and "on 1 hold-out image and 4 labelled since; mAP" in verdict.reason
+    none = evaluation(0, images=0, mAP=None, boxes=0)
+    verdict = decide(
+        with_work(none, *[Work(accepted=1)] * 4, since=True),
+        with_work(none, *[Work(drawn=1)] * 4, since=True),
+        True,
+        settings(holdout_min=1),
+    )
+    assert verdict.promote and "0 hold-out images and 4 labelled since; mAP – → –" in verdict.reason
+
+
+def test_over_a_champion_that_knows_no_label_what_was_learnt_first_needs_no_proof() -> None:
+    """But it goes when it is proven worse than nothing."""
+    champion, candidate = evaluation(0, images=2), evaluation(1, images=2)
+    slower = with_work(candidate, Work(accepted=1), Work(drawn=1, deleted=3))
+    for knows, promoted in ((True, False), (False, True)):
+        assert decide(slower, champion, knows, settings(holdout_min=1)).promote is promoted
+    worse = with_work(candidate, *[Work(drawn=1, deleted=3)] * 2)
+    assert not decide(worse, champion, False, settings(holdout_min=1)).promote
 
 
 def test_over_a_champion_that_knows_no_label_a_small_hold_out_suffices() -> None:
@@ -90,7 +179,7 @@ def test_with_a_small_hold_out_a_champion_that_knows_labels_stays_and_the_missin
     candidate, champion = evaluation(4, images=4, labelled=20), evaluation(0, images=4, labelled=20)
     verdict = decide(candidate, champion, True, settings())
     assert not verdict.promote and "label about 5 more" in verdict.reason
-    assert verdict.reason.startswith("mAP 0.000 → 1.000 on 4 hold-out images")
+    assert verdict.reason.startswith("mAP 0.000 → 1.000: a comparison needs 5 hold-out images")
 
 
 def test_without_any_hold_out_image_the_missing_labels_are_said() -> None:
@@ -101,7 +190,7 @@ def test_without_any_hold_out_image_the_missing_labels_are_said() -> None:
 
 
 def test_a_hold_out_without_boxes_compares_nothing() -> None:
-    empty = evaluation(0, mAP=None)
+    empty = evaluation(0, mAP=None, boxes=0)
     assert not decide(empty, empty, True, settings()).promote
     assert decide(empty, empty, False, settings()).promote
     assert "no hold-out image has a box" in decide(empty, empty, True, settings()).reason
@@ -109,8 +198,16 @@ def test_a_hold_out_without_boxes_compares_nothing() -> None:
 
 def test_a_candidate_that_finds_nothing_does_not_replace_a_champion_that_knows_no_label_either() -> None:
     assert not decide(evaluation(0), evaluation(0), False, settings()).promote
+    few = evaluation(0, images=3)
+    assert decide(few, few, False, settings(holdout_min=1)).promote, "three images cannot tell"
+    assert not decide(few, few, True, settings(holdout_min=1)).promote
 
 
-def test_evaluations_of_different_hold_outs_are_not_compared() -> None:
+def test_evaluations_of_different_images_are_not_compared() -> None:
     with pytest.raises(ValueError, match="scored on"):
         decide(evaluation(3), evaluation(3, fingerprint="other"), True, settings())
+    more = with_work(evaluation(3), Work(), since=True)
+    with pytest.raises(ValueError, match="scored on 42 images, the champion on 41"):
+        decide(more, evaluation(3), True, settings())
+    with pytest.raises(ValueError, match="nobody has counted"):
+        decide(evaluation(3, corrections=None), evaluation(3), True, settings())

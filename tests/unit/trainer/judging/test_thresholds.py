@@ -1,16 +1,25 @@
 """From which score on boxes are proposed: where correcting takes the least time."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from labelloop.boxes import Boxes
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.split import Side
-from trainer.judging.effort import CAREFUL, QUICK
-from trainer.judging.thresholds import cheapest, shown, thresholds
+from trainer.judging.effort import CAREFUL, QUICK, Costs
+from trainer.judging.thresholds import Candidates, cheapest, shown
 
 WRONG, LOOSE, TIGHT = QUICK.delete, QUICK.adjust - QUICK.draw, QUICK.accept - QUICK.draw
 MANY = 1000  # boxes of each kind, beside which the prior hardly counts
+
+
+def thresholds(
+    classes: list[str], images: list[SnapshotImage], found: list[Boxes], usual: float, costs: Costs
+) -> dict[str, float]:
+    chosen = Candidates.of(len(classes), images, found, costs).thresholds(usual)
+    return {classes[label]: value for label, value in chosen.items()}
 
 
 @pytest.mark.parametrize(
@@ -26,7 +35,9 @@ def test_the_threshold_is_where_boxes_take_the_least_time_to_correct(
     seconds: list[float], expected: float
 ) -> None:
     scores = np.repeat(0.9 - 0.1 * np.arange(len(seconds)), MANY)
-    assert cheapest(scores, np.repeat(seconds, MANY), usual=0.9) == pytest.approx(expected, abs=0.005)
+    assert cheapest(scores, np.repeat(seconds, MANY), start=0.5, usual=0.9) == pytest.approx(
+        expected, abs=0.005
+    )
 
 
 def test_another_table_of_costs_gives_another_threshold() -> None:
@@ -41,22 +52,49 @@ def test_another_table_of_costs_gives_another_threshold() -> None:
     assert (quick, careful) == (pytest.approx(0.4, abs=0.005), pytest.approx(0.8, abs=0.005))
 
 
+def one_each(scores: Sequence[float], right: int) -> tuple[list[SnapshotImage], list[Boxes]]:
+    """Images with one ball and one box each, of which the first `right` lie on it."""
+    truth, ball, elsewhere = image([[0, 0, 100, 100]], [0]), [0, 0, 100, 100], [200, 200, 300, 300]
+    found = [
+        Boxes.of([ball if number < right else elsewhere], [score], [0]) for number, score in enumerate(scores)
+    ]
+    return [truth] * right + [image([], [])] * (len(scores) - right), found
+
+
 def test_eight_boxes_pull_no_threshold_to_the_lowest() -> None:
-    """Five are found with good scores and three with 0.05; the former rule took that for the threshold."""
-    scores, seconds = np.array([0.9, 0.8, 0.7, 0.6, 0.5, *[0.05] * 3]), np.array([TIGHT] * 8)
-    assert cheapest(scores, seconds, usual=0.3) == pytest.approx(0.3**0.2 * 0.05**0.8, abs=1e-4)  # 0.072
-    wrong = np.linspace(0.25, 0.06, 16)
-    scores, seconds = np.append(scores, wrong), np.append(seconds, [WRONG] * 16)
-    assert cheapest(scores, seconds, usual=0.3) == 0.3, "3.5 s are saved, and the error is 11.9 s"
-    assert cheapest(np.tile(scores, 100), np.tile(seconds, 100), usual=0.3) == pytest.approx(0.05, abs=0.001)
+    """Five are found with good scores and three with 0.05, beneath wrong ones; the former rule took that."""
+    scores = [0.9, 0.8, 0.7, 0.6, 0.5, *[0.05] * 3, *np.linspace(0.25, 0.06, 16)]
+    images, found = one_each(scores, right=8)
+    expected = (1 / 7.5) ** (4 / 12) * 0.05 ** (8 / 12)  # 0.069: there are as many boxes as objects at 0.23
+    assert thresholds(["ball"], images, found, 0.3, QUICK)["ball"] == pytest.approx(expected, abs=1e-3)
+    careful = thresholds(["ball"], images, found, 0.3, CAREFUL)["ball"]
+    assert careful > 0.2, "sixteen deletions cost more than three drawings"
+    many = thresholds(["ball"], images * 100, found * 100, 0.3, QUICK)["ball"]
+    assert many == pytest.approx(0.05, abs=0.001)
+
+
+def test_a_model_that_gives_right_boxes_low_scores_is_shown_after_two_images() -> None:
+    """As after ten photos of raccoons, where a threshold near 0.3 hid nearly all of what was found."""
+    images, found = one_each([0.06, 0.04], right=2)
+    assert thresholds(["ball"], images, found, 0.3, QUICK) == {"ball": 0.05}
+    assert thresholds(["ball"], images, found, 0.3, CAREFUL) == {"ball": 0.05}
+
+
+def test_without_an_object_on_the_hold_out_costs_alone_decide() -> None:
+    for costs, expected in ((QUICK, 1 / 7.5), (CAREFUL, 2 / 7.3)):
+        chosen = thresholds(["ball", "crate"], *one_each([0.9], right=1), usual=0.3, costs=costs)
+        assert chosen["crate"] == pytest.approx(expected, abs=1e-4)
+    assert thresholds(["ball"], [], [], 0.1, QUICK) == {"ball": 0.1}
 
 
 def test_the_threshold_is_never_above_the_usual_one_nor_below_the_lowest() -> None:
-    assert cheapest(np.array([0.9]), np.array([TIGHT]), usual=0.3) == 0.3
-    assert cheapest(np.full(500, 0.02), np.full(500, TIGHT), usual=0.3) == 0.3, "0.02 is never shown"
-    assert cheapest(np.full(5000, 0.05), np.full(5000, TIGHT), usual=0.3) == pytest.approx(0.05, abs=1e-4)
-    assert cheapest(np.full(500, 0.02), np.full(500, TIGHT), usual=0.01) == 0.01
-    assert cheapest(np.empty(0), np.empty(0), usual=0.3) == 0.3
+    for usual in (0.3, 0.01):
+        assert cheapest(np.array([0.9]), np.array([TIGHT]), usual, usual) == usual
+        assert cheapest(np.full(500, 0.02), np.full(500, TIGHT), usual, usual) == (
+            pytest.approx(0.05, abs=1e-3) if usual > 0.05 else usual
+        )
+        assert cheapest(np.empty(0), np.empty(0), usual, usual) == usual
+    assert cheapest(np.full(5000, 0.05), np.full(5000, TIGHT), 0.3, 0.3) == pytest.approx(0.05, abs=1e-3)
 
 
 def image(xyxy: list[list[float]], labels: list[int]) -> SnapshotImage:
@@ -85,7 +123,20 @@ def test_labels_with_few_boxes_follow_the_others() -> None:
     """Label 1 has one box on the hold-out, found with 0.9; label 0 is found with 0.1, forty times."""
     images = [image([[0, 0, 100, 100]], [0]) for _ in range(40)] + [image([[0, 0, 100, 100]], [1])]
     found = [Boxes.of([[0, 0, 100, 100]], [score], [label]) for score, label in [*[(0.1, 0)] * 40, (0.9, 1)]]
-    chosen = thresholds(["often", "once", "never"], images, found, 0.3, QUICK)
-    assert chosen == {"often": pytest.approx(0.105, abs=0.001), "once": pytest.approx(0.110, abs=0.001)}
-    assert thresholds(["often", "once"], images[-1:], found[-1:], 0.3, QUICK) == {"once": 0.3}
-    assert thresholds(["often"], [], [], 0.3, QUICK) == {}
+    chosen = thresholds(["often", "once"], images, found, 0.3, QUICK)
+    assert chosen["often"] == pytest.approx(0.1, abs=0.001)
+    assert chosen["once"] == pytest.approx(0.105, abs=0.003), "twenty of the others' count"
+    alone = thresholds(["often", "once"], images[-1:], found[-1:], 0.3, QUICK)["once"]
+    assert alone == pytest.approx((1 / 7.5) ** 0.8 * 0.3**0.2, abs=0.001)
+
+
+def test_each_image_is_corrected_at_the_thresholds_of_the_others() -> None:
+    images, found = one_each([0.06, 0.2, 0.2, 0.2], right=4)
+    left_out = list(Candidates.of(1, images, found, QUICK).thresholds_of_others(0.3))
+    expected = [
+        thresholds(["ball"], images[:n] + images[n + 1 :], found[:n] + found[n + 1 :], 0.3, QUICK)["ball"]
+        for n in range(4)
+    ]
+    assert [chosen[0] for chosen in left_out] == expected and len(set(expected)) == 2
+    many = Candidates.of(1, images * 30, found * 30, QUICK)
+    assert len(list(many.thresholds_of_others(0.3))) == 120

@@ -27,11 +27,11 @@ def test_enough_new_labels_make_a_round(
     assert (bench.rounds.open_round(1) is not None) == requested
 
 
-@pytest.mark.parametrize(("labels", "first"), [(("ball",), 25), (("tree",), 10)])
+@pytest.mark.parametrize(("labels", "first"), [(("ball",), 5), (("tree",), 3)])
 def test_the_first_round_comes_early_and_earlier_where_nothing_is_known_yet(
     labels: tuple[str, ...], first: int, bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio
 ) -> None:
-    bench.settings.retrain_every, bench.settings.holdout_min, bench.settings.holdout_percent = 50, 5, 20
+    bench.settings.retrain_every, bench.settings.holdout_percent = 50, 20
     tags = "".join(f'<Label value="{label}"/>' for label in labels)
     fake_studio.projects[1]["label_config"] = (
         '<View><Image name="image" value="$image"/>'

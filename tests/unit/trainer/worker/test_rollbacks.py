@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fake_learning import FakeLearning
+from support.fake_learning import FakeLearning, made_snapshot
 from support.fake_studio import FakeStudio
 from support.killed import Killed
 from support.versions import add_version
@@ -16,8 +17,11 @@ from labelloop.registry import Card, ChampionMoved, ProjectModels, Registry, Reg
 from labelloop.studio import Studio
 from trainer.dataset.snapshot import Snapshot
 from trainer.env import TrainerSettings
+from trainer.judging.corrections import Corrections
+from trainer.judging.effort import Work
 from trainer.judging.evaluate import Evaluation
 from trainer.judging.gate import Verdict
+from trainer.judging.judgement import Judgement
 from trainer.rounds.table import Round, Rounds, State
 from trainer.worker.retention import Retention
 from trainer.worker.stages import COMPARISONS, Stages
@@ -27,10 +31,17 @@ class Learning(FakeLearning):
     """Somebody acts before a version's scores are there, or before the verdict."""
 
     before: dict[str, Callable[[], object]]
+    newer: Any = ()
+    evaluated: list[tuple[str, int]]
 
-    def evaluate(self, folder: Path, snapshot: Snapshot, progress: Any) -> Evaluation:
+    def evaluate(self, folder: Path, snapshot: Snapshot, progress: Any, since: Any = ()) -> Evaluation:
         self.before.pop(folder.name, lambda: None)()
-        return super().evaluate(folder, snapshot, progress)
+        self.evaluated.append((folder.name, len(since)))
+        made = super().evaluate(folder, snapshot, progress, since)
+        return made.model_copy(update={"since": Corrections.of([Work()] * len(since))})
+
+    def since(self, *arguments: Any) -> Any:
+        return self.newer
 
     def decide(self, candidate: Evaluation, champion: Evaluation | None) -> Verdict:
         self.before.pop("verdict", lambda: None)()
@@ -45,6 +56,7 @@ class Bench:
         models.promote(add_version(models, made))
         self.learning = Learning({"candidate": 0.6, "v0000": 0.7, "v0001": 0.5})
         self.learning.before = {}
+        self.learning.evaluated = []
         self.rounds = Rounds(settings.rounds_dir)
         self.round, _ = self.rounds.request(1, "test")
 
@@ -292,3 +304,28 @@ def test_rollbacks_and_rounds_at_once_never_overrule_one_another(
     assert sorted(replaced) == [f"v{number:04d}" for number in range(20)], "each exactly once"
     with pytest.raises(RegistryError):
         models.check("v0021")
+
+
+def test_both_are_scored_on_what_was_labelled_since_the_snapshot(bench: Bench) -> None:
+    bench.models.replace_card("v0001", old(bench.models.card("v0001")))
+    bench.learning.newer = list(made_snapshot().holdout) * 3
+    closed = bench.run()
+    assert bench.learning.evaluated == [("candidate", 3), ("v0001", 3)]
+    judged = Judgement.load(bench.rounds.folder(closed.id))
+    assert judged.candidate.since == Corrections.of([Work()] * 3)
+
+
+def test_a_version_that_is_younger_than_the_snapshot_may_know_these_images(bench: Bench) -> None:
+    bench.models.replace_card("v0000", old(bench.models.card("v0000"), years=-1))
+    bench.models.replace_card("v0001", old(bench.models.card("v0001")))
+    bench.learning.newer = list(made_snapshot().holdout) * 3
+    bench.learning.before["verdict"] = bench.roll_back
+    closed = bench.run()
+    assert bench.learning.evaluated == [("candidate", 3), ("v0001", 3), ("v0000", 0)]
+    judged = Judgement.load(bench.rounds.folder(closed.id))
+    assert judged.champion is not None and judged.champion.version == "v0000"
+    assert judged.candidate.since == judged.champion.since == Corrections(rows=[])
+
+
+def old(card: Card, years: int = 1) -> Card:
+    return card.model_copy(update={"created_at": card.created_at - timedelta(days=365 * years)})

@@ -1,0 +1,35 @@
+"""The version that a person has put into service, and when.
+
+    <models>/<project id>/chosen.json
+
+What a person chose, the appliance does not change by itself.
+"""
+
+import json
+from datetime import UTC, datetime
+
+from labelloop.files import write_text
+from labelloop.registry import ProjectModels
+
+CHOSEN = "chosen.json"
+
+
+def choose(models: ProjectModels, version: str) -> str | None:
+    """Puts a version into service for a person; returns the one before it, None if unknown.
+
+    Raises:
+        RegistryError: there is no such version, or it cannot serve.
+    """
+    models.check(version)
+    now = datetime.now(UTC).isoformat()
+    write_text(models.path / CHOSEN, json.dumps({"version": version, "at": now}) + "\n")
+    return models.promote(version)
+
+
+def chosen_at(models: ProjectModels) -> datetime | None:
+    """When a person last put a version into service; None when nobody has."""
+    try:
+        found = datetime.fromisoformat(json.loads((models.path / CHOSEN).read_bytes())["at"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

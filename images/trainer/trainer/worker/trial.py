@@ -1,0 +1,241 @@
+"""Carries a project's trial on, in a process of low priority: `python -m trainer.worker.trial <project>`.
+
+Each image's result is written before the next is looked at, and the outcome before the version in service is
+changed, so a process that is killed loses at most the image that it was at.
+
+Exit status 0: all that can be said now is said; 69: Label Studio does not answer, or an earlier process has
+not ended yet; any other: the process died.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from labelloop.boxes import Boxes
+from labelloop.choice import chosen_at
+from labelloop.detector import Detector
+from labelloop.errors import Explained
+from labelloop.images import ImageError
+from labelloop.locks import Busy, holding
+from labelloop.log_lines import SHORT_LINE, TIMES
+from labelloop.regions import from_results
+from labelloop.registry import ProjectModels, Registry
+from labelloop.settings import Settings
+from labelloop.studio import Studio, StudioError
+from labelloop.tidying import Rules, tidied
+from trainer.dataset import junk
+from trainer.dataset.collector import newest_submitted
+from trainer.dataset.examine import Examiner
+from trainer.dataset.labelled import SnapshotImage
+from trainer.dataset.left_out import LeftOut
+from trainer.dataset.since import tasks_since, unseen
+from trainer.dataset.snapshot import Snapshot, snapshotting
+from trainer.env import get_settings
+from trainer.judging.corrections import on_image
+from trainer.judging.detections import detections, load_detector
+from trainer.judging.effort import TABLES, Work
+from trainer.judging.trial import Outcome, Trial
+from trainer.peers.projects import Project, fetch
+from trainer.rounds.table import Round, Rounds, State
+from trainer.system.children import RETRY, die_with_parent
+
+log = logging.getLogger(__name__)
+
+Json = Mapping[str, Any]
+
+NICENESS = 15
+LEFT_OVER_S = 20.0
+HISTORY = 20
+
+
+def lock_path(rounds_dir: Path) -> Path:
+    """The lock of the process that carries a trial on."""
+    return rounds_dir / "trial.lock"
+
+
+def on_trial(rounds: Rounds, models: ProjectModels, project_id: int) -> tuple[Round, Trial] | None:
+    """The project's promotion whose trial is open, or whose outcome is not told yet; None without one."""
+    history = rounds.history(project_id, HISTORY)
+    promoted = next((round_ for round_ in history if round_.state is State.PROMOTED), None)
+    if promoted is None or promoted.version is None or promoted.parent is None:
+        return None
+    trial = Trial.load(rounds.folder(promoted.id))
+    trial = trial or Trial(version=promoted.version, former=promoted.parent)
+    told = not trial.reason or trial.reason in (promoted.verdict or "")
+    if trial.outcome is not Outcome.OPEN:
+        return None if told else (promoted, trial)
+    chosen = chosen_at(models)
+    served = models.in_service() == trial.version and trial.former in models.versions()
+    return (promoted, trial) if served and (chosen is None or chosen < _over(promoted)) else None
+
+
+@dataclass
+class Trials:
+    """What is needed to carry trials on."""
+
+    settings: Settings
+    studio: Studio
+    registry: Registry
+    rounds: Rounds
+
+    def carry_on(self, project_id: int) -> Trial | None:
+        """Compares the two versions on the images that were labelled since the promotion, and acts on it.
+
+        Returns: the trial; None when the project has none.
+
+        Raises:
+            StudioError: Label Studio does not answer. Busy: a snapshot is being taken for too long.
+                RegistryError: one of the versions cannot be loaded. OSError: the disk cannot be used.
+        """
+        models = self.registry.project(project_id)
+        found = on_trial(self.rounds, models, project_id)
+        if found is None:
+            return None
+        round_, trial = found
+        folder = self.rounds.folder(round_.id)
+        if trial.outcome is Outcome.OPEN:
+            costs, confidence = TABLES[self.settings.costs], self.settings.gate_confidence
+            for task, work in self._compared(round_, trial, models):
+                trial = trial.with_image(task, work).looked_at(costs, confidence)
+                trial.write(folder)
+                if trial.outcome is not Outcome.OPEN:
+                    break
+        if trial.outcome is not Outcome.OPEN:
+            self._conclude(round_, trial, models)
+        return trial
+
+    def _conclude(self, round_: Round, trial: Trial, models: ProjectModels) -> None:
+        """Brings the former version back if it is the better one, and says so with the round.
+
+        A version that a person has put into service since stays.
+        """
+        chosen = chosen_at(models)
+        if trial.outcome is Outcome.UNDONE and (chosen is None or chosen < _over(round_)):
+            models.exchange(trial.version, trial.former)
+        if trial.outcome is Outcome.UNDONE and models.in_service() != trial.former:
+            off = trial.model_copy(update={"outcome": Outcome.OFF, "reason": ""})
+            off.write(self.rounds.folder(round_.id))
+            return
+        self.rounds.record(round_.id, verdict=f"{round_.verdict}; {trial.reason}")
+        log.info("round %d: %s", round_.id, trial.reason)
+
+    def _compared(
+        self, round_: Round, trial: Trial, models: ProjectModels
+    ) -> Iterator[tuple[int, tuple[Work, Work] | None]]:
+        """Tasks that were first labelled since the promotion and are not in the trial yet, the first labelled
+        first, each with the work with the former version and with the new one; None where it does not count.
+        """
+        project = fetch(self.studio, round_.project)
+        snapshot = Snapshot.load(self.rounds.folder(round_.id))
+        if project.labels != snapshot.label_config:
+            return
+        over = _over(round_)
+        looked_at = {*trial.tasks, *trial.left_out}
+        fresh = [
+            (begun, task)
+            for task in tasks_since(self.studio, project.id, over, predictions=True)
+            if int(task["id"]) not in looked_at and (begun := _first_submitted(task)) and begun > over
+        ]
+        fresh.sort(key=lambda row: (row[0], row[1]["id"]))
+        before, after = (
+            _Proposals(models, version, project, self.settings) for version in (trial.former, trial.version)
+        )
+        for _, task in fresh:
+            image = self._image(task, project, snapshot)
+            if image is None:
+                yield int(task["id"]), None
+            else:
+                yield int(task["id"]), (before.work(task, image), after.work(task, image))
+
+    def _image(self, task: Json, project: Project, snapshot: Snapshot) -> SnapshotImage | None:
+        """The image with its true boxes; None when it is not used, or a version may have seen it."""
+        annotation = newest_submitted(task.get("annotations"))
+        if annotation is None:
+            return None
+        used = Examiner(project.labels, self.settings, frozenset()).examine(task, annotation)
+        if isinstance(used, LeftOut):
+            return None
+        with snapshotting(self.settings.rounds_dir):
+            found = unseen([used.image], snapshot, project.id, self.settings, lambda fraction, words: None)
+        return junk.without(found[0]) if found else None
+
+
+def _over(promoted: Round) -> datetime:
+    """When the promotion was made."""
+    return datetime.fromisoformat(promoted.finished_at or promoted.requested_at)
+
+
+def _first_submitted(task: Json) -> datetime | None:
+    """When the task's first annotation was made; None without one that counts."""
+    made = [
+        datetime.fromisoformat(row["created_at"])
+        for row in task.get("annotations") or []
+        if not row.get("was_cancelled")
+    ]
+    return min(made, default=None)
+
+
+class _Proposals:
+    """What a version proposes: its stored prediction, or, where it has none, its boxes made now."""
+
+    def __init__(self, models: ProjectModels, version: str, project: Project, settings: Settings) -> None:
+        self._models, self._version, self._project, self._settings = models, version, project, settings
+        self._card = models.card(version)
+        self._detector: Detector | None = None
+
+    def work(self, task: Json, image: SnapshotImage) -> Work:
+        """What a person would have had to do with the version's boxes of an image."""
+        boxes = self._stored(task, image)
+        costs, labels = TABLES[self._settings.costs], len(self._project.labels.names)
+        return on_image(image, self._made(image) if boxes is None else boxes, [0.0] * labels, costs)
+
+    def _stored(self, task: Json, image: SnapshotImage) -> Boxes | None:
+        rows = [row for row in task.get("predictions") or [] if row.get("model_version") == self._version]
+        if not rows:
+            return None
+        newest = max(rows, key=lambda row: int(row["id"]))
+        return from_results(newest.get("result") or [], self._project.labels, (image.width, image.height))[0]
+
+    def _made(self, image: SnapshotImage) -> Boxes:
+        config = self._project.labels
+        if not self._project.label_map(self._card).knows_any:
+            return Boxes.empty()
+        if self._detector is None:
+            alone = self._settings.model_copy(update={"threads": 1})
+            self._detector = load_detector(self._models.folder(self._version), alone)
+        file = self._settings.labelloop_home / image.file
+        found = next(detections(self._detector, self._detector.label_map(config), [file]))
+        if isinstance(found, ImageError):
+            return Boxes.empty()
+        thresholds = self._card.thresholds(config.names, self._settings.score_threshold)
+        kept = tidied(found, Rules.of(self._card, config)).kept
+        return found.select(kept & (found.scores >= thresholds[found.labels]))
+
+
+def main(arguments: list[str]) -> int:
+    die_with_parent()
+    os.nice(NICENESS)
+    settings = get_settings()
+    logging.basicConfig(level=settings.log_level.upper(), format=SHORT_LINE, datefmt=TIMES)
+    registry = Registry(settings.models_dir)
+    trials = Trials(settings, Studio.connect(settings), registry, Rounds(settings.rounds_dir, registry))
+    try:
+        with holding(lock_path(settings.rounds_dir), LEFT_OVER_S):
+            trial = trials.carry_on(int(arguments[0]))
+    except (Busy, OSError, StudioError) as error:
+        print(error)
+        return RETRY
+    except Explained as error:
+        print(error)
+        return 1
+    print(trial.reason or f"{len(trial.tasks)} images compared" if trial else "no promotion is on trial")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

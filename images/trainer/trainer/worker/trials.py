@@ -1,0 +1,87 @@
+"""Has promotions tried on the images that are labelled afterwards, by a separate process."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from labelloop.errors import Explained
+from labelloop.registry import Registry
+from labelloop.studio import LABELLED, Studio
+from trainer.judging.trial import Outcome
+from trainer.peers.projects import Project
+from trainer.rounds.table import Rounds
+from trainer.system.children import RETRY, Child, Spawn, describe
+from trainer.worker.chores import ProjectsFailed
+from trainer.worker.trial import on_trial
+
+log = logging.getLogger(__name__)
+
+WATCH_S = 0.5
+
+
+class TrialFailed(Explained):
+    """A promotion cannot be tried now; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Trying:
+    """The process that runs. labelled: how many images of the project were labelled when it began."""
+
+    project_id: int
+    labelled: int
+    child: Child
+
+
+class TrialKeeper:
+    """Starts the process for one project after the other, once enough images were labelled for the next look.
+
+    A project whose process failed is tried again with its next labelled image.
+    """
+
+    def __init__(self, studio: Studio, registry: Registry, rounds: Rounds, spawn: Spawn) -> None:
+        self._studio, self._registry, self._rounds, self._spawn = studio, registry, rounds, spawn
+        self._running: _Trying | None = None
+        self._last: dict[tuple[int, int], int] = {}
+
+    def tend(self, projects: Sequence[Project]) -> float | None:
+        """Begins or watches the process. Returns: the seconds until the next look, or None for the usual
+        pause.
+
+        Raises:
+            StudioError: Label Studio does not answer. ProjectsFailed: a trial could not be carried on.
+        """
+        if self._running is not None:
+            self._watch(self._running)
+        else:
+            self._begin(projects)
+        return WATCH_S if self._running is not None else None
+
+    def stop(self) -> None:
+        if self._running is not None:
+            self._running.child.stop()
+
+    def _begin(self, projects: Sequence[Project]) -> None:
+        for project in projects:
+            found = on_trial(self._rounds, self._registry.project(project.id), project.id)
+            if found is None or not project.retrains_itself:
+                continue
+            round_, trial = found
+            labelled = self._studio.count_tasks(project.id, LABELLED)
+            before = self._last.get((project.id, round_.id), round_.labelled or 0)
+            if trial.outcome is Outcome.OPEN and labelled < before + max(trial.wanted, 1):
+                continue
+            self._last[project.id, round_.id] = labelled
+            child = self._spawn(["trainer.worker.trial", str(project.id)], self._rounds.root / "trial.log")
+            self._running = _Trying(project.id, labelled, child)
+            return
+
+    def _watch(self, running: _Trying) -> None:
+        status = running.child.status()
+        if status is None:
+            return
+        self._running = None
+        if status == 0:
+            return
+        words = running.child.last_words()
+        why = words if status == RETRY else f"the process was ended by {describe(status)}: {words}"
+        raise ProjectsFailed({running.project_id: TrialFailed(why)})
