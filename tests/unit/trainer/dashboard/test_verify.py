@@ -1,0 +1,269 @@
+"""Crops of sure boxes are answered page by page, and become annotations, or drafts, of whoever answered."""
+
+import io
+import re
+from collections.abc import Callable
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from PIL import Image
+from support.dashboard import words
+from support.fake_studio import FakeStudio
+from support.verify_data import ADDRESS, FAINT, SURE, answer, crops, judged, propose, undo
+
+from labelloop.verified import is_verified
+from trainer.dashboard.loop import WatchedLoop
+
+ANN, BEA = 1, 2
+
+Propose = Callable[..., int]
+
+
+@pytest.fixture
+def image(loop: WatchedLoop, fake_studio: FakeStudio) -> Propose:
+    """Makes tasks; v0001 is in service."""
+    judged(loop)
+    return lambda *boxes, **more: propose(loop, fake_studio, *boxes, **more)
+
+
+def seen(told: dict[str, object]) -> list[tuple[int, str]]:
+    return [(row["task"], row["region"]) for row in told["crops"]]  # type: ignore[attr-defined]
+
+
+def test_an_image_whose_boxes_are_all_right_is_submitted_in_the_name_of_whoever_saw_them(
+    image: Propose, client: TestClient, fake_studio: FakeStudio
+) -> None:
+    first, second = image(("ball", SURE), ("ball", SURE)), image(("ball", SURE))
+    told = crops(client)
+    assert told["label"] == "ball"
+    assert sorted(seen(told)) == [(first, f"r{first}-0"), (first, f"r{first}-1"), (second, f"r{second}-0")]
+    said = answer(client, told, seconds="0.003")
+    assert "3 right, 0 wrong. 2 images submitted." in said
+    assert "Nothing sure any more" in said
+    [written] = fake_studio.tasks[first]["annotations"]
+    assert (written["completed_by"], written["parent_prediction"]) == (ANN, 500 + first)
+    assert written["lead_time"] == pytest.approx(0.002)
+    assert is_verified(written["result"])
+    [row, _] = written["result"]
+    assert row["meta"]["verified"]["by"] == "ann@example.org"
+    assert row["value"]["x"] == 5.0 and "score" not in row and "beside" not in row
+
+
+def test_a_wrong_box_makes_the_image_a_draft_without_it_that_never_comes_back(
+    image: Propose, client: TestClient, fake_studio: FakeStudio
+) -> None:
+    task = image(("ball", SURE), ("ball", SURE))
+    said = answer(client, crops(client), 2)
+    assert "1 right, 1 wrong. 1 image left to Label Studio as a draft of yours" in said
+    [draft] = fake_studio.tasks[task]["drafts"]
+    assert [(row["id"], row["meta"]) for row in draft["result"]] == [
+        (f"r{task}-0", {"text": ["seen right by ann@example.org on the page Verify"]})
+    ]
+    assert fake_studio.tasks[task].get("annotations", []) == [] and draft["user"] == ANN
+    fake_studio.tasks[task]["drafts"].clear()
+    assert crops(client)["crops"] == []
+
+
+@pytest.mark.parametrize(
+    ("boxes", "more", "submitted"),
+    [
+        ([("ball", SURE)], {"beside": 0.09}, True),
+        ([("ball", SURE)], {"beside": 0.1}, False),
+        ([("ball", SURE), ("crate", FAINT)], {}, False),
+        # An earlier release's prediction has but a score, 1 / (1 + the sum of all boxes' entropies).
+        ([("ball", SURE)], {"beside": None, "score": 1 / (1 + 0.1985 + 0.32)}, True),
+        ([("ball", SURE)], {"beside": None, "score": 1 / (1 + 0.1985 + 0.33)}, False),
+        ([("ball", SURE)], {"beside": None, "score": None}, False),
+    ],
+)
+def test_an_image_in_which_something_else_is_worth_a_look_is_left_to_label_studio(
+    image: Propose,
+    client: TestClient,
+    fake_studio: FakeStudio,
+    boxes: list[tuple[str, float]],
+    more: dict[str, float | None],
+    submitted: bool,
+) -> None:
+    task = image(*boxes, **more)
+    answer(client, crops(client))
+    found = fake_studio.tasks[task]
+    assert (len(found.get("annotations", [])), len(found.get("drafts", []))) == (submitted, not submitted)
+    if not submitted:  # what nobody was asked about is in the draft
+        assert len(found["drafts"][0]["result"]) == len(boxes)
+
+
+def test_where_the_label_config_asks_for_more_than_boxes_nothing_is_submitted(
+    image: Propose, client: TestClient, fake_studio: FakeStudio
+) -> None:
+    choices = '<Choices name="light" toName="image" required="true"><Choice value="day"/></Choices></View>'
+    config = fake_studio.projects[1]["label_config"].replace("</View>", choices)
+    fake_studio.projects[1]["label_config"] = config
+    task = image(("ball", SURE))
+    assert "left to Label Studio" in answer(client, crops(client))
+    assert len(fake_studio.tasks[task]["drafts"]) == 1
+
+
+def test_an_image_is_done_when_all_its_labels_are_whoever_answers_last(
+    image: Propose, client: TestClient, labeller: TestClient, fake_studio: FakeStudio
+) -> None:
+    task = image(("ball", SURE), ("crate", SURE))
+    hers, his = crops(client, "ball"), crops(labeller, "crate")
+    answer(client, hers)
+    assert not fake_studio.tasks[task].get("annotations")
+    answer(labeller, his)
+    [written] = fake_studio.tasks[task]["annotations"]
+    assert written["completed_by"] == BEA
+    by = [row["meta"]["verified"]["by"] for row in written["result"]]
+    assert by == ["ann@example.org", "bea@example.org"]
+
+
+def test_two_people_have_different_crops_and_a_reload_has_the_same(
+    image: Propose, client: TestClient, labeller: TestClient
+) -> None:
+    for _ in range(15):
+        image(("ball", SURE), ("ball", SURE))
+    hers, his = crops(client), crops(labeller)
+    assert (len(hers["crops"]), len(his["crops"])) == (24, 6)
+    assert not set(seen(hers)) & set(seen(his))
+    assert crops(client)["crops"] == hers["crops"]
+    assert "too old" in answer(labeller, hers | {"csrf": his["csrf"]})
+
+
+def test_crops_that_nobody_answered_go_to_others_after_a_while(
+    image: Propose, app: FastAPI, client: TestClient, labeller: TestClient, fake_studio: FakeStudio
+) -> None:
+    task = image(("ball", SURE))
+    hers = crops(client)
+    assert crops(labeller)["crops"] == []
+    store = app.state.parts.verifying.of(1).store
+    now = store._clock
+    store._clock = lambda: now() + 601
+    his = crops(labeller)
+    assert seen(his) == seen(hers)
+    assert "too old" in answer(client, hers, 1)
+    answer(labeller, his)
+    [written] = fake_studio.tasks[task]["annotations"]
+    assert written["completed_by"] == BEA
+
+
+def test_a_page_that_is_sent_twice_is_written_once(
+    image: Propose, client: TestClient, fake_studio: FakeStudio
+) -> None:
+    task = image(("ball", SURE))
+    told = crops(client)
+    answer(client, told)
+    assert "answered already" in answer(client, told, 1)
+    assert len(fake_studio.tasks[task]["annotations"]) == 1
+
+
+def test_whoever_labels_the_image_in_label_studio_meanwhile_comes_first(
+    image: Propose, client: TestClient, fake_studio: FakeStudio
+) -> None:
+    tasks = [image(("ball", SURE)) for _ in range(4)]
+    told = crops(client)
+    theirs = {"id": 77, "was_cancelled": False, "result": [], "completed_by": BEA}
+    fake_studio.tasks[tasks[0]].update(annotations=[theirs], total_annotations=1)
+    fake_studio.tasks[tasks[1]].update(drafts=[{"user": BEA, "result": []}])
+    fake_studio.tasks[tasks[2]].update(open_before=BEA)
+    said = answer(client, told)
+    assert (
+        "1 image submitted; 2 images labelled by somebody else meanwhile, which counts; 1 image open" in said
+    )
+    assert fake_studio.tasks[tasks[0]]["annotations"] == [theirs]
+    assert len(fake_studio.tasks[tasks[1]]["drafts"]) == 1
+
+
+def test_crops_of_images_that_were_labelled_since_they_were_found_are_not_shown(
+    image: Propose, client: TestClient, labeller: TestClient, fake_studio: FakeStudio
+) -> None:
+    tasks = [image(("ball", SURE)) for _ in range(27)]
+    crops(labeller)
+    for task in (*tasks[24:26], tasks[0]):
+        fake_studio.tasks[task]["total_annotations"] = 1
+    assert [task for task, _ in seen(crops(client))] == [tasks[26]]
+
+
+@pytest.mark.parametrize("what", ["skipped", "drafted", "other version", "twin", "near-duplicate", "rotated"])
+def test_what_is_not_shown(image: Propose, client: TestClient, fake_studio: FakeStudio, what: str) -> None:
+    task = image(("ball", SURE), version="v00010" if what == "other version" else "v0001")
+    row = fake_studio.predictions[-1]
+    if what == "skipped":
+        fake_studio.tasks[task]["cancelled_annotations"] = 1
+    elif what == "drafted":
+        fake_studio.tasks[task]["drafts"] = [{"user": BEA, "result": []}]
+    elif what == "twin":
+        row["result"][0]["meta"] = {"from": "near-duplicate"}
+    elif what == "near-duplicate":
+        row["score"] = 1.0
+    elif what == "rotated":
+        row["result"][0]["value"]["rotation"] = 30
+    told = crops(client)
+    assert told["crops"] == [] and "none is left" in told["empty"]
+
+
+def test_images_that_can_be_finished_here_come_first(image: Propose, client: TestClient) -> None:
+    image(("ball", 0.99), beside=0.5)
+    finishes = image(("ball", 0.91))
+    assert seen(crops(client))[0][0] == finishes
+
+
+def test_nothing_is_sure_before_a_round_and_with_few_boxes_in_the_hold_out(
+    loop: WatchedLoop, client: TestClient, fake_studio: FakeStudio
+) -> None:
+    assert "Nothing sure yet: no round has scored the model in service" in words(client.get(ADDRESS).text)
+    judged(loop, found=8)
+    propose(loop, fake_studio, ("ball", SURE))
+    said = words(client.get(ADDRESS).text)
+    assert "Nothing sure yet: on the hold-out (24 labelled boxes)" in said and "nine boxes" in said
+
+
+def test_a_page_is_taken_back_with_its_marks_and_answered_anew(
+    image: Propose, client: TestClient, fake_studio: FakeStudio
+) -> None:
+    right, wrong = image(("ball", SURE)), image(("ball", SURE))
+    told = crops(client)
+    [place] = [row["number"] for row in told["crops"] if row["task"] == wrong]
+    answer(client, told, place)
+    assert fake_studio.tasks[right]["annotations"] and fake_studio.tasks[wrong]["drafts"]
+    assert "Taken back: 2 crops, as you had marked them." in undo(client)
+    assert not fake_studio.tasks[right]["annotations"] and not fake_studio.tasks[wrong]["drafts"]
+    again = crops(client)
+    assert {row["task"]: row["wrong"] for row in again["crops"]} == {right: False, wrong: True}
+    answer(client, again)
+    assert len(fake_studio.tasks[wrong]["annotations"]) == len(fake_studio.tasks[right]["annotations"]) == 1
+
+
+def test_pages_are_taken_back_one_after_the_other_the_last_first(
+    image: Propose, client: TestClient, labeller: TestClient
+) -> None:
+    image(("ball", SURE))
+    answer(client, crops(client))
+    image(("crate", SURE))
+    answer(client, crops(client, "crate"))
+    assert "There is no page of yours to take back" in undo(labeller)
+    assert "1 crops" in undo(client) and crops(client)["label"] == "crate"
+    assert "1 crops" in undo(client) and crops(client)["label"] == "ball"
+
+
+def test_what_somebody_has_changed_since_is_not_taken_back(
+    image: Propose, client: TestClient, fake_studio: FakeStudio
+) -> None:
+    task = image(("ball", SURE))
+    answer(client, crops(client))
+    fake_studio.tasks[task]["annotations"][0]["updated_by"] = BEA
+    assert "Nothing could be taken back. 1 changed in Label Studio since" in undo(client)
+    assert len(fake_studio.tasks[task]["annotations"]) == 1 and crops(client)["crops"] == []
+
+
+def test_a_crop_shows_the_box_and_what_is_around_it(image: Propose, client: TestClient) -> None:
+    image(("ball", SURE))
+    [row] = crops(client)["crops"]
+    assert row["xyxy"] == pytest.approx([16, 24, 80, 72]) and (row["width"], row["height"]) == (320, 240)
+    shown = client.get(row["picture"])
+    assert shown.headers["Content-Type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(shown.content)).size == (224, 224)
+    assert client.get("/verify/crops/1/7.jpg?project=1").status_code == 404
+    html = client.get(ADDRESS).text
+    assert re.search(r'<svg viewBox="0 0 96.0 96.0"', html)
+    assert '<rect x="16.0" y="24.0" width="64.0" height="48.0"/>' in html
