@@ -20,6 +20,7 @@ from trainer.dashboard.verify_values import Due, NotThisPage, Page
 from trainer.loop import Loop
 from trainer.peers.projects import fetch
 from trainer.system.failures import bug
+from trainer.words import plural
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +173,9 @@ class _Project:
                 self.retry(RETRY_S)
                 raise
         said = (
-            f"Taken back: {shown} crops, as you had marked them." if shown else "Nothing could be taken back."
+            f"Taken back: {plural(shown, 'crop')}, as you had marked them."
+            if shown
+            else "Nothing could be taken back."
         )
         if kept:
             said += f" {kept} changed in Label Studio since, which stays as it is there."
@@ -349,5 +352,5 @@ def in_words(did: Counter[str]) -> str:
     for kinds, words in _SAYINGS:
         count = sum(did[kind] for kind in kinds)
         if count:
-            said.append(f"{count} {'image' if count == 1 else 'images'} {words}")
+            said.append(f"{plural(count, 'image')} {words}")
     return f"{'; '.join(said)}." if said else ""

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from support.dashboard import words
 from support.fake_studio import FakeStudio
+from support.labelling_people import box, labelled_image, submitted
 from support.verify_data import ADDRESS, FAINT, SURE, answer, crops, judged, propose, undo
 
 from labelloop.verified import is_verified
@@ -242,8 +243,8 @@ def test_pages_are_taken_back_one_after_the_other_the_last_first(
     image(("crate", SURE))
     answer(client, crops(client, "crate"))
     assert "There is no page of yours to take back" in undo(labeller)
-    assert "1 crops" in undo(client) and crops(client)["label"] == "crate"
-    assert "1 crops" in undo(client) and crops(client)["label"] == "ball"
+    assert "1 crop," in undo(client) and crops(client)["label"] == "crate"
+    assert "1 crop," in undo(client) and crops(client)["label"] == "ball"
 
 
 def test_what_somebody_has_changed_since_is_not_taken_back(
@@ -254,6 +255,25 @@ def test_what_somebody_has_changed_since_is_not_taken_back(
     fake_studio.tasks[task]["annotations"][0]["updated_by"] = BEA
     assert "Nothing could be taken back. 1 changed in Label Studio since" in undo(client)
     assert len(fake_studio.tasks[task]["annotations"]) == 1 and crops(client)["crops"] == []
+
+
+def test_the_page_effort_counts_it_apart_from_what_was_done_in_the_editor(
+    image: Propose, client: TestClient, fake_studio: FakeStudio
+) -> None:
+    image(("ball", SURE), ("ball", SURE))
+    answer(client, crops(client))
+    [task] = fake_studio.tasks.values()
+    task["annotations"][0]["lead_time"] = 3.0
+    labelled_image(fake_studio, submitted(ANN, [box(10, 10)]), proposed=[])
+    labelled_image(fake_studio, submitted(BEA, [box(10, 10)]), proposed=[])
+    said = words(client.get("/effort?project=1").text)
+    assert "Of these, on the page Verify 1 image, 2 boxes, 3.0 s an image in the median" in said
+    assert "Boxes accepted as they were 2, 100%" in said
+    assert "Median time per image 12 s" in said
+    rows = client.get("/effort/people.csv?project=1").text.splitlines()
+    assert [row.split(",")[:5] for row in rows if "Verify" in row] == [
+        ["ann@example.org", "on the page Verify", "1", "1", "3.0"]
+    ]
 
 
 def test_a_crop_shows_the_box_and_what_is_around_it(image: Propose, client: TestClient) -> None:
