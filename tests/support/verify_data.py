@@ -72,15 +72,15 @@ def propose(
     return task
 
 
-def crops(client: TestClient, label: str = "") -> Json:
+def crops(client: TestClient, label: str = "", project: int = 1) -> Json:
     """What is before a person."""
-    answer = client.get(f"/verify.json?project=1&label={label}")
+    answer = client.get(f"/verify.json?project={project}&label={label}")
     assert answer.status_code == 200, answer.text
     told: Json = answer.json()
     return told
 
 
-def answer(client: TestClient, told: Json, *wrong: int, **fields: str) -> str:
+def answer(client: TestClient, told: Json, *wrong: int, project: int = 1, **fields: str) -> str:
     """Answers a page; what the next one says."""
     form = {
         "csrf": told["csrf"],
@@ -88,11 +88,12 @@ def answer(client: TestClient, told: Json, *wrong: int, **fields: str) -> str:
         **{f"wrong-{number}": "1" for number in wrong},
         **fields,
     }
-    return _followed(client, f"/verify?project=1&label={told['label']}", form)
+    return _followed(client, f"/verify?project={project}&label={told['label']}", form)
 
 
-def undo(client: TestClient) -> str:
-    return _followed(client, "/verify/undo?project=1", {"csrf": crops(client)["csrf"]})
+def undo(client: TestClient, project: int = 1) -> str:
+    form = {"csrf": crops(client, project=project)["csrf"]}
+    return _followed(client, f"/verify/undo?project={project}", form)
 
 
 def _followed(client: TestClient, address: str, form: dict[str, str]) -> str:

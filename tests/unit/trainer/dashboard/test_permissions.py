@@ -86,9 +86,7 @@ ACTIONS = sorted(path for method, path in GUARDED if method == "POST")
 
 
 @pytest.fixture
-def filled(
-    loop: WatchedLoop, app: FastAPI, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def filled(loop: WatchedLoop, app: FastAPI, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch) -> None:
     """A round, labels that were read, and a box to verify, so that every address leads somewhere. Nothing is
     looked at or read anew.
     """
@@ -98,7 +96,9 @@ def filled(
     assert snapshot is not None
     url = f"/data/local-files/?d=images/{Path(next(iter(snapshot.images)).file).name}"
     box = SureBox(0, "ball", 0.95, (10.0, 10.0, 20.0, 20.0))
-    image = Proposed(fake_studio.add_task(), "v0001", 1, url, (320, 240), ({"id": "r"},), (box,), finishes=True)
+    image = Proposed(
+        fake_studio.add_task(), "v0001", 1, url, (320, 240), ({"id": "r"},), (box,), finishes=True
+    )
     store = app.state.parts.verifying.of(1).store
     store.begin("v0001", snapshot.label_config_xml)
     store.put([image], cursor=1)
