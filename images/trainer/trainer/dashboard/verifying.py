@@ -336,7 +336,7 @@ def _result(due: Due) -> Iterable[dict[str, Any]]:
 
 _SAYINGS = (
     (("submitted",), "submitted"),
-    (("drafted",), "left to Label Studio as a draft of yours, without the wrong boxes"),
+    (("drafted",), "left to Label Studio as a draft of yours"),
     (LEFT, "labelled by somebody else meanwhile, which counts"),
     (("open",), "open before somebody else in Label Studio, who comes first"),
     (
