@@ -188,7 +188,10 @@ def _take_back(project: Any, tasks: dict[int, Any], items: list[Item]) -> list[D
 
 
 def _recount(project: Any, changed: list[int]) -> None:
-    """Brings Label Studio's counts of these tasks up to date."""
+    """Brings Label Studio's counts of these tasks up to date, and when they were changed, by which others
+    find them.
+    """
     queryset = Task.objects.filter(id__in=changed)
+    queryset.update(updated_at=now())
     project._update_tasks_counters_and_task_states(queryset, False, False, False)
     bulk_update_stats_project_tasks(queryset, project)

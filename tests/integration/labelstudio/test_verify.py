@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from support.dashboard import log_in
 from support.verify_data import SURE, answer, crops, region, undo
 from support.versions import add_version
 
-from labelloop.studio import LABELLED, UNLABELLED, Row, Studio
+from labelloop.studio import LABELLED, UNLABELLED, Row, Studio, changed_after
 from labelloop.verified import BESIDE
 from trainer.dashboard.app import create_app
 from trainer.dashboard.loop import WatchedLoop
@@ -96,7 +97,7 @@ def test_it_is_hers_with_the_boxes_seconds_and_origin_and_is_taken_back_whole(
 ) -> None:
     client, person = bea
     studio = provisioned.studio
-    before = studio.project(project)
+    before, began = studio.project(project), datetime.now(UTC)
     told = crops(client, project=project)
     assert len(told["crops"]) == 2 * BOXES
     said = answer(client, told, seconds="0.008", project=project)
@@ -111,6 +112,7 @@ def test_it_is_hers_with_the_boxes_seconds_and_origin_and_is_taken_back_whole(
     assert [row["meta"]["verified"]["by"] for row in annotation["result"]] == [person.email] * 2
     assert annotation["result"][0]["value"] == prediction["result"][0]["value"]
     assert (studio.count_tasks(project, LABELLED), studio.count_tasks(project, UNLABELLED)) == (BOXES, 0)
+    assert studio.count_tasks(project, LABELLED, changed_after(began)) == BOXES  # which ledger and looks ask
     after = studio.project(project)
     assert after["num_tasks_with_annotations"] == BOXES and after["total_annotations_number"] == BOXES
     snapshot = collect(studio, project, settings, lambda fraction, words: None)

@@ -84,7 +84,9 @@ def contents(page: Page, label: str | None) -> dict[str, Any]:
             project.look_for(Sought(page.project, card, least), label)
         person = page.person
         found = project.page(person.id, person.email, label)
-        if found is None and label is not None:  # no more of this label: keys alone lead on to the next
+        if (
+            found is None and label is not None and not project.reading
+        ):  # no more of this label: keys alone lead on to the next
             found = project.page(person.id, person.email, None)
     except Explained as error:
         return {**values, "problem": str(error), "empty": None}

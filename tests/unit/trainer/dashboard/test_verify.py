@@ -3,6 +3,8 @@
 import io
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -15,6 +17,7 @@ from support.verify_data import ADDRESS, FAINT, SURE, answer, crops, judged, pro
 
 from labelloop.verified import is_verified
 from trainer.dashboard.loop import WatchedLoop
+from trainer.dashboard.verify_store import Store
 
 ANN, BEA = 1, 2
 
@@ -66,32 +69,27 @@ def test_a_wrong_box_makes_the_image_a_draft_without_it_that_never_comes_back(
     assert crops(client)["crops"] == []
 
 
-@pytest.mark.parametrize(
-    ("boxes", "more", "submitted"),
-    [
-        ([("ball", SURE)], {"beside": 0.09}, True),
-        ([("ball", SURE)], {"beside": 0.1}, False),
-        ([("ball", SURE), ("crate", FAINT)], {}, False),
-        # An earlier release's prediction has but a score, 1 / (1 + the sum of all boxes' entropies).
-        ([("ball", SURE)], {"beside": None, "score": 1 / (1 + 0.1985 + 0.32)}, True),
-        ([("ball", SURE)], {"beside": None, "score": 1 / (1 + 0.1985 + 0.33)}, False),
-        ([("ball", SURE)], {"beside": None, "score": None}, False),
-    ],
-)
 def test_an_image_in_which_something_else_is_worth_a_look_is_left_to_label_studio(
-    image: Propose,
-    client: TestClient,
-    fake_studio: FakeStudio,
-    boxes: list[tuple[str, float]],
-    more: dict[str, float | None],
-    submitted: bool,
+    image: Propose, client: TestClient, fake_studio: FakeStudio
 ) -> None:
-    task = image(*boxes, **more)
-    answer(client, crops(client))
-    found = fake_studio.tasks[task]
-    assert (len(found.get("annotations", [])), len(found.get("drafts", []))) == (submitted, not submitted)
-    if not submitted:  # what nobody was asked about is in the draft
-        assert len(found["drafts"][0]["result"]) == len(boxes)
+    """An earlier release's prediction has but a score, 1 / (1 + the sum of all boxes' entropies)."""
+    done = [
+        image(("ball", SURE), beside=0.09),
+        image(("ball", SURE), beside=None, score=1 / (1 + 0.1985 + 0.32)),
+    ]
+    left = [
+        image(("ball", SURE), beside=0.1),
+        image(("ball", SURE), ("crate", FAINT)),
+        image(("ball", SURE), beside=None, score=1 / (1 + 0.1985 + 0.33)),
+        image(("ball", SURE), beside=None, score=None),
+    ]
+    assert "2 images submitted; 4 images left to Label Studio as a draft" in answer(client, crops(client))
+    rows = fake_studio.tasks
+    assert [len(rows[task].get("annotations", [])) for task in done + left] == [1, 1, 0, 0, 0, 0]
+    drafts = [[row["id"] for row in rows[task]["drafts"][0]["result"]] for task in left]
+    assert drafts == [  # what nobody was asked about is in them
+        [f"r{task}-{box}" for box in range(2 if task == left[1] else 1)] for task in left
+    ]
 
 
 def test_where_the_label_config_asks_for_more_than_boxes_nothing_is_submitted(
@@ -185,20 +183,24 @@ def test_crops_of_images_that_were_labelled_since_they_were_found_are_not_shown(
     assert [task for task, _ in seen(crops(client))] == [tasks[26]]
 
 
-@pytest.mark.parametrize("what", ["skipped", "drafted", "other version", "twin", "near-duplicate", "rotated"])
-def test_what_is_not_shown(image: Propose, client: TestClient, fake_studio: FakeStudio, what: str) -> None:
-    task = image(("ball", SURE), version="v00010" if what == "other version" else "v0001")
-    row = fake_studio.predictions[-1]
-    if what == "skipped":
-        fake_studio.tasks[task]["cancelled_annotations"] = 1
-    elif what == "drafted":
-        fake_studio.tasks[task]["drafts"] = [{"user": BEA, "result": []}]
-    elif what == "twin":
-        row["result"][0]["meta"] = {"from": "near-duplicate"}
-    elif what == "near-duplicate":
-        row["score"] = 1.0
-    elif what == "rotated":
-        row["result"][0]["value"]["rotation"] = 30
+def test_what_is_not_shown(image: Propose, client: TestClient, fake_studio: FakeStudio) -> None:
+    def proposed(version: str = "v0001") -> tuple[dict[str, Any], dict[str, Any]]:
+        task = image(("ball", SURE), version=version)
+        return fake_studio.tasks[task], fake_studio.predictions[-1]
+
+    proposed(version="v00010")
+    skipped, _ = proposed()
+    skipped["cancelled_annotations"] = 1
+    drafted, _ = proposed()
+    drafted["drafts"] = [{"user": BEA, "result": []}]
+    _, of_a_twin = proposed()
+    of_a_twin["result"][0]["meta"] = {"from": "near-duplicate"}
+    _, near_duplicate = proposed()
+    near_duplicate["score"] = 1.0
+    _, turned = proposed()
+    turned["result"][0]["value"]["rotation"] = 30
+    _, unknown = proposed()
+    unknown["result"][0]["value"]["rectanglelabels"] = ["owl"]
     told = crops(client)
     assert told["crops"] == [] and "none is left" in told["empty"]
 
@@ -287,3 +289,40 @@ def test_a_crop_shows_the_box_and_what_is_around_it(image: Propose, client: Test
     html = client.get(ADDRESS).text
     assert re.search(r'<svg viewBox="0 0 96.0 96.0"', html)
     assert '<rect x="16.0" y="24.0" width="64.0" height="48.0"/>' in html
+
+
+def test_many_people_at_once_never_have_the_same_crop(
+    image: Propose, app: FastAPI, client: TestClient, loop: WatchedLoop
+) -> None:
+    for _ in range(40):
+        image(("ball", SURE), ("ball", SURE))
+    crops(client)
+    stores = [app.state.parts.verifying.of(1).store, Store(loop.models(1).path)]  # another process's, too
+
+    def open_page(person: int) -> list[tuple[int, int]]:
+        page = stores[person % 2].page(person, f"{person}@example.org", None)
+        return [(crop.task, crop.number) for crop in page.crops] if page else []
+
+    with ThreadPoolExecutor(8) as pool:
+        had = [row for rows in pool.map(open_page, range(10, 18), timeout=60) for row in rows]
+    assert len(had) == len(set(had)) == 80 - 24
+
+
+def test_a_page_costs_few_requests_however_many_images_there_are(
+    image: Propose, client: TestClient, fake_studio: FakeStudio
+) -> None:
+    """Task numbers run over all projects, so there are gaps, too."""
+    first = image(("ball", SURE))
+    pattern, proposed = fake_studio.tasks[first], fake_studio.predictions[0]
+    fake_studio.tasks |= {n: pattern | {"id": n} for n in range(3_000_000, 3_000_400)}
+    fake_studio.predictions += [proposed | {"id": n, "task": n} for n in range(3_000_000, 3_000_400)]
+    fake_studio.pages.clear()
+    told = crops(client)
+    assert len(told["crops"]) == 24
+    found = [total for _, total in fake_studio.pages]
+    assert len(found) < 30, found
+    fake_studio.pages.clear()
+    crops(client)
+    assert (
+        len(fake_studio.pages) <= 6
+    )  # the status's and the crops' own tasks: nothing is looked through anew
