@@ -78,10 +78,11 @@ def contents(page: Page, label: str | None) -> dict[str, Any]:
     least: dict[str, float] = {}
     project = page.parts.verifying.of(page.project)
     try:
-        least = sure.limits(scored.evaluation, fetch(page.loop.studio, page.project).labels)
+        asked = fetch(page.loop.studio, page.project)
+        least = sure.limits(scored.evaluation, asked.labels)
         if least:
             project.go_on()
-            project.look_for(Sought(page.project, card, least), label)
+            project.look_for(Sought(asked, card, least), label)
         person = page.person
         found = project.page(person.id, person.email, label)
         if (
@@ -139,7 +140,7 @@ def show(page: Asked, label: str = "") -> HTMLResponse:
 @router.get("/verify/state", response_class=HTMLResponse)
 def state(page: Asked) -> HTMLResponse:
     """Whether images are being looked through: the part of an empty page that is fetched again and again."""
-    reading = page.project is not None and page.parts.verifying.of(page.project).reading
+    reading = chosen_card(page, None) is not None and page.parts.verifying.of(_project(page)).reading
     return page.fragment("verify_state.html", reading=reading)
 
 

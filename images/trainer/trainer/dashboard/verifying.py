@@ -18,7 +18,7 @@ from trainer.dashboard import sure
 from trainer.dashboard.verify_store import CROPS, FILE, Store
 from trainer.dashboard.verify_values import Due, NotThisPage, Page
 from trainer.loop import Loop
-from trainer.peers.projects import fetch
+from trainer.peers.projects import Project, fetch
 from trainer.system.failures import bug
 from trainer.words import plural
 
@@ -50,7 +50,7 @@ Json = Mapping[str, Any]
 class Sought:
     """Whose boxes are looked for. least: by label, the score from which on they are sure."""
 
-    project: int
+    project: Project
     card: Card
     least: Mapping[str, float]
 
@@ -103,6 +103,7 @@ class _Project:
 
     def look_for(self, sought: Sought, label: str | None, wait_s: float = FIRST_WAIT_S) -> None:
         """Has tasks read in the background unless enough boxes wait; waits for some of them for `wait_s`."""
+        self.store.begin(sought.card.version, sought.project.label_config)
         ready = self.store.ready()
         enough = (ready.get(label, 0) if label else max(ready.values(), default=0)) >= CROPS
         with self._lock:
@@ -273,9 +274,8 @@ class _Project:
         bounds that.
         """
         studio, version = self._loop.studio, sought.card.version
-        project = fetch(studio, self._project)
+        project = sought.project
         finishable = not sure.asks_more(project.label_config)
-        self.store.begin(version, project.label_config)
         low, last, width = self.store.cursor + 1, studio.last_task(self._project), FIRST_RANGE
         if low > last:
             if time.monotonic() < self._again_at:

@@ -211,6 +211,35 @@ def test_images_that_can_be_finished_here_come_first(image: Propose, client: Tes
     assert seen(crops(client))[0][0] == finishes
 
 
+def test_another_version_brings_its_own_boxes_and_what_was_begun_goes_on(
+    image: Propose, client: TestClient, loop: WatchedLoop, fake_studio: FakeStudio
+) -> None:
+    begun, waits = image(("ball", SURE), ("crate", SURE)), image(("crate", SURE))
+    told = crops(client, "ball")
+    client.post("/verify?project=1", data={"csrf": told["csrf"], "page": told["page"]})
+    judged(loop)
+    theirs = fake_studio.predictions[-1]
+    row = theirs["result"][0] | {"id": "newer"}
+    fake_studio.predictions.append(theirs | {"id": 900, "model_version": "v0002", "result": [row]})
+    told = crops(client, "crate")
+    assert sorted(seen(told)) == [(begun, f"r{begun}-1"), (waits, "newer")]
+    answer(client, told)
+    [first], [second] = (fake_studio.tasks[task]["annotations"] for task in (begun, waits))
+    assert (first["parent_prediction"], second["parent_prediction"]) == (500 + begun, 900)
+
+
+def test_under_another_label_config_nothing_of_the_former_is_shown_or_written(
+    image: Propose, client: TestClient, fake_studio: FakeStudio
+) -> None:
+    task = image(("ball", SURE), ("crate", SURE))
+    told = crops(client, "ball")
+    client.post("/verify?project=1", data={"csrf": told["csrf"], "page": told["page"]})
+    project = fake_studio.projects[1]
+    project["label_config"] = project["label_config"].replace('value="crate"', 'value="box"')
+    assert crops(client)["crops"] == []
+    assert not fake_studio.tasks[task].get("annotations") and not fake_studio.tasks[task].get("drafts")
+
+
 def test_nothing_is_sure_before_a_round_and_with_few_boxes_in_the_hold_out(
     loop: WatchedLoop, client: TestClient, fake_studio: FakeStudio
 ) -> None:
