@@ -24,6 +24,8 @@ EXAMPLES = {
     "{image_id}": "1",
     "{format_name}": "coco",
     "{version}": "v0001",
+    "{task}": "1",
+    "{number}": "0",
 }
 
 

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from support import fake_verified
 from support.shapes import LABEL_CONFIG
 
 Row = dict[str, Any]
@@ -78,6 +79,8 @@ class FakeStudio:
     before_import: Callable[[list[Row]], None] = lambda rows: None
     after_import: Callable[[], None] = lambda: None
     before_sync: Callable[[], None] = lambda: None
+    before_verified: Callable[[list[Row]], None] = lambda items: None
+    after_verified: Callable[[], None] = lambda: None
 
     def add_project(self, project_id: int = 1, label_config: str = LABEL_CONFIG) -> Row:
         self.projects[project_id] = {
@@ -142,6 +145,11 @@ class FakeStudio:
             self.asked_for.append(int(path.split("/")[3]))
             found = self.people.get(self.asked_for[-1])
             return (200, dict(found)) if found else (404, {"detail": "Not found."})
+        if path.startswith("/labelloop/projects/"):
+            self.before_verified(body["items"])
+            done = fake_verified.take(self.tasks, body["items"], back=path.endswith("/undo"))
+            self.after_verified()
+            return 200, done
         if path == "/api/projects":
             return 200, {"results": self._listed(query), "next": None}
         if path == "/api/tasks":
@@ -253,6 +261,8 @@ class FakeStudio:
                 return bool(task["total_annotations"] == value)
             case "total_annotations", "greater":
                 return bool(task["total_annotations"] > value)
+            case "cancelled_annotations", "equal":
+                return bool(task.get("cancelled_annotations", 0) == value)
             case "total_predictions", "equal":
                 return bool(len(self.versions_of(task["id"])) == value)
             case "predictions_score", "equal":

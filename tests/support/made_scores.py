@@ -98,6 +98,7 @@ class History:
 
     models: ProjectModels
     rounds: Rounds
+    project: int = 1
 
     def round(
         self,
@@ -110,7 +111,7 @@ class History:
     ) -> Round:
         """A round that is over, without scores beside the versions, as earlier releases left it."""
         served = self.models.champion()
-        requested, _ = self.rounds.request(1, "a test")
+        requested, _ = self.rounds.request(self.project, "a test")
         folder = self.rounds.folder(requested.id)
         folder.mkdir(parents=True, exist_ok=True)
         snapshot.write(folder)

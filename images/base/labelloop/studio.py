@@ -203,6 +203,20 @@ class Studio:
             else:
                 low, width = top + 1, width if len(found) > page_size // 2 else 2 * width
 
+    def tasks_between(
+        self, project_id: int, ids: tuple[int, int], *conditions: Row, omit: str = "", limit: int = PAGE_SIZE
+    ) -> list[Row]:
+        """Tasks with all that they have whose number is in a range, both ends included, and that meet every
+        condition: the first `limit` of them, by id. omit: as in `iter_tasks`.
+        """
+        within = where("id", "in", {"min": ids[0], "max": ids[1]})
+        return list(self._tasks(project_id, (*conditions, within), limit, "all", omit)["tasks"])
+
+    def last_task(self, project_id: int) -> int:
+        """The highest number of a project's tasks; 0 without any."""
+        newest = self._tasks(project_id, (), 1, order="-tasks:id")["tasks"]
+        return int(newest[0]["id"]) if newest else 0
+
     def annotated_tasks(self, project_id: int, predictions: bool = False) -> Iterator[Row]:
         """Tasks with at least one submitted annotation, with their annotations, and predictions if asked for.
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.http import Http404
+from django.utils.timezone import now
 from projects.models import Project
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
 from rest_framework.decorators import api_view, permission_classes, schema
@@ -227,6 +228,7 @@ class _Intake:
         if not changed:
             return
         queryset = Task.objects.filter(id__in=changed)
+        queryset.update(updated_at=now())  # by which others find what is new
         self.project._update_tasks_counters_and_task_states(queryset, False, False, bool(self.made))
         bulk_update_stats_project_tasks(queryset, self.project)
         summary = self.project.summary

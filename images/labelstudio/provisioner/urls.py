@@ -1,6 +1,7 @@
 """Label Studio's URLs, less tips that come from the internet, a sign-up form nobody may send, its settings on
 show, a page that anybody may have fail, and files outside volumes/images; and those that lead to the
-dashboard, by which it asks who somebody is, and by which the trainer brings labels that exist.
+dashboard, by which it asks who somebody is and hands in what was verified there, and by which the trainer
+brings labels that exist.
 """
 
 from core.middleware import enforce_csrf_checks
@@ -14,7 +15,7 @@ from users.views import user_signup
 
 from labelloop import addresses
 from labelloop.settings import get_settings
-from provisioner import dashboard, intake, parents, people
+from provisioner import dashboard, intake, parents, people, verified
 from provisioner.image_tasks import SyncImages
 from provisioner.local_files import ImageFile
 from provisioner.start_training import StartTraining
@@ -63,6 +64,8 @@ urlpatterns = [
     path("labelloop/people/me", people.myself, name="labelloop-myself"),
     path("labelloop/people/<int:user_id>", people.somebody, name="labelloop-person"),
     path("labelloop/projects/<int:project_id>/intake", intake.take_in, name="labelloop-intake"),
+    path("labelloop/projects/<int:project_id>/verified", verified.hand_in, name="labelloop-verified"),
+    path("labelloop/projects/<int:project_id>/verified/undo", verified.take_back, name="labelloop-undo"),
     # Label Studio's own pattern, which matches anywhere in a path.
     re_path("data/local-files/", ImageFile.as_view(), name="localfiles_data"),
     path("api/storages/localfiles/<int:pk>/sync", SyncImages.as_view(), name="labelloop-sync-images"),

@@ -18,6 +18,7 @@ from labelloop.registry import Card
 from labelloop.runner_up import noted
 from labelloop.tidying import Rules, tidied
 from labelloop.twins import FIELD, Twin, composed, marked
+from labelloop.verified import BESIDE
 from mlbackend.labelled_looks import LabelledLooks
 from mlbackend.loading import ImageLoader, Task, TaskImage
 
@@ -109,6 +110,9 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
             regions = to_results(candidates.select(proposed), view.config, width, height)
             notes = tidy.notes(candidates, view.config.shown_names)
             result = list(noted(regions, [notes[index] for index in np.flatnonzero(proposed)]))
+            for first in result[:1]:
+                beside = candidates.scores[tidy.kept & ~proposed]
+                first[BESIDE] = round(float(beside.max(initial=0.0)), 4)
         else:
             own, others = composed(twin.in_pixels(view.config, width, height), candidates, proposed)
             copied = to_results(others, view.config, width, height)

@@ -20,11 +20,12 @@ from support.dashboard_data import Guesser, finished_round, label_in, snapshot_o
 from support.dashboard_pages import PAGES
 from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio
+from support.verify_data import propose
 from support.versions import add_version
 
 from labelloop.files import write_text
 from labelloop.studio import Studio
-from trainer.dashboard import predictions
+from trainer.dashboard import predictions, sure
 from trainer.dashboard.app import create_app
 from trainer.dashboard.looking import Look
 from trainer.dashboard.loop import WatchedLoop
@@ -346,6 +347,35 @@ def test_doubts_are_settled_by_keys(page: Page, url: str, studio: FakeStudio) ->
     page.keyboard.press("u")
     expect(page.locator(".said.well")).to_contain_text("taken back")
     expect(page.locator(f"#{settled}")).to_have_count(1)
+
+
+def test_crops_are_verified_by_keys(
+    page: Page, url: str, loop: WatchedLoop, studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sure, "limits", lambda evaluation, config: {"ball": 0.9})
+    tasks = [propose(loop, studio, ("ball", 0.95)) for _ in range(26)]
+    crops, marked, said = (page.locator(f) for f in (".crop", ".crop :checked", ".said.well"))
+    page.goto(f"{url}/verify?project=1")
+    expect(crops).to_have_count(24)
+    for key in ("c", "ArrowRight", "ArrowRight", "Space"):
+        page.keyboard.press(key)
+    expect(page.get_by_role("button", name="All right but 2")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(said).to_contain_text("22 right, 2 wrong. 22 images submitted; 2 images left to Label Studio")
+    expect(crops).to_have_count(2)
+    page.keyboard.press("z")
+    expect(said).to_contain_text("Taken back: 24 crops")
+    expect(marked).to_have_count(2)
+    page.keyboard.press("b")
+    page.keyboard.press("Enter")
+    expect(said).to_contain_text("23 right, 1 wrong")
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    crops.first.click()
+    expect(marked).to_have_count(1)
+    page.get_by_role("button", name="All right but 1").click()
+    expect(page.get_by_text("Nothing sure any more")).to_be_visible()
+    written = [row["lead_time"] for task in tasks for row in studio.tasks[task].get("annotations", ())]
+    assert len(written) == 24 and all(0 < seconds < 20 for seconds in written)
 
 
 def test_a_looks_results_arrive_by_themselves(page: Page, url: str, app: FastAPI) -> None:

@@ -18,6 +18,7 @@ from labelloop.instructions import KEYS
 from labelloop.labels import parse_label_config
 from labelloop.regions import from_results, to_results
 from labelloop.runner_up import noted
+from labelloop.verified import BESIDE
 from trainer.dashboard.studio_links import labelled, stream, waiting
 
 ANN = "ann.page@example.org"
@@ -192,6 +193,7 @@ def proposed(ann: Browser, provisioned: LabelStudio) -> str:
     config = parse_label_config(studio.project(ann.project)["label_config"])
     boxes = Boxes.of([[32, 24, 192, 168], [208, 48, 288, 192]], [0.9, 0.8], [0, 2])
     result = list(noted(to_results(boxes, config, 320, 240), ["", "or bicycle, 0.41"]))
+    result[0][BESIDE] = 0.07
     row = {"task": task, "result": result, "score": 0.5, "model_version": "v0001"}
     studio.import_predictions(ann.project, [row])
     studio.update_project(ann.project, model_version="v0001", description="1 of 5 images labelled. Ours.")
@@ -248,6 +250,7 @@ def test_the_keys_that_she_is_told_do_what_they_say(
     config = parse_label_config(provisioned.studio.project(ann.project)["label_config"])
     found, problems = from_results(answer.value.json()["result"], config)
     assert len(found) == 2 and problems == []
+    assert not any(BESIDE in row for row in answer.value.json()["result"])
 
 
 def test_on_a_mac_too_and_she_is_told_once(ann: Browser, proposed: str) -> None:

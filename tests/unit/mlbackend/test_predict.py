@@ -157,6 +157,17 @@ def test_boxes_below_the_threshold_are_not_proposed_but_count_in_the_score(home:
     assert scores[0] > scores[2] > scores[1]
 
 
+def test_the_first_box_tells_the_best_score_of_what_is_not_proposed(home: Home) -> None:
+    """What lies on a proposed box, or is too small to be seen, does not count: the object has its box."""
+    home.setup()
+    boxes = [[0, 0, 20, 20], [0, 0, 20, 20], [40, 40, 60, 60], [30, 30, 31, 50], [70, 0, 90, 20]]
+    home.detector.answer = lambda image: Boxes.of(boxes, [0.9, 0.29, 0.12, 0.28, 0.8], [0, 2, 2, 2, 2])
+    regions = home.results(home.add_image("a.png", size=(100, 100)))[0]["result"]
+    assert [region.get("beside") for region in regions] == [0.12, None]
+    home.detector.answer = lambda image: Boxes.of(boxes[:1], [0.9], [0])
+    assert home.results(home.add_image("b.png", size=(100, 100)))[0]["result"][0]["beside"] == 0.0
+
+
 def test_thresholds_of_the_card_win(home: Home) -> None:
     home.add_version(score_thresholds={"pet": 0.9})
     assert home.results(home.add_image("a.png", brightness=200))[0]["result"] == []

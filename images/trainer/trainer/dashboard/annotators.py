@@ -31,8 +31,12 @@ class Annotator:
 
 
 def in_words(author: Author, annotator: Annotator) -> str:
-    """Whose an annotation is: "ann@example.org", "a program, as ann@example.org"."""
+    """Whose an annotation is: "ann@example.org", "ann@example.org, on the page Verify", "a program, as
+    ann@example.org".
+    """
     match author.origin:
+        case Origin.VERIFIED:
+            return f"{annotator}, on the page Verify"
         case Origin.PROGRAM:
             return f"a program, as {annotator}"
         case Origin.IMPORT:

@@ -33,6 +33,7 @@ from trainer.dashboard import (
     now,
     rounds,
     settling,
+    verify,
 )
 from trainer.dashboard.login import (
     Login,
@@ -77,6 +78,7 @@ def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studi
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         downloads.clear_scratch(loop.settings.rounds_dir)
+        parts.verifying.go_on()
         yield
         parts.stop()
 
@@ -109,6 +111,7 @@ def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studi
         label_errors,
         junk_boxes,
         settling,
+        verify,
         glossary,
     )
     for part in pages:
@@ -218,7 +221,7 @@ def _add_errors(app: FastAPI, ended: EndedSessions) -> None:
         if (
             request.method != "GET"
             or request.url.path.endswith((".svg", ".jpg"))
-            or request.url.path in ("/live", "/model/look")
+            or request.url.path in ("/live", "/model/look", "/verify/state", "/verify.json")
         ):
             return PlainTextResponse("log in first", status.HTTP_401_UNAUTHORIZED)
         wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")

@@ -133,7 +133,7 @@ class Book:
     @property
     def efforts(self) -> list[Effort]:
         """By version, in the versions' order: of each task the annotation that counts, unless it was
-        imported. Imported labels are no work with our boxes.
+        imported. Imported labels are no work with our boxes. The seconds are those of the editor alone.
         """
         where = f"counts AND origin != '{Origin.IMPORT}'"
         found = self._efforts(("coalesce(version, '')",), where)
@@ -152,6 +152,12 @@ class Book:
         with self._lock:
             rows = self._scratch.rows(query, (Origin.PERSON, self._pause_s(), most))
             return [(Work(*work), lead) for lead, *work in rows]
+
+    @property
+    def verified(self) -> Effort:
+        """What was done on the page Verify, of the annotations that count."""
+        where = f"counts AND origin = '{Origin.VERIFIED}'"
+        return sum((Effort(None, *rest) for _, *rest in self._efforts(("origin",), where)), Effort(None))
 
     @property
     def authors(self) -> dict[Author, Effort]:
@@ -190,7 +196,7 @@ class Book:
     def _efforts(self, keys: tuple[str, ...], where: str) -> list[tuple[Any, ...]]:
         """The values of `keys`, and then those of Effort but for the version, in the keys' order."""
         with self._lock:
-            name = ", ".join(keys)
+            name = f"{keys} {where}"
             if name not in self._sums:
                 self._sums[name] = list(self._grouped(keys, where))
             return list(self._sums[name])
@@ -198,7 +204,8 @@ class Book:
     def _grouped(self, keys: tuple[str, ...], where: str) -> Iterator[tuple[Any, ...]]:
         key, limit = ", ".join(keys), self._pause_s()
         leads: dict[tuple[Any, ...], list[float]] = {}
-        query = f"SELECT {key}, lead FROM entry WHERE {where} AND lead <= ?"
+        seconds = where if "origin" in keys else f"{where} AND origin != '{Origin.VERIFIED}'"
+        query = f"SELECT {key}, lead FROM entry WHERE {seconds} AND lead <= ?"
         for *group, lead in self._scratch.rows(query, (limit,)):
             leads.setdefault(tuple(group), []).append(lead)
         query = (

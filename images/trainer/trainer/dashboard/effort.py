@@ -63,6 +63,7 @@ def contents(page: View) -> dict[str, Any]:
     return {
         "efforts": efforts,
         "whole": sum(efforts, Effort(None)),
+        "verified": kept.book.verified if kept else Effort(None),
         "pause_s": kept.book.pause_s if kept else 0.0,
         "rounds": _rounds(page.models, efforts),
         "problem": problem,

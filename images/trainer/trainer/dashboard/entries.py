@@ -14,6 +14,7 @@ from labelloop.boxes import Boxes
 from labelloop.labels import LabelConfig
 from labelloop.regions import from_results
 from labelloop.twins import is_marked
+from labelloop.verified import is_verified
 from trainer.dashboard.agreement import Agreement, Finding, compare
 from trainer.dataset.collector import newest_submitted, submitted_at
 from trainer.dataset.origin import started_from, version_of
@@ -33,10 +34,11 @@ Json = Mapping[str, Any]
 
 class Origin(StrEnum):
     """How an annotation came about. Label Studio's editor records seconds with each that it submits; what a
-    program submits with somebody's token has none.
+    program submits with somebody's token has none. What was verified on the page Verify is marked.
     """
 
     PERSON = "person"
+    VERIFIED = "verified"
     PROGRAM = "program"
     IMPORT = "import"
 
@@ -147,6 +149,8 @@ def _author(annotation: Json) -> Author:
     user = by if isinstance(by, int) else NOBODY
     if annotation.get("last_action") == IMPORTED or annotation.get("import_id") is not None:
         return Author(user, Origin.IMPORT)
+    if is_verified(annotation.get("result")):
+        return Author(user, Origin.VERIFIED)
     return Author(user, Origin.PROGRAM if _lead_time(annotation) is None else Origin.PERSON)
 
 

@@ -27,7 +27,12 @@ DISPUTES = (
     *("task", "one", "other", "differing boxes", "agreed", "loose", "other label", "only one", "only other"),
     "a round learns from",
 )
-HOW = {Origin.PERSON: "in the editor", Origin.PROGRAM: "by a program", Origin.IMPORT: "imported"}
+HOW = {
+    Origin.PERSON: "in the editor",
+    Origin.VERIFIED: "on the page Verify",
+    Origin.PROGRAM: "by a program",
+    Origin.IMPORT: "imported",
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Row:
     @property
     def worked_here(self) -> bool:
         """Whether it is a person's work with boxes that were proposed here."""
-        return self.author.origin is Origin.PERSON
+        return self.author.origin in (Origin.PERSON, Origin.VERIFIED)
 
     @property
     def to_tell(self) -> bool:

@@ -32,6 +32,7 @@ NAVIGATION = (
     ("/model", "Model"),
     ("/effort", "Effort"),
     ("/data", "Data"),
+    ("/verify", "Verify"),
     ("/label-errors", "Label errors"),
     ("/downloads", "Downloads"),
 )

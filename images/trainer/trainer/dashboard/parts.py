@@ -11,13 +11,14 @@ from trainer.dashboard.ledger import Ledger
 from trainer.dashboard.looking import Looking
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.people import People
+from trainer.dashboard.verifying import Verifying
 
 
 @dataclass(frozen=True)
 class Parts:
     """people: those who may log in. cookies: the names of this stack's. pre_labelling, looking,
     current_labels: work that buttons have begun. changes: what became of labels since a look. ledger: what
-    people did.
+    people did. verifying: the page Verify's crops.
     """
 
     loop: WatchedLoop
@@ -28,6 +29,7 @@ class Parts:
     changes: Changes
     ledger: Ledger
     current_labels: CurrentLabels
+    verifying: Verifying
 
     @classmethod
     def of(cls, loop: WatchedLoop) -> Self:
@@ -41,6 +43,7 @@ class Parts:
             changes=Changes(loop.studio),
             ledger=Ledger(loop),
             current_labels=CurrentLabels(loop),
+            verifying=Verifying(loop),
         )
 
     def stop(self) -> None:
@@ -49,3 +52,4 @@ class Parts:
         self.looking.stop()
         self.ledger.stop()
         self.current_labels.stop()
+        self.verifying.stop()

@@ -14,6 +14,7 @@ from trainer.dashboard.people import Person, StudioSession
 
 SESSION_S = 12 * 3600
 MAX_FORM_BYTES = 10_000
+MAX_FORM_FIELDS = 40
 TOO_OLD = "this page is too old; load it anew and press the button again"
 
 _POLICY = (
@@ -145,7 +146,7 @@ async def checked_form(request: Request) -> dict[str, str]:
                 status.HTTP_413_CONTENT_TOO_LARGE, f"a form has at most {MAX_FORM_BYTES} bytes"
             )
     try:
-        form = dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=20))
+        form = dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS))
     except ValueError as error:
         raise HTTPException(status.HTTP_400_BAD_REQUEST, "the form cannot be read") from error
     expected = request.session.get("csrf", "")

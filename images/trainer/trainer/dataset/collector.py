@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from labelloop.verified import is_verified
 from trainer.dataset.examine import Examiner
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.left_out import Kind, LeftOut
@@ -61,7 +62,7 @@ class Collector:
                 self._away.append((task, annotation, found))
             else:
                 self.skipped.append(found)
-        elif self._is_newest(found.image, submitted_at(annotation).timestamp()):
+        elif self._is_newest(found.image, annotation):
             if found.flaw:
                 self._flaws.append(f"task {found.image.task}: {found.name}: {found.flaw}")
             if found.boxes_left_out:
@@ -69,8 +70,9 @@ class Collector:
             if not found.image.labels and not found.image.ignored:
                 self._answers.update(set(found.answers))
 
-    def _is_newest(self, image: SnapshotImage, submitted: float) -> bool:
+    def _is_newest(self, image: SnapshotImage, annotation: Mapping[str, Any]) -> bool:
         """Adds the image, unless one with the same bytes was labelled later. Of two the older is left out."""
+        submitted = submitted_at(annotation).timestamp()
         twin = self.images.same_bytes(image.sha256)
         if twin is not None:
             known, known_submitted = twin
@@ -80,7 +82,7 @@ class Collector:
             self._skip(known, image)
             self.images.remove(known)
             self._boxes_left_out.pop(known.task, None)
-        self.images.add(image, submitted)
+        self.images.add(image, submitted, is_verified(annotation.get("result")))
         return True
 
     def _skip(self, image: SnapshotImage, winner: SnapshotImage) -> None:

@@ -11,7 +11,7 @@ from trainer.system.scratch import Scratch
 
 _SCHEMA = """
 CREATE TABLE images (
-    id INTEGER PRIMARY KEY, sha256 TEXT, side TEXT, boxes INTEGER, submitted REAL, rest TEXT
+    id INTEGER PRIMARY KEY, sha256 TEXT, side TEXT, boxes INTEGER, submitted REAL, rest TEXT, verified INTEGER
 );
 CREATE INDEX by_sha256 ON images (sha256);
 """
@@ -53,16 +53,17 @@ class LabelledImages(Collection[SnapshotImage]):
         for image in images:
             self.add(image)
 
-    def add(self, image: SnapshotImage, submitted: float = 0.0) -> None:
-        """Adds an image. submitted: when its annotation was submitted, in seconds since 1970.
+    def add(self, image: SnapshotImage, submitted: float = 0.0, verified: bool = False) -> None:
+        """Adds an image. submitted: when its annotation was, in seconds since 1970. verified: whether it was
+        on the page Verify.
 
         Raises:
             ValueError: there is an image with that id already.
         """
         rest = (image.task, image.file, image.width, image.height, image.xyxy, image.labels, image.ignored)
-        row = (image.id, image.sha256, image.side, len(image.labels), submitted, json.dumps(rest))
+        row = (image.id, image.sha256, image.side, len(image.labels), submitted, json.dumps(rest), verified)
         try:
-            self._database.run("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._database.run("INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         except sqlite3.IntegrityError as error:
             raise ValueError(f"two images have the id {image.id}") from error
 
@@ -78,6 +79,10 @@ class LabelledImages(Collection[SnapshotImage]):
 
     def by_sha256(self) -> Iterator[SnapshotImage]:
         return _select(self._database, "ORDER BY sha256, id")
+
+    def verified(self) -> Iterator[str]:
+        """The SHA-256 of the images that were added as verified."""
+        return (row[0] for row in self._database.rows("SELECT sha256 FROM images WHERE verified"))
 
     def same_bytes(self, sha256: str) -> tuple[SnapshotImage, float] | None:
         """The first image with these bytes, and when its annotation was submitted."""

@@ -258,7 +258,8 @@ def _settled(read: _Labels, settings: Settings, progress: Progress, to_train: bo
         raise SnapshotError(f"project {project_id}: {why_not}")
     near = near_duplicates.find(collector.images, split_file.parent, settings.labelloop_home, progress)
     digests = (image.sha256 for image in collector.images)
-    sides = split.settle(split_file, digests, settings.holdout_percent, near.group_of)
+    verified = collector.images.verified()
+    sides = split.settle(split_file, digests, settings.holdout_percent, near.group_of, verified)
     images = LabelledImages(
         replace(image, id=number, side=sides[image.sha256])
         for number, image in enumerate(collector.images, start=1)

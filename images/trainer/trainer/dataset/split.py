@@ -23,6 +23,7 @@ SPLIT_FILE = "split.json"
 _SCHEMA = """
 CREATE TABLE sides (sha256 TEXT PRIMARY KEY, side TEXT) WITHOUT ROWID;
 CREATE TABLE labelled (sha256 TEXT PRIMARY KEY, name TEXT) WITHOUT ROWID;
+CREATE TABLE verified (sha256 TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE held (name TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE known (name TEXT PRIMARY KEY, side TEXT) WITHOUT ROWID;
 """
@@ -56,7 +57,11 @@ class Sides(Mapping[str, Side]):
         self._database.run("INSERT OR REPLACE INTO sides VALUES (?, ?)", (sha256, side))
 
     def assign(
-        self, labelled: Iterable[str], percent: int, group_of: Mapping[str, str] = MappingProxyType({})
+        self,
+        labelled: Iterable[str],
+        percent: int,
+        group_of: Mapping[str, str] = MappingProxyType({}),
+        verified: Iterable[str] = (),
     ) -> None:
         """Gives every labelled image a side. Images that have one keep it.
 
@@ -64,17 +69,29 @@ class Sides(Mapping[str, Side]):
         in training if that is on both. New groups and new images without one are taken in ascending order of
         their first hash. As many images go to the hold-out as bring it nearest to `percent` of all labelled
         ones (rounded down).
+
+        verified: those of the labelled images whose boxes are a model's, found right on the page Verify. They
+        are trained on, with their new groups, and do not count. Only one whose group is in the hold-out joins
+        it there.
         """
         database = self._database
         database.run("DELETE FROM labelled")
         database.run("DELETE FROM held")
+        database.run("DELETE FROM verified")
         rows = ((digest, group_of.get(digest, digest)) for digest in labelled)
         database.run_many("INSERT OR IGNORE INTO labelled VALUES (?, ?)", rows)
+        database.run_many("INSERT OR IGNORE INTO verified VALUES (?)", ((digest,) for digest in verified))
         self._join(group_of)
-        count = database.number("SELECT count(*) FROM labelled")
-        held = database.number(
-            "SELECT count(*) FROM labelled JOIN sides USING (sha256) WHERE side = ?", (Side.HOLDOUT,)
+        database.run(
+            f"INSERT INTO sides SELECT sha256, ? FROM ({_NEW}) WHERE sha256 IN (SELECT sha256 FROM verified)",
+            (Side.TRAIN,),
         )
+        self._join(group_of)
+        counted = (
+            "FROM labelled LEFT JOIN sides USING (sha256) WHERE sha256 NOT IN (SELECT sha256 FROM verified)"
+        )
+        count = database.number(f"SELECT count(*) {counted}")
+        held = database.number(f"SELECT count(*) {counted} AND side = ?", (Side.HOLDOUT,))
         wanted = count * percent // 100 - held
         groups = database.rows(f"SELECT name, count(*) FROM ({_NEW}) GROUP BY name ORDER BY min(sha256)")
         for name, size in groups:
@@ -135,14 +152,18 @@ def load(path: Path) -> Sides:
 
 
 def settle(
-    path: Path, labelled: Iterable[str], percent: int, group_of: Mapping[str, str] = MappingProxyType({})
+    path: Path,
+    labelled: Iterable[str],
+    percent: int,
+    group_of: Mapping[str, str] = MappingProxyType({}),
+    verified: Iterable[str] = (),
 ) -> Sides:
     """All sides, including those of the `labelled` images. New sides are recorded before they are used.
 
-    group_of: as `Sides.assign` takes it.
+    group_of, verified: as `Sides.assign` takes them.
     """
     sides = load(path)
-    sides.assign(labelled, percent, group_of)
+    sides.assign(labelled, percent, group_of, verified)
     digest = hashlib.sha256()
     for line in _lines(sides):
         digest.update(line.encode())

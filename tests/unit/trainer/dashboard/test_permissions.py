@@ -19,6 +19,7 @@ from labelloop.registry import ProjectModels
 from trainer.dashboard import stored
 from trainer.dashboard.current_labels import ReadLabels
 from trainer.dashboard.loop import WatchedLoop
+from trainer.dashboard.sure import Proposed, SureBox
 
 
 class For(IntEnum):
@@ -61,6 +62,12 @@ TABLE = {
     ("GET", "/effort/disagreement.csv"): For.MEMBERS,
     ("GET", "/data"): For.MEMBERS,
     ("GET", "/data.csv"): For.MEMBERS,
+    ("GET", "/verify"): For.MEMBERS,
+    ("GET", "/verify.json"): For.MEMBERS,
+    ("GET", "/verify/state"): For.MEMBERS,
+    ("GET", "/verify/crops/{task}/{number}.jpg"): For.MEMBERS,
+    ("POST", "/verify"): For.MEMBERS,
+    ("POST", "/verify/undo"): For.MEMBERS,
     ("GET", "/label-errors"): For.MEMBERS,
     ("GET", "/label-errors.csv"): For.MEMBERS,
     ("POST", "/label-errors/settle"): For.MEMBERS,
@@ -79,14 +86,22 @@ ACTIONS = sorted(path for method, path in GUARDED if method == "POST")
 
 
 @pytest.fixture
-def filled(loop: WatchedLoop, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A round, and labels that were read, so that every address leads somewhere. Nothing is looked at or read
-    anew.
+def filled(loop: WatchedLoop, app: FastAPI, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round, labels that were read, and a box to verify, so that every address leads somewhere. Nothing is
+    looked at or read anew.
     """
     finished_round(loop, 25, stray=5, champion_stray=30)
     monkeypatch.setattr(app.state.parts.looking, "begin", lambda *of: "It looks.")
     snapshot = stored.snapshot(loop.rounds.folder(1))
     assert snapshot is not None
+    url = f"/data/local-files/?d=images/{Path(next(iter(snapshot.images)).file).name}"
+    box = SureBox(0, "ball", 0.95, (10.0, 10.0, 20.0, 20.0))
+    image = Proposed(
+        fake_studio.add_task(), "v0001", 1, url, (320, 240), ({"id": "r"},), (box,), finishes=True
+    )
+    store = app.state.parts.verifying.of(1).store
+    store.begin("v0001", snapshot.label_config_xml)
+    store.put([image], cursor=1)
     read = ReadLabels(snapshot, datetime.now(UTC))
     monkeypatch.setattr(app.state.parts.current_labels, "begin", lambda project: None)
     monkeypatch.setattr(app.state.parts.current_labels, "of", lambda project: read)

@@ -16,7 +16,9 @@ from trainer.dashboard import predictions, report, stored
 from trainer.dashboard.errors import ReportError
 from trainer.dashboard.loop import WatchedLoop
 
-PAGES = ("/live", *(path for path in MENU if path not in ("/", "/downloads")))
+TO_BE_DONE = ("/downloads", "/verify")
+"""Pages on which something is done; a report has nothing of them."""
+PAGES = ("/live", *(path for path in MENU if path not in ("/", *TO_BE_DONE)))
 """/live is what / shows. What is downloaded is no figure."""
 FORMS = re.compile(r"<form\b.*?</form>", re.DOTALL)
 FIGURES = re.compile(r"<(table|dl|ol)\b.*?</\1>", re.DOTALL)

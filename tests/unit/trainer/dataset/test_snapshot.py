@@ -16,6 +16,7 @@ from labelloop.labels import LabelConfigError
 from labelloop.settings import Settings
 from labelloop.studio import Studio
 from labelloop.task_images import resolve_task_image
+from labelloop.verified import marked
 from trainer.dataset.collector import newest_submitted
 from trainer.dataset.left_out import Kind, LeftOut
 from trainer.dataset.snapshot import Snapshot, SnapshotError, take
@@ -130,6 +131,18 @@ def test_nothing_trained_on_is_ever_held_out(labels: Labels) -> None:
         assert not seen_in_training & {image.sha256 for image in snapshot.holdout}
         seen_in_training |= {image.sha256 for image in snapshot.train}
         assert len(snapshot.holdout) == number
+
+
+def test_what_was_verified_is_trained_on_with_the_rest_and_never_held_out(labels: Labels) -> None:
+    for seed in range(15):
+        labels.add_picture(seed)
+    for task in labels.tasks[:10]:
+        shown = task["annotations"][0]
+        shown["result"] = [marked({"id": "r", **row}, "ann@example.org", 0.0) for row in shown["result"]]
+    snapshot = taken(labels)
+    assert (len(snapshot.train), len(snapshot.holdout)) == (14, 1)
+    assert {image.task for image in snapshot.holdout} <= {task["id"] for task in labels.tasks[10:]}
+    assert snapshot.boxes == sum(len(picture(seed).boxes) for seed in range(15))
 
 
 def test_the_newest_submitted_annotation_wins_and_a_skipped_one_does_not_count() -> None:

@@ -103,3 +103,24 @@ def test_many_groups_with_known_sides_cost_little() -> None:
     sides.assign(digests, 20, group_of)
     assert time.process_time() - began < 3.0, "0.2 s, and 11 s when every group was searched for"
     assert all(sides[digest] == sides[name] for digest, name in group_of.items())
+
+
+def test_what_was_verified_is_trained_on_and_does_not_count_for_the_share() -> None:
+    images = digests(30)
+    verified = set(sorted(images)[:20])  # whose hashes come first
+    sides = Sides()
+    sides.assign(images, 20, verified=verified)
+    assert len(held(sides)) == 2 and not held(sides) & verified
+
+
+def test_a_verified_image_keeps_its_group_together() -> None:
+    """Of new groups all go to training with it; into a group of the hold-out it goes itself."""
+    held_out, joins, begins, begun_with, *others = sorted(digests(24))
+    group_of = {held_out: "old", joins: "old", begins: "new", begun_with: "new"}
+    sides = Sides()
+    sides.record(held_out, Side.HOLDOUT)
+    sides.assign([held_out, joins, begins, begun_with, *others], 50, group_of, verified=[joins, begun_with])
+    assert (sides[joins], sides[begins], sides[begun_with]) == (Side.HOLDOUT, Side.TRAIN, Side.TRAIN)
+    assert (
+        sum(side is Side.HOLDOUT for side in sides.values()) == 11 + 1
+    )  # half of the 22 others, and `joins`

@@ -1,0 +1,377 @@
+"""What the page Verify knows of one project: boxes to show, who has them before her, and what was answered.
+
+Everything is in one SQLite file beside the project's versions, and each step is one transaction: a kill
+between two steps loses no answer, and what was answered is handed in to Label Studio when the dashboard goes
+on. A task is open, then due (answered, and on its way to Label Studio), then done; undoing while it is taken
+back.
+"""
+
+import json
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from sqlite3 import Connection, DatabaseError, Row
+from uuid import uuid4
+
+from trainer.dashboard.sure import Proposed
+from trainer.dashboard.verify_values import Answered, Crop, Due, NotThisPage, Page
+from trainer.system.database import reading, set_aside, writing
+
+FILE = "verify.sqlite3"
+CROPS = 24
+LEASE_S = 600.0
+"""So long nobody else gets the crops of a page."""
+PAUSE_S = 300.0
+"""A page that was looked at for longer was left alone meanwhile: its seconds are not recorded."""
+UNDO_S = 24 * 3600.0
+"""So long a page can be taken back."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS task (
+    id INTEGER PRIMARY KEY, version TEXT, prediction INTEGER, image TEXT, width INTEGER, height INTEGER,
+    rows TEXT, finishes INTEGER, state TEXT, unique_id TEXT, person INTEGER, did TEXT, after REAL
+);
+CREATE INDEX IF NOT EXISTS task_state ON task (state);
+CREATE TABLE IF NOT EXISTS box (
+    task INTEGER, number INTEGER, label TEXT, score REAL, x REAL, y REAL, width REAL, height REAL,
+    page TEXT, place INTEGER, answer TEXT, marked INTEGER, seconds REAL, by TEXT, at REAL,
+    PRIMARY KEY (task, number)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS box_free ON box (label, page, answer);
+CREATE INDEX IF NOT EXISTS box_page ON box (page);
+CREATE TABLE IF NOT EXISTS page (
+    id TEXT PRIMARY KEY, person INTEGER, email TEXT, label TEXT, shown REAL, expires REAL, answered REAL,
+    undoing INTEGER
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS page_of ON page (person, answered);
+CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+"""
+_FREE = "answer IS NULL AND page IS NULL"
+
+
+class Store:
+    """Several threads may use it. folder: that of the project's versions."""
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self.path = folder / FILE
+        self._clock = clock
+        try:
+            self._create()
+        except DatabaseError:
+            set_aside(self.path)
+            self._create()
+
+    def _create(self) -> None:
+        with writing(self.path) as database:
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                database.execute(statement)
+
+    # What can be shown
+
+    def begin(self, version: str, label_config: str) -> None:
+        """Makes room for a version's boxes where those of another one are here, or such under another label
+        config. Images that somebody has begun to verify stay when only the version is another one.
+        """
+        with writing(self.path) as database:
+            before = _note(database, "version"), _note(database, "label_config")
+            if before == (version, label_config):
+                return
+            begun = "SELECT task FROM box WHERE answer IS NOT NULL OR page IS NOT NULL"
+            which = f"AND id NOT IN ({begun})" if before[1] == label_config else ""
+            database.execute(f"DELETE FROM task WHERE state = 'open' {which}")
+            database.execute("DELETE FROM box WHERE task NOT IN (SELECT id FROM task)")
+            _set_note(database, "version", version)
+            _set_note(database, "label_config", label_config)
+            _set_note(database, "cursor", "0")
+
+    def put(self, found: Collection[Proposed], cursor: int) -> None:
+        """Adds images that are not known yet. cursor: up to which task's number Label Studio was asked."""
+        with writing(self.path) as database:
+            for image in found:
+                values = (image.task, image.version, image.prediction, image.image, *image.size)
+                added = database.execute(
+                    "INSERT OR IGNORE INTO task (id, version, prediction, image, width, height, rows, "
+                    "finishes, state, after) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'open', 0)",
+                    (*values, json.dumps(image.rows), image.finishes),
+                )
+                if added.rowcount:
+                    database.executemany(
+                        "INSERT INTO box (task, number, label, score, x, y, width, height, marked)"
+                        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
+                        ((image.task, box.number, box.label, box.score, *box.place) for box in image.boxes),
+                    )
+            _set_note(database, "cursor", str(cursor))
+
+    @property
+    def cursor(self) -> int:
+        with reading(self.path) as database:
+            return int(_note(database, "cursor") or 0)
+
+    def ready(self) -> dict[str, int]:
+        """By label, how many boxes wait for an answer and are before nobody."""
+        with writing(self.path) as database:
+            _free_expired(database, self._clock())
+            return _ready(database)
+
+    def image(self, task: int, number: int) -> tuple[str, tuple[float, float, float, float]] | None:
+        """The URL of a task's image, and the place of one of its boxes in percent; None if it is unknown."""
+        query = (
+            "SELECT image, x, y, box.width, box.height FROM box JOIN task ON id = task "
+            "WHERE task = ? AND number = ?"
+        )
+        with reading(self.path) as database:
+            row = database.execute(query, (task, number)).fetchone()
+        return None if row is None else (str(row[0]), (row[1], row[2], row[3], row[4]))
+
+    # Pages
+
+    def page(self, person: int, email: str, label: str | None) -> Page | None:
+        """The page that the person has before her, else a new one of the label, or of the one with the most
+        boxes; None when there is none. Boxes of images that can be finished come first.
+        """
+        now = self._clock()
+        with writing(self.path) as database:
+            _free_expired(database, now)
+            for row in database.execute(
+                "SELECT * FROM page WHERE person = ? AND answered IS NULL ORDER BY shown DESC", (person,)
+            ).fetchall():
+                if label in (None, row["label"]) and (crops := _crops(database, row["id"])):
+                    return Page(row["id"], row["label"], crops)
+            ready = _ready(database)
+            label = label or max(ready, key=lambda name: ready[name], default=None)
+            if label is None or not ready.get(label):
+                return None
+            made = uuid4().hex[:16]
+            database.execute(
+                "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, NULL, 0)",
+                (made, person, email, label, now, now + LEASE_S),
+            )
+            _fill(database, made, label)
+            return Page(made, label, _crops(database, made))
+
+    def withdraw(self, page: str, tasks: Collection[int], did: str) -> Page | None:
+        """Takes boxes off a page whose tasks were labelled elsewhere, and puts others in their place. None
+        when none is left. The page's time begins now.
+        """
+        now = self._clock()
+        with writing(self.path) as database:
+            for task in tasks:
+                database.execute(
+                    "UPDATE task SET state = 'done', did = ?, rows = '' WHERE id = ?", (did, task)
+                )
+                database.execute("DELETE FROM box WHERE task = ?", (task,))
+            row = database.execute("SELECT * FROM page WHERE id = ?", (page,)).fetchone()
+            _fill(database, page, row["label"])
+            database.execute(
+                "UPDATE page SET shown = ?, expires = ? WHERE id = ?", (now, now + LEASE_S, page)
+            )
+            crops = _crops(database, page)
+            return Page(page, row["label"], crops) if crops else None
+
+    def answer(self, page: str, person: int, wrong: Collection[int], seconds: float | None) -> Answered:
+        """Notes the answers. wrong: places on the page; all others are right. seconds: that the person
+        looked, by her browser; no more than by our own clock.
+
+        Raises:
+            NotThisPage: it is another's, was answered, or its time is over and others have its crops.
+        """
+        now = self._clock()
+        with writing(self.path) as database:
+            row = _own(database, page, person)
+            boxes = database.execute(
+                "SELECT task, number, place FROM box WHERE page = ? AND answer IS NULL", (page,)
+            ).fetchall()
+            if not boxes:
+                raise NotThisPage("These crops were given to somebody else meanwhile. Nothing was written.")
+            spent = now - float(row["shown"])
+            spent = min(spent, seconds) if seconds is not None and seconds > 0 else spent
+            each = spent / len(boxes) if 0 < spent <= PAUSE_S else None
+            database.executemany(
+                "UPDATE box SET answer = ?, seconds = ?, by = ?, at = ? WHERE task = ? AND number = ?",
+                (
+                    ("wrong" if box["place"] in wrong else "right", each, row["email"], now)
+                    + (box["task"], box["number"])
+                    for box in boxes
+                ),
+            )
+            database.execute("UPDATE page SET answered = ? WHERE id = ?", (now, page))
+            due = [
+                task
+                for task in {int(box["task"]) for box in boxes}
+                if not _number(database, "SELECT count(*) FROM box WHERE task = ? AND answer IS NULL", task)
+            ]
+            database.executemany(
+                "UPDATE task SET state = 'due', unique_id = ?, person = ?, after = 0 WHERE id = ?",
+                ((str(uuid4()), person, task) for task in due),
+            )
+            _forget_old(database, now)
+        wrongs = sum(box["place"] in wrong for box in boxes)
+        return Answered(len(boxes) - wrongs, wrongs, len(due))
+
+    # On the way to Label Studio, and back
+
+    def due(self, most: int) -> list[Due]:
+        """What is to be handed in now."""
+        query = "SELECT * FROM task WHERE state = 'due' AND after <= ? ORDER BY id LIMIT ?"
+        with reading(self.path) as database:
+            return [_due(database, row) for row in database.execute(query, (self._clock(), most)).fetchall()]
+
+    def settle(self, task: int, unique_id: str, did: str, wait_s: float = 0.0) -> None:
+        """Notes what became of a task that was due. wait_s: it stays due, and is tried again after that."""
+        with writing(self.path) as database:
+            database.execute(
+                "UPDATE task SET state = ?, did = ?, after = ? "
+                "WHERE id = ? AND unique_id = ? AND state = 'due'",
+                ("due" if wait_s else "done", did, self._clock() + wait_s, task, unique_id),
+            )
+
+    def last_answered(self, person: int) -> str | None:
+        """The page that the person answered last and can take back."""
+        query = "SELECT id FROM page WHERE person = ? AND answered > ? ORDER BY answered DESC LIMIT 1"
+        with reading(self.path) as database:
+            row = database.execute(query, (person, self._clock() - UNDO_S)).fetchone()
+        return None if row is None else str(row[0])
+
+    def begin_undo(self, page: str) -> None:
+        """From now on the page is being taken back, whatever happens."""
+        with writing(self.path) as database:
+            database.execute("UPDATE page SET undoing = 1 WHERE id = ?", (page,))
+            database.execute(
+                "UPDATE task SET state = 'undoing' WHERE id IN (SELECT task FROM box WHERE page = ?) AND "
+                "(state = 'due' OR state = 'done' AND did IN ('submitted', 'drafted'))",
+                (page,),
+            )
+
+    def undoing(self) -> list[str]:
+        with reading(self.path) as database:
+            return [str(row[0]) for row in database.execute("SELECT id FROM page WHERE undoing")]
+
+    def to_take_back(self, page: str) -> list[Due]:
+        """What has to be taken back in Label Studio for a page."""
+        query = (
+            "SELECT * FROM task WHERE state = 'undoing' AND id IN (SELECT task FROM box WHERE page = ?) "
+            "ORDER BY id"
+        )
+        with reading(self.path) as database:
+            return [_due(database, row) for row in database.execute(query, (page,)).fetchall()]
+
+    def undone(self, page: str, kept: Collection[int]) -> int:
+        """Puts a page before its person again, with the marks that it had; returns how many crops it has.
+        kept: tasks that could not be taken back.
+        """
+        now = self._clock()
+        with writing(self.path) as database:
+            for row in database.execute("SELECT DISTINCT task FROM box WHERE page = ?", (page,)).fetchall():
+                state = "done" if row["task"] in kept else "open"
+                database.execute(
+                    "UPDATE task SET state = ? WHERE id = ? AND state = 'undoing'", (state, row["task"])
+                )
+            database.execute(
+                "UPDATE box SET marked = answer = 'wrong', answer = NULL, seconds = NULL WHERE page = ? AND "
+                "task IN (SELECT id FROM task WHERE state = 'open')",
+                (page,),
+            )
+            database.execute(
+                "UPDATE page SET answered = NULL, undoing = 0, shown = ?, expires = ? WHERE id = ?",
+                (now, now + LEASE_S, page),
+            )
+            return len(_crops(database, page))
+
+
+def _free_expired(database: Connection, now: float) -> None:
+    gone = "(SELECT id FROM page WHERE answered IS NULL AND NOT undoing AND expires < ?)"
+    database.execute(
+        f"UPDATE box SET page = NULL, place = NULL, marked = 0 WHERE answer IS NULL AND page IN {gone}",
+        (now,),
+    )
+    database.execute("DELETE FROM page WHERE answered IS NULL AND NOT undoing AND expires < ?", (now,))
+
+
+def _ready(database: Connection) -> dict[str, int]:
+    query = f"SELECT label, count(*) FROM box WHERE {_FREE} GROUP BY label ORDER BY label"
+    return {str(label): int(count) for label, count in database.execute(query)}
+
+
+def _fill(database: Connection, page: str, label: str) -> None:
+    """Gives a page as many boxes as it lacks."""
+    taken = {int(row[0]) for row in database.execute("SELECT place FROM box WHERE page = ?", (page,))}
+    free = [place for place in range(1, CROPS + 1) if place not in taken]
+    rows = database.execute(
+        f"SELECT task, number FROM box JOIN task ON id = task WHERE label = ? AND {_FREE} AND state = 'open' "
+        "ORDER BY finishes DESC, score DESC, task, number LIMIT ?",
+        (label, len(free)),
+    ).fetchall()
+    database.executemany(
+        "UPDATE box SET page = ?, place = ? WHERE task = ? AND number = ?",
+        ((page, place, row["task"], row["number"]) for place, row in zip(free, rows, strict=False)),
+    )
+
+
+def _crops(database: Connection, page: str) -> tuple[Crop, ...]:
+    query = (
+        "SELECT box.*, task.width AS wide, task.height AS high, rows FROM box JOIN task ON id = task "
+        "WHERE page = ? AND answer IS NULL ORDER BY place"
+    )
+    return tuple(_crop(row) for row in database.execute(query, (page,)))
+
+
+def _crop(row: Row) -> Crop:
+    region = str(json.loads(row["rows"])[row["number"]].get("id"))
+    place = row["x"], row["y"], row["width"], row["height"]
+    size = row["wide"], row["high"]
+    return Crop(
+        row["place"], row["task"], row["number"], region, row["score"], *place, size, bool(row["marked"])
+    )
+
+
+def _own(database: Connection, page: str, person: int) -> Row:
+    row: Row | None = database.execute("SELECT * FROM page WHERE id = ?", (page,)).fetchone()
+    if row is None or row["person"] != person:
+        raise NotThisPage("This page is too old: its crops may be before somebody else. Nothing was written.")
+    if row["answered"] is not None or row["undoing"]:
+        raise NotThisPage("This page was answered already. Nothing was written twice.")
+    return row
+
+
+def _due(database: Connection, row: Row) -> Due:
+    boxes = database.execute("SELECT * FROM box WHERE task = ?", (row["id"],)).fetchall()
+    answered = [box for box in boxes if box["answer"] is not None]
+    seconds = [box["seconds"] for box in answered]
+    return Due(
+        task=row["id"],
+        unique_id=row["unique_id"],
+        person=row["person"],
+        prediction=row["prediction"],
+        finishes=bool(row["finishes"]),
+        rows=json.loads(row["rows"]),
+        answers={box["number"]: (box["answer"] == "right", box["by"], box["at"]) for box in answered},
+        lead_time=None if None in seconds else round(sum(seconds), 3),
+    )
+
+
+def _forget_old(database: Connection, now: float) -> None:
+    """Drops what nobody can take back any more. That a task is done stays known."""
+    old = "(SELECT id FROM page WHERE answered < ?)"
+    database.execute(
+        "UPDATE task SET rows = '' WHERE state = 'done' AND rows != '' AND id IN "
+        f"(SELECT task FROM box WHERE page IN {old})",
+        (now - UNDO_S,),
+    )
+    database.execute("DELETE FROM box WHERE task IN (SELECT id FROM task WHERE rows = '')")
+    database.execute(
+        "DELETE FROM page WHERE answered < ? AND id NOT IN (SELECT page FROM box WHERE page IS NOT NULL)",
+        (now - UNDO_S,),
+    )
+
+
+def _note(database: Connection, name: str) -> str:
+    row = database.execute("SELECT value FROM note WHERE name = ?", (name,)).fetchone()
+    return "" if row is None else str(row[0])
+
+
+def _set_note(database: Connection, name: str, value: str) -> None:
+    database.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (name, value))
+
+
+def _number(database: Connection, query: str, *values: object) -> int:
+    return int(database.execute(query, values).fetchone()[0])
