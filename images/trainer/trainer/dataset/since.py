@@ -4,7 +4,7 @@ Neither its candidate nor an earlier version was trained on them, so they tell t
 does.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain
@@ -15,8 +15,9 @@ from labelloop.files import write_lines
 from labelloop.registry import Registry
 from labelloop.settings import Settings
 from labelloop.studio import LABELLED, LEEWAY, Studio, changed_after
+from labelloop.verified import is_verified
 from trainer.dataset import coco, near_duplicates, split
-from trainer.dataset.collector import Collector
+from trainer.dataset.collector import Collector, newest_submitted
 from trainer.dataset.examine import Examiner
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.dataset.snapshot import Progress, Snapshot
@@ -71,11 +72,18 @@ def _labelled_since(
 
 def tasks_since(
     studio: Studio, project_id: int, began: datetime, predictions: bool = False
-) -> Iterable[Mapping[str, Any]]:
-    """The labelled tasks that were changed after `began`, and some that were changed shortly before it."""
+) -> Iterator[Mapping[str, Any]]:
+    """The labelled tasks that were changed after `began`, and some that were changed shortly before it.
+
+    Those that were verified crop by crop are left out: their boxes are those of the version that proposed
+    them, which so would be compared with itself.
+    """
     omit = "drafts" if predictions else "drafts,predictions"
     changed = changed_after(began - LEEWAY)
-    return studio.iter_tasks(project_id, LABELLED, changed, fields="all", omit=omit, page_size=100)
+    for task in studio.iter_tasks(project_id, LABELLED, changed, fields="all", omit=omit, page_size=100):
+        annotation = newest_submitted(task.get("annotations"))
+        if annotation is None or not is_verified(annotation.get("result")):
+            yield task
 
 
 def unseen(

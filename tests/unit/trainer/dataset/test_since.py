@@ -12,6 +12,7 @@ from support.shapes import LABEL_CONFIG, picture
 
 from labelloop.registry import ProjectModels
 from labelloop.studio import Studio
+from labelloop.verified import marked
 from trainer.dataset import since, snapshot
 from trainer.dataset.snapshot import Snapshot
 from trainer.env import TrainerSettings
@@ -83,6 +84,14 @@ def test_an_image_that_an_earlier_round_was_trained_on_is_none(round_: Round) ->
     )
     assert number not in {image.task for image in round_.snapshot.images}
     assert round_.tasks() == []
+
+
+def test_an_image_that_was_verified_crop_by_crop_is_none(round_: Round) -> None:
+    """Its boxes are those of the version that proposed them."""
+    verified, other = round_.label(), round_.label()
+    [annotation] = round_.fake.tasks[verified]["annotations"]
+    annotation["result"] = [marked(row, "ann@example.org", 0.0) for row in annotation["result"]]
+    assert round_.tasks() == [other]
 
 
 def test_under_another_label_config_there_is_none(round_: Round) -> None:
