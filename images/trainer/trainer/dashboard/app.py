@@ -24,6 +24,7 @@ from trainer.api.limits import Limits
 from trainer.dashboard import (
     compare,
     data,
+    detect,
     downloads,
     effort,
     glossary,
@@ -33,6 +34,7 @@ from trainer.dashboard import (
     now,
     rounds,
     settling,
+    taking,
 )
 from trainer.dashboard.login import (
     Login,
@@ -93,7 +95,7 @@ def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studi
         max_age=SESSION_S,
         same_site="lax",
     )
-    app.add_middleware(Limits)
+    app.add_middleware(Limits, larger={detect.PATH: detect.MAX_FORM_BYTES})
     app.add_middleware(SecurityHeaders)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _add_login(app, parts, ask_who, ended)
@@ -110,6 +112,8 @@ def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studi
         junk_boxes,
         settling,
         glossary,
+        detect,
+        taking,
     )
     for part in pages:
         app.include_router(part.router)

@@ -7,17 +7,19 @@ from labelloop.cookies import CookieNames
 from trainer.dashboard.actions import PreLabelling
 from trainer.dashboard.changes import Changes
 from trainer.dashboard.current_labels import CurrentLabels
+from trainer.dashboard.detection import Detection
 from trainer.dashboard.ledger import Ledger
 from trainer.dashboard.looking import Looking
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.people import People
+from trainer.dashboard.takeaways import TakeAways
 
 
 @dataclass(frozen=True)
 class Parts:
     """people: those who may log in. cookies: the names of this stack's. pre_labelling, looking,
     current_labels: work that buttons have begun. changes: what became of labels since a look. ledger: what
-    people did.
+    people did. detection: of programs' images. take_aways: models that are being taken along.
     """
 
     loop: WatchedLoop
@@ -28,6 +30,8 @@ class Parts:
     changes: Changes
     ledger: Ledger
     current_labels: CurrentLabels
+    detection: Detection
+    take_aways: TakeAways
 
     @classmethod
     def of(cls, loop: WatchedLoop) -> Self:
@@ -41,6 +45,8 @@ class Parts:
             changes=Changes(loop.studio),
             ledger=Ledger(loop),
             current_labels=CurrentLabels(loop),
+            detection=Detection(loop),
+            take_aways=TakeAways(loop),
         )
 
     def stop(self) -> None:
@@ -49,3 +55,4 @@ class Parts:
         self.looking.stop()
         self.ledger.stop()
         self.current_labels.stop()
+        self.take_aways.stop()
