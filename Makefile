@@ -24,6 +24,8 @@ cancel: ## Cancel the open round
 models: ## The model's versions and what became of them
 rollback: ## Put an earlier version into service: VERSION=v0001
 export: ## Write the labelled images as a dataset: FORMAT=coco, yolo or voc; IMAGES=0 without the images
+model: ## Take a version along, as a folder that runs without labelloop: FORMAT=onnx, VERSION=v0001, INT8=1
+token: ## A token for programs that send images to POST /detect: NAME=camera; REVOKE=camera; without either a list
 report: ## Write what the dashboard shows as one HTML file, below volumes/rounds/reports: FILE=june.html
 
 backup: ## Archive labels, uploads, models, rounds and configs into volumes/backups; IMAGES=1 SECRETS=1 for those too

@@ -8,3 +8,5 @@ loop = dict(iterations=400)
 
 data = dict(samples_per_gpu=4)
 optimizer = dict(lr=0.0025)
+# The licence of the published weights, as Hugging Face writes it; `make model` passes it on.
+weights_licence = "apache-2.0"

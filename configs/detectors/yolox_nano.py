@@ -16,3 +16,5 @@ optimizer = dict(
     weight_decay=0.05,
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
 )
+# The licence of the published weights, as Hugging Face writes it; `make model` passes it on.
+weights_licence = "apache-2.0"

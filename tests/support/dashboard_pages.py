@@ -17,8 +17,8 @@ from trainer.peers.backend import Backend
 MENU = tuple(path for path, _ in NAVIGATION)
 PAGES = (*MENU, "/glossary", "/compare", "/do/retrain", "/do/rollback")
 """Whole pages: those of the menu, and those that a link or a button of them leads to."""
-OPEN = ("/health", "/login", "/logout", "/static/{path}")
-"""Paths of routes for people who have not logged in."""
+OPEN = ("/health", "/login", "/logout", "/static/{path}", "/detect")
+"""Paths of routes for people who have not logged in; /detect asks for a token instead."""
 EXAMPLES = {
     "{round_id}": "1",
     "{image_id}": "1",
@@ -26,6 +26,7 @@ EXAMPLES = {
     "{version}": "v0001",
     "{task}": "1",
     "{number}": "0",
+    "{form}": "onnx",
 }
 
 

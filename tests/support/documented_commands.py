@@ -64,6 +64,17 @@ ELSEWHERE = {
         "tests/unit/lifecycle/test_intake.py",
         "IMAGES",
     ),
+    "make model FORMAT=onnx": ("tests/unit/lifecycle/test_takeaway.py", "FORMAT"),
+    "make model FORMAT=onnx INT8=1": ("tests/unit/lifecycle/test_takeaway.py", "INT8"),
+    "make token NAME=camera": ("tests/unit/lifecycle/test_takeaway.py", "NAME"),
+    "pip install numpy pillow onnxruntime": ("tests/model/test_clean_environment.py", "pillow"),
+    "python predict.py photo.jpg": ("tests/model/test_clean_environment.py", "predict.py"),
+    "python predict.py --threshold 0.5 --draw boxes photo.jpg": (
+        "tests/model/test_clean_environment.py",
+        "--draw",
+    ),
+    'curl --fail-with-body -H "Authorization: Bearer $TOKEN" --data-binary @photo.jpg '
+    "http://127.0.0.1:8081/detect": ("tests/unit/trainer/dashboard/test_detect.py", "--data-binary"),
     "make doctor": ("tests/e2e/test_doctor.py", '"doctor"'),
     "make down": ("tests/e2e/test_survival.py", 'stack.run("down")'),
     "make backup SECRETS=1 IMAGES=1": ("tests/unit/lifecycle/test_restore.py", "SECRETS"),

@@ -1,5 +1,6 @@
 """The ML backend as the trainer sees it, over HTTP on 127.0.0.1."""
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ from support.fake_studio import Answer, Row, Served
 class FakeBackend:
     """version: what it serves. classes: those of the version as it was loaded; None: it doesn't say.
     unreadable: tasks whose image cannot be read. blank: tasks whose image shows nothing. sent: by id, each
-    task as it was sent last. before_predict: called with the tasks' ids.
+    task as it was sent last. detected: what came to POST /detect. before_predict: called with the tasks' ids.
     """
 
     url: str = ""
@@ -22,6 +23,7 @@ class FakeBackend:
     asked: list[int] = field(default_factory=list)
     sent: dict[int, Row] = field(default_factory=dict)
     down: bool = False
+    detected: list[Row] = field(default_factory=list)
     results_missing: int = 0
     before_predict: Callable[[list[int]], None] = lambda ids: None
 
@@ -40,6 +42,8 @@ class FakeBackend:
                 "projects": projects,
                 "reason": "no model",
             }
+        if path == "/detect":
+            return self._detect(body)
         ids = [task["id"] for task in body["tasks"]]
         self.before_predict(ids)
         self.asked += ids
@@ -48,6 +52,14 @@ class FakeBackend:
             "results": [self._result(i) for i in ids][self.results_missing :],
             "model_version": self.version,
         }
+
+    def _detect(self, body: Any) -> Answer:
+        """It knows PNGs alone."""
+        self.detected.append(body)
+        if not base64.b64decode(body["image"]).startswith(b"\x89PNG"):
+            return 415, {"error": "the image: not an image of a kind we read"}
+        box = {"label": "ball", "score": 0.8, "x1": 1.0, "y1": 2.0, "x2": 30.5, "y2": 40.0}
+        return 200, {"version": self.version, "width": 64, "height": 48, "boxes": [box]}
 
     def _result(self, task: int) -> Row:
         if task in self.unreadable:

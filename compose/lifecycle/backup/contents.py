@@ -30,8 +30,12 @@ _VERSION = re.compile(r"v\d{4,}")
 _OF_A_ROUND = re.compile(rf"({ROUNDS_FOLDER}/\d+)/.*")
 _PRUNED = "retention.json"
 # Databases are copied by SQLite; locks and what the worker says of itself are of this run; before-…, the
-# databases from before a migration, are backups themselves.
-_NOT_KEPT = re.compile(r".*\.sqlite3(-wal|-shm|-journal|\..*)?|.*\.lock|worker\.json|__pycache__")
+# databases from before a migration, are backups themselves. A token of POST /detect that was revoked must not
+# come back, and models that were taken along are made again.
+_NOT_KEPT = re.compile(
+    r".*\.sqlite3(-wal|-shm|-journal|\..*)?|.*\.lock|worker\.json|__pycache__|detect_tokens\.json"
+    r"|model-\d+-v\d{4,}-[a-z0-9-]+"
+)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from lifecycle.verbs.labels import labels
 from lifecycle.verbs.reset import reset
 from lifecycle.verbs.restore import restore, stop
 from lifecycle.verbs.rotate import rotate
+from lifecycle.verbs.takeaway import MODEL_TAKES, TOKEN_TAKES, model, token
 from lifecycle.verbs.up import build, build_ahead, check_settings, up
 from lifecycle.verbs.upgrade import upgrade
 
@@ -188,6 +189,8 @@ VERBS = {
     "models": Verb(_labelloop("models"), (_PROJECT,)),
     "rollback": Verb(_rollback, ("VERSION=v0001", _PROJECT)),
     "export": Verb(_export, ("FORMAT=coco", "IMAGES=0", _PROJECT)),
+    "model": Verb(model, (*MODEL_TAKES, _PROJECT)),
+    "token": Verb(token, (*TOKEN_TAKES, _PROJECT)),
     "report": Verb(_report, ("FILE=report.html", _PROJECT)),
     "backup": Verb(backup, ("IMAGES=1", "SECRETS=1"), alone=True),
     "restore": Verb(restore, ("FILE=volumes/backups/….tar.gz",), alone=True),

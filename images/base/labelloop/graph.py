@@ -134,14 +134,14 @@ def _convert(model: Any, example: "torch.Tensor", folder: Path) -> None:
         def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
             return tuple(level for maps in self.model.forward_dummy(images) for level in maps)
 
-    with _same_logging(), warnings.catch_warnings():
+    with same_logging(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         graph = openvino.convert_model(Network().eval(), example_input=example, input=[-1, 3, -1, -1])
     openvino.save_model(graph, str(folder / XML), compress_to_fp16=False)
 
 
 @contextmanager
-def _same_logging() -> Iterator[None]:
+def same_logging() -> Iterator[None]:
     """Restores the root logger afterwards, since OpenVINO's converter silences it for the whole process."""
     root = logging.getLogger()
     level, filters, handlers = root.level, list(root.filters), list(root.handlers)

@@ -15,6 +15,7 @@ from labelloop.registry import Registry
 from labelloop.settings import Settings, get_settings
 from mlbackend.champion import LoadDetector
 from mlbackend.champions import Champions
+from mlbackend.detect import detect_routes
 from mlbackend.errors import BackendError
 from mlbackend.loading import ImageLoader
 from mlbackend.manager import ChampionManager
@@ -69,6 +70,7 @@ def create_app(settings: Settings, load: LoadDetector, stop: threading.Event | N
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.register_blueprint(routes(manager))
+    app.register_blueprint(detect_routes(manager))
     _ask_for_credentials(app, password)
     _say_what_is_wrong(app)
     champions.watch(stop or threading.Event())

@@ -81,12 +81,7 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         The entry of an image that could not be read has "error", which says why, instead of "result". Label
         Studio stores no prediction for such an entry, and asks again when somebody opens the task.
         """
-        card = self.detector.card or _NO_CARD
-        thresholds = card.thresholds(config.names_in(card.score_thresholds), self._threshold)
-        label_map = self.label_map(config)
-        learnt = self.trained and label_map.knows_any
-        rarity = card.rarity(config.names_in(card.boxes_by_class))
-        view = _View(label_map, config, thresholds, Rules.of(card, config), rarity, learnt)
+        view = self._view(config)
         predictions: list[Prediction] = []
         in_order = iter(tasks)
         for batch in self._images.batches(tasks, config):
@@ -99,6 +94,21 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
                 else:
                     predictions.append(self._prediction(task, next(found), image.pixels, view))
         return predictions
+
+    def detect(self, pixels: Pixels, config: LabelConfig) -> Boxes:
+        """The boxes that are shown of an image, in its pixels. Labels index config.labels."""
+        view, (height, width) = self._view(config), pixels.shape[:2]
+        candidates = view.label_map.apply(self._forward(self.detector, [pixels])[0]).clip(width, height)
+        shown = candidates.scores >= view.thresholds[candidates.labels]
+        return candidates.select(tidied(candidates, view.rules).kept & shown)
+
+    def _view(self, config: LabelConfig) -> "_View":
+        card = self.detector.card or _NO_CARD
+        thresholds = card.thresholds(config.names_in(card.score_thresholds), self._threshold)
+        label_map = self.label_map(config)
+        learnt = self.trained and label_map.knows_any
+        rarity = card.rarity(config.names_in(card.boxes_by_class))
+        return _View(label_map, config, thresholds, Rules.of(card, config), rarity, learnt)
 
     def _prediction(self, task: Task, boxes: Boxes, pixels: Pixels, view: "_View") -> Prediction:
         height, width = pixels.shape[:2]

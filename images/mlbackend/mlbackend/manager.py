@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from labelloop.boxes import Boxes
+from labelloop.images import Pixels
 from labelloop.labels import LabelConfig, parse_label_config
 from labelloop.registry import Registry
 from labelloop.settings import Settings
@@ -88,6 +90,18 @@ class ChampionManager:
             f", {failed} unreadable" if failed else "",
         )
         return predictions, champion.version
+
+    def detect(self, project_id: int, label_config: str, pixels: Pixels) -> tuple[Boxes, str, LabelConfig]:
+        """The boxes that are shown of an image, which no task has, the version that found them, and the
+        config whose labels they index.
+
+        Raises:
+            LabelConfigError, BackendError: as `setup`.
+        """
+        config = parse_label_config(label_config)
+        champion = self._champions.get(project_id, PREDICT_PATIENCE_S)
+        with self._predicting:
+            return champion.detect(pixels, config), champion.version, config
 
     def _learn(self, project_id: int, champion: Champion, config: LabelConfig | None) -> _Known:
         known = self._known.setdefault(project_id, _Known())

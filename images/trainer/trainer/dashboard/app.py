@@ -24,6 +24,7 @@ from trainer.api.limits import Limits
 from trainer.dashboard import (
     compare,
     data,
+    detect,
     downloads,
     effort,
     glossary,
@@ -33,6 +34,7 @@ from trainer.dashboard import (
     now,
     rounds,
     settling,
+    taking,
     verify,
 )
 from trainer.dashboard.login import (
@@ -95,7 +97,7 @@ def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studi
         max_age=SESSION_S,
         same_site="lax",
     )
-    app.add_middleware(Limits)
+    app.add_middleware(Limits, larger={detect.PATH: detect.MAX_FORM_BYTES})
     app.add_middleware(SecurityHeaders)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _add_login(app, parts, ask_who, ended)
@@ -113,6 +115,8 @@ def create_app(loop: WatchedLoop, secret: str, ask_who: AskWho = ask_label_studi
         settling,
         verify,
         glossary,
+        detect,
+        taking,
     )
     for part in pages:
         app.include_router(part.router)

@@ -16,6 +16,7 @@ from trainer.dashboard.archive import Archive
 from trainer.dashboard.model import chosen_card
 from trainer.dashboard.pages import Asked, Page
 from trainer.dashboard.security import checked_form, csrf_token
+from trainer.dashboard.taking import DOWNLOADING, take_along
 from trainer.dataset.export import ExportError, exported_files
 from trainer.dataset.exported_images import ExportedFile, pieces_of
 from trainer.dataset.left_out import counts_in_words
@@ -29,7 +30,6 @@ VERSION_FILES = ("config.py", "weights.pth", "card.json")
 SHOWN_ROUNDS = 20
 SHOWN_LEFT_OUT = 20
 SCRATCH = ".dataset-"
-DOWNLOADING = "Downloading models and datasets"
 PURPOSES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "coco": (
@@ -77,6 +77,7 @@ def show(page: Asked) -> HTMLResponse:
         gone=gone,
         downloading=DOWNLOADING,
         **_current(page),
+        **take_along(page),
     )
 
 

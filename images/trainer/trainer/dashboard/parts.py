@@ -7,10 +7,12 @@ from labelloop.cookies import CookieNames
 from trainer.dashboard.actions import PreLabelling
 from trainer.dashboard.changes import Changes
 from trainer.dashboard.current_labels import CurrentLabels
+from trainer.dashboard.detection import Detection
 from trainer.dashboard.ledger import Ledger
 from trainer.dashboard.looking import Looking
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.people import People
+from trainer.dashboard.takeaways import TakeAways
 from trainer.dashboard.verifying import Verifying
 
 
@@ -18,7 +20,8 @@ from trainer.dashboard.verifying import Verifying
 class Parts:
     """people: those who may log in. cookies: the names of this stack's. pre_labelling, looking,
     current_labels: work that buttons have begun. changes: what became of labels since a look. ledger: what
-    people did. verifying: the page Verify's crops.
+    people did. detection: of programs' images. take_aways: models that are being taken along. verifying: the
+    page Verify's crops.
     """
 
     loop: WatchedLoop
@@ -30,6 +33,8 @@ class Parts:
     ledger: Ledger
     current_labels: CurrentLabels
     verifying: Verifying
+    detection: Detection
+    take_aways: TakeAways
 
     @classmethod
     def of(cls, loop: WatchedLoop) -> Self:
@@ -44,6 +49,8 @@ class Parts:
             ledger=Ledger(loop),
             current_labels=CurrentLabels(loop),
             verifying=Verifying(loop),
+            detection=Detection(loop),
+            take_aways=TakeAways(loop),
         )
 
     def stop(self) -> None:
@@ -53,3 +60,4 @@ class Parts:
         self.ledger.stop()
         self.current_labels.stop()
         self.verifying.stop()
+        self.take_aways.stop()

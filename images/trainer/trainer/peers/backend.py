@@ -1,5 +1,6 @@
 """A client of the ML backend, in label-studio-ml's wire format."""
 
+import base64
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ POLL_S = 1.0
 SENT = ("id", "data", FIELD)
 HEALTH_TIMEOUT_S = (3.0, 10.0)
 PREDICT_TIMEOUT_S = (3.0, 300.0)
+DETECT_TIMEOUT_S = (3.0, 60.0)
 
 
 class BackendError(Explained):
@@ -33,6 +35,10 @@ class BackendDown(BackendError):
 
 class OtherVersion(BackendError):
     """The backend answered with another version than the one asked for: the champion has just changed."""
+
+
+class NoImage(BackendError):
+    """What was sent is no image that can be read; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,30 @@ class Backend:
         if others:
             raise OtherVersion(f"POST {url}: predictions of {', '.join(map(str, others))}, not of {version}")
         return [_row(task["id"], result, version) for task, result in zip(tasks, results, strict=True)]
+
+    def detect(self, project: Project, image: bytes) -> Row:
+        """The boxes of an image that belongs to no task: {"version", "width", "height", "boxes"}.
+
+        Raises:
+            NoImage: the bytes are no image that can be read. BackendDown: it does not answer, or cannot
+                predict.
+        """
+        url = f"{self.url}/detect"
+        body = {
+            "project": project.uid,
+            "label_config": project.label_config,
+            "image": base64.b64encode(image).decode(),
+        }
+        try:
+            response = self._session.post(url, json=body, timeout=DETECT_TIMEOUT_S)
+            answer = response.json()
+        except requests.RequestException as error:
+            raise BackendDown(f"POST {url}: the ML backend does not answer: {error}") from error
+        if response.status_code == requests.codes.unsupported_media_type:
+            raise NoImage(str(answer.get("error")))
+        if response.status_code >= 400 or not isinstance(answer, dict):
+            raise BackendDown(f"POST {url}: {response.status_code} {response.text[:500]}")
+        return answer
 
 
 def _served(health: Row, project_id: int) -> Row:

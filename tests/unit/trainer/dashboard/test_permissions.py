@@ -20,6 +20,7 @@ from trainer.dashboard import stored
 from trainer.dashboard.current_labels import ReadLabels
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.sure import Proposed, SureBox
+from trainer.takeaway.forms import Format, place
 
 
 class For(IntEnum):
@@ -78,6 +79,10 @@ TABLE = {
     ("GET", "/downloads/labels"): For.MEMBERS,
     ("POST", "/downloads/labels"): For.ADMINISTRATORS,
     ("GET", "/downloads/labels/{format_name}.zip"): For.ADMINISTRATORS,
+    ("GET", "/downloads/model"): For.MEMBERS,
+    ("POST", "/downloads/model"): For.ADMINISTRATORS,
+    ("GET", "/downloads/model/{version}-{form}.zip"): For.ADMINISTRATORS,
+    ("POST", "/detect"): For.ANYBODY,  # with a token
     ("GET", "/compare"): For.MEMBERS,
     ("GET", "/glossary"): For.MEMBERS,
 }
@@ -105,6 +110,10 @@ def filled(loop: WatchedLoop, app: FastAPI, fake_studio: FakeStudio, monkeypatch
     read = ReadLabels(snapshot, datetime.now(UTC))
     monkeypatch.setattr(app.state.parts.current_labels, "begin", lambda project: None)
     monkeypatch.setattr(app.state.parts.current_labels, "of", lambda project: read)
+    monkeypatch.setattr(app.state.parts.take_aways, "begin", lambda *of: None)
+    taken = place(loop.settings.rounds_dir, 1, "v0001", Format.ONNX, int8=False)
+    taken.mkdir(parents=True)
+    (taken / "README.md").write_text("made")
 
 
 @pytest.fixture
@@ -116,7 +125,7 @@ def two_versions(models: ProjectModels, tmp_path: Path) -> None:
 def request(client: TestClient, route: tuple[str, str], token: str = "") -> tuple[int, str, str]:
     """The status, the text and where it leads."""
     method, path = route[0], address(route[1])
-    form = {"csrf": token, "version": "v0000", "how": "right"}
+    form = {"csrf": token, "version": "v0000", "how": "right", "format": "onnx"}
     answer = client.get(path) if method == "GET" else client.post(path, data=form)
     text = answer.text if answer.headers.get("Content-Type", "").startswith("text/") else ""
     return answer.status_code, text, answer.headers.get("Location", "")
