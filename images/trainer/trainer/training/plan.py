@@ -17,6 +17,7 @@ from trainer.training.job import Job, JobError
 from trainer.training.length import iterations_for, reference_iterations
 from trainer.training.recipe import fit_look
 from trainer.training.small_objects import SmallObjects, measure
+from trainer.training.working_size import choose, looks, take_look
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
         start_weights, start_classes, start = round_dir / START_WEIGHTS, found.classes, found.source
         with replacing(start_weights) as temporary:
             save_weights(found.state, temporary)
+    look = _look(snapshot, detector, settings, None if parent is None else models.card(parent).look)
     job = Job(
         project_id=project_id,
         detector=detector,
@@ -64,11 +66,12 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
         start_weights=str(start_weights),
         start_classes=start_classes,
         iterations=iterations_for(
-            snapshot.labelled, reference_iterations(detector, settings), settings.iterations
+            snapshot.labelled, reference_iterations(detector, settings, look), settings.iterations
         ),
         threads=settings.threads,
         accelerator=settings.accelerator,
-        small_objects=_small_objects(snapshot, detector, settings),
+        look=look,
+        small_objects=_small_objects(snapshot, detector, settings, look),
     )
     if job.small_objects and job.small_objects.words:
         log.warning("%s", job.small_objects.words)
@@ -76,8 +79,22 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
     return job
 
 
-def _small_objects(snapshot: Snapshot, detector: str, settings: Settings) -> SmallObjects | None:
+def _look(snapshot: Snapshot, detector: str, settings: Settings, before: int | None) -> int | None:
+    """The test_size at which the round's model looks at images; None for the detector's own.
+
+    before: the look of the version whose training goes on.
+    """
     config = load_detector_config(detector, settings)
+    if len(looks(config)) == 1:
+        return None
+    return choose(snapshot.images, config, before)
+
+
+def _small_objects(
+    snapshot: Snapshot, detector: str, settings: Settings, look: int | None
+) -> SmallObjects | None:
+    config = load_detector_config(detector, settings)
+    take_look(config, look)
     fit_look(config)
     return measure(snapshot.images, config)
 

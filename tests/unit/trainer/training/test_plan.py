@@ -80,10 +80,10 @@ def test_training_goes_on_from_a_trained_version_of_the_same_labels_alone(
 @pytest.mark.parametrize(
     ("width", "object_px", "look", "words"),
     [
-        (4000, 40, 352, "3 of 3 boxes are less than 8 px a side to the network, which sees an image at 352 "
-                        "px (the median box is 3.5 px)"),
+        (4000, 40, 448, "3 of 3 boxes are less than 8 px a side to the network, which sees an image at 448 "
+                        "px (the median box is 4.5 px)"),
         (4000, 400, 352, None),
-        (640, 40, 352, None),
+        (640, 40, 448, None),
     ],
 )  # fmt: skip
 def test_objects_that_are_small_to_the_network_are_told(
