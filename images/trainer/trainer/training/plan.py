@@ -1,6 +1,7 @@
 """Decides what a round trains, from which weights and for how long, once before its training begins."""
 
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from labelloop.registry import STARTING_VERSION, ProjectModels, Registry
 from labelloop.settings import Settings
 from trainer.dataset.snapshot import Snapshot
 from trainer.rounds.folder import JOB, START_WEIGHTS
+from trainer.system.memory import usable_gb
 from trainer.training import weights
 from trainer.training.bundle import save_weights
 from trainer.training.job import Job, JobError
@@ -25,8 +27,9 @@ log = logging.getLogger(__name__)
 def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Snapshot) -> Job:
     """Decides what to train from which weights, and writes job.json. A folder that has one keeps it.
 
-    The champion's training continues if it is the same detector with the same classes, in any order.
-    Otherwise training begins from the starting weights, taken from v0000 if that is the same detector.
+    The champion's training continues if it is the same detector with the same classes, in any order, and
+    looks at images at the size that suits the labelled boxes. Otherwise training begins from the starting
+    weights, taken from v0000 if that is the same detector.
 
     Raises:
         JobError: the folder's job.json is damaged, or belongs to another project.
@@ -45,6 +48,13 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
     choice = _choose(models, settings, snapshot.label_config)
     detector = choice.detector
     parent = _parent(models, detector, snapshot.label_config)
+    before = None if parent is None else _look_of(models, parent, detector, settings)
+    look = _look(snapshot, detector, settings, before)
+    if parent and look and look != before and _is(models, STARTING_VERSION, detector):
+        log.info(
+            "Training begins anew: %s looked at images at %s px, this looks at %d px", parent, before, look
+        )
+        parent = None
     origin = parent or (STARTING_VERSION if _is(models, STARTING_VERSION, detector) else None)
     if origin is not None:
         card = models.card(origin)
@@ -56,7 +66,6 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
         start_weights, start_classes, start = round_dir / START_WEIGHTS, found.classes, found.source
         with replacing(start_weights) as temporary:
             save_weights(found.state, temporary)
-    look = _look(snapshot, detector, settings, None if parent is None else models.card(parent).look)
     job = Job(
         project_id=project_id,
         detector=detector,
@@ -80,14 +89,27 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
 
 
 def _look(snapshot: Snapshot, detector: str, settings: Settings, before: int | None) -> int | None:
-    """The test_size at which the round's model looks at images; None for the detector's own.
+    """The test_size at which the round's model looks at images; None for a detector that has one look.
 
     before: the look of the version whose training goes on.
     """
     config = load_detector_config(detector, settings)
     if len(looks(config)) == 1:
         return None
-    return choose(snapshot.images, config, before)
+    memory_gb = usable_gb()
+    look, wanted = (choose(snapshot.images, config, before, most) for most in (memory_gb, math.inf))
+    if look != wanted:
+        log.warning(
+            "Objects are small: the model would look at images at %s px, but looks at %s px, since the "
+            "trainer may take no more than %.1f GB of memory; the detector's config says how much that needs",
+            wanted, look, memory_gb,
+        )  # fmt: skip
+    return look
+
+
+def _look_of(models: ProjectModels, version: str, detector: str, settings: Settings) -> int | None:
+    """The look of a version; earlier releases, whose cards do not say it, had the detector's own alone."""
+    return models.card(version).look or looks(load_detector_config(detector, settings))[0]
 
 
 def _small_objects(

@@ -10,7 +10,8 @@ what there is to choose from:
     )
 
 Each of `closer` replaces what it names of `loop`, and its `model` replaces parts of the detector's. They
-stand in the order of their test_size. A detector without `closer` has one look.
+stand in the order of their test_size. A look with `memory_gb` is taken only where the trainer may take so
+much memory. A detector without `closer` has one look.
 """
 
 from array import array
@@ -35,19 +36,28 @@ KEPT_UP_TO = 1.15
 """The typical box may be this much larger than ENOUGH_PX before a model that looks closely looks less so."""
 
 
-def looks(config: "Config") -> list[int | None]:
-    """The test_size of each look, the detector's own first; None where its makers' size is used."""
+def looks(config: "Config", memory_gb: float = float("inf")) -> list[int | None]:
+    """The test_size of each look for which this memory suffices, the detector's own first; None where its
+    makers' size is used.
+    """
     loop = config.get("loop", {})
-    return [loop.get("test_size"), *(closer["test_size"] for closer in loop.get("closer", ()))]
+    fitting = (closer for closer in loop.get("closer", ()) if closer.get("memory_gb", 0) <= memory_gb)
+    return [loop.get("test_size"), *(closer["test_size"] for closer in fitting)]
 
 
-def choose(images: Iterable[SnapshotImage], config: "Config", before: int | None = None) -> int | None:
+def choose(
+    images: Iterable[SnapshotImage],
+    config: "Config",
+    before: int | None = None,
+    memory_gb: float = float("inf"),
+) -> int | None:
     """The first look at which the typical box of every label has ENOUGH_PX, else the closest one.
 
     before: the test_size of the version whose training goes on. A look as close as that is kept while boxes
     are no larger than KEPT_UP_TO times what is enough, so that rounds do not change their look to and fro.
+    memory_gb: what the trainer may take.
     """
-    there = looks(config)
+    there = looks(config, memory_gb)
     least = smallest_typical(images)
     if least is None or len(there) == 1:
         return there[0]
@@ -84,7 +94,7 @@ def take_look(config: "Config", size: int | None) -> None:
         return
     for closer in loop.get("closer", ()):
         if closer["test_size"] == size:
-            loop.update({key: value for key, value in closer.items() if key != "model"})
+            loop.update({key: value for key, value in closer.items() if key not in ("model", "memory_gb")})
             _update(config.model, closer.get("model", {}))
             return
     there = ", ".join(map(str, looks(config)))

@@ -1,6 +1,7 @@
 """How closely a round's model looks at images: chosen by the boxes, trained so, and served so."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,8 @@ from labelloop.registry import ProjectModels
 from labelloop.settings import Settings
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
 from trainer.env import TrainerSettings
-from trainer.training import bundle, learn, weights
+from trainer.system.memory import usable_gb
+from trainer.training import bundle, learn, plan, weights
 from trainer.training.job import Job
 from trainer.training.length import reference_iterations
 from trainer.training.plan import write_job
@@ -117,25 +119,35 @@ def nano_home(
     loop_settings: TrainerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> TrainerSettings:
     monkeypatch.setattr(weights, "choose", lambda settings: weights.Choice("yolox_nano", "a test"))
+    monkeypatch.setattr(plan, "usable_gb", lambda: 64.0)
     (tmp_path / "configs").symlink_to(CONFIGS)
     return loop_settings
 
 
-@pytest.mark.parametrize(("side", "look", "iterations"), [(400.0, 352, 147), (20.0, 448, 96)])
+@pytest.mark.parametrize(
+    ("side", "memory_gb", "look", "iterations"),
+    [(400.0, 64.0, 352, 147), (20.0, 64.0, 448, 96), (20.0, 2.8, 352, 147), (400.0, 2.8, 352, 147)],
+)
 def test_a_rounds_job_has_the_look_of_its_boxes(
     side: float,
+    memory_gb: float,
     look: int,
     iterations: int,
     nano_home: TrainerSettings,
     models: ProjectModels,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setattr(plan, "usable_gb", lambda: memory_gb)
     folder = tmp_path / "round"
     folder.mkdir()
     images = LabelledImages(of_sizes(*[[side]] * 6))
     job = write_job(folder, nano_home, 1, replace(made_snapshot(), images=images))
     assert (job.look, job.iterations) == (look, iterations)
     assert job.small_objects is not None and job.small_objects.look == look
+    told = "would look at images at 448 px, but looks at 352 px" in caplog.text
+    assert told == (side == 20.0 and memory_gb < 3)
     assert Job.load(folder) == job
 
 
@@ -151,18 +163,50 @@ def test_a_job_of_an_earlier_release_has_the_detectors_own_look(
     assert Job.load(folder).look is None
 
 
-@pytest.mark.parametrize(("before", "look"), [(352, 352), (448, 448), (None, 352)])
-def test_a_round_that_goes_on_from_a_version_knows_its_look(
-    before: int | None, look: int, nano_home: TrainerSettings, models: ProjectModels, tmp_path: Path
+@pytest.mark.parametrize(
+    ("before", "side", "look", "goes_on"),
+    [
+        (352, 95.0, 352, True),
+        (448, 95.0, 448, True),
+        (None, 95.0, 352, True),
+        (448, 20.0, 448, True),
+        (352, 20.0, 448, False),
+        (None, 20.0, 448, False),
+        (448, 400.0, 352, False),
+    ],
+)
+def test_training_goes_on_from_a_version_that_looked_as_closely_else_it_begins_anew(
+    before: int | None,
+    side: float,
+    look: int,
+    goes_on: bool,
+    nano_home: TrainerSettings,
+    models: ProjectModels,
+    tmp_path: Path,
 ) -> None:
-    """Boxes between what is enough and KEPT_UP_TO times that."""
+    """95 px are between what is enough and KEPT_UP_TO times that. Earlier releases named no look."""
     version = add_version(models, tmp_path / "made", round_id=1, look=before)
     models.promote(version)
     folder = tmp_path / "round"
     folder.mkdir()
-    images = LabelledImages(of_sizes(*[[95.0]] * 6))
+    images = LabelledImages(of_sizes(*[[side]] * 6))
     job = write_job(folder, nano_home, 1, replace(made_snapshot(), images=images))
-    assert (job.parent, job.look) == (version, look)
+    assert (job.parent, job.look) == (version if goes_on else None, look)
+    assert job.start.startswith(version if goes_on else "v0000 (")
+
+
+def test_training_goes_on_where_there_is_nothing_to_begin_from(
+    nano_home: TrainerSettings, models: ProjectModels, tmp_path: Path
+) -> None:
+    card = models.folder("v0000") / "card.json"
+    card.write_text(card.read_text().replace("yolox_nano", "yolox_tiny"))
+    version = add_version(models, tmp_path / "made", round_id=1)
+    models.promote(version)
+    folder = tmp_path / "round"
+    folder.mkdir()
+    images = LabelledImages(of_sizes(*[[20.0]] * 6))
+    job = write_job(folder, nano_home, 1, replace(made_snapshot(), images=images))
+    assert (job.parent, job.look) == (version, 448)
 
 
 def test_a_version_is_trained_and_served_at_its_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,3 +236,14 @@ def test_a_version_is_trained_and_served_at_its_look(tmp_path: Path, monkeypatch
     assert prepared["img"][0].data.shape[-1] == 2 * SIDE
     assert served.card is not None and served.card.look == 2 * SIDE
     assert len(served.predict([np.zeros((96, 128, 3), np.uint8)])) == 1
+
+
+@pytest.mark.parametrize(("limit", "gb"), [("2000000000\n", 2.0), ("max\n", None), (None, None)])
+def test_a_containers_limit_counts_else_most_of_the_machines_memory(
+    limit: str | None, gb: float | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "memory.max"
+    if limit:
+        path.write_text(limit)
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    assert usable_gb(path) == pytest.approx(gb if gb else 0.8 * whole)
