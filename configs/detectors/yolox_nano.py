@@ -3,8 +3,23 @@ from labelloop.detector import mmdet_config
 
 _base_ = mmdet_config("yolox/yolox_nano_8x8_300e_coco.py")
 
-# Training images of 320 pixels, drawn at 256 to 416; 220 iterations at 40 labelled images.
-loop = dict(train_size=320, test_size=352, iterations=220)
+# Training images of 320 pixels, drawn at 256 to 416; 220 iterations at 40 labelled images. Smaller objects
+# are looked at more closely: images of 512 pixels, drawn at 320 to 512, in fewer iterations. Training takes
+# 2.5 GB then, not 1.9.
+loop = dict(
+    train_size=320,
+    test_size=352,
+    iterations=220,
+    closer=[
+        dict(
+            train_size=512,
+            test_size=448,
+            iterations=144,
+            memory_gb=3.2,
+            model=dict(input_size=(512, 512), random_size_range=(10, 16)),
+        ),
+    ],
+)
 
 model = dict(input_size=(320, 320), random_size_range=(8, 13))
 # Whole images in many sizes: a round is too short for what mmdet's mosaics teach in 300 epochs.

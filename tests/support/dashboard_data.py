@@ -141,6 +141,7 @@ def finished_round(
         dataset_fingerprint=snapshot.fingerprint,
         images=len(snapshot.train),
         boxes=snapshot.boxes,
+        look=352,
     )
     weights = folder / CANDIDATE / "weights.pth"
     write_text(weights, f"weights of round {round_.id}")

@@ -5,10 +5,12 @@ from pathlib import Path
 from labelloop.registry import Card, ProjectModels
 
 
-def add_version(models: ProjectModels, folder: Path, round_id: int | None = None) -> str:
+def add_version(
+    models: ProjectModels, folder: Path, round_id: int | None = None, look: int | None = None
+) -> str:
     """Writes a version whose weights are no real ones; `folder` is for the file they come from.
 
-    round_id: of the round that trained it; without one it is a starting model.
+    round_id: of the round that trained it; without one it is a starting model. look: as on the card.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "made.pth"
@@ -20,6 +22,7 @@ def add_version(models: ProjectModels, folder: Path, round_id: int | None = None
         round=round_id,
         round_requested_at=None if round_id is None else "then",
         dataset_fingerprint=None if round_id is None else f"{round_id:064x}",
+        look=look,
         verdict="starting model",
         reason="a test",
     )

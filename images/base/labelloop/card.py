@@ -34,7 +34,9 @@ class Card(BaseModel):
 
     sha256: by name, the hashes of the other files in the version's folder. images, boxes, boxes_by_class:
     counts over the images that the version was trained on. overlaps: of the boxes on these; None in cards of
-    earlier releases and of starting models, for which the prior holds.
+    earlier releases and of starting models, for which the prior holds. look: the longer side of an image to
+    the network, in pixels, as config.py has it; None in cards of earlier releases and of starting models, and
+    where the config does not resize images to one size.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -59,6 +61,7 @@ class Card(BaseModel):
     reason: str = ""
     score_thresholds: dict[str, float] = Field(default_factory=dict)
     overlaps: Overlaps | None = None
+    look: int | None = None
     graph: str = ""
     seconds: float = 0.0
     device: str = "cpu"

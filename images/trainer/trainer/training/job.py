@@ -21,8 +21,9 @@ class Job(BaseModel):
     """parent: the version whose training continues; None when it begins from the starting weights.
 
     start_weights: the file of a state_dict, whose head has one row for each class of start_classes. start:
-    its origin, in words. small_objects: how large the objects are to the network; None in the jobs of earlier
-    releases.
+    its origin, in words. look: the test_size of the look (trainer.training.working_size); None for a
+    detector that has one, and in the jobs of earlier releases. small_objects: how large the objects are to
+    the network; None in the jobs of earlier releases.
     """
 
     project_id: int
@@ -37,6 +38,7 @@ class Job(BaseModel):
     accelerator: Literal["cpu", "cuda"]
     seed: int = SEED
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    look: int | None = None
     small_objects: SmallObjects | None = None
 
     @classmethod

@@ -34,6 +34,8 @@ from trainer.training.head import class_rows
 from trainer.training.hooks import Diverged
 from trainer.training.job import Job
 from trainer.training.recipe import fit_data, fit_look, fit_model, fit_run
+from trainer.training.small_objects import look_of
+from trainer.training.working_size import take_look
 
 GRAPH_IMAGES = 32
 # The share of a detector's learning rate and that of the starting weights, if these know every label already.
@@ -52,7 +54,7 @@ def learn(folder: Path, settings: Settings) -> None:
     Raises:
         hooks.Stopped: training was told to stop. hooks.Diverged: the loss is NaN or infinite.
             NoReadableImage, trainset.TooSmall: there is nothing to train on. fit.FitError: the weights are
-            from another detector. DetectorError: the job's detector no longer has a config.
+            from another detector. DetectorError: the job's detector no longer has a config, or that look.
     """
     if (folder / CANDIDATE).is_dir():
         return
@@ -67,6 +69,7 @@ def learn(folder: Path, settings: Settings) -> None:
         leftover.unlink()
     set_random_seed(job.seed)
     config = load_detector_config(job.detector, settings)
+    take_look(config, job.look)
     fit_model(config, snapshot.classes)
     fit_look(config)
     served = bundle.config_text(config)
@@ -108,6 +111,7 @@ def learn(folder: Path, settings: Settings) -> None:
         overlaps=tidying.learned(
             ((image.xyxy, image.labels) for image in map(junk.without, snapshot.train)), snapshot.classes
         ),
+        look=look_of(config),
         seconds=round(time.monotonic() - started, 1),
         device=torch.cuda.get_device_name() if device == "cuda" else f"cpu, {job.threads} threads",
         libraries=bundle.libraries(),

@@ -4,6 +4,7 @@ import math
 
 from labelloop.detector import load_detector_config
 from labelloop.settings import Settings
+from trainer.training.working_size import take_look
 
 REFERENCE_IMAGES = 40
 DEFAULT_ITERATIONS = 300
@@ -25,7 +26,11 @@ def iterations_for(images: int, reference: int, override: int = 0) -> int:
     return round(reference * min(max(factor, MIN_FACTOR), MAX_FACTOR))
 
 
-def reference_iterations(detector: str, settings: Settings) -> int:
-    """The iterations in the detector's config, for REFERENCE_IMAGES images."""
-    loop = load_detector_config(detector, settings).get("loop", {})
-    return int(loop.get("iterations", DEFAULT_ITERATIONS))
+def reference_iterations(detector: str, settings: Settings, look: int | None = None) -> int:
+    """The iterations in the detector's config, for REFERENCE_IMAGES images.
+
+    look: the test_size of the look; None for the detector's own.
+    """
+    config = load_detector_config(detector, settings)
+    take_look(config, look)
+    return int(config.get("loop", {}).get("iterations", DEFAULT_ITERATIONS))

@@ -1,6 +1,7 @@
 """Decides what a round trains, from which weights and for how long, once before its training begins."""
 
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from labelloop.registry import STARTING_VERSION, ProjectModels, Registry
 from labelloop.settings import Settings
 from trainer.dataset.snapshot import Snapshot
 from trainer.rounds.folder import JOB, START_WEIGHTS
+from trainer.system.memory import usable_gb
 from trainer.training import weights
 from trainer.training.bundle import save_weights
 from trainer.training.job import Job, JobError
 from trainer.training.length import iterations_for, reference_iterations
 from trainer.training.recipe import fit_look
 from trainer.training.small_objects import SmallObjects, measure
+from trainer.training.working_size import choose, looks, take_look
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +27,9 @@ log = logging.getLogger(__name__)
 def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Snapshot) -> Job:
     """Decides what to train from which weights, and writes job.json. A folder that has one keeps it.
 
-    The champion's training continues if it is the same detector with the same classes, in any order.
-    Otherwise training begins from the starting weights, taken from v0000 if that is the same detector.
+    The champion's training continues if it is the same detector with the same classes, in any order, and
+    looks at images at the size that suits the labelled boxes. Otherwise training begins from the starting
+    weights, taken from v0000 if that is the same detector.
 
     Raises:
         JobError: the folder's job.json is damaged, or belongs to another project.
@@ -44,6 +48,13 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
     choice = _choose(models, settings, snapshot.label_config)
     detector = choice.detector
     parent = _parent(models, detector, snapshot.label_config)
+    before = None if parent is None else _look_of(models, parent, detector, settings)
+    look = _look(snapshot, detector, settings, before)
+    if parent and look and look != before and _is(models, STARTING_VERSION, detector):
+        log.info(
+            "Training begins anew: %s looked at images at %s px, this looks at %d px", parent, before, look
+        )
+        parent = None
     origin = parent or (STARTING_VERSION if _is(models, STARTING_VERSION, detector) else None)
     if origin is not None:
         card = models.card(origin)
@@ -64,11 +75,12 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
         start_weights=str(start_weights),
         start_classes=start_classes,
         iterations=iterations_for(
-            snapshot.labelled, reference_iterations(detector, settings), settings.iterations
+            snapshot.labelled, reference_iterations(detector, settings, look), settings.iterations
         ),
         threads=settings.threads,
         accelerator=settings.accelerator,
-        small_objects=_small_objects(snapshot, detector, settings),
+        look=look,
+        small_objects=_small_objects(snapshot, detector, settings, look),
     )
     if job.small_objects and job.small_objects.words:
         log.warning("%s", job.small_objects.words)
@@ -76,8 +88,35 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
     return job
 
 
-def _small_objects(snapshot: Snapshot, detector: str, settings: Settings) -> SmallObjects | None:
+def _look(snapshot: Snapshot, detector: str, settings: Settings, before: int | None) -> int | None:
+    """The test_size at which the round's model looks at images; None for a detector that has one look.
+
+    before: the look of the version whose training goes on.
+    """
     config = load_detector_config(detector, settings)
+    if len(looks(config)) == 1:
+        return None
+    memory_gb = usable_gb()
+    look, wanted = (choose(snapshot.images, config, before, most) for most in (memory_gb, math.inf))
+    if look != wanted:
+        log.warning(
+            "Objects are small: the model would look at images at %s px, but looks at %s px, since the "
+            "trainer may take no more than %.1f GB of memory; the detector's config says how much that needs",
+            wanted, look, memory_gb,
+        )  # fmt: skip
+    return look
+
+
+def _look_of(models: ProjectModels, version: str, detector: str, settings: Settings) -> int | None:
+    """The look of a version; earlier releases, whose cards do not say it, had the detector's own alone."""
+    return models.card(version).look or looks(load_detector_config(detector, settings))[0]
+
+
+def _small_objects(
+    snapshot: Snapshot, detector: str, settings: Settings, look: int | None
+) -> SmallObjects | None:
+    config = load_detector_config(detector, settings)
+    take_look(config, look)
     fit_look(config)
     return measure(snapshot.images, config)
 

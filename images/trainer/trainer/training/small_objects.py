@@ -46,10 +46,10 @@ def measure(images: Iterable[SnapshotImage], config: "Config") -> SmallObjects |
     """config: the detector's, as a round's version is served. None without a box, or where the config does
     not resize images to one size.
     """
-    scale = _scale(config)
-    if scale is None:
+    size = _scale(config)
+    if size is None:
         return None
-    long, short = max(scale), min(scale)
+    long, short = max(size), min(size)
     sides = array("f")
     for image in images:
         factor = min(long / max(image.width, image.height), short / min(image.width, image.height))
@@ -60,6 +60,12 @@ def measure(images: Iterable[SnapshotImage], config: "Config") -> SmallObjects |
     return SmallObjects(
         look=long, boxes=len(sides), small=small, typical_px=round(float(np.median(sides)), 2)
     )
+
+
+def look_of(config: "Config") -> int | None:
+    """The longer side of an image to the network; None where images are not resized to one size."""
+    size = _scale(config)
+    return max(size) if size else None
 
 
 def _scale(config: "Config") -> tuple[int, int] | None:

@@ -12,11 +12,13 @@ from support.versions import add_version
 from labelloop.registry import ProjectModels
 from trainer.dataset.labelled import LabelledImages
 from trainer.env import TrainerSettings
-from trainer.training import weights
+from trainer.training import plan, weights
 from trainer.training.job import Job
 from trainer.training.plan import write_job
 
 CONFIGS = Path(__file__).parents[4] / "configs"
+SUITABLE = 448
+"""The look for the boxes of made_snapshot."""
 
 
 @pytest.mark.parametrize("asked", ["yolox_nano", "auto", "yolox_tiny"])
@@ -28,9 +30,10 @@ def test_where_weights_went_away_the_champions_training_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(weights, "PUBLISHED", {})
+    monkeypatch.setattr(plan, "usable_gb", lambda: 64.0)
     (tmp_path / "configs").symlink_to(CONFIGS)
     snapshot = made_snapshot()
-    trained = add_version(models, tmp_path / "trained", round_id=1)
+    trained = add_version(models, tmp_path / "trained", round_id=1, look=SUITABLE)
     models.promote(trained)
     folder = tmp_path / "round"
     folder.mkdir()
@@ -62,9 +65,10 @@ def test_training_goes_on_from_a_trained_version_of_the_same_labels_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A starting model's classes may be called as the labels are; they are other makers' all the same."""
+    monkeypatch.setattr(plan, "usable_gb", lambda: 64.0)
     monkeypatch.setattr(weights, "choose", lambda settings: weights.Choice("yolox_nano", "a test"))
     (tmp_path / "configs").symlink_to(CONFIGS)
-    version = add_version(models, tmp_path / "made", round_id)
+    version = add_version(models, tmp_path / "made", round_id, look=SUITABLE)
     models.promote(version)
     folder = tmp_path / "round"
     folder.mkdir()
@@ -80,10 +84,10 @@ def test_training_goes_on_from_a_trained_version_of_the_same_labels_alone(
 @pytest.mark.parametrize(
     ("width", "object_px", "look", "words"),
     [
-        (4000, 40, 352, "3 of 3 boxes are less than 8 px a side to the network, which sees an image at 352 "
-                        "px (the median box is 3.5 px)"),
+        (4000, 40, 448, "3 of 3 boxes are less than 8 px a side to the network, which sees an image at 448 "
+                        "px (the median box is 4.5 px)"),
         (4000, 400, 352, None),
-        (640, 40, 352, None),
+        (640, 40, 448, None),
     ],
 )  # fmt: skip
 def test_objects_that_are_small_to_the_network_are_told(
@@ -99,6 +103,7 @@ def test_objects_that_are_small_to_the_network_are_told(
 ) -> None:
     monkeypatch.setattr(weights, "choose", lambda settings: weights.Choice("yolox_nano", "a test"))
     (tmp_path / "configs").symlink_to(CONFIGS)
+    monkeypatch.setattr(plan, "usable_gb", lambda: 64.0)
     folder = tmp_path / "round"
     folder.mkdir()
     box = (10.0, 10.0, 10.0 + object_px, 10.0 + object_px)
