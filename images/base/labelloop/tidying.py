@@ -115,6 +115,11 @@ class Rules:
         across = np.where(self.free[a] | self.free[b] | paired, np.inf, ACROSS_IOU)
         return np.asarray(np.where(a == b, self.same[a], across), dtype=np.float32)
 
+    def table(self) -> Floats:
+        """(L, L), the limits for the IoU of all pairs of labels, as `iou_limits` gives them."""
+        rows, columns = np.indices((len(self.same), len(self.same)))
+        return self.iou_limits(rows, columns)
+
 
 @dataclass(frozen=True)
 class Tidied:

@@ -63,7 +63,8 @@ def model_json(told: Told, detector: Detector) -> str:
         about["to_label"] = list(to_label)
         about["one_box"] = {
             "iou": [
-                [None if np.isinf(limit) else round(float(limit), 4) for limit in row] for row in rules.iou
+                [None if np.isinf(limit) else round(float(limit), 4) for limit in row]
+                for row in rules.table()
             ],
             "inside": [round(float(limit), 4) for limit in rules.inside],
             "shared_iou": SHARED_LABEL_NMS_IOU if len(set(used)) < len(used) else 1.0,

@@ -36,7 +36,7 @@ class OneBox(nn.Module):
         super().__init__()
         self.mmdet_iou, self.shared_iou = mmdet_iou, shared_iou
         self.register_buffer("to_label", torch.tensor([-1 if label is None else label for label in to_label]))
-        limits = torch.as_tensor(rules.iou).clone()
+        limits = torch.as_tensor(rules.table()).clone()
         limits[torch.isinf(limits)] = _NEVER
         self.register_buffer("limits", limits)
         self.register_buffer("inside", torch.as_tensor(rules.inside).clone())
