@@ -65,7 +65,7 @@ class SizesBook:
         self._tasks: dict[str, dict[str, list[list[float]]]] = _read(path)
 
     def note(self, tasks: Iterable[tuple[int, dict[str, list[list[float]]]]]) -> None:
-        """Takes the sizes of tasks, the newest last, and writes the file if anything is new or it is missing."""
+        """Takes the sizes of tasks, the newest last; writes the file if it is missing or anything is new."""
         before = json.dumps(self._tasks)
         for task, sizes in tasks:
             self._tasks.pop(str(task), None)
