@@ -58,7 +58,7 @@
     if (!found) return;
     const { annotation, region, shape, tool } = found;
     const mouse = press.type === "mousedown";
-    const draws = mouse && tool?.isDrawingTool && !tool.dynamic && !tool.isDrawing && !annotation.isReadOnly() &&
+    const draws = mouse && tool?.isDrawingTool && !tool.isDrawing && !annotation.isReadOnly() &&
       !annotation.hasSelection && !tool.isIncorrectLabel() && !tool.isIncorrectControl();
     const box = draws && tool.control?.type === "rectanglelabels" ? fetching(found, press) : null;
     const held = region && !region.inSelection && !annotation.isReadOnly() && tool?.fullName !== "MoveTool";
@@ -101,7 +101,8 @@
   // What a click at the press shall do; null where it is Label Studio's.
   function fetching({ annotation, region, tool }, press) {
     const backend = backends.get(projectOfPage());
-    if (!backend) return null;
+    if (!backend || tool.control.smart === false) return null;
+    if (region && tool.dynamic) return null;
     if (region) {
       const same = last?.id === region.id && last.annotation === annotation.id && apart(last.press, press) < AGAIN_PX;
       const labels = region.results[0]?.mainValue ?? [];
@@ -114,6 +115,7 @@
       // Label Studio's tool draws the box that the answer replaces, so that labels and undo are as ever.
       send("mousemove", press, SEED_PX, { buttons: 1 });
       send("mouseup", press, SEED_PX, {});
+      if (tool.dynamic) return; // Label Studio's smart tool asks itself.
       const made = annotation.regions.find(({ id }) => !before.has(id));
       if (made) ask(annotation, backend, made, null, 0, press);
     };
