@@ -29,7 +29,9 @@ log = logging.getLogger(__name__)
 MARK = "click"
 """In a region's meta, under "from": a box that was fetched by a click."""
 SMALL = 0.1
-"""Objects whose usual side is a smaller share of the image's longer side get a closer look."""
+"""Where the whole image shows nothing, objects whose usual side is a smaller share of the image's longer side
+get a closer look."""
+CLASS_COUNTS = 0.25
 CROP_SIDES = 6
 LEAST_CROP_PX = 64
 MOST_PLACES = 1000
@@ -106,15 +108,18 @@ class Clicks:
         size = look.size if look is not None else hint.original or _UNKNOWN_SIZE
         if champion is None or look is None or pixels is None:
             return Choices(usual_box(at, usual, size), np.zeros(1, dtype=np.float32))
-        seen = [look.raw]
+        weights = [_weights(champion, look.raw, hint.label, config)]
+        found = choices(at, [look.raw], weights, usual, size)
         crop = _crop(at, usual, size)
-        if crop is not None:
-            try:
-                seen.append(_closer(champion, pixels.get(), crop, size))
-            except Exception:
-                log.exception("a closer look failed")
-        weights = [_weights(champion, raw, hint.label, config) for raw in seen]
-        return choices(at, seen, weights, usual, size)
+        if found.scores[0] > 0 or crop is None:
+            return found
+        try:
+            closer = _closer(champion, pixels.get(), crop, size)
+        except Exception:
+            log.exception("a closer look failed")
+            return found
+        weights.append(_weights(champion, closer, hint.label, config))
+        return choices(at, [look.raw, closer], weights, usual, size)
 
     def _known_sizes(
         self, project_id: int, task: Task, config: LabelConfig, asked: Asked
@@ -178,13 +183,13 @@ def _closer(
 def _weights(champion: Champion, raw: RawBoxes, label: int, config: LabelConfig) -> NDArray[np.float32]:
     """(N,): how much each raw box speaks for the label, where the model has learnt it; else 1 for all.
 
-    The root of the class's score, for a box of another name may be this object's all the same.
+    The class's score counts little, for a box of another name may be this object's all the same.
     """
     mapped = champion.label_map(config).to_label
     classes = [at for at, one in enumerate(mapped) if one == label] if champion.trained else []
     if not classes:
         return np.ones(len(raw), dtype=np.float32)
-    return np.sqrt(raw.classes[:, classes].max(axis=1).astype(np.float32))
+    return raw.classes[:, classes].max(axis=1).astype(np.float32) ** np.float32(CLASS_COUNTS)
 
 
 def _drawn(task: Task, config: LabelConfig, hinted: set[str]) -> dict[str, list[list[float]]]:

@@ -138,12 +138,23 @@ def test_sizes_of_labelled_images_and_of_this_one_decide(person: Person) -> None
         assert near(person.boxes(key_point(45, 35), again=0, task={kind: [{"result": drawn}]})[0], OBJECT)
 
 
-def test_small_objects_get_a_closer_look(person: Person) -> None:
+def test_small_objects_get_a_closer_look_where_nothing_is_seen(person: Person) -> None:
     path = person.home.registry.project(1).path / SIZES_FILE
     SizesBook(path).note([(1, {"pet": [[0.06, 0.06]] * 20})])
-    person.boxes(key_point(45, 35))
-    person.boxes(key_point(70, 70))
-    assert person.home.detector.raw_sizes == [(200, 200), (72, 72), (72, 72)]
+    person.home.detector.raw_answer = sees([84, 64, 96, 76])
+    assert near(person.boxes(key_point(45, 35))[0], [84, 64, 96, 76], 2)
+    assert person.home.detector.raw_sizes == [(200, 200)]
+    speck = [30, 30, 42, 42]
+
+    def from_close_by(image: Pixels) -> RawBoxes:
+        close = image.shape[:2] == (72, 72)
+        found: RawBoxes = sees(*([speck] if close else []))(image)
+        return found
+
+    person.home.detector.raw_answer = from_close_by
+    (box,) = person.boxes(key_point(70, 70))
+    assert person.home.detector.raw_sizes[1:] == [(72, 72)]
+    assert near(box, [134, 134, 146, 146], 2)
 
 
 def test_an_image_is_looked_at_once_and_again_when_its_file_changes(person: Person) -> None:

@@ -201,19 +201,21 @@ def test_the_sizes_of_boxes_are_kept_for_clicks(
     surveyor: Surveyor, loop_settings: TrainerSettings, studio: Studio, fake_studio: FakeStudio, images: Path
 ) -> None:
     """Also those of before this release, which did not keep them, and after the file was damaged."""
-    first = label(fake_studio, images)
+    drawn = region(original_width=640, original_height=480)
+    first = label(fake_studio, images, drawn, plain=False)
     surveyor.run(fetch(studio, 1))
     folder = loop_settings.models_dir / "1"
     folder.mkdir(parents=True)
     surveyor.run(fetch(studio, 1))
     path = folder / SIZES_FILE
-    (name, before), *others = SizesBook(path).by_label().items()
-    assert len(before) == 1 and others == []
-    wider = region(value=region()["value"] | {"width": 2 * region()["value"]["width"]})
-    submit(fake_studio, first, wider)
+
+    def sizes() -> dict[str, list[list[float]]]:
+        return {label: found.round(3).tolist() for label, found in SizesBook(path).by_label().items()}
+
+    assert sizes() == {"ball": [[0.3, 0.225]]}
+    submit(fake_studio, first, {**drawn, "value": {**drawn["value"], "width": 60}})
     surveyor.run(fetch(studio, 1))
-    after = SizesBook(path).by_label()[name]
-    assert after.shape == (1, 2) and after[0, 0] == pytest.approx(2 * before[0, 0], rel=1e-3)
+    assert sizes() == {"ball": [[0.6, 0.225]]}
     path.write_text("torn")
     surveyor.run(fetch(studio, 1))
-    assert SizesBook(path).by_label()[name].tolist() == after.tolist()
+    assert sizes() == {"ball": [[0.6, 0.225]]}
