@@ -189,7 +189,8 @@ def _weights(champion: Champion, raw: RawBoxes, label: int, config: LabelConfig)
     classes = [at for at, one in enumerate(mapped) if one == label] if champion.trained else []
     if not classes:
         return np.ones(len(raw), dtype=np.float32)
-    return raw.classes[:, classes].max(axis=1).astype(np.float32) ** np.float32(CLASS_COUNTS)
+    score = raw.classes[:, classes].max(axis=1).astype(np.float32)
+    return np.asarray(score**CLASS_COUNTS, dtype=np.float32)
 
 
 def _drawn(task: Task, config: LabelConfig, hinted: set[str]) -> dict[str, list[list[float]]]:

@@ -1,17 +1,23 @@
 """The sizes of a label's boxes: written by the trainer, read by the ML backend."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from labelloop.box_sizes import MOST, SIZES_FILE, SizesBook, Usual, sizes_in
+from labelloop.boxes import Floats
 from labelloop.labels import parse_label_config
 
 CONFIG = parse_label_config(
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
     '<Label value="fox"/><Label value="owl"/></RectangleLabels></View>'
 )
+
+
+def floats(rows: Any) -> Floats:
+    return np.asarray(rows, dtype=np.float32)
 
 
 def region(label: str, width: float, height: float, **more: object) -> dict[str, object]:
@@ -59,7 +65,7 @@ def test_a_damaged_file_holds_nothing_and_is_written_anew(tmp_path: Path, conten
 def test_the_more_boxes_agree_the_more_is_expected() -> None:
     one, many = Usual.of(np.array([[0.1, 0.1]])), Usual.of(np.array([[0.1, 0.1]] * 40))
     assert one is not None and many is not None
-    twice = np.float32([[0.2, 0.2]])
+    twice = floats([[0.2, 0.2]])
     assert many.likelihood(twice)[0] < one.likelihood(twice)[0] < 0
-    assert many.likelihood(np.float32([[0.1, 0.1]]))[0] == pytest.approx(0, abs=1e-5)
+    assert many.likelihood(floats([[0.1, 0.1]]))[0] == pytest.approx(0, abs=1e-5)
     assert Usual.of(None) is None and Usual.of(np.empty((0, 2))) is None

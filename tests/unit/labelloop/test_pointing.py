@@ -1,5 +1,7 @@
 """From a point, or a rough box, to a box on the object."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,11 +15,15 @@ HEAD = [190, 100, 250, 160]
 WHOLE = [120, 90, 320, 330]
 
 
+def floats(rows: Any) -> Floats:
+    return np.asarray(rows, dtype=np.float32)
+
+
 def raw(*rows: tuple[list[int], float], spread: int = 6) -> RawBoxes:
     """Around each box a handful of others that are a pixel or two off, as a network gives them."""
     rng = np.random.default_rng(3)
-    boxes = np.float32([np.array(box) + rng.integers(-2, 3, 4) for box, _ in rows for _ in range(spread)])
-    evidence = np.float32([score for _, score in rows for _ in range(spread)])
+    boxes = floats([np.array(box) + rng.integers(-2, 3, 4) for box, _ in rows for _ in range(spread)])
+    evidence = floats([score for _, score in rows for _ in range(spread)])
     return RawBoxes.best(boxes.reshape(-1, 4), evidence, np.ones((len(evidence), 1), np.float16))
 
 
@@ -26,7 +32,7 @@ def pick(at: Pointed, seen: RawBoxes, usual: Usual | None = None) -> Choices:
 
 
 def fit(box: Floats, truth: list[int]) -> float:
-    return float(iou_matrix(box.reshape(1, 4), np.float32([truth]))[0, 0])
+    return float(iou_matrix(box.reshape(1, 4), floats([truth]))[0, 0])
 
 
 def usual(width: int, height: int, boxes: int = 20) -> Usual:
@@ -81,8 +87,8 @@ def test_a_box_lies_inside_the_image_wherever_the_click_was(at: tuple[float, flo
 
 
 def test_boxes_that_a_crop_cuts_off_are_left_out_and_the_others_lie_in_the_whole_image() -> None:
-    boxes = np.float32([[10, 10, 50, 50], [-20, 10, 30, 60], [80, 80, 130, 110]])
-    crop = RawBoxes.best(boxes, np.float32([0.5, 0.4, 0.3]), np.ones((3, 1)))
+    boxes = floats([[10, 10, 50, 50], [-20, 10, 30, 60], [80, 80, 130, 110]])
+    crop = RawBoxes.best(boxes, floats([0.5, 0.4, 0.3]), np.ones((3, 1)))
     kept = crop.cropped(200, 100, 100, 100, SIZE)
     assert kept.xyxy.tolist() == [[210, 110, 250, 150]]
     at_the_edge = crop.cropped(0, 100, 100, 100, SIZE)

@@ -8,6 +8,7 @@ import pytest
 from support.backend_home import LABEL_CONFIG, Home
 
 from labelloop.box_sizes import SIZES_FILE, SizesBook
+from labelloop.boxes import Floats
 from labelloop.images import Pixels
 from labelloop.raw_boxes import RawBoxes
 from mlbackend.looks_kept import Look, LooksKept
@@ -16,9 +17,13 @@ OBJECT = [60, 40, 120, 100]
 AROUND_IT = [10, 0, 170, 140]
 
 
+def floats(rows: Any) -> Floats:
+    return np.asarray(rows, dtype=np.float32)
+
+
 def sees(*boxes: list[int]) -> Any:
     def answer(image: Pixels) -> RawBoxes:
-        found = np.float32([box for box in boxes for _ in range(5)]).reshape(-1, 4)
+        found = floats([box for box in boxes for _ in range(5)]).reshape(-1, 4)
         return RawBoxes.best(found, np.full(len(found), 0.4, np.float32), np.ones((len(found), 4)))
 
     return answer
