@@ -8,7 +8,7 @@ from labelloop.studio import Studio, StudioError
 from provisioner.administrators import has_labellers, unknown_admins
 from provisioner.adopted import instruct_connected
 from provisioner.backend import ensure_backend
-from provisioner.clicks import offer_clicks
+from provisioner.interactive import offer_clicks
 from provisioner.label_config import LabelConfigFile, update_label_config
 from provisioner.project import ensure_project
 from provisioner.state import State, StateFile

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from labelloop.settings import Settings
-from provisioner.clicks import offer_clicks
+from provisioner.interactive import offer_clicks
 from provisioner.state import StateFile
 
 OURS, THEIRS = "http://mlbackend:9090", "http://yolo:9090"
