@@ -82,6 +82,10 @@ class LabelStudioSide:
         predictions: list[dict[str, Any]] = self.backend._get_predictions_from_ml_backend(tasks)
         return predictions
 
+    def click(self, tasks: list[dict[str, Any]], context: dict[str, Any]) -> dict[str, Any]:
+        """A request of a smart tool, as `MLBackend.interactive_annotating` makes it of a stored task."""
+        return _outcome(self.backend.api.make_predictions(tasks, self.project, context=context))
+
     def requests_of_predict(self, tasks: list[dict[str, Any]]) -> int:
         """How many requests a batch takes: more than one when results and tasks do not match."""
         from ml.api_connector import MLApi

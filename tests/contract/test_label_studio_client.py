@@ -61,6 +61,22 @@ def test_label_studio_would_store_every_prediction(home: Home, label_studio: Ask
     assert label_studio(["refusals", stored]) == [[]]
 
 
+def test_a_click_gets_a_region_that_label_studio_takes(home: Home, label_studio: Ask) -> None:
+    """What it sends: the browser's regions, and the task with its drafts."""
+    home.add_version()
+    (task,) = serialized(home.add_image("a.png", (200, 100)))
+    value = {"x": 25, "y": 50, "width": 0.5, "keypointlabels": ["pet"]}
+    where = {"from_name": "kp", "to_name": "image", "original_width": 200, "original_height": 100}
+    hint = {"id": "Xy1", "type": "keypointlabels", "value": value, "origin": "manual", **where}
+    context = {"result": [{**hint, "image_rotation": 0, "is_positive": True}]}
+    (answer,) = label_studio(["click", [{**task, "drafts": []}], context])
+    (found,) = answer["response"]["results"]
+    (region,) = found["result"]
+    assert region["id"] == "Xy1" and set(region["value"]) == VALUE
+    assert (region["type"], region["from_name"]) == ("rectanglelabels", "label")
+    assert region["value"]["x"] < 1 and 49 < region["value"]["width"] < 51
+
+
 def test_predictions_carry_the_version_that_made_them(home: Home, label_studio: Ask) -> None:
     home.add_version()
     home.setup()

@@ -8,6 +8,7 @@ import pytest
 from support.detectors import write_version
 from support.families import family
 
+from labelloop.boxes import iou_matrix
 from labelloop.detector import MAX_BOXES, MAX_CANDIDATES, MIN_SCORE, Detector
 
 
@@ -81,3 +82,17 @@ def test_a_detector_without_suppression_keeps_its_own_number_of_answers(tmp_path
     folder = write_version(tmp_path / "detr", family("deformable_detr"), ["ball"] * 80, seed=0)
     detector = Detector.load(folder, "cpu")
     assert len(detector.predict([np.zeros((64, 64, 3), dtype=np.uint8)])) == 1
+
+
+@pytest.mark.parametrize("name", ["yolox", "fcos", "faster_rcnn"])
+def test_raw_boxes_hold_whatever_is_predicted(name: str, tmp_path: Path) -> None:
+    """And more of it, where a network gives doubles; each class has a score of its own."""
+    classes = [f"class {number}" for number in range(80)]
+    detector = Detector.load(write_version(tmp_path / name, family(name), classes, seed=0), "cpu")
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    predicted, (first, second) = detector.predict([noise])[0], detector.raw([noise, noise])
+    assert len(first) == len(second) >= len(predicted)
+    assert first.classes.shape == (len(first), 80) and (np.diff(first.evidence) <= 0).all()
+    inside = np.clip(first.xyxy, 0, [64, 48, 64, 48]).astype(np.float32)
+    strongest = predicted.select(np.arange(min(len(predicted), 20)))
+    assert (iou_matrix(strongest.xyxy, inside).max(axis=1, initial=0) > 0.99).all()
