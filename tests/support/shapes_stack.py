@@ -15,8 +15,9 @@ optimizer = dict(_delete_=True, type="AdamW", lr=0.003, weight_decay=0.05)
 
 
 def up(stack: Stack, iterations: int = 100, timeout: float = 3600, **settings: object) -> str:
-    """Writes label config and detector, and makes `up` with them; its output. Nothing is learnt at once unless
-    the settings say so, as the version that serves would change with every submit.
+    """Writes label config and detector, and makes `up` with them; its output.
+
+    Nothing is learnt at once unless `settings` say so: the version that serves would change with each submit.
 
     iterations: of the detector at 40 labels; the setting ITERATIONS wins. From cold, images are built.
     """

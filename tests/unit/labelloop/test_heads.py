@@ -40,10 +40,10 @@ def test_the_graph_with_a_learnt_head_finds_what_the_network_does(tmp_path: Path
 
 
 def randomised(state: State, seed: int = 1) -> State:
-    """Other numbers everywhere: no bias is 0, which a graph would leave out."""
+    """Biases that are not 0, since a graph would leave these out."""
     torch.manual_seed(seed)
     return {
-        key: value + 0.2 * torch.rand_like(value) if value.is_floating_point() else value
+        key: value + 0.1 * torch.randn_like(value) if key.endswith(".bias") else value
         for key, value in state.items()
     }
 
@@ -51,6 +51,8 @@ def randomised(state: State, seed: int = 1) -> State:
 def head_of(weights: State) -> bytes:
     """A head for LABELS."""
     state = {key: value for key, value in randomised(weights, 3).items() if key.startswith("bbox_head.")}
+    for key in [key for key in state if key.endswith("conv.weight")]:
+        state[key] = state[key] + 0.1 * torch.randn_like(state[key])
     for key in [key for key in state if "conv_cls" in key]:
         state[key] = torch.randn(len(LABELS), *state[key].shape[1:])
     buffer = io.BytesIO()
