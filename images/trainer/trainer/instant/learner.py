@@ -46,7 +46,7 @@ MOST_IMAGES = 24
 """So many of the newest labelled images are learnt from."""
 MAPS_BYTES = 256 << 20
 """So much memory their maps may take; the oldest images make room."""
-FIRST, NEXT = Budget(120, 9.0), Budget(60, 7.0)
+FIRST, NEXT = Budget(80, 6.0), Budget(60, 7.0)
 """For the first head upon a champion, and for one that goes on from the one before."""
 KEPT = 2
 """So many of the newest instant versions keep their weights."""
