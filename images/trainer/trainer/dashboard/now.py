@@ -63,7 +63,7 @@ def _champion(page: View) -> Card | None:
 
 
 def _instant(page: View, champion: Card | None) -> Card | None:
-    """The card of what was learnt at once and serves in the champion's place; None when that serves itself."""
+    """The card of what was learnt at once and serves; None when the champion serves itself."""
     if page.models is None or champion is None:
         return None
     version = page.models.instant.serving(champion.version)
