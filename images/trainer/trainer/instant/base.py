@@ -11,12 +11,12 @@ import torch
 from mmcv import Config
 
 from labelloop.detector import Detector, load_weights, look_of, set_look
-from labelloop.errors import Explained
 from labelloop.heads import is_yolox
 from labelloop.images import Pixels
 from labelloop.labels import LabelConfig, LabelMap
 from labelloop.registry import Card, ProjectModels
 from trainer.dataset.labelled import SnapshotImage
+from trainer.instant.errors import CannotLearn
 from trainer.instant.views import Prepare, View, parts_of, view
 from trainer.training.fit import carry_over, new_model
 from trainer.training.head import class_rows
@@ -24,10 +24,6 @@ from trainer.training.learn import quicken
 from trainer.training.recipe import fit_model
 
 HEAD_KEYS = "bbox_head."
-
-
-class CannotLearn(Explained):
-    """A champion's head cannot be learnt at once; the message says why."""
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ It looks every LOOK_S seconds for what was submitted in these projects, and ends
 without anything new, since it takes some hundred megabytes. It may be killed at any time: versions are
 written completely or not at all, and the next process goes on from the newest.
 
-Exit status 0: nothing new for a while; 69: it cannot work now, as when Label Studio is away; 1: learning
-failed by a fault. The last line that it prints says why.
+Exit status 0: nothing new for a while; 66: no champion of these projects can be learnt upon; 69: it cannot
+work now, as when Label Studio is away; 1: learning failed by a fault. The last line that it prints says why.
 """
 
 import logging
@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from labelloop.errors import Explained, in_one_line
-from labelloop.locks import Busy, holding
+from labelloop.locks import holding
 from labelloop.log_lines import SHORT_LINE, TIMES
 from labelloop.registry import Registry
 from labelloop.studio import Studio
 from trainer.env import TrainerSettings, get_settings
+from trainer.instant.errors import CannotLearn
 from trainer.peers.projects import fetch
 from trainer.system.children import RETRY, die_with_parent
 
@@ -30,6 +31,7 @@ NICENESS = 5
 LOOK_S = 2.0
 LINGER_S = 300.0
 LEFT_OVER_S = 10.0
+CANNOT = 66
 
 
 def watch(
@@ -38,22 +40,27 @@ def watch(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Calls `learn` for each project again and again, until nothing was new for LINGER_S seconds. What
-    cannot be learnt in one project does not keep the others from it.
+    """Calls `learn` for each project again and again, until nothing was new for LINGER_S seconds. A project
+    that cannot learn does not keep the others from it.
 
     learn: returns the version that it has made, or None.
+
+    Raises:
+        CannotLearn: none of the projects can.
     """
     last, given_up = clock(), set[int]()
-    while clock() - last < LINGER_S and len(given_up) < len(projects):
+    while clock() - last < LINGER_S:
         for project in projects:
             if project in given_up:
                 continue
             began = clock()
             try:
                 version = learn(project)
-            except Explained as error:
-                log.warning("project %d: %s", project, in_one_line(error))
+            except CannotLearn as error:
                 given_up.add(project)
+                if len(given_up) == len(projects):
+                    raise
+                log.warning("project %d: %s", project, in_one_line(error))
                 continue
             if version is not None:
                 last = clock()
@@ -70,7 +77,10 @@ def main(arguments: list[str]) -> int:
     try:
         with holding(settings.rounds_dir / "instant.lock", LEFT_OVER_S):
             _watch(settings, [int(argument) for argument in arguments])
-    except (Explained, Busy, OSError) as error:
+    except CannotLearn as error:
+        print(in_one_line(error))
+        return CANNOT
+    except (Explained, OSError) as error:
         print(in_one_line(error))
         return RETRY
     return 0

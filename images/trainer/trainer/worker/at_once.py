@@ -7,7 +7,8 @@ from pathlib import Path
 
 from labelloop.errors import Explained
 from labelloop.registry import Registry
-from labelloop.studio import LABELLED, Studio, changed_after
+from labelloop.studio import LABELLED, LEEWAY, Studio, changed_after
+from trainer.instant.process import CANNOT
 from trainer.peers.projects import Project
 from trainer.system.children import Child, Spawn, describe
 from trainer.worker.chores import ProjectsFailed
@@ -39,6 +40,7 @@ class AtOnce:
         self._projects: tuple[int, ...] = ()
         self._since: dict[int, datetime] = {}
         self._turn = 0
+        self._cannot: dict[int, str | None] = {}
         self._stamps: dict[int, object] = {}
 
     def tend(self, projects: Sequence[Project]) -> bool:
@@ -70,26 +72,37 @@ class AtOnce:
             return
         child, projects = self._child, self._projects
         self._child, self._projects = None, ()
-        if status != 0:
+        if status == CANNOT:
+            log.info("%s", child.last_words())
+            self._cannot |= {number: self._in_service(number) for number in projects}
+        elif status != 0:
+            # What was submitted just before has yet to be learnt.
+            self._since |= dict.fromkeys(projects, datetime.now(UTC) - LEEWAY)
             why = child.last_words() if status > 0 else f"its process was ended by {describe(status)}"
             reason = LearningFailed(f"learning at once failed: {why} (see {child.log_path})")
             raise ProjectsFailed(dict.fromkeys(projects, reason))
 
     def _asked(self, projects: Sequence[Project]) -> list[Project]:
         """The projects whose turn it is, of those that the process does not look after."""
-        others = [project for project in projects if project.id not in self._projects]
+        others = [
+            project
+            for project in projects
+            if project.id not in self._projects
+            and (project.id not in self._cannot or self._cannot[project.id] != self._in_service(project.id))
+        ]
         if not others:
             return []
         first = self._turn % len(others)
         self._turn = first + AT_A_LOOK
         return [*others[first:], *others[:first]][:AT_A_LOOK]
 
+    def _in_service(self, project_id: int) -> str | None:
+        return self._registry.project(project_id).in_service()
+
     def _has_submits(self, project: Project) -> bool:
-        """Whether something was submitted since the last look. What was before the first one is old."""
-        since, now = self._since.get(project.id), datetime.now(UTC)
-        if since is None:
-            self._since[project.id] = now
-            return False
+        """Whether something was submitted since the last look; before the first one, within LEEWAY."""
+        now = datetime.now(UTC)
+        since = self._since.setdefault(project.id, now - LEEWAY)
         if not self._studio.count_tasks(project.id, LABELLED, changed_after(since)):
             return False
         self._since[project.id] = now

@@ -6,7 +6,7 @@ import time
 from labelloop.registry import Registry
 from labelloop.studio import Studio
 from trainer.env import TrainerSettings
-from trainer.instant.base import CannotLearn
+from trainer.instant.errors import CannotLearn
 from trainer.instant.learner import Learner
 from trainer.peers.backend import Backend
 from trainer.peers.projects import fetch

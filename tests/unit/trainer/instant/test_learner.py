@@ -17,7 +17,7 @@ from labelloop.images import read_image
 from labelloop.instant import HEAD, InstantVersions
 from labelloop.registry import Card, ProjectModels, Registry
 from trainer.instant import learner as module
-from trainer.instant.base import CannotLearn
+from trainer.instant.errors import CannotLearn
 from trainer.instant.fitting import Budget
 from trainer.instant.learner import Learner
 from trainer.instant.notes import Notes

@@ -2,21 +2,27 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio, add_tasks
+from support.versions import add_version
 from support.worker_bench import WorkerBench
 
-from labelloop.registry import Card, ProjectModels
+from labelloop.registry import Card, ProjectModels, Registry
 from labelloop.studio import Studio
 from trainer.env import TrainerSettings
-from trainer.instant.process import LINGER_S, watch
+from trainer.instant.errors import CannotLearn
+from trainer.instant.process import CANNOT, LINGER_S, watch
 from trainer.peers.backend import Backend
-from trainer.peers.projects import DEMO
+from trainer.peers.projects import DEMO, fetch
+from trainer.rounds.table import Rounds
 from trainer.system.children import RETRY
+from trainer.worker import learn_now
 from trainer.worker.ahead import AHEAD
 from trainer.worker.chores import ProjectsFailed
+from trainer.worker.retention import Retention
 
 LEARNT = Card(detector="yolox_nano", classes=["ball"], dataset_fingerprint="instant")
 LONG_AGO = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
@@ -70,7 +76,20 @@ def test_its_failure_is_told_and_the_next_submit_begins_it_again(
     worker.children[-1].exit = RETRY
     with pytest.raises(ProjectsFailed, match="learning at once failed: its last words"):
         worker.worker.learn_at_once()
+    worker.worker.learn_at_once()
+    assert len(worker.children) == 2, "what it has not learnt is learnt by the next one"
+
+
+def test_a_champion_that_cannot_be_learnt_upon_is_not_tried_again(
+    worker: WorkerBench, models: ProjectModels, fake_studio: FakeStudio, tmp_path: Path
+) -> None:
     submit(fake_studio)
+    worker.worker.learn_at_once()
+    worker.children[-1].exit = CANNOT
+    submit(fake_studio)
+    worker.worker.learn_at_once()
+    assert len(worker.children) == 1
+    models.promote(add_version(models, tmp_path / "made", 1))
     worker.worker.learn_at_once()
     assert len(worker.children) == 2
 
@@ -148,16 +167,59 @@ def test_the_process_ends_when_nothing_new_comes() -> None:
 
 
 def test_one_project_that_cannot_be_learnt_keeps_no_other_from_it() -> None:
-    from trainer.instant.process import Explained
-
     times: list[float] = []
     learnt_in: list[int] = []
 
     def learn(project: int) -> str | None:
         if project == 1:
-            raise Explained("fcos has no head that can be learnt at once")
+            raise CannotLearn("fcos has no head that can be learnt at once")
         learnt_in.append(project)
         return None
 
     watch(learn, [1, 2], lambda: len(times) * LINGER_S / 4, times.append)
     assert learnt_in == [2] * 4
+
+
+def test_a_simulation_learns_when_it_asks_for_it(
+    loop_settings: TrainerSettings,
+    studio: Studio,
+    backend: Backend,
+    models: ProjectModels,
+    fake_studio: FakeStudio,
+    fake_backend: FakeBackend,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Learner:
+        def __init__(self, *parts: object) -> None:
+            pass
+
+        def learn(self, project: object) -> None:
+            fake_backend.version = learnt(models)
+
+    monkeypatch.setattr(learn_now, "Learner", Learner)
+    tasks = add_tasks(fake_studio, 2 * AHEAD)
+    learn = learn_now.LearnNow(loop_settings, studio, backend, 1)
+    assert learn() == "i0000.0001"
+    assert sum("i0000.0001" in fake_studio.versions_of(task) for task in tasks) == AHEAD
+    assert fake_studio.projects[1]["model_version"] == "i0000.0001"
+
+
+def test_the_predictions_of_superseded_ones_go_once_they_have_settled(
+    run: Callable[[], int],
+    loop_settings: TrainerSettings,
+    studio: Studio,
+    models: ProjectModels,
+    fake_studio: FakeStudio,
+    fake_backend: FakeBackend,
+) -> None:
+    add_tasks(fake_studio, AHEAD)
+    run()
+    for _ in range(2):
+        fake_backend.version = learnt(models)
+        run()
+    registry = Registry(loop_settings.models_dir)
+    for settled_after, left in ((timedelta(days=1), 3), (timedelta(0), 2)):
+        rounds = Rounds(loop_settings.rounds_dir)
+        Retention(loop_settings, studio, registry, rounds, settled_after).run(fetch(studio, 1))
+        assert len({row["model_version"] for row in fake_studio.predictions}) == left
+    assert {row["model_version"] for row in fake_studio.predictions} == {"v0000", "i0000.0002"}
