@@ -37,6 +37,9 @@ class Card(BaseModel):
     earlier releases and of starting models, for which the prior holds. look: the longer side of an image to
     the network, in pixels, as config.py has it; None in cards of earlier releases and of starting models, and
     where the config does not resize images to one size.
+
+    instant: of a version that was learnt at once (labelloop.instant), from what it was learnt
+    (trainer.instant.notes).
     """
 
     model_config = ConfigDict(extra="allow")
@@ -62,6 +65,7 @@ class Card(BaseModel):
     score_thresholds: dict[str, float] = Field(default_factory=dict)
     overlaps: Overlaps | None = None
     look: int | None = None
+    instant: dict[str, Any] = Field(default_factory=dict)
     graph: str = ""
     seconds: float = 0.0
     device: str = "cpu"

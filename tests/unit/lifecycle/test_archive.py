@@ -209,6 +209,19 @@ def test_a_table_that_somebody_else_holds_is_waited_for_but_not_for_ever(
     archive.write(full)
 
 
+def test_what_was_learnt_at_once_is_kept(full: Home) -> None:
+    version = full.volumes / "models/1/instant/i0001.0002"
+    version.mkdir(parents=True)
+    (version / "head.pth").write_bytes(b"head")
+    (version.parent / "serving").write_text("i0001.0002\n")
+    (version.parent / ".writing-abc").mkdir()
+    (version.parent / ".writing-abc/head.pth").write_bytes(b"half of it")
+    members = kept.members(archive.write(full)[0])
+    found = {name: content for name, content in members.items() if "/instant/" in name}
+    folder = "volumes/models/1/instant"
+    assert found == {f"{folder}/i0001.0002/head.pth": b"head", f"{folder}/serving": b"i0001.0002\n"}
+
+
 def test_the_scores_on_hold_outs_are_kept(full: Home) -> None:
     (full.volumes / "models/1/scores").mkdir()
     (full.volumes / "models/1/scores/v0001.json").write_text("scores")

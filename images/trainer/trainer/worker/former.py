@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from labelloop.files import write_text
+from labelloop.instant import is_instant
 from labelloop.labels import LabelConfig
 from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, where, with_prediction_of
@@ -82,7 +83,8 @@ class FormerPredictions:
                 return False
             self._studio.rename_prediction(prediction_id, earlier_name(version))
         path = predicted_labels_path(self._rounds_dir, project.id)
-        write_text(path, json.dumps({**recorded, version: made_from}))
+        lasting = {name: of for name, of in recorded.items() if not is_instant(name)}
+        write_text(path, json.dumps({**lasting, version: made_from}))
         return True
 
     def _recorded(self, project: Project) -> dict[str, str]:

@@ -14,7 +14,7 @@ from support.fake_studio import FakeStudio, add_labelled
 from support.shapes import LABEL_CONFIG
 from support.versions import add_version
 
-from labelloop.registry import ProjectModels
+from labelloop.registry import Card, ProjectModels
 from trainer.dashboard.loop import WatchedLoop
 from trainer.rounds import heartbeat
 from trainer.rounds.table import State
@@ -348,3 +348,18 @@ def test_links_lead_to_label_studios_public_address(client: TestClient, loop: Wa
     assert log_in(client) == 303, "its cookies are not sent here"
     page = client.get("/").text
     assert 'href="https://labels.example' in page and "testserver:8080" not in page
+
+
+def test_what_was_learnt_at_once_is_said_beside_the_model(client: TestClient, models: ProjectModels) -> None:
+    assert 'id="instant"' not in client.get("/").text
+    card = Card(
+        detector="yolox_nano",
+        classes=["ball"],
+        images=3,
+        reason="on 2 images that neither had seen, corrections would have taken 9 s",
+    )
+    models.instant.serve(models.instant.write("v0000", card, b"weights"))
+    page = words(client.get("/").text)
+    assert "The next images have boxes of i0000.0001" in page
+    assert "from 3 images upon v0000" in page and "corrections would have taken 9 s" in page
+    assert "the backend serves" not in page
