@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from labelloop.boxes import Boxes, iou_matrix
@@ -16,12 +17,21 @@ _PER_IOU_S = 1e-3
 
 
 def correct(proposed: Boxes, truth: Boxes, person: Person) -> Work:
-    """What a person does with the proposed boxes of an image (labels index the same list as the truth's).
+    """What a person does in an image without clicks: with the proposed boxes as in `keep`, and what lacks is
+    drawn.
+    """
+    work, lacking = keep(proposed, truth, person)
+    return work + Work(drawn=len(lacking))
+
+
+def keep(proposed: Boxes, truth: Boxes, person: Person) -> tuple[Work, NDArray[np.int64]]:
+    """What a person does with the proposed boxes of an image (labels index the same list as the truth's), and
+    the indices of the true boxes that then still lack.
 
     Proposed and true boxes are paired one to one so that the work takes the least time; of equal times, the
     higher IoU decides. A pair with the right label is accepted at an IoU of accepted_iou or more, and
     adjusted at adjusted_iou or more. A pair with the wrong label is relabelled at accepted_iou or more.
-    Proposed boxes without a pair are deleted, true ones drawn. Where adjusting would take longer than
+    Proposed boxes without a pair are deleted. Where adjusting would take longer than
     deleting and drawing again, the person does the latter. So no image takes longer than deleting all boxes
     and drawing all.
     """
@@ -38,13 +48,13 @@ def correct(proposed: Boxes, truth: Boxes, person: Person) -> Work:
     rows, columns = linear_sum_assignment(saved + worth * _PER_IOU_S * overlap, maximize=True)
     paired = worth[rows, columns]
     rows, columns = rows[paired], columns[paired]
-    return Work(
+    work = Work(
         accepted=int(accepted[rows, columns].sum()),
         adjusted=int(adjusted[rows, columns].sum()),
         relabelled=int(relabelled[rows, columns].sum()),
         deleted=len(proposed) - len(rows),
-        drawn=len(truth) - len(rows),
     )
+    return work, np.setdiff1d(np.arange(len(truth)), columns)
 
 
 def annotation(truth: Boxes, config: LabelConfig, width: int, height: int) -> list[dict[str, Any]]:

@@ -13,10 +13,16 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class Person(Costs):
-    """A simulated person: its actions' costs, and the lowest IoUs at which it accepts or adjusts a box."""
+    """A simulated person: its actions' costs, and the lowest IoUs at which it accepts or adjusts a box.
+
+    clicks: how often it clicks on an object at most, 0 for a person who only draws. click_adjusted_iou: from
+    there on it adjusts a box that a click has fetched.
+    """
 
     accepted_iou: float = 0.7
     adjusted_iou: float = 0.3
+    clicks: int = 3
+    click_adjusted_iou: float = 0.5
 
     @classmethod
     def of(cls, table: str, **given: float | None) -> Self:
@@ -31,10 +37,12 @@ class Person(Costs):
         return cls(**{**asdict(TABLES[table]), **other})
 
     def __post_init__(self) -> None:
-        if min(self.draw, self.adjust, self.delete, self.accept, self.relabel) < 0:
+        if min(self.draw, self.adjust, self.delete, self.accept, self.relabel, self.click) < 0:
             raise OptionError(f"{self}: no action takes less than 0 seconds")
         if not 0 < self.adjusted_iou <= self.accepted_iou <= 1:
             raise OptionError(f"{self}: needed 0 < ADJUSTED_IOU <= ACCEPTED_IOU <= 1")
+        if self.clicks < 0:
+            raise OptionError(f"CLICKS={self.clicks}: needed a number of clicks on an object, 0 for none")
 
 
 @dataclass(frozen=True)
