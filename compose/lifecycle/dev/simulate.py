@@ -29,6 +29,8 @@ OPTIONS = (
     "DELETE",
     "ACCEPT",
     "RELABEL",
+    "CLICK",
+    "CLICKS",
     "ACCEPTED_IOU",
     "ADJUSTED_IOU",
 )

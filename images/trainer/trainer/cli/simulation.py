@@ -31,6 +31,8 @@ def simulate(
     delete: Annotated[float | None, typer.Option(help="Seconds to delete a box.")] = None,
     accept: Annotated[float | None, typer.Option(help="Seconds to look at a good box.")] = None,
     relabel: Annotated[float | None, typer.Option(help="Seconds to relabel a box.")] = None,
+    click: Annotated[float | None, typer.Option(help="Seconds to click on an object.")] = None,
+    clicks: Annotated[int, typer.Option(min=0, help="Clicks on an object at most; 0: draw.")] = Person.clicks,
     accepted_iou: Annotated[float, typer.Option(help="A box is good from here on.")] = Person.accepted_iou,
     adjusted_iou: Annotated[float, typer.Option(help="And worth adjusting.")] = Person.adjusted_iou,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the projects in Label Studio.")] = False,
@@ -47,6 +49,8 @@ def simulate(
         delete=delete,
         accept=accept,
         relabel=relabel,
+        click=click,
+        clicks=clicks,
         accepted_iou=accepted_iou,
         adjusted_iou=adjusted_iou,
     )

@@ -102,6 +102,23 @@ class Backend:
                 raise kind(f"{seen} (waited {seconds:.0f} s; see `make logs`)")
             time.sleep(POLL_S)
 
+    def click(
+        self, project: Project, task: Mapping[str, Any], hints: Sequence[Row], again: int
+    ) -> list[Row | None]:
+        """The box that the backend has for each hint, in their order, as a region of Label Studio; None for a
+        hint without one, as of a backend that cannot do clicks.
+
+        hints: Label Studio's regions of clicks on one task, as its editor sends them, each with an id of its
+        own. again: how often it was clicked at these places before.
+
+        Raises:
+            BackendError: there is no answer, or the status is 400 or above.
+        """
+        params = {"context": {"result": list(hints), "again": again}}
+        (answer,) = self._ask(project, [task], params)
+        regions = {row.get("id"): row for row in answer.get("result") or [] if isinstance(row, dict)}
+        return [regions.get(hint["id"]) for hint in hints]
+
     def predict(
         self, project: Project, tasks: Sequence[Mapping[str, Any]], version: str
     ) -> list[Row | Unread]:
@@ -113,12 +130,21 @@ class Backend:
             BackendError: there is no answer, the status is 400 or above, or the predictions are not one per
                 task.
         """
+        results = self._ask(project, tasks, {})
+        others = {result.get("model_version") for result in results} - {version}
+        if others:
+            url = f"{self.url}/predict"
+            raise OtherVersion(f"POST {url}: predictions of {', '.join(map(str, others))}, not of {version}")
+        return [_row(task["id"], result, version) for task, result in zip(tasks, results, strict=True)]
+
+    def _ask(self, project: Project, tasks: Sequence[Mapping[str, Any]], params: Row) -> list[Row]:
+        """Posts to /predict. Returns: a result for each task, in their order. Raises BackendError."""
         url = f"{self.url}/predict"
         body = {
             "tasks": [{name: task[name] for name in SENT if name in task} for task in tasks],
             "project": project.uid,
             "label_config": project.label_config,
-            "params": {},
+            "params": params,
         }
         try:
             response = self._session.post(url, json=body, timeout=PREDICT_TIMEOUT_S)
@@ -127,15 +153,12 @@ class Backend:
         if response.status_code >= 400:
             raise BackendError(f"POST {url}: {response.status_code} {response.text[:500]}")
         try:
-            results = response.json()["results"]
+            results: list[Row] = response.json()["results"]
         except (ValueError, KeyError, TypeError) as error:
             raise BackendError(f"POST {url}: no results in {response.text[:200]}") from error
         if len(results) != len(tasks):
             raise BackendError(f"POST {url}: {len(results)} results for {len(tasks)} tasks")
-        others = {result.get("model_version") for result in results} - {version}
-        if others:
-            raise OtherVersion(f"POST {url}: predictions of {', '.join(map(str, others))}, not of {version}")
-        return [_row(task["id"], result, version) for task, result in zip(tasks, results, strict=True)]
+        return results
 
 
 def _version(health: Row, project_id: int) -> str | None:

@@ -1,16 +1,21 @@
 """A simulated person's project in Label Studio, from its creation to its deletion."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
+
+import numpy as np
 
 from labelloop.boxes import Boxes
 from labelloop.order import lot
 from labelloop.regions import from_results
 from labelloop.settings import Settings
 from labelloop.studio import UNLABELLED, Studio, StudioError
+from trainer.peers.backend import Backend
 from trainer.peers.projects import SIMULATED, Project, fetch
 from trainer.simulate.annotator import annotation
+from trainer.simulate.clicks import Ask, Points
 from trainer.simulate.dataset import Dataset, TrueImage
 
 NOT_FOUND = 404
@@ -24,11 +29,12 @@ SAMPLING = {"uncertainty": "Uncertainty sampling", "random": "Sequential samplin
 
 @dataclass(frozen=True)
 class Task:
-    """A task that Label Studio hands out: its image, and the boxes that its page shows."""
+    """A task that Label Studio hands out: its image, the boxes that its page shows, and its data."""
 
     id: int
     image: TrueImage
     proposed: Boxes
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 class LabellingProject:
@@ -90,7 +96,48 @@ class LabellingProject:
         image = self._images[row["data"]["image"]]
         shown: list[Any] = row["predictions"][0]["result"] if row["predictions"] else []
         proposed, _ = from_results(shown, self._project.labels, (image.width, image.height))
-        return Task(int(row["id"]), image, proposed)
+        return Task(int(row["id"]), image, proposed, row["data"])
+
+    def asking(self, backend: Backend, task: Task) -> Ask:
+        """Asks the ML backend for the boxes under clicks on a task, in the words of Label Studio's editor:
+        key points, all of one image in one request. Where there is no box, it is one without an area.
+        """
+
+        def ask(at: Points, labels: Sequence[int], again: int) -> Boxes:
+            hints = [
+                self._hint(task, number, *hint) for number, hint in enumerate(zip(at, labels, strict=True))
+            ]
+            row = {"id": task.id, "data": task.data}
+            size = (task.image.width, task.image.height)
+            corners = []
+            for region in backend.click(self._project, row, hints, again):
+                found, _ = from_results([region] if region else [], self._project.labels, size)
+                corners.append(found.xyxy[0] if len(found) else np.zeros(4))
+            return Boxes.of(corners, np.ones(len(labels)), labels)
+
+        return ask
+
+    def knows_clicks(self, backend: Backend) -> bool:
+        """Whether the ML backend answers a click, which earlier releases take for a request for all boxes."""
+        row = self._studio.request("GET", f"/api/projects/{self.id}/next")
+        task = Task(int(row["id"]), self._images[row["data"]["image"]], Boxes.empty(), row["data"])
+        middle = np.array([task.image.width / 2, task.image.height / 2])
+        hint = self._hint(task, 0, middle, 0)
+        return backend.click(self._project, {"id": task.id, "data": task.data}, [hint], 0) != [None]
+
+    def _hint(self, task: Task, number: int, at: Points, label: int) -> dict[str, Any]:
+        """A click at a point in pixels, (2,), as Label Studio's region."""
+        labels, image = self._project.labels, task.image
+        x, y = (100 * at / (image.width, image.height)).tolist()
+        return {
+            "id": f"click-{number}",
+            "type": "keypointlabels",
+            "from_name": labels.control,
+            "to_name": labels.to_name,
+            "original_width": image.width,
+            "original_height": image.height,
+            "value": {"x": x, "y": y, "width": 0.5, "keypointlabels": [labels.names[label]]},
+        }
 
     def submit(self, task: Task, seconds: float) -> None:
         """Submits the task's true boxes."""

@@ -87,7 +87,18 @@ def test_shares_are_of_what_was_proposed_and_too_few_boxes_have_none(
         labelled_image(fake_studio, submitted(BEA, [first, *second]), proposed=[box(10, 10), box(60, 60)])
     labelled_image(fake_studio, submitted(CARL, ONE), proposed=[box(10, 10), box(60, 60)])
     bea, carl = table(page(client), "people")
-    assert bea == ["bea@example.org", "10", "12 s", "20", "50% (10)", "25% (5)", "0% (0)", "25% (5)", "25% (5)", "0% (0)"]
+    assert bea == [
+        "bea@example.org",
+        "10",
+        "12 s",
+        "20",
+        "50% (10)",
+        "25% (5)",
+        "0% (0)",
+        "25% (5)",
+        "25% (5)",
+        "0% (0)",
+    ]
     assert carl[3:] == ["2, too few for shares", "1", "0", "0", "1", "0", "0"]
     assert csv_of(client, "people")[0] == {
         "name": "bea@example.org",
