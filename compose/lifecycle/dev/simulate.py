@@ -31,6 +31,7 @@ OPTIONS = (
     "RELABEL",
     "CLICK",
     "CLICKS",
+    "INSTANT",
     "ACCEPTED_IOU",
     "ADJUSTED_IOU",
 )

@@ -10,6 +10,7 @@ from trainer.simulate.clicks import Experience, click, points
 from trainer.simulate.clock import Clock
 from trainer.simulate.dataset import TrueImage
 from trainer.simulate.errors import SimulationError
+from trainer.simulate.instant import Instant
 from trainer.simulate.options import Person
 from trainer.simulate.project import LabellingProject, Task
 from trainer.terminal.display import Display
@@ -38,7 +39,8 @@ class Batch:
 
 class Labeller:
     """Labels a project's images. person: clicks only if the stack knows clicks. seed: of the places where she
-    clicks. clock: what the stack takes for tasks, clicks and submissions is noted there.
+    clicks. clock: what the stack takes for tasks, clicks and submissions is noted there. instant: what learns
+    after each image; None where nothing does.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Labeller:
         seed: int,
         display: Display,
         clock: Clock,
+        instant: Instant | None = None,
     ) -> None:
         self._project = project
         self._backend = backend
@@ -56,6 +59,8 @@ class Labeller:
         self._seed = seed
         self._display = display
         self._clock = clock
+        self._instant = instant
+        self._submitted = 0
 
     def label(self, count: int, submitted: Callable[[int], None]) -> Batch:
         """Corrects and submits the next `count` tasks. submitted: called after each, with how many those are.
@@ -75,7 +80,11 @@ class Labeller:
                 )
             work = self._correct(task, batch)
             self._clock.lap("clicks")
+            if self._instant is not None:
+                self._instant.meanwhile(self._submitted, work.seconds(self._person))
+                self._clock.lap("learning at once")
             self._project.submit(task, work.seconds(self._person))
+            self._submitted += 1
             self._clock.lap("submit")
             batch.images.append(task.image)
             batch.works.append(work)

@@ -82,7 +82,8 @@ class RunFigures:
     """The figures of one run, with one order and seed, from the first label to the last round.
 
     detector, start_weights: those of the starting model. costs: the person's. works: the work on each image,
-    in the order in which they were labelled. promotions: of its rounds.
+    in the order in which they were labelled. learning_s: each time that the stack learnt at once, the seconds
+    from a submission to boxes that know of it. promotions: of its rounds.
     """
 
     order: str
@@ -93,6 +94,7 @@ class RunFigures:
     start_weights: str
     costs: Costs = QUICK
     works: tuple[Work, ...] = ()
+    learning_s: tuple[float, ...] = ()
     promotions: tuple[Promotion, ...] = ()
 
     @property
@@ -175,6 +177,7 @@ class RunFigures:
             "share_accepted": self.work.share_accepted,
             "first_images": asdict(self.first_images),
             "first_click_right": self.first_click_right,
+            "learning_s": list(self.learning_s),
             "promotions": [row.as_row() for row in self.promotions],
             "spent": self.spent,
             "seconds": self.seconds,

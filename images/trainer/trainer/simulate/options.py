@@ -1,5 +1,6 @@
 """The options of a simulation, and the costs of a person's actions."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Self
@@ -50,8 +51,8 @@ class Options:
     """schedule: the numbers of labelled images at which a round trains, `all` for the training set. budget:
     the most images to label, 0 for no limit. one_round_at: the number of labels at which the single round
     trains, with which the loop is compared. reach: the shares of the random order's last mAP at which the
-    labels needed are compared. predicted: by label, the model classes for its `predicted_values`. keep:
-    whether the projects stay.
+    labels needed are compared. predicted: by label, the model classes for its `predicted_values`. instant:
+    the images of a run on which learning at once is played. keep: whether the projects stay.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Options:
     reach: tuple[float, ...] = (0.9, 0.95, 1.0)
     predicted: dict[str, str] = field(default_factory=dict)
     costs: Person = Person()
+    instant: int = 40
     keep: bool = False
 
     def __post_init__(self) -> None:
@@ -92,6 +94,19 @@ def numbers(text: str, name: str) -> tuple[int, ...]:
         return tuple(int(part) for part in words(text))
     except ValueError:
         raise OptionError(f"{name}={text}: needed whole numbers with commas between") from None
+
+
+def image_count(text: str, name: str) -> int:
+    """A number of images from "40"; with "all" there are more than in any dataset.
+
+    Raises:
+        OptionError: the text is neither.
+    """
+    if text.strip() == ALL:
+        return sys.maxsize
+    if not text.strip().isdigit():
+        raise OptionError(f"{name}={text}: needed a number of images, 0 for none, or {ALL}")
+    return int(text)
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from importlib import import_module
+from importlib.util import find_spec
 
 from labelloop.registry import STARTING_VERSION, ProjectModels
 from trainer.judging.effort import Work
@@ -19,6 +21,7 @@ from trainer.simulate.clock import Clock
 from trainer.simulate.dataset import Dataset, TrueImage
 from trainer.simulate.errors import SimulationError
 from trainer.simulate.figures import OneRound, RunFigures, Step, single_round
+from trainer.simulate.instant import Instant
 from trainer.simulate.models import Score, Scorer
 from trainer.simulate.options import Options
 from trainer.simulate.project import LabellingProject
@@ -32,6 +35,7 @@ SHOWN_WAIT_S = 60.0
 CLOSE_WAIT_S = 90.0
 POLL_S = 0.5
 REQUESTED_BY = "labelloop simulate"
+_LEARNS_AT_ONCE = "trainer.instant.now"
 ROUND_OVER = (State.PROMOTED, State.KEPT)
 
 
@@ -40,6 +44,14 @@ class World(Loop):
     """The loop's parts, and a display."""
 
     display: Display
+
+
+def learner(world: World, project_id: int) -> Callable[[], object] | None:
+    """What has the stack learn at once from all that is submitted in a project; None where it can't."""
+    if find_spec(_LEARNS_AT_ONCE.rpartition(".")[0]) is None:
+        return None
+    learn_now = import_module(_LEARNS_AT_ONCE).learn_now
+    return lambda: learn_now(world.settings, world.studio, world.backend, project_id)
 
 
 class Run:
@@ -60,6 +72,7 @@ class Run:
         self._in_service = STARTING_VERSION
         self._person = options.costs
         self._clock = Clock()
+        self._instant: Instant | None = None
         self.figures: RunFigures | None = None
 
     def steps(self) -> Generator[Step, None, None]:
@@ -85,6 +98,7 @@ class Run:
                 start.start_weights,
                 self._person,
                 tuple(self._works),
+                tuple(self._instant.seconds) if self._instant else (),
                 tuple(self._promotions),
             )
 
@@ -101,7 +115,13 @@ class Run:
             self._world.display.say("This stack does not answer clicks, so what lacks is drawn.")
         yield self._timed(self._step(0, Batch(), None, models))
         labeller = Labeller(
-            project, self._world.backend, self._person, self._seed, self._world.display, clock
+            project,
+            self._world.backend,
+            self._person,
+            self._seed,
+            self._world.display,
+            clock,
+            self._instant_of(project),
         )
         for number, count in enumerate(self._options.counts(len(self._dataset.train)), start=1):
             batch = labeller.label(count - len(self._labelled), lambda done: self._watch(done, models))
@@ -114,6 +134,14 @@ class Run:
                 self._await_predictions(project, models)
             clock.lap("pre-labels")
             yield self._timed(step)
+
+    def _instant_of(self, project: LabellingProject) -> Instant | None:
+        """What learns at once in this project; None if it is not to be played, or this release has none."""
+        learn = learner(self._world, project.id)
+        if not self._options.instant or learn is None:
+            return None
+        self._instant = Instant(learn, self._options.instant)
+        return self._instant
 
     @contextmanager
     def _project(self) -> Iterator[LabellingProject]:

@@ -163,6 +163,8 @@ _TOTALS: dict[str, Callable[[RunFigures], float | None]] = {
     "one_round_saved_by_hand": lambda run: saved(run.one_round.seconds, run.by_hand_seconds),
     "share_accepted": lambda run: run.work.share_accepted,
     "first_click_right": lambda run: run.first_click_right,
+    "learning_s": lambda run: float(np.mean(run.learning_s)) if run.learning_s else None,
+    "learning_most_s": lambda run: max(run.learning_s, default=None),
     "wall_seconds": lambda run: sum(run.spent.values()),
     "mAP": lambda run: run.steps[-1].mAP,
     "AP50": lambda run: run.steps[-1].AP50,

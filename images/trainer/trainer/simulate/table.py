@@ -39,6 +39,8 @@ _TOTALS = {
     "share_accepted": "proposed boxes accepted",
     "mAP": "mAP at the end",
     "AP50": "AP50 at the end",
+    "learning_s": "seconds from a submission to boxes that learnt from it, mean",
+    "learning_most_s": "the most of these seconds",
     "wall_seconds": "seconds that the run took",
 }
 
@@ -85,7 +87,7 @@ def tables(summary: dict[str, Any]) -> Iterator[Table]:
     for order in summary["orders"]:
         totals.add_column(order, justify="right")
     for name, words in _TOTALS.items():
-        digits = 0 if name == "wall_seconds" else 3
+        digits = 1 if "seconds" in words else 3
         totals.add_row(words, *(spread(row[name], digits) for row in summary["orders"].values()))
         for table in TABLES:
             if (of_table := by(table, name)) in next(iter(summary["orders"].values())):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 
 from labelloop.labels import parse_label_config
 from labelloop.order import lot
-from labelloop.regions import from_results
+from labelloop.regions import from_results, to_results
 from labelloop.studio import Studio
 from trainer import cli, env
 from trainer.env import TrainerSettings
@@ -197,6 +198,32 @@ def test_where_the_time_went_is_in_every_step(make_run: MakeRun) -> None:
     assert steps[1].wall_seconds == pytest.approx(sum(steps[1].spent.values()))
 
 
+def test_what_is_learnt_at_once_is_on_the_next_but_one_image(
+    make_run: MakeRun, labelling_studio: LabellingStudio, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It proposes the truth on every image that is not labelled, as soon as one is."""
+    truth = {image.name: image.boxes for image in dataset.train}
+    learnt_from: list[int] = []
+
+    def learn() -> None:
+        learnt_from.append(len(labelling_studio.annotations))
+        labelling_studio.projects[1]["model_version"] = "i0000.0001"
+        for task in labelling_studio.unlabelled(1):
+            boxes = to_results(truth[Path(task["data"]["image"]).name], CONFIG, 320, 240)
+            row = {"task": task["id"], "model_version": "i0000.0001", "score": 1 / task["id"]}
+            labelling_studio.predictions.append({**row, "result": boxes})
+
+    monkeypatch.setattr(module, "learner", lambda world, project_id: learn)
+    run = make_run(replace(OPTIONS, schedule=("4",)))
+    (_, step) = run.steps()
+    assert learnt_from == [1, 2, 3]
+    assert step.work.drawn and step.work.accepted
+    assert run.figures is not None and len(run.figures.learning_s) == 3
+    assert [bool(work.drawn) for work in run.figures.works] == [True, True, False, False]
+    (_, without) = make_run(replace(OPTIONS, schedule=("4",), instant=0)).steps()
+    assert without.work == Work(drawn=without.boxes) and len(learnt_from) == 3
+
+
 def test_what_label_studio_holds_is_the_truth(
     make_run: MakeRun, labelling_studio: LabellingStudio, dataset: Dataset
 ) -> None:
@@ -327,7 +354,7 @@ def test_the_command_line_becomes_options(
     heartbeat.beat(world.settings.rounds_dir, {}, {})
     env.get_settings.cache_clear()
     arguments = "simulate cells --seeds=1,2 --orders=random --budget=9 --draw=5 --predicted=RBC=apple --keep"
-    arguments += " --costs=careful"
+    arguments += " --costs=careful --clicks=1 --instant=all"
     done = CliRunner().invoke(cli.app, arguments.split())
     refused = CliRunner().invoke(cli.app, ["simulate", "cells", "--orders=best"])
     unknown = CliRunner().invoke(cli.app, ["simulate", "cells", "--costs=free"])
@@ -345,7 +372,8 @@ def test_the_command_line_becomes_options(
             (1, 2),
             budget=9,
             predicted={"RBC": "apple"},
-            costs=Person(5.0, 4.5, 2.0, 1.7, relabel=3.0),
+            costs=Person(5.0, 4.5, 2.0, 1.7, relabel=3.0, clicks=1),
+            instant=sys.maxsize,
             keep=True,
         )
     ]
