@@ -13,8 +13,8 @@ from labelloop.boxes import Boxes
 @dataclass
 class ClickBackend(FakeBackend):
     """fetches: the IoU of the box that the first, second … click on an object gets. able: whether it knows
-    clicks at all; earlier releases answer with all boxes. truth: by image name. clicks: each request's number
-    of hints and how often it was clicked there before.
+    clicks at all; earlier releases answer with all boxes. truth: by image name. clicks: of each, how often
+    it was clicked there before, and how many boxes the task's draft had.
     """
 
     fetches: tuple[float, ...] = (1.0,)
@@ -28,7 +28,7 @@ class ClickBackend(FakeBackend):
             return super().answer(method, path, query, body)
         (task,) = body["tasks"]
         hints, again = context["result"], context["again"]
-        self.clicks.append((len(hints), again))
+        self.clicks.append((again, len(task["drafts"][0]["result"])))
         boxes = self.truth[Path(task["data"]["image"]).name]
         result = [self._box(hint, boxes, self.fetches[min(again, len(self.fetches) - 1)]) for hint in hints]
         return 200, {"results": [{"result": result, "score": 0.5, "model_version": self.version}]}

@@ -187,7 +187,7 @@ def _entry(
 
 
 def _fetched(results: Sequence[Json], config: LabelConfig, size: tuple[int, int]) -> Work:
-    """The boxes that clicks have fetched, and that stayed. Whatever was proposed at their place was deleted."""
+    """The boxes that clicks have fetched, and that stayed. What was proposed at their place was deleted."""
     fetched = [row for row in results if is_fetched(row)]
     moved = len(_boxes([row for row in fetched if is_moved(row)], config, size))
     return Work(clicked=len(_boxes(fetched, config, size)) - moved, click_adjusted=moved)

@@ -102,22 +102,19 @@ class Backend:
                 raise kind(f"{seen} (waited {seconds:.0f} s; see `make logs`)")
             time.sleep(POLL_S)
 
-    def click(
-        self, project: Project, task: Mapping[str, Any], hints: Sequence[Row], again: int
-    ) -> list[Row | None]:
-        """The box that the backend has for each hint, in their order, as a region of Label Studio; None for a
-        hint without one, as of a backend that cannot do clicks.
+    def click(self, project: Project, task: Mapping[str, Any], hint: Row, again: int) -> Row | None:
+        """The box that the backend has for a click, as a region of Label Studio; None without one, as from a
+        backend that cannot do clicks.
 
-        hints: Label Studio's regions of clicks on one task, as its editor sends them, each with an id of its
-        own. again: how often it was clicked at these places before.
+        task: as Label Studio sends it, with what is in its drafts. hint: the region of the click. again: how
+        often it was clicked at that place before.
 
         Raises:
             BackendError: there is no answer, or the status is 400 or above.
         """
-        params = {"context": {"result": list(hints), "again": again}}
-        (answer,) = self._ask(project, [task], params)
-        regions = {row.get("id"): row for row in answer.get("result") or [] if isinstance(row, dict)}
-        return [regions.get(hint["id"]) for hint in hints]
+        (answer,) = self._ask(project, [task], {"context": {"result": [hint], "again": again}})
+        regions = (row for row in answer.get("result") or [] if isinstance(row, dict))
+        return next((row for row in regions if row.get("id") == hint["id"]), None)
 
     def predict(
         self, project: Project, tasks: Sequence[Mapping[str, Any]], version: str
@@ -130,7 +127,8 @@ class Backend:
             BackendError: there is no answer, the status is 400 or above, or the predictions are not one per
                 task.
         """
-        results = self._ask(project, tasks, {})
+        rows = [{name: task[name] for name in SENT if name in task} for task in tasks]
+        results = self._ask(project, rows, {})
         others = {result.get("model_version") for result in results} - {version}
         if others:
             url = f"{self.url}/predict"
@@ -141,7 +139,7 @@ class Backend:
         """Posts to /predict. Returns: a result for each task, in their order. Raises BackendError."""
         url = f"{self.url}/predict"
         body = {
-            "tasks": [{name: task[name] for name in SENT if name in task} for task in tasks],
+            "tasks": list(tasks),
             "project": project.uid,
             "label_config": project.label_config,
             "params": params,

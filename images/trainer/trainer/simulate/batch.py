@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from trainer.judging.effort import Work
 from trainer.peers.backend import Backend
 from trainer.simulate.annotator import keep
-from trainer.simulate.clicks import Experience, click, points
+from trainer.simulate.clicks import Experience, fetch, points
 from trainer.simulate.clock import Clock
 from trainer.simulate.dataset import TrueImage
 from trainer.simulate.errors import SimulationError
@@ -97,6 +97,6 @@ class Labeller:
     def _correct(self, task: Task, batch: Batch) -> Work:
         truth = task.image.boxes
         work, lacking = keep(task.proposed, truth, self._person)
-        at = points(truth, self._seed, task.image.name)[lacking]
+        at = points(truth, self._seed, task.image.name)
         ask = self._project.asking(self._backend, task)
-        return work + click(truth.select(lacking), at, ask, self._person, batch.experience)
+        return work + fetch(truth, lacking.tolist(), at, ask, self._person, batch.experience)

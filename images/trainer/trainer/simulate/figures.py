@@ -176,6 +176,10 @@ class RunFigures:
             **asdict(self.work),
             "share_accepted": self.work.share_accepted,
             "first_images": asdict(self.first_images),
+            **{
+                by(name, "seconds_first_images"): self.first_images.seconds(costs)
+                for name, costs in TABLES.items()
+            },
             "first_click_right": self.first_click_right,
             "learning_s": list(self.learning_s),
             "promotions": [row.as_row() for row in self.promotions],

@@ -1,21 +1,21 @@
 """A simulated person's project in Label Studio, from its creation to its deletion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
-from labelloop.boxes import Boxes
+from labelloop.boxes import Boxes, Floats
 from labelloop.order import lot
-from labelloop.regions import from_results
+from labelloop.regions import from_results, to_results
 from labelloop.settings import Settings
 from labelloop.studio import UNLABELLED, Studio, StudioError
 from trainer.peers.backend import Backend
 from trainer.peers.projects import SIMULATED, Project, fetch
 from trainer.simulate.annotator import annotation
-from trainer.simulate.clicks import Ask, Points
+from trainer.simulate.clicks import Ask, Click
 from trainer.simulate.dataset import Dataset, TrueImage
 
 NOT_FOUND = 404
@@ -99,44 +99,41 @@ class LabellingProject:
         return Task(int(row["id"]), image, proposed, row["data"])
 
     def asking(self, backend: Backend, task: Task) -> Ask:
-        """Asks the ML backend for the boxes under clicks on a task, in the words of Label Studio's editor:
-        key points, all of one image in one request. Where there is no box, it is one without an area.
-        """
+        """Asks the ML backend for the box under a click on a task, in the words of Label Studio's editor."""
 
-        def ask(at: Points, labels: Sequence[int], again: int) -> Boxes:
-            hints = [
-                self._hint(task, number, *hint) for number, hint in enumerate(zip(at, labels, strict=True))
-            ]
-            row = {"id": task.id, "data": task.data}
-            size = (task.image.width, task.image.height)
-            corners = []
-            for region in backend.click(self._project, row, hints, again):
-                found, _ = from_results([region] if region else [], self._project.labels, size)
-                corners.append(found.xyxy[0] if len(found) else np.zeros(4))
-            return Boxes.of(corners, np.ones(len(labels)), labels)
+        def ask(click: Click) -> Floats:
+            return self._fetched(backend, task, click)
 
         return ask
 
     def knows_clicks(self, backend: Backend) -> bool:
         """Whether the ML backend answers a click, which earlier releases take for a request for all boxes."""
-        row = self._studio.request("GET", f"/api/projects/{self.id}/next")
-        task = Task(int(row["id"]), self._images[row["data"]["image"]], Boxes.empty(), row["data"])
+        task = self.next()
+        if task is None:
+            return False
         middle = np.array([task.image.width / 2, task.image.height / 2])
-        hint = self._hint(task, 0, middle, 0)
-        return backend.click(self._project, {"id": task.id, "data": task.data}, [hint], 0) != [None]
+        return bool(self._fetched(backend, task, Click(middle, 0, 0, Boxes.empty())).any())
 
-    def _hint(self, task: Task, number: int, at: Points, label: int) -> dict[str, Any]:
-        """A click at a point in pixels, (2,), as Label Studio's region."""
+    def _fetched(self, backend: Backend, task: Task, click: Click) -> Floats:
+        image, labels = task.image, self._project.labels
+        there = to_results(click.there, labels, image.width, image.height)
+        row = {"id": task.id, "data": task.data, "drafts": [{"result": there}], "annotations": []}
+        region = backend.click(self._project, row, self._hint(task, click), click.again)
+        boxes, _ = from_results([region] if region else [], labels, (image.width, image.height))
+        return boxes.xyxy[0] if len(boxes) else np.zeros(4, dtype=np.float32)
+
+    def _hint(self, task: Task, click: Click) -> dict[str, Any]:
+        """A click as a region of Label Studio, a key point."""
         labels, image = self._project.labels, task.image
-        x, y = (100 * at / (image.width, image.height)).tolist()
+        x, y = (100 * click.at / (image.width, image.height)).tolist()
         return {
-            "id": f"click-{number}",
+            "id": "click",
             "type": "keypointlabels",
             "from_name": labels.control,
             "to_name": labels.to_name,
             "original_width": image.width,
             "original_height": image.height,
-            "value": {"x": x, "y": y, "width": 0.5, "keypointlabels": [labels.names[label]]},
+            "value": {"x": x, "y": y, "width": 0.5, "keypointlabels": [labels.names[click.label]]},
         }
 
     def submit(self, task: Task, seconds: float) -> None:
