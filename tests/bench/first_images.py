@@ -17,7 +17,7 @@ SECONDS_TARGET = 0.65
 
 
 def run(options: Options) -> Iterator[Figure]:
-    """Two runs of `make simulate` on the first of SEEDS, up to the first round.
+    """Two runs of `make simulate` on the first of SEEDS, without a round.
 
     Raises:
         ValueError: COCO is not given. RuntimeError: a simulation failed.
@@ -26,7 +26,7 @@ def run(options: Options) -> Iterator[Figure]:
         "COCO": options.coco_dir().resolve(),
         "SEEDS": options.seeds[0],
         "ORDERS": "uncertainty",
-        "SCHEDULE": IMAGES,
+        "SCHEDULE": "none",
         "BUDGET": IMAGES,
     }
     if options.predicted:

@@ -6,10 +6,13 @@ from typing import Any
 
 from labelloop.registry import STARTING_VERSION
 from trainer.judging.effort import QUICK, TABLES, Costs, Work
+from trainer.rounds.table import State
 from trainer.simulate.promotions import Promotion
 
 FIRST_IMAGES = 10
 """The images whose time saved is told apart: no round has learnt from a label before them."""
+
+_ROUND_OVER = (str(State.PROMOTED), str(State.KEPT))
 
 Row = dict[str, Any]
 
@@ -19,10 +22,14 @@ class Step:
     """One batch of labels and the round after it; step 0 is the starting model before any label.
 
     labels: the number of images labelled so far. work, boxes, seconds, by_hand_seconds: of this batch; boxes
-    counts the true boxes, by_hand_seconds is the time to draw them all. state, verdict: the round's. version:
-    the champion after the round. mAP, AP50: of that version, on the test images. least_certain_first: the
-    share of the batch's tasks that had the lowest score among the remaining ones when Label Studio handed
-    them out. round_seconds: the time for training and evaluation. wall_seconds: the time for the whole step.
+    counts the true boxes, by_hand_seconds is the time to draw them all. state, verdict: the round's;
+    "labelled" without one. version: the champion after the round. mAP, AP50: of that version, on the test
+    images. least_certain_first: the share of the batch's tasks that had the lowest score among the remaining
+    ones when Label Studio handed them out. round_seconds: the time for training and evaluation.
+    wall_seconds: the time for the whole step, spent: the same by what it went into. clicks_tried,
+    clicks_right: how many first, second … clicks on an object there were, and how many of them fetched a
+    right box. test_work: what the person would do on the test images with what the version proposes, without
+    clicks.
     """
 
     order: str
@@ -113,7 +120,7 @@ class RunFigures:
 
     @property
     def rounds(self) -> int:
-        return sum(step.step > 0 for step in self.steps)
+        return sum(step.state in _ROUND_OVER for step in self.steps)
 
     @property
     def first_click_right(self) -> float | None:

@@ -10,6 +10,7 @@ from trainer.simulate.errors import OptionError
 
 ORDERS = ("uncertainty", "random")
 ALL = "all"
+NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,12 @@ class Person(Costs):
 
 @dataclass(frozen=True)
 class Options:
-    """schedule: the numbers of labelled images at which a round trains, `all` for the training set. budget:
-    the most images to label, 0 for no limit. one_round_at: the number of labels at which the single round
-    trains, with which the loop is compared. reach: the shares of the random order's last mAP at which the
-    labels needed are compared. predicted: by label, the model classes for its `predicted_values`. instant:
-    the images of a run on which learning at once is played. keep: whether the projects stay.
+    """schedule: the numbers of labelled images at which a round trains, `all` for the training set; `none`
+    alone for no round. budget: the most images to label, 0 for no limit. one_round_at: the number of labels
+    at which the single round trains, with which the loop is compared. reach: the shares of the random order's
+    last mAP at which the labels needed are compared. predicted: by label, the model classes for its
+    `predicted_values`. instant: the images of a run on which learning at once is played. keep: whether the
+    projects stay.
     """
 
     name: str
@@ -74,13 +76,19 @@ class Options:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise OptionError(f"SEEDS={','.join(map(str, self.seeds))}: needed one or more, each another")
         wrong = [count for count in self.schedule if count != ALL and not (count.isdigit() and int(count))]
-        if wrong or not self.schedule:
-            raise OptionError(f"SCHEDULE={','.join(self.schedule)}: needed numbers above 0, or {ALL}")
+        if self.trains and (wrong or not self.schedule):
+            given = ",".join(self.schedule)
+            raise OptionError(f"SCHEDULE={given}: needed numbers above 0, {ALL}, or {NONE} alone")
+
+    @property
+    def trains(self) -> bool:
+        """Whether there are rounds."""
+        return self.schedule != (NONE,)
 
     def counts(self, images: int) -> list[int]:
         """The schedule for a training set of `images` images, ascending, cut off at the budget."""
         most = min(images, self.budget or images)
-        wanted = (most if count == ALL else int(count) for count in self.schedule)
+        wanted = (most if count in (ALL, NONE) else int(count) for count in self.schedule)
         return sorted({min(count, most) for count in wanted})
 
 

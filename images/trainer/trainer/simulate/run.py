@@ -127,10 +127,10 @@ class Run:
             batch = labeller.label(count - len(self._labelled), lambda done: self._watch(done, models))
             self._labelled += batch.images
             self._works += batch.works
-            round_ = self._train(project)
+            round_ = self._train(project) if self._options.trains else None
             clock.lap("round")
             step = self._step(number, batch, round_, models)
-            if round_.state == State.PROMOTED and project.unlabelled():
+            if round_ is not None and round_.state == State.PROMOTED and project.unlabelled():
                 self._await_predictions(project, models)
             clock.lap("pre-labels")
             yield self._timed(step)
@@ -228,7 +228,7 @@ class Run:
             work=batch.work,
             seconds=batch.work.seconds(costs),
             by_hand_seconds=batch.boxes * costs.draw,
-            state=str(round_.state) if round_ else "start",
+            state=str(round_.state) if round_ else "labelled" if number else "start",
             verdict=(round_.verdict or "") if round_ else "",
             version=version,
             mAP=score.mAP,

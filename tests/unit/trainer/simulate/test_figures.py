@@ -231,6 +231,9 @@ def test_options_that_cannot_be_used_are_refused() -> None:
         Options("x", orders=("best",))
     with pytest.raises(OptionError, match="SCHEDULE=10,few"):
         Options("x", schedule=("10", "few"))
+    with pytest.raises(OptionError, match="SCHEDULE=none,10: needed numbers above 0, all, or none alone"):
+        Options("x", schedule=("none", "10"))
+    assert Options("x", schedule=("none",), budget=10).counts(205) == [10]
     with pytest.raises(OptionError, match="SEEDS=: needed one or more"):
         Options("x", seeds=())
     with pytest.raises(OptionError, match="SEEDS=1,1: needed one or more, each another"):

@@ -190,6 +190,17 @@ def test_a_promotion_that_the_test_images_call_wrong_is_told_with_when_it_was_un
     }
 
 
+def test_without_rounds_images_are_labelled_and_no_more(make_run: MakeRun, worker: FakeWorker) -> None:
+    run = make_run(replace(OPTIONS, schedule=("none",), budget=3))
+    steps = list(run.steps())
+    assert [(step.labels, step.state, step.version) for step in steps] == [
+        (0, "start", "v0000"),
+        (3, "labelled", "v0000"),
+    ]
+    assert worker.learning.calls == []
+    assert run.figures is not None and run.figures.rounds == 0
+
+
 def test_where_the_time_went_is_in_every_step(make_run: MakeRun) -> None:
     steps = list(make_run(OPTIONS).steps())
     assert {"starting model", "pre-labels", "scoring"} <= steps[0].spent.keys()
