@@ -14,6 +14,7 @@ from PIL import Image
 
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
+from labelloop.raw_boxes import RawBoxes
 from labelloop.registry import Card, Registry, RegistryError
 from labelloop.settings import Settings
 from mlbackend.app import create_app
@@ -37,6 +38,8 @@ class FakeDetector:
         self.classes = tuple(card.classes)
         self.batches: list[list[tuple[int, int]]] = []
         self.answer: Callable[[Pixels], Boxes] = _left_half
+        self.raw_answer: Callable[[Pixels], RawBoxes] | None = None
+        self.raw_sizes: list[tuple[int, int]] = []
         self.pause_s = 0.0
         self._inside = threading.Lock()
         self.overlapped = False
@@ -54,6 +57,12 @@ class FakeDetector:
         finally:
             if self._inside.locked():
                 self._inside.release()
+
+    def raw(self, images: Sequence[Pixels]) -> list[RawBoxes]:
+        self.raw_sizes += [(image.shape[1], image.shape[0]) for image in images]
+        if self.raw_answer is not None:
+            return [self.raw_answer(image) for image in images]
+        return [RawBoxes.of_boxes(self.answer(image), len(self.classes)) for image in images]
 
 
 def _left_half(image: Pixels) -> Boxes:

@@ -17,6 +17,7 @@ from labelloop.errors import Explained
 from labelloop.files import sha256_file
 from labelloop.images import Pixels
 from labelloop.labels import LabelConfig, LabelMap
+from labelloop.raw_boxes import RawBoxes, of_batch
 from labelloop.registry import Card, RegistryError
 from labelloop.settings import Settings
 
@@ -191,19 +192,41 @@ class Detector:
             found += [_to_boxes(result, image) for result, image in zip(results, batch, strict=True)]
         return found
 
+    def raw(self, images: Sequence[Pixels]) -> list[RawBoxes]:
+        """Every box of each image, in the images' order, before doubles and low scores are dropped.
+
+        images: as for `predict`. Boxes are in pixels of the image and may reach out of it. Of detectors of
+        several stages there is no more than `predict` gives.
+        """
+        import torch
+
+        found: list[RawBoxes] = []
+        for group in batches(images, self.batch_size):
+            batch = self._collated([self.prepare(image) for image in group])
+            with torch.no_grad():
+                raw = of_batch(self.model, batch, len(self.classes))
+            if raw is None:
+                raw = [RawBoxes.of_boxes(boxes, len(self.classes)) for boxes in self.predict(group)]
+            found += raw
+        return found
+
     def _infer(self, prepared: Sequence[dict[str, Any]]) -> Any:
         """Does what mmdet.apis.inference_detector does, but without rebuilding the pipeline on every call."""
         import torch
-        from mmcv.parallel import collate, scatter
 
-        batch = collate(prepared, samples_per_gpu=len(prepared))
-        for key in ("img_metas", "img"):
-            batch[key] = [container.data[0] for container in batch[key]]
-        if self.device.type == "cuda":
-            batch = scatter(batch, [self.device])[0]
+        batch = self._collated(prepared)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self.model(return_loss=False, rescale=True, **batch)
+
+    def _collated(self, prepared: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """A batch on the model's device, as mmdet's detectors take it."""
+        from mmcv.parallel import collate, scatter
+
+        batch: dict[str, Any] = collate(prepared, samples_per_gpu=len(prepared))
+        for key in ("img_metas", "img"):
+            batch[key] = [container.data[0] for container in batch[key]]
+        return scatter(batch, [self.device])[0] if self.device.type == "cuda" else batch
 
 
 def _read(folder: Path) -> "tuple[Card, Config]":

@@ -1,6 +1,6 @@
 """A project's champion in service: label-studio-ml's model class around a detector."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from labelloop.boxes import Boxes
 from labelloop.images import Pixels
 from labelloop.labels import LabelConfig, LabelMap
 from labelloop.order import LAST, lot, prediction_score
+from labelloop.raw_boxes import RawBoxes
 from labelloop.regions import to_results
 from labelloop.registry import Card
 from labelloop.tidying import Rules, noted, tidied
@@ -35,10 +36,17 @@ class Detects(Protocol):
     @property
     def batch_size(self) -> int: ...
     def predict(self, images: Sequence[Pixels]) -> list[Boxes]: ...
+    def raw(self, images: Sequence[Pixels]) -> list[RawBoxes]: ...
 
 
 LoadDetector = Callable[[Path], Detects]
-ForwardPass = Callable[[Detects, Sequence[Pixels]], list[Boxes]]
+
+
+class ForwardPass(Protocol):
+    """Runs images through a detector: `predict` for the call itself, `raw` for `raw`."""
+
+    def __call__(self, detector: Detects, images: Sequence[Pixels]) -> list[Boxes]: ...
+    def raw(self, detector: Detects, images: Sequence[Pixels]) -> list[RawBoxes]: ...
 
 
 class Champion(LabelStudioMLBase):  # type: ignore[misc]
@@ -97,6 +105,19 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
                 else:
                     predictions.append(self._prediction(task, next(found), image.pixels, view))
         return predictions
+
+    def raw(self, images: Sequence[Pixels]) -> list[RawBoxes]:
+        """Every box that the network gives for each image."""
+        return self._forward.raw(self.detector, images)
+
+    def image(self, task: Task, config: LabelConfig) -> TaskImage:
+        """A task's image, read now."""
+        ((image,),) = self._images.batches([task], config)
+        return image
+
+    def stamp(self, task: Task, config: LabelConfig) -> Hashable:
+        """What tells a task's image in this version's eyes from every other one; see `ImageLoader.stamp`."""
+        return self.version, id(self.detector), self._images.stamp(task, config)
 
     def _prediction(self, task: Task, boxes: Boxes, pixels: Pixels, view: "_View") -> Prediction:
         height, width = pixels.shape[:2]

@@ -13,6 +13,7 @@ from labelloop.batches import batches
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
 from labelloop.looks import LOOKS_FILE
+from labelloop.raw_boxes import RawBoxes
 from labelloop.registry import Registry, RegistryError
 from mlbackend.champion import Champion, Detects, LoadDetector
 from mlbackend.errors import BackendError
@@ -44,6 +45,9 @@ class ForwardLane:
         for batch in batches(images, detector.batch_size):
             found += self._lane.submit(detector.predict, batch).result()
         return found
+
+    def raw(self, detector: Detects, images: Sequence[Pixels]) -> list[RawBoxes]:
+        return self._lane.submit(detector.raw, images).result()
 
 
 @dataclass

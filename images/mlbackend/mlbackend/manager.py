@@ -10,9 +10,11 @@ from labelloop.labels import LabelConfig, parse_label_config
 from labelloop.registry import Registry
 from labelloop.settings import Settings
 from labelloop.task_images import image_name
+from mlbackend import hints
 from mlbackend.champion import Champion, Prediction
 from mlbackend.champions import Champions, Place
-from mlbackend.errors import BadRequest
+from mlbackend.clicks import Clicks
+from mlbackend.errors import BackendError, BadRequest
 from mlbackend.loading import Task
 from mlbackend.trainer_client import TrainerClient
 from mlbackend.unreadable import Unreadable
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 SETUP_PATIENCE_S = 2.0
 PREDICT_PATIENCE_S = 60.0
 PREDICTS_AT_ONCE = 2
+CLICK_PATIENCE_S = 5.0
 
 
 @dataclass
@@ -42,6 +45,7 @@ class ChampionManager:
         self._champions = champions
         self._trainer = trainer
         self._known: dict[int, _Known] = {}
+        self._clicks = Clicks(self._registry)
         self._predicting = threading.BoundedSemaphore(PREDICTS_AT_ONCE)
 
     def setup(self, project: object, label_config: str, token: str | None) -> str:
@@ -60,9 +64,12 @@ class ChampionManager:
         return champion.version
 
     def predict(
-        self, tasks: list[Task], project: object, label_config: str | None = None
+        self, tasks: list[Task], project: object, label_config: str | None = None, params: object = None
     ) -> tuple[list[Prediction], str]:
         """One prediction per task, in the tasks' order, and their version. A /setup before it isn't needed.
+
+        params: as Label Studio sends them. With a context of regions, what the person points at in the first
+        task is answered instead, and that never fails for want of a model.
 
         Raises:
             BadRequest: neither this request nor one before has brought a label config.
@@ -70,6 +77,10 @@ class ChampionManager:
         """
         project_id = read_project_id(project)
         given = _parse(label_config)
+        if tasks and (config := given or self._known.get(project_id, _Known()).config) is not None:
+            asked = hints.read(params, config)
+            if asked is not None:
+                return self._point(project_id, tasks[0], config, asked)
         champion = self._champions.get(project_id, PREDICT_PATIENCE_S)
         known = self._learn(project_id, champion, given)
         config = given or known.config
@@ -88,6 +99,26 @@ class ChampionManager:
             f", {failed} unreadable" if failed else "",
         )
         return predictions, champion.version
+
+    def _point(
+        self, project_id: int, task: Task, config: LabelConfig, asked: hints.Asked
+    ) -> tuple[list[Prediction], str]:
+        """The boxes of what a person points at. Batches of predictions don't keep her waiting."""
+        began = time.monotonic()
+        champion: Champion | None = None
+        try:
+            champion = self._champions.get(project_id, CLICK_PATIENCE_S)
+        except BackendError as error:
+            log.warning("project %d: a click without a model: %s", project_id, error)
+        answer = self._clicks.answer(project_id, champion, task, config, asked)
+        log.info(
+            "project %d: %d clicks with %s in %.3f s",
+            project_id,
+            len(asked.hints),
+            answer["model_version"] or "no model",
+            time.monotonic() - began,
+        )
+        return [answer], str(answer["model_version"])
 
     def _learn(self, project_id: int, champion: Champion, config: LabelConfig | None) -> _Known:
         known = self._known.setdefault(project_id, _Known())

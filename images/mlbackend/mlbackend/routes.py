@@ -24,7 +24,9 @@ def routes(manager: ChampionManager) -> Blueprint:
     @blueprint.post("/predict")
     def predict() -> Response:
         body = check_predict(json_body(request))
-        results, version = manager.predict(body["tasks"], body["project"], body.get("label_config"))
+        results, version = manager.predict(
+            body["tasks"], body["project"], body.get("label_config"), body.get("params")
+        )
         return jsonify(results=results, model_version=version)
 
     @blueprint.post("/webhook")

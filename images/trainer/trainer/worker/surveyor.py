@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from labelloop.box_sizes import SIZES_FILE, SizesBook, sizes_in
 from labelloop.locks import Busy
 from labelloop.registry import Registry
 from labelloop.settings import Settings
@@ -19,6 +20,7 @@ from trainer.dataset.survey import Survey
 from trainer.peers.projects import Project
 
 Task = Mapping[str, Any]
+SizesByLabel = dict[str, list[list[float]]]
 
 OMITTED = "drafts,predictions"
 PAGE = 100
@@ -60,9 +62,15 @@ class Surveyor:
         listed: dict[int, list[LeftOut]] = {}
         for row in known.left_out:
             listed.setdefault(row.task, []).append(row)
-        sides = Registry(self._settings.models_dir).project(project.id).path / split.SPLIT_FILE
+        folder = Registry(self._settings.models_dir).project(project.id).path
+        sides = folder / split.SPLIT_FILE
         examiner = Examiner(project.labels, self._settings, split.load(sides) if listed else ())
-        looked_at = {row.task: row for row in self._changed(project.id, examiner, known.began, listed)}
+        sizes: dict[int, SizesByLabel] = {}
+        without_sizes = folder.is_dir() and not (folder / SIZES_FILE).exists()
+        since = EVER if without_sizes else known.began
+        looked_at = {row.task: row for row in self._changed(project, examiner, since, listed, sizes)}
+        if folder.is_dir():
+            SizesBook(folder / SIZES_FILE).note(sizes.items())
         left_out = [*self._again(project.id, examiner, listed), *looked_at.values()]
         replace(known, began=began, left_out=tuple(left_out)).write(self._settings.rounds_dir)
 
@@ -98,19 +106,26 @@ class Surveyor:
         yield from looked_at
 
     def _changed(
-        self, project_id: int, examiner: Examiner, since: datetime, listed: dict[int, list[LeftOut]]
+        self,
+        project: Project,
+        examiner: Examiner,
+        since: datetime,
+        listed: dict[int, list[LeftOut]],
+        sizes: dict[int, SizesByLabel],
     ) -> Iterator[LeftOut]:
         """What the annotations of tasks say, if these were changed. Their images are not looked at.
 
         listed: the entries by task. Those that are told here are taken out; other changed tasks come first.
+        sizes: gets those of each task's boxes, which clicks to box go by.
         """
         conditions = (LABELLED,) if since == EVER else (LABELLED, changed_after(since - LEEWAY))
         changed: set[int] = set()
         for task in self._studio.iter_tasks(
-            project_id, *conditions, fields="all", omit=OMITTED, page_size=PAGE
+            project.id, *conditions, fields="all", omit=OMITTED, page_size=PAGE
         ):
             annotation = newest_submitted(task.get("annotations"))
             number = int(task["id"])
+            sizes[number] = sizes_in((annotation or {}).get("result"), project.labels)
             refused = examiner.refused(task, annotation) if annotation is not None else None
             if refused is not None:
                 listed.pop(number, None)

@@ -1,0 +1,269 @@
+"""Click to box: what a person points at becomes a box of her label that sits on the object."""
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelloop.box_sizes import SIZES_FILE, SizesBook, Usual, sizes_in
+from labelloop.boxes import Boxes
+from labelloop.images import ImageError, Pixels
+from labelloop.labels import LabelConfig
+from labelloop.pointing import Choices, Pointed, choices, usual_box
+from labelloop.raw_boxes import RawBoxes
+from labelloop.regions import to_results
+from labelloop.registry import Registry
+from mlbackend.champion import Champion
+from mlbackend.hints import Asked, Hint
+from mlbackend.loading import Task
+from mlbackend.looks_kept import Look, LooksKept
+
+log = logging.getLogger(__name__)
+
+MARK = "click"
+"""In a region's meta, under "from": a box that was fetched by a click."""
+SMALL = 0.1
+"""Objects whose usual side is a smaller share of the image's longer side get a closer look."""
+CROP_SIDES = 6
+LEAST_CROP_PX = 64
+MOST_PLACES = 1000
+SAME_PLACE = 0.15
+"""Two clicks of the same place are at most this share of the answered box's shorter side apart."""
+_UNKNOWN_SIZE = (1000, 1000)
+
+
+class Clicks:
+    """Answers clicks. Any thread may ask."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._looks = LooksKept()
+        self._sizes = _SizesRead()
+        self._answered = _Answered()
+
+    def answer(
+        self, project_id: int, champion: Champion | None, task: Task, config: LabelConfig, asked: Asked
+    ) -> dict[str, Any]:
+        """One prediction, with a rectangle for each hint under the hint's id. It is never an error.
+
+        champion: None when no model serves. An image that can't be read, or a model that fails, leaves the
+        box in the label's usual size.
+        """
+        look, crop = self._look(champion, task, config)
+        sizes = self._known_sizes(project_id, task, config, asked)
+        regions: list[dict[str, Any]] = []
+        for hint in asked.hints:
+            size = look.size if look is not None else hint.original or _UNKNOWN_SIZE
+            usual = Usual.of(sizes.get(config.labels[hint.label].value))
+            at = hint.pointed(size, usual.side * max(size) if usual is not None else None)
+            found = self._choices(champion, look, crop, at, hint, usual, config)
+            place = (project_id, str(task.get("id")), hint.label)
+            chosen = self._answered.choose(place, at, found, size, asked.again)
+            box = Boxes.of(found.xyxy[[chosen]], found.scores[[chosen]], [hint.label])
+            regions += _region(box, hint, config, size, champion)
+        scores = [region["score"] for region in regions]
+        version = champion.version if champion is not None else ""
+        return {"result": regions, "score": min(scores, default=0.0), "model_version": version}
+
+    def _look(
+        self, champion: Champion | None, task: Task, config: LabelConfig
+    ) -> "tuple[Look | None, _Pixels | None]":
+        """What the model sees in the image, and where its pixels are for a closer look."""
+        if champion is None:
+            return None, None
+        try:
+            stamp = champion.stamp(task, config)
+            look = self._looks.get(stamp)
+            if look is None:
+                pixels = _pixels(champion, task, config)
+                look = Look.of(pixels, *champion.raw([pixels]))
+                self._looks.keep(stamp, look)
+        except (ImageError, OSError) as error:
+            log.warning("a click on an image that cannot be read: %s", error)
+            return None, None
+        except Exception:
+            log.exception("a click for which the model failed")
+            return None, None
+        return look, _Pixels(champion, task, config, look)
+
+    def _choices(
+        self,
+        champion: Champion | None,
+        look: Look | None,
+        pixels: "_Pixels | None",
+        at: Pointed,
+        hint: Hint,
+        usual: Usual | None,
+        config: LabelConfig,
+    ) -> Choices:
+        size = look.size if look is not None else hint.original or _UNKNOWN_SIZE
+        if champion is None or look is None or pixels is None:
+            return Choices(usual_box(at, usual, size), np.zeros(1, dtype=np.float32))
+        seen = [look.raw]
+        crop = _crop(at, usual, size)
+        if crop is not None:
+            try:
+                seen.append(_closer(champion, pixels.get(), crop, size))
+            except Exception:
+                log.exception("a closer look failed")
+        weights = [_weights(champion, raw, hint.label, config) for raw in seen]
+        return choices(at, seen, weights, usual, size)
+
+    def _known_sizes(
+        self, project_id: int, task: Task, config: LabelConfig, asked: Asked
+    ) -> dict[str, NDArray[np.float64]]:
+        """The sizes of each label's boxes: of labelled images, and of this image so far."""
+        folder = self._registry.project(project_id).path
+        known = dict(self._sizes.of(folder / SIZES_FILE))
+        hinted = {hint.id for hint in asked.hints}
+        for label, rows in _drawn(task, config, hinted).items():
+            here = np.array(rows, dtype=np.float64)
+            known[label] = np.concatenate([known[label], here]) if label in known else here
+        return known
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """The pixels of an image that was looked at: kept ones, or read again."""
+
+    champion: Champion
+    task: Task
+    config: LabelConfig
+    look: Look
+
+    def get(self) -> Pixels:
+        if self.look.pixels is not None:
+            return self.look.pixels
+        return _pixels(self.champion, self.task, self.config)
+
+
+def _pixels(champion: Champion, task: Task, config: LabelConfig) -> Pixels:
+    image = champion.image(task, config)
+    if image.pixels is None:
+        raise ImageError(f"{image.name}: {image.error}")
+    return image.pixels
+
+
+def _crop(at: Pointed, usual: Usual | None, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """Left, top, width and height of a closer look at a small object; None where none helps."""
+    longer = max(size)
+    side = float(np.sqrt(at.size[0] * at.size[1])) if at.size is not None else None
+    if side is None and usual is not None:
+        side = usual.side * longer
+    if side is None or side >= SMALL * longer:
+        return None
+    around = max(CROP_SIDES * side, LEAST_CROP_PX)
+    width, height = min(int(around), size[0]), min(int(around), size[1])
+    left = int(np.clip(at.x - width / 2, 0, size[0] - width))
+    top = int(np.clip(at.y - height / 2, 0, size[1] - height))
+    return left, top, width, height
+
+
+def _closer(
+    champion: Champion, pixels: Pixels, crop: tuple[int, int, int, int], size: tuple[int, int]
+) -> RawBoxes:
+    left, top, width, height = crop
+    part = np.ascontiguousarray(pixels[top : top + height, left : left + width])
+    (raw,) = champion.raw([part])
+    return raw.cropped(left, top, width, height, size)
+
+
+def _weights(champion: Champion, raw: RawBoxes, label: int, config: LabelConfig) -> NDArray[np.float32]:
+    """(N,): how much each raw box speaks for the label, where the model has learnt it; else 1 for all."""
+    mapped = champion.label_map(config).to_label
+    classes = [at for at, one in enumerate(mapped) if one == label] if champion.trained else []
+    if not classes:
+        return np.ones(len(raw), dtype=np.float32)
+    return np.asarray(raw.classes[:, classes].max(axis=1), dtype=np.float32)
+
+
+def _drawn(task: Task, config: LabelConfig, hinted: set[str]) -> dict[str, list[list[float]]]:
+    """By label, the sizes of the boxes that are in the image's drafts and annotations already."""
+    found: dict[str, list[list[float]]] = {}
+    for kind in ("annotations", "drafts"):
+        rows = task.get(kind)
+        for row in rows if isinstance(rows, list) else ():
+            results = row.get("result") if isinstance(row, Mapping) else None
+            for label, sizes in sizes_in(results, config, hinted).items():
+                found.setdefault(label, []).extend(sizes)
+    return found
+
+
+def _region(
+    boxes: Boxes, hint: Hint, config: LabelConfig, size: tuple[int, int], champion: Champion | None
+) -> list[dict[str, Any]]:
+    meta = {"from": MARK, "version": champion.version if champion is not None else ""}
+    return [
+        {**region, "id": hint.id or region["id"], "origin": "prediction", "meta": meta}
+        for region in to_results(boxes, config, *size)
+    ]
+
+
+class _SizesRead:
+    """The projects' sizes.json, each read again when it has changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[tuple[int, int], Mapping[str, NDArray[np.float64]]]] = {}
+        self._lock = threading.Lock()
+
+    def of(self, path: Path) -> Mapping[str, NDArray[np.float64]]:
+        with self._lock:
+            try:
+                stat = path.stat()
+            except OSError:
+                self._known.pop(path, None)
+                return {}
+            stamp = stat.st_ino, stat.st_mtime_ns
+            known = self._known.get(path)
+            if known is None or known[0] != stamp:
+                known = self._known[path] = stamp, SizesBook(path).by_label()
+            return known[1]
+
+
+Place = tuple[int, str, int]
+
+
+@dataclass(frozen=True)
+class _Last:
+    """The last answer at a place: where the click was, as shares of the image, which choice, and its box."""
+
+    x: float
+    y: float
+    choice: int
+    reach: float
+
+
+class _Answered:
+    """What was answered last, by project, task and label, so that a click at the same place gets the next."""
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[Place, _Last] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def choose(
+        self, place: Place, at: Pointed, found: Choices, size: tuple[int, int], again: int | None
+    ) -> int:
+        """The index of the choice. again: which is wanted; None: what the memory says.
+
+        A rough box says itself which size is meant, so the best one is given each time.
+        """
+        if again is not None:
+            return again % len(found)
+        if at.size is not None:
+            return 0
+        with self._lock:
+            last = self._last.pop(place, None)
+            same = last is not None and np.hypot(at.x - last.x, at.y - last.y) <= last.reach
+            chosen = (last.choice + 1) % len(found) if last is not None and same else 0
+            sides = found.xyxy[chosen, 2:] - found.xyxy[chosen, :2]
+            where = (last.x, last.y) if last is not None and same else (at.x, at.y)
+            self._last[place] = _Last(*where, chosen, max(SAME_PLACE * float(sides.min()), 3.0))
+            while len(self._last) > MOST_PLACES:
+                self._last.popitem(last=False)
+        return chosen
