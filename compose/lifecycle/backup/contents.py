@@ -77,13 +77,13 @@ class ModelProject:
 
     def others(self) -> Iterator[tuple[str, Path]]:
         """Member name and path of what is beside the versions, but for the pointer: the split, the cards of
-        versions that were removed, and the scores on hold-outs.
+        versions that were removed, the scores on hold-outs, and what was learnt at once.
         """
         entries = sorted(self.folder.path.iterdir()) if self.folder.path.is_dir() else []
         for path in filter(lambda path: _is_kept(path.name), entries):
             if path.is_file() and path.name != "champion":
                 yield f"{self.folder.name}/{path.name}", path
-        for name in ("removed", "scores"):
+        for name in ("removed", "scores", "instant"):
             yield from Folder(f"{self.folder.name}/{name}", self.folder.path / name).files()
 
     def _version(self, name: str) -> Folder:

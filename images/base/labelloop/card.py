@@ -35,6 +35,9 @@ class Card(BaseModel):
     sha256: by name, the hashes of the other files in the version's folder. images, boxes, boxes_by_class:
     counts over the images that the version was trained on. overlaps: of the boxes on these; None in cards of
     earlier releases and of starting models, for which the prior holds.
+
+    look, instant: of a version that was learnt at once (labelloop.instant), the long side in pixels at which
+    it looks at an image, and from what it was learnt (trainer.instant.notes).
     """
 
     model_config = ConfigDict(extra="allow")
@@ -59,6 +62,8 @@ class Card(BaseModel):
     reason: str = ""
     score_thresholds: dict[str, float] = Field(default_factory=dict)
     overlaps: Overlaps | None = None
+    look: int | None = None
+    instant: dict[str, Any] = Field(default_factory=dict)
     graph: str = ""
     seconds: float = 0.0
     device: str = "cpu"

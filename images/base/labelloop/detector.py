@@ -15,7 +15,9 @@ from labelloop.batches import batches
 from labelloop.boxes import Boxes
 from labelloop.errors import Explained
 from labelloop.files import sha256_file
+from labelloop.heads import yolox_layers
 from labelloop.images import Pixels
+from labelloop.instant import HEAD, champion_of
 from labelloop.labels import LabelConfig, LabelMap
 from labelloop.raw_boxes import RawBoxes, of_batch
 from labelloop.registry import Card, RegistryError
@@ -62,6 +64,21 @@ def load_detector_config(name: str, settings: Settings) -> "Config":
     return Config.fromfile(str(path))
 
 
+def look_of(config: "Config") -> int:
+    """The long side, in pixels, at which a config's detector looks at an image."""
+    sides = [max(step["img_scale"]) for step in config.data.test.pipeline if "img_scale" in step]
+    if not sides:
+        raise DetectorError("the detector's test pipeline has no img_scale")
+    return int(max(sides))
+
+
+def set_look(config: "Config", side: int) -> None:
+    """Has a config's detector look at images at another size."""
+    for step in config.data.test.pipeline:
+        if "img_scale" in step:
+            step["img_scale"] = (side, side)
+
+
 def load_weights(path: Path) -> dict[str, Any]:
     """The state_dict in a checkpoint. Only tensors are read, and nothing in the file is executed.
 
@@ -97,12 +114,16 @@ class Detector:
     def load(cls, folder: Path, device: str | None = None) -> "Detector":
         """Loads a version's folder: config.py, card.json, weights.pth, or on a CPU its graph if it has one.
 
+        An instant version's folder has only a head, for the network of the version upon which it was learnt.
+
         device: by default the GPU if there is one.
 
         Raises:
             RegistryError: a file is missing or damaged; the message names it.
         """
         device = device or _fastest_device()
+        if (folder / HEAD).is_file():
+            return cls._of_head(folder, device)
         if device == "cpu" and (folder / graph.XML).exists():
             try:
                 return cls.of_graph(folder)
@@ -139,6 +160,28 @@ class Detector:
         return cls(model, tuple(card.classes), _preparation(config), card)
 
     @classmethod
+    def _of_head(cls, folder: Path, device: str) -> "Detector":
+        """Loads an instant version's folder."""
+        import torch
+
+        card = _read_card(folder)
+        base = folder.parent.parent / champion_of(card.version)
+        config, head = _read_config(base), load_weights(folder / HEAD)
+        config.model.bbox_head.num_classes = len(card.classes)
+        if card.look is not None:
+            set_look(config, card.look)
+        if device == "cpu" and (base / graph.XML).exists():
+            try:
+                model = _mmdet_model(graph.without_network(config), "cpu")
+                _fill(model, head, folder)
+                graph.attach(model, base, torch.get_num_threads(), yolox_layers(model.bbox_head))
+                return cls(model, tuple(card.classes), _preparation(config), card)
+            except graph.GraphError as error:
+                log.warning("%s: %s; the network itself serves, at a third of the speed", folder, error)
+        weights = {**load_weights(base / "weights.pth"), **head}
+        return cls.build(config, weights, card.classes, device, card, str(folder))
+
+    @classmethod
     def build(
         cls,
         config: "Config",
@@ -160,6 +203,11 @@ class Detector:
             reason = " ".join(str(error).split())[:200]
             raise RegistryError(f"{name}: the weights do not fit the config: {reason}") from error
         return cls(model, tuple(classes), _preparation(config), card)
+
+    @staticmethod
+    def preparation(config: "Config") -> Callable[[Pixels], dict[str, Any]]:
+        """A function from an image to what mmdet collates, by a config's test pipeline."""
+        return _preparation(config)
 
     @property
     def version(self) -> str:
@@ -230,13 +278,37 @@ class Detector:
 
 
 def _read(folder: Path) -> "tuple[Card, Config]":
+    return _read_card(folder), _read_config(folder)
+
+
+def _read_card(folder: Path) -> Card:
+    try:
+        return Card.model_validate_json((folder / "card.json").read_bytes())
+    except Exception as error:
+        raise RegistryError(f"{folder}: the version cannot be read: {error}") from error
+
+
+def _read_config(folder: Path) -> "Config":
     from mmcv import Config
 
     try:
-        card = Card.model_validate_json((folder / "card.json").read_bytes())
-        return card, Config.fromfile(str(folder / "config.py"))
+        return Config.fromfile(str(folder / "config.py"))
     except Exception as error:
         raise RegistryError(f"{folder}: the version cannot be read: {error}") from error
+
+
+def _fill(model: Any, head: dict[str, Any], folder: Path) -> None:
+    """Gives a detector's head its weights. Raises RegistryError: they do not fit."""
+    try:
+        left = model.load_state_dict(head, strict=False)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RegistryError(f"{folder / HEAD}: the weights do not fit the head: {reason}") from error
+    missing = [key for key in left.missing_keys if key.startswith("bbox_head.")]
+    if missing or left.unexpected_keys:
+        raise RegistryError(
+            f"{folder / HEAD}: not the head of this detector: {[*missing, *left.unexpected_keys][0]}"
+        )
 
 
 def _fastest_device() -> str:

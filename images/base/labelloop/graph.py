@@ -15,15 +15,20 @@ from typing import TYPE_CHECKING, Any
 from labelloop.errors import Explained
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from mmcv import Config
+    from numpy.typing import NDArray
 
     Maps = tuple[list[torch.Tensor], ...]
+    Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 XML, BIN = "graph.xml", "graph.bin"
 FILES = (XML, BIN)
 PROBE_SIDE = 320
 MAX_GAP = 1e-2
+_ACTIVATIONS = ("Swish", "Multiply", "Relu", "Clamp")
+_CONVOLUTIONS = ("Convolution", "GroupConvolution")
 
 
 class GraphError(Explained):
@@ -58,20 +63,27 @@ def export(model: Any, folder: Path) -> None:
         raise GraphError(f"the graph's outputs are off by {gap:.3g}, more than {MAX_GAP}")
 
 
-def load(folder: Path, levels: int, threads: int) -> "Callable[[torch.Tensor], Maps]":
+def load(
+    folder: Path, levels: int, threads: int, heads: "Sequence[Sequence[Layer]]" = ()
+) -> "Callable[[torch.Tensor], Maps]":
     """Loads a folder's graph as a function from images (n, 3, height, width) to the head's maps.
 
-    levels: the number of maps of each kind.
+    levels: the number of maps of each kind. heads: for each map, the convolutions that make it, from the last
+    one backwards, in place of the graph's own; () leaves these.
 
     Raises:
-        GraphError: there is no graph, or it cannot be read.
+        GraphError: there is no graph, it cannot be read, or it does not end in such convolutions.
     """
     import openvino
     import torch
 
     try:
-        compiled = openvino.Core().compile_model(
-            str(folder / XML),
+        core = openvino.Core()
+        network = core.read_model(str(folder / XML))
+        if heads:
+            _replace_heads(network, heads)
+        compiled = core.compile_model(
+            network,
             "CPU",
             {
                 "INFERENCE_NUM_THREADS": threads,
@@ -91,6 +103,31 @@ def load(folder: Path, levels: int, threads: int) -> "Callable[[torch.Tensor], M
     return run
 
 
+def _replace_heads(network: Any, heads: "Sequence[Sequence[Layer]]") -> None:
+    """Gives the convolutions that make a graph's maps other weights. Each is followed by the addition of its
+    bias, and those before the last by an activation, too.
+    """
+    from openvino import opset13
+
+    results = network.get_results()
+    if len(results) != len(heads):
+        raise GraphError(f"a graph with {len(results)} maps, and a head for {len(heads)}")
+    for result, layers in zip(results, heads, strict=True):
+        node = result.input_value(0).get_node()
+        for weight, bias in layers:
+            while node.get_type_name() in _ACTIVATIONS:
+                node = node.input_value(0).get_node()
+            convolution = node.input_value(0).get_node()
+            if node.get_type_name() != "Add" or convolution.get_type_name() not in _CONVOLUTIONS:
+                raise GraphError("the layers of its head are not convolutions with a bias")
+            if convolution.get_type_name() == "GroupConvolution":
+                weight = weight[:, None]
+            for changed, value in ((convolution, weight), (node, bias.reshape(1, -1, 1, 1))):
+                changed.input(1).replace_source_output(opset13.constant(value).output(0))
+            node = convolution.input_value(0).get_node()
+    network.validate_nodes_and_infer_types()
+
+
 def without_network(config: "Config") -> "Config":
     """A detector's config without backbone and neck, for `attach`."""
     from torch.nn import Identity
@@ -101,13 +138,12 @@ def without_network(config: "Config") -> "Config":
     return bare
 
 
-def attach(model: Any, folder: Path, threads: int) -> None:
+def attach(model: Any, folder: Path, threads: int, heads: "Sequence[Sequence[Layer]]" = ()) -> None:
     """Makes a folder's graph the network of an mmdet detector that was built from `without_network`.
 
-    Raises:
-        GraphError: as `load` does.
+    heads, Raises: as `load`.
     """
-    model.bbox_head.forward = load(folder, _levels(model), threads)
+    model.bbox_head.forward = load(folder, _levels(model), threads, heads)
 
 
 def _has_one_stage(model: Any) -> bool:

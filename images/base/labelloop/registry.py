@@ -3,10 +3,14 @@
     <models>/<project id>/champion          one line, the name of the version in service; .champion is a copy
     <models>/<project id>/v0007/            config.py, weights.pth, card.json, graph.xml, graph.bin
     <models>/<project id>/removed/v0003.json    the card of a version that was taken away
+    <models>/<project id>/instant/              what was learnt at once since; labelloop.instant
 
 A version is written under a temporary name, fsynced and renamed, and the pointer is replaced atomically. So a
 reader sees all of a version or none of it. If the pointer or its version is damaged nevertheless, `mend` puts
 the version that the copy names into service, or else the newest version that is whole.
+
+What makes boxes is the champion, or the instant version that serves in its place (`serving`). Every move of
+the pointer puts the champion itself into service.
 
 The pointer moves under a lock. A caller of `succeed` names the version that it expects in service. If another
 one is in service by then, it gets ChampionMoved, so that a version that a person put into service stays.
@@ -28,6 +32,8 @@ from labelloop import graph
 from labelloop.card import Card as Card
 from labelloop.errors import Explained
 from labelloop.files import fsync_dir, link_or_copy, sha256_file, write_text
+from labelloop.instant import FOLDER as INSTANT
+from labelloop.instant import InstantError, InstantVersions, champion_of, is_instant
 from labelloop.locks import FOREVER, take
 
 log = logging.getLogger(__name__)
@@ -69,8 +75,23 @@ class ProjectModels:
     def _copy(self) -> Path:
         return self.path / ".champion"
 
+    @property
+    def instant(self) -> InstantVersions:
+        """What was learnt at once, upon the versions."""
+        return InstantVersions(self.path / INSTANT)
+
     def folder(self, version: str) -> Path:
-        return self.path / version
+        """Where a version's files are, an instant one's too."""
+        return self.instant.folder(version) if is_instant(version) else self.path / version
+
+    def serving(self) -> str | None:
+        """The version that makes boxes: the champion, or an instant one in its place. None before the first.
+
+        Raises:
+            RegistryError: as `champion`.
+        """
+        champion = self.champion()
+        return self.instant.serving(champion) or champion
 
     def versions(self) -> list[str]:
         """Complete versions, oldest first."""
@@ -120,11 +141,16 @@ class ProjectModels:
         return f"{version} is no version of project {self.path.name}. {self._way_out()}"
 
     def card(self, version: str) -> Card:
-        """The card of a version that is present or was removed.
+        """The card of a version that is present or was removed, or of an instant one.
 
         Raises:
             RegistryError: the name is no version's, or its card is missing or cannot be read.
         """
+        if is_instant(version):
+            try:
+                return self.instant.card(version)
+            except InstantError as error:
+                raise RegistryError(f"{error}. {self._way_out()}") from error
         if not _VERSION.fullmatch(version):
             raise RegistryError(f"{version[:40]!r} is no version's name. {self._way_out()}")
         path = self.folder(version) / _CARD
@@ -163,8 +189,15 @@ class ProjectModels:
         """Checks that a version can serve; returns its card. A damaged graph is allowed: the network serves.
 
         Raises:
-            RegistryError: config, weights or card are missing, or have changed since the version was written.
+            RegistryError: config, weights or card are missing, or have changed since the version was written;
+                of an instant one, also those of the version upon which it was learnt.
         """
+        if is_instant(version):
+            self.check(champion_of(version))
+            try:
+                return self.instant.check(version)
+            except InstantError as error:
+                raise RegistryError(f"{error}. The next image that is submitted mends it.") from error
         card, folder = self.card(version), self.folder(version)
         if not folder.is_dir():
             raise RegistryError(self._gone(version))
@@ -205,6 +238,16 @@ class ProjectModels:
                     self._move(version)
             return self.mend() if moved else version
         return None
+
+    def mend_instant(self) -> None:
+        """Has the champion serve itself if the instant version in its place cannot."""
+        version = self.serving()
+        if version is not None and is_instant(version):
+            try:
+                self.check(version)
+            except RegistryError as error:
+                log.error("%s %s serves again.", error, champion_of(version))
+                self.instant.serve(None)
 
     def _copied(self) -> str:
         """The name in the pointer's copy, whether that version exists or not; empty without a copy."""
@@ -313,7 +356,10 @@ class ProjectModels:
             return None
 
     def _move(self, version: str) -> None:
-        """Moves the copy first. While copy and pointer name different versions, a move is under way."""
+        """Moves the copy first. While copy and pointer name different versions, a move is under way. What was
+        learnt at once gives way before that.
+        """
+        self.instant.serve(None)
         for file in (self._copy, self._pointer):
             write_text(file, version + "\n")
 
@@ -354,8 +400,8 @@ class ProjectModels:
             os.close(folder)
 
     def stamp(self) -> tuple[object, ...]:
-        """A value that changes when the pointer or a file that `check` reads changes; a few stat calls."""
-        stamps: list[object] = [self.champion_stamp()]
+        """A value that changes when a pointer or a file that `check` reads changes; a few stat calls."""
+        stamps: list[object] = [*self.serving_stamp()]
         try:
             folder = self.folder(self.champion() or "none")
         except RegistryError:
@@ -368,6 +414,10 @@ class ProjectModels:
             else:
                 stamps.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
         return tuple(stamps)
+
+    def serving_stamp(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+        """A value that changes when what serves does; two stat calls and no read."""
+        return self.champion_stamp(), self.instant.stamp()
 
     def champion_stamp(self) -> tuple[int, int] | None:
         """A value that changes when the pointer moves; one stat call and no read."""

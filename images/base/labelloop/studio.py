@@ -211,6 +211,17 @@ class Studio:
         omit = "drafts" if predictions else "drafts,predictions"
         return self.iter_tasks(project_id, LABELLED, fields="all", omit=omit, page_size=100)
 
+    def newest_labelled(self, project_id: int, count: int) -> list[Row]:
+        """The `count` tasks with a submitted annotation that were changed last, with their annotations."""
+        answer = self._tasks(
+            project_id, (LABELLED,), count, "all", "drafts,predictions", order="-tasks:updated_at"
+        )
+        return list(answer["tasks"])
+
+    def first_tasks(self, project_id: int, count: int, order: str, *conditions: Row) -> list[Row]:
+        """The first `count` tasks that meet every condition, in the order of a field, e.g. "tasks:id"."""
+        return list(self._tasks(project_id, conditions, count, order=order)["tasks"])
+
     def task_pages(self, project_id: int, size: int, *conditions: Row) -> Iterator[list[Row]]:
         """Tasks that meet every condition, by id, up to `size` at a time."""
         tasks = self.iter_tasks(project_id, *conditions, page_size=size)

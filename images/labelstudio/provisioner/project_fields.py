@@ -19,7 +19,7 @@ from labelloop.connection import TITLE
 
 CHOSEN, BACKENDS = "model_version_chosen", "ml_backends"
 TABLE = "labelloop_chosen"
-_OURS = re.compile(r"v\d{4,}|\d{4,} \(earlier\)")
+_OURS = re.compile(r"v\d{4,}|i\d{4,}\.\d{4,}|\d{4,}(\.\d{4,})? \(earlier\)")
 
 
 def add() -> None:

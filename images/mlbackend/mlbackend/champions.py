@@ -12,9 +12,10 @@ import numpy as np
 from labelloop.batches import batches
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
+from labelloop.instant import champion_of, is_instant
 from labelloop.looks import LOOKS_FILE
 from labelloop.raw_boxes import RawBoxes
-from labelloop.registry import Registry, RegistryError
+from labelloop.registry import ProjectModels, Registry, RegistryError
 from mlbackend.champion import Champion, Detects, LoadDetector
 from mlbackend.errors import BackendError
 from mlbackend.labelled_looks import LabelledLooks
@@ -26,9 +27,9 @@ MAX_LOADED = 4
 POLL_S = 1.0
 RETRY_S = 15.0
 _WARM_UP_SIDE = 64
-_NEVER = (-1, -1)
+_NEVER = ((-1, -1), None)
 
-Stamp = tuple[int, int] | None
+Stamp = tuple[tuple[int, int] | None, tuple[int, int] | None] | None
 
 
 class ForwardLane:
@@ -54,7 +55,7 @@ class ForwardLane:
 class Place:
     """One project's place among the champions.
 
-    seen: the stamp of the pointer when `champion` and `error` were set. folder: inode and time of the last
+    seen: the stamp of the pointers when `champion` and `error` were set. folder: inode and time of the last
     change of the champion's folder; another project that gets this number has versions of the same names.
     error: why the version that the pointer names is not served. used_at, retry_at: by time.monotonic().
     """
@@ -63,7 +64,7 @@ class Place:
     champion: Champion | None = None
     error: str = ""
     seen: Stamp = _NEVER
-    folder: tuple[int, int] = _NEVER
+    folder: tuple[int, int] = (-1, -1)
     loading: Future[None] | None = None
     retry_at: float = 0.0
     used_at: float = field(default_factory=time.monotonic)
@@ -151,7 +152,7 @@ class Champions:
 
     def _poll(self, place: Place) -> Future[None] | None:
         """The load that is under way, begun now if the pointer has moved."""
-        stamp = self._registry.project(place.project_id).champion_stamp()
+        stamp = self._registry.project(place.project_id).serving_stamp()
         with self._lock:
             if place.loading is None:
                 again = bool(place.error) and time.monotonic() >= place.retry_at
@@ -188,11 +189,20 @@ class Champions:
 
     def _loaded(self, place: Place) -> Champion:
         models = self._registry.project(place.project_id)
-        version = models.champion()
+        version = models.serving()
         if version is None:
             raise RegistryError(
                 f"no model yet at {models.path}: the trainer writes the starting model; see `make logs`."
             )
+        if is_instant(version):
+            try:
+                return self._made(place, models, version)
+            except Exception as problem:  # whatever it is, the champion still serves
+                log.warning("project %d: %s is not served: %s", place.project_id, version, problem)
+                version = champion_of(version)
+        return self._made(place, models, version)
+
+    def _made(self, place: Place, models: ProjectModels, version: str) -> Champion:
         folder = models.folder(version)
         stat = folder.stat()
         found = stat.st_ino, stat.st_mtime_ns

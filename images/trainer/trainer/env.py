@@ -18,7 +18,8 @@ class TrainerSettings(Settings):
     PROJECT chooses among several projects. TRAINER_BIND and DASHBOARD_BIND are address and port of the HTTP
     API and of the dashboard. ADOPT_PROJECTS connects the ML backend to projects made by hand, see
     trainer.worker.adoption. KEEP_ROUNDS, KEEP_VERSIONS and KEEP_PREDICTIONS say how many of the newest are
-    kept, see trainer.worker.retention.
+    kept, see trainer.worker.retention. INSTANT says whether projects learn at once, see
+    trainer.worker.at_once.
     """
 
     project: int | None = None
@@ -26,6 +27,7 @@ class TrainerSettings(Settings):
     dashboard_bind: str = Field(default=f"127.0.0.1:{layout.DASHBOARD_PORT}", pattern=_ADDRESS)
     dashboard_secret: SecretStr | None = None
     adopt_projects: Literal["all"] | bool = True
+    instant: bool = True
     keep_rounds: int = within("KEEP_ROUNDS", 20)
     keep_versions: int = within("KEEP_VERSIONS", 20)
     keep_predictions: int = within("KEEP_PREDICTIONS", 2)

@@ -11,7 +11,7 @@ from typing import Any
 
 Json = Mapping[str, Any]
 
-_EARLIER = re.compile(r"(\d{4,}) \(earlier\)")
+_EARLIER = re.compile(r"(\d{4,}(?:\.\d{4,})?) \(earlier\)")
 
 
 def earlier_name(version: str) -> str:
@@ -19,7 +19,7 @@ def earlier_name(version: str) -> str:
 
     It must not contain the version's name, because Label Studio's filters find parts of a name.
     """
-    return f"{version.removeprefix('v')} (earlier)"
+    return f"{version.lstrip('vi')} (earlier)"
 
 
 def is_earlier_name(model_version: str) -> bool:
@@ -30,7 +30,9 @@ def version_of(prediction: Json) -> str | None:
     """The version that made a prediction, under present or former labels; None when it has no name."""
     name = str(prediction.get("model_version") or "")
     earlier = _EARLIER.fullmatch(name)
-    return f"v{earlier[1]}" if earlier else name or None
+    if earlier is None:
+        return name or None
+    return f"{'i' if '.' in earlier[1] else 'v'}{earlier[1]}"
 
 
 def started_from(annotation: Json, predictions: Sequence[Json]) -> Json | None:

@@ -236,8 +236,9 @@ def _project(
     history = rounds.history(project.id, 20)
     last = next((round_ for round_ in history if round_.state in CLOSED), None)
     mapped = project.label_map(champion) if champion else None
-    if champion is not None and serving is not None and serving != champion.version:
-        problems.append(f"the backend serves {serving}; in service should be {champion.version}")
+    instant = models.instant.serving(champion.version) if champion else None
+    if champion is not None and serving is not None and serving not in (champion.version, instant):
+        problems.append(f"the backend serves {serving}; in service should be {instant or champion.version}")
     return ProjectStatus(
         id=project.id,
         title=project.title,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from labelloop.files import write_text
+from labelloop.instant import is_instant
 from labelloop.labels import LabelConfig
 from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, where, with_prediction_of
@@ -78,7 +79,8 @@ class FormerPredictions:
             if should_stop():
                 return False
             self._studio.rename_prediction(prediction_id, earlier_name(version))
-        write_text(path, json.dumps({**recorded, version: made_from}))
+        lasting = {name: of for name, of in recorded.items() if not is_instant(name)}
+        write_text(path, json.dumps({**lasting, version: made_from}))
         return True
 
     def _made_before(self, project_id: int, version: str, before: datetime) -> Iterator[int]:

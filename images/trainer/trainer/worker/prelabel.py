@@ -1,5 +1,7 @@
 """Gives every unlabelled task the champion's boxes, in the background and in batches.
 
+While an instant version serves, it looks only at the few tasks that people get next (trainer.worker.ahead).
+
 Images with a labelled near-duplicate get its boxes, too (trainer.worker.twins).
 
 All progress is in Label Studio: a run asks it which tasks still lack a prediction of the champion. So a run
@@ -12,13 +14,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from labelloop.batches import batches
 from labelloop.errors import Explained
+from labelloop.instant import is_instant
 from labelloop.locks import holding, is_held
 from labelloop.registry import Registry
 from labelloop.settings import Settings
@@ -29,6 +32,7 @@ from trainer.peers.projects import Project, fetch
 from trainer.rounds.pace import Pace
 from trainer.rounds.progress import Progress, write_progress
 from trainer.rounds.unpredicted import Unpredicted
+from trainer.worker.ahead import few_next
 from trainer.worker.former import FormerPredictions
 from trainer.worker.showing import Showing
 from trainer.worker.storing import store
@@ -116,14 +120,19 @@ class Prelabeller:
         self._settings = settings
 
     def showing(self, project: Project) -> Showing | None:
-        """What decides whose predictions the project shows; None without a champion.
+        """What decides whose predictions the project shows, and which are made; None without a champion.
 
         Raises:
             StudioError: Label Studio does not answer. RegistryError: the champion is damaged.
         """
         models = self._registry.project(project.id)
-        version = models.champion()
-        return Showing.of(self._studio, project, models, version) if version else None
+        version = models.serving()
+        if version is None:
+            return None
+        showing = Showing.of(self._studio, project, models, version)
+        return (
+            replace(showing, few=few_next(self._studio, project, models)) if is_instant(version) else showing
+        )
 
     def missing(self, project_id: int) -> int:
         """How many unlabelled tasks are to get a prediction, without those that failed and wait for another
@@ -264,7 +273,7 @@ class Prelabeller:
         """
 
         def superseded() -> bool:
-            return self._registry.project(project_id).champion() != version
+            return self._registry.project(project_id).serving() != version
 
         try:
             self._backend.wait_for(
@@ -305,7 +314,8 @@ class Prelabeller:
             previous = first
             if first:
                 continue
-            run.unpredicted.keep(seen)
+            if showing.few is None:
+                run.unpredicted.keep(seen)
             due = known if run.again else run.unpredicted.due(now)
             if not due & waiting & seen:
                 return
@@ -356,7 +366,7 @@ class Prelabeller:
             OtherVersion: another version is the champion by now.
         """
         project_id, version = run.project.id, showing.version
-        if self._registry.project(project_id).champion() != version:
+        if self._registry.project(project_id).serving() != version:
             raise OtherVersion(f"{version} is in service no longer")
         project = fetch(self._studio, project_id)  # an earlier run, or a person, may have moved it
         wanted, shown = showing.wanted(project), project.model_version

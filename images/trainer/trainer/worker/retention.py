@@ -196,7 +196,8 @@ class Retention:
         deleted = 0
         shown = project.model_version
         earlier = [version for version in counts if is_earlier_name(version) and version != shown]
-        for version in [*earlier, *self._superseded(project, counts)]:
+        superseded = [*self._superseded(project, counts), *self._superseded_instants(project, counts)]
+        for version in [*earlier, *superseded]:
             if self._looked_through.get((project_id, version)) == counts[version]:
                 continue
             left, too_new = counts[version], 0
@@ -226,6 +227,13 @@ class Retention:
         older = ours[: ours.index(settled[-self._settings.keep_predictions])]
         serving = {models.champion(), project.model_version}
         return [version for version in older if version not in serving]
+
+    def _superseded_instants(self, project: Project, counts: Mapping[str, int]) -> list[str]:
+        """Instant versions with predictions that have settled, and neither serve nor are shown."""
+        models = self._registry.project(project.id)
+        ours = [version for version in models.instant.ever() if counts.get(version)]
+        serving = {models.serving(), project.model_version}
+        return [version for version in ours if version not in serving and self._has_settled(models, version)]
 
     def _has_settled(self, models: ProjectModels, version: str) -> bool:
         try:

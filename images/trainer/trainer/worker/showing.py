@@ -18,6 +18,7 @@ from labelloop.studio import (
     WITHOUT_PREDICTIONS,
     Row,
     Studio,
+    where,
     with_prediction_of,
     without_prediction_of,
 )
@@ -32,10 +33,12 @@ RECTANGLES = "rectanglelabels"
 class Showing:
     """What is decided by.
 
-    version: the champion. knows: whether it knows a label of the project, and so proposes boxes. ours: the
-    names under which our own predictions are stored or shown. others: the versions of other predictions, the
-    most numerous first; not asked for if the champion knows a label. more: whether the predictions of others
-    that are shown say more than rectangles.
+    version: what serves, the champion or an instant version. knows: whether it knows a label of the project,
+    and so proposes boxes. ours: the names under which our own predictions are stored or shown. others: the
+    versions of other predictions, the most numerous first; not asked for if the champion knows a label. more:
+    whether the predictions of others that are shown say more than rectangles. few: the tasks that get a
+    prediction; None for all. An instant version is superseded within minutes, so it looks at those alone that
+    people get next.
     """
 
     version: str
@@ -43,10 +46,11 @@ class Showing:
     ours: frozenset[str]
     others: tuple[str, ...] = ()
     more: bool = False
+    few: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, studio: Studio, project: Project, models: ProjectModels, version: str) -> "Showing":
-        """version: the champion.
+        """version: what serves.
 
         Raises:
             StudioError: Label Studio does not answer or refuses. RegistryError: the champion has no card.
@@ -65,7 +69,8 @@ class Showing:
         label, a task with predictions of others gets none.
         """
         alone = (WITHOUT_PREDICTIONS,) if self.others else ()
-        return UNLABELLED, without_prediction_of(self.version), *alone
+        few = () if self.few is None else (where("id", "in_list", [*self.few] or [0], "List"),)
+        return UNLABELLED, without_prediction_of(self.version), *alone, *few
 
     def wanted(self, project: Project) -> str:
         """The model_version that the project should have.
@@ -119,5 +124,5 @@ def our_names(models: ProjectModels) -> set[str]:
     """The names under which this appliance's predictions are stored or shown: the project's versions, those
     under former labels, and the title of our ML backend.
     """
-    versions = models.ever()
+    versions = [*models.ever(), *models.instant.ever()]
     return {*versions, *map(earlier_name, versions), TITLE}

@@ -25,6 +25,8 @@ from trainer.rounds.table import Rounds
 from trainer.system.children import Child, Spawn
 from trainer.worker import twins
 from trainer.worker.adoption import Adoption
+from trainer.worker.at_once import LOOK_S as AT_ONCE_LOOK_S
+from trainer.worker.at_once import AtOnce
 from trainer.worker.chores import Chore, for_each, tell
 from trainer.worker.descriptions import Descriptions
 from trainer.worker.image_index import ImageIndex
@@ -83,6 +85,7 @@ class Worker:
         self.runner = RoundRunner(self._rounds, spawn, lambda: self.look.poke())
         self._starting_models = StartingModels(settings.rounds_dir, spawn)
         self._scorer = Scorer(self._registry, self._rounds, spawn, lambda: self._starting_models.busy)
+        self._at_once = AtOnce(studio, self._registry, settings.rounds_dir, spawn)
         self.look = Chore("projects", LOOK_S, self.look_around)
         self.tend = Chore("rounds", TEND_S, self.runner.tend)
         self.importing = Chore("import", settings.import_every, self.import_images)
@@ -91,6 +94,7 @@ class Worker:
         self.surveying = Chore("data", SURVEY_EVERY_S, self.survey)
         self.describing = Chore("descriptions", DESCRIBE_EVERY_S, self.describe)
         self.scoring = Chore("scores", SCORE_EVERY_S, self.score)
+        self.learning = Chore("learning at once", AT_ONCE_LOOK_S, self.learn_at_once)
         self._chores = (
             self.look,
             self.tend,
@@ -100,6 +104,7 @@ class Worker:
             self.surveying,
             self.describing,
             self.scoring,
+            self.learning,
         )
 
     def stop(self) -> None:
@@ -125,6 +130,7 @@ class Worker:
         self.runner.stop()
         self._starting_models.stop()
         self._scorer.stop()
+        self._at_once.stop()
         for thread in threads:
             thread.join(THREAD_PATIENCE_S)
 
@@ -172,6 +178,8 @@ class Worker:
         if champion is None:
             lacking.add(project.id)
             return
+        if not self._settings.instant:
+            self._registry.project(project.id).instant.serve(None)
         self._adoption.offer(project)
         if project.retrains_itself:
             self._request_if_due(project, champion)
@@ -182,6 +190,7 @@ class Worker:
         stamp = models.stamp()
         if self._stamps.get(project_id) != stamp:
             self._champions[project_id] = models.mend()
+            models.mend_instant()
             self._stamps[project_id] = stamp
             self.predicting.poke()
         return self._champions[project_id]
@@ -266,6 +275,16 @@ class Worker:
         if self._projects is None or self._stopping.is_set():
             return None
         return self._scorer.tend(self._projects)
+
+    def learn_at_once(self) -> float | None:
+        """Has projects learn from what is submitted; simulations and the demo do it themselves, if at all."""
+        if self._projects is None or self._stopping.is_set():
+            return None
+        if self._settings.instant:
+            own = [project for project in self._projects if project.retrains_itself]
+            if self._at_once.tend(own):
+                self.predicting.poke()
+        return None
 
     def _prelabel(self, project: Project) -> None:
         with suppress(Busy):  # `make predict` is at it

@@ -1,0 +1,41 @@
+"""A version's proposals on a labelled image, and what correcting them costs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from labelloop.boxes import Boxes
+from labelloop.detector import Detector
+from labelloop.images import Pixels
+from labelloop.labels import LabelConfig
+from labelloop.registry import Card
+from labelloop.settings import Settings
+from labelloop.tidying import Rules, tidied
+from trainer.dataset.labelled import SnapshotImage
+from trainer.judging.effort import TABLES
+from trainer.judging.thresholds import shown
+
+_NO_CARD = Card(detector="", classes=[])
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """found: the boxes that are left when each object has one, of all scores; their labels index the
+    project's. seconds: what it takes to correct those that are shown.
+    """
+
+    found: Boxes
+    seconds: float
+
+
+def proposals(
+    detector: Detector, pixels: Pixels, image: SnapshotImage, config: LabelConfig, settings: Settings
+) -> Proposals:
+    """image: without junk."""
+    card = detector.card or _NO_CARD
+    boxes = detector.label_map(config).apply(detector.predict([pixels])[0])
+    found = boxes.select(tidied(boxes, Rules.of(card, config)).kept)
+    limits = card.thresholds(config.names_in(card.score_thresholds), settings.score_threshold)
+    costs = TABLES[settings.costs]
+    spent = shown(image, found, costs)[found.scores >= limits[found.labels]]
+    return Proposals(found, float(np.sum(spent)) + costs.draw * len(image.labels))
