@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from trainer.judging.effort import Work
 from trainer.peers.backend import Backend
@@ -38,14 +39,15 @@ class Batch:
 
 
 class Labeller:
-    """Labels a project's images. person: clicks only if the stack knows clicks. seed: of the places where she
-    clicks. clock: what the stack takes for tasks, clicks and submissions is noted there. instant: what learns
-    after each image; None where nothing does.
+    """Labels a project's images. models: the folder of its versions. person: clicks only if the stack knows
+    clicks. seed: of the places where she clicks. clock: what the stack takes for tasks, clicks and
+    submissions is noted there. instant: what learns after each image; None where nothing does.
     """
 
     def __init__(
         self,
         project: LabellingProject,
+        models: Path,
         backend: Backend,
         person: Person,
         seed: int,
@@ -54,6 +56,7 @@ class Labeller:
         instant: Instant | None = None,
     ) -> None:
         self._project = project
+        self._models = models
         self._backend = backend
         self._person = person
         self._seed = seed
@@ -83,7 +86,8 @@ class Labeller:
             if self._instant is not None:
                 self._instant.meanwhile(self._submitted, work.seconds(self._person))
                 self._clock.lap("learning at once")
-            self._project.submit(task, work.seconds(self._person))
+            regions = self._project.submit(task, work.seconds(self._person))
+            self._project.note_sizes(self._models, task, regions)
             self._submitted += 1
             self._clock.lap("submit")
             batch.images.append(task.image)

@@ -6,8 +6,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from importlib import import_module
-from importlib.util import find_spec
 
 from labelloop.registry import STARTING_VERSION, ProjectModels
 from trainer.judging.effort import Work
@@ -29,13 +27,13 @@ from trainer.simulate.promotions import Promotion, undone
 from trainer.simulate.signals import uninterrupted
 from trainer.terminal.display import Display
 from trainer.terminal.watch import WorkerGone, follow_predictions, follow_round, require_worker
+from trainer.worker.learn_now import LearnNow
 
 START_WAIT_S = 300.0
 SHOWN_WAIT_S = 60.0
 CLOSE_WAIT_S = 90.0
 POLL_S = 0.5
 REQUESTED_BY = "labelloop simulate"
-_LEARNS_AT_ONCE = "trainer.instant.now"
 ROUND_OVER = (State.PROMOTED, State.KEPT)
 
 
@@ -46,12 +44,9 @@ class World(Loop):
     display: Display
 
 
-def learner(world: World, project_id: int) -> Callable[[], object] | None:
-    """What has the stack learn at once from all that is submitted in a project; None where it can't."""
-    if find_spec(_LEARNS_AT_ONCE.rpartition(".")[0]) is None:
-        return None
-    learn_now = import_module(_LEARNS_AT_ONCE).learn_now
-    return lambda: learn_now(world.settings, world.studio, world.backend, project_id)
+def learner(world: World, project_id: int) -> Callable[[], object]:
+    """What has the stack learn at once from all that is submitted in a project."""
+    return LearnNow(world.settings, world.studio, world.backend, project_id)
 
 
 class Run:
@@ -116,6 +111,7 @@ class Run:
         yield self._timed(self._step(0, Batch(), None, models))
         labeller = Labeller(
             project,
+            models.path,
             self._world.backend,
             self._person,
             self._seed,
@@ -136,11 +132,9 @@ class Run:
             yield self._timed(step)
 
     def _instant_of(self, project: LabellingProject) -> Instant | None:
-        """What learns at once in this project; None if it is not to be played, or this release has none."""
-        learn = learner(self._world, project.id)
-        if not self._options.instant or learn is None:
-            return None
-        self._instant = Instant(learn, self._options.instant)
+        """What learns at once in this project; None if it is not to be played."""
+        if self._options.instant and self._world.settings.instant:
+            self._instant = Instant(learner(self._world, project.id), self._options.instant)
         return self._instant
 
     @contextmanager

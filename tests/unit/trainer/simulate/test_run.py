@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from support import shapes
 from support.coco import write_coco
@@ -17,6 +18,7 @@ from support.fake_labelling import LabellingStudio
 from support.fake_worker import FakeWorker
 from typer.testing import CliRunner
 
+from labelloop.box_sizes import SIZES_FILE, SizesBook
 from labelloop.labels import parse_label_config
 from labelloop.order import lot
 from labelloop.regions import from_results, to_results
@@ -42,7 +44,7 @@ from trainer.training.process import TrainingFailed
 
 IMAGES = 6
 CONFIG = parse_label_config(shapes.LABEL_CONFIG)
-OPTIONS = Options("shapes", schedule=("2", "4", "all"), one_round_at=4)
+OPTIONS = Options("shapes", schedule=("2", "4", "all"), one_round_at=4, instant=0)
 MakeRun = Callable[[Options], Run]
 
 
@@ -208,6 +210,18 @@ def test_where_the_time_went_is_in_every_step(make_run: MakeRun) -> None:
     assert steps[1].wall_seconds == pytest.approx(sum(steps[1].spent.values()))
 
 
+def test_clicks_go_by_the_sizes_of_what_was_submitted(
+    make_run: MakeRun, world: World, dataset: Dataset
+) -> None:
+    """The worker writes them down for all projects but these."""
+    list(make_run(replace(OPTIONS, schedule=("none",), keep=True)).steps())
+    known = SizesBook(world.registry.project(1).path / SIZES_FILE).by_label()
+    truths = [image.boxes for image in dataset.train]
+    for label, name in enumerate(CONFIG.names):
+        sides = np.concatenate([(b.xyxy[:, 2:] - b.xyxy[:, :2])[b.labels == label] for b in truths]) / 320
+        assert np.sort(known[name], axis=0) == pytest.approx(np.sort(sides, axis=0), abs=1e-4)
+
+
 def test_what_is_learnt_at_once_is_on_the_next_but_one_image(
     make_run: MakeRun, labelling_studio: LabellingStudio, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,7 +238,7 @@ def test_what_is_learnt_at_once_is_on_the_next_but_one_image(
             labelling_studio.predictions.append({**row, "result": boxes})
 
     monkeypatch.setattr(module, "learner", lambda world, project_id: learn)
-    run = make_run(replace(OPTIONS, schedule=("4",)))
+    run = make_run(replace(OPTIONS, schedule=("4",), instant=40))
     (_, step) = run.steps()
     assert learnt_from == [1, 2, 3]
     assert step.work.drawn and step.work.accepted
@@ -265,7 +279,7 @@ def test_the_project_goes_with_all_that_was_made_for_it(
 
 
 def test_a_kept_project_stays(make_run: MakeRun, labelling_studio: LabellingStudio, world: World) -> None:
-    list(make_run(Options("shapes", schedule=("2",), keep=True)).steps())
+    list(make_run(replace(OPTIONS, schedule=("2",), keep=True)).steps())
     assert not labelling_studio.deleted
     assert world.registry.project(1).versions() == ["v0000", "v0001"]
 
@@ -301,7 +315,7 @@ def test_a_failed_round_ends_the_run_and_says_why(
 def test_the_seed_decides_the_order_of_the_tasks(
     make_run: MakeRun, labelling_studio: LabellingStudio
 ) -> None:
-    short = Options("shapes", schedule=("1",), keep=True)
+    short = replace(OPTIONS, schedule=("1",), keep=True)
     for _ in range(2):
         list(make_run(short).steps())
     first, second = (
@@ -318,7 +332,7 @@ def test_both_orders_end_up_in_the_files(
     monkeypatch.setattr(command, "Scorer", lambda *given: FakeScorer())
     monkeypatch.setattr(command, "_quiet", lambda: None)
     with world.display.console.capture() as said:
-        path = command.simulate(world, Options("shapes", seeds=(7,), schedule=("2", "all")))
+        path = command.simulate(world, replace(OPTIONS, seeds=(7,), schedule=("2", "all")))
     document = json.loads(path.read_text())
     assert list(document["orders"]) == ["uncertainty", "random"]
     assert document["options"]["seeds"] == [7]
@@ -345,7 +359,7 @@ def test_a_simulation_that_breaks_off_keeps_what_was_complete(
 
     worker.learning.during_training = fail
     with pytest.raises(SimulationError):
-        command.simulate(world, Options("shapes", seeds=(0,), schedule=("2",)))
+        command.simulate(world, replace(OPTIONS, seeds=(0,), schedule=("2",)))
     (path,) = world.settings.rounds_dir.glob("simulate-*.json")
     assert list(json.loads(path.read_text())["orders"]) == ["uncertainty"]
 
