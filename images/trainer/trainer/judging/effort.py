@@ -62,8 +62,7 @@ class Work:
 
     clicked: boxes that a click fetched and that were right. reclicked: further clicks at the same place, each
     after a look at a box that was not right. click_adjusted: boxes that a click fetched and that were then
-    adjusted. click_drawn: boxes that were drawn after a click had fetched one that had to be deleted. looked:
-    proposed boxes that somebody looked at on a verify page and did not confirm there.
+    adjusted. click_drawn: boxes that were drawn after a click had fetched one that had to be deleted.
 
     >>> work = Work(accepted=10, adjusted=2, relabelled=1, deleted=1, drawn=1)
     >>> work.seconds_by_hand(QUICK), work.seconds(QUICK), work.seconds(CAREFUL)
@@ -81,7 +80,6 @@ class Work:
     reclicked: int = 0
     click_adjusted: int = 0
     click_drawn: int = 0
-    looked: int = 0
 
     def __add__(self, other: "Work") -> "Work":
         return Work(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
@@ -120,7 +118,7 @@ class Work:
             "adjust": self.adjusted + self.click_adjusted,
             "relabel": self.relabelled,
             "delete": self.deleted + self.click_drawn,
-            "accept": self.accepted + self.clicked + self.reclicked + self.looked,
+            "accept": self.accepted + self.clicked + self.reclicked,
             "click": self.clicks,
         }
 
