@@ -31,7 +31,7 @@ OPTIONS = (
     "RELABEL",
     "CLICK",
     "CLICKS",
-    "INSTANT",
+    "AT_ONCE",
     "ACCEPTED_IOU",
     "ADJUSTED_IOU",
 )

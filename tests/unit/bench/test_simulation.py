@@ -83,7 +83,7 @@ def test_the_first_images_are_held_against_those_of_a_person_who_draws() -> None
     drawn = {"runs": [{"seconds_first_images_quick": 120.0, "seconds_first_images_careful": 120.0}]}
     quick, careful = first_images.figures(ours, drawn, "make simulate")
     assert (quick.ratio, quick.met, careful.ratio, careful.met) == (0.5, True, 0.75, False)
-    assert quick.command == "make simulate, against the same with CLICKS=0 INSTANT=0"
+    assert quick.command == "make simulate, against the same with CLICKS=0 AT_ONCE=0"
     assert careful.name == "a person's time on the first 10 images, careful costs"
 
 

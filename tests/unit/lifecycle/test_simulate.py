@@ -8,8 +8,9 @@ import pytest
 
 from lifecycle.console import Failure
 from lifecycle.dev import simulate as module
-from lifecycle.dev.simulate import simulate
+from lifecycle.dev.simulate import OPTIONS, simulate
 from lifecycle.home import Home
+from trainer.env import TrainerSettings
 
 
 class Stack:
@@ -93,6 +94,14 @@ def test_settings_become_options(tmp_path: Path, coco: Path, stack: Stack) -> No
         "--predicted=face=person",
         "--keep",
     ]
+
+
+def test_no_option_is_taken_for_a_setting_of_the_stack() -> None:
+    """`make` puts what it is given into the environment, where the stack's settings are read, too. Of the
+    table of costs both mean the same.
+    """
+    settings = {name.upper() for name in TrainerSettings.model_fields}
+    assert {*OPTIONS, "PREDICTED", "KEEP", "COCO"} & settings == {"COSTS"}
 
 
 def test_what_is_missing_is_said(tmp_path: Path, coco: Path, stack: Stack) -> None:

@@ -33,7 +33,7 @@ def simulate(
     relabel: Annotated[float | None, typer.Option(help="Seconds to relabel a box.")] = None,
     click: Annotated[float | None, typer.Option(help="Seconds to click on an object.")] = None,
     clicks: Annotated[int, typer.Option(min=0, help="Clicks on an object at most; 0: draw.")] = Person.clicks,
-    instant: Annotated[
+    at_once: Annotated[
         str, typer.Option(help="Images on which what is learnt at once is played; 0, or all.")
     ] = "40",
     accepted_iou: Annotated[float, typer.Option(help="A box is good from here on.")] = Person.accepted_iou,
@@ -66,7 +66,7 @@ def simulate(
         one_round_at=one_round,
         predicted=predicted_values(predicted or []),
         costs=person,
-        instant=image_count(instant, "INSTANT"),
+        at_once=image_count(at_once, "AT_ONCE"),
         keep=keep,
     )
     require_worker(loop.settings.rounds_dir)

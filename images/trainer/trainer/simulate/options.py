@@ -53,7 +53,7 @@ class Options:
     alone for no round. budget: the most images to label, 0 for no limit. one_round_at: the number of labels
     at which the single round trains, with which the loop is compared. reach: the shares of the random order's
     last mAP at which the labels needed are compared. predicted: by label, the model classes for its
-    `predicted_values`. instant: the images of a run on which learning at once is played. keep: whether the
+    `predicted_values`. at_once: the images of a run on which learning at once is played. keep: whether the
     projects stay.
     """
 
@@ -66,7 +66,7 @@ class Options:
     reach: tuple[float, ...] = (0.9, 0.95, 1.0)
     predicted: dict[str, str] = field(default_factory=dict)
     costs: Person = Person()
-    instant: int = 40
+    at_once: int = 40
     keep: bool = False
 
     def __post_init__(self) -> None:

@@ -27,7 +27,6 @@ from trainer.simulate.promotions import Promotion, undone
 from trainer.simulate.signals import uninterrupted
 from trainer.terminal.display import Display
 from trainer.terminal.watch import WorkerGone, follow_predictions, follow_round, require_worker
-from trainer.worker.learn_now import LearnNow
 
 START_WAIT_S = 300.0
 SHOWN_WAIT_S = 60.0
@@ -46,6 +45,8 @@ class World(Loop):
 
 def learner(world: World, project_id: int) -> Callable[[], object]:
     """What has the stack learn at once from all that is submitted in a project."""
+    from trainer.worker.learn_now import LearnNow  # brings torch along
+
     return LearnNow(world.settings, world.studio, world.backend, project_id)
 
 
@@ -133,8 +134,8 @@ class Run:
 
     def _instant_of(self, project: LabellingProject) -> Instant | None:
         """What learns at once in this project; None if it is not to be played."""
-        if self._options.instant and self._world.settings.instant:
-            self._instant = Instant(learner(self._world, project.id), self._options.instant)
+        if self._options.at_once and self._world.settings.instant:
+            self._instant = Instant(learner(self._world, project.id), self._options.at_once)
         return self._instant
 
     @contextmanager

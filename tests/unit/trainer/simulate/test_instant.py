@@ -54,7 +54,7 @@ def test_it_is_played_on_as_many_images_as_asked_for(monkeypatch: pytest.MonkeyP
     for submitted in range(9):
         instant.meanwhile(submitted, work_s=30.0)
     assert learning.times == 3
-    assert image_count("4", "INSTANT") == 4
-    assert image_count("all", "INSTANT") > 10**9
-    with pytest.raises(OptionError, match="INSTANT=few: needed a number of images, 0 for none, or all"):
-        image_count("few", "INSTANT")
+    assert image_count("4", "AT_ONCE") == 4
+    assert image_count("all", "AT_ONCE") > 10**9
+    with pytest.raises(OptionError, match="AT_ONCE=few: needed a number of images, 0 for none, or all"):
+        image_count("few", "AT_ONCE")

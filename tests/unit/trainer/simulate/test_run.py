@@ -44,7 +44,7 @@ from trainer.training.process import TrainingFailed
 
 IMAGES = 6
 CONFIG = parse_label_config(shapes.LABEL_CONFIG)
-OPTIONS = Options("shapes", schedule=("2", "4", "all"), one_round_at=4, instant=0)
+OPTIONS = Options("shapes", schedule=("2", "4", "all"), one_round_at=4, at_once=0)
 MakeRun = Callable[[Options], Run]
 
 
@@ -238,13 +238,13 @@ def test_what_is_learnt_at_once_is_on_the_next_but_one_image(
             labelling_studio.predictions.append({**row, "result": boxes})
 
     monkeypatch.setattr(module, "learner", lambda world, project_id: learn)
-    run = make_run(replace(OPTIONS, schedule=("4",), instant=40))
+    run = make_run(replace(OPTIONS, schedule=("4",), at_once=40))
     (_, step) = run.steps()
     assert learnt_from == [1, 2, 3]
     assert step.work.drawn and step.work.accepted
     assert run.figures is not None and len(run.figures.learning_s) == 3
     assert [bool(work.drawn) for work in run.figures.works] == [True, True, False, False]
-    (_, without) = make_run(replace(OPTIONS, schedule=("4",), instant=0)).steps()
+    (_, without) = make_run(replace(OPTIONS, schedule=("4",), at_once=0)).steps()
     assert without.work == Work(drawn=without.boxes) and len(learnt_from) == 3
 
 
@@ -378,7 +378,7 @@ def test_the_command_line_becomes_options(
     heartbeat.beat(world.settings.rounds_dir, {}, {})
     env.get_settings.cache_clear()
     arguments = "simulate cells --seeds=1,2 --orders=random --budget=9 --draw=5 --predicted=RBC=apple --keep"
-    arguments += " --costs=careful --clicks=1 --instant=all"
+    arguments += " --costs=careful --clicks=1 --at-once=all"
     done = CliRunner().invoke(cli.app, arguments.split())
     refused = CliRunner().invoke(cli.app, ["simulate", "cells", "--orders=best"])
     unknown = CliRunner().invoke(cli.app, ["simulate", "cells", "--costs=free"])
@@ -397,7 +397,7 @@ def test_the_command_line_becomes_options(
             budget=9,
             predicted={"RBC": "apple"},
             costs=Person(5.0, 4.5, 2.0, 1.7, relabel=3.0, clicks=1),
-            instant=sys.maxsize,
+            at_once=sys.maxsize,
             keep=True,
         )
     ]
