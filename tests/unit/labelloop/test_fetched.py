@@ -8,11 +8,5 @@ def test_what_the_backend_answers_a_click_is_told_from_drawn_boxes_and_proposals
     answer = {"id": "a", "origin": "prediction", "meta": {"from": clicks.MARK, "version": "v0001"}}
     assert is_fetched(answer) and not is_moved(answer)
     assert is_moved(answer | {"origin": "prediction-changed"})
-    for other in (
-        {"origin": "manual"},
-        {"meta": {"from": "near-duplicate"}},
-        {"meta": None},
-        {"meta": []},
-        None,
-    ):
-        assert not is_fetched(other)
+    others = ({"origin": "manual"}, {"meta": {"from": "near-duplicate"}}, {"meta": None}, {"meta": []}, None)
+    assert not any(map(is_fetched, others))
