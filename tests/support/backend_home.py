@@ -14,6 +14,7 @@ from PIL import Image
 
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
+from labelloop.instant import is_instant
 from labelloop.raw_boxes import RawBoxes
 from labelloop.registry import Card, Registry, RegistryError
 from labelloop.settings import Settings
@@ -102,7 +103,8 @@ class Home:
 
     def load(self, folder: Path) -> FakeDetector:
         time.sleep(self.load_pause_s)
-        if (folder / "weights.pth").read_bytes().startswith(b"torn"):
+        weights = folder / ("head.pth" if is_instant(folder.name) else "weights.pth")
+        if weights.read_bytes().startswith(b"torn"):
             raise RegistryError(f"{folder / 'weights.pth'} holds no weights that can be read")
         detector = FakeDetector(Card.model_validate_json((folder / "card.json").read_bytes()))
         self.detectors.append(detector)
@@ -119,6 +121,13 @@ class Home:
         source.unlink()
         if promote:
             models.promote(version)
+        return version
+
+    def learn_at_once(self, head: bytes = b"good", champion: str = "v0000") -> str:
+        """Has project 1 learn an instant version, which serves."""
+        instant = self.registry.project(1).instant
+        version = instant.write(champion, Card(detector="fake", classes=list(CLASSES)), head)
+        instant.serve(version)
         return version
 
     def add_image(

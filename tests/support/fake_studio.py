@@ -233,7 +233,7 @@ class FakeStudio:
             for task in self.tasks.values()
             if task["project"] == project and all(self._meets(task, condition) for condition in conditions)
         ]
-        rows.sort(key=lambda task: task["id"], reverse=asked["ordering"] == ["-tasks:id"])
+        rows.sort(key=self._key(asked["ordering"][0].lstrip("-")), reverse=asked["ordering"][0][0] == "-")
         self.pages.append((number, len(rows)))
         if query.get("fields") == ["all"]:
             rows = [
@@ -245,6 +245,21 @@ class FakeStudio:
                 for row in rows
             ]
         return {"tasks": rows[(number - 1) * size : number * size], "total": len(rows)}
+
+    def _key(self, field: str) -> Callable[[Row], Any]:
+        """What tasks are sorted by. Scores are those of the version that the project shows."""
+        if field == "tasks:updated_at":
+            return lambda task: (task.get("updated_at", ""), task["id"])
+        if field == "tasks:predictions_score":
+            return lambda task: (self._shown_score(task), task["id"])
+        return lambda task: task["id"]
+
+    def _shown_score(self, task: Row) -> float:
+        shown = self.projects[task["project"]]["model_version"]
+        scores = [
+            p["score"] for p in self.predictions if (p["task"], p["model_version"]) == (task["id"], shown)
+        ]
+        return float(max(scores, default=2.0))
 
     def _meets(self, task: Row, condition: Row) -> bool:
         name, value = condition["filter"].removeprefix("filter:tasks:"), condition["value"]

@@ -74,6 +74,8 @@ def worker() -> int:
     from trainer.worker import __main__ as program
     from trainer.worker import chores, runner, worker
 
+    os.environ["INSTANT"] = "false"  # the versions here have no network to learn upon
+
     def spawn(arguments: list[str], log_path: Path) -> Child:
         return Child(["support.quick", arguments[0].rpartition(".")[2], *arguments[1:]], log_path)
 

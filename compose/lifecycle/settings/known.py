@@ -122,6 +122,8 @@ def problem(home: Home, name: str, value: str) -> Optional[str]:
             return f"a number from {least:g} to {most:g}"
     if name == "ADOPT_PROJECTS" and not (ranges.says_yes_or_no(value) or value.strip().lower() == "all"):
         return f"{ranges.YES_OR_NO}; or all"
+    if name == "INSTANT" and not ranges.says_yes_or_no(value):
+        return ranges.YES_OR_NO
     if name == "COSTS" and value not in ranges.COSTS:
         return "one of " + ", ".join(ranges.COSTS)
     if name == "LOG_LEVEL" and value.upper() not in _LOG_LEVELS:

@@ -198,3 +198,27 @@ def test_what_the_libraries_hold_is_kept_out_of_garbage_collections() -> None:
         assert gc.get_freeze_count() > 100_000 > len(gc.get_objects())
     finally:
         gc.unfreeze()
+
+
+def test_what_was_learnt_at_once_serves_in_the_champions_place(home: Home) -> None:
+    url = home.add_image("a.png")
+    home.setup()
+    version = home.learn_at_once()
+    wait_until(lambda: home.serves(version))
+    assert home.results(url)[0]["model_version"] == home.setup().json["model_version"] == version
+    home.registry.project(1).instant.serve(None)
+    wait_until(lambda: home.serves("v0000"))
+
+
+def test_a_promoted_round_supersedes_what_was_learnt_at_once(home: Home) -> None:
+    version = home.learn_at_once()
+    home.setup()
+    wait_until(lambda: home.serves(version))
+    home.add_version()
+    wait_until(lambda: home.serves("v0001"))
+
+
+def test_the_champion_serves_where_what_was_learnt_at_once_cannot(home: Home) -> None:
+    home.learn_at_once(head=b"torn")
+    assert home.setup().json["model_version"] == "v0000"
+    assert home.results(home.add_image("a.png"))[0]["model_version"] == "v0000"

@@ -37,6 +37,7 @@ def contents(page: View) -> dict[str, Any]:
         "now": page.project_status,
         "offers": offers(page),
         "champion": champion,
+        "instant": _instant(page, champion),
         "standing": page.standing,
         "scored": stored.newest_evaluation(loop, page.project, champion.version) if champion else None,
         "prelabels": prelabels if prelabels and champion and prelabels.version == champion.version else None,
@@ -57,6 +58,17 @@ def _champion(page: View) -> Card | None:
     try:
         version = models.champion() if models else None
         return models.card(version) if models and version else None
+    except RegistryError:
+        return None
+
+
+def _instant(page: View, champion: Card | None) -> Card | None:
+    """The card of what was learnt at once and serves in the champion's place; None when that serves itself."""
+    if page.models is None or champion is None:
+        return None
+    version = page.models.instant.serving(champion.version)
+    try:
+        return page.models.card(version) if version else None
     except RegistryError:
         return None
 

@@ -119,6 +119,12 @@ _TERMS = (
         found_as=r"\bkept\b",
     ),
     Term(
+        "learnt at once",
+        "Between two rounds, the last layers of the model in service are trained on what was just submitted.",
+        "It takes seconds after each image, and gives way to the next round's version. Where correcting its "
+        "boxes would take longer than correcting those of the model in service, the latter are proposed.",
+    ),
+    Term(
         "loose",
         "A proposed box that is on the right thing, but would have to be moved.",
         "Its overlap with the labelled box is an IoU below 0.7.",

@@ -1,4 +1,4 @@
-"""Learns at once on demand, for simulations: what the worker does in the background, in the caller's process."""
+"""Learns at once on demand, for simulations: what the worker does in the background."""
 
 import logging
 import time

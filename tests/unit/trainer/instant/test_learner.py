@@ -1,0 +1,260 @@
+"""Learning at once, with real training of a small detector on made images."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.killed import Killed
+from support.shapes import LABELS as SHAPES
+from support.shapes import picture
+from support.small_rounds import SmallRounds, label_config
+
+from labelloop.boxes import Boxes
+from labelloop.detector import Detector
+from labelloop.images import read_image
+from labelloop.instant import HEAD, InstantVersions
+from labelloop.registry import Card, ProjectModels, Registry
+from trainer.instant import learner as module
+from trainer.instant.base import CannotLearn
+from trainer.instant.fitting import Budget
+from trainer.instant.learner import Learner
+from trainer.instant.notes import Notes
+from trainer.instant.proposing import Proposals
+from trainer.peers.projects import Project
+
+LABELS = [*SHAPES]
+QUICK = Budget(2, 60.0)
+
+
+class Labelled:
+    """Label Studio, as far as learning asks it: the newest labelled tasks."""
+
+    def __init__(self, home: SmallRounds) -> None:
+        self._home = home
+        self.tasks: list[dict[str, Any]] = []
+
+    def submit(self, number: int, shapes: bool = True, minutes_ago: float = 0.0) -> None:
+        """A picture's task with its shapes as boxes, or without any."""
+        made = picture(number, size=(128, 96))
+        name = f"{number}.png"
+        made.image.save(self._home.settings.images_dir / name)
+        at = (datetime.now(UTC) - timedelta(minutes=minutes_ago)).isoformat()
+        result = [_region(box, made.image.size) for box in made.boxes] if shapes else []
+        annotation = {"id": 100 + len(self.tasks), "result": result, "updated_at": at, "created_at": at}
+        data = {"image": f"/data/local-files/?d=images/{name}"}
+        self.tasks = [task for task in self.tasks if task["id"] != number]
+        self.tasks.append({"id": number, "data": data, "annotations": [annotation]})
+
+    def newest_labelled(self, project_id: int, count: int) -> list[dict[str, Any]]:
+        return self.tasks[::-1][:count]
+
+
+def _region(box: tuple[int, ...], size: tuple[int, int]) -> dict[str, Any]:
+    left, top, right, bottom, label = box
+    (width, height), percent = size, 100.0
+    value = {
+        "x": percent * left / width,
+        "y": percent * top / height,
+        "width": percent * (right - left) / width,
+        "height": percent * (bottom - top) / height,
+        "rotation": 0,
+        "rectanglelabels": [LABELS[label]],
+    }
+    names = {"from_name": "label", "to_name": "image", "type": "rectanglelabels"}
+    return {**names, "original_width": width, "original_height": height, "value": value}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> SmallRounds:
+    return SmallRounds.below(tmp_path_factory.mktemp("home"), "yolox")
+
+
+@pytest.fixture
+def models(home: SmallRounds, tmp_path: Path) -> ProjectModels:
+    """v0000 is in service, and knows the class "thing" alone."""
+    return starting(home, tmp_path, Registry(tmp_path / "models").project(1))
+
+
+def starting(home: SmallRounds, folder: Path, models: ProjectModels, **more: Any) -> ProjectModels:
+    from labelloop.detector import load_detector_config
+    from trainer.training.bundle import config_text
+    from trainer.training.recipe import fit_model
+
+    config = load_detector_config(home.detector, home.settings)
+    classes = more.pop("classes", ["thing"])
+    fit_model(config, classes)
+    weights = home.weights(folder / f"weights-{len(models.versions())}.pth", classes, len(models.versions()))
+    card = Card(detector=home.detector, classes=classes, **more)
+    models.succeed(models.champion(), card, config_text(config), weights)
+    return models
+
+
+@pytest.fixture
+def studio(home: SmallRounds) -> Labelled:
+    return Labelled(home)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(module, "FIRST", QUICK)
+    monkeypatch.setattr(module, "NEXT", QUICK)
+    yield
+
+
+@pytest.fixture
+def learner(home: SmallRounds, studio: Labelled, models: ProjectModels) -> Learner:
+    return new(home, studio, models)
+
+
+def new(home: SmallRounds, studio: Labelled, models: ProjectModels) -> Learner:
+    return Learner(home.settings, studio, models)  # type: ignore[arg-type]
+
+
+def project(labels: list[str] = LABELS) -> Project:
+    return Project(1, "shapes", "", datetime.now(UTC), label_config(labels), "v0000")
+
+
+def test_the_first_submitted_image_is_learnt_and_serves(
+    learner: Learner, studio: Labelled, models: ProjectModels, home: SmallRounds
+) -> None:
+    assert learner.learn(project()) is None
+    studio.submit(1)
+    assert learner.learn(project()) == models.serving() == "i0000.0001"
+    card = models.card("i0000.0001")
+    assert (card.classes, card.images, card.trained, card.parent) == (LABELS, 1, True, "v0000")
+    detector = Detector.load(models.folder("i0000.0001"), "cpu")
+    assert detector.classes == tuple(LABELS)
+    assert len(detector.predict([read_image(home.settings.images_dir / "1.png")])) == 1
+
+
+def test_only_what_is_new_is_learnt(learner: Learner, studio: Labelled, models: ProjectModels) -> None:
+    studio.submit(1)
+    learner.learn(project())
+    assert learner.learn(project()) is None
+    studio.submit(2)
+    assert learner.learn(project()) == "i0000.0002"
+    studio.submit(1)  # corrected
+    assert learner.learn(project()) == "i0000.0003"
+    assert sorted(Notes.of(models.card("i0000.0003")).learnt) == [1, 2]
+
+
+def test_what_it_has_seen_is_no_evidence(learner: Learner, studio: Labelled, models: ProjectModels) -> None:
+    for number in (1, 2, 1):
+        studio.submit(number)
+        learner.learn(project())
+    pairs = Notes.of(models.card("i0000.0003")).pairs
+    assert [(pair.task, pair.version) for pair in pairs] == [(2, "i0000.0001")]
+
+
+def test_a_later_process_goes_on(
+    learner: Learner, studio: Labelled, models: ProjectModels, home: SmallRounds
+) -> None:
+    for number in (1, 2):
+        studio.submit(number)
+        learner.learn(project())
+    later = new(home, studio, models)
+    assert later.learn(project()) is None
+    studio.submit(3)
+    assert later.learn(project()) == "i0000.0003"
+    assert models.card("i0000.0003").images == 3
+    assert [pair.task for pair in Notes.of(models.card("i0000.0003")).pairs] == [2, 3]
+
+
+def test_killed_before_its_version_is_whole(
+    learner: Learner,
+    studio: Labelled,
+    models: ProjectModels,
+    home: SmallRounds,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    studio.submit(1)
+    learner.learn(project())
+    studio.submit(2)
+
+    def killed(*arguments: object) -> None:
+        raise Killed
+
+    for method in ("write", "serve"):
+        with monkeypatch.context() as patch:
+            patch.setattr(InstantVersions, method, killed)
+            with pytest.raises(Killed):
+                new(home, studio, models).learn(project())
+        assert models.serving() == "i0000.0001"
+    studio.submit(3)
+    assert new(home, studio, models).learn(project()) == models.serving() == "i0000.0003"
+
+
+def test_proposals_that_cost_people_time_are_not_shown(
+    learner: Learner, studio: Labelled, models: ProjectModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costs = iter([30.0, 20.0, 3.0, 20.0])  # of the instant version and of the champion, image by image
+    monkeypatch.setattr(module, "proposals", lambda *parts: Proposals(Boxes.empty(), next(costs)))
+    studio.submit(1)
+    learner.learn(project())
+    studio.submit(2)
+    assert learner.learn(project()) == "i0000.0002"
+    assert models.serving() == "v0000"
+    studio.submit(3)
+    assert learner.learn(project()) == models.serving() == "i0000.0003"
+
+
+def test_a_champion_that_knows_the_labels_gives_way_to_evidence_alone(
+    learner: Learner, studio: Labelled, models: ProjectModels, home: SmallRounds, tmp_path: Path
+) -> None:
+    starting(home, tmp_path, models, classes=LABELS, dataset_fingerprint="a round's")
+    studio.submit(1)
+    assert learner.learn(project()) == "i0001.0001"
+    assert models.serving() == "v0001"
+
+
+def test_a_promoted_round_is_learnt_upon_anew(
+    learner: Learner, studio: Labelled, models: ProjectModels, home: SmallRounds, tmp_path: Path
+) -> None:
+    studio.submit(1)
+    learner.learn(project())
+    starting(home, tmp_path, models)
+    assert models.serving() == "v0001"
+    assert learner.learn(project()) == models.serving() == "i0001.0001"
+
+
+def test_other_labels_are_learnt_anew(learner: Learner, studio: Labelled, models: ProjectModels) -> None:
+    studio.submit(1)
+    learner.learn(project())
+    more = [*LABELS, "cone"]
+    assert learner.learn(project(more)) == "i0000.0002"
+    assert models.card("i0000.0002").classes == more
+
+
+def test_images_without_a_box_alone_teach_nothing(
+    learner: Learner, studio: Labelled, models: ProjectModels
+) -> None:
+    studio.submit(1, shapes=False)
+    assert learner.learn(project()) is None
+    studio.submit(2)
+    assert learner.learn(project()) == "i0000.0001"
+    assert models.card("i0000.0001").images == 2
+
+
+def test_labels_of_yesterday_start_nothing(learner: Learner, studio: Labelled) -> None:
+    studio.submit(1, minutes_ago=24 * 60)
+    assert learner.learn(project()) is None
+
+
+def test_superseded_versions_keep_their_cards(
+    learner: Learner, studio: Labelled, models: ProjectModels
+) -> None:
+    for number in range(1, 5):
+        studio.submit(number)
+        learner.learn(project())
+    kept = [(models.instant.folder(version) / HEAD).is_file() for version in models.instant.ever()]
+    assert kept == [False, False, True, True]
+
+
+def test_a_detector_with_another_head_says_so(tmp_path: Path, studio: Labelled) -> None:
+    other = SmallRounds.below(tmp_path / "home", "fcos")
+    models = starting(other, tmp_path, Registry(tmp_path / "models").project(1))
+    studio.submit(1)
+    with pytest.raises(CannotLearn, match="fcos has no head that can be learnt at once"):
+        new(other, studio, models).learn(project())
