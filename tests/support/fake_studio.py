@@ -203,7 +203,7 @@ class FakeStudio:
     def _told(self, project: Row) -> Row:
         """A project as our Label Studio tells of it."""
         backends = [b for b in self.backends if b["project"] == project["id"]]
-        return project | {"ml_backends": [{"url": b["url"], "title": b.get("title")} for b in backends]}
+        return project | {"ml_backends": [_backend(b) for b in backends]}
 
     def _change_project(self, project_id: int, body: Row) -> Answer:
         """As our Label Studio (provisioner.project_fields): whoever sets another version chooses it."""
@@ -384,3 +384,12 @@ def add_labelled(fake: FakeStudio, count: int, project: int = 1) -> list[int]:
 
 def add_tasks(fake: FakeStudio, count: int) -> list[int]:
     return [fake.add_task() for _ in range(count)]
+
+
+def _backend(row: Row) -> Row:
+    return {
+        "id": row.get("id"),
+        "url": row["url"],
+        "title": row.get("title"),
+        "interactive": row.get("is_interactive", False),
+    }

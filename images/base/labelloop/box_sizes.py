@@ -57,23 +57,26 @@ def sizes_in(
 class SizesBook:
     """A project's sizes.json: by task, the sizes of its boxes, so that corrected ones replace what they were.
 
-    path: of the file. One that is missing or damaged holds nothing.
+    path: of the file. known: False where it is missing or damaged, and so holds nothing.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._tasks: dict[str, dict[str, list[list[float]]]] = _read(path)
+        read = _read(path)
+        self.known = read is not None
+        self._tasks: dict[str, dict[str, list[list[float]]]] = read or {}
 
     def note(self, tasks: Iterable[tuple[int, dict[str, list[list[float]]]]]) -> None:
-        """Takes the sizes of tasks, the newest last, and writes the file if anything is new or it is missing."""
+        """Takes the sizes of tasks, the newest last; writes the file if it is missing or anything is new."""
         before = json.dumps(self._tasks)
         for task, sizes in tasks:
             self._tasks.pop(str(task), None)
             if sizes:
                 self._tasks[str(task)] = {label: rows[-MOST:] for label, rows in sizes.items()}
         self._forget()
-        if json.dumps(self._tasks) != before or not self._path.exists():
+        if json.dumps(self._tasks) != before or not self.known:
             write_text(self._path, json.dumps({"tasks": self._tasks}) + "\n")
+            self.known = True
 
     def by_label(self) -> dict[str, NDArray[np.float64]]:
         """(n, 2) by label, the newest last."""
@@ -94,7 +97,7 @@ class SizesBook:
                 seen[label] = seen.get(label, 0) + len(rows)
 
 
-def _read(path: Path) -> dict[str, dict[str, list[list[float]]]]:
+def _read(path: Path) -> dict[str, dict[str, list[list[float]]]] | None:
     try:
         tasks = json.loads(path.read_bytes())["tasks"]
         return {
@@ -102,10 +105,10 @@ def _read(path: Path) -> dict[str, dict[str, list[list[float]]]]:
             for task, sizes in tasks.items()
         }
     except FileNotFoundError:
-        return {}
+        return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("%s cannot be read, the sizes are learnt anew: %s", path, error)
-        return {}
+        return None
 
 
 def _size(row: Any) -> list[float]:

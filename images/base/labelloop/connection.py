@@ -28,6 +28,7 @@ def fields(settings: Settings, project_id: int) -> Row:
         "auth_method": "BASIC_AUTH",
         "basic_auth_user": USER,
         "basic_auth_pass": settings.secret("backend_password"),
+        "is_interactive": True,
     }
 
 

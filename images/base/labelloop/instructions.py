@@ -12,6 +12,7 @@ from labelloop.addresses import DASHBOARD_PATH
 # What Label Studio 1.23.2 does at each key, also on a Mac. Delete deletes nothing there, and a task's first
 # change now and then takes two Ctrl+Z.
 KEYS = (
+    ("Label's key, then click", "Label's key, then click", "fetches the object's box; again: another size"),
     ("Label's key, then drag", "Label's key, then drag", "draws, also inside another box"),
     ("Click", "Click", "selects a box; only then can it be moved"),
     ("Backspace", "⌫", "deletes it"),
@@ -26,7 +27,7 @@ _CORRECT = """\
 <h4>Correct what the model proposes</h4>
 <b>1.</b> Click a proposed box and move its edges until it fits tightly, with all of the object inside.<br>
 <b>2.</b> Delete boxes that are wrong; give those that are misnamed another label: click the box, then press the label's key.<br>
-<b>3.</b> Draw what was missed: press the label's key, then drag.<br>
+<b>3.</b> Mark what was missed: press the label's key, then click into the middle of the object, and its box comes. If it doesn't fit, the same again fetches another size; or press the key and drag.<br>
 <b>4.</b> <b>Submit</b>, also when nothing is left to mark: an image without boxes teaches the model, too.<br>
 <br>
 <b>Skip</b> only images that cannot be judged: nothing is learnt from them.{order}<br>
@@ -41,6 +42,8 @@ _FORMER = (
     "25dbd46788818442375afdf11a5ee93bddb7ead16022a7ee47564ade7cd57c44",
     "5d6cf76345f5cf6ecde9aa087eabd5fa3fa92be57614263e3042895aeb442890",
     "a5cd64ec42bed939d36c2658411b602893918dc3258b638f5980060820d02a11",
+    "b497e78a6a2282bfe3f71daf4a113b291c2f7684076de140689825bcd8a52326",
+    "c2c250877ac655796feb08274fc8ba9f1bf29ce76ce5b36485f73c3e7d7ca5fd",
 )
 
 DESCRIPTION = "Drop images into volumes/images, correct the boxes; the model learns from that."

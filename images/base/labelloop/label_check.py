@@ -26,6 +26,7 @@ OTHER_REGIONS = (
     "VectorLabels",
     "BitmaskLabels",
 )
+OTHER_SHAPES = ("Brush", "Polygon", "KeyPoint", "Ellipse", "Vector", "Bitmask", "MagicWand")
 # Label Studio's schema requires a name and a value of these tags …
 _NEEDS_VALUE = ("Image", "Text", "HyperText")
 # … a name and a toName of these …
@@ -75,9 +76,39 @@ def _structure(root: Tag) -> Iterator[Finding]:
                 f"{controls[0].get('toName')!r} alone (line {controls[0].line})",
                 fault=False,
             )
+    yield from _clicks(root, controls)
     for tag in tags:
         if tag.name in OTHER_REGIONS:
             yield Finding(tag.line, f"<{tag.name}>: the loop learns nothing from its regions", fault=False)
+
+
+def _clicks(root: Tag, controls: list[Tag]) -> Iterator[Finding]:
+    """Labels and tools with which a click, or a rough drag, fetches no box."""
+    for control in controls:
+        if control.get("smart").lower() == "false":
+            text = '<RectangleLabels smart="false">: a click fetches no box of its labels'
+            yield Finding(control.line, text, fault=False)
+    ours = {label_name(tag).strip() for control in drawing_controls(root) for tag in control.below("Label")}
+    for tag in root.iter():
+        smart = "true" in (tag.get("smart").lower(), tag.get("smartOnly").lower())
+        if not smart or tag.name not in (*OTHER_REGIONS, *OTHER_SHAPES):
+            continue
+        if tag.name != "KeyPointLabels":
+            yield Finding(
+                tag.line,
+                f"<{tag.name}> is smart, but the model's answer is a rectangle: it gets none; a click with a "
+                "label of <RectangleLabels> fetches a box",
+                fault=False,
+            )
+            continue
+        strange = [label_name(one) for one in tag.below("Label") if label_name(one).strip() not in ours]
+        if strange:
+            yield Finding(
+                tag.line,
+                f"<KeyPointLabels>: no <RectangleLabels> has {', '.join(map(repr, strange))}, so a click "
+                "with it fetches no box",
+                fault=False,
+            )
 
 
 def _names(tags: list[Tag]) -> Iterator[Finding]:

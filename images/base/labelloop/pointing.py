@@ -19,10 +19,12 @@ VOTERS = 400
 """So many raw boxes around a point are looked at, those with the most evidence."""
 ON_IOU = 0.7
 """A raw box speaks for boxes that it overlaps by more than this, and the more, the closer it lies."""
-FLOOR = 0.05
+FLOOR = 0.02
 """Less evidence than this is noise."""
-UNSEEN = 0.02
+UNSEEN = 0.01
 """With less evidence for the best box than this, the network sees nothing at the point."""
+TRACE = 0.001
+"""Boxes with less evidence than this are not offered at all."""
 OFF_CENTRE = 0.05
 """How far from the middle of an object people click, as a share of its sides (a standard deviation)."""
 OFF_CENTRE_OF_ROUGH = 0.1
@@ -31,6 +33,8 @@ ROUGH_SPREAD = (0.2, 0.3)
 SIZES_COUNT = 1.5
 ANOTHER_IOU = 0.6
 """Two choices overlap less than this."""
+OTHER_SIZES = (1.5, 0.67)
+"""After all that is seen, a click at the same place gets the first box this much larger or smaller."""
 UNSEEN_SIDE = 0.05
 """What the network doesn't see at all is small: the share of the image's longer side that is offered."""
 _SMALLEST, _LARGEST, _STEPS = 0.03, 0.9, 20
@@ -85,9 +89,16 @@ def choices(
     sides = (boxes[:, 2:] - boxes[:, :2]) / np.float32(max(size))
     expected = _expected(at, usual, sides, size)
     worth = np.log(votes + FLOOR) - off + (0.0 if expected is None else expected)
-    if votes[int(np.argmax(worth))] < UNSEEN:
-        return _unseen(at, usual, size, boxes, worth, votes, most)
-    return _apart(boxes, worth, votes, most)
+    best = int(np.argmax(worth))
+    is_seen = bool(votes[best] >= UNSEEN)
+    first = boxes[[best]] if is_seen else usual_box(at, usual, size)
+    by_worth = np.argsort(-worth, kind="stable")
+    by_worth = by_worth[votes[by_worth] >= TRACE]
+    others = [usual_box(at, usual, size), *(_scaled(first, by, size) for by in OTHER_SIZES)]
+    ordered = np.concatenate([first, boxes[by_worth], *others])
+    kept = _apart(ordered, most)
+    told = np.concatenate([votes[[best]] * is_seen, votes[by_worth], np.zeros(len(others))])
+    return Choices(ordered[kept], np.asarray(1 - np.exp(-told[kept]), dtype=np.float32))
 
 
 def usual_box(at: Pointed, usual: Usual | None, size: tuple[int, int]) -> Floats:
@@ -99,35 +110,20 @@ def usual_box(at: Pointed, usual: Usual | None, size: tuple[int, int]) -> Floats
     return _inside(np.array(box, dtype=np.float32), size)
 
 
-def _unseen(
-    at: Pointed,
-    usual: Usual | None,
-    size: tuple[int, int],
-    boxes: Floats,
-    worth: Floats,
-    votes: Floats,
-    most: int,
-) -> Choices:
-    """The usual box, and then what the network would say in spite of all."""
-    first = usual_box(at, usual, size)
-    others = _apart(boxes, worth, votes, most, first)
-    return Choices(np.concatenate([first, others.xyxy]), np.append(np.float32(0.0), others.scores))
-
-
-def _apart(boxes: Floats, worth: Floats, votes: Floats, most: int, taken: Floats | None = None) -> Choices:
-    """The worthiest boxes that overlap less than ANOTHER_IOU, also with those that are taken."""
-    kept = np.empty((0, 4), np.float32) if taken is None else taken
-    order = np.argsort(-worth, kind="stable")
+def _apart(boxes: Floats, most: int) -> list[int]:
+    """Of boxes, the best first, the indices of those that overlap less than ANOTHER_IOU with any before."""
+    left = np.arange(len(boxes))
     found: list[int] = []
-    while len(order) and len(found) + (0 if taken is None else len(taken)) < most:
-        if len(kept):
-            order = order[iou_matrix(boxes[order], kept[-1:])[:, 0] < ANOTHER_IOU]
-            if not len(order):
-                break
-        found.append(int(order[0]))
-        kept = np.concatenate([kept, boxes[order[:1]]])
-    score = 1 - np.exp(-votes[found])
-    return Choices(boxes[found], np.asarray(score, dtype=np.float32))
+    while len(left) and len(found) < most:
+        found.append(int(left[0]))
+        left = left[iou_matrix(boxes[left], boxes[left[:1]])[:, 0] < ANOTHER_IOU]
+    return found
+
+
+def _scaled(box: Floats, by: float, size: tuple[int, int]) -> Floats:
+    """A box (1, 4), larger or smaller about its middle."""
+    middle, half = (box[:, :2] + box[:, 2:]) / 2, by * (box[:, 2:] - box[:, :2]) / 2
+    return _inside(np.concatenate([middle - half, middle + half], axis=1), size)
 
 
 def _around(

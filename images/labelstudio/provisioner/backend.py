@@ -37,6 +37,7 @@ def ensure_backend(studio: Studio, settings: Settings, project_id: int, file: St
     )
     if made:
         log.info("backend %s created: %s", backend["id"], url)
+    fields["is_interactive"] = backend["is_interactive"]  # people may turn it off; see `clicks`
     if not _fits(backend, fields):
         studio.request("PATCH", f"/api/ml/{backend['id']}", json=fields)
         backend = _find(studio, project_id, url) or backend

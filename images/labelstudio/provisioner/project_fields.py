@@ -1,7 +1,7 @@
 """Two fields of ours in a project of Label Studio's API: `ml_backends` and `model_version_chosen`.
 
-`ml_backends` lists the project's ML backends as {"url", "title"}. Label Studio's own list asks every backend
-first, which may take seconds.
+`ml_backends` lists the project's ML backends as {"id", "url", "title", "interactive"}; the last says whether
+clicks are asked of it. Label Studio's own list asks every backend first, which may take seconds.
 
 Label Studio sets a project's model_version itself, to the first predictions that are imported or to the title
 of the first ML backend. The trainer sets it to the version in service, but not against a person's choice.
@@ -93,13 +93,15 @@ def _chosen() -> dict[int, str]:
         return dict(cursor.fetchall())
 
 
-def _backends() -> dict[int, list[dict[str, str]]]:
+def _backends() -> dict[int, list[dict[str, Any]]]:
     """The ML backends by project, the oldest first."""
     from ml.models import MLBackend
 
-    found: dict[int, list[dict[str, str]]] = {}
-    for project, url, title in MLBackend.objects.order_by("pk").values_list("project", "url", "title"):
-        found.setdefault(project, []).append({"url": url, "title": title or ""})
+    found: dict[int, list[dict[str, Any]]] = {}
+    fields = ("pk", "project", "url", "title", "is_interactive")
+    for pk, project, url, title, interactive in MLBackend.objects.order_by("pk").values_list(*fields):
+        row = {"id": pk, "url": url, "title": title or "", "interactive": interactive}
+        found.setdefault(project, []).append(row)
     return found
 
 

@@ -8,6 +8,7 @@ from labelloop.studio import Studio, StudioError
 from provisioner.administrators import has_labellers, unknown_admins
 from provisioner.adopted import instruct_connected
 from provisioner.backend import ensure_backend
+from provisioner.clicks import offer_clicks
 from provisioner.label_config import LabelConfigFile, update_label_config
 from provisioner.project import ensure_project
 from provisioner.state import State, StateFile
@@ -41,5 +42,6 @@ def provision(settings: Settings, file: StateFile) -> State:
     ensure_storage(studio, settings, project["id"], file)
     ensure_backend(studio, settings, project["id"], file)
     instruct_connected(studio, settings, file)
+    offer_clicks(studio, settings, file)
     file.update(waiting=None, done=True)
     return file.state

@@ -19,6 +19,8 @@ class State:
     problem: why the label config of the project is not that of LABEL_CONFIG.
     waiting: why it is not done, in the words of the last attempt.
     connected_instructed: whether projects that earlier releases connected were given instructions.
+    clicks_offered: whether connections that earlier releases made were given click to box; who turns it off
+    afterwards keeps it off.
     unknown_admins: addresses in ADMINS that no user has.
     labellers: whether anybody but the administrators of ADMIN_EMAIL and ADMINS is a member; None: not known.
     """
@@ -33,6 +35,7 @@ class State:
     problem: str | None = None
     waiting: str | None = None
     connected_instructed: bool = False
+    clicks_offered: bool = False
     unknown_admins: list[str] = field(default_factory=list)
     labellers: bool | None = None
     done: bool = False

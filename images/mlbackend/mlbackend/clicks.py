@@ -3,8 +3,8 @@
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelloop.box_sizes import SIZES_FILE, SizesBook, Usual, sizes_in
-from labelloop.boxes import Boxes
+from labelloop.boxes import Boxes, Floats, iou_matrix
 from labelloop.images import ImageError, Pixels
 from labelloop.labels import LabelConfig
-from labelloop.pointing import Choices, Pointed, choices, usual_box
+from labelloop.pointing import ANOTHER_IOU, Choices, Pointed, choices, usual_box
 from labelloop.raw_boxes import RawBoxes
 from labelloop.regions import to_results
 from labelloop.registry import Registry
@@ -35,6 +35,7 @@ LEAST_CROP_PX = 64
 MOST_PLACES = 1000
 SAME_PLACE = 0.15
 """Two clicks of the same place are at most this share of the answered box's shorter side apart."""
+LEAST_REACH_PX = 3.0
 _UNKNOWN_SIZE = (1000, 1000)
 
 
@@ -64,7 +65,7 @@ class Clicks:
             at = hint.pointed(size, usual.side * max(size) if usual is not None else None)
             found = self._choices(champion, look, crop, at, hint, usual, config)
             place = (project_id, str(task.get("id")), hint.label)
-            chosen = self._answered.choose(place, at, found, size, asked.again)
+            chosen = self._answered.choose(place, at, found, asked.again)
             box = Boxes.of(found.xyxy[[chosen]], found.scores[[chosen]], [hint.label])
             regions += _region(box, hint, config, size, champion)
         scores = [region["score"] for region in regions]
@@ -175,12 +176,15 @@ def _closer(
 
 
 def _weights(champion: Champion, raw: RawBoxes, label: int, config: LabelConfig) -> NDArray[np.float32]:
-    """(N,): how much each raw box speaks for the label, where the model has learnt it; else 1 for all."""
+    """(N,): how much each raw box speaks for the label, where the model has learnt it; else 1 for all.
+
+    The root of the class's score, for a box of another name may be this object's all the same.
+    """
     mapped = champion.label_map(config).to_label
     classes = [at for at, one in enumerate(mapped) if one == label] if champion.trained else []
     if not classes:
         return np.ones(len(raw), dtype=np.float32)
-    return np.asarray(raw.classes[:, classes].max(axis=1), dtype=np.float32)
+    return np.sqrt(raw.classes[:, classes].max(axis=1).astype(np.float32))
 
 
 def _drawn(task: Task, config: LabelConfig, hinted: set[str]) -> dict[str, list[list[float]]]:
@@ -231,12 +235,16 @@ Place = tuple[int, str, int]
 
 @dataclass(frozen=True)
 class _Last:
-    """The last answer at a place: where the click was, as shares of the image, which choice, and its box."""
+    """What was answered last at a place.
+
+    x, y: of its first click, in pixels. reach: how far from it a click is still of the same place. offered:
+    (N, 4), the boxes so far.
+    """
 
     x: float
     y: float
-    choice: int
     reach: float
+    offered: Floats
 
 
 class _Answered:
@@ -246,9 +254,7 @@ class _Answered:
         self._last: OrderedDict[Place, _Last] = OrderedDict()
         self._lock = threading.Lock()
 
-    def choose(
-        self, place: Place, at: Pointed, found: Choices, size: tuple[int, int], again: int | None
-    ) -> int:
+    def choose(self, place: Place, at: Pointed, found: Choices, again: int | None) -> int:
         """The index of the choice. again: which is wanted; None: what the memory says.
 
         A rough box says itself which size is meant, so the best one is given each time.
@@ -259,11 +265,22 @@ class _Answered:
             return 0
         with self._lock:
             last = self._last.pop(place, None)
-            same = last is not None and np.hypot(at.x - last.x, at.y - last.y) <= last.reach
-            chosen = (last.choice + 1) % len(found) if last is not None and same else 0
-            sides = found.xyxy[chosen, 2:] - found.xyxy[chosen, :2]
-            where = (last.x, last.y) if last is not None and same else (at.x, at.y)
-            self._last[place] = _Last(*where, chosen, max(SAME_PLACE * float(sides.min()), 3.0))
+            if last is not None and np.hypot(at.x - last.x, at.y - last.y) > last.reach:
+                last = None
+            new = _others(found, last.offered) if last is not None else range(len(found))
+            chosen = next(iter(new), 0)
+            box = found.xyxy[[chosen]]
+            if last is None or not len(new):
+                reach = max(SAME_PLACE * float((box[0, 2:] - box[0, :2]).min()), LEAST_REACH_PX)
+                self._last[place] = _Last(at.x, at.y, reach, box)
+            else:
+                self._last[place] = replace(last, offered=np.concatenate([last.offered, box]))
             while len(self._last) > MOST_PLACES:
                 self._last.popitem(last=False)
         return chosen
+
+
+def _others(found: Choices, offered: Floats) -> Sequence[int]:
+    """The choices of other sizes than those that were offered: a click two pixels off may order them anew."""
+    overlaps = iou_matrix(found.xyxy, offered).max(axis=1)
+    return [int(at) for at in np.flatnonzero(overlaps < ANOTHER_IOU)]

@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 from integration.labelstudio.test_provisioning import state
-from integration.support.labelstudio import LabelStudio
+from integration.support.fake_backend import FakeBackend
+from integration.support.labelstudio import BACKEND_PASSWORD, LabelStudio
 from integration.support.people import PASSWORD_OF_ALL, sign_up
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 from support.browser import chromium
 
+from labelloop import connection
 from labelloop.boxes import Boxes
 from labelloop.instructions import KEYS
 from labelloop.labels import parse_label_config
 from labelloop.regions import from_results, to_results
+from labelloop.settings import Settings
 from trainer.dashboard.studio_links import labelled, stream, waiting
 
 ANN = "ann.page@example.org"
@@ -100,6 +103,16 @@ def ann(provisioned: LabelStudio) -> Iterator[Browser]:
         yield browser
     studio.request("DELETE", f"/api/projects/{project}")
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def interactive(ann: Browser, provisioned: LabelStudio, backend: FakeBackend) -> Iterator[None]:
+    """Her project has our backend, as the provisioner connects it."""
+    settings = Settings(mlbackend_url=backend.url, backend_password=BACKEND_PASSWORD)
+    studio = provisioned.studio
+    made = studio.request("POST", "/api/ml", json=connection.fields(settings, ann.project))
+    yield
+    studio.request("DELETE", f"/api/ml/{made['id']}")
 
 
 def test_she_labels_in_the_stream_and_one_by_one(ann: Browser, provisioned: LabelStudio) -> None:
@@ -241,6 +254,39 @@ def test_the_keys_that_she_is_told_do_what_they_say(
     config = parse_label_config(provisioned.studio.project(ann.project)["label_config"])
     found, problems = from_results(answer.value.json()["result"], config)
     assert len(found) == 2 and problems == []
+
+
+SOURCES = """() => window.Htx.annotationStore.selected.serializeAnnotation().map(
+  ({ origin, meta }) => [origin, meta?.from])"""
+
+
+def test_a_click_with_a_label_chosen_fetches_a_box_and_again_another_size(
+    ann: Browser, interactive: None, proposed: str, backend: FakeBackend
+) -> None:
+    page, keyboard = ann.page, ann.page.keyboard
+    editor = Editor(page, ann.url + proposed)
+    page.wait_for_timeout(1500)  # the page has asked which backend answers
+
+    def click_gets(x: float, y: float) -> Any:
+        keyboard.press("Escape")
+        keyboard.press("1")
+        with page.expect_response(lambda a: "interactive-annotating" in a.url):
+            page.mouse.click(*editor.at(x, y))
+        return editor.boxes[2:]
+
+    assert click_gets(0.5, 0.9) == [["person", 40, 80, 20, 20]]
+    (hint,) = backend.requests[-1][1]["params"]["context"]["result"]
+    assert hint["type"] == "keypointlabels" and hint["value"]["keypointlabels"] == ["person"]
+    assert abs(hint["value"]["x"] - 50) < 3 and abs(hint["value"]["y"] - 90) < 3
+    keyboard.press("Control+z")
+    assert editor.boxes == PROPOSED
+    assert click_gets(0.5, 0.9) == [["person", 40, 80, 20, 20]]
+    assert page.evaluate(SOURCES)[2] == ["prediction", "click"]
+    assert click_gets(0.5, 0.9) == [["person", 30, 70, 40, 40]]
+    keyboard.press("Escape")
+    keyboard.press("1")
+    editor.drag(0.05, 0.8, 0.15, 0.95)
+    assert len(editor.boxes) == 4
 
 
 def test_on_a_mac_too_and_she_is_told_once(ann: Browser, proposed: str) -> None:

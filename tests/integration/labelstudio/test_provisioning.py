@@ -82,6 +82,7 @@ def test_the_backend_is_connected_with_credentials_and_no_webhook(
     (connection,) = provisioned.studio.backends(state(provisioned)["project"])
     assert connection["state"] == "CO" and connection["url"] == backend.url
     assert connection["auth_method"] == "BASIC_AUTH" and connection["basic_auth_user"] == "labelstudio"
+    assert connection["is_interactive"], "clicks become boxes"
     path, body = backend.requests[0]
     assert path == "/setup" and body["access_token"] == TOKEN
     assert provisioned.studio.request("GET", "/api/webhooks/") == []

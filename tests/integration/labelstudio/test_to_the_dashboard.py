@@ -76,7 +76,7 @@ def test_the_models_title_says_where_the_dashboard_is_on_the_page_alone(
     (told,) = provisioned.studio.backends(project)
     assert told["title"] == TITLE
     assert boss.get(f"/api/projects/{project}").json()["ml_backends"] == [
-        {"url": told["url"], "title": TITLE}
+        {"id": told["id"], "url": told["url"], "title": TITLE, "interactive": True}
     ]
 
 

@@ -33,6 +33,9 @@ class FakeBackend:
 
     def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if path == "/predict":
+            context = (body.get("params") or {}).get("context") or {}
+            if context.get("result"):
+                return {"results": [self._clicked(context)], "model_version": self.version}
             return {"results": [self._one(task) for task in body["tasks"]], "model_version": self.version}
         return {"model_version": self.version}
 
@@ -41,6 +44,17 @@ class FakeBackend:
         if url in self.unread:
             return {"model_version": self.version, "error": f"{url}: the file is empty"}
         return {"result": [], "score": 0.5, "model_version": self.version}
+
+    def _clicked(self, context: dict[str, Any]) -> dict[str, Any]:
+        """A box of a fifth of the image around a click, and of two fifths when it is asked again."""
+        (hint,) = context["result"]
+        side = 20.0 * (1 + context.get("again", 0))
+        x, y = hint["value"]["x"] - side / 2, hint["value"]["y"] - side / 2
+        label = hint["value"][hint["type"]]
+        value = {"x": x, "y": y, "width": side, "height": side, "rotation": 0, "rectanglelabels": label}
+        meta = {"from": "click", "version": self.version}
+        region = {**hint, "type": "rectanglelabels", "value": value, "origin": "prediction", "score": 0.5}
+        return {"result": [{**region, "meta": meta}], "score": 0.5, "model_version": self.version}
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         backend = self

@@ -231,3 +231,24 @@ def test_the_checker_runs_on_python_alone() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "usable       9 labels" in done.stdout
+
+
+CLICKS = [
+    ('<RectangleLabels name="b" toName="image" smart="false"><Label value="b"/></RectangleLabels>', "no box"),
+    ('<KeyPointLabels name="k" toName="image"><Label value="a"/></KeyPointLabels>', None),
+    ('<KeyPointLabels name="k" toName="image" smart="true"><Label value="a"/></KeyPointLabels>', None),
+    (
+        '<KeyPointLabels name="k" toName="image" smart="true"><Label value="z"/></KeyPointLabels>',
+        "no <RectangleLabels> has 'z'",
+    ),
+    ('<Brush name="k" toName="image" smart="true"/>', "the model's answer is a rectangle"),
+    ('<Brush name="k" toName="image"/>', None),
+]
+
+
+@pytest.mark.parametrize(("more", "told"), CLICKS)
+def test_where_a_click_fetches_no_box_it_says_why(more: str, told: str | None) -> None:
+    xml = config('<Label value="a"/>').replace("</View>", f"{more}\n</View>")
+    found = [finding for finding in check(xml) if "fetches" in finding.text]
+    assert [finding.line for finding in found] == ([6] if told else [])
+    assert all(told in finding.text and not finding.fault for finding in found if told)

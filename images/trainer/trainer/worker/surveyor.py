@@ -66,11 +66,11 @@ class Surveyor:
         sides = folder / split.SPLIT_FILE
         examiner = Examiner(project.labels, self._settings, split.load(sides) if listed else ())
         sizes: dict[int, SizesByLabel] = {}
-        without_sizes = folder.is_dir() and not (folder / SIZES_FILE).exists()
-        since = EVER if without_sizes else known.began
+        book = SizesBook(folder / SIZES_FILE)
+        since = EVER if folder.is_dir() and not book.known else known.began
         looked_at = {row.task: row for row in self._changed(project, examiner, since, listed, sizes)}
         if folder.is_dir():
-            SizesBook(folder / SIZES_FILE).note(sizes.items())
+            book.note(sizes.items())
         left_out = [*self._again(project.id, examiner, listed), *looked_at.values()]
         replace(known, began=began, left_out=tuple(left_out)).write(self._settings.rounds_dir)
 

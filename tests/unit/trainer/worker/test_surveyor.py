@@ -9,6 +9,7 @@ from support import shapes
 from support.fake_studio import FakeStudio
 from support.labelled_tasks import label, region, submit
 
+from labelloop.box_sizes import SIZES_FILE, SizesBook
 from labelloop.images import ImageError
 from labelloop.locks import holding
 from labelloop.studio import Studio
@@ -194,3 +195,25 @@ def test_a_long_list_is_looked_at_in_turns_and_what_was_changed_at_once(
         last = listed(surveyor, loop_settings, studio)
     assert sum(rows for _, rows in fake_studio.pages) <= 12, "not all of them each time"
     assert last == [(number, Kind.REGION) for number in broken[2:-1]]
+
+
+def test_the_sizes_of_boxes_are_kept_for_clicks(
+    surveyor: Surveyor, loop_settings: TrainerSettings, studio: Studio, fake_studio: FakeStudio, images: Path
+) -> None:
+    """Also those of before this release, which did not keep them, and after the file was damaged."""
+    first = label(fake_studio, images)
+    surveyor.run(fetch(studio, 1))
+    folder = loop_settings.models_dir / "1"
+    folder.mkdir(parents=True)
+    surveyor.run(fetch(studio, 1))
+    path = folder / SIZES_FILE
+    (name, before), *others = SizesBook(path).by_label().items()
+    assert len(before) == 1 and others == []
+    wider = region(value=region()["value"] | {"width": 2 * region()["value"]["width"]})
+    submit(fake_studio, first, wider)
+    surveyor.run(fetch(studio, 1))
+    after = SizesBook(path).by_label()[name]
+    assert after.shape == (1, 2) and after[0, 0] == pytest.approx(2 * before[0, 0], rel=1e-3)
+    path.write_text("torn")
+    surveyor.run(fetch(studio, 1))
+    assert SizesBook(path).by_label()[name].tolist() == after.tolist()

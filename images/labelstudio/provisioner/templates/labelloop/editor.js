@@ -1,13 +1,17 @@
 // What the labelling page does beside what Label Studio does by itself. Without it:
 // - a drag that begins inside a box moves that box, also with a label chosen to draw with;
 // - boxes have no names until each person finds the setting;
-// - nobody is told a key, nor how far the project is.
+// - nobody is told a key, nor how far the project is;
+// - a click with a label chosen begins a box that the next click ends, where ours fetches the object's box.
 // It reads objects of Label Studio's. Where one is missing, the page works as it would without this script.
 (() => {
   "use strict";
   const DRAG_PX = 4;
+  const SEED_PX = 8;
+  const AGAIN_PX = 12;
   const LOOK_MS = 1000;
   const PROGRESS_MS = 60000;
+  const NOTE_MS = 5000;
   const keys = JSON.parse(document.getElementById("labelloop-keys").textContent);
   const remembered = {
     get(name) { try { return localStorage.getItem(name); } catch { return ""; } },
@@ -19,8 +23,8 @@
     remembered.set("labelStudio:settings", JSON.stringify({ showLabels: true }));
   }
 
-  // The box under the pointer, as the event finds it; null where there is none.
-  function boxUnder(event) {
+  // What is under the pointer, as the event finds it: the image, and the box on it or undefined. Null outside.
+  function under(event) {
     const annotation = window.Htx?.annotationStore?.selected;
     const image = [...(annotation?.names?.values() ?? [])].find(
       (tag) => tag.stageRef?.container?.()?.contains(event.target),
@@ -31,38 +35,119 @@
     const region = annotation.regions.find(
       (one) => one.type === "rectangleregion" && shape?.name?.().startsWith(`${one.id} `),
     );
-    return region ? { annotation, region, shape, tool: image.getToolsManager().findSelectedTool() } : null;
+    return { annotation, image, region, shape, tool: image.getToolsManager().findSelectedTool() };
+  }
+
+  // A mouse event of ours, by so many pixels from where the press was.
+  function send(type, press, by, more) {
+    const { clientX, clientY, screenX, screenY, view, target } = press;
+    const place = { clientX: clientX + by, clientY: clientY + by, screenX: screenX + by, screenY: screenY + by };
+    target.dispatchEvent(new MouseEvent(type, { ...place, view, bubbles: true, cancelable: true, ...more }));
   }
 
   // Ctrl and a drag draw over a box, in Label Studio: from where the press began.
-  function drawFrom(press) {
-    const { clientX, clientY, screenX, screenY, view, target } = press;
-    const place = { clientX, clientY, screenX, screenY, view, bubbles: true, cancelable: true };
-    target.dispatchEvent(new MouseEvent("mousedown", { ...place, buttons: 1, ctrlKey: true }));
-  }
+  const drawFrom = (press) => send("mousedown", press, 0, { buttons: 1, ctrlKey: true });
+
+  const apart = (one, other) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY);
 
   // A box that is not selected stays where it is; a click selects it. With a label chosen and nothing selected,
-  // the drag draws. The move tool moves what it gets.
+  // a drag draws, and a click fetches the object's box. The move tool moves what it gets.
   function hold(press) {
     if (press.button > 0 || press.ctrlKey || press.metaKey || press.shiftKey) return;
-    const { annotation, region, shape, tool } = boxUnder(press) ?? {};
-    if (!region || region.inSelection || annotation.isReadOnly() || tool?.fullName === "MoveTool") return;
-    shape.draggable(false);
+    const found = under(press);
+    if (!found) return;
+    const { annotation, region, shape, tool } = found;
     const mouse = press.type === "mousedown";
-    const draws =
-      mouse && tool?.isDrawingTool && !annotation.hasSelection && !tool.isIncorrectLabel() && !tool.isIncorrectControl();
+    const draws = mouse && tool?.isDrawingTool && !tool.isDrawing && !annotation.isReadOnly() &&
+      !annotation.hasSelection && !tool.isIncorrectLabel() && !tool.isIncorrectControl();
+    const box = draws && tool.control?.type === "rectanglelabels" ? fetching(found, press) : null;
+    const held = region && !region.inSelection && !annotation.isReadOnly() && tool?.fullName !== "MoveTool";
+    if (held) shape.draggable(false);
+    if (!held && !box) return;
     const move = (moved) => {
-      if (Math.hypot(moved.clientX - press.clientX, moved.clientY - press.clientY) < DRAG_PX) return;
+      if (apart(moved, press) < DRAG_PX) return;
       removeEventListener("mousemove", move, true);
       drawFrom(press);
     };
-    if (draws) addEventListener("mousemove", move, true);
-    const release = () => {
+    if (held && draws) addEventListener("mousemove", move, true);
+    const release = (released) => {
       removeEventListener("mousemove", move, true);
+      if (box && apart(released, press) < DRAG_PX) box();
       // Once Label Studio has seen the event, too.
-      setTimeout(() => { if (shape.getStage()) shape.draggable(!region.isReadOnly()); });
+      if (held) setTimeout(() => { if (shape.getStage()) shape.draggable(!region.isReadOnly()); });
     };
     addEventListener(mouse ? "mouseup" : "touchend", release, { capture: true, once: true });
+  }
+
+  // By project, the number of its connection to our backend, null where it has none that answers clicks.
+  const backends = new Map();
+  const projectOfPage = () => location.pathname.match(/^\/projects\/(\d+)\//)?.[1];
+  const api = (path) => `${window.APP_SETTINGS?.hostname ?? ""}/api/${path}`;
+  function findBackend(project) {
+    if (!project || backends.has(project)) return;
+    backends.set(project, null);
+    fetch(api(`projects/${project}/?include=ml_backends`))
+      .then((answer) => answer.json())
+      .then(({ ml_backends: every }) => {
+        const ours = (every ?? []).find(({ interactive, title }) => interactive && title === "labelloop");
+        backends.set(project, ours?.id ?? null);
+      })
+      .catch(() => backends.delete(project));
+  }
+
+  // The last box that a click fetched, for a click at the same place to fetch another size.
+  let last = null;
+
+  // What a click at the press shall do; null where it is Label Studio's.
+  function fetching({ annotation, region, tool }, press) {
+    const backend = backends.get(projectOfPage());
+    if (!backend || tool.control.smart === false) return null;
+    if (region && tool.dynamic) return null;
+    if (region) {
+      const same = last?.id === region.id && last.annotation === annotation.id && apart(last.press, press) < AGAIN_PX;
+      const labels = region.results[0]?.mainValue ?? [];
+      const chosen = tool.control.selectedValues?.() ?? [];
+      if (!same || region.origin !== "prediction" || String(labels) !== String(chosen)) return null;
+      return () => ask(annotation, backend, region, last.point, last.again + 1, last.press);
+    }
+    return () => {
+      const before = new Set(annotation.regions.map(({ id }) => id));
+      // Label Studio's tool draws the box that the answer replaces, so that labels and undo are as ever.
+      send("mousemove", press, SEED_PX, { buttons: 1 });
+      send("mouseup", press, SEED_PX, {});
+      if (tool.dynamic) return; // Label Studio's smart tool asks itself.
+      const made = annotation.regions.find(({ id }) => !before.has(id));
+      if (made) ask(annotation, backend, made, null, 0, press);
+    };
+  }
+
+  async function ask(annotation, backend, region, point, again, press) {
+    const { id } = region;
+    const drawn = annotation.serializeAnnotation().find((one) => one.id === id);
+    if (!drawn) return;
+    const { x, y } = point ?? drawn.value;
+    const hint = { ...drawn, id, type: "keypointlabels", value: { x, y, width: 0.5, keypointlabels: drawn.value.rectanglelabels } };
+    last = null;
+    const body = JSON.stringify({ task: Number(window.Htx.task.id), context: { result: [hint], again } });
+    let answer = null;
+    try {
+      const headers = { "Content-Type": "application/json" };
+      answer = await (await fetch(api(`ml/${backend}/interactive-annotating`), { method: "POST", headers, body })).json();
+    } catch (error) {
+      console.warn("labelloop: no box for a click:", error);
+    }
+    const box = answer?.data?.result?.[0];
+    const still = annotation.regions.find((one) => one.id === id);
+    if (!still) return;
+    if (!box) {
+      if (again === 0) still.deleteRegion();
+      tell("The model does not answer; drag to draw the box.");
+      return;
+    }
+    annotation.history.setReplaceNextUndoState(true);
+    annotation.setSuggestions([{ ...box, id }]);
+    annotation.acceptAllSuggestions();
+    last = { id, annotation: annotation.id, point: { x, y }, again, press };
   }
 
   for (const press of ["mousedown", "touchstart"]) {
@@ -97,6 +182,18 @@
     document.body.append(bar);
   }
 
+  // A sentence for some seconds, above the line of keys.
+  function tell(words) {
+    const note = element("aside",
+      "position:fixed;left:12px;bottom:12px;z-index:401;padding:10px 14px;border-radius:8px;background:#1f2937;" +
+      "color:#fff;font-size:13px", words);
+    note.id = "labelloop-note";
+    note.setAttribute("role", "status");
+    document.getElementById(note.id)?.remove();
+    document.body.append(note);
+    setTimeout(() => note.remove(), NOTE_MS);
+  }
+
   // How far the project is: the trainer keeps it in the description.
   const progress = element("span", "font-size:13px;white-space:nowrap;overflow:hidden;text-overflow:ellipsis");
   progress.id = "labelloop-progress";
@@ -104,10 +201,10 @@
   function tellProgress() {
     const header = document.querySelector(".lsf-menu-header__context-item_right > *");
     if (header && !progress.isConnected && innerWidth > 1000) header.prepend(progress);
-    const project = location.pathname.match(/^\/projects\/(\d+)\//)?.[1];
+    const project = projectOfPage();
     if (!project || document.hidden || performance.now() - asked < PROGRESS_MS) return;
     asked = performance.now();
-    fetch(`${window.APP_SETTINGS?.hostname ?? ""}/api/projects/${project}/?include=description`)
+    fetch(api(`projects/${project}/?include=description`))
       .then((answer) => answer.json())
       .then(({ description }) => {
         progress.textContent = /^\d+ of \d+ images? labelled[^.]*/.exec(description ?? "")?.[0] ?? "";
@@ -121,6 +218,7 @@
     if (bar) bar.style.display = labelling ? "flex" : "none";
     progress.hidden = !labelling;
     if (!labelling) return;
+    findBackend(projectOfPage());
     tellKeys();
     tellProgress();
   }, LOOK_MS);

@@ -1,0 +1,65 @@
+"""The sizes of a label's boxes: written by the trainer, read by the ML backend."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labelloop.box_sizes import MOST, SIZES_FILE, SizesBook, Usual, sizes_in
+from labelloop.labels import parse_label_config
+
+CONFIG = parse_label_config(
+    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
+    '<Label value="fox"/><Label value="owl"/></RectangleLabels></View>'
+)
+
+
+def region(label: str, width: float, height: float, **more: object) -> dict[str, object]:
+    value = {"x": 10, "y": 10, "width": width, "height": height, "rectanglelabels": [label]}
+    here = {"from_name": "label", "to_name": "image", "original_width": 400, "original_height": 200}
+    return {"id": "a", "type": "rectanglelabels", "value": value, **here, **more}
+
+
+def test_sizes_are_shares_of_the_images_longer_side() -> None:
+    found = sizes_in([region("fox", 25, 50), region("owl", 10, 10, id="b"), {"no": "region"}, 7], CONFIG)
+    assert found == {"fox": [[0.25, 0.25]], "owl": [[0.1, 0.05]]}
+    assert sizes_in([region("fox", 25, 50)], CONFIG, without={"a"}) == {}
+    assert sizes_in(None, CONFIG) == {}
+
+
+def test_a_corrected_task_replaces_what_it_said(tmp_path: Path) -> None:
+    path = tmp_path / SIZES_FILE
+    SizesBook(path).note([(1, {"fox": [[0.5, 0.5]]}), (2, {"fox": [[0.1, 0.1]], "owl": [[0.2, 0.2]]})])
+    SizesBook(path).note([(1, {"fox": [[0.3, 0.4]]})])
+    found = SizesBook(path).by_label()
+    assert found["fox"].tolist() == [[0.1, 0.1], [0.3, 0.4]] and found["owl"].tolist() == [[0.2, 0.2]]
+    SizesBook(path).note([(2, {})])
+    assert list(SizesBook(path).by_label()) == ["fox"]
+
+
+def test_the_file_stays_small_and_keeps_rare_labels(tmp_path: Path) -> None:
+    path = tmp_path / SIZES_FILE
+    book = SizesBook(path)
+    book.note([(0, {"owl": [[0.2, 0.2]]})])
+    book.note((task, {"fox": [[0.1, 0.1]] * 5}) for task in range(1, 1000))
+    assert path.stat().st_size < 10_000
+    found = SizesBook(path).by_label()
+    assert len(found["fox"]) == MOST and len(found["owl"]) == 1
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"tasks": 7}', '{"tasks": {"1": {"fox": [[1e9, -1]]}}}'])
+def test_a_damaged_file_holds_nothing_and_is_written_anew(tmp_path: Path, content: str) -> None:
+    path = tmp_path / SIZES_FILE
+    path.write_text(content)
+    assert SizesBook(path).by_label() == {}
+    SizesBook(path).note([])
+    assert SizesBook(path).by_label() == {} and path.read_text() != content
+
+
+def test_the_more_boxes_agree_the_more_is_expected() -> None:
+    one, many = Usual.of(np.array([[0.1, 0.1]])), Usual.of(np.array([[0.1, 0.1]] * 40))
+    assert one is not None and many is not None
+    twice = np.float32([[0.2, 0.2]])
+    assert many.likelihood(twice)[0] < one.likelihood(twice)[0] < 0
+    assert many.likelihood(np.float32([[0.1, 0.1]]))[0] == pytest.approx(0, abs=1e-5)
+    assert Usual.of(None) is None and Usual.of(np.empty((0, 2))) is None
