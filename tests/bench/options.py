@@ -45,8 +45,8 @@ class Options(BaseModel):
     """Lists are written with commas: SEEDS=0,1,2.
 
     only: sections to run; all of them when empty. coco: a folder with images/ and <split>.json of COCO's
-    format, for the sections that need real data. predicted: of training and simulation, the starting
-    model's classes for its labels, "raccoon=cat,dog,bear". costs: of simulation, the table by which the
+    format, for the sections that need real data. predicted: of training and simulations, the starting
+    model's classes for its labels, "raccoon=cat,dog,bear". costs: of simulations, the table by which the
     person decides. seeds, labels: of the training and simulation sections. goals: of training, the mAP to
     reach by number of labels, "40:0.55". sizes: task counts of the growth section. seconds, clients,
     labellers, tasks: of the load section; tasks=0 leaves the many tasks out. threads: of every party that

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ from bench.startup import throw_away_stack
 from support.stack import Stack
 
 from trainer.judging.effort import TABLES
+from trainer.simulate.promotions import UNDONE_WITHIN
 
 SECTION = "simulation"
 SIMULATION_S = 24 * 3600.0
 SAVED_TARGET = 0.65
 LABELS_TARGET = 0.8
+WRONG_TARGET = 0.05
+LEARNING_S_TARGET = 15.0
 
 
 def run(options: Options) -> Iterator[Figure]:
@@ -40,20 +44,35 @@ def run(options: Options) -> Iterator[Figure]:
         given["PREDICTED"] = options.predicted
     if options.costs:
         given["COSTS"] = options.costs
+    with a_stack(options) as stack:
+        summary, command = simulated(stack, given, options.out)
+    yield from figures(summary, command)
+
+
+@contextmanager
+def a_stack(options: Options) -> Iterator[Stack]:
+    """A stack of its own, up, and gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="labelloop-bench-") as scratch:
         stack = throw_away_stack(Path(scratch) / "appliance")
         try:
             stack.run("up", PORT=stack.port, THREADS=options.threads)
-            try:
-                _simulate(stack, given)
-            finally:
-                kept = _keep(stack, options.out)
-            summary = json.loads(max(kept).read_bytes())
+            yield stack
         finally:
             stack.run("down", check=False, timeout=180)
-    yield from figures(
-        summary, " ".join(["make simulate", *(f"{name}={value}" for name, value in given.items())])
-    )
+
+
+def simulated(stack: Stack, given: dict[str, object], out: Path) -> tuple[dict[str, Any], str]:
+    """Runs `make simulate` and keeps its files in `out`. Returns: its summary, and the command line.
+
+    Raises:
+        RuntimeError: it failed, or took longer than SIMULATION_S.
+    """
+    try:
+        _simulate(stack, given)
+    finally:
+        kept = _keep(stack, out)
+    command = " ".join(["make simulate", *(f"{name}={value}" for name, value in given.items())])
+    return json.loads(max(kept).read_bytes()), command
 
 
 def _simulate(stack: Stack, given: dict[str, object]) -> None:
@@ -99,10 +118,17 @@ def figures(summary: dict[str, Any], command: str) -> Iterator[Figure]:
             by_hand, one_round = (totals.get(f"saved_{than}_{table}") for than in ("by_hand", "one_round"))
             yield from share(f"{order}: time saved against all by hand, {table} costs", by_hand)
             yield from share(f"{order}: time saved against one round only, {table} costs", one_round)
+            first = totals.get(f"saved_first_images_{table}")
+            yield from share(f"{order}: time saved on the first ten images, {table} costs", first)
+        yield from share(f"{order}: first clicks that fetched a right box", totals.get("first_click_right"))
+        if (most := totals.get("learning_most_s")) is not None:
+            name = f"{order}: a submission to boxes that learnt from it, at most{_sd(most)}"
+            yield figure(SECTION, name, most["mean"], "s", command, at_most=LEARNING_S_TARGET)
     for row in summary["steps"]:
         at = f"{row['order']}, {row['labels']} labels"
         yield from share(f"{at}: mAP", row["mAP"])
         yield from share(f"{at}: proposed boxes accepted", row["share_accepted"])
+    yield from _promotions(summary.get("promotions"), command)
     seeds = len(summary["options"]["seeds"])
     for row in summary["labels_needed"]:
         yield _fewer_labels(row, seeds, command)
@@ -112,6 +138,21 @@ def figures(summary: dict[str, Any], command: str) -> Iterator[Figure]:
                 f"labels to mAP {row['mAP']:.3f}, mean curves of {row['seeds']} seeds, uncertainty / random"
             )
             yield figure(SECTION, name, row["uncertainty"], "labels", command, baseline=row["labels"])
+
+
+def _promotions(counts: dict[str, Any] | None, command: str) -> Iterator[Figure]:
+    """Of a summary from before they were counted, nothing."""
+    if not counts or not counts["rounds"]:
+        return
+    said = f"promotions of {counts['rounds']} rounds that the test images call"
+    for name, words in (("wrong", "wrong, by mAP"), ("slower", "slower to correct")):
+        share = counts[f"share_{name}"]
+        yield figure(SECTION, f"{said} {words}", share, "", command, at_most=WRONG_TARGET)
+        if counts[name]:
+            undone = counts[f"{name}_undone_soon"]
+            unit = f"of {counts[name]}"
+            of_these = f"of these undone within {UNDONE_WITHIN} images: {words}"
+            yield figure(SECTION, of_these, undone, unit, command, at_least=counts[name])
 
 
 def _fewer_labels(row: dict[str, Any], seeds: int, command: str) -> Figure:

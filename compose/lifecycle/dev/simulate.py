@@ -29,6 +29,9 @@ OPTIONS = (
     "DELETE",
     "ACCEPT",
     "RELABEL",
+    "CLICK",
+    "CLICKS",
+    "AT_ONCE",
     "ACCEPTED_IOU",
     "ADJUSTED_IOU",
 )

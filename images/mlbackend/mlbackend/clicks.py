@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from labelloop.box_sizes import SIZES_FILE, SizesBook, Usual, sizes_in
 from labelloop.boxes import Boxes, Floats, iou_matrix
+from labelloop.fetched import MARK
 from labelloop.images import ImageError, Pixels
 from labelloop.labels import LabelConfig
 from labelloop.pointing import ANOTHER_IOU, Choices, Pointed, choices, usual_box
@@ -26,8 +27,6 @@ from mlbackend.looks_kept import Look, LooksKept
 
 log = logging.getLogger(__name__)
 
-MARK = "click"
-"""In a region's meta, under "from": a box that was fetched by a click."""
 SMALL = 0.1
 """Where the whole image shows nothing, objects whose usual side is a smaller share of the image's longer side
 get a closer look."""

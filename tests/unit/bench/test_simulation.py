@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import simulation
+from bench import first_images, simulation
 from bench.options import Options
 from bench.simulation import figures
 
@@ -25,7 +25,10 @@ def test_figures_carry_the_targets() -> None:
     by_tables = {
         "saved_by_hand_quick": spread(0.67),
         "saved_one_round_quick": spread(0.2),
+        "saved_first_images_quick": spread(0.4),
         "saved_by_hand_careful": spread(0.53),
+        "first_click_right": spread(0.6),
+        "learning_most_s": spread(16.0),
         "saved_one_round_careful": spread(0.15),
     }
     needed = {"share": 1.0, "target": 0.5, "uncertainty": spread(90.0), "random": spread(100.0)}
@@ -44,8 +47,11 @@ def test_figures_carry_the_targets() -> None:
         ("uncertainty: time saved against one round only", 0.1, None),
         ("uncertainty: time saved against all by hand, quick costs", 0.67, None),
         ("uncertainty: time saved against one round only, quick costs", 0.2, None),
+        ("uncertainty: time saved on the first ten images, quick costs", 0.4, None),
         ("uncertainty: time saved against all by hand, careful costs", 0.53, None),
         ("uncertainty: time saved against one round only, careful costs", 0.15, None),
+        ("uncertainty: first clicks that fetched a right box", 0.6, None),
+        ("uncertainty: a submission to boxes that learnt from it, at most", 16.0, False),
         ("random: time saved against all by hand (± 0.010, 3 seeds)", 0.7, None),
         ("random: time saved against one round only", 0.1, None),
         ("random, 10 labels: mAP", 0.4, None),
@@ -54,6 +60,31 @@ def test_figures_carry_the_targets() -> None:
         ("labels to mAP 0.550, mean curves of 3 seeds, uncertainty / random", 60.0, None),
     ]
     assert made[-1].ratio == 0.75
+
+
+def test_wrong_promotions_are_held_against_five_in_a_hundred_and_each_has_to_be_undone() -> None:
+    counted = {"rounds": 40, "promoted": 9, "wrong": 2, "wrong_undone_soon": 2, "share_wrong": 0.05}
+    counted |= {"slower": 3, "slower_undone_soon": 2, "share_slower": 0.075}
+    made = list(figures(summary(promotions=counted), "make simulate"))
+    assert [(f.value, f.unit, f.met) for f in made] == [
+        (0.05, "", True),
+        (2, "of 2", True),
+        (0.075, "", False),
+        (2, "of 3", False),
+    ]
+    assert made[0].name == "promotions of 40 rounds that the test images call wrong, by mAP"
+    assert made[1].name == "of these undone within 20 images: wrong, by mAP"
+    none = counted | {"wrong": 0, "share_wrong": 0.0, "slower": 0, "share_slower": 0.0}
+    assert [f.met for f in figures(summary(promotions=none), "make simulate")] == [True, True]
+
+
+def test_the_first_images_are_held_against_those_of_a_person_who_draws() -> None:
+    ours = {"runs": [{"seconds_first_images_quick": 60.0, "seconds_first_images_careful": 90.0}]}
+    drawn = {"runs": [{"seconds_first_images_quick": 120.0, "seconds_first_images_careful": 120.0}]}
+    quick, careful = first_images.figures(ours, drawn, "make simulate")
+    assert (quick.ratio, quick.met, careful.ratio, careful.met) == (0.5, True, 0.75, False)
+    assert quick.command == "make simulate, against the same with CLICKS=0 AT_ONCE=0"
+    assert careful.name == "a person's time on the first 10 images, careful costs"
 
 
 @pytest.mark.parametrize(("ratio", "reached"), [(spread(0.5, 0.01, 2), 2), (None, 0)])

@@ -8,8 +8,9 @@ import pytest
 
 from lifecycle.console import Failure
 from lifecycle.dev import simulate as module
-from lifecycle.dev.simulate import simulate
+from lifecycle.dev.simulate import OPTIONS, simulate
 from lifecycle.home import Home
+from trainer.env import TrainerSettings
 
 
 class Stack:
@@ -76,6 +77,7 @@ def test_settings_become_options(tmp_path: Path, coco: Path, stack: Stack) -> No
         "SEEDS": "0",
         "COSTS": "careful",
         "RELABEL": "2",
+        "CLICKS": "0",
         "ACCEPTED_IOU": "0.8",
         "PREDICTED": "raccoon=cat,dog:face=person",
         "KEEP": "1",
@@ -86,11 +88,20 @@ def test_settings_become_options(tmp_path: Path, coco: Path, stack: Stack) -> No
         "--seeds=0",
         "--costs=careful",
         "--relabel=2",
+        "--clicks=0",
         "--accepted-iou=0.8",
         "--predicted=raccoon=cat,dog",
         "--predicted=face=person",
         "--keep",
     ]
+
+
+def test_no_option_is_taken_for_a_setting_of_the_stack() -> None:
+    """`make` puts what it is given into the environment, where the stack's settings are read, too. Of the
+    table of costs both mean the same.
+    """
+    settings = {name.upper() for name in TrainerSettings.model_fields}
+    assert {*OPTIONS, "PREDICTED", "KEEP", "COCO"} & settings == {"COSTS"}
 
 
 def test_what_is_missing_is_said(tmp_path: Path, coco: Path, stack: Stack) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from trainer.cli.command import command, connect
-from trainer.simulate.options import Options, Person, numbers, predicted_values, words
+from trainer.simulate.options import Options, Person, image_count, numbers, predicted_values, words
 from trainer.terminal.display import Display
 from trainer.terminal.watch import require_worker
 
@@ -31,6 +31,11 @@ def simulate(
     delete: Annotated[float | None, typer.Option(help="Seconds to delete a box.")] = None,
     accept: Annotated[float | None, typer.Option(help="Seconds to look at a good box.")] = None,
     relabel: Annotated[float | None, typer.Option(help="Seconds to relabel a box.")] = None,
+    click: Annotated[float | None, typer.Option(help="Seconds to click on an object.")] = None,
+    clicks: Annotated[int, typer.Option(min=0, help="Clicks on an object at most; 0: draw.")] = Person.clicks,
+    at_once: Annotated[
+        str, typer.Option(help="Images on which what is learnt at once is played; 0, or all.")
+    ] = "40",
     accepted_iou: Annotated[float, typer.Option(help="A box is good from here on.")] = Person.accepted_iou,
     adjusted_iou: Annotated[float, typer.Option(help="And worth adjusting.")] = Person.adjusted_iou,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the projects in Label Studio.")] = False,
@@ -47,6 +52,8 @@ def simulate(
         delete=delete,
         accept=accept,
         relabel=relabel,
+        click=click,
+        clicks=clicks,
         accepted_iou=accepted_iou,
         adjusted_iou=adjusted_iou,
     )
@@ -59,6 +66,7 @@ def simulate(
         one_round_at=one_round,
         predicted=predicted_values(predicted or []),
         costs=person,
+        at_once=image_count(at_once, "AT_ONCE"),
         keep=keep,
     )
     require_worker(loop.settings.rounds_dir)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from statistics import median
 from typing import Any
@@ -15,12 +15,11 @@ PAUSE_TIMES, PAUSE_LEAST_S = 10.0, 300.0
 """An image that was open longer than both PAUSE_TIMES times the project's median and PAUSE_LEAST_S is taken
 for one with a pause."""
 
-_WORK = ("accepted", "adjusted", "relabelled", "deleted", "drawn")
-_SCHEMA = """
+_WORK = tuple(field.name for field in fields(Work))
+_SCHEMA = f"""
     CREATE TABLE entry (task INTEGER, user INTEGER, origin TEXT, counts INTEGER, version TEXT,
-        accepted INTEGER, adjusted INTEGER, relabelled INTEGER, deleted INTEGER, drawn INTEGER, lead REAL,
-        changed INTEGER, twin_accepted INTEGER, twin_adjusted INTEGER, twin_relabelled INTEGER,
-        twin_deleted INTEGER, twin_drawn INTEGER);
+        {", ".join(f"{name} INTEGER" for name in _WORK)}, lead REAL,
+        changed INTEGER, {", ".join(f"twin_{name} INTEGER" for name in _WORK)});
     CREATE INDEX entry_of ON entry (task);
     CREATE TABLE comparison (task INTEGER, one INTEGER, other INTEGER, same INTEGER, loose INTEGER,
         label INTEGER, only_one INTEGER, only_other INTEGER);

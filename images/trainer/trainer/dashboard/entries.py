@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from labelloop.boxes import Boxes
+from labelloop.fetched import is_fetched, is_moved
 from labelloop.labels import LabelConfig
 from labelloop.regions import from_results
 from labelloop.twins import is_marked
@@ -163,9 +164,10 @@ def _entry(
     author: Author, annotation: Json, counts: bool, predictions: Sequence[Json], config: LabelConfig
 ) -> Entry:
     prediction = started_from(annotation, predictions)
-    results = annotation.get("result") or []
+    every = annotation.get("result") or []
+    results = [row for row in every if not is_fetched(row)]
     proposed = (prediction.get("result") or []) if prediction else []
-    size = _size([*results, *proposed])
+    size = _size([*every, *proposed])
     mine = _boxes(results, config, size)
     own, copied = (
         _boxes([row for row in proposed if is_marked(row) is from_twin], config, size)
@@ -176,7 +178,7 @@ def _entry(
         np.concatenate([own.scores, copied.scores]),
         np.concatenate([own.labels, copied.labels]),
     )
-    work, from_twins = Work(), Work()
+    work, from_twins = _fetched(every, config, size), Work()
     for finding in compare(mine, found):
         one = _one(finding, mine, found, size)
         if finding.found is not None and finding.found >= len(own):
@@ -186,6 +188,13 @@ def _entry(
     version = version_of(prediction) if prediction else None
     changed = annotation.get("updated_by") not in (None, annotation.get("completed_by"))
     return Entry(author, counts, version, work, _lead_time(annotation), changed, from_twins)
+
+
+def _fetched(results: Sequence[Json], config: LabelConfig, size: tuple[int, int]) -> Work:
+    """The boxes that clicks have fetched, and that stayed. What was proposed at their place was deleted."""
+    fetched = [row for row in results if is_fetched(row)]
+    moved = len(_boxes([row for row in fetched if is_moved(row)], config, size))
+    return Work(clicked=len(_boxes(fetched, config, size)) - moved, click_adjusted=moved)
 
 
 def _one(finding: Finding, mine: Boxes, found: Boxes, size: tuple[int, int]) -> Work:

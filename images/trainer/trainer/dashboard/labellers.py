@@ -20,8 +20,8 @@ FEW_BOXES, FEW_IMAGES = 20, 5
 SHOWN = 25
 PEOPLE = (
     *("name", "how", "images", "images with a time", "median seconds", "left out as pauses"),
-    *("changed by others", "proposed", "accepted", "moved or relabelled", "deleted", "drawn"),
-    "boxes in the result",
+    *("changed by others", "proposed", "accepted", "moved", "relabelled", "deleted"),
+    *("drawn", "clicked", "boxes in the result"),
 )
 DISPUTES = (
     *("task", "one", "other", "differing boxes", "agreed", "loose", "other label", "only one", "only other"),
@@ -64,8 +64,13 @@ class Row:
 
     @property
     def share_drawn(self) -> float | None:
-        """The share of the boxes in the result that nobody had proposed."""
+        """The share of the boxes in the result that were drawn."""
         return _share(self.effort.work.drawn, self.effort.work.truths)
+
+    @property
+    def share_clicked(self) -> float | None:
+        """The share of the boxes in the result that a click fetched."""
+        return _share(self.effort.work.by_click, self.effort.work.truths)
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,8 @@ def rows_of_people(kept: Kept, viewer: Person) -> Iterator[tuple[object, ...]]:
         yield (
             (whose, HOW[row.author.origin], effort.images, len(effort.lead_times), lead)
             + (effort.pauses, effort.changed)
-            + (work.proposed, work.accepted, work.changed, work.deleted, work.drawn, work.truths)
+            + (work.proposed, work.accepted, work.adjusted, work.relabelled, work.deleted)
+            + (work.drawn, work.by_click, work.truths)
         )
 
 

@@ -20,9 +20,11 @@ _PER_IOU_S = 1e-3
 
 
 class Corrections(BaseModel):
-    """rows: of each image the counts of Work, in the order of its fields."""
+    """rows: of each image the counts of Work, in the order of its fields; without clicks in what earlier
+    releases wrote.
+    """
 
-    rows: list[tuple[int, int, int, int, int]]
+    rows: list[tuple[int, ...]]
 
     @classmethod
     def of(cls, work: Iterable[Work]) -> "Corrections":
@@ -51,14 +53,24 @@ def correct(
     accepted_iou: float = ACCEPTED_IOU,
     adjusted_iou: float = ADJUSTED_IOU,
 ) -> Work:
-    """What a person does with the proposed boxes of an image (labels index the same list as the truth's).
+    """What a person does in an image without clicks: with the proposed boxes as in `keep`, and what lacks is
+    drawn. So no image takes longer than deleting all boxes and drawing all.
+    """
+    work, lacking = keep(proposed, truth, costs, accepted_iou, adjusted_iou)
+    return work + Work(drawn=len(lacking))
+
+
+def keep(
+    proposed: Boxes, truth: Boxes, costs: Costs, accepted_iou: float, adjusted_iou: float
+) -> tuple[Work, NDArray[np.int64]]:
+    """What a person does with the proposed boxes of an image (labels index the same list as the truth's), and
+    the indices of the true boxes that then still lack.
 
     Proposed and true boxes are paired one to one so that the work takes the least time; of equal times, the
     higher IoU decides. A pair with the right label is accepted at an IoU of accepted_iou or more, and
     adjusted at adjusted_iou or more. A pair with the wrong label is relabelled at accepted_iou or more.
-    Proposed boxes without a pair are deleted, true ones drawn. Where adjusting would take longer than
-    deleting and drawing again, the person does the latter. So no image takes longer than deleting all boxes
-    and drawing all.
+    Proposed boxes without a pair are deleted. Where adjusting would take longer than deleting and drawing
+    again, the person does the latter.
     """
     overlap = iou_matrix(proposed.xyxy, truth.xyxy)
     right = proposed.labels[:, None] == truth.labels[None, :]
@@ -73,13 +85,13 @@ def correct(
     rows, columns = linear_sum_assignment(saved + worth * _PER_IOU_S * overlap, maximize=True)
     paired = worth[rows, columns]
     rows, columns = rows[paired], columns[paired]
-    return Work(
+    work = Work(
         accepted=int(accepted[rows, columns].sum()),
         adjusted=int(adjusted[rows, columns].sum()),
         relabelled=int(relabelled[rows, columns].sum()),
         deleted=len(proposed) - len(rows),
-        drawn=len(truth) - len(rows),
     )
+    return work, np.setdiff1d(np.arange(len(truth)), columns)
 
 
 def on_image(image: SnapshotImage, boxes: Boxes, thresholds: Sequence[float], costs: Costs) -> Work:

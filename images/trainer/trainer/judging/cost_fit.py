@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Fit:
-    """costs: as fitted; the click, which nothing counts, is the table's. errors: one standard deviation, by
+    """costs: as fitted. errors: one standard deviation, by
     ACTIONS. image, image_error: the seconds that an image takes beside its boxes. images: how many it stands
     on. off: the median of how far it is off an image's seconds, on images that it has not seen.
     """

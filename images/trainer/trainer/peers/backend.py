@@ -118,6 +118,20 @@ class Backend:
                 raise kind(f"{seen} (waited {seconds:.0f} s; see `make logs`)")
             time.sleep(POLL_S)
 
+    def click(self, project: Project, task: Mapping[str, Any], hint: Row, again: int) -> Row | None:
+        """The box that the backend has for a click, as a region of Label Studio; None without one, as from a
+        backend that cannot do clicks.
+
+        task: as Label Studio sends it, with what is in its drafts. hint: the region of the click. again: how
+        often it was clicked at that place before.
+
+        Raises:
+            BackendError: there is no answer, or the status is 400 or above.
+        """
+        (answer,) = self._ask(project, [task], {"context": {"result": [hint], "again": again}})
+        regions = (row for row in answer.get("result") or [] if isinstance(row, dict))
+        return next((row for row in regions if row.get("id") == hint["id"]), None)
+
     def predict(
         self, project: Project, tasks: Sequence[Mapping[str, Any]], version: str
     ) -> list[Row | Unread]:
@@ -129,12 +143,22 @@ class Backend:
             BackendError: there is no answer, the status is 400 or above, or the predictions are not one per
                 task.
         """
+        rows = [{name: task[name] for name in SENT if name in task} for task in tasks]
+        results = self._ask(project, rows, {})
+        others = {result.get("model_version") for result in results} - {version}
+        if others:
+            url = f"{self.url}/predict"
+            raise OtherVersion(f"POST {url}: predictions of {', '.join(map(str, others))}, not of {version}")
+        return [_row(task["id"], result, version) for task, result in zip(tasks, results, strict=True)]
+
+    def _ask(self, project: Project, tasks: Sequence[Mapping[str, Any]], params: Row) -> list[Row]:
+        """Posts to /predict. Returns: a result for each task, in their order. Raises BackendError."""
         url = f"{self.url}/predict"
         body = {
-            "tasks": [{name: task[name] for name in SENT if name in task} for task in tasks],
+            "tasks": list(tasks),
             "project": project.uid,
             "label_config": project.label_config,
-            "params": {},
+            "params": params,
         }
         try:
             response = self._session.post(url, json=body, timeout=PREDICT_TIMEOUT_S)
@@ -143,15 +167,12 @@ class Backend:
         if response.status_code >= 400:
             raise BackendError(f"POST {url}: {response.status_code} {response.text[:500]}")
         try:
-            results = response.json()["results"]
+            results: list[Row] = response.json()["results"]
         except (ValueError, KeyError, TypeError) as error:
             raise BackendError(f"POST {url}: no results in {response.text[:200]}") from error
         if len(results) != len(tasks):
             raise BackendError(f"POST {url}: {len(results)} results for {len(tasks)} tasks")
-        others = {result.get("model_version") for result in results} - {version}
-        if others:
-            raise OtherVersion(f"POST {url}: predictions of {', '.join(map(str, others))}, not of {version}")
-        return [_row(task["id"], result, version) for task, result in zip(tasks, results, strict=True)]
+        return results
 
     def detect(self, project: Project, image: bytes) -> Row:
         """The boxes of an image that belongs to no task: {"version", "width", "height", "boxes"}.

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from labelloop.boxes import Boxes
 from labelloop.labels import LabelConfig
 from labelloop.regions import to_results
@@ -11,8 +14,13 @@ from trainer.simulate.options import Person
 
 
 def correct(proposed: Boxes, truth: Boxes, person: Person) -> Work:
-    """What a person does with the proposed boxes of an image; see `corrections.correct`."""
+    """What a person does in an image without clicks; see `corrections.correct`."""
     return corrections.correct(proposed, truth, person, person.accepted_iou, person.adjusted_iou)
+
+
+def keep(proposed: Boxes, truth: Boxes, person: Person) -> tuple[Work, NDArray[np.int64]]:
+    """What a person does with the proposed boxes, and the indices of the true ones that then still lack."""
+    return corrections.keep(proposed, truth, person, person.accepted_iou, person.adjusted_iou)
 
 
 def annotation(truth: Boxes, config: LabelConfig, width: int, height: int) -> list[dict[str, Any]]:

@@ -13,11 +13,12 @@ from typing import Any
 from labelloop.files import write_text
 from trainer.judging.effort import TABLES
 from trainer.simulate.dataset import Dataset
-from trainer.simulate.figures import RunFigures, summary
+from trainer.simulate.figures import RunFigures
 from trainer.simulate.models import Scorer
 from trainer.simulate.options import Options
 from trainer.simulate.run import Run, World
 from trainer.simulate.signals import ended_like_ctrl_c
+from trainer.simulate.summary import summary
 from trainer.simulate.table import HEADER, line, tables
 from trainer.words import duration, plural
 
@@ -43,7 +44,7 @@ def simulate(world: World, options: Options) -> Path:
     for remark in dataset.remarks:
         display.say(remark)
     stem = world.settings.rounds_dir / f"simulate-{began:%Y%m%d-%H%M%S}"
-    scorer, complete = Scorer(dataset, world.settings), list[RunFigures]()
+    scorer, complete = Scorer(dataset, world.settings, options.costs), list[RunFigures]()
     try:
         with stem.with_suffix(".jsonl").open("a", encoding="utf-8") as lines, ended_like_ctrl_c():
             for run in _runs(world, dataset, scorer, options):

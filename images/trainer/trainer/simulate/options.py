@@ -1,5 +1,6 @@
 """The options of a simulation, and the costs of a person's actions."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Self
@@ -9,14 +10,21 @@ from trainer.simulate.errors import OptionError
 
 ORDERS = ("uncertainty", "random")
 ALL = "all"
+NONE = "none"
 
 
 @dataclass(frozen=True)
 class Person(Costs):
-    """A simulated person: its actions' costs, and the lowest IoUs at which it accepts or adjusts a box."""
+    """A simulated person: its actions' costs, and the lowest IoUs at which it accepts or adjusts a box.
+
+    clicks: how often it clicks on an object at most, 0 for a person who only draws. click_adjusted_iou: from
+    there on it adjusts a box that a click has fetched.
+    """
 
     accepted_iou: float = 0.7
     adjusted_iou: float = 0.3
+    clicks: int = 3
+    click_adjusted_iou: float = 0.5
 
     @classmethod
     def of(cls, table: str, **given: float | None) -> Self:
@@ -31,19 +39,22 @@ class Person(Costs):
         return cls(**{**asdict(TABLES[table]), **other})
 
     def __post_init__(self) -> None:
-        if min(self.draw, self.adjust, self.delete, self.accept, self.relabel) < 0:
+        if min(self.draw, self.adjust, self.delete, self.accept, self.relabel, self.click) < 0:
             raise OptionError(f"{self}: no action takes less than 0 seconds")
         if not 0 < self.adjusted_iou <= self.accepted_iou <= 1:
             raise OptionError(f"{self}: needed 0 < ADJUSTED_IOU <= ACCEPTED_IOU <= 1")
+        if self.clicks < 0:
+            raise OptionError(f"CLICKS={self.clicks}: needed a number of clicks on an object, 0 for none")
 
 
 @dataclass(frozen=True)
 class Options:
-    """schedule: the numbers of labelled images at which a round trains, `all` for the training set. budget:
-    the most images to label, 0 for no limit. one_round_at: the number of labels at which the single round
-    trains, with which the loop is compared. reach: the shares of the random order's last mAP at which the
-    labels needed are compared. predicted: by label, the model classes for its `predicted_values`. keep:
-    whether the projects stay.
+    """schedule: the numbers of labelled images at which a round trains, `all` for the training set; `none`
+    alone for no round. budget: the most images to label, 0 for no limit. one_round_at: the number of labels
+    at which the single round trains, with which the loop is compared. reach: the shares of the random order's
+    last mAP at which the labels needed are compared. predicted: by label, the model classes for its
+    `predicted_values`. at_once: the images of a run on which learning at once is played. keep: whether the
+    projects stay.
     """
 
     name: str
@@ -55,6 +66,7 @@ class Options:
     reach: tuple[float, ...] = (0.9, 0.95, 1.0)
     predicted: dict[str, str] = field(default_factory=dict)
     costs: Person = Person()
+    at_once: int = 40
     keep: bool = False
 
     def __post_init__(self) -> None:
@@ -64,13 +76,19 @@ class Options:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise OptionError(f"SEEDS={','.join(map(str, self.seeds))}: needed one or more, each another")
         wrong = [count for count in self.schedule if count != ALL and not (count.isdigit() and int(count))]
-        if wrong or not self.schedule:
-            raise OptionError(f"SCHEDULE={','.join(self.schedule)}: needed numbers above 0, or {ALL}")
+        if self.trains and (wrong or not self.schedule):
+            given = ",".join(self.schedule)
+            raise OptionError(f"SCHEDULE={given}: needed numbers above 0, {ALL}, or {NONE} alone")
+
+    @property
+    def trains(self) -> bool:
+        """Whether there are rounds."""
+        return self.schedule != (NONE,)
 
     def counts(self, images: int) -> list[int]:
         """The schedule for a training set of `images` images, ascending, cut off at the budget."""
         most = min(images, self.budget or images)
-        wanted = (most if count == ALL else int(count) for count in self.schedule)
+        wanted = (most if count in (ALL, NONE) else int(count) for count in self.schedule)
         return sorted({min(count, most) for count in wanted})
 
 
@@ -84,6 +102,19 @@ def numbers(text: str, name: str) -> tuple[int, ...]:
         return tuple(int(part) for part in words(text))
     except ValueError:
         raise OptionError(f"{name}={text}: needed whole numbers with commas between") from None
+
+
+def image_count(text: str, name: str) -> int:
+    """A number of images from "40"; with "all" there are more than in any dataset.
+
+    Raises:
+        OptionError: the text is neither.
+    """
+    if text.strip() == ALL:
+        return sys.maxsize
+    if not text.strip().isdigit():
+        raise OptionError(f"{name}={text}: needed a number of images, 0 for none, or {ALL}")
+    return int(text)
 
 
 def words(text: str) -> tuple[str, ...]:

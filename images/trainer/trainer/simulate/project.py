@@ -1,16 +1,23 @@
 """A simulated person's project in Label Studio, from its creation to its deletion."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from labelloop.boxes import Boxes
+import numpy as np
+
+from labelloop.box_sizes import SIZES_FILE, SizesBook, sizes_in
+from labelloop.boxes import Boxes, Floats
 from labelloop.order import lot
-from labelloop.regions import from_results
+from labelloop.regions import from_results, to_results
 from labelloop.settings import Settings
 from labelloop.studio import UNLABELLED, Studio, StudioError
+from trainer.peers.backend import Backend
 from trainer.peers.projects import SIMULATED, Project, fetch
 from trainer.simulate.annotator import annotation
+from trainer.simulate.clicks import Ask, Click
 from trainer.simulate.dataset import Dataset, TrueImage
 
 NOT_FOUND = 404
@@ -24,11 +31,12 @@ SAMPLING = {"uncertainty": "Uncertainty sampling", "random": "Sequential samplin
 
 @dataclass(frozen=True)
 class Task:
-    """A task that Label Studio hands out: its image, and the boxes that its page shows."""
+    """A task that Label Studio hands out: its image, the boxes that its page shows, and its data."""
 
     id: int
     image: TrueImage
     proposed: Boxes
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 class LabellingProject:
@@ -90,14 +98,60 @@ class LabellingProject:
         image = self._images[row["data"]["image"]]
         shown: list[Any] = row["predictions"][0]["result"] if row["predictions"] else []
         proposed, _ = from_results(shown, self._project.labels, (image.width, image.height))
-        return Task(int(row["id"]), image, proposed)
+        return Task(int(row["id"]), image, proposed, row["data"])
 
-    def submit(self, task: Task, seconds: float) -> None:
-        """Submits the task's true boxes."""
+    def asking(self, backend: Backend, task: Task) -> Ask:
+        """Asks the ML backend for the box under a click on a task, in the words of Label Studio's editor."""
+
+        def ask(click: Click) -> Floats:
+            return self._fetched(backend, task, click)
+
+        return ask
+
+    def knows_clicks(self, backend: Backend) -> bool:
+        """Whether the ML backend answers a click, which earlier releases take for a request for all boxes."""
+        task = self.next()
+        if task is None:
+            return False
+        middle = np.array([task.image.width / 2, task.image.height / 2])
+        return bool(self._fetched(backend, task, Click(middle, 0, 0, Boxes.empty())).any())
+
+    def _fetched(self, backend: Backend, task: Task, click: Click) -> Floats:
+        image, labels = task.image, self._project.labels
+        there = to_results(click.there, labels, image.width, image.height)
+        row = {"id": task.id, "data": task.data, "drafts": [{"result": there}], "annotations": []}
+        region = backend.click(self._project, row, self._hint(task, click), click.again)
+        boxes, _ = from_results([region] if region else [], labels, (image.width, image.height))
+        return boxes.xyxy[0] if len(boxes) else np.zeros(4, dtype=np.float32)
+
+    def _hint(self, task: Task, click: Click) -> dict[str, Any]:
+        """A click as a region of Label Studio, a key point."""
+        labels, image = self._project.labels, task.image
+        x, y = (100 * click.at / (image.width, image.height)).tolist()
+        return {
+            "id": "click",
+            "type": "keypointlabels",
+            "from_name": labels.control,
+            "to_name": labels.to_name,
+            "original_width": image.width,
+            "original_height": image.height,
+            "value": {"x": x, "y": y, "width": 0.5, "keypointlabels": [labels.names[click.label]]},
+        }
+
+    def submit(self, task: Task, seconds: float) -> list[dict[str, Any]]:
+        """Submits the task's true boxes. Returns: their regions."""
         image = task.image
         result = annotation(image.boxes, self._project.labels, image.width, image.height)
         body = {"result": result, "lead_time": seconds}
         self._studio.request("POST", f"/api/tasks/{task.id}/annotations/", json=body)
+        return result
+
+    def note_sizes(self, models: Path, task: Task, regions: Sequence[Mapping[str, Any]]) -> None:
+        """Writes down the sizes of a task's boxes, by which clicks go, among the project's `models`. The
+        worker does so within half a minute, but not for simulations.
+        """
+        sizes = sizes_in(regions, self._project.labels)
+        SizesBook(models / SIZES_FILE).note([(task.id, sizes)])
 
     def unlabelled(self) -> int:
         return self._studio.count_tasks(self.id, UNLABELLED)

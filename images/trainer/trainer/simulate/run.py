@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from labelloop.registry import STARTING_VERSION, ProjectModels
@@ -14,14 +14,18 @@ from trainer.rounds import heartbeat
 from trainer.rounds.folder import LOG
 from trainer.rounds.progress import progress_path
 from trainer.rounds.table import Round, RoundError, State
-from trainer.simulate.annotator import correct
+from trainer.simulate.batch import Batch, Labeller
+from trainer.simulate.clock import Clock
 from trainer.simulate.dataset import Dataset, TrueImage
 from trainer.simulate.errors import SimulationError
 from trainer.simulate.figures import OneRound, RunFigures, Step, single_round
-from trainer.simulate.models import Scorer, propose
+from trainer.simulate.instant import Instant
+from trainer.simulate.models import Score, Scorer
 from trainer.simulate.options import Options
 from trainer.simulate.project import LabellingProject
+from trainer.simulate.promotions import Promotion, undone
 from trainer.simulate.signals import uninterrupted
+from trainer.simulate.trying import Trying
 from trainer.terminal.display import Display
 from trainer.terminal.watch import WorkerGone, follow_predictions, follow_round, require_worker
 
@@ -40,11 +44,11 @@ class World(Loop):
     display: Display
 
 
-@dataclass(frozen=True)
-class _Batch:
-    images: list[TrueImage]
-    work: Work
-    least_certain_first: float | None
+def learner(world: World, project_id: int) -> Callable[[], object]:
+    """What has the stack learn at once from all that is submitted in a project."""
+    from trainer.worker.learn_now import LearnNow  # brings torch along
+
+    return LearnNow(world.settings, world.studio, world.backend, project_id)
 
 
 class Run:
@@ -60,6 +64,12 @@ class Run:
         self._order = order
         self._seed = seed
         self._labelled: list[TrueImage] = []
+        self._works: list[Work] = []
+        self._promotions: list[Promotion] = []
+        self._in_service = STARTING_VERSION
+        self._person = options.costs
+        self._clock = Clock()
+        self._instant: Instant | None = None
         self.figures: RunFigures | None = None
 
     def steps(self) -> Generator[Step, None, None]:
@@ -83,30 +93,69 @@ class Run:
                 self._one_round(models, steps),
                 start.detector,
                 start.start_weights,
+                self._person,
+                tuple(self._works),
+                tuple(self._instant.seconds) if self._instant else (),
+                tuple(self._promotions),
             )
 
     def _steps(self, project: LabellingProject, models: ProjectModels) -> Iterator[Step]:
-        began = time.monotonic()
+        clock = self._clock
         self._await_starting_model(models)
+        clock.lap("starting model")
         start = models.card(STARTING_VERSION)
         self._world.display.say(f"Starting with {start.detector}, weights: {start.start_weights}")
         self._await_predictions(project, models)
-        yield self._step(0, _Batch([], Work(), None), None, models, began)
+        clock.lap("pre-labels")
+        if self._person.clicks and not project.knows_clicks(self._world.backend):
+            self._person = replace(self._person, clicks=0)
+            self._world.display.say("This stack does not answer clicks, so what lacks is drawn.")
+        yield self._timed(self._step(0, Batch(), None, models))
+        labeller = Labeller(
+            project,
+            models.path,
+            self._world.backend,
+            self._person,
+            self._seed,
+            self._world.display,
+            clock,
+            self._instant_of(project),
+        )
+        trying = Trying(self._world, project.id, models)
+
+        def submitted(done: int) -> None:
+            trying.submitted()
+            self._watch(done, models)
+
         for number, count in enumerate(self._options.counts(len(self._dataset.train)), start=1):
-            began = time.monotonic()
-            batch = self._label(project, count - len(self._labelled))
-            round_ = self._train(project)
-            step = self._step(number, batch, round_, models, began)
-            if round_.state == State.PROMOTED and project.unlabelled():
+            batch = labeller.label(count - len(self._labelled), submitted)
+            self._labelled += batch.images
+            self._works += batch.works
+            round_ = self._train(project) if self._options.trains else None
+            clock.lap("round")
+            step = self._step(number, batch, round_, models)
+            if round_ is not None and round_.state == State.PROMOTED and project.unlabelled():
                 self._await_predictions(project, models)
-            yield step
+            clock.lap("pre-labels")
+            yield self._timed(step)
+
+    def _instant_of(self, project: LabellingProject) -> Instant | None:
+        """What learns at once in this project; None if it is not to be played."""
+        if self._options.at_once and self._world.settings.instant:
+            self._instant = Instant(learner(self._world, project.id), self._options.at_once)
+        return self._instant
 
     @contextmanager
     def _project(self) -> Iterator[LabellingProject]:
         """The simulated project. It is removed at the end unless the options keep it."""
         title = f"simulate {self._options.name[:16]} {self._order} {self._seed}"
         project = LabellingProject.create(
-            self._world.studio, self._world.settings, self._dataset, self._order, self._seed, title
+            self._world.studio,
+            self._world.settings,
+            self._dataset,
+            self._order,
+            self._seed,
+            title,
         )
         self._world.display.say(f"Project {project.id} ({title}): {len(self._dataset.train)} images")
         try:
@@ -137,27 +186,6 @@ class Run:
                 raise WorkerGone(f"waited {seconds:.0f} s in vain until {what}; see `make logs`")
             time.sleep(POLL_S)
 
-    def _label(self, project: LabellingProject, count: int) -> _Batch:
-        """Corrects and submits the next `count` tasks, as Label Studio hands them out."""
-        scores = project.scores()
-        images, work, in_order = [], Work(), 0
-        for done in range(count):
-            task = project.next()
-            if task is None:
-                raise SimulationError(
-                    f"project {project.id}: Label Studio hands out no task after {len(self._labelled)} of "
-                    f"{len(self._dataset.train)}"
-                )
-            corrected = correct(task.proposed, task.image.boxes, self._options.costs)
-            project.submit(task, corrected.seconds(self._options.costs))
-            images.append(task.image)
-            work += corrected
-            in_order += bool(scores) and scores.pop(task.id) <= min(scores.values(), default=1.0)
-            self._world.display.update("labelling", (done + 1) / count, None, f"{done + 1} of {count} images")
-        self._world.display.finish()
-        self._labelled += images
-        return _Batch(images, work, in_order / count if self._order == "uncertainty" else None)
-
     def _train(self, project: LabellingProject) -> Round:
         rounds = self._world.rounds
         round_, _ = rounds.request(project.id, REQUESTED_BY)
@@ -169,54 +197,83 @@ class Run:
             )
         return round_
 
-    def _step(
-        self, number: int, batch: _Batch, round_: Round | None, models: ProjectModels, began: float
-    ) -> Step:
+    def _watch(self, done: int, models: ProjectModels) -> None:
+        """Notes, when so many images of a batch are labelled, whether the version in service has left it by
+        itself, without a round of ours.
+        """
         version = models.champion() or STARTING_VERSION
+        if version != self._in_service:
+            self._promotions = undone(self._promotions, self._in_service, len(self._labelled) + done)
+            self._in_service = version
+
+    def _score(self, models: ProjectModels, version: str) -> Score:
         display = self._world.display
         score = self._scorer.score(models, version, lambda f, text: display.update("scoring", f, None, text))
         display.finish()
-        costs = self._options.costs
-        boxes = sum(len(image.boxes) for image in batch.images)
+        return score
+
+    def _step(self, number: int, batch: Batch, round_: Round | None, models: ProjectModels) -> Step:
+        version = models.champion() or STARTING_VERSION
+        score, costs = self._score(models, version), self._person
+        if round_ is not None and round_.state == State.PROMOTED:
+            self._note_promotion(models, version, score)
+        self._in_service = version
+        self._clock.lap("scoring")
+        uncertain = self._order == "uncertainty" and bool(batch.images)
         return Step(
             order=self._order,
             seed=self._seed,
             step=number,
             labels=len(self._labelled),
             images=len(batch.images),
-            boxes=boxes,
+            boxes=batch.boxes,
             work=batch.work,
             seconds=batch.work.seconds(costs),
-            by_hand_seconds=boxes * costs.draw,
-            state=str(round_.state) if round_ else "start",
+            by_hand_seconds=batch.boxes * costs.draw,
+            state=str(round_.state) if round_ else "labelled" if number else "start",
             verdict=(round_.verdict or "") if round_ else "",
             version=version,
             mAP=score.mAP,
             AP50=score.AP50,
-            least_certain_first=batch.least_certain_first,
+            least_certain_first=batch.in_order / len(batch.images) if uncertain else None,
             round_seconds=_seconds(round_) if round_ else 0.0,
-            wall_seconds=time.monotonic() - began,
+            wall_seconds=0.0,
+            clicks_tried=tuple(batch.experience.tried),
+            clicks_right=tuple(batch.experience.right),
+            test_work=score.work,
+        )
+
+    def _timed(self, step: Step) -> Step:
+        spent = self._clock.take()
+        return replace(step, spent=spent, wall_seconds=sum(spent.values()))
+
+    def _note_promotion(self, models: ProjectModels, version: str, score: Score) -> None:
+        former, costs = self._in_service, self._person
+        before = self._score(models, former)
+        self._promotions.append(
+            Promotion(
+                version,
+                former,
+                len(self._labelled),
+                score.mAP,
+                before.mAP,
+                score.work.seconds(costs),
+                before.work.seconds(costs),
+            )
         )
 
     def _one_round(self, models: ProjectModels, steps: list[Step]) -> OneRound:
-        """Measures how long the same images would have taken with a single round."""
+        """Measures how long the same images would have taken with a single round and without clicks."""
         last = single_round(steps, self._options.one_round_at)
         count = last.labels if last else len(self._labelled)
         version = last.version if last else STARTING_VERSION
-        work = self._work_with(models, STARTING_VERSION, self._labelled[:count])
-        work += self._work_with(models, version, self._labelled[count:])
-        return OneRound(count, version, work, work.seconds(self._options.costs))
-
-    def _work_with(self, models: ProjectModels, version: str, images: list[TrueImage]) -> Work:
-        if not images:
-            return Work()
-        self._world.display.update("one round only", 0.0, None, f"{len(images)} images with {version}")
-        config = self._dataset.label_config
-        proposed = propose(models, version, images, config, self._world.settings)
+        work = Work()
+        for name, images in ((STARTING_VERSION, self._labelled[:count]), (version, self._labelled[count:])):
+            if images:
+                self._world.display.update("one round only", 0.0, None, f"{len(images)} images with {name}")
+                work += self._scorer.work_with(models, name, images)
         self._world.display.finish()
-        costs = self._options.costs
-        corrected = (correct(p, image.boxes, costs) for p, image in zip(proposed, images, strict=True))
-        return sum(corrected, Work())
+        return OneRound(count, version, work, work.seconds(self._person))
 
 
 def _seconds(round_: Round) -> float:

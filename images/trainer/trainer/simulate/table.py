@@ -6,7 +6,8 @@ from typing import Any
 from rich.table import Table
 
 from trainer.judging.effort import TABLES
-from trainer.simulate.figures import Step, by, saved
+from trainer.simulate.figures import FIRST_IMAGES, Step, by, saved
+from trainer.simulate.promotions import UNDONE_WITHIN
 from trainer.words import duration
 
 _COLUMNS = (
@@ -19,6 +20,7 @@ _COLUMNS = (
     ("relabelled", 10),
     ("deleted", 7),
     ("drawn", 6),
+    ("clicked", 7),
     ("share", 5),
     ("time", 9),
     ("by hand", 9),
@@ -30,11 +32,16 @@ _COLUMNS = (
 )
 _TOTALS = {
     "saved_by_hand": "time saved against drawing all by hand",
-    "saved_one_round": "time saved against one round only",
+    "saved_first_images": f"time saved on the first {FIRST_IMAGES} images",
+    "saved_one_round": "time saved against one round only, without clicks",
     "one_round_saved_by_hand": "one round only, against all by hand",
+    "first_click_right": "first clicks on an object that fetched a right box",
     "share_accepted": "proposed boxes accepted",
     "mAP": "mAP at the end",
     "AP50": "AP50 at the end",
+    "learning_s": "seconds from a submission to boxes that learnt from it, mean",
+    "learning_most_s": "the most of these seconds",
+    "wall_seconds": "seconds that the run took",
 }
 
 
@@ -51,6 +58,7 @@ def line(step: Step) -> str:
         work.relabelled,
         work.deleted,
         work.drawn,
+        work.by_click,
         "-" if work.share_accepted is None else f"{work.share_accepted:.0%}",
         duration(step.seconds),
         duration(step.by_hand_seconds),
@@ -79,7 +87,8 @@ def tables(summary: dict[str, Any]) -> Iterator[Table]:
     for order in summary["orders"]:
         totals.add_column(order, justify="right")
     for name, words in _TOTALS.items():
-        totals.add_row(words, *(spread(figures[name]) for figures in summary["orders"].values()))
+        digits = 1 if "seconds" in words else 3
+        totals.add_row(words, *(spread(row[name], digits) for row in summary["orders"].values()))
         for table in TABLES:
             if (of_table := by(table, name)) in next(iter(summary["orders"].values())):
                 shares = (spread(figures[of_table]) for figures in summary["orders"].values())
@@ -95,6 +104,7 @@ def tables(summary: dict[str, Any]) -> Iterator[Table]:
         "accepted",
         "saved by hand",
         *of_tables,
+        "first click right",
         "least certain first",
     ):
         steps.add_column(name, justify="left" if name == "order" else "right")
@@ -105,12 +115,40 @@ def tables(summary: dict[str, Any]) -> Iterator[Table]:
             "share_accepted",
             "saved_by_hand",
             *of_tables.values(),
+            "first_click_right",
             "least_certain_first",
         )
         steps.add_row(row["order"], str(row["labels"]), *(spread(row[name]) for name in of_row))
     yield steps
+    yield _promotions(summary["promotions"])
+    yield _spent(summary["runs"])
     if summary["labels_needed"]:
         yield _labels_needed(summary)
+
+
+def _promotions(counts: dict[str, Any]) -> Table:
+    """What the test images say of the rounds' promotions."""
+    table = Table(title="Rounds", title_justify="left")
+    for name in ("", "all", f"undone within {UNDONE_WITHIN} images"):
+        table.add_column(name, justify="right" if name else "left")
+    table.add_row("rounds", str(counts["rounds"]), "")
+    table.add_row("promotions", str(counts["promoted"]), "")
+    for name, words in (("wrong", "lower mAP on the test images"), ("slower", "slower to correct there")):
+        share = counts[f"share_{name}"]
+        of_all = "" if share is None else f", {share:.1%} of the rounds"
+        undone_soon = str(counts[f"{name}_undone_soon"])
+        table.add_row(f"of them {words} than the former", f"{counts[name]}{of_all}", undone_soon)
+    return table
+
+
+def _spent(runs: list[dict[str, Any]]) -> Table:
+    """Where the runs' time went, in their mean."""
+    table = Table(title="Where the time of a run went", title_justify="left")
+    table.add_column("")
+    table.add_column("seconds", justify="right")
+    for on in dict.fromkeys(on for run in runs for on in run["spent"]):
+        table.add_row(on, f"{sum(run['spent'].get(on, 0.0) for run in runs) / len(runs):.1f}")
+    return table
 
 
 def _labels_needed(summary: dict[str, Any]) -> Table:

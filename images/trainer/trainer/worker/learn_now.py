@@ -3,6 +3,7 @@
 import logging
 import time
 
+from labelloop.locks import Busy
 from labelloop.registry import Registry
 from labelloop.studio import Studio
 from trainer.env import TrainerSettings
@@ -15,6 +16,7 @@ from trainer.worker.prelabel import Prelabeller
 log = logging.getLogger(__name__)
 
 WAIT_S = 60.0
+POLL_S = 0.2
 
 
 class LearnNow:
@@ -53,6 +55,23 @@ class LearnNow:
         if serving is not None and serving != before:
             self._backend.wait_for(self._project_id, serving, WAIT_S, lambda: False)
         if serving is not None:
-            self._prelabeller.run(fetch(self._studio, self._project_id))
+            self._propose()
         log.debug("project %d: %s serves after %.1f s", self._project_id, serving, time.monotonic() - began)
         return serving
+
+    def _propose(self) -> None:
+        """Gives the next tasks their boxes. Where the worker is at it just now, it is waited for.
+
+        Raises:
+            Busy: it takes too long.
+        """
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            try:
+                self._prelabeller.run(fetch(self._studio, self._project_id))
+            except Busy:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_S)
+            else:
+                return

@@ -52,8 +52,31 @@ def test_each_box_is_counted_once(
 ) -> None:
     (effort,) = measure([task(annotated, predicted)], CONFIG)
     work = effort.work
-    assert (work.accepted, work.changed, work.deleted, work.drawn) == expected
+    assert (work.accepted, work.adjusted + work.relabelled, work.deleted, work.drawn) == expected
     assert (effort.version, effort.images, effort.lead_times) == ("v0001", 1, (12.5,))
+
+
+def fetched(x: float, y: float, moved: bool = False) -> dict[str, Any]:
+    """A box as Label Studio stores it when a click has fetched it."""
+    origin = "prediction-changed" if moved else "prediction"
+    return region(x, y) | {"meta": {"from": "click"}, "origin": origin}
+
+
+def test_a_box_that_a_click_fetched_is_neither_drawn_nor_the_proposals_merit(
+    client: TestClient, fake_studio: FakeStudio
+) -> None:
+    """What was proposed at its place was deleted before."""
+    annotated = [fetched(10, 10), fetched(30, 30, moved=True), fetched(70, 70), region(50, 50)]
+    made = task(annotated, [region(10, 11)])
+    (effort,) = measure([made], CONFIG)
+    assert effort.work == Work(deleted=1, drawn=1, clicked=2, click_adjusted=1)
+    add(fake_studio, made)
+    page = words(client.get("/effort?project=1").text)
+    # By hand 28 s; with the model 1 + 7 + 3 × 1.9 + 2 × 0.5 + 3.5, or 2 + 7 + 3 × 1.9 + 2 × 1.7 + 4.5
+    assert "v0001 – 1 0 0 0 1 1 3 0% 12 s 10 s 5 s" in page
+    assert "Click on an object, so that a box appears 3 1.9 1.9 Papadopoulos" in page
+    assert "or at what a click has fetched 2 0.5 1.7 assumed" in page
+    assert "Move or resize one 1 3.5 4.5 assumed" in page
 
 
 def test_what_a_version_proposed_under_earlier_labels_is_that_versions() -> None:
@@ -109,13 +132,13 @@ def test_the_page_shows_each_version(client: TestClient, fake_studio: FakeStudio
             [region(10, 10), region(50, 50 + number)], [region(10, 10), region(50, 50)], lead_time=lead
         ) | {"id": row["id"]}
     page = words(client.get("/effort?project=1").text)
-    assert "v0001 – 3 4 2 0 0 0 67% 20 s 33 s 26 s" in page
+    assert "v0001 – 3 4 2 0 0 0 0 67% 20 s 33 s 26 s" in page
     # 6 × 7 s by hand; with the model 4 × 0.5 s + 2 × 3.5 s, or 4 × 1.7 s + 2 × 4.5 s
     assert "Saved, about 33 s by the quick table, 26 s by the careful table Images labelled 3" in page
     assert "Move or resize one 2 3.5 4.5 assumed" in page
-    assert "Look at one that is right 4 0.5 1.7 assumed" in page
+    assert "Look at one that is right, or at what a click has fetched 4 0.5 1.7 assumed" in page
     assert "Give one another label 0 3.5 3.0 assumed" in page
-    assert "Click, and look at the box that comes not counted 1.9 + 0.5 1.9 + 1.7 Papadopoulos" in page
+    assert "Click on an object, so that a box appears 0 1.9 1.9 Papadopoulos" in page
     assert "In all, careful table by hand 6 × 7.0 s = 42 s; with the model 16 s, 62% less" in page
     assert "With 30 images whose time Label Studio recorded, both tables get this project's own" in page
     assert "there are 3." in page
@@ -147,7 +170,7 @@ def test_with_enough_times_the_page_has_the_projects_own_costs(
     page = words(client.get("/effort?project=1").text)
     assert "Seconds to How often Quick Careful This project Source of the tables" in page
     assert "Draw a box 39 7.0 7.0 10.0 ± 0.0 Papadopoulos" in page
-    assert "Look at one that is right 66 0.5 1.7 2.0 ± 0.1 assumed" in page
+    assert "Look at one that is right, or at what a click has fetched 66 0.5 1.7 2.0 ± 0.1 assumed" in page
     assert "Delete one 0 1.0 2.0 1.0 ± 2.0 assumed" in page
     assert "Open an image, whatever is in it 43 – – 4.0 ± 0.1 –" in page
     # 66 × 6.5 s; 66 × 5.3 s; 66 × 8 s

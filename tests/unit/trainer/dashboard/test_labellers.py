@@ -87,8 +87,19 @@ def test_shares_are_of_what_was_proposed_and_too_few_boxes_have_none(
         labelled_image(fake_studio, submitted(BEA, [first, *second]), proposed=[box(10, 10), box(60, 60)])
     labelled_image(fake_studio, submitted(CARL, ONE), proposed=[box(10, 10), box(60, 60)])
     bea, carl = table(page(client), "people")
-    assert bea == ["bea@example.org", "10", "12 s", "20", "50% (10)", "25% (5)", "25% (5)", "25% (5)"]
-    assert carl[3:] == ["2, too few for shares", "1", "0", "1", "0"]
+    assert bea == [
+        "bea@example.org",
+        "10",
+        "12 s",
+        "20",
+        "50% (10)",
+        "25% (5)",
+        "0% (0)",
+        "25% (5)",
+        "25% (5)",
+        "0% (0)",
+    ]
+    assert carl[3:] == ["2, too few for shares", "1", "0", "0", "1", "0", "0"]
     assert csv_of(client, "people")[0] == {
         "name": "bea@example.org",
         "how": "in the editor",
@@ -99,11 +110,30 @@ def test_shares_are_of_what_was_proposed_and_too_few_boxes_have_none(
         "changed by others": "0",
         "proposed": "20",
         "accepted": "10",
-        "moved or relabelled": "5",
+        "moved": "5",
+        "relabelled": "0",
         "deleted": "5",
         "drawn": "5",
+        "clicked": "0",
         "boxes in the result": "20",
     }
+
+
+def test_moved_and_relabelled_are_apart_and_clicks_have_a_column(
+    client: TestClient, fake_studio: FakeStudio
+) -> None:
+    """Bea: of 20 boxes 5 moved, 15 with another label; she clicked for 5 more. Carl's row is not empty."""
+    wrong = [box(10, 10), box(60, 60)]
+    for number in range(10):
+        mine = [box(10, 10, "crate"), box(62, 60) if number < 5 else box(60, 60, "crate")]
+        if number < 5:
+            mine.append(box(35, 35) | {"meta": {"from": "click"}, "origin": "prediction"})
+        labelled_image(fake_studio, submitted(BEA, mine), proposed=wrong)
+    labelled_image(fake_studio, submitted(CARL, ONE), proposed=ONE)
+    bea, _ = table(page(client), "people")
+    assert bea[4:] == ["0% (0)", "25% (5)", "75% (15)", "0% (0)", "0% (0)", "20% (5)"]
+    row = csv_of(client, "people")[0]
+    assert [row[name] for name in ("moved", "relabelled", "drawn", "clicked")] == ["5", "15", "0", "5"]
 
 
 def test_times_with_a_pause_are_left_out_and_told(client: TestClient, fake_studio: FakeStudio) -> None:
@@ -148,7 +178,7 @@ def test_who_is_gone_or_no_person_is_named_for_what_it_is(
         ("imported, as ann@example.org", "2"),
     ]
     assert rows[4][2] == "no time: not the editor"
-    assert rows[5][2:] == ["no time: not drawn here", "", "", "", "", ""]
+    assert rows[5][2:] == ["no time: not drawn here", *[""] * 7]
 
 
 def test_what_somebody_else_changed_later_is_told(client: TestClient, fake_studio: FakeStudio) -> None:

@@ -1,5 +1,7 @@
 """The costs of actions, fitted to times that are made from known ones."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from labelloop.settings import Settings
 from trainer.judging.cost_fit import FEWEST, Timed, fit
 from trainer.judging.effort import ACTIONS, CAREFUL, QUICK, SOURCES, TABLES, Costs, Work
 
-TRUE = Costs(draw=5.0, adjust=6.0, relabel=2.5, delete=3.0, accept=1.2)
+TRUE = Costs(draw=5.0, adjust=6.0, relabel=2.5, delete=3.0, accept=1.2, click=1.0)
 IMAGE_S = 8.0
 
 
@@ -18,8 +20,8 @@ def images(
     """Work in `count` images, and its times. noise: as a share of each time."""
     generator = np.random.default_rng(seed)
     made = []
-    for row in generator.poisson([4.0, often, often, often, often], (count, 5)).tolist():
-        work = Work(*row)
+    for *row, clicked in generator.poisson([4.0, often, often, often, often, often], (count, 6)).tolist():
+        work = Work(*row, clicked=clicked)
         time = IMAGE_S + work.seconds(costs)
         made.append((work, float(time * np.exp(noise * generator.standard_normal()))))
     return made
@@ -101,4 +103,4 @@ def test_the_tables_are_those_that_were_published() -> None:
         "careful": Costs(draw=7, adjust=4.5, delete=2, accept=1.7, relabel=3, click=1.9),
     }
     assert tuple(TABLES) == COSTS and Settings.model_fields["costs"].default in TABLES
-    assert set(SOURCES) == {*ACTIONS, "click"}
+    assert set(SOURCES) == set(ACTIONS) == {field.name for field in fields(Costs)}

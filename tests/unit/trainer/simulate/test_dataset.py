@@ -15,10 +15,12 @@ from labelloop.labels import LabelConfig, LabelMap, parse_label_config
 from labelloop.registry import ProjectModels
 from trainer.dataset.split import Side
 from trainer.env import TrainerSettings
+from trainer.judging.effort import Work
 from trainer.judging.evaluate import evaluate
 from trainer.simulate.dataset import Dataset, label_config
 from trainer.simulate.errors import DatasetError
 from trainer.simulate.models import Scorer
+from trainer.simulate.options import Person
 
 
 class Oracle:
@@ -30,11 +32,13 @@ class Oracle:
 
     def __init__(self, dataset: Dataset) -> None:
         self._truths = [image.boxes for image in dataset.test]
+        self.looked_at = 0
 
     def label_map(self, config: LabelConfig) -> LabelMap:
         return LabelMap.build(self.classes, config, trained=True)
 
     def predict(self, images: list[np.ndarray[Any, Any]]) -> list[Boxes]:
+        self.looked_at += len(images)
         return self._truths[: len(images)]
 
 
@@ -88,12 +92,35 @@ def test_no_model_is_scored_without_a_test_image(
     coco: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = Dataset.load(coco, {})
-    monkeypatch.setattr("trainer.judging.evaluate.load_detector", lambda folder, settings: Oracle(dataset))
+    monkeypatch.setattr("trainer.simulate.models.load_detector", lambda folder, settings: Oracle(dataset))
     models = ProjectModels(home / "models")
     add_version(models, home / "made")
     (coco / "images" / "shape-011.png").unlink()
     with pytest.raises(DatasetError, match=r"test images .*shape-011\.png"):
-        Scorer(dataset, TrainerSettings()).score(models, "v0000", lambda f, text: None)
+        Scorer(dataset, TrainerSettings(), Person()).score(models, "v0000", lambda f, text: None)
+
+
+def test_each_image_is_looked_at_once_by_each_version(
+    coco: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oracle finds what is true on the test images, and the same boxes on the others, where they are
+    wrong.
+    """
+    dataset = Dataset.load(coco, {})
+    oracle = Oracle(dataset)
+    monkeypatch.setattr("trainer.simulate.models.load_detector", lambda folder, settings: oracle)
+    models = ProjectModels(home / "models")
+    version = add_version(models, home / "made", round_id=1)
+    scorer = Scorer(dataset, TrainerSettings(), Person())
+    for _ in range(2):
+        score = scorer.score(models, version, lambda f, text: None)
+    assert oracle.looked_at == len(dataset.test)
+    assert score.mAP == pytest.approx(1.0)
+    assert score.work == Work(accepted=sum(len(image.boxes) for image in dataset.test))
+    first, more = dataset.train[:2], dataset.train[:3]
+    assert scorer.work_with(models, version, first).truths == sum(len(image.boxes) for image in first)
+    scorer.work_with(models, version, more)
+    assert oracle.looked_at == len(dataset.test) + len(more)
 
 
 @pytest.mark.parametrize(

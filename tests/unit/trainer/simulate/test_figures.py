@@ -7,19 +7,10 @@ import pytest
 
 from trainer.judging.effort import Work
 from trainer.simulate.errors import OptionError
-from trainer.simulate.figures import (
-    MeanReach,
-    OneRound,
-    RunFigures,
-    Spread,
-    Step,
-    labels_needed,
-    mean_reaches,
-    reaches,
-    single_round,
-    summary,
-)
+from trainer.simulate.figures import OneRound, RunFigures, Step, single_round
 from trainer.simulate.options import Options, numbers, predicted_values
+from trainer.simulate.promotions import Promotion, undone
+from trainer.simulate.summary import MeanReach, Spread, labels_needed, mean_reaches, reaches, summary
 from trainer.simulate.table import HEADER, line, spread, tables
 
 
@@ -44,6 +35,9 @@ def step(
         least_certain_first=None,
         round_seconds=60.0,
         wall_seconds=70.0,
+        clicks_tried=(8, 2),
+        clicks_right=(6, 1),
+        spent={"round": 60.0, "scoring": 10.0},
     )
 
 
@@ -53,7 +47,11 @@ def run(order: str, seed: int, *values: float) -> RunFigures:
         for number, value in enumerate(values, start=1)
     )
     one_round = OneRound(10, "v0001", Work(), 100.0)
-    return RunFigures(order, seed, steps, one_round, "yolox_nano", "80 classes of a.pth")
+    works = (Work(clicked=1),) * 4 + (Work(drawn=1),) * 100
+    right = Promotion("v0001", "v0000", 10, 0.2, 0.1, 70.0, 80.0)
+    return RunFigures(
+        order, seed, steps, one_round, "yolox_nano", "80 classes of a.pth", works=works, promotions=(right,)
+    )
 
 
 def test_labels_needed_are_interpolated_at_the_first_crossing() -> None:
@@ -133,11 +131,19 @@ def test_summary_is_json_and_is_shown() -> None:
     assert document["steps"][0]["saved_by_hand_careful"]["mean"] == pytest.approx(1 - 43.5 / 70)
     assert document["runs"][0]["saved_by_hand_careful"] == pytest.approx(1 - 87 / 140)
     totals = next(iter(tables(document)))
-    names, shares = (list(totals.columns[column].cells) for column in (0, 1))
-    assert dict(zip(names[1:3], shares[1:3], strict=True)) == {
-        "  by the quick table": "0.464 (1 seed)",
-        "  by the careful table": "0.379 (1 seed)",
-    }
+    rows = list(zip(*(list(column.cells) for column in totals.columns), strict=True))
+    assert rows[1:3] == [
+        ("  by the quick table", "0.464 (1 seed)", "0.464 (1 seed)"),
+        ("  by the careful table", "0.379 (1 seed)", "0.379 (1 seed)"),
+    ]
+    # of 10 boxes of 7 s four clicked in 2.4 s or 3.6 s, six drawn
+    first = "0.263 (1 seed)", "0.263 (1 seed)"
+    assert rows[3:6] == [
+        ("time saved on the first 10 images", *first),
+        ("  by the quick table", *first),
+        ("  by the careful table", "0.194 (1 seed)", "0.194 (1 seed)"),
+    ]
+    assert ("first clicks on an object that fetched a right box", *["0.750 (1 seed)"] * 2) in rows
     assert [(row["order"], row["labels"], row["mAP"]["mean"]) for row in document["steps"]] == [
         ("uncertainty", 10, 0.4),
         ("uncertainty", 20, 0.5),
@@ -148,7 +154,19 @@ def test_summary_is_json_and_is_shown() -> None:
         {"labels": 10, "mAP": 0.2, "uncertainty": 10.0, "seeds": 1},
         {"labels": 20, "mAP": 0.4, "uncertainty": 10.0, "seeds": 1},
     ]
-    assert len(list(tables(document))) == 3
+    assert len(list(tables(document))) == 5
+    assert document["promotions"] == {
+        "rounds": 4,
+        "promoted": 2,
+        "wrong": 0,
+        "wrong_undone_soon": 0,
+        "slower": 0,
+        "slower_undone_soon": 0,
+        "share_wrong": 0.0,
+        "share_slower": 0.0,
+    }
+    went = list(tables(document))[3]
+    assert [list(column.cells) for column in went.columns] == [["round", "scoring"], ["120.0", "20.0"]]
     needed = list(tables(document))[-1]
     assert list(needed.columns[1].cells) == [
         "50% of the last",
@@ -158,6 +176,32 @@ def test_summary_is_json_and_is_shown() -> None:
     ]
     assert list(needed.columns[-1].cells) == ["1.00 (1 seed)", "0.50 (1 seed)", "1.00", "0.50"]
     assert list(tables(summary([], [1.0]))) == []
+
+
+def test_wrong_promotions_are_counted_with_those_that_were_undone_in_time() -> None:
+    right = Promotion("v0001", "v0000", 10, 0.5, 0.4, 50.0, 60.0)
+    slower = replace(right, version="v0002", labels=20, seconds=61.0)
+    worse = replace(right, version="v0003", labels=40, mAP=0.3)
+    kept = undone(undone([right, slower, worse], "v0002", 41), "v0003", 60)
+    assert [row.undone_at for row in kept] == [None, 41, 60]
+    assert [row.undone_soon for row in kept] == [False, False, True]
+    both = run("random", 0, *[0.1] * 40), replace(run("random", 1, *[0.1] * 20), promotions=tuple(kept))
+    document = summary(both, [1.0])
+    assert document["promotions"] == {
+        "rounds": 60,
+        "promoted": 4,
+        "wrong": 1,
+        "wrong_undone_soon": 1,
+        "slower": 1,
+        "slower_undone_soon": 0,
+        "share_wrong": 1 / 60,
+        "share_slower": 1 / 60,
+    }
+    shown = next(table for table in tables(document) if table.title == "Rounds")
+    assert list(zip(*(list(column.cells) for column in shown.columns), strict=True))[2:] == [
+        ("of them lower mAP on the test images than the former", "1, 1.7% of the rounds", "1"),
+        ("of them slower to correct there than the former", "1, 1.7% of the rounds", "0"),
+    ]
 
 
 def test_a_step_is_one_flat_row() -> None:
@@ -187,6 +231,9 @@ def test_options_that_cannot_be_used_are_refused() -> None:
         Options("x", orders=("best",))
     with pytest.raises(OptionError, match="SCHEDULE=10,few"):
         Options("x", schedule=("10", "few"))
+    with pytest.raises(OptionError, match="SCHEDULE=none,10: needed numbers above 0, all, or none alone"):
+        Options("x", schedule=("none", "10"))
+    assert Options("x", schedule=("none",), budget=10).counts(205) == [10]
     with pytest.raises(OptionError, match="SEEDS=: needed one or more"):
         Options("x", seeds=())
     with pytest.raises(OptionError, match="SEEDS=1,1: needed one or more, each another"):

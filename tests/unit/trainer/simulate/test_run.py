@@ -3,20 +3,25 @@
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from support import shapes
 from support.coco import write_coco
+from support.fake_clicks import ClickBackend
 from support.fake_labelling import LabellingStudio
 from support.fake_worker import FakeWorker
 from typer.testing import CliRunner
 
-from labelloop.boxes import Boxes
+from labelloop.box_sizes import SIZES_FILE, SizesBook
 from labelloop.labels import parse_label_config
 from labelloop.order import lot
-from labelloop.regions import from_results
+from labelloop.regions import from_results, to_results
 from labelloop.studio import Studio
 from trainer import cli, env
 from trainer.env import TrainerSettings
@@ -26,10 +31,11 @@ from trainer.peers.projects import Project
 from trainer.rounds import heartbeat
 from trainer.simulate import command
 from trainer.simulate import run as module
-from trainer.simulate.dataset import Dataset
+from trainer.simulate.dataset import Dataset, TrueImage
 from trainer.simulate.errors import SimulationError
 from trainer.simulate.models import Score
 from trainer.simulate.options import Options, Person
+from trainer.simulate.project import LabellingProject
 from trainer.simulate.run import Run, World
 from trainer.simulate.signals import ended_like_ctrl_c
 from trainer.terminal import watch
@@ -38,21 +44,37 @@ from trainer.training.process import TrainingFailed
 
 IMAGES = 6
 CONFIG = parse_label_config(shapes.LABEL_CONFIG)
-OPTIONS = Options("shapes", schedule=("2", "4", "all"), one_round_at=4)
+OPTIONS = Options("shapes", schedule=("2", "4", "all"), one_round_at=4, at_once=0)
 MakeRun = Callable[[Options], Run]
 
 
 class FakeScorer:
+    """With v0000 nothing is proposed. Scores by version; the others have that of the truth."""
+
+    scores: ClassVar[dict[str, Score]] = {"v0000": Score(0.1, 0.2, Work(drawn=9))}
+
     def score(self, models: object, version: str, progress: object) -> Score:
-        return Score(0.1, 0.2) if version == "v0000" else Score(0.5, 0.8)
+        return self.scores.get(version, Score(0.5, 0.8, Work(accepted=9)))
+
+    def work_with(self, models: object, version: str, images: list[TrueImage]) -> Work:
+        return Work(drawn=sum(len(image.boxes) for image in images))
 
 
 @pytest.fixture
-def world(home: Path, labelling_studio: LabellingStudio, monkeypatch: pytest.MonkeyPatch) -> World:
+def clicks() -> Iterator[ClickBackend]:
+    backend = ClickBackend()
+    with backend.serve() as backend.url:
+        yield backend
+
+
+@pytest.fixture
+def world(
+    home: Path, labelling_studio: LabellingStudio, clicks: ClickBackend, monkeypatch: pytest.MonkeyPatch
+) -> World:
     for owner, name in ((watch, "POLL_S"), (watch, "COUNT_EVERY_S"), (module, "POLL_S")):
         monkeypatch.setattr(owner, name, 0.01)
     settings, studio = TrainerSettings(), Studio(labelling_studio.url, "token")
-    return World(settings, studio, Backend("http://127.0.0.1:1", ""), Display())
+    return World(settings, studio, Backend(clicks.url, ""), Display())
 
 
 @pytest.fixture
@@ -77,11 +99,7 @@ def worker(
 
 
 @pytest.fixture
-def make_run(world: World, dataset: Dataset, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
-    def propose(models: object, version: str, images: list[object], *rest: object) -> list[Boxes]:
-        return [Boxes.empty() for _ in images]
-
-    monkeypatch.setattr(module, "propose", propose)
+def make_run(world: World, dataset: Dataset, worker: FakeWorker) -> MakeRun:
     return lambda options: Run(world, dataset, FakeScorer(), options, "uncertainty", 0)  # type: ignore[arg-type]
 
 
@@ -106,6 +124,128 @@ def test_a_run_labels_trains_and_counts(
     truths = sum(len(image.boxes) for image in dataset.train)
     assert run.figures.work.truths == truths
     assert (run.figures.one_round.labels, run.figures.one_round.work) == (4, Work(drawn=truths))
+
+
+def test_what_lacks_is_clicked_where_the_stack_knows_clicks(
+    make_run: MakeRun, clicks: ClickBackend, dataset: Dataset
+) -> None:
+    """The first click on an object gets two fifths of it, the next one all of it."""
+    clicks.able, clicks.fetches = True, (0.4, 1.0)
+    clicks.truth = {image.name: image.boxes for image in dataset.train}
+    run = make_run(OPTIONS)
+    steps = list(run.steps())
+    first, second = steps[1], steps[2]
+    assert first.boxes and first.work == Work(clicked=first.boxes, reclicked=first.boxes)
+    assert (first.clicks_tried, first.clicks_right) == ((first.boxes,) * 2, (0, first.boxes))
+    assert first.seconds == pytest.approx(first.boxes * (2 * 1.9 + 2 * 0.5))
+    assert first.by_hand_seconds == 7.0 * first.boxes
+    assert second.work == Work(accepted=second.boxes)
+    assert clicks.clicks[0] == (0, 0), "whether it knows clicks"
+    assert [again for again, _ in clicks.clicks[1:]] == [0, 1] * first.boxes
+    assert run.figures is not None
+    assert run.figures.first_images == run.figures.work
+    assert run.figures.as_row()["first_click_right"] == 0.0
+
+
+def test_clicks_can_be_switched_off_and_older_stacks_have_none(
+    make_run: MakeRun, clicks: ClickBackend
+) -> None:
+    (_, drawn) = make_run(replace(OPTIONS, schedule=("2",))).steps()
+    clicks.able = True
+    never = replace(OPTIONS, schedule=("2",), costs=Person(clicks=0))
+    (_, too) = make_run(never).steps()
+    assert drawn.work == too.work == Work(drawn=drawn.boxes)
+    assert clicks.clicks == []
+
+
+def test_a_promotion_that_the_test_images_call_wrong_is_told_with_when_it_was_undone(
+    make_run: MakeRun, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """v0001 is worse than what it replaced; the former version comes back when the fourth image is there."""
+    monkeypatch.setitem(FakeScorer.scores, "v0001", Score(0.05, 0.1, Work(drawn=10)))
+    run = make_run(replace(OPTIONS, schedule=("2", "4")))
+    submit, done = LabellingProject.submit, 0
+
+    def and_go_back(project: LabellingProject, *given: Any) -> None:
+        nonlocal done
+        submit(project, *given)
+        done += 1
+        if done == 4:
+            world.registry.project(project.id).promote("v0000")
+
+    monkeypatch.setattr(LabellingProject, "submit", and_go_back)
+    list(run.steps())
+    assert run.figures is not None
+    first = run.figures.as_row()["promotions"][0]
+    assert first == {
+        "version": "v0001",
+        "former": "v0000",
+        "labels": 2,
+        "mAP": 0.05,
+        "former_mAP": 0.1,
+        "seconds": 70.0,
+        "former_seconds": 63.0,
+        "undone_at": 4,
+        "wrong": True,
+        "slower": True,
+        "undone_soon": True,
+    }
+
+
+def test_without_rounds_images_are_labelled_and_no_more(make_run: MakeRun, worker: FakeWorker) -> None:
+    run = make_run(replace(OPTIONS, schedule=("none",), budget=3))
+    steps = list(run.steps())
+    assert [(step.labels, step.state, step.version) for step in steps] == [
+        (0, "start", "v0000"),
+        (3, "labelled", "v0000"),
+    ]
+    assert worker.learning.calls == []
+    assert run.figures is not None and run.figures.rounds == 0
+
+
+def test_where_the_time_went_is_in_every_step(make_run: MakeRun) -> None:
+    steps = list(make_run(OPTIONS).steps())
+    assert {"starting model", "pre-labels", "scoring"} <= steps[0].spent.keys()
+    assert {"next task", "clicks", "submit", "round", "scoring", "pre-labels"} == steps[1].spent.keys()
+    assert steps[1].wall_seconds == pytest.approx(sum(steps[1].spent.values()))
+
+
+def test_clicks_go_by_the_sizes_of_what_was_submitted(
+    make_run: MakeRun, world: World, dataset: Dataset
+) -> None:
+    """The worker writes them down for all projects but these."""
+    list(make_run(replace(OPTIONS, schedule=("none",), keep=True)).steps())
+    known = SizesBook(world.registry.project(1).path / SIZES_FILE).by_label()
+    truths = [image.boxes for image in dataset.train]
+    for label, name in enumerate(CONFIG.names):
+        sides = np.concatenate([(b.xyxy[:, 2:] - b.xyxy[:, :2])[b.labels == label] for b in truths]) / 320
+        assert np.sort(known[name], axis=0) == pytest.approx(np.sort(sides, axis=0), abs=1e-4)
+
+
+def test_what_is_learnt_at_once_is_on_the_next_but_one_image(
+    make_run: MakeRun, labelling_studio: LabellingStudio, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It proposes the truth on every image that is not labelled, as soon as one is."""
+    truth = {image.name: image.boxes for image in dataset.train}
+    learnt_from: list[int] = []
+
+    def learn() -> None:
+        learnt_from.append(len(labelling_studio.annotations))
+        labelling_studio.projects[1]["model_version"] = "i0000.0001"
+        for task in labelling_studio.unlabelled(1):
+            boxes = to_results(truth[Path(task["data"]["image"]).name], CONFIG, 320, 240)
+            row = {"task": task["id"], "model_version": "i0000.0001", "score": 1 / task["id"]}
+            labelling_studio.predictions.append({**row, "result": boxes})
+
+    monkeypatch.setattr(module, "learner", lambda world, project_id: learn)
+    run = make_run(replace(OPTIONS, schedule=("4",), at_once=40))
+    (_, step) = run.steps()
+    assert learnt_from == [1, 2, 3]
+    assert step.work.drawn and step.work.accepted
+    assert run.figures is not None and len(run.figures.learning_s) == 3
+    assert [bool(work.drawn) for work in run.figures.works] == [True, True, False, False]
+    (_, without) = make_run(replace(OPTIONS, schedule=("4",), at_once=0)).steps()
+    assert without.work == Work(drawn=without.boxes) and len(learnt_from) == 3
 
 
 def test_what_label_studio_holds_is_the_truth(
@@ -139,7 +279,7 @@ def test_the_project_goes_with_all_that_was_made_for_it(
 
 
 def test_a_kept_project_stays(make_run: MakeRun, labelling_studio: LabellingStudio, world: World) -> None:
-    list(make_run(Options("shapes", schedule=("2",), keep=True)).steps())
+    list(make_run(replace(OPTIONS, schedule=("2",), keep=True)).steps())
     assert not labelling_studio.deleted
     assert world.registry.project(1).versions() == ["v0000", "v0001"]
 
@@ -175,7 +315,7 @@ def test_a_failed_round_ends_the_run_and_says_why(
 def test_the_seed_decides_the_order_of_the_tasks(
     make_run: MakeRun, labelling_studio: LabellingStudio
 ) -> None:
-    short = Options("shapes", schedule=("1",), keep=True)
+    short = replace(OPTIONS, schedule=("1",), keep=True)
     for _ in range(2):
         list(make_run(short).steps())
     first, second = (
@@ -189,10 +329,10 @@ def test_the_seed_decides_the_order_of_the_tasks(
 def test_both_orders_end_up_in_the_files(
     make_run: MakeRun, world: World, labelling_studio: LabellingStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "Scorer", lambda dataset, settings: FakeScorer())
+    monkeypatch.setattr(command, "Scorer", lambda *given: FakeScorer())
     monkeypatch.setattr(command, "_quiet", lambda: None)
     with world.display.console.capture() as said:
-        path = command.simulate(world, Options("shapes", seeds=(7,), schedule=("2", "all")))
+        path = command.simulate(world, replace(OPTIONS, seeds=(7,), schedule=("2", "all")))
     document = json.loads(path.read_text())
     assert list(document["orders"]) == ["uncertainty", "random"]
     assert document["options"]["seeds"] == [7]
@@ -210,7 +350,7 @@ def test_both_orders_end_up_in_the_files(
 def test_a_simulation_that_breaks_off_keeps_what_was_complete(
     make_run: MakeRun, world: World, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "Scorer", lambda dataset, settings: FakeScorer())
+    monkeypatch.setattr(command, "Scorer", lambda *given: FakeScorer())
     monkeypatch.setattr(command, "_quiet", lambda: None)
 
     def fail() -> None:
@@ -219,7 +359,7 @@ def test_a_simulation_that_breaks_off_keeps_what_was_complete(
 
     worker.learning.during_training = fail
     with pytest.raises(SimulationError):
-        command.simulate(world, Options("shapes", seeds=(0,), schedule=("2",)))
+        command.simulate(world, replace(OPTIONS, seeds=(0,), schedule=("2",)))
     (path,) = world.settings.rounds_dir.glob("simulate-*.json")
     assert list(json.loads(path.read_text())["orders"]) == ["uncertainty"]
 
@@ -238,7 +378,7 @@ def test_the_command_line_becomes_options(
     heartbeat.beat(world.settings.rounds_dir, {}, {})
     env.get_settings.cache_clear()
     arguments = "simulate cells --seeds=1,2 --orders=random --budget=9 --draw=5 --predicted=RBC=apple --keep"
-    arguments += " --costs=careful"
+    arguments += " --costs=careful --clicks=1 --at-once=all"
     done = CliRunner().invoke(cli.app, arguments.split())
     refused = CliRunner().invoke(cli.app, ["simulate", "cells", "--orders=best"])
     unknown = CliRunner().invoke(cli.app, ["simulate", "cells", "--costs=free"])
@@ -256,7 +396,8 @@ def test_the_command_line_becomes_options(
             (1, 2),
             budget=9,
             predicted={"RBC": "apple"},
-            costs=Person(5.0, 4.5, 2.0, 1.7, relabel=3.0),
+            costs=Person(5.0, 4.5, 2.0, 1.7, relabel=3.0, clicks=1),
+            at_once=sys.maxsize,
             keep=True,
         )
     ]
