@@ -89,3 +89,12 @@ def stamp_of(path: Path) -> Stamp:
 def sha256_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """A value that changes when a file is replaced; None without it. One stat call."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns

@@ -28,7 +28,7 @@ from pydantic import ValidationError
 
 from labelloop.card import Card
 from labelloop.errors import Explained
-from labelloop.files import fsync_dir, sha256_file, write_text
+from labelloop.files import fsync_dir, sha256_file, stamp, write_text
 
 FOLDER = "instant"
 HEAD = "head.pth"
@@ -104,11 +104,7 @@ class InstantVersions:
 
     def stamp(self) -> tuple[int, int] | None:
         """A value that changes when the pointer moves; one stat call."""
-        try:
-            stat = self._pointer.stat()
-        except OSError:
-            return None
-        return stat.st_ino, stat.st_mtime_ns
+        return stamp(self._pointer)
 
     def card(self, version: str) -> Card:
         """Raises InstantError: the card is missing, or cannot be read."""

@@ -19,8 +19,6 @@ one is in service by then, it gets ChampionMoved, so that a version that a perso
 import logging
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,21 +26,20 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from labelloop import graph
+from labelloop import version_files
 from labelloop.card import Card as Card
 from labelloop.errors import Explained
-from labelloop.files import fsync_dir, link_or_copy, sha256_file, write_text
+from labelloop.files import stamp, write_text
 from labelloop.instant import FOLDER as INSTANT
 from labelloop.instant import InstantError, InstantVersions, champion_of, is_instant
 from labelloop.locks import FOREVER, take
+from labelloop.version_files import CARD
 
 log = logging.getLogger(__name__)
 
 STARTING_VERSION = "v0000"
-_CONFIG, _WEIGHTS, _CARD = "config.py", "weights.pth", "card.json"
 _VERSION = re.compile(r"v\d{4,}")
 _ID = re.compile(r"0|[1-9][0-9]{0,17}")
-_TEMPORARY, _LEAVING = ".writing-", ".removing-"
 
 
 class RegistryError(Explained):
@@ -153,7 +150,7 @@ class ProjectModels:
                 raise RegistryError(f"{error}. {self._way_out()}") from error
         if not _VERSION.fullmatch(version):
             raise RegistryError(f"{version[:40]!r} is no version's name. {self._way_out()}")
-        path = self.folder(version) / _CARD
+        path = self.folder(version) / CARD
         if not self.folder(version).is_dir() and self._kept_card(version).is_file():
             path = self._kept_card(version)
         try:
@@ -163,25 +160,21 @@ class ProjectModels:
 
     def replace_card(self, version: str, card: Card) -> None:
         """Gives a version, present or removed, another card. What serves it reads the card once it moves."""
-        present = self.folder(version) / _CARD
+        present = self.folder(version) / CARD
         path = present if present.is_file() else self._kept_card(version)
         write_text(path, card.model_dump_json(indent=2) + "\n")
 
     def of_round(self, round_id: int, requested_at: str, weights_sha256: str) -> str | None:
         """The version that a round wrote from these weights; None when it wrote none."""
         wanted = (round_id, requested_at, weights_sha256)
-        for card in self._readable(self.versions()[::-1]):
+        for card in self.cards():
             if (card.round, card.round_requested_at, card.weights_sha256) == wanted:
-                return card.version
+                return card.version if self.folder(card.version).is_dir() else None
         return None
 
-    def newest_round(self) -> int:
-        """The highest round number that a card names; 0 when none does."""
-        return max((card.round or 0 for card in self._readable(self.ever())), default=0)
-
-    def _readable(self, versions: Iterable[str]) -> Iterator[Card]:
-        """The cards of these versions that can be read, with their `version` set."""
-        for version in versions:
+    def cards(self) -> Iterator[Card]:
+        """The cards that can be read of all versions, present or removed, with their `version` set."""
+        for version in self.ever():
             with suppress(RegistryError):
                 yield self.card(version).model_copy(update={"version": version})
 
@@ -201,13 +194,9 @@ class ProjectModels:
         card, folder = self.card(version), self.folder(version)
         if not folder.is_dir():
             raise RegistryError(self._gone(version))
-        for name, expected in {_CONFIG: card.sha256.get(_CONFIG), _WEIGHTS: card.weights_sha256}.items():
-            if not (folder / name).is_file():
-                raise RegistryError(f"{folder / name} is missing. {self._way_out()}")
-            if expected and sha256_file(folder / name) != expected:
-                raise RegistryError(
-                    f"{folder / name} is damaged: its sha256 is not the one in card.json. {self._way_out()}"
-                )
+        complaint = version_files.complaint(folder, card)
+        if complaint:
+            raise RegistryError(f"{complaint}. {self._way_out()}")
         return card
 
     def mend(self) -> str | None:
@@ -216,7 +205,7 @@ class ProjectModels:
         That is the version that the pointer's copy names, or else the newest that can serve: every version
         here was promoted once. None when no version can serve.
         """
-        stamp = self.champion_stamp()
+        seen = self.champion_stamp()
         try:
             champion = self.champion()
             if champion is not None:
@@ -232,7 +221,7 @@ class ProjectModels:
             except RegistryError:
                 continue
             with self._alone():
-                moved = self.champion_stamp() != stamp or not self.folder(version).is_dir()
+                moved = self.champion_stamp() != seen or not self.folder(version).is_dir()
                 if not moved:
                     log.error("%s %s takes its place.", reason, version)
                     self._move(version)
@@ -257,45 +246,14 @@ class ProjectModels:
             return ""
 
     def write(self, card: Card, config_text: str, weights: Path) -> str:
-        """Adds a version and returns its name; the champion stays as it is.
-
-        weights: a file that holds only a state_dict; a graph beside it is added too. The files are
-        hard-linked where the file system allows it, else copied, so they must not be changed afterwards.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._clear_unfinished()
+        """Adds a version and returns its name; the champion stays as it is. weights: see `version_files`."""
         name = self._next_name()
-        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.path))
-        try:
-            temporary.chmod(0o755)
-            self._fill(temporary, card.model_copy(update={"version": name}), config_text, weights)
-            temporary.rename(self.folder(name))
-        except OSError:
-            # Half a version must not stay behind and keep a full disk full.
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        fsync_dir(self.path)
+        version_files.write(self.path, name, card, config_text, weights)
         return name
 
     def _next_name(self) -> str:
         existing = self.versions()
         return f"v{int(existing[-1][1:]) + 1:04d}" if existing else STARTING_VERSION
-
-    @staticmethod
-    def _fill(folder: Path, card: Card, config_text: str, weights: Path) -> None:
-        link_or_copy(weights, folder / _WEIGHTS)
-        write_text(folder / _CONFIG, config_text)
-        for part in graph.FILES:
-            if (weights.parent / part).is_file():
-                link_or_copy(weights.parent / part, folder / part)
-        digests = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
-        complete = card.model_copy(update={"weights_sha256": digests.pop(_WEIGHTS), "sha256": digests})
-        write_text(folder / _CARD, complete.model_dump_json(indent=2) + "\n")
-        fsync_dir(folder)
-
-    def _clear_unfinished(self) -> None:
-        for leftover in self.path.glob(f"{_TEMPORARY}*"):
-            shutil.rmtree(leftover)
 
     def promote(self, version: str) -> str | None:
         """Puts a version into service, whichever is there now; returns the one before it, None if unknown.
@@ -385,17 +343,15 @@ class ProjectModels:
                 raise RegistryError(
                     f"{version} of project {self.path.name} is in service, or every round's start"
                 )
-            card = self.folder(version) / _CARD
+            card = self.folder(version) / CARD
             if card.is_file():
                 write_text(self._kept_card(version), card.read_text(encoding="utf-8", errors="replace"))
-            self.folder(version).rename(self.path / f"{_LEAVING}{version}")
-            fsync_dir(self.path)
+            version_files.leave(self.folder(version))
         self.clear_removed()
 
     def clear_removed(self) -> None:
         """Deletes the files of versions whose removal was interrupted by a kill."""
-        for leftover in self.path.glob(f"{_LEAVING}*"):
-            shutil.rmtree(leftover)
+        version_files.clear(self.path)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -414,14 +370,7 @@ class ProjectModels:
             folder = self.folder(self.champion() or "none")
         except RegistryError:
             return tuple(stamps)
-        for name in (_CONFIG, _WEIGHTS, _CARD):
-            try:
-                stat = (folder / name).stat()
-            except OSError:
-                stamps.append(None)
-            else:
-                stamps.append((stat.st_ino, stat.st_mtime_ns, stat.st_size))
-        return tuple(stamps)
+        return (*stamps, *version_files.stamps(folder))
 
     def serving_stamp(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
         """A value that changes when what serves does; two stat calls and no read."""
@@ -429,11 +378,7 @@ class ProjectModels:
 
     def champion_stamp(self) -> tuple[int, int] | None:
         """A value that changes when the pointer moves; one stat call and no read."""
-        try:
-            stat = self._pointer.stat()
-        except FileNotFoundError:
-            return None
-        return stat.st_ino, stat.st_mtime_ns
+        return stamp(self._pointer)
 
 
 @dataclass(frozen=True)
@@ -448,7 +393,7 @@ class Registry:
     def newest_round(self) -> int:
         """The highest round number that a card names, deleted projects included; 0 when none does."""
         folders = self.root.iterdir() if self.root.is_dir() else ()
-        return max((ProjectModels(folder).newest_round() for folder in folders), default=0)
+        return max((card.round or 0 for at in folders for card in ProjectModels(at).cards()), default=0)
 
     def projects(self) -> list[int]:
         """Ids of the projects that have a folder here."""

@@ -53,7 +53,8 @@ class LearnNow:
                 self._on = False
         serving = self._models.serving()
         if serving is not None and serving != before:
-            self._backend.wait_for(self._project_id, serving, WAIT_S, lambda: False)
+            classes = self._models.card(serving).classes
+            self._backend.wait_for(self._project_id, serving, classes, WAIT_S, lambda: False)
         if serving is not None:
             self._propose()
         log.debug("project %d: %s serves after %.1f s", self._project_id, serving, time.monotonic() - began)

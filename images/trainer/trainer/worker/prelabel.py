@@ -129,10 +129,8 @@ class Prelabeller:
         version = models.serving()
         if version is None:
             return None
-        showing = Showing.of(self._studio, project, models, version)
-        return (
-            replace(showing, few=few_next(self._studio, project, models)) if is_instant(version) else showing
-        )
+        found = Showing.of(self._studio, project, models, version)
+        return replace(found, few=few_next(self._studio, project, models)) if is_instant(version) else found
 
     def missing(self, project_id: int) -> int:
         """How many unlabelled tasks are to get a prediction, without those that failed and wait for another
@@ -248,13 +246,8 @@ class Prelabeller:
             run.unpredicted.save()
         if done:
             self._report(Progress(project_id, version, done, done, None, _now()), run.on_progress)
-            log.info(
-                "project %d: pre-labelled %d tasks with %s in %.0f s",
-                project_id,
-                stored,
-                version,
-                time.monotonic() - started,
-            )
+            took = time.monotonic() - started
+            log.info("project %d: pre-labelled %d tasks with %s in %.0f s", project_id, stored, version, took)
         if run.shown != showing.wanted(run.project) or showing.given_back(run.project):
             self._point(run, showing)
         return stored

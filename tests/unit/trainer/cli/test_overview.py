@@ -175,7 +175,7 @@ def test_status_counts_down_to_no_round_before_there_is_a_model(
     run: Run, alive: None, fake_studio: FakeStudio, models: ProjectModels
 ) -> None:
     """The model decides: the first round of one that knows the labels waits for more of them."""
-    assert "by itself after 25 more labelled images" in run("status").output
+    assert "by itself after 5 more labelled images" in run("status").output
     fake_studio.add_project(2)
     _, _, second = run("status").output.partition("Project 2")
     assert "not now. Wait for the starting model" in second and "by itself" not in second
