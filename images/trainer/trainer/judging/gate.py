@@ -112,7 +112,11 @@ def probability_quicker(candidate: NDArray[np.float64], champion: NDArray[np.flo
 
 
 def probability_better(candidate: Evaluation, champion: Evaluation) -> float:
-    """Share of the resamples of the hold-out in which the candidate's mAP is higher; ties count half."""
+    """Share of the resamples of the hold-out in which the candidate's mAP is higher; ties count half. Without
+    a box on the hold-out, as when it has no image yet, nothing is known: 0.5.
+    """
+    if not candidate.boxes:
+        return 0.5
     weights = resamples(candidate.images, RESAMPLES, SEED)
     difference = mean_average_precision(list(candidate.matches.values()), weights) - mean_average_precision(
         list(champion.matches.values()), weights

@@ -211,3 +211,14 @@ def test_evaluations_of_different_images_are_not_compared() -> None:
         decide(more, evaluation(3), True, settings())
     with pytest.raises(ValueError, match="nobody has counted"):
         decide(evaluation(3, corrections=None), evaluation(3), True, settings())
+
+
+@pytest.mark.parametrize("images", [0, 3])
+def test_a_tie_without_a_box_on_the_hold_out_is_judged_by_what_was_labelled_since(images: int) -> None:
+    """Of three labelled images none is on the hold-out, and a first candidate may propose nothing yet."""
+    none = ClassMatches.model_validate({"truths": [0] * images, "image": [], "score": [], "hits": []})
+    empty = evaluation(0, images=images, boxes=0, mAP=None, matches={"ball": none})
+    both = with_work(empty, *[Work(drawn=2)] * 3, since=True)
+    verdict = decide(both, both, True, settings(holdout_min=1))
+    assert not verdict.promote and verdict.p == 0.5
+    assert "no improvement (50 % sure that it is better)" in verdict.reason
