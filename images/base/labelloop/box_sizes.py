@@ -50,7 +50,9 @@ def sizes_in(
         longer = max(int(region["original_width"]), int(region["original_height"]))
         sides = (boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]) / longer
         for label, side in zip(boxes.labels.tolist(), sides.tolist(), strict=True):
-            found.setdefault(config.names[label], []).append([round(value, 5) for value in side])
+            shares = [round(value, 5) for value in side]
+            if min(shares) > 0:  # else the image is not as large as the region says
+                found.setdefault(config.names[label], []).append(shares)
     return found
 
 

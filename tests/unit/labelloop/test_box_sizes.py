@@ -69,3 +69,12 @@ def test_the_more_boxes_agree_the_more_is_expected() -> None:
     assert many.likelihood(twice)[0] < one.likelihood(twice)[0] < 0
     assert many.likelihood(floats([[0.1, 0.1]]))[0] == pytest.approx(0, abs=1e-5)
     assert Usual.of(None) is None and Usual.of(np.empty((0, 2))) is None
+
+
+def test_a_size_that_no_box_can_have_does_not_spoil_the_others(tmp_path: Path) -> None:
+    """Whoever writes annotations by the API says how large the image is."""
+    odd = region("fox", 50, 50, original_width=10**30)
+    found = sizes_in([odd, region("fox", 25, 50)], CONFIG)
+    assert found == {"fox": [[0.25, 0.25]]}
+    SizesBook(tmp_path / SIZES_FILE).note([(1, found)])
+    assert SizesBook(tmp_path / SIZES_FILE).by_label()["fox"].tolist() == [[0.25, 0.25]]
