@@ -19,6 +19,7 @@ from labelloop.connection import TITLE
 
 CHOSEN, BACKENDS = "model_version_chosen", "ml_backends"
 TABLE = "labelloop_chosen"
+_INSTANT = re.compile(r"i\d{4,}\.\d{4,}")
 _OURS = re.compile(r"v\d{4,}|i\d{4,}\.\d{4,}|\d{4,}(\.\d{4,})? \(earlier\)")
 
 
@@ -55,16 +56,19 @@ def is_choice(before: str, now: str, told: object = None) -> bool | None:
     before, now: the project's model_version. told: the field in the request.
 
     Label Studio's page sends the version with every other setting of its form. So whoever leaves a version of
-    ours as it is chooses nothing. Our backend's title stands for the version in service.
+    ours as it is chooses nothing. Our backend's title stands for the version in service. So does an instant
+    version: it is superseded within minutes, and the page may have been opened before that.
 
     >>> is_choice("v0003", "yolo-old"), is_choice("yolo-old", "yolo-old"), is_choice("v0003", "v0002")
     (True, True, True)
     >>> is_choice("v0003", "v0003"), is_choice("v0002", "v0003", False), is_choice("yolo-old", "")
     (None, False, False)
+    >>> is_choice("i0003.0002", "i0003.0001"), is_choice("yolo-old", "i0003.0001")
+    (False, False)
     """
     if told is not None:
         return told in (True, "true", "True", 1, "1") and now != ""
-    if now in ("", TITLE):
+    if now in ("", TITLE) or _INSTANT.fullmatch(now):
         return False
     return None if now == before and _OURS.fullmatch(now) else True
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from labelloop.connection import TITLE
+from labelloop.instant import champion_of, is_instant
 from labelloop.registry import ProjectModels
 from labelloop.studio import (
     UNLABELLED,
@@ -78,7 +79,7 @@ class Showing:
         project: as Label Studio has it now.
         """
         shown = project.model_version
-        if project.version_chosen:
+        if project.version_chosen and shown != self._champion:
             return shown
         if shown and shown not in self.ours and (self.more or not self.knows):
             return shown
@@ -87,8 +88,15 @@ class Showing:
         return self.others[0] if self.others else self.version
 
     def given_back(self, project: Project) -> bool:
-        """Whether a person chose the champion itself. From then on the project follows the champion again."""
-        return project.version_chosen and project.model_version == self.version
+        """Whether a person chose what serves, or the champion in whose place an instant version serves. From
+        then on the project follows the champion again.
+        """
+        return project.version_chosen and project.model_version in (self.version, self._champion)
+
+    @property
+    def _champion(self) -> str | None:
+        """The champion in whose place an instant version serves; None where it serves itself."""
+        return champion_of(self.version) if is_instant(self.version) else None
 
 
 def _say_more(studio: Studio, project_id: int, version: str) -> bool:

@@ -232,3 +232,37 @@ def test_the_title_of_another_backend_stays_until_ours_knows_a_label(
     train()
     run()
     assert shown(fake_studio) == "v0001"
+
+
+@pytest.fixture
+def instant(
+    run: Callable[[], int], imported: Imports, models: ProjectModels, fake_backend: FakeBackend
+) -> str:
+    """v0000 has predicted the tasks, and since then an instant version serves in its place."""
+    imported()
+    run()
+    card = models.card("v0000").model_copy(update={"dataset_fingerprint": "instant, 1 image"})
+    version = models.instant.write("v0000", card, b"head")
+    models.instant.serve(version)
+    fake_backend.version = version
+    return version
+
+
+def test_whoever_chooses_the_champion_beneath_an_instant_version_hands_the_choice_back(
+    run: Callable[[], int], studio: Studio, fake_studio: FakeStudio, instant: str
+) -> None:
+    """A settings page that was opened before the first submit sends that version with whatever is saved."""
+    run()
+    assert shown(fake_studio) == instant
+    studio.update_project(1, model_version="v0000")
+    run()
+    assert shown(fake_studio) == instant and not fake_studio.projects[1]["model_version_chosen"]
+
+
+def test_another_choice_stays_while_an_instant_version_serves(
+    run: Callable[[], int], studio: Studio, fake_studio: FakeStudio, instant: str
+) -> None:
+    run()
+    studio.update_project(1, model_version=THEIRS)
+    run()
+    assert shown(fake_studio) == THEIRS
