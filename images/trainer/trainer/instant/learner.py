@@ -99,7 +99,7 @@ class Learner:
             StudioError: Label Studio does not answer. CannotLearn: the champion's head cannot be learnt.
             RegistryError: a file of the champion is damaged. OSError: a file cannot be written.
         """
-        champion = self._models.champion()
+        champion, pointer = self._models.champion(), self._models.champion_stamp()
         newest = list(self._newest(project)) if champion else []
         if champion is None or not newest:
             return None
@@ -114,7 +114,7 @@ class Learner:
             upon.notes.learnt = seen  # nothing to find in them; the next submit brings them along
             return None
         version = self._train(upon, project, numbers & looked_at.keys(), seen)
-        if self._models.champion() == champion:  # else a round was promoted, and its version serves
+        if self._models.champion_stamp() == pointer:  # else another version serves, or a label was renamed
             self._decide(upon, project, version)
         return version
 

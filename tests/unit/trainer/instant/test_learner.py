@@ -258,3 +258,25 @@ def test_a_detector_with_another_head_says_so(tmp_path: Path, studio: Labelled) 
     studio.submit(1)
     with pytest.raises(CannotLearn, match="fcos has no head that can be learnt at once"):
         new(other, studio, models).learn(project())
+
+
+@pytest.mark.parametrize("elsewhere", ["a label is renamed", "nothing"])
+def test_what_was_learnt_under_former_names_does_not_serve(
+    learner: Learner,
+    studio: Labelled,
+    models: ProjectModels,
+    monkeypatch: pytest.MonkeyPatch,
+    elsewhere: str,
+) -> None:
+    """Renaming puts the champion itself into service anew (trainer.worker.renaming), under the new names."""
+    write = InstantVersions.write
+
+    def written(versions: InstantVersions, champion: str, *more: Any) -> str:
+        if elsewhere != "nothing":
+            models.promote(champion)
+        return write(versions, champion, *more)
+
+    monkeypatch.setattr(InstantVersions, "write", written)
+    studio.submit(1)
+    assert learner.learn(project()) == "i0000.0001"
+    assert models.serving() == ("i0000.0001" if elsewhere == "nothing" else "v0000")
