@@ -14,6 +14,8 @@ from labelloop.labels import LabelConfig
 from labelloop.pointing import Pointed
 
 AGAIN = "again"
+MOST_HINTS = 20
+"""So many of a request's regions are looked at: each may take a closer look, and others wait for that."""
 SPECK = 0.015
 """A rectangle whose sides are less than this share of the image's longer side marks a place, not a size."""
 _SQUARE = 0.005
@@ -83,7 +85,7 @@ def read(params: object, config: LabelConfig) -> Asked | None:
     if not isinstance(context, Mapping) or not isinstance(regions, list) or not regions:
         return None
     labels = config.by_spelling()
-    found = (_hint(region, labels, len(config.labels)) for region in regions)
+    found = (_hint(region, labels, len(config.labels)) for region in regions[:MOST_HINTS])
     again = context.get(AGAIN)
     wanted = again if isinstance(again, int) and not isinstance(again, bool) and again >= 0 else None
     return Asked(tuple(hint for hint in found if hint is not None), wanted)

@@ -11,6 +11,7 @@ from labelloop.box_sizes import SIZES_FILE, SizesBook
 from labelloop.boxes import Floats
 from labelloop.images import Pixels
 from labelloop.raw_boxes import RawBoxes
+from mlbackend.hints import MOST_HINTS
 from mlbackend.looks_kept import Look, LooksKept
 
 OBJECT = [60, 40, 120, 100]
@@ -241,3 +242,9 @@ def test_without_hints_predictions_are_made_as_ever(person: Person, context: Any
     answer = person.home.client.post("/predict", json={**body, "params": {"context": context}})
     (found,) = answer.json["results"]
     assert found["result"][0]["value"]["width"] == 50
+
+
+def test_a_request_of_very_many_hints_is_answered_in_part(person: Person) -> None:
+    """A person points at one thing at a time; what a script sends keeps nobody waiting."""
+    found = person.points(*(key_point(45, 35, id=str(number)) for number in range(5000)))
+    assert [region["id"] for region in found] == [str(number) for number in range(MOST_HINTS)]
