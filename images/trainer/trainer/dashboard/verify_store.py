@@ -84,9 +84,15 @@ class Store:
             _set_note(database, "label_config", label_config)
             _set_note(database, "cursor", "0")
 
-    def put(self, found: Collection[Proposed], cursor: int) -> None:
-        """Adds images that are not known yet. cursor: up to which task's number Label Studio was asked."""
+    def put(self, found: Collection[Proposed], cursor: int, version: str, label_config: str) -> bool:
+        """Adds images that are not known yet. cursor: up to which task's number Label Studio was asked.
+        version, label_config: for which; nothing is added if `begin` has since named others.
+
+        Returns: whether they were added.
+        """
         with writing(self.path) as database:
+            if (_note(database, "version"), _note(database, "label_config")) != (version, label_config):
+                return False
             for image in found:
                 values = (image.task, image.version, image.prediction, image.image, *image.size)
                 added = database.execute(
@@ -101,6 +107,7 @@ class Store:
                         ((image.task, box.number, box.label, box.score, *box.place) for box in image.boxes),
                     )
             _set_note(database, "cursor", str(cursor))
+        return True
 
     @property
     def cursor(self) -> int:
@@ -161,6 +168,8 @@ class Store:
                 )
                 database.execute("DELETE FROM box WHERE task = ?", (task,))
             row = database.execute("SELECT * FROM page WHERE id = ?", (page,)).fetchone()
+            if row is None:  # its time was over, and others have its crops
+                return None
             _fill(database, page, row["label"])
             database.execute(
                 "UPDATE page SET shown = ?, expires = ? WHERE id = ?", (now, now + LEASE_S, page)

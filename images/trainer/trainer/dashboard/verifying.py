@@ -93,7 +93,7 @@ class _Project:
         self._lock = threading.Lock()
         self._one_way = threading.RLock()
         self._reader: threading.Thread | None = None
-        self._retrying = False
+        self._retrying = self._waiting = False
         self._again_at = 0.0
 
     @property
@@ -155,6 +155,8 @@ class _Project:
                 self._take_back(page)
             while due := self.store.due(HAND_IN_AT_ONCE):
                 did.update(self._handed_in(due))
+        if did["open"]:
+            self._look_again()
         return did
 
     def undo(self, person: int) -> str:
@@ -186,6 +188,21 @@ class _Project:
         """Hands in, in the background, what an earlier request or process left."""
         if self.store.due(1) or self.store.undoing():
             self.retry(0.0)
+
+    def _look_again(self) -> None:
+        """Hands in what somebody has open, once its time is over, also when nobody visits the page."""
+        with self._lock:
+            if self._waiting:
+                return
+            self._waiting = True
+
+        def wait() -> None:
+            stopped = self.stopping.wait(OPEN_WAIT_S)
+            self._waiting = False
+            if not stopped:
+                self.go_on()
+
+        threading.Thread(target=wait, name="verify-open", daemon=True).start()
 
     def retry(self, wait_s: float) -> None:
         """Hands in, in the background, as soon as Label Studio takes it."""
@@ -299,7 +316,9 @@ class _Project:
             found = (
                 sure.read(row, version, sought.least, project.labels, sought.card, finishable) for row in rows
             )
-            self.store.put([image for image in found if image is not None], low - 1)
+            images = [image for image in found if image is not None]
+            if not self.store.put(images, low - 1, version, project.label_config):
+                return  # another version is in service, or the labels were changed: the next reader's turn
             if self._has_enough(self.store.ready(), label):
                 return
         took = time.monotonic() - began

@@ -106,7 +106,7 @@ def filled(loop: WatchedLoop, app: FastAPI, fake_studio: FakeStudio, monkeypatch
     )
     store = app.state.parts.verifying.of(1).store
     store.begin("v0001", snapshot.label_config_xml)
-    store.put([image], cursor=1)
+    store.put([image], 1, "v0001", snapshot.label_config_xml)
     read = ReadLabels(snapshot, datetime.now(UTC))
     monkeypatch.setattr(app.state.parts.current_labels, "begin", lambda project: None)
     monkeypatch.setattr(app.state.parts.current_labels, "of", lambda project: read)

@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +17,9 @@ from support.labelling_people import box, labelled_image, submitted
 from support.verify_data import ADDRESS, FAINT, SURE, answer, crops, judged, propose, undo
 
 from labelloop.verified import is_verified
+from trainer.dashboard import verifying
 from trainer.dashboard.loop import WatchedLoop
+from trainer.dashboard.sure import Proposed, SureBox
 from trainer.dashboard.verify_store import Store
 
 ANN, BEA = 1, 2
@@ -355,3 +358,41 @@ def test_a_page_costs_few_requests_however_many_images_there_are(
     assert (
         len(fake_studio.pages) <= 6
     )  # the status's and the crops' own tasks: nothing is looked through anew
+
+
+def test_a_reader_that_began_under_another_version_adds_nothing(loop: WatchedLoop) -> None:
+    """It would leave out all images up to where it is, and show the former version's boxes as today's."""
+    store = Store(loop.models(1).path)
+    store.begin("v0001", "labels")
+    box = SureBox(0, "ball", 0.95, (10.0, 10.0, 20.0, 20.0))
+    image = Proposed(1, "v0001", 500, "1.jpg", (320, 240), ({"id": "a"},), (box,), True)
+    store.begin("v0002", "labels")
+    assert not store.put([image], 40, "v0001", "labels")
+    assert store.cursor == 0 and store.ready() == {}
+    store.begin("v0002", "other labels")
+    assert not store.put([image], 40, "v0002", "labels")
+    assert store.put([image], 40, "v0002", "other labels")
+    assert store.cursor == 40 and store.ready() == {"ball": 1}
+
+
+def test_a_page_whose_time_ran_out_while_label_studio_was_asked_has_no_crops(loop: WatchedLoop) -> None:
+    store = Store(loop.models(1).path)
+    assert store.withdraw("a page that is gone", [7], "labelled") is None
+
+
+def test_what_somebody_had_open_is_handed_in_though_nobody_visits_the_page(
+    image: Propose, client: TestClient, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifying, "OPEN_WAIT_S", 0.05)
+    task = image(("ball", SURE))
+    told = crops(client)
+    fake_studio.tasks[task]["open_before"] = BEA
+    form = {"csrf": told["csrf"], "page": told["page"]}
+    client.post("/verify?project=1", data=form)
+    assert not fake_studio.tasks[task].get("annotations")
+    fake_studio.tasks[task]["open_before"] = None
+    for _ in range(100):
+        if fake_studio.tasks[task].get("annotations"):
+            break
+        time.sleep(0.02)
+    assert len(fake_studio.tasks[task]["annotations"]) == 1
