@@ -21,6 +21,7 @@ from labelloop.instant import HEAD
 from labelloop.registry import Card, ProjectModels, RegistryError
 from labelloop.settings import Settings
 from labelloop.studio import Studio
+from labelloop.verified import is_verified
 from trainer.dataset import junk
 from trainer.dataset.collector import newest_submitted, submitted_at
 from trainer.dataset.examine import Examiner, UsedTask
@@ -155,10 +156,12 @@ class Learner:
         self, upon: _Upon, project: Project, tasks: Sequence[Task], fresh: set[int]
     ) -> dict[int, _Known]:
         """By task, the images that can be learnt from, the newest last. What the newest version and the
-        champion would have proposed on those that are new to both is compared.
+        champion would have proposed on those that are new to both is compared, but not on images that were
+        verified: their boxes are the champion's own.
         """
         images = dict(self._images(upon, project, tasks, fresh))
         look = look_for(upon.base.look, [_sides(image) for image in images.values()])
+        compared = fresh - upon.notes.learnt.keys() - set(_verified(tasks))
         before = Detector.load(self._models.folder(upon.newest), "cpu") if upon.newest else None
         known: dict[int, _Known] = {}
         for number, image in images.items():
@@ -169,7 +172,7 @@ class Learner:
             pixels = read_or_reason(self._settings.labelloop_home / image.file)
             if isinstance(pixels, ImageError):
                 continue
-            if before is not None and number in fresh and number not in upon.notes.learnt:
+            if before is not None and number in compared:
                 self._compare(upon, project, before, image, pixels)
             ignored = [corners for _, corners in image.ignored]
             paint_over(pixels, *(np.array(rows, np.float32).reshape(-1, 4) for rows in (ignored, image.xyxy)))
@@ -271,6 +274,14 @@ class Learner:
             serving,
             _words(upon.notes.pairs),
         )
+
+
+def _verified(tasks: Sequence[Task]) -> Iterator[int]:
+    """Those that were verified on the dashboard, crop by crop."""
+    for task in tasks:
+        annotation = newest_submitted(task.get("annotations"))
+        if annotation is not None and is_verified(annotation.get("result")):
+            yield int(task["id"])
 
 
 def _words(pairs: Sequence[Pair]) -> str:

@@ -16,6 +16,7 @@ from labelloop.detector import Detector
 from labelloop.images import read_image
 from labelloop.instant import HEAD, InstantVersions
 from labelloop.registry import Card, ProjectModels, Registry
+from labelloop.verified import marked
 from trainer.instant import learner as module
 from trainer.instant.errors import CannotLearn
 from trainer.instant.fitting import Budget
@@ -35,13 +36,17 @@ class Labelled:
         self._home = home
         self.tasks: list[dict[str, Any]] = []
 
-    def submit(self, number: int, shapes: bool = True, minutes_ago: float = 0.0) -> None:
-        """A picture's task with its shapes as boxes, or without any."""
+    def submit(
+        self, number: int, shapes: bool = True, minutes_ago: float = 0.0, verified: bool = False
+    ) -> None:
+        """A picture's task with its shapes as boxes, or without any. verified: crop by crop."""
         made = picture(number, size=(128, 96))
         name = f"{number}.png"
         made.image.save(self._home.settings.images_dir / name)
         at = (datetime.now(UTC) - timedelta(minutes=minutes_ago)).isoformat()
         result = [_region(box, made.image.size) for box in made.boxes] if shapes else []
+        if verified:
+            result = [marked(row, "ann@example.org", 0.0) for row in result]
         annotation = {"id": 100 + len(self.tasks), "result": result, "updated_at": at, "created_at": at}
         data = {"image": f"/data/local-files/?d=images/{name}"}
         self.tasks = [task for task in self.tasks if task["id"] != number]
@@ -280,3 +285,16 @@ def test_what_was_learnt_under_former_names_does_not_serve(
     studio.submit(1)
     assert learner.learn(project()) == "i0000.0001"
     assert models.serving() == ("i0000.0001" if elsewhere == "nothing" else "v0000")
+
+
+def test_verified_images_are_learnt_from_and_are_no_evidence(
+    learner: Learner, studio: Labelled, models: ProjectModels
+) -> None:
+    """Their boxes are the champion's, which would win on each of them."""
+    studio.submit(1)
+    learner.learn(project())
+    studio.submit(2, verified=True)
+    studio.submit(3)
+    assert learner.learn(project()) == "i0000.0002"
+    notes = Notes.of(models.card("i0000.0002"))
+    assert sorted(notes.learnt) == [1, 2, 3] and [pair.task for pair in notes.pairs] == [3]
