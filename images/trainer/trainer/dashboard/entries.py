@@ -12,6 +12,7 @@ import numpy as np
 
 from labelloop.boxes import Boxes
 from labelloop.fetched import is_fetched, is_moved
+from labelloop.instant import champion_of, is_instant
 from labelloop.labels import LabelConfig
 from labelloop.regions import from_results
 from labelloop.twins import is_marked
@@ -185,9 +186,19 @@ def _entry(
             from_twins += one
         else:
             work += one
-    version = version_of(prediction) if prediction else None
+    version = _together(version_of(prediction)) if prediction else None
     changed = annotation.get("updated_by") not in (None, annotation.get("completed_by"))
     return Entry(author, counts, version, work, _lead_time(annotation), changed, from_twins)
+
+
+def _together(version: str | None) -> str | None:
+    """The name under which a version's work is told. There is an instant version for nearly every image, so
+    all that were learnt upon one champion go by one name, which comes right after the champion's.
+
+    >>> _together("v0003"), _together("i0003.0012"), sorted(["v0004", "v0003, at once", "v0003"])
+    ('v0003', 'v0003, at once', ['v0003', 'v0003, at once', 'v0004'])
+    """
+    return f"{champion_of(version)}, at once" if version and is_instant(version) else version
 
 
 def _fetched(results: Sequence[Json], config: LabelConfig, size: tuple[int, int]) -> Work:

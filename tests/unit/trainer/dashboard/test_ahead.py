@@ -97,3 +97,17 @@ def test_the_curve_is_that_of_the_projects_models(
     page = said(client)
     assert f"{expected}; now 0.80" in page
     assert "scored on today's hold-out, to 120 images to train on" in page
+
+
+def test_what_was_learnt_at_once_upon_one_version_counts_together(
+    client: TestClient, fake_studio: FakeStudio
+) -> None:
+    """There is an instant version for nearly every image, so none would ever have enough of them."""
+    label(fake_studio, 12, 90.0, "v0001")
+    for number in range(1, 11):
+        label(fake_studio, 1, 20.0, f"i0001.{number:04d}")
+    leave(fake_studio, 40)
+    page = said(client)
+    assert "the images labelled from v0001, at once, as if the model got no better" in page
+    assert "Time for them 13:20 min ± 0" in page
+    assert "v0001 – 12" in page and "v0001, at once – 10" in page and "i0001" not in page
