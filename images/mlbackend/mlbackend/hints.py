@@ -18,6 +18,8 @@ MOST_HINTS = 20
 """So many of a request's regions are looked at: each may take a closer look, and others wait for that."""
 SPECK = 0.015
 """A rectangle whose sides are less than this share of the image's longer side marks a place, not a size."""
+FLAT_PX = 1.0
+"""A rectangle with a smaller side is a line, which marks a place, too."""
 _SQUARE = 0.005
 _DOUBLE_CLICK = 0.12
 _MUCH_SMALLER = 0.6
@@ -29,7 +31,8 @@ class Hint:
     """One region of the context.
 
     id: the region's, under which Label Studio replaces it. label: the index of its label. left, top, width,
-    height: in percent of the image; a click has no width and height. original: the image's size in pixels, as
+    height: in percent of the image; a click has no width and height. A rectangle with a negative side, which no
+    editor sends, counts as a line. original: the image's size in pixels, as
     the browser says; None where it doesn't.
     """
 
@@ -52,6 +55,8 @@ class Hint:
         if larger <= 0:
             return Pointed(x, y)
         middle = Pointed(x + width / 2, y + height / 2)
+        if min(width, height) < FLAT_PX:
+            return middle
         is_speck = larger < SPECK * max(size)
         if is_speck and (usual_side is None or larger < _MUCH_SMALLER * usual_side):
             return middle

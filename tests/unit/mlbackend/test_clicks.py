@@ -107,6 +107,13 @@ def test_a_rough_box_becomes_one_that_sits(person: Person) -> None:
     assert near(box, OBJECT)
 
 
+@pytest.mark.parametrize("line", [(30, 35, 30, 0), (45, 20, 0.4, 30), (30, 37, 30, -4), (45, 35, -30, -30)])
+def test_a_line_marks_its_middle(person: Person, line: Any) -> None:
+    """Whoever drags sloppily sideways gets a box, too. With two negative sides it marks where it begins."""
+    (box,) = person.boxes(rectangle(*line))
+    assert near(box, OBJECT)
+
+
 @pytest.mark.parametrize("by_editor", [rectangle(44, 34, 0.5, 0.7), rectangle(45, 35, 9, 9)])
 def test_a_speck_and_a_double_clicks_square_are_clicks(person: Person, by_editor: Any) -> None:
     (box,) = person.boxes(by_editor)
