@@ -31,9 +31,8 @@ class Hint:
     """One region of the context.
 
     id: the region's, under which Label Studio replaces it. label: the index of its label. left, top, width,
-    height: in percent of the image; a click has no width and height. A rectangle with a negative side, which no
-    editor sends, counts as a line. original: the image's size in pixels, as
-    the browser says; None where it doesn't.
+    height: in percent of the image; a click has no width and height, and a negative one, which no editor
+    sends, makes a line. original: the image's size in pixels, as the browser says; None where it doesn't.
     """
 
     id: str
