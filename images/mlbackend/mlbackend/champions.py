@@ -168,7 +168,7 @@ class Champions:
         champion, error = place.champion, ""
         began = time.monotonic()
         try:
-            champion = self._loaded(place)
+            champion, error = self._loaded(place)
         except Exception as problem:
             error = f"project {place.project_id}: {problem}"
             if not self._registry.project(place.project_id).path.is_dir():
@@ -191,7 +191,10 @@ class Champions:
             place.retry_at = time.monotonic() + RETRY_S
             self._make_room(place)
 
-    def _loaded(self, place: Place) -> Champion:
+    def _loaded(self, place: Place) -> tuple[Champion, str]:
+        """What serves, and why it is the champion itself where an instant version should; that is tried
+        again.
+        """
         models = self._registry.project(place.project_id)
         version = models.serving()
         if version is None:
@@ -200,11 +203,12 @@ class Champions:
             )
         if is_instant(version):
             try:
-                return self._made(place, models, version)
+                return self._made(place, models, version), ""
             except Exception as problem:  # whatever it is, the champion still serves
-                log.warning("project %d: %s is not served: %s", place.project_id, version, problem)
-                version = champion_of(version)
-        return self._made(place, models, version)
+                champion = self._made(place, models, champion_of(version))
+                error = f"project {place.project_id}: {version} cannot serve: {problem}"
+                return champion, f"{error} {champion.version} serves in its place."
+        return self._made(place, models, version), ""
 
     def _made(self, place: Place, models: ProjectModels, version: str) -> Champion:
         folder = models.folder(version)

@@ -8,7 +8,9 @@ from weakref import finalize
 import pytest
 from support.backend_home import Home, wait_until
 
+from labelloop.instant import HEAD
 from labelloop.registry import ProjectModels
+from mlbackend import champions
 from mlbackend.app import keep_out_of_garbage_collections
 
 
@@ -245,3 +247,19 @@ def test_the_champion_serves_where_what_was_learnt_at_once_cannot(home: Home) ->
     home.learn_at_once(head=b"torn")
     assert home.setup().json["model_version"] == "v0000"
     assert home.results(home.add_image("a.png"))[0]["model_version"] == "v0000"
+    told = home.project_health()["error"]
+    assert "i0000.0001 cannot serve" in told and "v0000 serves in its place" in told
+
+
+def test_what_was_learnt_at_once_and_failed_to_load_is_tried_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when memory is short for a moment. Until it serves, nobody gets its boxes in advance."""
+    monkeypatch.setattr(champions, "RETRY_S", 0.05)
+    version = home.learn_at_once()
+    head = home.registry.project(1).folder(version) / HEAD
+    whole = head.read_bytes()
+    head.write_bytes(b"for a moment")
+    assert home.setup().json["model_version"] == "v0000"
+    head.write_bytes(whole)
+    wait_until(lambda: home.serves(version))
