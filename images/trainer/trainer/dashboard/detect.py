@@ -4,6 +4,8 @@ It asks for that token and for no login, and answers JSON alone. The version in 
 way of the ML backend.
 """
 
+import asyncio
+
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
@@ -18,6 +20,8 @@ PATH = "/detect"
 MAX_BYTES = 20 << 20
 MAX_FORM_BYTES = MAX_BYTES + (1 << 16)
 """With what a form puts around the image."""
+READ_S = 60.0
+"""So long an image may take to arrive, since it takes a place."""
 _NEVER_IMAGES = ("text/", "application/json")
 
 
@@ -26,8 +30,12 @@ async def detect(request: Request) -> JSONResponse:
     detection: Detection = request.app.state.parts.detection
     try:
         token = await run_in_threadpool(detection.admit, request.headers.get("Authorization", ""))
-        image = await _image(request)
-        return JSONResponse(await run_in_threadpool(detection.boxes, token, image))
+        with detection.place():  # before it is read: many large images at once would take all the memory
+            try:
+                image = await asyncio.wait_for(_image(request), READ_S)
+            except TimeoutError as error:
+                raise Refused(408, f"the image did not arrive within {READ_S:.0f} s") from error
+            return JSONResponse(await run_in_threadpool(detection.boxes, token, image))
     except Refused as refused:
         return refused.answer()
 

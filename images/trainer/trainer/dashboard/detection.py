@@ -3,7 +3,8 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi.responses import JSONResponse
@@ -78,10 +79,20 @@ class Detection:
                 raise Refused(429, f"{token.name} may ask {PER_MINUTE} times a minute", times[0] + 60.0 - now)
             times.append(now)
 
-    def boxes(self, token: Token, image: bytes) -> dict[str, Any]:
-        """Raises Refused: 415, it is no image; 503, others are waiting, or a service does not answer."""
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One of AT_ONCE places, for an image from its first byte to its boxes. Raises Refused: 503, all are
+        taken.
+        """
         if not self._places.acquire(blocking=False):
             raise Refused(503, f"{AT_ONCE} images are being looked at; send this one again", 1.0)
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    def boxes(self, token: Token, image: bytes) -> dict[str, Any]:
+        """Raises Refused: 415, it is no image; 503, a service does not answer; 404, the project is gone."""
         try:
             return self._loop.backend.detect(self._project(token.project), image)
         except NoImage as error:
@@ -90,8 +101,6 @@ class Detection:
             raise Refused(503, f"the model does not answer: {error}", 10.0) from error
         except NoProject as error:
             raise Refused(404, str(error)) from error
-        finally:
-            self._places.release()
 
     def _project(self, project_id: int) -> Project:
         """As Label Studio knew it in the last seconds; as it knew it last, while it does not answer."""

@@ -1,5 +1,6 @@
 """POST /detect: with a token of `make token` an image gets boxes; each refusal says what to do."""
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -162,3 +163,25 @@ def test_it_goes_on_while_label_studio_is_down(
     monkeypatch.setattr(detection, "PROJECT_FRESH_S", -1.0)
     fake_studio.down = True
     assert post(stranger, token, png()) == (200, FOUND)
+
+
+def test_an_image_takes_a_place_before_it_is_read_and_must_arrive(
+    stranger: TestClient, run: Run, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else many large images at once, or such as never end, take all the memory."""
+    token, read = made(run), []
+
+    async def never(request: object) -> bytes:
+        read.append(request)
+        await asyncio.sleep(60)
+        return b""
+
+    monkeypatch.setattr(detect, "_image", never)
+    monkeypatch.setattr(detect, "READ_S", 0.02)
+    places = app.state.parts.detection._places
+    for _ in range(detection.AT_ONCE - 1):
+        assert places.acquire(blocking=False)
+    status, answer = post(stranger, token, png())
+    assert status == 408 and "did not arrive" in str(answer["error"]) and len(read) == 1
+    assert places.acquire(blocking=False), "its place is free again"
+    assert post(stranger, token, png())[0] == 503 and len(read) == 1
