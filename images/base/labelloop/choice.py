@@ -26,10 +26,9 @@ def choose(models: ProjectModels, version: str) -> str | None:
     return models.promote(version)
 
 
-def chosen_at(models: ProjectModels) -> datetime | None:
-    """When a person last put a version into service; None when nobody has."""
+def chosen(models: ProjectModels) -> str | None:
+    """The version that a person last put into service; None when nobody has."""
     try:
-        found = datetime.fromisoformat(json.loads((models.path / CHOSEN).read_bytes())["at"])
+        return str(json.loads((models.path / CHOSEN).read_bytes())["version"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from labelloop.boxes import Boxes
-from labelloop.choice import chosen_at
+from labelloop.choice import chosen
 from labelloop.detector import Detector
 from labelloop.errors import Explained
 from labelloop.images import ImageError
@@ -69,9 +69,8 @@ def on_trial(rounds: Rounds, models: ProjectModels, project_id: int) -> tuple[Ro
     told = not trial.reason or trial.reason in (promoted.verdict or "")
     if trial.outcome is not Outcome.OPEN:
         return None if told else (promoted, trial)
-    chosen = chosen_at(models)
     served = models.in_service() == trial.version and trial.former in models.versions()
-    return (promoted, trial) if served and (chosen is None or chosen < _over(promoted)) else None
+    return (promoted, trial) if served and chosen(models) != trial.version else None
 
 
 @dataclass
@@ -114,8 +113,7 @@ class Trials:
 
         A version that a person has put into service since stays.
         """
-        chosen = chosen_at(models)
-        if trial.outcome is Outcome.UNDONE and (chosen is None or chosen < _over(round_)):
+        if trial.outcome is Outcome.UNDONE and chosen(models) != trial.version:
             models.exchange(trial.version, trial.former)
         if trial.outcome is Outcome.UNDONE and models.in_service() != trial.former:
             off = trial.model_copy(update={"outcome": Outcome.OFF, "reason": ""})

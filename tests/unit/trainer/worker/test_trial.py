@@ -1,5 +1,6 @@
 """A promoted version is compared with the one before it on what is labelled since."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from support.made_scores import History, snapshot_of
 from support.worker_bench import WorkerBench
 
 from labelloop.boxes import Boxes
-from labelloop.choice import choose
+from labelloop.choice import CHOSEN, choose
 from labelloop.registry import ProjectModels, Registry
 from trainer.judging.effort import QUICK
 from trainer.judging.trial import Outcome, Trial
@@ -106,6 +107,14 @@ def test_what_a_person_has_chosen_since_stays(version: str, court: Court) -> Non
     choose(court.models, version)
     assert court.carry_on() is None
     assert court.models.champion() == version and court.round.verdict == "promoted v0001"
+
+
+def test_what_a_person_has_chosen_since_stays_though_the_clock_was_set_back(court: Court) -> None:
+    court.label(6, right=OLD)
+    choose(court.models, NEW)
+    note = court.models.path / CHOSEN
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"at": "2020-01-01T00:00:00+00:00"}))
+    assert court.carry_on() is None and court.models.champion() == NEW
 
 
 def test_a_choice_before_the_promotion_is_none_against_it(
