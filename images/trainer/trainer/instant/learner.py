@@ -172,11 +172,12 @@ class Learner:
             pixels = read_or_reason(self._settings.labelloop_home / image.file)
             if isinstance(pixels, ImageError):
                 continue
-            if before is not None and number in compared:
-                self._compare(upon, project, before, image, pixels)
-            ignored = [corners for _, corners in image.ignored]
-            paint_over(pixels, *(np.array(rows, np.float32).reshape(-1, 4) for rows in (ignored, image.xyxy)))
-            known[number] = _Known(image, look, upon.base.views(pixels, image, look))
+            try:
+                if before is not None and number in compared:
+                    self._compare(upon, project, before, image, pixels)
+                known[number] = _Known(image, look, _views(upon.base, pixels, image, look))
+            except Exception:  # as of an image two pixels high, which no network takes; the others are learnt
+                log.exception("task %d: its image cannot be learnt from", number)
         upon.images = _within(known, MAPS_BYTES)
         return upon.images
 
@@ -274,6 +275,13 @@ class Learner:
             serving,
             _words(upon.notes.pairs),
         )
+
+
+def _views(base: Base, pixels: Pixels, image: SnapshotImage, look: int) -> list[View]:
+    """What is learnt from an image, on whose pixels is painted."""
+    ignored = [corners for _, corners in image.ignored]
+    paint_over(pixels, *(np.array(rows, np.float32).reshape(-1, 4) for rows in (ignored, image.xyxy)))
+    return base.views(pixels, image, look)
 
 
 def _verified(tasks: Sequence[Task]) -> Iterator[int]:

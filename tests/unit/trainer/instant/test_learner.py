@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from support.killed import Killed
 from support.shapes import LABELS as SHAPES
 from support.shapes import picture
@@ -298,3 +299,19 @@ def test_verified_images_are_learnt_from_and_are_no_evidence(
     assert learner.learn(project()) == "i0000.0002"
     notes = Notes.of(models.card("i0000.0002"))
     assert sorted(notes.learnt) == [1, 2, 3] and [pair.task for pair in notes.pairs] == [3]
+
+
+def test_an_image_that_no_network_takes_keeps_no_other_from_being_learnt(
+    learner: Learner, studio: Labelled, models: ProjectModels, home: SmallRounds
+) -> None:
+    """The process would end at it, and again after each submit."""
+    studio.submit(1)
+    learner.learn(project())
+    studio.submit(2)
+    strip = (3000, 2)
+    Image.new("RGB", strip).save(home.settings.images_dir / "2.png")
+    studio.tasks[-1]["annotations"][0]["result"] = [_region((0, 0, 20, 2, 0), strip)]
+    studio.submit(3)
+    assert learner.learn(project()) == models.serving() == "i0000.0002"
+    assert models.card("i0000.0002").images == 2
+    assert learner.learn(project()) is None
