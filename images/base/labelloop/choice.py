@@ -9,7 +9,8 @@ import json
 from datetime import UTC, datetime
 
 from labelloop.files import write_text
-from labelloop.registry import ProjectModels
+from labelloop.instant import champion_of, is_instant
+from labelloop.registry import ProjectModels, RegistryError
 
 CHOSEN = "chosen.json"
 
@@ -21,6 +22,11 @@ def choose(models: ProjectModels, version: str) -> str | None:
         RegistryError: there is no such version, or it cannot serve.
     """
     models.check(version)
+    if is_instant(version):
+        raise RegistryError(
+            f"{version} was learnt at once upon {champion_of(version)}, and serves in its place while it is "
+            "the better one; nobody puts it into service"
+        )
     now = datetime.now(UTC).isoformat()
     write_text(models.path / CHOSEN, json.dumps({"version": version, "at": now}) + "\n")
     return models.promote(version)

@@ -7,6 +7,7 @@ import pytest
 from support.killed import Killed
 from support.versions import add_version
 
+from labelloop.choice import choose, chosen
 from labelloop.instant import HEAD, champion_of, is_instant, name_of
 from labelloop.registry import Card, ProjectModels, RegistryError
 from trainer.dataset.origin import earlier_name, is_earlier_name, version_of
@@ -117,3 +118,12 @@ def test_superseded_ones_keep_their_cards_alone(models: ProjectModels) -> None:
     assert [(models.folder(version) / HEAD).is_file() for version in versions] == [True, False, True, True]
     assert [models.card(version).version for version in versions] == versions
     assert all(map(is_instant, versions))
+
+
+def test_nobody_chooses_an_instant_version_and_a_try_changes_no_choice(models: ProjectModels) -> None:
+    """Which is no version that a round could be compared with."""
+    version = learnt(models)
+    choose(models, "v0000")
+    with pytest.raises(RegistryError, match=f"{version} was learnt at once upon v0000"):
+        choose(models, version)
+    assert chosen(models) == "v0000"
