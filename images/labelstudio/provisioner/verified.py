@@ -29,7 +29,7 @@ MAX_ITEMS = 500
 Did = Literal["submitted", "drafted", "labelled", "begun", "open", "gone", "nobody", "taken back", "changed"]
 """What became of an item. labelled: somebody has submitted or skipped the task. begun: somebody has a draft
 of it. open: somebody else has it open in the label stream. gone: there is no such task, or nothing to take
-back. nobody: there is no such user. changed: somebody has changed it since.
+back. nobody: there is no such user. changed: somebody has changed it since, or is at it.
 """
 
 
@@ -172,7 +172,7 @@ def _take_back(project: Any, tasks: dict[int, Any], items: list[Item]) -> list[D
         row = own.first()
         if row is None:
             done.append(Done(item.task, "gone"))
-        elif row.result != item.result or getattr(row, "updated_by_id", None) is not None:
+        elif row.result != item.result or item.finished and _is_touched(row):
             done.append(Done(item.task, "changed"))
         else:
             if item.finished:
@@ -185,6 +185,11 @@ def _take_back(project: Any, tasks: dict[int, Any], items: list[Item]) -> list[D
     if gone:
         _recount(project, gone)
     return done
+
+
+def _is_touched(annotation: Any) -> bool:
+    """Whether somebody has changed an annotation, or is at it: her draft would go with it."""
+    return annotation.updated_by_id is not None or annotation.drafts.exists()
 
 
 def _recount(project: Any, changed: list[int]) -> None:

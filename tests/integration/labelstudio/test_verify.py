@@ -150,6 +150,21 @@ def test_what_is_wrong_becomes_her_draft_and_nothing_stands_beside_what_others_m
     assert person.get(f"/api/tasks/{wrong}/").json()["drafts"] == []
 
 
+def test_what_an_administrator_is_correcting_is_not_taken_back(
+    provisioned: LabelStudio, project: int, bea: tuple[TestClient, Person]
+) -> None:
+    """Label Studio keeps a correction as a draft of the annotation, with which it would go."""
+    client, _ = bea
+    studio = provisioned.studio
+    answer(client, crops(client, project=project), project=project)
+    corrected, [annotation] = next(iter(annotated(studio, project).items()))
+    path = f"/api/tasks/{corrected}/annotations/{annotation['id']}/drafts"
+    studio.request("POST", path, json={"result": boxes(corrected)[:1]})
+    assert "1 changed in Label Studio since" in undo(client, project=project)
+    left = {task: len(rows) for task, rows in annotated(studio, project).items()}
+    assert left == {task: int(task == corrected) for task in left}
+
+
 def test_a_request_that_is_sent_again_and_again_makes_one_annotation_of_each_image(
     provisioned: LabelStudio, project: int
 ) -> None:
