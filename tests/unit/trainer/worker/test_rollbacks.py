@@ -224,7 +224,7 @@ def test_a_full_disk_leaves_the_pointer_and_its_copy(
 
     weights_file = tmp_path / "new.pth"
     weights_file.write_bytes(b"new")
-    monkeypatch.setattr(version_files, "_fill", full)
+    monkeypatch.setattr(version_files, "link_or_copy", full)
     with pytest.raises(OSError, match="No space left"):
         models.succeed("v0000", new_card(), "", weights_file)
     assert (models.path / ".champion").read_text() == (models.path / "champion").read_text() == "v0000\n"
