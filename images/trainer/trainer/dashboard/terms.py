@@ -228,8 +228,8 @@ _TERMS = (
     Term(
         "taken back",
         "A promotion that is undone by itself: the version from before it is in service again.",
-        "The next 20 images that are labelled try each promotion. If the former version's boxes take less "
-        "time to correct, as surely as `GATE_CONFIDENCE` asks, it comes back.",
+        "So ends a trial in which the former version's boxes take less time to correct, as surely as "
+        "`GATE_CONFIDENCE` asks.",
         r"\btaken back\b",
     ),
     Term(
@@ -244,6 +244,14 @@ _TERMS = (
         "They are counted, not measured: what would have to be drawn, moved, relabelled, deleted or looked "
         "at, times the seconds of the cost table that `COSTS` names.",
         r"\bto correct (?:an image|one)\b",
+    ),
+    Term(
+        "trial",
+        "What a promotion has to stand: on the next 20 images that are labelled it is compared with the "
+        "version before it.",
+        "Neither was trained on these. After 5, 10 and 20 of them it is taken back if the former version's "
+        "boxes take less time to correct.",
+        r"\b[Oo]n trial\b",
     ),
     Term(
         "verified",
