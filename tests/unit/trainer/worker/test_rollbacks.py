@@ -13,6 +13,7 @@ from support.killed import Killed
 from support.versions import add_version
 
 from labelloop import registry as registry_module
+from labelloop import version_files
 from labelloop.registry import Card, ChampionMoved, ProjectModels, Registry, RegistryError
 from labelloop.studio import Studio
 from trainer.dataset.snapshot import Snapshot
@@ -148,7 +149,8 @@ def writes_of(bench: Bench, killed_at: int) -> None:
         write_text(path, text)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry_module, "write_text", counted)
+        for module in (registry_module, version_files):
+            patch.setattr(module, "write_text", counted)
         with pytest.raises(Killed):
             bench.run()
 
@@ -222,7 +224,7 @@ def test_a_full_disk_leaves_the_pointer_and_its_copy(
 
     weights_file = tmp_path / "new.pth"
     weights_file.write_bytes(b"new")
-    monkeypatch.setattr(ProjectModels, "_fill", full)
+    monkeypatch.setattr(version_files, "link_or_copy", full)
     with pytest.raises(OSError, match="No space left"):
         models.succeed("v0000", new_card(), "", weights_file)
     assert (models.path / ".champion").read_text() == (models.path / "champion").read_text() == "v0000\n"

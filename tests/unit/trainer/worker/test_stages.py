@@ -13,6 +13,7 @@ from support.killed import Killed
 from support.versions import add_version
 
 from labelloop import registry as registry_module
+from labelloop import version_files
 from labelloop.locks import Busy
 from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio, StudioError
@@ -159,7 +160,7 @@ def test_killed_at_any_moment_and_gone_on_with(
             _killing(Rounds, "move", countdown, patch)
             _killing(ProjectModels, "write", countdown, patch)
             _killing(ProjectModels, "complete", countdown, patch)
-            for module in (judgement, registry_module, claims):
+            for module in (judgement, registry_module, version_files, claims):
                 _killing(module, "write_text", countdown, patch)
             try:
                 bench.run()
