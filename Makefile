@@ -34,7 +34,7 @@ upgrade: ## After a git pull: back up, build, start, and go back if that fails
 reset: ## Delete labels, models and rounds, after a backup and a question; YES=1 asks nothing
 rotate-secrets: ## New secrets, without loss of data; ADMIN=1: and a new password of the admin's
 
-simulate: ## Measure the clicks that the loop saves on a COCO folder: COCO=DIR, SEEDS=0,1,2, ORDERS=uncertainty,random
+simulate: ## Measure the time that the loop saves a person, on a COCO folder: COCO=DIR, SEEDS=0,1,2, ORDERS=uncertainty,random
 demo: ## See the whole loop in six minutes, with made pictures in a project of its own; REMOVE=1 removes it
 
 labels: ## Check a label config, and say what the model recognises: FILE=configs/labels/x.xml; RENAME=cat=feline renames labels

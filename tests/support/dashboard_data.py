@@ -1,6 +1,5 @@
 """Rounds as the real ones leave them: snapshots of pictures, judgements by the real evaluation, versions."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 from support import shapes
 from support.fake_studio import FakeStudio
 from support.labelled_folder import WHEN
+from support.snapshot_images import of_picture
 
 from labelloop.boxes import Boxes
 from labelloop.files import write_text
@@ -36,19 +36,8 @@ def snapshot_of(loop: WatchedLoop, count: int, project: int = 1, xml: str = shap
     images = []
     for number, (name, made) in enumerate(sorted(pictures.items()), 1):
         path = loop.settings.images_dir / name
-        images.append(
-            SnapshotImage(
-                id=number,
-                task=number,
-                file=str(path.relative_to(loop.settings.labelloop_home)),
-                sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-                width=made.image.width,
-                height=made.image.height,
-                side=Side.HOLDOUT if number % 5 == 0 else Side.TRAIN,
-                xyxy=tuple((float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2, _ in made.boxes),
-                labels=tuple(label for *_, label in made.boxes),
-            )
-        )
+        side = Side.HOLDOUT if number % 5 == 0 else Side.TRAIN
+        images.append(of_picture(number, made, path, loop.settings.labelloop_home, side))
     return Snapshot(project, xml, LabelledImages(images), (), ())
 
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from support.families import family
 from support.shapes import LABELS, picture
+from support.snapshot_images import of_picture
 
 from labelloop.settings import Settings
-from trainer.dataset.labelled import LabelledImages, SnapshotImage
+from trainer.dataset.labelled import LabelledImages
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
 from trainer.training.job import Job
@@ -54,19 +54,8 @@ class SmallRounds:
             made = picture(number, size=(128, 96))
             path = self.settings.images_dir / f"{number}.png"
             made.image.save(path)
-            images.append(
-                SnapshotImage(
-                    id=number,
-                    task=number,
-                    file=str(path.relative_to(self.settings.labelloop_home)),
-                    sha256=sha256(path.read_bytes()).hexdigest(),
-                    width=made.image.width,
-                    height=made.image.height,
-                    side=Side.HOLDOUT if number > 5 else Side.TRAIN,
-                    xyxy=tuple(tuple(map(float, box[:4])) for box in made.boxes),  # type: ignore[misc]
-                    labels=tuple(box[4] for box in made.boxes),
-                )
-            )
+            side = Side.HOLDOUT if number > 5 else Side.TRAIN
+            images.append(of_picture(number, made, path, self.settings.labelloop_home, side))
         return Snapshot(1, label_config(labels), LabelledImages(images), (), ())
 
     def weights(self, path: Path, classes: Sequence[str], seed: int = 0) -> Path:

@@ -1,4 +1,9 @@
-"""Labelled images as a snapshot has them, without files behind them."""
+"""Labelled images as a snapshot has them, with a picture's file behind them or none."""
+
+from hashlib import sha256
+from pathlib import Path
+
+from support.shapes import Picture
 
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.split import Side
@@ -16,4 +21,22 @@ def image(number: int, side: Side = Side.TRAIN, boxes: int = 3) -> SnapshotImage
         side=side,
         xyxy=((1.01, 2.0, 30.55, 40.0),) * boxes,
         labels=(1,) * boxes,
+    )
+
+
+def of_picture(
+    number: int, made: Picture, path: Path, home: Path, side: Side, boxes: bool = True
+) -> SnapshotImage:
+    """A picture that was saved at `path`, below `home`. boxes: with its boxes, or as an empty one."""
+    drawn = made.boxes if boxes else ()
+    return SnapshotImage(
+        id=number,
+        task=number,
+        file=str(path.relative_to(home)),
+        sha256=sha256(path.read_bytes()).hexdigest(),
+        width=made.image.width,
+        height=made.image.height,
+        side=side,
+        xyxy=tuple((float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2, _ in drawn),
+        labels=tuple(label for *_, label in drawn),
     )

@@ -1,14 +1,14 @@
 """A project with a small detector that finds something, to be taken along."""
 
-from hashlib import sha256
 from pathlib import Path
 
 from support.detectors import tiny_yolox
 from support.shapes import LABEL_CONFIG, LABELS, picture
+from support.snapshot_images import of_picture
 
 from labelloop.registry import Card, ProjectModels
 from labelloop.settings import Settings
-from trainer.dataset.labelled import LabelledImages, SnapshotImage
+from trainer.dataset.labelled import LabelledImages
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
 from trainer.rounds.table import Rounds, State
@@ -57,19 +57,8 @@ def labelled_round(settings: Settings) -> Snapshot:
         made = picture(number, size=(150 + 9 * number, 120))
         path = settings.images_dir / f"{number}.png"
         made.image.save(path)
-        images.append(
-            SnapshotImage(
-                id=number,
-                task=number,
-                file=str(path.relative_to(settings.labelloop_home)),
-                sha256=sha256(path.read_bytes()).hexdigest(),
-                width=made.image.width,
-                height=made.image.height,
-                side=Side.HOLDOUT if number <= HOLDOUT else Side.TRAIN,
-                xyxy=tuple(tuple(map(float, box[:4])) for box in made.boxes),  # type: ignore[misc]
-                labels=tuple(box[4] for box in made.boxes),
-            )
-        )
+        side = Side.HOLDOUT if number <= HOLDOUT else Side.TRAIN
+        images.append(of_picture(number, made, path, settings.labelloop_home, side))
     snapshot = Snapshot(1, LABEL_CONFIG, LabelledImages(images), (), ())
     rounds = Rounds(settings.rounds_dir)
     round_, _ = rounds.request(1, "a test")

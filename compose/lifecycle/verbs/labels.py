@@ -25,8 +25,8 @@ KNOWS_NOTHING = "yolox_mobilenetv2"
 KNOW_COCO = ("yolox_nano", "yolox_tiny", "yolox_s", "fcos_r50")
 
 # Measured: BCCD's red and white cells and platelets, none of which COCO has, on its test images.
-_FROM_COCO = "10 labelled images gave AP50 0.83, 40 gave 0.88, 160 gave 0.91"
-_FROM_NOTHING = "40 labelled images gave AP50 0.70"
+_FROM_COCO = "AP50 0.83 with 10 labelled images, 0.88 with 40, 0.91 with 160"
+_FROM_NOTHING = "AP50 0.70 with 40 labelled images"
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,9 @@ def _model(home: Home, settings: Settings, given: Mapping[str, str]) -> Model:
     default = "yolox_s" if settings.built_accelerator == "cuda" else "yolox_nano"
     name = default if asked == "auto" else asked
     if name == KNOWS_NOTHING:
-        return Model(name, (), "it has no detection weights and proposes nothing before its first round")
+        return Model(
+            name, (), "it has no detection weights and proposes nothing before it has learnt from labels"
+        )
     if name in KNOW_COCO:
         why = f"it knows COCO's classes; where its weights can't be had, {KNOWS_NOTHING} knows nothing"
         return Model(name, vocabulary.CLASSES, why)
@@ -198,8 +200,11 @@ def _from_scratch(model: Model, knows_any: bool, settings: Settings) -> None:
     every = settings.retrain_every
     first = schedule.next_round_at(0, compared, knows_any, every)
     measured = _FROM_COCO if model.classes else _FROM_NOTHING
-    note("A label from scratch gets boxes after the first round that has some of it. On blood cells, which")
-    note(f"the starting model doesn't know, {measured}.")
+    note("A label from scratch gets boxes once an image that has some of it is submitted: the first ones at")
+    note(
+        "once (INSTANT), better ones by rounds. On blood cells, which the starting model doesn't know, rounds"
+    )
+    note(f"gave: {measured}.")
     when = f"by itself at {first}, or by `make retrain`" if every else "by `make retrain` (RETRAIN_EVERY=0)"
     note(f"Versions are compared from about {compared} labelled images on; the first round")
     note(f"starts {when}.")

@@ -124,6 +124,20 @@ class Done:
     labelled_here: bool = False
 
 
+def refused(error: ValidationError) -> Response:
+    """The answer to a body that is not what it should be: the first fault, and where it is."""
+    first = error.errors()[0]
+    return Response({"detail": f"{'.'.join(map(str, first['loc']))}: {first['msg']}"}, 400)
+
+
+def locked(project_id: int) -> Any:
+    """The project, for the transaction alone. Raises Http404: there is none."""
+    project = Project.objects.select_for_update().filter(pk=project_id).first()
+    if project is None:
+        raise Http404
+    return project
+
+
 @api_view(["POST"])  # type: ignore[untyped-decorator]
 @schema(None)  # type: ignore[untyped-decorator]
 @permission_classes([IsAuthenticated, Administrators])  # type: ignore[untyped-decorator]
@@ -132,12 +146,9 @@ def take_in(request: Request, project_id: int) -> Response:
     try:
         asked = Items.model_validate(request.data)
     except ValidationError as error:
-        first = error.errors()[0]
-        return Response({"detail": f"{'.'.join(map(str, first['loc']))}: {first['msg']}"}, 400)
+        return refused(error)
     with transaction.atomic():
-        project = Project.objects.select_for_update().filter(pk=project_id).first()
-        if project is None:
-            raise Http404
+        project = locked(project_id)
         intake = _Intake(project, request.user, asked)
         done = [intake.take(item) for item in asked.items]
         intake.write()

@@ -10,9 +10,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from django.db import transaction
-from django.http import Http404
 from django.utils.timezone import now
-from projects.models import Project
 from pydantic import BaseModel, Field, ValidationError
 from rest_framework.decorators import api_view, permission_classes, schema
 from rest_framework.permissions import IsAuthenticated
@@ -21,7 +19,7 @@ from rest_framework.response import Response
 from tasks.models import Annotation, AnnotationDraft, Prediction, Task, bulk_update_stats_project_tasks
 from users.models import User
 
-from provisioner.intake import Finite, Results
+from provisioner.intake import Finite, Results, locked, refused
 from provisioner.people import Administrators
 
 MAX_ITEMS = 500
@@ -79,12 +77,9 @@ def _answered(request: Request, project_id: int, work: Any) -> Response:
     try:
         items = Items.model_validate(request.data).items
     except ValidationError as error:
-        first = error.errors()[0]
-        return Response({"detail": f"{'.'.join(map(str, first['loc']))}: {first['msg']}"}, 400)
+        return refused(error)
     with transaction.atomic():
-        project = Project.objects.select_for_update().filter(pk=project_id).first()
-        if project is None:
-            raise Http404
+        project = locked(project_id)
         tasks = Task.objects.select_for_update().filter(project=project, pk__in=[item.task for item in items])
         done = work(project, {task.pk: task for task in tasks}, items)
     return Response({"items": [vars(each) for each in done]})

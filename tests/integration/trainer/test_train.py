@@ -9,17 +9,17 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import torch
 from support.shapes import LABEL_CONFIG, picture
+from support.snapshot_images import of_picture
 
 from labelloop.detector import Detector, load_detector_config
 from labelloop.registry import Registry
 from labelloop.settings import Settings
-from trainer.dataset.labelled import LabelledImages, SnapshotImage
+from trainer.dataset.labelled import LabelledImages
 from trainer.dataset.snapshot import Snapshot
 from trainer.dataset.split import Side
 from trainer.judging import scoring
@@ -77,20 +77,8 @@ def snapshot(settings: Settings) -> Snapshot:
         made = picture(number)
         path = settings.images_dir / f"{number}.png"
         made.image.save(path)
-        boxes = made.boxes if number != 9 else ()
-        images.append(
-            SnapshotImage(
-                id=number,
-                task=number,
-                file=str(path.relative_to(settings.labelloop_home)),
-                sha256=sha256(path.read_bytes()).hexdigest(),
-                width=made.image.width,
-                height=made.image.height,
-                side=Side.HOLDOUT if number > 9 else Side.TRAIN,
-                xyxy=tuple((float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2, _ in boxes),
-                labels=tuple(label for *_, label in boxes),
-            )
-        )
+        side = Side.HOLDOUT if number > 9 else Side.TRAIN
+        images.append(of_picture(number, made, path, settings.labelloop_home, side, boxes=number != 9))
     return Snapshot(1, LABEL_CONFIG, LabelledImages(images), (), ())
 
 

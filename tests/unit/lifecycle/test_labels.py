@@ -74,6 +74,9 @@ def test_before_the_first_start_the_starting_model_is_explained(mine: Home, caps
     )
     assert "predicted_values of 'pet': 'dogg' is no class of it; dog?" in told
     assert "No label takes 78 of its 80 classes" in told and "toothbrush" in told
+    assert "gets boxes once an image that has some of it is submitted: the first ones at once (INSTANT)" in (
+        " ".join(told.split())
+    )
     assert "from about 5 labelled images on" in told and "starts by itself at 5, " in told
     assert "`make up LABEL_CONFIG=configs/labels/mine.xml`" in told
 
@@ -102,8 +105,8 @@ def test_a_gpus_default_and_a_detector_that_is_asked_for(mine: Home, capsys: Any
     assert "What yolox_s recognises" in capsys.readouterr().out
     labels(mine, {**FILE, "DETECTOR": "yolox_mobilenetv2"})
     told = capsys.readouterr().out
-    assert "proposes nothing before its first round" in told and "takes" not in told
-    assert "40 labelled images gave AP50 0.70" in told and "starts by itself at 3, " in told
+    assert "proposes nothing before it has learnt from labels" in told and "takes" not in told
+    assert "AP50 0.70 with 40 labelled images" in told and "starts by itself at 3, " in told
 
 
 def test_the_model_in_service_speaks_for_itself(

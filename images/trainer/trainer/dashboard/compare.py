@@ -59,7 +59,7 @@ def _about(left: Card, right: Card) -> list[Line]:
         Line("made", *(moment(card.created_at) for card in (left, right))),
         line("in round", "round"),
         line("detector", "detector"),
-        line("looks at, px", "look"),
+        line("sees images at, px", "look"),
         line("parent", "parent"),
         line("training images", "images"),
         line("their boxes", "boxes"),

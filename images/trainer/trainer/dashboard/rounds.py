@@ -3,6 +3,7 @@ the gate decided and why.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 from matplotlib.axes import Axes
 
+from labelloop.choice import chosen_at
 from trainer.dashboard import stored
 from trainer.dashboard.charts import Theme, chart
 from trainer.dashboard.pages import Asked, ChartTheme, View
 from trainer.judging.evaluate import Evaluation
 from trainer.judging.standing import Stand, Standing
+from trainer.judging.trial import Trial
 from trainer.loop import Loop
 from trainer.rounds.table import Round
 from trainer.training.job import Job, JobError
@@ -36,7 +39,8 @@ class Row:
     """One round of the table.
 
     candidate, champion: both on that round's own hold-out. changed: the changes since the project's previous
-    round, in words. stand: how what it made does on today's hold-out.
+    round, in words. stand: how what it made does on today's hold-out. trial: how far the trial of its
+    promotion is, in words; empty without one that is open.
     """
 
     round: Round
@@ -44,6 +48,7 @@ class Row:
     champion: Evaluation | None
     changed: tuple[str, ...]
     stand: Stand | None = None
+    trial: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ def rows(loop: Loop, project_id: int, standing: Standing) -> list[Row]:
                 judged.champion if judged else None,
                 (*(REMOVED if removed(folder) else _changes(before, folder)), *_training(loop, round_)),
                 standing.made_by(round_),
+                _trial(loop, round_),
             )
         )
         before = folder if stored.contents(folder) else before
@@ -139,6 +145,16 @@ def _changes(before: Path | None, now: Path) -> list[str]:
     if has.labels != had.labels:
         words.append(f"labels: {', '.join(has.labels)}, before: {', '.join(had.labels)}")
     return words
+
+
+def _trial(loop: Loop, round_: Round) -> str:
+    """How far the trial of its promotion is. What a person has chosen since ends one."""
+    trial, models = Trial.load(loop.rounds.folder(round_.id)), loop.models(round_.project)
+    if trial is None or round_.version is None or models.champion() != round_.version:
+        return ""
+    over = datetime.fromisoformat(round_.finished_at or round_.requested_at)
+    chosen = chosen_at(models)
+    return "" if chosen is not None and chosen > over else trial.so_far
 
 
 def _training(loop: Loop, round_: Round) -> list[str]:

@@ -47,9 +47,22 @@ _TERMS = (
         found_as=r"\bcandidate\b",
     ),
     Term(
+        "click",
+        "A click on an object in Label Studio, with a label chosen, fetches the object's box.",
+        "It works from the first image on; the same click again fetches another size. A dragged box is a "
+        "drawn one.",
+    ),
+    Term(
         "confusion matrix",
         "A table that counts, for each label, which label the model proposes there.",
         "What is on the diagonal is right.",
+    ),
+    Term(
+        "cost table",
+        "How many seconds a person takes to draw, move, relabel, delete or look at a box, by studies or "
+        "assumed.",
+        "There are two, quick and careful, since nobody's seconds are everybody's; both are shown, and the "
+        "setting `COSTS` says which one decides.",
     ),
     Term(
         "detector",
@@ -90,7 +103,8 @@ _TERMS = (
     Term(
         "in service",
         "The version whose boxes Label Studio proposes.",
-        "Sentences of earlier releases, files and programs call it the champion.",
+        "Between rounds, what was learnt at once upon it may propose in its place. Sentences of earlier "
+        "releases, files and programs call it the champion.",
         r"\b[Cc]hampion\b",
     ),
     Term(
@@ -195,7 +209,8 @@ _TERMS = (
     Term(
         "snapshot",
         "The labelled images of a project and their boxes, frozen when a round begins.",
-        "What is labelled afterwards counts from the next round on.",
+        "What is labelled afterwards is trained on from the next round on; at the end of this one it helps "
+        "to compare the candidate with the model in service.",
         r"\bsnapshot(?:ting)?\b",
     ),
     Term(
@@ -211,10 +226,38 @@ _TERMS = (
         r"\bstarting model\b",
     ),
     Term(
+        "taken back",
+        "A promotion that is undone by itself: the version from before it is in service again.",
+        "So ends a trial in which the former version's boxes take less time to correct, as surely as "
+        "`GATE_CONFIDENCE` asks.",
+        r"\btaken back\b",
+    ),
+    Term(
         "threshold",
         "The score from which on a box of the model counts.",
         "A higher one proposes fewer boxes, with fewer mistakes among them. Each label has its own.",
         r"\bthreshold\b",
+    ),
+    Term(
+        "time to correct",
+        "The seconds that a person would need to make a model's boxes right, an image on average.",
+        "They are counted, not measured: what would have to be drawn, moved, relabelled, deleted or looked "
+        "at, times the seconds of the cost table that `COSTS` names.",
+        r"\bto correct (?:an image|one)\b",
+    ),
+    Term(
+        "trial",
+        "What a promotion has to stand: on the next 20 images that are labelled it is compared with the "
+        "version before it.",
+        "Neither was trained on these. After 5, 10 and 20 of them it is taken back if the former version's "
+        "boxes take less time to correct.",
+        r"\b[Oo]n trial\b",
+    ),
+    Term(
+        "verified",
+        "A box that a person has called right on the page Verify, without opening its image.",
+        "An image of which all boxes are verified, and in which the model sees nothing else, counts as "
+        "labelled. It is trained on and never held out.",
     ),
 )
 TERMS: Mapping[str, Term] = {term.name: term for term in sorted(_TERMS, key=lambda term: term.name.lower())}

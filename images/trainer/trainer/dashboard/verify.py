@@ -72,8 +72,8 @@ def contents(page: Page, label: str | None) -> dict[str, Any]:
     if page.project is None or card is None or scored is None:
         return {
             **values,
-            "empty": "no round has scored the model in service yet. After it, what the model is sure of is "
-            "here.",
+            "empty": "no round has scored the model in service yet. Once one has, this page has what the "
+            "model is sure of.",
         }
     least: dict[str, float] = {}
     project = page.parts.verifying.of(page.project)

@@ -50,7 +50,8 @@ class ProjectStatus:
     nothing. left_alone: why the loop does not work on it, None when it does. shows: the model_version whose
     predictions it shows instead of the champion's, None when it shows these. chosen: whether a person chose
     that. more: whether it says more than rectangles. standing: how its versions do on today's hold-out.
-    no_round: why a round could not work now, and what to do first; None when it could.
+    no_round: why a round could not work now, and what to do first; None when it could. instant: the version
+    that was learnt at once and makes boxes in place of the champion, None when that makes them itself.
     """
 
     id: int
@@ -78,6 +79,7 @@ class ProjectStatus:
     more: bool = False
     standing: Standing | None = None
     no_round: str | None = None
+    instant: str | None = None
 
     @property
     def shows_words(self) -> str:
@@ -267,6 +269,7 @@ def _project(
         more=showing is not None and showing.more,
         standing=standing(models, rounds, project.id),
         no_round=no_round,
+        instant=instant,
     )
 
 

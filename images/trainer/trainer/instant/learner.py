@@ -237,7 +237,7 @@ class Learner:
             boxes=sum(counts.values()),
             boxes_by_class={name: counts[index] for index, name in enumerate(names)},
             verdict="learnt at once",
-            reason=_words(notes.pairs),
+            reason=_words(notes.pairs, upon.base.champion),
             score_thresholds=self._thresholds(upon, names),
             overlaps=tidying.learned(((image.xyxy, image.labels) for image in images), names),
             look=look,
@@ -273,7 +273,7 @@ class Learner:
             version,
             len(upon.images),
             serving,
-            _words(upon.notes.pairs),
+            _words(upon.notes.pairs, upon.base.champion),
         )
 
 
@@ -292,15 +292,15 @@ def _verified(tasks: Sequence[Task]) -> Iterator[int]:
             yield int(task["id"])
 
 
-def _words(pairs: Sequence[Pair]) -> str:
-    """What the comparison with the champion says."""
+def _words(pairs: Sequence[Pair], upon: str) -> str:
+    """What the comparison with the champion says. upon: that one's name."""
     if not pairs:
         return "no image was labelled since the first version was learnt"
     instant, champion = (sum(getattr(pair, of) for pair in pairs) for of in ("instant", "champion"))
     images = plural(len(pairs), "image")
     return (
-        f"on {images} that neither had seen, corrections would have taken {instant:.0f} s, "
-        f"with the champion's boxes {champion:.0f} s"
+        f"on {images} that neither had seen, correcting its boxes would have taken {instant:.0f} s, "
+        f"correcting those of {upon} {champion:.0f} s"
     )
 
 

@@ -67,6 +67,20 @@ class Trial(BaseModel):
         """How many images are missing until the next look."""
         return LOOKS[self.looks] - len(self.tasks) if self.looks < len(LOOKS) else 0
 
+    @property
+    def so_far(self) -> str:
+        """How far it is, in words; empty where it is over or nothing was compared yet.
+
+        >>> Trial(version="v0002", former="v0001", tasks=[7]).so_far
+        'on trial: compared with v0001 on 1 image labelled since, decided after 5, 10 or 20'
+        """
+        if self.outcome is not Outcome.OPEN or not self.tasks:
+            return ""
+        images = plural(len(self.tasks), "image")
+        compared = f"compared with {self.former} on {images} labelled since"
+        *early, last = LOOKS
+        return f"on trial: {compared}, decided after {', '.join(map(str, early))} or {last}"
+
     def with_image(self, task: int, work: tuple[Work, Work] | None) -> Self:
         """With one more image. work: with the former version and with the new one; None where it does not
         count.

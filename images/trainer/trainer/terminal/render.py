@@ -56,6 +56,8 @@ def _project(project: ProjectStatus, console: Console) -> None:
     else:
         found = project.champion
         line("in service", f"{found.version}, {found.detector}, {_score(found, project.standing)}")
+        if project.instant is not None:
+            line("at once", f"{project.instant}, learnt upon {found.version}, makes the next images' boxes")
     if project.start is not None:
         line(
             "start",
@@ -82,10 +84,7 @@ def _project(project: ProjectStatus, console: Console) -> None:
     if project.open_round is None and project.no_round is not None:
         line("retrain", f"not now. {project.no_round}")
     if project.labels_to_go is not None:
-        line(
-            "next round",
-            f"by itself after {plural(project.labels_to_go, 'more labelled image')} (RETRAIN_EVERY)",
-        )
+        line("next round", f"by itself after {plural(project.labels_to_go, 'more labelled image')}")
     if project.unmatched_labels:
         line(
             "labels",

@@ -303,7 +303,7 @@ def _mobilenet(settings: Settings) -> StartingWeights:
     return StartingWeights(
         state,
         [],
-        "none for detection, an ImageNet backbone alone: it predicts nothing before its first round",
+        "none for detection, an ImageNet backbone alone: it predicts nothing before it learns from labels",
     )
 
 

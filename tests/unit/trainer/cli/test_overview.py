@@ -11,7 +11,7 @@ from support.fake_studio import FakeStudio
 from support.versions import add_version
 
 from labelloop.files import write_text
-from labelloop.registry import ProjectModels
+from labelloop.registry import Card, ProjectModels
 from labelloop.studio import Studio
 from trainer.env import TrainerSettings
 from trainer.rounds import heartbeat
@@ -42,6 +42,15 @@ def test_status_of_a_well_appliance(
         "[b]broken.jpg: the file is empty",
     ):
         assert words in result.output
+
+
+def test_status_names_what_was_learnt_at_once_and_serves(
+    run: Run, alive: None, models: ProjectModels
+) -> None:
+    assert "at once" not in run("status").output
+    card = Card(detector="yolox_nano", classes=["ball"], images=3)
+    models.instant.serve(models.instant.write("v0000", card, b"weights"))
+    assert "at once    i0000.0001, learnt upon v0000, makes the next images' boxes" in run("status").output
 
 
 def test_status_names_labels_the_model_does_not_know(run: Run, alive: None, fake_studio: FakeStudio) -> None:

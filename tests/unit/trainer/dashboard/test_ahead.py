@@ -52,11 +52,11 @@ def test_the_pace_is_that_of_the_newest_version_with_enough_images(
     assert "the images labelled from v0002, as if the model got no better" in page
 
 
-def test_with_few_times_it_says_so(client: TestClient, fake_studio: FakeStudio) -> None:
+def test_with_few_images_it_says_so(client: TestClient, fake_studio: FakeStudio) -> None:
     label(fake_studio, 9)
     leave(fake_studio, 5)
     page = said(client)
-    assert "Images left 5 Time for them too few times recorded to say mAP" in page
+    assert "Images left 5 Time for them too few images to say mAP" in page
     assert "models trained on three different numbers of images are needed to say" in page
 
 

@@ -21,7 +21,7 @@ def test_two_versions_side_by_side(client: TestClient, loop: WatchedLoop) -> Non
     assert f"mAP {judged.champion.mAP:.3f} {judged.candidate.mAP:.3f} higher" in page
     for label, score in judged.candidate.per_class.items():
         assert f"AP of {label} {judged.champion.per_class[label]:.3f} {score:.3f}" in page
-    assert "looks at, px – 352" in page
+    assert "sees images at, px – 352" in page
     turned = words(client.get("/compare?left=v0001&right=v0000").text)
     assert f"mAP {judged.candidate.mAP:.3f} higher {judged.champion.mAP:.3f}" in turned
 

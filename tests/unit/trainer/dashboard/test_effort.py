@@ -145,6 +145,14 @@ def test_the_page_shows_each_version(client: TestClient, fake_studio: FakeStudio
     assert "Boxes accepted as they were 4, 67% of those proposed" in page
     assert "Median time per image 20 s" in page
     assert "v0001" in client.get("/effort/accepted.svg").text
+    assert "/effort/accepted.svg" in client.get("/effort?project=1").text
+
+
+def test_without_a_proposed_box_there_is_no_empty_chart(client: TestClient, fake_studio: FakeStudio) -> None:
+    add(fake_studio, task([region(10, 10)], None))
+    page = client.get("/effort?project=1").text
+    assert "No image was labelled from boxes of the model yet." in page
+    assert "/effort/accepted.svg" not in page
 
 
 def add(fake_studio: FakeStudio, made: dict[str, Any]) -> None:

@@ -71,7 +71,12 @@ def test_the_report_brings_it_along(loop: WatchedLoop) -> None:
         (
             "promoted v0002: 40.1 → 31.5 s to correct an image, on 41 hold-out images; mAP 0.411 → 0.535 "
             "(over 99 % sure that it is better)",
-            ["promoted", "hold-out", "mAP", "over 99 % sure"],
+            ["promoted", "to correct an image", "hold-out", "mAP", "over 99 % sure"],
+        ),
+        (
+            "promoted v0001: mAP 0.488 → 0.927; taken back: on 5 images labelled since, v0000 takes 2.2 s to "
+            "correct one, v0001 15.4 s",
+            ["promoted", "mAP", "taken back", "to correct one"],
         ),
         (  # as rounds of earlier releases have it
             "kept v0001: mAP 0.488 → 0.512 on 41 hold-out images may be chance (p=0.61, 0.80 needed)",

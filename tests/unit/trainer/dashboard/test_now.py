@@ -356,10 +356,10 @@ def test_what_was_learnt_at_once_is_said_beside_the_model(client: TestClient, mo
         detector="yolox_nano",
         classes=["ball"],
         images=3,
-        reason="on 2 images that neither had seen, corrections would have taken 9 s",
+        reason="on 2 images that neither had seen, correcting its boxes would have taken 9 s",
     )
     models.instant.serve(models.instant.write("v0000", card, b"weights"))
     page = words(client.get("/").text)
     assert "The next images have boxes of i0000.0001" in page
-    assert "from 3 images upon v0000" in page and "corrections would have taken 9 s" in page
+    assert "from 3 images upon v0000" in page and "correcting its boxes would have taken 9 s" in page
     assert "the backend serves" not in page

@@ -46,7 +46,9 @@ def said(html: str) -> str:
 
 @pytest.fixture
 def looked_at(loop: WatchedLoop, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch) -> WatchedLoop:
-    """Two rounds; v0001 of the first is in service and has looked at the images of the second."""
+    """Two rounds; v0001 of the first is in service and has looked at the images of the second. One of these
+    was labelled from its boxes.
+    """
     finished_round(loop, 25, stray=3, champion_stray=40)
     finished_round(loop, 30, stray=40, champion_stray=12)
     assert loop.models(1).champion() == "v0001"
@@ -57,6 +59,9 @@ def looked_at(loop: WatchedLoop, fake_studio: FakeStudio, monkeypatch: pytest.Mo
     monkeypatch.setattr(Detector, "load", lambda path, device: guesser)
     predictions.make(folder, loop.models(1).folder("v0001"), loop.settings)
     label_in(fake_studio, snapshot)
+    first = next(task for task in fake_studio.tasks.values() if "annotations" in task)
+    proposed = {"id": 7, "created_at": "2026-11-01T18:00:00Z", "model_version": "v0001"}
+    first["predictions"] = [proposed | {"result": first["annotations"][0]["result"]}]
     for _ in range(10):
         fake_studio.add_task()
     return loop

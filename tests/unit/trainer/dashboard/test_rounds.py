@@ -12,12 +12,14 @@ from support.dashboard import words
 from support.dashboard_data import finished_round, relabelled
 from support.made_scores import History, Judge, snapshot_of
 
+from labelloop.choice import choose
 from labelloop.files import write_text
 from trainer.dashboard import rounds, stored
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dataset.snapshot import Snapshot
 from trainer.judging.scoring import score_all
 from trainer.judging.standing import standing
+from trainer.judging.trial import Outcome, Trial
 from trainer.rounds.table import State
 
 
@@ -157,6 +159,21 @@ def test_a_failed_round_and_a_damaged_file_are_told(client: TestClient, loop: Wa
     page = client.get("/rounds").text
     assert "out of &lt;memory&gt;" in page and "a &lt;b&gt;test" in page
     assert "not yet scored on today&#39;s hold-out" in page
+
+
+def test_a_promotion_that_is_on_trial_is_said_to_be(client: TestClient, loop: WatchedLoop) -> None:
+    round_ = finished_round(loop, 20, 9, 30)
+    page = "/rounds?project=1"
+    assert "On trial" not in words(client.get(page).text)
+    trial = Trial(version="v0001", former="v0000", tasks=[21, 22, 23])
+    trial.write(loop.rounds.folder(round_.id))
+    told = "On trial: compared with v0000 on 3 images labelled since, decided after 5, 10 or 20."
+    assert told in words(client.get(page).text)
+    choose(loop.models(1), "v0001")
+    assert "On trial" not in words(client.get(page).text)
+    (loop.models(1).path / "chosen.json").unlink()
+    trial.model_copy(update={"outcome": Outcome.STAYS}).write(loop.rounds.folder(round_.id))
+    assert "On trial" not in words(client.get(page).text)
 
 
 def test_another_projects_rounds_are_not_shown(client: TestClient, loop: WatchedLoop) -> None:
