@@ -3,7 +3,6 @@ the gate decided and why.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 from matplotlib.axes import Axes
 
-from labelloop.choice import chosen_at
+from labelloop.choice import chosen
 from trainer.dashboard import stored
 from trainer.dashboard.charts import Theme, chart
 from trainer.dashboard.pages import Asked, ChartTheme, View
@@ -152,9 +151,7 @@ def _trial(loop: Loop, round_: Round) -> str:
     trial, models = Trial.load(loop.rounds.folder(round_.id)), loop.models(round_.project)
     if trial is None or round_.version is None or models.champion() != round_.version:
         return ""
-    over = datetime.fromisoformat(round_.finished_at or round_.requested_at)
-    chosen = chosen_at(models)
-    return "" if chosen is not None and chosen > over else trial.so_far
+    return "" if chosen(models) == trial.version else trial.so_far
 
 
 def _training(loop: Loop, round_: Round) -> list[str]:
@@ -204,9 +201,9 @@ def score_chart(marks: list[Point], arrows: list[Step], theme: Theme) -> Respons
             axes.annotate("", (beside, arrow.after), (beside, arrow.before), arrowprops=head)
         if arrows:
             axes.plot([], [], label="its promotion, on the hold-out of then", **style)
-        for index, (marker, name, chosen) in enumerate(_series(marks)):
-            if chosen:
-                _errorbar(axes, chosen, marker, name, theme.series[index], filled=marker == "o")
+        for index, (marker, name, members) in enumerate(_series(marks)):
+            if members:
+                _errorbar(axes, members, marker, name, theme.series[index], filled=marker == "o")
         line = [point for point in marks if point.promoted and not point.restricted]
         axes.plot(
             [point.images for point in line],
