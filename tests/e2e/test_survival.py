@@ -68,7 +68,7 @@ def test_a_round_is_taken_up_where_it_stopped(stack: Stack) -> None:
     wait_for("the pre-labels", lambda: everything_pre_labelled(stack), CARRIES_ON_WITHIN_S)
     assert stack.studio().count_tasks(1) == annotations
     check_consistent(stack)
-    versions = [path.name for path in (stack.home / "volumes/models/1").glob("v*")]
+    versions = [path.name for path in (stack.home / "volumes/models/1").glob("v[0-9]*")]
     rounds = [
         json.loads((stack.home / f"volumes/models/1/{v}/card.json").read_text())["round"] for v in versions
     ]
