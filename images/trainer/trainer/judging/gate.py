@@ -59,6 +59,8 @@ def decide(
             f"the champion on {champion.images} of {champion.fingerprint[:12]}"
         )
     scores = f"mAP {_score(champion.mAP)} → {_score(candidate.mAP)}"
+    if candidate.mAP is None and champion.mAP is None:
+        scores = "no mAP yet"
     before, after = (_seconds(model, settings) for model in (champion, candidate))
     if len(before) != len(after):
         raise ValueError(f"the candidate was scored on {len(after)} images, the champion on {len(before)}")
