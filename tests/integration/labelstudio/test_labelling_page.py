@@ -11,7 +11,7 @@ from integration.support.fake_backend import FakeBackend
 from integration.support.labelstudio import BACKEND_PASSWORD, LabelStudio
 from integration.support.people import PASSWORD_OF_ALL, sign_up
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 from support.browser import chromium
 
 from labelloop import connection
@@ -266,6 +266,10 @@ def test_the_keys_that_she_is_told_do_what_they_say(
     assert not any(BESIDE in row for row in answer.value.json()["result"])
 
 
+RELABEL = """label => {
+  const region = window.Htx.annotationStore.selected.regions.at(-1);
+  region.labeling.setValue([label]);
+}"""
 SOURCES = """() => window.Htx.annotationStore.selected.serializeAnnotation().map(
   ({ origin, meta }) => [origin, meta?.from])"""
 
@@ -297,6 +301,20 @@ def test_a_click_with_a_label_chosen_fetches_a_box_and_again_another_size(
     keyboard.press("1")
     editor.drag(0.05, 0.8, 0.15, 0.95)
     assert len(editor.boxes) == 4
+
+    def she_relabels_it_meanwhile(route: Route) -> None:
+        page.evaluate(RELABEL, "bicycle")
+        route.continue_()
+
+    page.route("**/interactive-annotating", she_relabels_it_meanwhile)
+    keyboard.press("Escape")
+    keyboard.press("1")
+    with page.expect_response(lambda answer: "interactive-annotating" in answer.url):
+        page.mouse.click(*editor.at(0.95, 0.08))
+    page.unroute("**/interactive-annotating")
+    page.wait_for_timeout(300)
+    label, *_, width, height = editor.boxes[4]
+    assert label == "bicycle" and max(width, height) < 5, "what she has changed meanwhile is not replaced"
 
 
 def test_on_a_mac_too_and_she_is_told_once(ann: Browser, proposed: str) -> None:

@@ -124,7 +124,8 @@
 
   async function ask(annotation, backend, region, point, again, press) {
     const { id } = region;
-    const drawn = annotation.serializeAnnotation().find((one) => one.id === id);
+    const asSubmitted = () => annotation.serializeAnnotation().find((one) => one.id === id);
+    const drawn = asSubmitted();
     if (!drawn) return;
     const { x, y } = point ?? drawn.value;
     const hint = { ...drawn, id, type: "keypointlabels", value: { x, y, width: 0.5, keypointlabels: drawn.value.rectanglelabels } };
@@ -138,10 +139,10 @@
       console.warn("labelloop: no box for a click:", error);
     }
     const box = answer?.data?.result?.[0];
-    const still = annotation.regions.find((one) => one.id === id);
-    if (!still) return;
+    // What she has moved, relabelled or deleted meanwhile is hers.
+    if (JSON.stringify(asSubmitted()?.value) !== JSON.stringify(drawn.value)) return;
     if (!box) {
-      if (again === 0) still.deleteRegion();
+      if (again === 0) region.deleteRegion();
       tell("The model does not answer; drag to draw the box.");
       return;
     }
