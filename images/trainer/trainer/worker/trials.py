@@ -34,6 +34,7 @@ class _Trying:
 
 class TrialKeeper:
     """Starts the process for one project after the other, once enough images were labelled for the next look.
+    A round goes first: beside its training the process's two models may be more than memory holds.
 
     A project whose process failed is tried again with its next labelled image.
     """
@@ -61,6 +62,8 @@ class TrialKeeper:
             self._running.child.stop()
 
     def _begin(self, projects: Sequence[Project]) -> None:
+        if self._rounds.open_rounds():
+            return
         for project in projects:
             found = on_trial(self._rounds, self._registry.project(project.id), project.id)
             if found is None or not project.retrains_itself:

@@ -196,6 +196,9 @@ def test_the_worker_begins_a_process_when_enough_is_labelled_for_a_look(court: C
     court.label(4, right=OLD)
     assert look() == []
     court.label(1, right=OLD)
+    bench.rounds.request(2, "somebody")
+    assert look() == [], "a round goes first, of whichever project"
+    bench.rounds.cancel(2)
     assert look() == [["trainer.worker.trial", "1"]]
     assert look() == [["trainer.worker.trial", "1"]], "one process at a time"
     bench.children[-1].exit = 0
