@@ -67,6 +67,25 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+@contextmanager
+def new_folder(target: Path, prefix: str) -> Iterator[Path]:
+    """A folder to fill, which then becomes `target`: all of it, or none of it. Its files are to be durable.
+
+    prefix: of its temporary name beside `target`, under which a kill leaves it.
+    """
+    temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+    try:
+        temporary.chmod(0o755)
+        yield temporary
+        fsync_dir(temporary)
+        temporary.rename(target)
+    except OSError:
+        # Half of it must not stay behind and keep a full disk full.
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    fsync_dir(target.parent)
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Makes `target` a hard link to `source`, or a copy where links are impossible; durably."""
     try:
@@ -89,12 +108,3 @@ def stamp_of(path: Path) -> Stamp:
 def sha256_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def stamp(path: Path) -> tuple[int, int] | None:
-    """A value that changes when a file is replaced; None without it. One stat call."""
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns

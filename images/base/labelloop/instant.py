@@ -15,10 +15,8 @@ one loses its weights and keeps its card.
 ('i0003.0012', 'v0003', False)
 """
 
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +26,7 @@ from pydantic import ValidationError
 
 from labelloop.card import Card
 from labelloop.errors import Explained
-from labelloop.files import fsync_dir, sha256_file, stamp, write_text
+from labelloop.files import Stamp, fsync_dir, new_folder, sha256_file, stamp_of, write_bytes, write_text
 
 FOLDER = "instant"
 HEAD = "head.pth"
@@ -102,9 +100,9 @@ class InstantVersions:
             return None
         return name if (self.folder(name) / HEAD).is_file() else None
 
-    def stamp(self) -> tuple[int, int] | None:
+    def stamp(self) -> Stamp:
         """A value that changes when the pointer moves; one stat call."""
-        return stamp(self._pointer)
+        return stamp_of(self._pointer)
 
     def card(self, version: str) -> Card:
         """Raises InstantError: the card is missing, or cannot be read."""
@@ -129,19 +127,11 @@ class InstantVersions:
         self._clear_unfinished()
         before = self.of(champion)
         name = name_of(champion, number_of(before[-1]) + 1 if before else 1)
-        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.path))
-        try:
-            temporary.chmod(0o755)
-            _write_durably(temporary / HEAD, head)
-            digest = sha256_file(temporary / HEAD)
+        with new_folder(self.folder(name), _TEMPORARY) as folder:
+            write_bytes(folder / HEAD, head)
+            digest = sha256_file(folder / HEAD)
             own = card.model_copy(update={"version": name, "parent": champion, "weights_sha256": digest})
-            write_text(temporary / _CARD, own.model_dump_json(indent=2) + "\n")
-            fsync_dir(temporary)
-            temporary.rename(self.folder(name))
-        except OSError:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        fsync_dir(self.path)
+            write_text(folder / _CARD, own.model_dump_json(indent=2) + "\n")
         return name
 
     def _clear_unfinished(self) -> None:
@@ -169,13 +159,6 @@ class InstantVersions:
     def _old(self, keep: int) -> Iterator[str]:
         versions = self.ever()
         yield from versions[: max(len(versions) - keep, 0)]
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _forget(path: Path) -> bool:

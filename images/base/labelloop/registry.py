@@ -29,7 +29,7 @@ from pydantic import ValidationError
 from labelloop import version_files
 from labelloop.card import Card as Card
 from labelloop.errors import Explained
-from labelloop.files import stamp, write_text
+from labelloop.files import Stamp, stamp_of, write_text
 from labelloop.instant import FOLDER as INSTANT
 from labelloop.instant import InstantError, InstantVersions, champion_of, is_instant
 from labelloop.locks import FOREVER, take
@@ -365,20 +365,16 @@ class ProjectModels:
 
     def stamp(self) -> tuple[object, ...]:
         """A value that changes when a pointer or a file that `check` reads changes; a few stat calls."""
-        stamps: list[object] = [*self.serving_stamp()]
-        try:
-            folder = self.folder(self.champion() or "none")
-        except RegistryError:
-            return tuple(stamps)
-        return (*stamps, *version_files.stamps(folder))
+        folder = self.folder(self.in_service() or "none")
+        return (*self.serving_stamp(), *version_files.stamps(folder))
 
-    def serving_stamp(self) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    def serving_stamp(self) -> tuple[Stamp, Stamp]:
         """A value that changes when what serves does; two stat calls and no read."""
         return self.champion_stamp(), self.instant.stamp()
 
-    def champion_stamp(self) -> tuple[int, int] | None:
+    def champion_stamp(self) -> Stamp:
         """A value that changes when the pointer moves; one stat call and no read."""
-        return stamp(self._pointer)
+        return stamp_of(self._pointer)
 
 
 @dataclass(frozen=True)

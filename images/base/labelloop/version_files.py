@@ -1,12 +1,11 @@
 """The files of one version in the model registry, written as a whole."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from labelloop import graph
 from labelloop.card import Card
-from labelloop.files import fsync_dir, link_or_copy, sha256_file, write_text
+from labelloop.files import fsync_dir, link_or_copy, new_folder, sha256_file, write_text
 
 CONFIG, WEIGHTS, CARD = "config.py", "weights.pth", "card.json"
 _TEMPORARY, _LEAVING = ".writing-", ".removing-"
@@ -21,16 +20,8 @@ def write(parent: Path, name: str, card: Card, config_text: str, weights: Path) 
     parent.mkdir(parents=True, exist_ok=True)
     for leftover in parent.glob(f"{_TEMPORARY}*"):
         shutil.rmtree(leftover)
-    temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=parent))
-    try:
-        temporary.chmod(0o755)
-        _fill(temporary, card.model_copy(update={"version": name}), config_text, weights)
-        temporary.rename(parent / name)
-    except OSError:
-        # Half a version must not stay behind and keep a full disk full.
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    fsync_dir(parent)
+    with new_folder(parent / name, _TEMPORARY) as folder:
+        _fill(folder, card.model_copy(update={"version": name}), config_text, weights)
 
 
 def _fill(folder: Path, card: Card, config_text: str, weights: Path) -> None:
@@ -42,7 +33,6 @@ def _fill(folder: Path, card: Card, config_text: str, weights: Path) -> None:
     digests = {path.name: sha256_file(path) for path in sorted(folder.iterdir())}
     complete = card.model_copy(update={"weights_sha256": digests.pop(WEIGHTS), "sha256": digests})
     write_text(folder / CARD, complete.model_dump_json(indent=2) + "\n")
-    fsync_dir(folder)
 
 
 def complaint(folder: Path, card: Card) -> str:

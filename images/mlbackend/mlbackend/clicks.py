@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from labelloop.box_sizes import SIZES_FILE, SizesBook, Usual, sizes_in
 from labelloop.boxes import Boxes, Floats, iou_matrix
 from labelloop.fetched import MARK
+from labelloop.files import stamp_of
 from labelloop.images import ImageError, Pixels
 from labelloop.labels import LabelConfig
 from labelloop.pointing import ANOTHER_IOU, Choices, Pointed, choices, usual_box
@@ -223,12 +224,10 @@ class _SizesRead:
 
     def of(self, path: Path) -> Mapping[str, NDArray[np.float64]]:
         with self._lock:
-            try:
-                stat = path.stat()
-            except OSError:
+            stamp = stamp_of(path)
+            if stamp is None:
                 self._known.pop(path, None)
                 return {}
-            stamp = stat.st_ino, stat.st_mtime_ns
             known = self._known.get(path)
             if known is None or known[0] != stamp:
                 known = self._known[path] = stamp, SizesBook(path).by_label()
