@@ -17,7 +17,7 @@ from trainer.training import weights
 from trainer.training.bundle import save_weights
 from trainer.training.job import Job, JobError
 from trainer.training.length import iterations_for, reference_iterations
-from trainer.training.pace import FINE_TUNING, Pace, going_on
+from trainer.training.pace import SLOWEST, going_on
 from trainer.training.recipe import fit_look
 from trainer.training.small_objects import SmallObjects, measure
 from trainer.training.working_size import choose, looks, take_look
@@ -114,12 +114,12 @@ def _look_of(models: ProjectModels, version: str, detector: str, settings: Setti
     return models.card(version).look or looks(load_detector_config(detector, settings))[0]
 
 
-def _pace(models: ProjectModels, parent: str, snapshot: Snapshot) -> Pace:
-    """How fast the parent's training goes on, by what it has seen of these labels."""
+def _pace(models: ProjectModels, parent: str, snapshot: Snapshot) -> float:
+    """The share of the detector's learning rate, by what the parent has seen of these labels."""
     if STARTING_VERSION in models.versions():
         published = models.card(STARTING_VERSION).classes
         if not LabelMap.build(published, snapshot.label_config, trained=False).unmatched_labels:
-            return FINE_TUNING
+            return SLOWEST
     return going_on(models.card(parent).images, len(snapshot.train))
 
 

@@ -11,7 +11,7 @@ from support.small_rounds import SmallRounds
 
 from trainer.training import bundle, learn
 from trainer.training.learn import quicken
-from trainer.training.pace import Pace
+from trainer.training.pace import KEEP
 
 LEARNING_RATE = 0.001
 
@@ -56,20 +56,19 @@ def trained(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("detector", "pace", "rate", "keep"),
+    ("detector", "pace", "rate"),
     [
-        ("yolox", Pace(rate=0.5, keep=0.2), 0.5, 0.2),
-        ("yolox", None, 0.1, 0.3),
-        ("retinanet", Pace(rate=1.0, keep=0.15), 1.0, 0.15),
-        ("faster_rcnn", None, 0.1, 0.3),
-        ("ssd", None, 0.1, 0.3),
+        ("yolox", 0.5, 0.5),
+        ("yolox", None, 0.1),
+        ("retinanet", 1.0, 1.0),
+        ("faster_rcnn", None, 0.1),
+        ("ssd", None, 0.1),
     ],
 )
 def test_a_round_of_the_same_labels_goes_on_from_the_whole_model(
     detector: str,
-    pace: Pace | None,
+    pace: float | None,
     rate: float,
-    keep: float,
     tmp_path: Path,
     seen: Seen,
     capsys: pytest.CaptureFixture[str],
@@ -87,12 +86,12 @@ def test_a_round_of_the_same_labels_goes_on_from_the_whole_model(
     assert seen.rate == pytest.approx(LEARNING_RATE * rate)
     weights, card = trained(folder)
     key = next(key for key in weights if key.startswith(("bbox_head", "roi_head")) and key.endswith("weight"))
-    torch.testing.assert_close(weights[key], before[key] + 1 - keep)
+    torch.testing.assert_close(weights[key], before[key] + 1 - KEEP)
     assert card["head"] == "ball, crate from classes of the weights"
     assert card["overlaps"]["iou"] == {"ball": 0.5, "crate": 0.5}, "few labels leave the limits alone"
     told = capsys.readouterr().out
     assert f"The head starts with {card['head']}" in told
-    assert f"Learns at {rate:.0%} of the detector's rate, and keeps {keep:.0%} of the weights" in told
+    assert f"Learns at {rate:.0%} of the detector's rate" in told
 
 
 @pytest.mark.parametrize("detector", ["yolox", "faster_rcnn"])
@@ -118,8 +117,7 @@ def test_a_head_that_cannot_be_carried_over_is_no_fine_tune_and_is_told(
     start = small.weights(tmp_path / "start.pth", ["crate", "ball"])
     key = "bbox_head.retina_cls.weight"
     monkeypatch.setattr(learn, "class_rows", lambda config, labels: {key: None})
-    pace = Pace(rate=0.1, keep=0.3)
-    folder = small.round("1", small.snapshot(), start, ["crate", "ball"], parent="v0001", pace=pace)
+    folder = small.round("1", small.snapshot(), start, ["crate", "ball"], parent="v0001", pace=0.1)
     learn.learn(folder, small.settings)
     assert seen.rate == pytest.approx(LEARNING_RATE)
     weights, card = trained(folder)
