@@ -6,11 +6,15 @@ from labelloop.registry import Card, ProjectModels
 
 
 def add_version(
-    models: ProjectModels, folder: Path, round_id: int | None = None, look: int | None = None
+    models: ProjectModels,
+    folder: Path,
+    round_id: int | None = None,
+    look: int | None = None,
+    images: int = 0,
 ) -> str:
     """Writes a version whose weights are no real ones; `folder` is for the file they come from.
 
-    round_id: of the round that trained it; without one it is a starting model. look: as on the card.
+    round_id: of the round that trained it; without one it is a starting model. look, images: as on the card.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "made.pth"
@@ -23,6 +27,7 @@ def add_version(
         round_requested_at=None if round_id is None else "then",
         dataset_fingerprint=None if round_id is None else f"{round_id:064x}",
         look=look,
+        images=images,
         verdict="starting model",
         reason="a test",
     )

@@ -33,15 +33,12 @@ from trainer.training.fit import blend, carry_over, head_in_words, knows_every_l
 from trainer.training.head import class_rows
 from trainer.training.hooks import Diverged
 from trainer.training.job import Job
+from trainer.training.pace import KEEP, SLOWEST
 from trainer.training.recipe import fit_data, fit_look, fit_model, fit_run
 from trainer.training.small_objects import look_of
 from trainer.training.working_size import take_look
 
 GRAPH_IMAGES = 32
-# The share of a detector's learning rate and that of the starting weights, if these know every label already.
-# At the full rate they would forget more than the first few dozen images teach.
-FINE_TUNING_LR = 0.1
-FINE_TUNING_KEEP = 0.3
 
 
 class NoReadableImage(Explained):
@@ -76,6 +73,7 @@ def learn(folder: Path, settings: Settings) -> None:
     model = new_model(config)
     start = _start(config, model, job, snapshot)
     print(f"The head starts with {start.head}", flush=True)
+    print(f"Learns at {start.pace:.0%} of the detector's rate", flush=True)
     model.load_state_dict(start.state)
     if device == "cpu":
         quicken(model)
@@ -85,8 +83,7 @@ def learn(folder: Path, settings: Settings) -> None:
     write_lines(annotations, trainset.lines(snapshot.train))
     fit_data(config, annotations, settings.labelloop_home, snapshot.classes)
     fit_run(config, folder, job, device)
-    if start.knows_every_label:
-        config.optimizer.lr *= FINE_TUNING_LR
+    config.optimizer.lr *= start.pace
     set_random_seed(job.seed)
     try:
         train_detector(model, build_dataset(config.data.train), config, meta={})
@@ -120,7 +117,7 @@ def learn(folder: Path, settings: Settings) -> None:
         key: value.detach().cpu() for key, value in model.state_dict().items()
     }
     if start.knows_every_label:
-        state = blend(state, start.state, FINE_TUNING_KEEP)
+        state = blend(state, start.state, KEEP)
     held_out = (image for image in _read(snapshot.holdout, settings) if not isinstance(image, ImageError))
     _write_candidate(folder, served, state, card, islice(held_out, GRAPH_IMAGES))
 
@@ -130,12 +127,13 @@ class _Start:
     """The weights from which a model is trained.
 
     head: where the labels' rows in the head come from, in words. knows_every_label: whether no label's rows
-    are random, so that the round is a fine-tuning.
+    are random, so that there is something to keep. pace: the share of the detector's learning rate.
     """
 
     state: Mapping[str, torch.Tensor]
     head: str
     knows_every_label: bool
+    pace: float
 
 
 def _start(config: Config, model: torch.nn.Module, job: Job, snapshot: Snapshot) -> _Start:
@@ -145,7 +143,8 @@ def _start(config: Config, model: torch.nn.Module, job: Job, snapshot: Snapshot)
     weights, labels = load_weights(Path(job.start_weights)), len(snapshot.classes)
     carried = carry_over(model.state_dict(), weights, class_rows(config, labels), to_label, labels)
     known = knows_every_label(to_label, labels) and not carried.lost
-    return _Start(carried.state, head_in_words(to_label, snapshot.classes, carried.lost), known)
+    pace = (job.pace or SLOWEST) if known else 1.0
+    return _Start(carried.state, head_in_words(to_label, snapshot.classes, carried.lost), known, pace)
 
 
 def quicken(model: torch.nn.Module) -> None:

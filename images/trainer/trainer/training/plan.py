@@ -17,6 +17,7 @@ from trainer.training import weights
 from trainer.training.bundle import save_weights
 from trainer.training.job import Job, JobError
 from trainer.training.length import iterations_for, reference_iterations
+from trainer.training.pace import SLOWEST, going_on
 from trainer.training.recipe import fit_look
 from trainer.training.small_objects import SmallObjects, measure
 from trainer.training.working_size import choose, looks, take_look
@@ -81,6 +82,7 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
         accelerator=settings.accelerator,
         look=look,
         small_objects=_small_objects(snapshot, detector, settings, look),
+        pace=None if parent is None else _pace(models, parent, snapshot),
     )
     if job.small_objects and job.small_objects.words:
         log.warning("%s", job.small_objects.words)
@@ -110,6 +112,15 @@ def _look(snapshot: Snapshot, detector: str, settings: Settings, before: int | N
 def _look_of(models: ProjectModels, version: str, detector: str, settings: Settings) -> int | None:
     """The look of a version; earlier releases, whose cards do not say it, had the detector's own alone."""
     return models.card(version).look or looks(load_detector_config(detector, settings))[0]
+
+
+def _pace(models: ProjectModels, parent: str, snapshot: Snapshot) -> float:
+    """The share of the detector's learning rate, by what the parent has seen of these labels."""
+    if STARTING_VERSION in models.versions():
+        published = models.card(STARTING_VERSION).classes
+        if not LabelMap.build(published, snapshot.label_config, trained=False).unmatched_labels:
+            return SLOWEST
+    return going_on(models.card(parent).images, len(snapshot.train))
 
 
 def _small_objects(

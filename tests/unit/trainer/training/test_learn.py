@@ -10,7 +10,8 @@ from mmcv.cnn.bricks import Swish
 from support.small_rounds import SmallRounds
 
 from trainer.training import bundle, learn
-from trainer.training.learn import FINE_TUNING_KEEP, FINE_TUNING_LR, quicken
+from trainer.training.learn import quicken
+from trainer.training.pace import KEEP
 
 LEARNING_RATE = 0.001
 
@@ -54,26 +55,43 @@ def trained(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return weights, json.loads((candidate / "card.json").read_text())
 
 
-@pytest.mark.parametrize("detector", ["yolox", "retinanet", "faster_rcnn", "ssd"])
+@pytest.mark.parametrize(
+    ("detector", "pace", "rate"),
+    [
+        ("yolox", 0.5, 0.5),
+        ("yolox", None, 0.1),
+        ("retinanet", 1.0, 1.0),
+        ("faster_rcnn", None, 0.1),
+        ("ssd", None, 0.1),
+    ],
+)
 def test_a_round_of_the_same_labels_goes_on_from_the_whole_model(
-    detector: str, tmp_path: Path, seen: Seen, capsys: pytest.CaptureFixture[str]
+    detector: str,
+    pace: float | None,
+    rate: float,
+    tmp_path: Path,
+    seen: Seen,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """It does so at the job's pace. The jobs of earlier releases have none, and fine-tune."""
     small = SmallRounds.below(tmp_path, detector)
     labels = ["ball", "crate"]
     start = small.weights(tmp_path / "start.pth", labels)
-    folder = small.round("1", small.snapshot(), start, labels, parent="v0001")
+    folder = small.round("1", small.snapshot(), start, labels, parent="v0001", pace=pace)
     learn.learn(folder, small.settings)
 
     before = torch.load(start, weights_only=True)
     assert before.keys() == seen.start.keys()
     assert all(torch.equal(seen.start[key], before[key]) for key in before)
-    assert seen.rate == pytest.approx(LEARNING_RATE * FINE_TUNING_LR)
+    assert seen.rate == pytest.approx(LEARNING_RATE * rate)
     weights, card = trained(folder)
     key = next(key for key in weights if key.startswith(("bbox_head", "roi_head")) and key.endswith("weight"))
-    torch.testing.assert_close(weights[key], before[key] + 1 - FINE_TUNING_KEEP)
+    torch.testing.assert_close(weights[key], before[key] + 1 - KEEP)
     assert card["head"] == "ball, crate from classes of the weights"
     assert card["overlaps"]["iou"] == {"ball": 0.5, "crate": 0.5}, "few labels leave the limits alone"
-    assert f"The head starts with {card['head']}" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"The head starts with {card['head']}" in told
+    assert f"Learns at {rate:.0%} of the detector's rate" in told
 
 
 @pytest.mark.parametrize("detector", ["yolox", "faster_rcnn"])
@@ -99,7 +117,7 @@ def test_a_head_that_cannot_be_carried_over_is_no_fine_tune_and_is_told(
     start = small.weights(tmp_path / "start.pth", ["crate", "ball"])
     key = "bbox_head.retina_cls.weight"
     monkeypatch.setattr(learn, "class_rows", lambda config, labels: {key: None})
-    folder = small.round("1", small.snapshot(), start, ["crate", "ball"], parent="v0001")
+    folder = small.round("1", small.snapshot(), start, ["crate", "ball"], parent="v0001", pace=0.1)
     learn.learn(folder, small.settings)
     assert seen.rate == pytest.approx(LEARNING_RATE)
     weights, card = trained(folder)

@@ -14,6 +14,7 @@ from trainer.dataset.labelled import LabelledImages
 from trainer.env import TrainerSettings
 from trainer.training import plan, weights
 from trainer.training.job import Job
+from trainer.training.pace import going_on
 from trainer.training.plan import write_job
 
 CONFIGS = Path(__file__).parents[4] / "configs"
@@ -82,6 +83,47 @@ def test_training_goes_on_from_a_trained_version_of_the_same_labels_alone(
 
 
 @pytest.mark.parametrize(
+    ("published", "seen", "pace"),
+    [
+        ('"car", "dog"', 3, 1.0),
+        ('"ball", "dog"', 3, 1.0),
+        ('"car", "dog"', 9, 0.2),
+        ('"car", "dog"', 10, 0.1),
+        ('"ball", "crate"', 3, 0.1),
+    ],
+    ids=["few seen", "one label known", "most seen", "all seen", "published weights know the labels"],
+)
+def test_a_version_goes_on_at_the_pace_of_what_it_has_seen(
+    published: str,
+    seen: int,
+    pace: float,
+    loop_settings: TrainerSettings,
+    models: ProjectModels,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of ten images on which the round trains."""
+    monkeypatch.setattr(plan, "usable_gb", lambda: 64.0)
+    monkeypatch.setattr(weights, "choose", lambda settings: weights.Choice("yolox_nano", "a test"))
+    (tmp_path / "configs").symlink_to(CONFIGS)
+    card = models.folder("v0000") / "card.json"
+    told = json.loads(card.read_bytes()) | {"classes": json.loads(f"[{published}]")}
+    card.write_text(json.dumps(told))
+    version = add_version(models, tmp_path / "made", round_id=1, look=352, images=seen)
+    models.promote(version)
+    folder = tmp_path / "round"
+    folder.mkdir()
+    of_ten = replace(made_snapshot(), images=LabelledImages(image(number) for number in range(10)))
+    job = write_job(folder, loop_settings, 1, of_ten)
+    assert (job.parent, job.pace) == (version, pace)
+    assert Job.load(folder) == job
+
+
+def test_the_pace_falls_with_what_was_seen() -> None:
+    assert [going_on(seen, 100) for seen in (0, 50, 51, 75, 95, 100, 200)] == [1, 1, 0.98, 0.5, 0.1, 0.1, 0.1]
+
+
+@pytest.mark.parametrize(
     ("width", "object_px", "look", "words"),
     [
         (4000, 40, 448, "3 of 3 boxes are less than 8 px a side to the network, which sees an image at 448 "
@@ -115,7 +157,7 @@ def test_objects_that_are_small_to_the_network_are_told(
     assert Job.load(folder).small_objects == job.small_objects
 
 
-def test_a_job_of_an_earlier_release_says_nothing_of_small_objects(
+def test_a_job_of_an_earlier_release_says_nothing_of_small_objects_nor_of_a_pace(
     loop_settings: TrainerSettings,
     models: ProjectModels,
     tmp_path: Path,
@@ -127,6 +169,7 @@ def test_a_job_of_an_earlier_release_says_nothing_of_small_objects(
     folder.mkdir()
     write_job(folder, loop_settings, 1, made_snapshot())
     old = json.loads((folder / "job.json").read_bytes())
-    del old["small_objects"]
+    del old["small_objects"], old["pace"]
     (folder / "job.json").write_text(json.dumps(old))
-    assert Job.load(folder).small_objects is None
+    kept = Job.load(folder)
+    assert kept.small_objects is None and kept.pace is None
