@@ -1,10 +1,7 @@
-"""Measures how fast detectors train on this machine, in a process of its own: `python -m
-trainer.training.speed FOLDER DETECTOR ...` takes a few real training steps with each, on made images, from
-random weights. What it measured of one is appended to FOLDER/measured.jsonl before it begins with the next.
+"""How fast detectors train on this machine. A process of its own (trainer.training.measure) takes a few real
+steps with each, and this module starts it and reads what it writes.
 """
 
-import json
-import logging
 import os
 import subprocess
 import sys
@@ -17,15 +14,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from labelloop.settings import Settings, get_settings
-from trainer.system.children import describe, die_with_parent
-from trainer.training.cores import Usage, usage
+from labelloop.settings import Settings
+from trainer.system.children import describe
+from trainer.training.cores import Usage
 from trainer.training.process import SPIN_COUNT
 
 if TYPE_CHECKING:
     from mmcv import Config
-
-log = logging.getLogger(__name__)
 
 MEASURED = "measured.jsonl"
 BUDGET_S = 18.0
@@ -100,7 +95,7 @@ def _process(
         "GOMP_SPINCOUNT": str(SPIN_COUNT),
         **({"CUDA_VISIBLE_DEVICES": ""} if settings.accelerator == "cpu" else {}),
     }
-    command = [sys.executable, "-m", "trainer.training.speed", str(folder), *detectors]
+    command = [sys.executable, "-m", "trainer.training.measure", str(folder), *detectors]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment)
     try:
         yield process
@@ -143,25 +138,3 @@ def areas(config: "Config") -> tuple[float, float]:
     multiple = config.model.get("size_multiplier", 32)
     sides = [(multiple * count) ** 2 for count in range(drawn[0], drawn[1] + 1)]
     return sum(sides) / len(sides) / (height * width), max(sides) / (height * width)
-
-
-def main(arguments: list[str]) -> int:
-    started = usage()
-    die_with_parent()
-    # Only this process imports torch and mmdet, and how long that takes is measured, too.
-    from trainer.training import steps
-
-    logging.disable(logging.INFO)  # mmcv would list its hooks for every detector
-    settings, folder = get_settings(), Path(arguments[0])
-    cores = len(os.sched_getaffinity(0))
-    ready_s, _ = alone_s(started, usage(), 1, cores)
-    steps.make_images(folder)
-    for detector in arguments[1:]:
-        found = steps.measure(detector, settings, folder, ready_s)
-        with (folder / MEASURED).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(found.model_dump()) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -68,7 +68,7 @@ class TimesHook(Hook):  # type: ignore[misc]  # mmcv is untyped
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self._usages.append(usage())
-        taken_s, _ = alone_s(*self._usages[-2:], self._threads, self._cores)
+        taken_s, _ = alone_s(self._usages[-2], self._usages[-1], self._threads, self._cores)
         taken = len(self._usages) - 1
         rough = taken == 1 and taken_s > self._hopeless_s
         if rough or taken == WARM_UP + STEPS:

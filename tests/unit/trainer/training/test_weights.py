@@ -121,8 +121,9 @@ def test_auto_takes_the_strongest_whose_round_was_measured_to_fit(
     def measuring(detectors: list[str], settings: Settings) -> Iterator[tuple[str, Measured]]:
         for name in detectors:
             asked.append(name)
-            yield name, Measured(
-                iterations=150, iteration_s=seconds[name], look_s=0.1, ready_s=5.0, memory_gb=1.0
+            yield (
+                name,
+                Measured(iterations=150, iteration_s=seconds[name], look_s=0.1, ready_s=5.0, memory_gb=1.0),
             )
 
     monkeypatch.setattr(speed, "measuring", measuring)
