@@ -123,7 +123,7 @@ def alone_s(before: Usage, after: Usage, threads: int, cores: int) -> tuple[floa
     """
     wall = after.now - before.now
     had = after.used - before.used + after.idle - before.idle
-    share = min(1.0, max(0.05, had / (wall * min(threads, cores)))) if wall > 0 else 1.0
+    share = min(1.0, max(0.01, had / (wall * min(threads, cores)))) if wall > 0 else 1.0
     return wall * share, share
 
 
