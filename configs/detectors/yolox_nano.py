@@ -1,4 +1,4 @@
-# YOLOX-nano (0.9 M parameters), the default without a GPU.
+# YOLOX-nano (0.9 M parameters).
 from labelloop.detector import mmdet_config
 
 _base_ = mmdet_config("yolox/yolox_nano_8x8_300e_coco.py")
@@ -33,3 +33,6 @@ optimizer = dict(
 )
 # The licence of the published weights, as Hugging Face writes it; `make model` passes it on.
 weights_licence = "apache-2.0"
+# The mAP on COCO of the published weights, in percent, as their makers give it: DETECTOR=auto chooses among
+# detectors that say it, and takes the higher for the stronger.
+coco_map = 25.8

@@ -17,6 +17,7 @@ UP = {
         "PORT": "8081",
     },
     "make up DETECTOR=yolox_tiny": {"DETECTOR": "yolox_tiny"},
+    "make up ROUND_MINUTES=10": {"ROUND_MINUTES": "10"},
     "make up ACCELERATOR=cpu": {"ACCELERATOR": "cpu"},
     "make up TORCH_CUDA_ARCH_LIST=8.6": {"TORCH_CUDA_ARCH_LIST": "8.6"},
     "make up PUBLIC_URL=https://labels.example.com "

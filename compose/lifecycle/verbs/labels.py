@@ -139,7 +139,8 @@ def _model(home: Home, settings: Settings, given: Mapping[str, str]) -> Model:
             name, (), "it has no detection weights and proposes nothing before it has learnt from labels"
         )
     if name in KNOW_COCO:
-        why = f"it knows COCO's classes; where its weights can't be had, {KNOWS_NOTHING} knows nothing"
+        same = ", as all do that DETECTOR=auto may take" if asked == "auto" else ""
+        why = f"it knows COCO's classes{same}; where its weights can't be had, {KNOWS_NOTHING} knows nothing"
         return Model(name, vocabulary.CLASSES, why)
     why = f"taken to know COCO's classes, unless volumes/cache/weights/{name}.pth names others"
     return Model(name, vocabulary.CLASSES, why)

@@ -27,7 +27,12 @@ WHOLE_NUMBERS = {
 }
 """By name, the lowest and the highest allowed value."""
 
-NUMBERS = {"SCORE_THRESHOLD": (0.0, 1.0), "GATE_CONFIDENCE": (0.0, 1.0), "IMPORT_EVERY": (0.1, 86400.0)}
+NUMBERS = {
+    "SCORE_THRESHOLD": (0.0, 1.0),
+    "GATE_CONFIDENCE": (0.0, 1.0),
+    "IMPORT_EVERY": (0.1, 86400.0),
+    "ROUND_MINUTES": (0.1, 1440.0),
+}
 """By name, the lowest and the highest allowed value; IMPORT_EVERY is in seconds."""
 
 COSTS = ("quick", "careful")

@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     project_title: str = "labelloop"
 
     detector: str = "auto"
+    round_minutes: float = within("ROUND_MINUTES", 5.0)
     accelerator: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
     score_threshold: float = within("SCORE_THRESHOLD", 0.3)

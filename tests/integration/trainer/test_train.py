@@ -28,6 +28,7 @@ from trainer.judging.gate import decide
 from trainer.judging.standing import standing
 from trainer.rounds.metrics import Metrics
 from trainer.rounds.table import Rounds, State
+from trainer.training import auto, speed
 from trainer.training.fit import new_model
 from trainer.training.plan import write_job
 from trainer.training.process import (
@@ -66,6 +67,19 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     torch.manual_seed(0)
     torch.save(new_model(config).state_dict(), cache / "yolox_nano.pth")
     return settings
+
+
+def test_a_real_process_measures_how_fast_a_detector_trains(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it says of another detector, which has no config, comes after that."""
+    monkeypatch.setattr(speed, "BUDGET_S", 300.0)
+    found = dict(speed.measuring(["yolox_nano", "yolov99"], settings))
+    nano = found["yolox_nano"]
+    assert isinstance(nano, speed.Measured) and nano.iterations == 220
+    assert 0.01 < nano.iteration_s < 60 and 0.5 < nano.ready_s < 120 and 0.8 < nano.memory_gb < 4
+    assert found["yolov99"] == "measuring it was ended by an error (exit status 1)"
+    assert auto.foresee("yolox_nano", nano, settings, 64.0).fits(settings), "of ITERATIONS=6"
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ class FakeStack:
 def test_before_the_first_start_the_starting_model_is_explained(mine: Home, capsys: Any) -> None:
     labels(mine, FILE)
     told = capsys.readouterr().out
-    assert "What yolox_nano recognises" in told
+    assert "What yolox_nano recognises: it knows COCO's classes, as all do that DETECTOR=auto may" in told
     assert 'line 2: <RectangleLabels> strokeWidth="2" canRotate="false"' in told
     assert 'line 3: <Label value="Cat"> background="#D55E00"' in told and "line 4: <Label" not in told
     assert "Cat          takes cat" in told

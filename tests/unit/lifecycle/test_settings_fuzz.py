@@ -32,6 +32,8 @@ VALUES = st.sampled_from(ODD) | st.integers().map(str) | st.floats().map(str) | 
         ("SCORE_THRESHOLD", "nan", "a number from 0 to 1"),
         ("IMPORT_EVERY", "inf", "a number from 0.1 to 86400"),
         ("IMPORT_EVERY", "0", "a number from 0.1 to 86400"),
+        ("ROUND_MINUTES", "0", "a number from 0.1 to 1440"),
+        ("ROUND_MINUTES", "1441", "a number from 0.1 to 1440"),
         ("HOLDOUT_PERCENT", "100", "a whole number from 1 to 90"),
         ("HOLDOUT_MIN", "0", "a whole number from 1 to 1000000"),
         ("LOG_LEVEL", "loud", "one of DEBUG, INFO"),

@@ -47,6 +47,7 @@ def examine(settings: TrainerSettings, studio: Studio, backend: Backend) -> list
             "labels": partial(_labels, project),
             "boxes": partial(_boxes, project),
             "round": partial(_round, project),
+            "speed": partial(_speed, project),
         }
         for name, check in checks.items():
             found += _guarded(f"{name}, project {project.id}", check)
@@ -198,6 +199,12 @@ def _round(project: ProjectStatus) -> Iterator[Finding]:
         yield warning(name, f"{last.called} failed: {last.error}", fix, "make retrain")
     else:
         yield ok(name, f"{last.called} was {last.state}: {last.verdict or 'without a word'}")
+
+
+def _speed(project: ProjectStatus) -> Iterator[Finding]:
+    """How long rounds take here, where that was measured."""
+    if project.speed is not None:
+        yield ok(f"speed, project {project.id}", project.speed)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from labelloop.detector import DetectorError
 from labelloop.registry import STARTING_VERSION, Card, ProjectModels, Registry, RegistryError
 from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError
 from trainer.dataset.survey import Survey
@@ -19,6 +20,7 @@ from trainer.rounds.due import labels_to_go
 from trainer.rounds.owners import LeftOver, left_over
 from trainer.rounds.table import CLOSED, Round, Rounds
 from trainer.rounds.unpredicted import Failure, Unpredicted
+from trainer.training import auto
 from trainer.training.job import Job, JobError
 from trainer.words import in_this_zone
 from trainer.worker.adoption import why_left_alone
@@ -52,6 +54,7 @@ class ProjectStatus:
     that. more: whether it says more than rectangles. standing: how its versions do on today's hold-out.
     no_round: why a round could not work now, and what to do first; None when it could. instant: the version
     that was learnt at once and makes boxes in place of the champion, None when that makes them itself.
+    speed: how long rounds take on this machine with the detectors that were measured; None before that.
     """
 
     id: int
@@ -80,6 +83,7 @@ class ProjectStatus:
     standing: Standing | None = None
     no_round: str | None = None
     instant: str | None = None
+    speed: str | None = None
 
     @property
     def shows_words(self) -> str:
@@ -241,6 +245,7 @@ def _project(
     instant = models.instant.serving(champion.version) if champion else None
     if champion is not None and serving is not None and serving not in (champion.version, instant):
         problems.append(f"the backend serves {serving}; in service should be {instant or champion.version}")
+    speed = _speed(settings, champion, problems)
     return ProjectStatus(
         id=project.id,
         title=project.title,
@@ -270,7 +275,18 @@ def _project(
         standing=standing(models, rounds, project.id),
         no_round=no_round,
         instant=instant,
+        speed=speed,
     )
+
+
+def _speed(settings: TrainerSettings, champion: Card | None, problems: list[str]) -> str | None:
+    if champion is None or settings.detector != "auto":
+        return None
+    try:
+        return auto.told(settings, champion.detector)
+    except DetectorError as error:
+        problems.append(str(error))
+        return None
 
 
 def _no_round(

@@ -63,6 +63,8 @@ def _project(project: ProjectStatus, console: Console) -> None:
             "start",
             f"{project.start.detector}, weights: {project.start.start_weights}; {_why(project.start)}",
         )
+    if project.speed is not None:
+        line("detector", f"DETECTOR=auto: {project.speed}")
     if project.tasks is not None:
         line(
             "images",

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,16 +136,29 @@ def _small_objects(
 def _choose(models: ProjectModels, settings: Settings, config: LabelConfig) -> weights.Choice:
     """The detector that the settings ask for.
 
-    If its weights are no longer available, the champion's detector is chosen, provided that its training can
-    go on from a version. It is better than the fallback, which needs no published weights.
+    DETECTOR=auto means the champion's, whatever it would be for a new project, unless that is the fallback or
+    can no longer be trained. If the weights of another one are no longer available, the champion's is chosen,
+    too, provided that its training can go on from a version. It is better than the fallback.
     """
-    choice, champion = weights.choose(settings), models.champion()
-    if choice.detector == settings.detector or choice.detector != weights.FALLBACK or champion is None:
-        return choice
+    champion = models.champion()
+    if champion is None:
+        return weights.choose(settings)
     present = models.card(champion).detector
-    if _parent(models, present, config) or _is(models, STARTING_VERSION, present):
-        return replace(choice, detector=present, why=f"{champion}, in service, is one; {choice.why}")
-    return choice
+    goes_on = bool(_parent(models, present, config)) or _is(models, STARTING_VERSION, present)
+    if settings.detector == "auto" and present != weights.FALLBACK and _has_config(present, settings):
+        kept = f"{champion}, in service, is one; DETECTOR=auto changes no project's detector"
+        if goes_on:
+            return weights.Choice(present, kept)
+        with suppress(weights.WeightsError):
+            return weights.Choice(present, kept, weights.find(present, settings))
+    choice = weights.choose(settings)
+    if choice.detector == settings.detector or choice.detector != weights.FALLBACK or not goes_on:
+        return choice
+    return replace(choice, detector=present, why=f"{champion}, in service, is one; {choice.why}")
+
+
+def _has_config(detector: str, settings: Settings) -> bool:
+    return (settings.configs_dir / "detectors" / f"{detector}.py").is_file()
 
 
 def _is(models: ProjectModels, version: str, detector: str) -> bool:

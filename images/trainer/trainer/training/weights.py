@@ -1,19 +1,21 @@
 """Chooses the detector with which a project starts, and finds its starting weights.
 
-They are looked for in volumes/cache/weights/ (for an air-gapped host, copy a file there), then at their
-published URL with a pinned sha256. If neither has them, `yolox_mobilenetv2` takes its ImageNet backbone from
-a package of the package index.
+Which one DETECTOR=auto takes is decided by trainer.training.auto, among those whose weights can be had. These
+are looked for in volumes/cache/weights/ (for an air-gapped host, copy a file there), then at their published
+URL with a pinned sha256. If neither has them, `yolox_mobilenetv2` takes its ImageNet backbone from a package
+of the package index.
 """
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import requests
@@ -26,12 +28,16 @@ from labelloop.errors import Explained
 from labelloop.files import replacing, sha256_file
 from labelloop.outside import CertificateError
 from labelloop.settings import Settings
+from trainer.training import auto, speed
+from trainer.training.bundle import config_text
 from trainer.training.convert import from_megvii, from_torchvision_mobilenet, is_megvii
 from trainer.training.fit import new_model
 from trainer.training.recipe import fit_model
+from trainer.words import first_of
 
 FALLBACK = "yolox_mobilenetv2"
 DEFAULT = {"cpu": "yolox_nano", "cuda": "yolox_s"}
+"""What DETECTOR=auto takes where it cannot be measured how fast detectors train."""
 COCO_CLASSES = 80
 DOWNLOAD_TIMEOUT_S = (3.0, 10.0)
 DOWNLOAD_DEADLINE_S = 600.0
@@ -110,14 +116,11 @@ def choose(settings: Settings) -> Choice:
     Raises:
         DetectorError: DETECTOR names no config.
     """
-    asked = settings.detector
-    name = DEFAULT[settings.accelerator] if asked == "auto" else asked
+    name = settings.detector
+    if name == "auto":
+        return _automatic(settings)
     load_detector_config(name, settings)
-    reason = (
-        f"DETECTOR={asked}"
-        if asked != "auto"
-        else f"the default {'with' if settings.accelerator == 'cuda' else 'without'} a GPU"
-    )
+    reason = f"DETECTOR={name}"
     if name == FALLBACK:
         return Choice(name, reason)
     try:
@@ -125,6 +128,68 @@ def choose(settings: Settings) -> Choice:
     except WeightsError as error:
         return Choice(FALLBACK, f"{reason} would be {name}, but {error}")
     return Choice(name, f"{reason}; {found.source}", found)
+
+
+def _automatic(settings: Settings) -> Choice:
+    """What DETECTOR=auto takes for a new project: the first of auto's order whose weights are found."""
+    names = auto.candidates(settings)
+    away = _away(names, settings)
+    picked = auto.pick(
+        [name for name in names if name not in away],
+        settings,
+        speed.measuring,
+        lambda name: auto.sha256_of(config_text(load_detector_config(name, settings))),
+        DEFAULT[settings.accelerator],
+    )
+    lacking = [_cannot_be_had(names, away)] if away else []
+    for name in picked.order:
+        try:
+            found = find(name, settings)
+        except WeightsError as error:
+            lacking.append(f"{name}: {error}")
+            continue
+        reasons = [f"DETECTOR=auto: {picked.why(name, settings)}", *lacking, found.source]
+        return Choice(name, "; ".join(reasons), found)
+    return Choice(FALLBACK, f"DETECTOR=auto finds the weights of no other: {first_of(lacking)}")
+
+
+def _cannot_be_had(names: Sequence[str], away: Mapping[str, str]) -> str:
+    """One sentence about the detectors whose weights are away, with each reason once."""
+    reasons = {reason: [name for name in names if away.get(name) == reason] for reason in away.values()}
+    return "; ".join(f"no weights of {', '.join(found)}: {reason}" for reason, found in reasons.items())
+
+
+def _away(names: Sequence[str], settings: Settings) -> dict[str, str]:
+    """Why the weights of some detectors cannot be had, by detector.
+
+    A host is asked once, for one of its files, and none is if there is but one detector to choose.
+    """
+    lacking = [name for name in names if not _cached(name, settings)]
+    alone = sum(name not in lacking or name in PUBLISHED for name in names) < 2
+    folder = settings.cache_dir / "weights"
+    hosts: dict[str, list[str]] = {}
+    for name in lacking:
+        hosts.setdefault(urlsplit(PUBLISHED[name].url).netloc if name in PUBLISHED else "", []).append(name)
+    reasons = {}
+    for host, theirs in hosts.items():
+        reason = "none are published" if not host else None
+        if host and not alone:
+            reason = _does_not_answer(PUBLISHED[theirs[0]].url, _certificates(settings))
+        if reason is not None:
+            reasons.update(dict.fromkeys(theirs, f"they are not in {folder}, and {reason}"))
+    return reasons
+
+
+@cache
+def _does_not_answer(url: str, certificates: str | None) -> str | None:
+    """Why the URL's host does not answer; None if it does, be it that it lacks the file. An answer is
+    remembered for the life of the process.
+    """
+    try:
+        with requests.get(url, stream=True, timeout=DOWNLOAD_TIMEOUT_S, verify=certificates or True):
+            return None
+    except requests.RequestException as error:
+        return f"{urlsplit(url).netloc} does not answer ({type(error).__name__})"
 
 
 def find(detector: str, settings: Settings) -> StartingWeights:

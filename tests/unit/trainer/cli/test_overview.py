@@ -8,6 +8,7 @@ from support import shapes
 from support.cli import Run
 from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio
+from support.made_speeds import write_speeds
 from support.versions import add_version
 
 from labelloop.files import write_text
@@ -18,6 +19,8 @@ from trainer.rounds import heartbeat
 from trainer.rounds.table import Rounds
 from trainer.rounds.unpredicted import Unpredicted
 from trainer.worker import image_index
+
+CONFIGS = Path(__file__).parents[4] / "configs"
 
 pytestmark = pytest.mark.usefixtures("models")
 
@@ -51,6 +54,18 @@ def test_status_names_what_was_learnt_at_once_and_serves(
     card = Card(detector="yolox_nano", classes=["ball"], images=3)
     models.instant.serve(models.instant.write("v0000", card, b"weights"))
     assert "at once    i0000.0001, learnt upon v0000, makes the next images' boxes" in run("status").output
+
+
+def test_status_tells_how_long_rounds_take_here_and_how_to_change_the_detector(
+    run: Run, alive: None, loop_settings: TrainerSettings
+) -> None:
+    assert "DETECTOR=auto" not in run("status").output, "nothing was measured"
+    write_speeds(loop_settings, CONFIGS, {"yolox_nano": 0.3, "yolox_tiny": 0.9, "yolox_s": 4.0})
+    assert (
+        "detector DETECTOR=auto: a round on 40 labelled images: yolox_nano takes about 1:41 min; yolox_tiny "
+        "takes about 4:41 min; yolox_s would take 20:11 min, more than ROUND_MINUTES=5. A new project would "
+        "start with yolox_tiny; `make up DETECTOR=yolox_tiny` changes this one's"
+    ) in " ".join(run("status").output.split())
 
 
 def test_status_names_labels_the_model_does_not_know(run: Run, alive: None, fake_studio: FakeStudio) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio
+from support.made_speeds import write_speeds
 from support.versions import add_version
 from typer.testing import CliRunner
 
@@ -26,6 +27,7 @@ from trainer.worker.image_index import Problem
 
 pytestmark = pytest.mark.usefixtures("models", "connected")
 
+CONFIGS = Path(__file__).parents[4] / "configs"
 BACKEND = "ML backend, project 1"
 
 
@@ -65,6 +67,18 @@ def test_a_good_appliance_has_no_findings_but_ok(look: Any) -> None:
     assert found[BACKEND].text.startswith("Connected at http://")
     assert "yolox_nano" in found["weights, project 1"].text
     assert "v0000 in service" in found["weights, project 1"].text
+
+
+def test_how_long_rounds_take_here_is_told_once_it_was_measured(
+    look: Any, loop_settings: TrainerSettings
+) -> None:
+    assert "speed, project 1" not in look()
+    write_speeds(loop_settings, CONFIGS, {"yolox_nano": 0.3, "yolox_tiny": 4.0})
+    found = look()["speed, project 1"]
+    assert found.level == "ok" and found.text == (
+        "a round on 40 labelled images: yolox_nano takes about 1:41 min; yolox_tiny would take 20:11 min, "
+        "more than ROUND_MINUTES=5"
+    )
 
 
 def test_every_finding_that_is_not_ok_names_a_fix_and_a_command(

@@ -40,7 +40,41 @@ def test_where_weights_went_away_the_champions_training_goes_on(
     folder.mkdir()
     job = write_job(folder, loop_settings.model_copy(update={"detector": asked}), 1, snapshot)
     assert (job.detector, job.parent) == ("yolox_nano", trained)
-    assert job.why.startswith(f"{trained}, in service, is one; ") and "yolox" in job.why
+    assert job.why.startswith(f"{trained}, in service, is one; ")
+    assert ("changes no project's detector" if asked == "auto" else "yolox") in job.why
+
+
+def test_auto_changes_the_detector_of_no_project_that_has_versions(
+    loop_settings: TrainerSettings, models: ProjectModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stronger one would fit here, or on the machine to which the project has moved."""
+    monkeypatch.setattr(weights, "choose", lambda settings: weights.Choice("yolox_s", "it fits"))
+    monkeypatch.setattr(plan, "usable_gb", lambda: 64.0)
+    (tmp_path / "configs").symlink_to(CONFIGS)
+    models.promote(add_version(models, tmp_path / "start", None))
+    folder = tmp_path / "round"
+    folder.mkdir()
+    settings = loop_settings.model_copy(update={"detector": "auto", "accelerator": "cuda"})
+    job = write_job(folder, settings, 1, made_snapshot())
+    assert job.detector == "yolox_nano" and "changes no project's detector" in job.why
+
+
+def test_auto_takes_another_detector_for_the_fallback(
+    loop_settings: TrainerSettings, models: ProjectModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody has put weights into the cache, as `make doctor` says."""
+    found = weights.StartingWeights({}, [], "80 classes of a test")
+    monkeypatch.setattr(weights, "choose", lambda settings: weights.Choice("yolox_nano", "a test", found))
+    monkeypatch.setattr(plan, "usable_gb", lambda: 64.0)
+    (tmp_path / "configs").symlink_to(CONFIGS)
+    start = add_version(models, tmp_path / "start", None)
+    card = models.folder(start) / "card.json"
+    card.write_text(card.read_text().replace("yolox_nano", weights.FALLBACK))
+    models.promote(start)
+    folder = tmp_path / "round"
+    folder.mkdir()
+    settings = loop_settings.model_copy(update={"detector": "auto"})
+    assert write_job(folder, settings, 1, made_snapshot()).detector == "yolox_nano"
 
 
 @pytest.mark.parametrize(

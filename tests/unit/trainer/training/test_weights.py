@@ -11,12 +11,13 @@ from support.served import Handler, served
 
 from labelloop.detector import DetectorError, load_detector_config
 from labelloop.settings import Settings
-from trainer.training import weights
+from trainer.training import speed, weights
 from trainer.training.convert import from_megvii
 from trainer.training.fit import new_model
 from trainer.training.head import class_rows
 from trainer.training.length import reference_iterations
 from trainer.training.recipe import fit_model
+from trainer.training.speed import Measured
 from trainer.training.weights import (
     Published,
     WeightsError,
@@ -93,15 +94,62 @@ def test_what_was_chosen_and_why_follows_the_settings(settings: Settings, nano: 
     choice = choose(settings)
     assert choice.detector == "yolox_mobilenetv2"
     assert "yolox_nano" in choice.why and "127.0.0.1:9" in choice.why
-    choice = choose(settings.model_copy(update={"accelerator": "cuda"}))
-    assert choice.detector == "yolox_mobilenetv2"
-    assert "yolox_s" in choice.why and "with a GPU" in choice.why
+    assert choice.why.count("127.0.0.1:9") == 1, "what all lack for one reason is said once"
     assert (
         choose(settings.model_copy(update={"detector": "yolox_mobilenetv2"})).why
         == "DETECTOR=yolox_mobilenetv2"
     )
     with pytest.raises(DetectorError, match="choose auto or one of"):
         choose(settings.model_copy(update={"detector": "yolov99"}))
+
+
+def random_weights(detector: str, settings: Settings) -> None:
+    config = load_detector_config(detector, settings)
+    fit_model(config, [""] * 80)
+    torch.save(new_model(config).state_dict(), cache(settings, f"{detector}.pth"))
+
+
+def test_auto_takes_the_strongest_whose_round_was_measured_to_fit(
+    settings: Settings, nano: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have weights; a third's are away, which is said once."""
+    torch.save(nano, cache(settings, "yolox_nano.pth"))
+    random_weights("yolox_tiny", settings)
+    asked: list[str] = []
+    seconds = {"yolox_nano": 0.5, "yolox_tiny": 1.2}
+
+    def measuring(detectors: list[str], settings: Settings) -> Iterator[tuple[str, Measured]]:
+        for name in detectors:
+            asked.append(name)
+            yield (
+                name,
+                Measured(iterations=150, iteration_s=seconds[name], look_s=0.1, ready_s=5.0, memory_gb=1.0),
+            )
+
+    monkeypatch.setattr(speed, "measuring", measuring)
+    choice = choose(settings)
+    assert choice.detector == "yolox_tiny" and choice.found is not None
+    assert choice.why.startswith(
+        "DETECTOR=auto: a round on 40 labelled images takes about 3:12 min here; no weights of yolox_s: they "
+        "are not in "
+    )
+    slower = choose(settings.model_copy(update={"round_minutes": 2.0}))
+    assert slower.detector == "yolox_nano"
+    assert "yolox_tiny would take 3:12 min, more than ROUND_MINUTES=2" in slower.why
+    assert asked == ["yolox_nano", "yolox_tiny"], "measured once"
+    cache(settings, "yolox_tiny.pth").write_bytes(b"PK not a checkpoint")
+    damaged = choose(settings)
+    assert damaged.detector == "yolox_nano" and "can be read safely" in damaged.why
+
+
+def test_where_one_alone_has_weights_nothing_is_measured(
+    settings: Settings, nano: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(nano, cache(settings, "yolox_nano.pth"))
+    monkeypatch.setattr(speed, "_process", None)
+    choice = choose(settings)
+    assert choice.detector == "yolox_nano"
+    assert "the only one whose weights can be had; no weights of yolox_s, yolox_tiny: " in choice.why
 
 
 def test_a_file_that_does_not_fit_is_named_with_what_is_wrong(settings: Settings, nano: State) -> None:
