@@ -27,7 +27,8 @@ from trainer.dataset.collector import newest_submitted, submitted_at
 from trainer.dataset.examine import Examiner, UsedTask
 from trainer.dataset.labelled import SnapshotImage
 from trainer.instant.base import Base, state_of
-from trainer.instant.evidence import WINDOW, Pair, is_better
+from trainer.instant.clicking import clicked
+from trainer.instant.evidence import WINDOW, Pair, click_right, is_better
 from trainer.instant.fitting import Budget, trained
 from trainer.instant.notes import Notes
 from trainer.instant.proposing import proposals
@@ -51,6 +52,8 @@ FIRST, NEXT = Budget(80, 6.0), Budget(60, 7.0)
 """For the first head upon a champion, and for one that goes on from the one before."""
 KEPT = 2
 """So many of the newest instant versions keep their weights."""
+HIGHEST_THRESHOLD = 0.5
+"""What a few images have taught is sure of wrong boxes, too: above SCORE_THRESHOLD more of them go."""
 RECENT = timedelta(hours=1)
 """Labels that are all older than this start no learning; the next submit does."""
 
@@ -200,11 +203,15 @@ class Learner:
         self, upon: _Upon, project: Project, before: Detector, image: SnapshotImage, pixels: Pixels
     ) -> None:
         """Notes what the newest version and the champion would have cost on an image that is new to both."""
+        seen = [known.image for known in upon.images.values() if known.image.task != image.task]
+        clicks, right = clicked(before, pixels, image, project.labels, seen)
+        pair = Pair(task=image.task, version=before.version, clicks=clicks, clicks_right=right)
+        chance = click_right([*upon.notes.pairs, pair])
         mine, its = (
-            proposals(detector, pixels, image, project.labels, self._settings)
+            proposals(detector, pixels, image, project.labels, self._settings, chance)
             for detector in (before, upon.detector)
         )
-        pair = Pair(task=image.task, version=before.version, instant=mine.seconds, champion=its.seconds)
+        pair = pair.model_copy(update={"instant": mine.seconds, "champion": its.seconds})
         upon.notes.pairs = [*upon.notes.pairs, pair][-WINDOW:]
         upon.judged = [*upon.judged, (image, mine.found)][-WINDOW:]
 
@@ -257,7 +264,9 @@ class Learner:
         if not images:
             return {}
         costs = TABLES[self._settings.costs]
-        chosen = Candidates.of(len(names), images, found, costs).thresholds(self._settings.score_threshold)
+        chance, usual = click_right(upon.notes.pairs), self._settings.score_threshold
+        candidates = Candidates.of(len(names), images, found, costs, chance)
+        chosen = candidates.thresholds(usual, max(usual, HIGHEST_THRESHOLD))
         return {names[label]: value for label, value in chosen.items()}
 
     def _decide(self, upon: _Upon, project: Project, version: str) -> None:

@@ -20,6 +20,7 @@ from labelloop.registry import Card, ProjectModels, Registry
 from labelloop.verified import marked
 from trainer.instant import learner as module
 from trainer.instant.errors import CannotLearn
+from trainer.instant.evidence import Pair
 from trainer.instant.fitting import Budget
 from trainer.instant.learner import Learner
 from trainer.instant.notes import Notes
@@ -152,6 +153,20 @@ def test_what_it_has_seen_is_no_evidence(learner: Learner, studio: Labelled, mod
         learner.learn(project())
     pairs = Notes.of(models.card("i0000.0003")).pairs
     assert [(pair.task, pair.version) for pair in pairs] == [(2, "i0000.0001")]
+
+
+def test_it_counts_what_clicks_would_fetch_on_new_images(
+    learner: Learner, studio: Labelled, models: ProjectModels
+) -> None:
+    """A click on each object, by which sizes the other images have; a card of an earlier release has none."""
+    for number in (1, 2):
+        studio.submit(number)
+        learner.learn(project())
+    card = models.card("i0000.0002")
+    (pair,) = Notes.of(card).pairs
+    assert pair.clicks == card.boxes - models.card("i0000.0001").boxes
+    assert 0 <= pair.clicks_right <= pair.clicks
+    assert Pair.model_validate({"task": 1, "version": "i0000.0001", "instant": 1, "champion": 2}).clicks == 0
 
 
 def test_a_later_process_goes_on(
