@@ -32,6 +32,9 @@ ROUGH_SPREAD = (0.2, 0.3)
 """How far a rough box is from the object in size and shape, as standard deviations of logarithms."""
 SIZES_COUNT = 1.5
 CLASS_COUNTS = 0.25
+BY_CHANCE = 0.15
+"""While no size is known: the larger a box, the sooner a point is near its middle by chance. So much of the
+logarithm of its area counts against it."""
 ANOTHER_IOU = 0.6
 """Two choices overlap less than this."""
 OTHER_SIZES = (1.5, 0.67)
@@ -89,7 +92,9 @@ def choices(
     off = _off_centre(boxes, at)
     sides = (boxes[:, 2:] - boxes[:, :2]) / np.float32(max(size))
     expected = _expected(at, usual, sides, size)
-    worth = np.log(votes + FLOOR) - off + (0.0 if expected is None else expected)
+    if expected is None:
+        expected = -BY_CHANCE * np.log(sides.prod(axis=1))
+    worth = np.log(votes + FLOOR) - off + expected
     best = int(np.argmax(worth))
     is_seen = bool(votes[best] >= UNSEEN)
     first = boxes[[best]] if is_seen else usual_box(at, usual, size)

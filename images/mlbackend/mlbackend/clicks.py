@@ -62,7 +62,7 @@ class Clicks:
         regions: list[dict[str, Any]] = []
         for hint in asked.hints:
             size = look.size if look is not None else hint.original or _UNKNOWN_SIZE
-            usual = Usual.of(sizes.get(config.labels[hint.label].value))
+            usual = Usual.among(sizes, config.labels[hint.label].value)
             at = hint.pointed(size, usual.side * max(size) if usual is not None else None)
             found = self._choices(champion, look, crop, at, hint, usual, config)
             place = (project_id, str(task.get("id")), hint.label)

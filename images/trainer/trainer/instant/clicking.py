@@ -1,11 +1,10 @@
 """What a person's clicks would fetch on an image, had it no proposals."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from labelloop.box_sizes import Usual
+from labelloop.box_sizes import Sizes, Usual
 from labelloop.boxes import iou_matrix
 from labelloop.detector import Detector
 from labelloop.images import Pixels
@@ -39,25 +38,26 @@ def clicked(
     if not len(tried):
         return 0, 0
     (raw,) = detector.raw([pixels])
-    sizes, right = _sizes(known, len(config.labels)), 0
+    sizes, right = _sizes(known, config.names), 0
     trained = detector.card is not None and detector.card.trained
     to_label = detector.label_map(config).to_label if trained else ()
     for index in tried.tolist():
         label, (x1, y1, x2, y2) = int(truth.labels[index]), truth.xyxy[index].tolist()
         off = np.clip(draw.normal(0.0, OFF_CENTRE, 2), -_INSIDE, _INSIDE)
-        at = Pointed((x1 + x2) / 2 + off[0] * (x2 - x1), (y1 + y2) / 2 + off[1] * (y2 - y1))
+        point = Pointed((x1 + x2) / 2 + off[0] * (x2 - x1), (y1 + y2) / 2 + off[1] * (y2 - y1))
         weights = weights_for(raw, [at for at, one in enumerate(to_label) if one == label])
-        found = choices(at, [raw], [weights], Usual.of(sizes[label]), (width, height)).xyxy[:1]
-        right += bool(iou_matrix(truth.xyxy[[index]], found)[0, 0] >= ACCEPTED_IOU)
+        usual = Usual.among(sizes, config.names[label])
+        first = choices(point, [raw], [weights], usual, (width, height)).xyxy[:1]
+        right += bool(iou_matrix(truth.xyxy[[index]], first)[0, 0] >= ACCEPTED_IOU)
     return len(tried), right
 
 
-def _sizes(images: Iterable[SnapshotImage], labels: int) -> list[NDArray[np.float64]]:
-    """By label, the sizes of the images' boxes (n, 2), in shares of their longer sides."""
-    found: list[list[list[float]]] = [[] for _ in range(labels)]
+def _sizes(images: Iterable[SnapshotImage], names: Sequence[str]) -> Sizes:
+    """By label, the sizes of the images' boxes."""
+    found: dict[str, list[list[float]]] = {}
     for image in images:
         longer = max(image.width, image.height)
         for (x1, y1, x2, y2), label in zip(image.xyxy, image.labels, strict=True):
             if x2 > x1 and y2 > y1:
-                found[label].append([(x2 - x1) / longer, (y2 - y1) / longer])
-    return [np.array(rows, dtype=np.float64).reshape(-1, 2) for rows in found]
+                found.setdefault(names[label], []).append([(x2 - x1) / longer, (y2 - y1) / longer])
+    return {name: np.array(rows, dtype=np.float64) for name, rows in found.items()}
