@@ -54,10 +54,10 @@ def test_another_table_of_costs_gives_another_threshold() -> None:
     kinds = [(0.8, [0, 0, 100, 100]), *[(0.7 - 0.1 * n, [200, 200, 300, 300]) for n in range(3)]]
     images, found = [], []
     for score, box in [*kinds, (0.4, [0, 0, 100, 100])]:
-        images += [truth] * MANY
-        found += [Boxes.of([box], [score], [0])] * MANY
+        images += [truth] * 400
+        found += [Boxes.of([box], [score], [0])] * 400
     quick, careful = (thresholds(["ball"], images, found, 0.8, costs)["ball"] for costs in (QUICK, CAREFUL))
-    assert (quick, careful) == (pytest.approx(0.4, abs=0.005), pytest.approx(0.8, abs=0.005))
+    assert (quick, careful) == (pytest.approx(0.4, abs=0.01), pytest.approx(0.8, abs=0.01))
 
 
 def one_each(scores: Sequence[float], right: int) -> tuple[list[SnapshotImage], list[Boxes]]:
@@ -154,3 +154,13 @@ def test_each_image_is_corrected_at_the_thresholds_of_the_others() -> None:
     assert [chosen[0] for chosen in left_out] == expected and len(set(expected)) == 2
     many = Candidates.of(1, images * 30, found * 30, QUICK)
     assert len(list(many.thresholds_of_others(0.3))) == 120
+
+
+def test_what_showing_boxes_costs_is_counted_at_the_thresholds_of_others() -> None:
+    """Two right boxes save two clicks; nine wrong ones an image cost nine deletions."""
+    images, found = one_each([0.9, 0.9], right=2)
+    fetched = QUICK.with_clicks().draw
+    assert Candidates.of(1, images, found, QUICK).spent(0.3) == pytest.approx(2 * (0.5 - fetched))
+    wrong = [Boxes.of([[200, 200, 300, 300]] * 9, [0.9] * 9, [0] * 9)] * 2
+    assert Candidates.of(1, images, wrong, QUICK).spent(0.3) == pytest.approx(18 * QUICK.delete)
+    assert Candidates.of(1, [], [], QUICK).spent(0.3) == 0.0
