@@ -6,7 +6,7 @@ count alike.
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,14 @@ SIZES_FILE = "sizes.json"
 MOST = 60
 """So many sizes are kept of a label, the newest."""
 
-# A label's boxes are taken to be this different in size and in shape, as logarithms, until they tell.
+# A label's boxes, and the labels, are taken to be this different in size and in shape, as logarithms, until
+# they tell.
 _SIZES_DIFFER, _SHAPES_DIFFER = 0.5, 0.7
 _AS_MANY_BOXES = 3
+_AS_MANY_LABELS = 1
 _ALWAYS = 0.12
+
+_TO_SIZE_AND_SHAPE = np.array([[0.5, 1.0], [0.5, -1.0]])
 
 Sizes = Mapping[str, NDArray[np.float64]]
 
@@ -132,21 +136,42 @@ class Usual:
     spread: tuple[float, float]
 
     @classmethod
-    def of(cls, sizes: NDArray[np.float64] | None) -> "Usual | None":
-        """What boxes of these sizes (n, 2) let expect; None without any.
+    def among(cls, sizes: Sizes, label: str) -> "Usual | None":
+        """What boxes of a label let expect beside those of the others. sizes: (n, 2) by label."""
+        return cls.of(sizes.get(label), [rows for other, rows in sizes.items() if other != label])
 
-        Few boxes say little about how far others differ, so the spread begins wide and narrows with each.
+    @classmethod
+    def of(
+        cls, sizes: NDArray[np.float64] | None, others: Iterable[NDArray[np.float64]] = ()
+    ) -> "Usual | None":
+        """What boxes of these sizes (n, 2) let expect; None without any. others: those of each other label.
+
+        Few boxes say little about how far others differ, so the spread begins wide and narrows with each. A
+        project's labels are often alike in that, and sometimes in size: so far as they are, the boxes of
+        others count where a label has few of its own (a normal model of groups, with empirical priors).
         """
-        if sizes is None or not len(sizes):
-            return None
-        logs = np.log(sizes)
-        middle = np.median(logs, axis=0)
-        apart = (logs - middle) @ _TO_SIZE_AND_SHAPE
+        own = _Group.of(sizes)
+        beside = [group for group in map(_Group.of, others) if group is not None]
         first = np.array([_SIZES_DIFFER, _SHAPES_DIFFER]) ** 2
-        count = len(sizes)
-        variance = ((apart**2).sum(axis=0) + _AS_MANY_BOXES * first) / (count + _AS_MANY_BOXES)
-        spread = np.sqrt(variance * (1 + 1 / count) + _ALWAYS**2)
-        width, height = np.exp(middle).tolist()
+        known = sum(group.count for group in beside)
+        within = (sum(group.squares for group in beside) + _AS_MANY_BOXES * first) / (known + _AS_MANY_BOXES)
+        if own is not None:
+            within = (own.squares + _AS_MANY_BOXES * within) / (own.count + _AS_MANY_BOXES)
+        middles = [group.middle for group in beside]
+        if own is None:
+            if not middles:
+                return None
+            middle = np.mean(middles, axis=0)
+            variance = within + _between(middles)
+        elif not middles:
+            middle, variance = own.middle, within * (1 + 1 / own.count)
+        else:
+            mine, between = within / own.count, _between([own.middle, *middles])
+            share = mine / (mine + between)
+            middle = own.middle + share * (np.mean(middles, axis=0) - own.middle)
+            variance = within + mine * (1 - share)
+        width, height = np.exp(middle @ np.linalg.inv(_TO_SIZE_AND_SHAPE)).tolist()
+        spread = np.sqrt(variance + _ALWAYS**2)
         return cls((width, height), (float(spread[0]), float(spread[1])))
 
     def likelihood(self, sides: Floats) -> Floats:
@@ -160,4 +185,27 @@ class Usual:
         return float(np.sqrt(self.size[0] * self.size[1]))
 
 
-_TO_SIZE_AND_SHAPE = np.array([[0.5, 1.0], [0.5, -1.0]])
+@dataclass(frozen=True)
+class _Group:
+    """The boxes of a label, as logarithms of size and shape. middle: (2,), their medians. squares: (2,), the
+    sums of squared distances from these.
+    """
+
+    count: int
+    middle: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, sizes: NDArray[np.float64] | None) -> "_Group | None":
+        if sizes is None or not len(sizes):
+            return None
+        logs = np.log(sizes)
+        middle = np.median(logs, axis=0) @ _TO_SIZE_AND_SHAPE
+        return cls(len(sizes), middle, ((logs @ _TO_SIZE_AND_SHAPE - middle) ** 2).sum(axis=0))
+
+
+def _between(middles: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """(2,): the variance of labels' middles, which begins wide, too."""
+    first = np.array([_SIZES_DIFFER, _SHAPES_DIFFER]) ** 2
+    apart = ((np.array(middles) - np.mean(middles, axis=0)) ** 2).sum(axis=0)
+    return np.asarray((apart + _AS_MANY_LABELS * first) / (len(middles) - 1 + _AS_MANY_LABELS))

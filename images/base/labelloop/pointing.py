@@ -31,6 +31,10 @@ OFF_CENTRE_OF_ROUGH = 0.1
 ROUGH_SPREAD = (0.2, 0.3)
 """How far a rough box is from the object in size and shape, as standard deviations of logarithms."""
 SIZES_COUNT = 1.5
+CLASS_COUNTS = 0.25
+BY_CHANCE = 0.15
+"""While no size is known: the larger a box, the sooner a point is near its middle by chance. So much of the
+logarithm of its area counts against it."""
 ANOTHER_IOU = 0.6
 """Two choices overlap less than this."""
 OTHER_SIZES = (1.5, 0.67)
@@ -88,7 +92,9 @@ def choices(
     off = _off_centre(boxes, at)
     sides = (boxes[:, 2:] - boxes[:, :2]) / np.float32(max(size))
     expected = _expected(at, usual, sides, size)
-    worth = np.log(votes + FLOOR) - off + (0.0 if expected is None else expected)
+    if expected is None:
+        expected = -BY_CHANCE * np.log(sides.prod(axis=1))
+    worth = np.log(votes + FLOOR) - off + expected
     best = int(np.argmax(worth))
     is_seen = bool(votes[best] >= UNSEEN)
     first = boxes[[best]] if is_seen else usual_box(at, usual, size)
@@ -99,6 +105,18 @@ def choices(
     kept = _apart(ordered, most)
     told = np.concatenate([votes[[best]] * is_seen, votes[by_worth], np.zeros(len(others))])
     return Choices(ordered[kept], np.asarray(1 - np.exp(-told[kept]), dtype=np.float32))
+
+
+def weights_for(raw: RawBoxes, classes: Sequence[int]) -> NDArray[np.float32]:
+    """(N,): how much each raw box speaks for a label. classes: the model's that were trained as that label;
+    without any, each box counts as much.
+
+    The class's score counts little, for a box of another name may be this object's all the same.
+    """
+    if not classes:
+        return np.ones(len(raw), dtype=np.float32)
+    score = raw.classes[:, list(classes)].max(axis=1).astype(np.float32)
+    return np.asarray(score**CLASS_COUNTS, dtype=np.float32)
 
 
 def usual_box(at: Pointed, usual: Usual | None, size: tuple[int, int]) -> Floats:

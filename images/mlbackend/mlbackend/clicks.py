@@ -17,7 +17,7 @@ from labelloop.fetched import MARK
 from labelloop.files import stamp_of
 from labelloop.images import ImageError, Pixels
 from labelloop.labels import LabelConfig
-from labelloop.pointing import ANOTHER_IOU, Choices, Pointed, choices, usual_box
+from labelloop.pointing import ANOTHER_IOU, Choices, Pointed, choices, usual_box, weights_for
 from labelloop.raw_boxes import RawBoxes
 from labelloop.regions import to_results
 from labelloop.registry import Registry
@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 SMALL = 0.1
 """Where the whole image shows nothing, objects whose usual side is a smaller share of the image's longer side
 get a closer look."""
-CLASS_COUNTS = 0.25
 CROP_SIDES = 6
 LEAST_CROP_PX = 64
 MOST_PLACES = 1000
@@ -63,7 +62,7 @@ class Clicks:
         regions: list[dict[str, Any]] = []
         for hint in asked.hints:
             size = look.size if look is not None else hint.original or _UNKNOWN_SIZE
-            usual = Usual.of(sizes.get(config.labels[hint.label].value))
+            usual = Usual.among(sizes, config.labels[hint.label].value)
             at = hint.pointed(size, usual.side * max(size) if usual is not None else None)
             found = self._choices(champion, look, crop, at, hint, usual, config)
             place = (project_id, str(task.get("id")), hint.label)
@@ -181,16 +180,9 @@ def _closer(
 
 
 def _weights(champion: Champion, raw: RawBoxes, label: int, config: LabelConfig) -> NDArray[np.float32]:
-    """(N,): how much each raw box speaks for the label, where the model has learnt it; else 1 for all.
-
-    The class's score counts little, for a box of another name may be this object's all the same.
-    """
-    mapped = champion.label_map(config).to_label
-    classes = [at for at, one in enumerate(mapped) if one == label] if champion.trained else []
-    if not classes:
-        return np.ones(len(raw), dtype=np.float32)
-    score = raw.classes[:, classes].max(axis=1).astype(np.float32)
-    return np.asarray(score**CLASS_COUNTS, dtype=np.float32)
+    """(N,): how much each raw box speaks for the label, where the model has learnt it; else 1 for all."""
+    mapped = champion.label_map(config).to_label if champion.trained else ()
+    return weights_for(raw, [at for at, one in enumerate(mapped) if one == label])
 
 
 def _drawn(task: Task, config: LabelConfig, hinted: set[str]) -> dict[str, list[list[float]]]:

@@ -71,6 +71,37 @@ def test_the_more_boxes_agree_the_more_is_expected() -> None:
     assert Usual.of(None) is None and Usual.of(np.empty((0, 2))) is None
 
 
+def around(side: float, count: int, spread: float = 0.1) -> np.ndarray:
+    return side * np.exp(np.random.default_rng(3).normal(0, spread, (count, 2)))
+
+
+def test_labels_that_are_alike_help_one_another() -> None:
+    """As six kinds of small defects: one box of a kind says less about its usual size than all the others."""
+    alike = {f"kind {number}": around(0.05, 8, 0.3) for number in range(5)}
+    odd = np.array([[0.08, 0.08]])
+    alone, among = Usual.of(odd), Usual.among({**alike, "hole": odd}, "hole")
+    assert alone is not None and among is not None
+    assert among.side < 0.07 < alone.side == pytest.approx(0.08)
+    assert among.spread < alone.spread, "others tell how far boxes of one label differ, too"
+    many = Usual.among({**alike, "hole": around(0.08, 60)}, "hole")
+    assert many is not None and many.side == pytest.approx(0.08, rel=0.05), "who has many is not moved"
+
+
+def test_labels_that_differ_leave_one_another_alone() -> None:
+    """As cells and platelets."""
+    unlike = {"red": around(0.15, 20), "white": around(0.45, 20)}
+    found = Usual.among({**unlike, "platelet": around(0.05, 3)}, "platelet")
+    assert found is not None and found.side == pytest.approx(0.05, rel=0.1)
+
+
+def test_a_label_without_a_box_is_expected_as_the_others_but_less_surely() -> None:
+    others = {"red": around(0.1, 20), "blue": around(0.1, 20)}
+    none, own = Usual.among(others, "new"), Usual.among(others, "red")
+    assert none is not None and own is not None
+    assert none.side == pytest.approx(0.1, rel=0.1) and none.spread > own.spread
+    assert Usual.among({}, "new") is None
+
+
 def test_a_size_that_no_box_can_have_does_not_spoil_the_others(tmp_path: Path) -> None:
     """Whoever writes annotations by the API says how large the image is."""
     odd = region("fox", 50, 50, original_width=10**30)

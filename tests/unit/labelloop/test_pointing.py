@@ -7,7 +7,7 @@ import pytest
 
 from labelloop.box_sizes import Usual
 from labelloop.boxes import Floats, iou_matrix
-from labelloop.pointing import Choices, Pointed, choices
+from labelloop.pointing import Choices, Pointed, choices, weights_for
 from labelloop.raw_boxes import RawBoxes
 
 SIZE = (640, 480)
@@ -93,3 +93,20 @@ def test_boxes_that_a_crop_cuts_off_are_left_out_and_the_others_lie_in_the_whole
     assert kept.xyxy.tolist() == [[210, 110, 250, 150]]
     at_the_edge = crop.cropped(0, 100, 100, 100, SIZE)
     assert at_the_edge.xyxy[:, 0].tolist() == [10, -20]
+
+
+def test_without_a_known_size_a_large_box_has_to_be_seen_better() -> None:
+    """A point is near the middle of a large box by chance sooner than of a small one."""
+    at = Pointed(220, 130)
+    seen = raw((HEAD, 0.19), ([20, 0, 420, 260], 0.2))
+    assert fit(pick(at, seen).xyxy[0], HEAD) > 0.8
+    assert fit(pick(at, raw((HEAD, 0.1), ([20, 0, 420, 260], 0.6))).xyxy[0], [20, 0, 420, 260]) > 0.8
+
+
+def test_a_class_of_the_labels_own_counts_for_a_box_without_deciding_alone() -> None:
+    seen = RawBoxes.best(
+        floats([HEAD, WHOLE]), floats([0.5, 0.5]), np.array([[1.0, 0.0], [0.0625, 1.0]], np.float16)
+    )
+    assert weights_for(seen, []).tolist() == [1.0, 1.0]
+    assert weights_for(seen, [0]).tolist() == pytest.approx([1.0, 0.5], abs=1e-3)
+    assert weights_for(seen, [0, 1]).tolist() == pytest.approx([1.0, 1.0], abs=1e-3)

@@ -27,7 +27,8 @@ from trainer.dataset.collector import newest_submitted, submitted_at
 from trainer.dataset.examine import Examiner, UsedTask
 from trainer.dataset.labelled import SnapshotImage
 from trainer.instant.base import Base, state_of
-from trainer.instant.evidence import WINDOW, Pair, is_better
+from trainer.instant.clicking import clicked
+from trainer.instant.evidence import WINDOW, Pair, click_right, is_better
 from trainer.instant.fitting import Budget, trained
 from trainer.instant.notes import Notes
 from trainer.instant.proposing import proposals
@@ -51,6 +52,10 @@ FIRST, NEXT = Budget(80, 6.0), Budget(60, 7.0)
 """For the first head upon a champion, and for one that goes on from the one before."""
 KEPT = 2
 """So many of the newest instant versions keep their weights."""
+HIGHEST_THRESHOLD = 0.5
+"""What a few images have taught is sure of wrong boxes, too: above SCORE_THRESHOLD more of them go."""
+NOTHING = 1.0
+"""The threshold at which no box is shown."""
 RECENT = timedelta(hours=1)
 """Labels that are all older than this start no learning; the next submit does."""
 
@@ -66,13 +71,15 @@ class _Known:
 
 @dataclass
 class _Upon:
-    """What was learnt upon one champion. detector: the champion itself. notes: of the newest version.
-    images: by task, the oldest first. judged: images, and what a version found there that had not seen them.
-    newest: the newest version; head: its head, or the one to begin with.
+    """What was learnt upon one champion. detector: the champion itself. knows: whether that one knows any of
+    the labels. notes: of the newest version. images: by task, the oldest first. judged: images, and what a
+    version found there that had not seen them. newest: the newest version; head: its head, or the one to
+    begin with.
     """
 
     base: Base
     detector: Detector
+    knows: bool
     head: Any
     notes: Notes
     newest: str | None = None
@@ -133,11 +140,13 @@ class Learner:
         names, digest = project.labels.names, self._models.card(champion).weights_sha256
         upon = self._upon
         if upon is not None and upon.notes.fits(digest, names) and upon.base.champion == champion:
+            upon.knows = project.label_map(upon.base.card).knows_any
             return upon
         self._upon = None
         base = Base.load(self._models, champion, project.labels)
         detector = Detector.load(self._models.folder(champion), "cpu")
-        self._upon = _Upon(base, detector, base.model.bbox_head, Notes(upon=digest, classes=names))
+        knows = project.label_map(base.card).knows_any
+        self._upon = _Upon(base, detector, knows, base.model.bbox_head, Notes(upon=digest, classes=names))
         with suppress(RegistryError, ValueError, IndexError, RuntimeError):
             self._go_on(self._upon, digest, names)
         return self._upon
@@ -200,11 +209,22 @@ class Learner:
         self, upon: _Upon, project: Project, before: Detector, image: SnapshotImage, pixels: Pixels
     ) -> None:
         """Notes what the newest version and the champion would have cost on an image that is new to both."""
-        mine, its = (
-            proposals(detector, pixels, image, project.labels, self._settings)
-            for detector in (before, upon.detector)
+        seen = [known.image for known in upon.images.values() if known.image.task != image.task]
+        clicks, right = clicked(before, pixels, image, project.labels, seen)
+        _, its_right = clicked(upon.detector, pixels, image, project.labels, seen)
+        pair = Pair(
+            task=image.task,
+            version=before.version,
+            clicks=clicks,
+            clicks_right=right,
+            champion_clicks_right=its_right,
         )
-        pair = Pair(task=image.task, version=before.version, instant=mine.seconds, champion=its.seconds)
+        pairs = [*upon.notes.pairs, pair]
+        mine, its = (
+            proposals(detector, pixels, image, project.labels, self._settings, click_right(pairs, of))
+            for detector, of in ((before, "clicks_right"), (upon.detector, "champion_clicks_right"))
+        )
+        pair = pair.model_copy(update={"instant": mine.seconds, "champion": its.seconds})
         upon.notes.pairs = [*upon.notes.pairs, pair][-WINDOW:]
         upon.judged = [*upon.judged, (image, mine.found)][-WINDOW:]
 
@@ -250,6 +270,9 @@ class Learner:
     def _thresholds(self, upon: _Upon, names: Sequence[str]) -> dict[str, float]:
         """By label, from images that the version that found boxes there had not seen. After a restart, those
         of the version before, until there are such images again.
+
+        Where boxes cost more time than they save, upon a champion that proposes nothing either, none is
+        shown: what was learnt answers clicks alone.
         """
         if not upon.judged and upon.newest is not None:
             return self._models.instant.card(upon.newest).score_thresholds
@@ -257,13 +280,17 @@ class Learner:
         if not images:
             return {}
         costs = TABLES[self._settings.costs]
-        chosen = Candidates.of(len(names), images, found, costs).thresholds(self._settings.score_threshold)
+        chance, usual = click_right(upon.notes.pairs), self._settings.score_threshold
+        candidates = Candidates.of(len(names), images, found, costs, chance)
+        highest = max(usual, HIGHEST_THRESHOLD)
+        if not upon.knows and candidates.spent(usual, highest) > 0:
+            return dict.fromkeys(names, NOTHING)
+        chosen = candidates.thresholds(usual, highest)
         return {names[label]: value for label, value in chosen.items()}
 
     def _decide(self, upon: _Upon, project: Project, version: str) -> None:
         """Puts a version into service, or its champion if that is better."""
-        knows = project.label_map(upon.base.card).knows_any
-        serves = is_better(upon.notes.pairs, knows, self._settings.gate_confidence)
+        serves = is_better(upon.notes.pairs, upon.knows, self._settings.gate_confidence)
         self._models.instant.serve(version if serves else None)
         self._models.instant.clear(KEPT)
         serving = version if serves else upon.base.champion
@@ -299,8 +326,8 @@ def _words(pairs: Sequence[Pair], upon: str) -> str:
     instant, champion = (sum(getattr(pair, of) for pair in pairs) for of in ("instant", "champion"))
     images = plural(len(pairs), "image")
     return (
-        f"on {images} that neither had seen, correcting its boxes would have taken {instant:.0f} s, "
-        f"correcting those of {upon} {champion:.0f} s"
+        f"on {images} that neither had seen, correcting its boxes and clicking on what they miss would have "
+        f"taken {instant:.0f} s, with {upon} {champion:.0f} s"
     )
 
 

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from labelloop.boxes import Boxes
 from labelloop.detector import Detector
 from labelloop.images import Pixels
@@ -12,8 +10,8 @@ from labelloop.registry import Card
 from labelloop.settings import Settings
 from labelloop.tidying import Rules, tidied
 from trainer.dataset.labelled import SnapshotImage
-from trainer.judging.effort import TABLES
-from trainer.judging.thresholds import shown
+from trainer.judging.corrections import on_image
+from trainer.judging.effort import CLICK_RIGHT, TABLES
 
 _NO_CARD = Card(detector="", classes=[])
 
@@ -21,7 +19,7 @@ _NO_CARD = Card(detector="", classes=[])
 @dataclass(frozen=True)
 class Proposals:
     """found: the boxes that are left when each object has one, of all scores; their labels index the
-    project's. seconds: what it takes to correct those that are shown.
+    project's. seconds: what it takes to correct those that are shown, with clicks on what they miss.
     """
 
     found: Boxes
@@ -29,13 +27,17 @@ class Proposals:
 
 
 def proposals(
-    detector: Detector, pixels: Pixels, image: SnapshotImage, config: LabelConfig, settings: Settings
+    detector: Detector,
+    pixels: Pixels,
+    image: SnapshotImage,
+    config: LabelConfig,
+    settings: Settings,
+    click_right: float = CLICK_RIGHT,
 ) -> Proposals:
-    """image: without junk."""
+    """image: without junk. click_right: the chance that a click fetches a right box."""
     card = detector.card or _NO_CARD
     boxes = detector.label_map(config).apply(detector.predict([pixels])[0])
     found = boxes.select(tidied(boxes, Rules.of(card, config)).kept)
     limits = card.thresholds(config.names_in(card.score_thresholds), settings.score_threshold)
-    costs = TABLES[settings.costs]
-    spent = shown(image, found, costs)[found.scores >= limits[found.labels]]
-    return Proposals(found, float(np.sum(spent)) + costs.draw * len(image.labels))
+    costs = TABLES[settings.costs].with_clicks(click_right)
+    return Proposals(found, on_image(image, found, limits.tolist(), costs).seconds(costs))

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labelloop.boxes import Boxes, iou_matrix
+from labelloop.boxes import Boxes
 from trainer.dataset.labelled import SnapshotImage
-from trainer.judging.effort import Costs
-from trainer.judging.matches import ACCEPTED, IOU_THRESHOLDS, without_ignored
+from trainer.judging.corrections import ACCEPTED_IOU, added, true_boxes
+from trainer.judging.effort import CLICK_RIGHT, Costs
+from trainer.judging.matches import without_ignored
 
 LOWEST_THRESHOLD = 0.05
+ADJUSTED_IOU = 0.5
+"""A box that overlaps its object by less is not counted as one that a person adjusts: it saves too little."""
 PRIOR_BOXES = 4.0
 """What holds without a hold-out counts for as much as so many boxes of a label."""
 POOLED = 20.0
@@ -26,8 +29,9 @@ Seconds = NDArray[np.float64]
 class Candidates:
     """The boxes of N images that may be proposed.
 
-    labels, scores, image: (B,), of each box; image counts from 0. seconds: (B,), what it costs to show each.
-    truths: (N, L), how many objects of each label each image has. costs: the table by which it costs that.
+    labels, scores, image: (B,), of each box; image counts from 0. seconds: (B,), what it costs to show each
+    beside those of higher scores, to a person who clicks on what lacks a box. truths: (N, L), how many
+    objects of each label each image has. costs: the table by which it costs that, without clicks.
     """
 
     labels: NDArray[np.int64]
@@ -39,17 +43,24 @@ class Candidates:
 
     @classmethod
     def of(
-        cls, classes: int, images: Collection[SnapshotImage], found: Sequence[Boxes], costs: Costs
+        cls,
+        classes: int,
+        images: Collection[SnapshotImage],
+        found: Sequence[Boxes],
+        costs: Costs,
+        click_right: float = CLICK_RIGHT,
     ) -> "Candidates":
-        """found: of each image the boxes that are left when each object has one; labels below `classes`."""
+        """found: of each image the boxes that are left when each object has one; labels below `classes`.
+        click_right: the chance that a click fetches a right box.
+        """
+        spent = costs.with_clicks(click_right)
         parts = [np.empty((0, 4))]
         truths = np.zeros((len(images), classes), dtype=np.int64)
         for number, (image, boxes) in enumerate(zip(images, found, strict=True)):
             counted = without_ignored(boxes, image, classes)
             where = np.full(len(counted), number)
-            parts.append(
-                np.column_stack([counted.labels, counted.scores, where, shown(image, counted, costs)])
-            )
+            seconds = added(counted, true_boxes(image), spent, ACCEPTED_IOU, ADJUSTED_IOU)
+            parts.append(np.column_stack([counted.labels, counted.scores, where, seconds]))
             np.add.at(truths[number], list(image.labels), 1)
         labels, scores, where, seconds = np.concatenate(parts).T
         return cls(labels.astype(np.int64), scores, where.astype(np.int64), seconds, truths, costs)
@@ -67,11 +78,11 @@ class Candidates:
             costs=self.costs,
         )
 
-    def thresholds(self, usual: float) -> dict[int, float]:
+    def thresholds(self, usual: float, highest: float | None = None) -> dict[int, float]:
         """By label, the threshold; labels that have objects, but no box on one, have none.
 
-        usual: SCORE_THRESHOLD, which is the highest that is chosen: a hold-out has too few boxes to justify a
-        higher one.
+        usual: SCORE_THRESHOLD. highest: no higher one is chosen; None: than the usual one, since a hold-out
+        has too few boxes to justify more.
         """
         chosen, truths = {}, self.truths.sum(axis=0)
         for label, count in enumerate(truths.tolist()):
@@ -82,48 +93,30 @@ class Candidates:
             elif (self.seconds[own] < 0).any():
                 weights = np.where(own, 1.0, min(1.0, POOLED / max(truths.sum() - count, 1)))
                 start = min(start, as_many(self.scores[own], count))
-                chosen[label] = cheapest(self.scores, self.seconds * weights, start, usual)
+                chosen[label] = cheapest(self.scores, self.seconds * weights, start, highest or usual)
         return chosen
 
-    def thresholds_of_others(self, usual: float) -> Iterator[dict[int, float]]:
+    def thresholds_of_others(self, usual: float, highest: float | None = None) -> Iterator[dict[int, float]]:
         """For each image the thresholds that fit the other images, those of its fold left out. Seconds that
         are counted at them are no better than those on new images, however many labels a model has.
         """
         count = len(self.truths)
         folds = np.arange(count) % FOLDS
-        by_fold = [self.without(folds == fold).thresholds(usual) for fold in range(min(FOLDS, count))]
+        by_fold = [
+            self.without(folds == fold).thresholds(usual, highest) for fold in range(min(FOLDS, count))
+        ]
         return (by_fold[fold] for fold in folds.tolist())
 
-
-def shown(image: SnapshotImage, boxes: Boxes, costs: Costs) -> Seconds:
-    """(N,), the seconds that it costs to show each box; negative where that saves time.
-
-    A box on an object saves its drawing: it is accepted from an IoU of 0.7 on, adjusted from 0.5 on, and
-    relabelled where it has another label and an IoU of 0.7. The higher scores choose first, objects of their
-    own label before others. Any other box is deleted.
-    """
-    result = np.full(len(boxes), costs.delete, dtype=np.float64)
-    truth = Boxes.of(image.xyxy, [1.0] * len(image.labels), image.labels)
-    overlaps = iou_matrix(boxes.xyxy, truth.xyxy)
-    same = boxes.labels[:, None] == truth.labels[None, :]
-    free = np.ones(len(truth), dtype=bool)
-    order = np.argsort(-boxes.scores, kind="stable")
-    placed: set[int] = set()
-    well = overlaps >= IOU_THRESHOLDS[ACCEPTED]
-    near = overlaps >= IOU_THRESHOLDS[0]
-    for candidates, spent in (
-        (same & near, np.where(well, costs.accept, costs.adjust)),
-        (~same & well, np.full(overlaps.shape, costs.relabel)),
-    ):
-        for index in order.tolist():
-            row = np.where(free & candidates[index], overlaps[index], 0.0)
-            if index in placed or not row.any():
-                continue
-            best = int(row.argmax())
-            free[best] = False
-            placed.add(index)
-            result[index] = spent[index, best] - costs.draw
-    return result
+    def spent(self, usual: float, highest: float | None = None) -> float:
+        """The seconds that showing boxes costs on all images together, on each at the thresholds that fit the
+        others; negative where it saves time.
+        """
+        total = 0.0
+        for number, chosen in enumerate(self.thresholds_of_others(usual, highest)):
+            mine = self.image == number
+            limits = np.array([chosen.get(label, usual) for label in range(self.truths.shape[1])])
+            total += float(self.seconds[mine][self.scores[mine] >= limits[self.labels[mine]]].sum())
+        return total
 
 
 def break_even(costs: Costs) -> float:
@@ -147,8 +140,8 @@ def as_many(scores: Seconds, objects: int) -> float:
     return float(falling[min(objects, len(falling)) - 1]) if len(falling) else 1.0
 
 
-def cheapest(scores: Seconds, seconds: Seconds, start: float, usual: float) -> float:
-    """The threshold for one label, between LOWEST_THRESHOLD and `usual`.
+def cheapest(scores: Seconds, seconds: Seconds, start: float, highest: float) -> float:
+    """The threshold for one label, between LOWEST_THRESHOLD and `highest`.
 
     scores, seconds: (N,), of each box, and what it costs to show it, weighted. start: the threshold that
     holds without a hold-out.
@@ -156,13 +149,13 @@ def cheapest(scores: Seconds, seconds: Seconds, start: float, usual: float) -> f
     It is the highest one that costs the least. The fewer boxes that save time it shows, the nearer it is then
     put to `start`, by PRIOR_BOXES, as a geometric mean.
 
-    >>> cheapest(np.array([0.9] * 5 + [0.05] * 3), np.array([-6.5] * 8), start=0.133, usual=0.3)
+    >>> cheapest(np.array([0.9] * 5 + [0.05] * 3), np.array([-6.5] * 8), start=0.133, highest=0.3)
     0.0693
-    >>> cheapest(np.array([0.9] * 500 + [0.05] * 300), np.array([-6.5] * 800), start=0.133, usual=0.3)
+    >>> cheapest(np.array([0.9] * 500 + [0.05] * 300), np.array([-6.5] * 800), start=0.133, highest=0.3)
     0.0502
     """
-    lowest = min(LOWEST_THRESHOLD, usual)
-    steps = np.unique(np.append(scores[scores < usual], usual))[::-1]
+    lowest = min(LOWEST_THRESHOLD, highest)
+    steps = np.unique(np.append(scores[scores < highest], highest))[::-1]
     rising = np.argsort(scores, kind="stable")
     starts = np.searchsorted(scores[rising], steps, side="left")
     spent, saving = (

@@ -18,8 +18,10 @@ from labelloop.images import read_image
 from labelloop.instant import HEAD, InstantVersions
 from labelloop.registry import Card, ProjectModels, Registry
 from labelloop.verified import marked
+from trainer.dataset.labelled import SnapshotImage
 from trainer.instant import learner as module
 from trainer.instant.errors import CannotLearn
+from trainer.instant.evidence import Pair
 from trainer.instant.fitting import Budget
 from trainer.instant.learner import Learner
 from trainer.instant.notes import Notes
@@ -154,6 +156,20 @@ def test_what_it_has_seen_is_no_evidence(learner: Learner, studio: Labelled, mod
     assert [(pair.task, pair.version) for pair in pairs] == [(2, "i0000.0001")]
 
 
+def test_it_counts_what_clicks_would_fetch_on_new_images(
+    learner: Learner, studio: Labelled, models: ProjectModels
+) -> None:
+    """A click on each object, by which sizes the other images have; a card of an earlier release has none."""
+    for number in (1, 2):
+        studio.submit(number)
+        learner.learn(project())
+    card = models.card("i0000.0002")
+    (pair,) = Notes.of(card).pairs
+    assert pair.clicks == card.boxes - models.card("i0000.0001").boxes
+    assert 0 <= pair.clicks_right <= pair.clicks
+    assert Pair.model_validate({"task": 1, "version": "i0000.0001", "instant": 1, "champion": 2}).clicks == 0
+
+
 def test_a_later_process_goes_on(
     learner: Learner, studio: Labelled, models: ProjectModels, home: SmallRounds
 ) -> None:
@@ -204,6 +220,46 @@ def test_proposals_that_cost_people_time_are_not_shown(
     assert models.serving() == "v0000"
     studio.submit(3)
     assert learner.learn(project()) == models.serving() == "i0000.0003"
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_what_finds_wrong_boxes_alone_proposes_none_and_answers_clicks(
+    learner: Learner, studio: Labelled, models: ProjectModels, monkeypatch: pytest.MonkeyPatch, right: bool
+) -> None:
+    def found(detector: object, pixels: object, image: SnapshotImage, *rest: object) -> Proposals:
+        count = len(image.labels)
+        boxes = image.xyxy if right else [(0.0, 0.0, 9.0, 9.0)] * 9 * count
+        scores = [0.9] * len(boxes)
+        return Proposals(Boxes.of(boxes, scores, [*image.labels] * (1 if right else 9)), 20.0)
+
+    monkeypatch.setattr(module, "proposals", found)
+    for number in (1, 2):
+        studio.submit(number)
+        learner.learn(project())
+    assert models.serving() == "i0000.0002", "its eyes answer clicks as well as the champion's"
+    thresholds = models.card("i0000.0002").score_thresholds
+    if right:
+        assert all(value <= 0.5 for value in thresholds.values())
+    else:
+        assert thresholds == dict.fromkeys(LABELS, 1.0)
+
+
+def test_whose_clicks_fetch_more_is_told_from_new_images(
+    learner: Learner, studio: Labelled, models: ProjectModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither proposes a box; the champion's clicks fetch all, and those of what was learnt none."""
+
+    def tried(detector: Detector, *rest: object) -> tuple[int, int]:
+        return 12, 12 if detector.version == "v0000" else 0
+
+    monkeypatch.setattr(module, "clicked", tried)
+    monkeypatch.setattr(Detector, "predict", lambda self, images: [Boxes.empty() for _ in images])
+    for number in (1, 2):
+        studio.submit(number)
+        learner.learn(project())
+    (pair,) = Notes.of(models.card("i0000.0002")).pairs
+    assert (pair.clicks, pair.clicks_right, pair.champion_clicks_right) == (12, 0, 12)
+    assert pair.champion < pair.instant and models.serving() == "v0000"
 
 
 def test_a_champion_that_knows_the_labels_gives_way_to_evidence_alone(

@@ -9,16 +9,24 @@ from labelloop.boxes import Boxes
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.split import Side
 from trainer.judging.effort import CAREFUL, QUICK, Costs
-from trainer.judging.thresholds import Candidates, cheapest, shown
+from trainer.judging.thresholds import Candidates, cheapest
 
 WRONG, LOOSE, TIGHT = QUICK.delete, QUICK.adjust - QUICK.draw, QUICK.accept - QUICK.draw
 MANY = 1000  # boxes of each kind, beside which the prior hardly counts
 
 
 def thresholds(
-    classes: list[str], images: list[SnapshotImage], found: list[Boxes], usual: float, costs: Costs
+    classes: list[str],
+    images: list[SnapshotImage],
+    found: list[Boxes],
+    usual: float,
+    costs: Costs,
+    click_right: float = 0.0,
+    highest: float | None = None,
 ) -> dict[str, float]:
-    chosen = Candidates.of(len(classes), images, found, costs).thresholds(usual)
+    """Of a person who draws, as clicks fetch nothing, unless click_right says otherwise."""
+    candidates = Candidates.of(len(classes), images, found, costs, click_right)
+    chosen = candidates.thresholds(usual, highest)
     return {classes[label]: value for label, value in chosen.items()}
 
 
@@ -35,7 +43,7 @@ def test_the_threshold_is_where_boxes_take_the_least_time_to_correct(
     seconds: list[float], expected: float
 ) -> None:
     scores = np.repeat(0.9 - 0.1 * np.arange(len(seconds)), MANY)
-    assert cheapest(scores, np.repeat(seconds, MANY), start=0.5, usual=0.9) == pytest.approx(
+    assert cheapest(scores, np.repeat(seconds, MANY), start=0.5, highest=0.9) == pytest.approx(
         expected, abs=0.005
     )
 
@@ -46,10 +54,10 @@ def test_another_table_of_costs_gives_another_threshold() -> None:
     kinds = [(0.8, [0, 0, 100, 100]), *[(0.7 - 0.1 * n, [200, 200, 300, 300]) for n in range(3)]]
     images, found = [], []
     for score, box in [*kinds, (0.4, [0, 0, 100, 100])]:
-        images += [truth] * MANY
-        found += [Boxes.of([box], [score], [0])] * MANY
+        images += [truth] * 400
+        found += [Boxes.of([box], [score], [0])] * 400
     quick, careful = (thresholds(["ball"], images, found, 0.8, costs)["ball"] for costs in (QUICK, CAREFUL))
-    assert (quick, careful) == (pytest.approx(0.4, abs=0.005), pytest.approx(0.8, abs=0.005))
+    assert (quick, careful) == (pytest.approx(0.4, abs=0.01), pytest.approx(0.8, abs=0.01))
 
 
 def one_each(scores: Sequence[float], right: int) -> tuple[list[SnapshotImage], list[Boxes]]:
@@ -102,21 +110,27 @@ def image(xyxy: list[list[float]], labels: list[int]) -> SnapshotImage:
     return SnapshotImage(1, 1, "a.png", "0", 400, 400, Side.HOLDOUT, corners, tuple(labels))
 
 
-def test_what_a_person_does_with_each_box() -> None:
-    truth = image([[0, 0, 100, 100], [200, 0, 300, 100], [200, 200, 300, 300]], [0, 0, 1])
-    found = Boxes.of(
-        [[0, 0, 100, 90], [0, 0, 100, 60], [200, 0, 300, 65], [200, 200, 300, 300], [0, 300, 90, 390]],
-        [0.9, 0.8, 0.7, 0.6, 0.5],
-        [0, 0, 0, 0, 1],
-    )
-    expected = [0.5 - 7, 1.0, 3.5 - 7, 3.5 - 7, 1.0]  # accept, delete, adjust, relabel, delete
-    assert shown(truth, found, QUICK).tolist() == expected
-    assert shown(truth, found, CAREFUL).tolist() == pytest.approx([1.7 - 7, 2.0, 4.5 - 7, 3.0 - 7, 2.0])
+def test_who_clicks_on_what_is_missing_is_shown_less() -> None:
+    """Three boxes on objects lie beneath sixteen wrong ones: drawing takes longer than deleting, clicking
+    doesn't.
+    """
+    scores = [0.9, 0.8, 0.7, 0.6, 0.5, *[0.05] * 3, *np.linspace(0.25, 0.06, 16)]
+    images, found = (part * 100 for part in one_each(scores, right=8))
+    draws = thresholds(["ball"], images, found, 0.3, QUICK)["ball"]
+    clicks = thresholds(["ball"], images, found, 0.3, QUICK, click_right=0.9)["ball"]
+    assert (draws, clicks) == (pytest.approx(0.05, abs=0.001), pytest.approx(0.3, abs=0.005))
+    usual = Candidates.of(1, images, found, QUICK).thresholds(0.3)[0]
+    assert usual == pytest.approx(0.3, abs=0.005), "people click, unless it is known that clicks fail"
 
 
-def test_a_box_of_the_right_label_has_its_object_before_a_higher_one_of_another() -> None:
-    truth, both = image([[0, 0, 100, 100]], [1]), [[0, 0, 100, 100]] * 2
-    assert shown(truth, Boxes.of(both, [0.9, 0.3], [0, 1]), QUICK).tolist() == [1.0, 0.5 - 7]
+def test_a_higher_threshold_than_the_usual_one_is_for_who_asks_for_it() -> None:
+    """Below 0.5 there are nine wrong boxes for each right one."""
+    images, found = one_each([*[0.9] * 8, *[0.4] * 2, *[0.45] * 18], right=10)
+    images, found = images * 100, found * 100
+    assert thresholds(["ball"], images, found, 0.3, QUICK)["ball"] == pytest.approx(0.3, abs=0.005)
+    higher = thresholds(["ball"], images, found, 0.3, QUICK, highest=0.5)["ball"]
+    assert higher == pytest.approx(0.5, abs=0.01)
+    assert thresholds(["ball"], [], [], 0.3, QUICK, highest=0.5) == {"ball": 0.1333}
 
 
 def test_labels_with_few_boxes_follow_the_others() -> None:
@@ -132,7 +146,7 @@ def test_labels_with_few_boxes_follow_the_others() -> None:
 
 def test_each_image_is_corrected_at_the_thresholds_of_the_others() -> None:
     images, found = one_each([0.06, 0.2, 0.2, 0.2], right=4)
-    left_out = list(Candidates.of(1, images, found, QUICK).thresholds_of_others(0.3))
+    left_out = list(Candidates.of(1, images, found, QUICK, 0.0).thresholds_of_others(0.3))
     expected = [
         thresholds(["ball"], images[:n] + images[n + 1 :], found[:n] + found[n + 1 :], 0.3, QUICK)["ball"]
         for n in range(4)
@@ -140,3 +154,13 @@ def test_each_image_is_corrected_at_the_thresholds_of_the_others() -> None:
     assert [chosen[0] for chosen in left_out] == expected and len(set(expected)) == 2
     many = Candidates.of(1, images * 30, found * 30, QUICK)
     assert len(list(many.thresholds_of_others(0.3))) == 120
+
+
+def test_what_showing_boxes_costs_is_counted_at_the_thresholds_of_others() -> None:
+    """Two right boxes save two clicks; nine wrong ones an image cost nine deletions."""
+    images, found = one_each([0.9, 0.9], right=2)
+    fetched = QUICK.with_clicks().draw
+    assert Candidates.of(1, images, found, QUICK).spent(0.3) == pytest.approx(2 * (0.5 - fetched))
+    wrong = [Boxes.of([[200, 200, 300, 300]] * 9, [0.9] * 9, [0] * 9)] * 2
+    assert Candidates.of(1, images, wrong, QUICK).spent(0.3) == pytest.approx(18 * QUICK.delete)
+    assert Candidates.of(1, [], [], QUICK).spent(0.3) == 0.0
