@@ -23,6 +23,7 @@ from lifecycle.dev.records import Begun
 SECTIONS = {
     "startup": "bench.startup",
     "serving": "bench.serving",
+    "limit": "bench.limit",
     "training": "bench.training",
     "first_images": "bench.first_images",
     "simulation": "bench.simulation",
@@ -34,7 +35,7 @@ SECTIONS = {
 # Run where ONLY names them; `make load` runs the first.
 APART = ("load", "desk")
 # They measure on COCO's images.
-ON_COCO = ("serving", "training", "first_images", "simulation", "label_errors")
+ON_COCO = ("serving", "limit", "training", "first_images", "simulation", "label_errors")
 
 
 def main(arguments: list[str]) -> int:

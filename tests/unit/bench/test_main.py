@@ -49,7 +49,7 @@ def test_without_coco_the_sections_that_need_none_are_measured(
     assert ran == ["bench.startup", "bench.growth"]
     said = capsys.readouterr().out
     assert said.startswith(
-        "left out for want of COCO=DIR: serving, training, first_images, simulation, label_errors\n"
+        "left out for want of COCO=DIR: serving, limit, training, first_images, simulation, label_errors\n"
     )
     assert list(json.loads((tmp_path / "bench.json").read_text())["failed"]) == list(module.ON_COCO)
 
