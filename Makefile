@@ -44,6 +44,7 @@ test: ## Lint, then all tests; TESTS="tests/unit -k boxes" runs those alone
 faults: ## Kill, stop, fill and damage everything: it heals; SEED=, KILLS=200
 bench: ## Measure against the alternatives: ratios, build/bench/bench.json and bench.png; ONLY=startup COCO=DIR
 load: ## Prediction and labelling load on a throw-away stack: SECONDS=300, LABELLERS=20, TASKS=20000
+figures: ## The pages of recorded figures anew, from docs/benchmarks/*.json
 screenshots: ## The pictures of docs/images/, from a stack of their own; needs a Chromium
 lint: ## ruff and mypy --strict
 sbom: ## What is in each image, as CycloneDX: build/sbom/<image>.cdx.json

@@ -10,16 +10,20 @@ import traceback
 from importlib import import_module
 
 from bench.machine import describe
-from bench.options import Options
+from bench.options import REPO, Options
+from bench.recording import record
 from bench.report import Report
 from support.stack import default_runtime
 
 from labelloop.errors import Explained
+from lifecycle.console import Failure
+from lifecycle.dev.records import Begun
 
 # Name → module with `run(options: Options) -> Iterator[Figure]`, imported when its turn comes.
 SECTIONS = {
     "startup": "bench.startup",
     "serving": "bench.serving",
+    "limit": "bench.limit",
     "training": "bench.training",
     "first_images": "bench.first_images",
     "simulation": "bench.simulation",
@@ -31,7 +35,7 @@ SECTIONS = {
 # Run where ONLY names them; `make load` runs the first.
 APART = ("load", "desk")
 # They measure on COCO's images.
-ON_COCO = ("serving", "training", "first_images", "simulation", "label_errors")
+ON_COCO = ("serving", "limit", "training", "first_images", "simulation", "label_errors")
 
 
 def main(arguments: list[str]) -> int:
@@ -41,7 +45,8 @@ def main(arguments: list[str]) -> int:
     try:
         options = Options.parse(arguments)
         wanted, left_out = choose(options)
-    except (ValueError, Explained) as error:
+        begun = Begun.now(options.record)
+    except (ValueError, Explained, Failure) as error:
         print(error, file=sys.stderr)
         return 2
     if left_out:
@@ -63,6 +68,11 @@ def main(arguments: list[str]) -> int:
     print()
     report.show()
     print(f"\nwritten: {report.write()}, {report.chart() or 'no chart: no figure has a target'}")
+    try:
+        record(REPO, report, options, begun, arguments, ON_COCO)
+    except Failure as error:
+        print(error, file=sys.stderr)
+        return 1
     return 1 if report.failed else 0
 
 

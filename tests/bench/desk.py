@@ -129,9 +129,8 @@ def figures(actions: Counter[Why], left: int, objects: int) -> Iterator[Figure]:
     for why in Why:
         if why is not Why.SECOND:
             yield figure("desk", f"of them for {why}", per_image.get(why, 0.0), "", COMMAND)
-    yield figure(
-        "desk", f"of {objects} objects, without a right box in the end", left, "", COMMAND, at_most=0
-    )
+    name = "objects without a right box in the end"
+    yield figure("desk", name, left, "", COMMAND, at_most=0, detail=f"of {objects}")
 
 
 def file_of(task: dict[str, Any]) -> str:

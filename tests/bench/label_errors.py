@@ -167,7 +167,8 @@ def figures(
     for why in sorted({doubt.why for doubt in doubts}):
         of_kind = [hit for hit, doubt in zip(found, doubts, strict=True) if doubt.why == why][: FIRST[-1]]
         precision = sum(hit is not None for hit in of_kind) / len(of_kind)
-        yield figure(SECTION, f"precision of the first {len(of_kind)}: {why}", precision, "", command)
+        detail = f"of the first {len(of_kind)}"
+        yield figure(SECTION, f"precision: {why}", precision, "", command, detail=detail)
     for first in (count, 2 * count):
         yield figure(SECTION, f"recall in the first {first}", _recall(found[:first], planted), "", command)
         for error in Error:

@@ -142,7 +142,7 @@ def _during_a_round(stack: Stack, names: list[str], options: Options) -> Iterato
     percentiles = quantiles(tally.took, n=100)
     total = len(tally.took) + sum(tally.failures.values())
     for name, value, unit, most in (
-        (f"failed requests of {total}", sum(tally.failures.values()), "", 0),
+        ("failed requests", sum(tally.failures.values()), f"of {total}", 0),
         ("p50", percentiles[49], "s", None),
         ("p99", percentiles[98], "s", None),
         ("slowest", max(tally.took), "s", None),
@@ -272,9 +272,9 @@ def _label_at_once(appliance: growth.Appliance, options: Options) -> Iterator[Fi
     command = f"{options.labellers} labellers through Label Studio's API for {options.seconds} s"
     percentiles = quantiles(tally.took, n=100)
     for name, value, unit, most in (
-        (f"failures of {len(tally.took)} submissions", sum(tally.failures.values()), "", 0),
+        ("submissions that failed", sum(tally.failures.values()), f"of {len(tally.took)}", 0),
         ("'database is locked' in its log", labelstudio.log.count("database is locked"), "", 0),
-        (f"lost or other than submitted, of {len(submitted)}", len(lost), "", 0),
+        ("lost or other than submitted", len(lost), f"of {len(submitted)}", 0),
         ("open, submit and correct, p50", percentiles[49], "s", None),
         ("open, submit and correct, p99", percentiles[98], "s", None),
     ):

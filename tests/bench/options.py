@@ -50,7 +50,8 @@ class Options(BaseModel):
     person decides. seeds, labels: of the training and simulation sections. goals: of training, the mAP to
     reach by number of labels, "40:0.55". sizes: task counts of the growth section. seconds, clients,
     labellers, tasks: of the load section; tasks=0 leaves the many tasks out. threads: of every party that
-    is compared. runtime: `docker` or `host` by the time a section sees it. out: where bench.json and
+    is compared. record: 1 keeps the figures in docs/benchmarks/, busy does so on a machine that others use.
+    runtime: `docker` or `host` by the time a section sees it. out: where bench.json and
     bench.png go.
     """
 
@@ -70,6 +71,7 @@ class Options(BaseModel):
     tasks: int = Field(20_000, ge=0)
     threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
     runtime: Literal["auto", "docker", "host"] = "auto"
+    record: Literal["", "0", "1", "busy"] = ""
     out: Folder = REPO / "build" / "bench"
 
     @model_validator(mode="after")

@@ -21,8 +21,9 @@ from labelloop.files import write_text
 class Figure:
     """One measured number.
 
-    ratio: ours (value) against baseline's. target: what is asked of the ratio, or of the value where there is
-    no baseline. met: None without a target.
+    name: the same in every run. detail: what differs from run to run, said behind the name. ratio: ours
+    (value) against baseline's. target: what is asked of the ratio, or of the value where there is no
+    baseline. met: None without a target.
     """
 
     section: str
@@ -34,6 +35,12 @@ class Figure:
     target: str
     met: bool | None
     command: str
+    detail: str = ""
+
+    @property
+    def said(self) -> str:
+        """Name and detail."""
+        return f"{self.name} ({self.detail})" if self.detail else self.name
 
     @property
     def judged(self) -> float:
@@ -51,10 +58,12 @@ def figure(
     baseline: float | None = None,
     at_most: float | None = None,
     at_least: float | None = None,
+    detail: str = "",
 ) -> Figure:
     """A figure with its ratio and its verdict.
 
-    at_most, at_least: bounds of the ratio, or of the value where there is no baseline; one of them or none.
+    name, detail: see `Figure`. at_most, at_least: bounds of the ratio, or of the value where there is no
+    baseline; one of them or none.
 
     Raises:
         ValueError: two bounds, or a baseline that nothing can be divided by.
@@ -71,7 +80,7 @@ def figure(
         target, met = f"≤ {at_most:g}{unit_of_target}", judged <= at_most
     elif at_least is not None:
         target, met = f"≥ {at_least:g}{unit_of_target}", judged >= at_least
-    return Figure(section, name, value, unit, baseline, ratio, target, met, command)
+    return Figure(section, name, value, unit, baseline, ratio, target, met, command, detail)
 
 
 def bound(target: str) -> float | None:
@@ -120,7 +129,7 @@ class Report:
             figure.met
         ]
         self.console.print(
-            f"  {figure.section}: {figure.name}: {_number(figure.value)} {figure.unit}{against}{verdict}",
+            f"  {figure.section}: {figure.said}: {_number(figure.value)} {figure.unit}{against}{verdict}",
             markup=False,
             highlight=False,
             soft_wrap=True,
@@ -149,7 +158,7 @@ class Report:
         for row in self.figures:
             table.add_row(
                 row.section,
-                row.name,
+                row.said,
                 f"{_number(row.value)} {row.unit}",
                 "" if row.baseline is None else f"{_number(row.baseline)} {row.unit}",
                 "" if row.ratio is None else f"{row.ratio:.2f} ×",

@@ -7,11 +7,15 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lifecycle.backup.contents import SIMULATED
 from lifecycle.console import Failure, line
+from lifecycle.dev import records
+from lifecycle.dev.record_pages import write_pages
 from lifecycle.home import Home
-from lifecycle.runtime.runtime import running_stack
+from lifecycle.runtime.host_stack import HostStack
+from lifecycle.runtime.runtime import Stack, running_stack
 from lifecycle.settings import settings
 from lifecycle.settings.given import is_yes
 
@@ -41,16 +45,60 @@ def simulate(home: Home, given: Mapping[str, str]) -> None:
     """Copies COCO=DIR (images/, train.json, test.json) among Label Studio's uploads and runs the simulation.
 
     There every service may read it, in the containers too, and nothing makes tasks of it by itself. The copy
-    stays for the next time.
+    stays for the next time. RECORD=1 keeps what it found in docs/benchmarks/.
 
     Raises:
-        Failure: no COCO, or a file is missing in it.
+        Failure: no COCO, or a file is missing in it; RECORD on a machine that is busy; the simulation failed.
     """
     if not given.get("COCO"):
         raise Failure("make simulate", found="no COCO", needed=f"COCO={_NEEDED}")
     source = coco_folder(given["COCO"])
+    begun = records.Begun.now(given.get("RECORD", ""))
     _copy(source, home.root / SIMULATED / source.name)
-    running_stack(home, settings.load(home)).labelloop(["simulate", source.name, *_arguments(given)], None)
+    in_force = settings.load(home)
+    stack, before = running_stack(home, in_force), _summaries(home)
+    stack.labelloop(["simulate", source.name, *_arguments(given)], None)
+    if records.is_wanted(given.get("RECORD", "")):
+        machine = records.this_machine(_runtime(stack), int(in_force.get("THREADS", "1")))
+        _record(home, given, source.name, begun, machine, _summaries(home) - before)
+
+
+def _record(
+    home: Home,
+    given: Mapping[str, str],
+    dataset: str,
+    begun: records.Begun,
+    machine: Mapping[str, Any],
+    written: set[Path],
+) -> None:
+    """Keeps what a simulation found. written: its summary, and those of others that ended meanwhile."""
+    if not written:
+        raise Failure("make simulate RECORD", found="no summary in volumes/rounds", needed="the one it wrote")
+    path = max(written)
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        rows = [
+            records.Recorded(row["name"], float(row["value"]), row.get("unit", ""), row.get("detail", ""))
+            for row in summary["figures"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Failure(
+            f"{path}", found=repr(error), needed="`figures`", do="A stack of an earlier release has none."
+        ) from error
+    told = [f"{name}={value}" for name, value in given.items() if name != "RECORD"]
+    section = records.Section("simulate", dataset, tuple(rows))
+    options = summary.get("options", {})
+    command = " ".join(["make simulate", *told])
+    kept = records.write(home.root, "simulate", begun, command, machine, [section], options)
+    line("recorded", f"{kept.relative_to(home.root)}; {len(write_pages(home.root))} pages made anew")
+
+
+def _summaries(home: Home) -> set[Path]:
+    return set((home.root / "volumes" / "rounds").glob("simulate-*.json"))
+
+
+def _runtime(stack: Stack) -> str:
+    return "host" if isinstance(stack, HostStack) else "docker"
 
 
 def coco_folder(given: str) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from lifecycle import engine
 from lifecycle.build import venvs
 from lifecycle.console import Failure, heading, line
+from lifecycle.dev.records import Begun
 from lifecycle.dev.simulate import coco_folder
 from lifecycle.home import Home
 from lifecycle.runtime.runtime import choose_accelerator, choose_architecture
@@ -77,9 +78,10 @@ def faults(home: Home, given: Mapping[str, str]) -> None:
 
 
 def bench(home: Home, given: Mapping[str, str]) -> None:
-    """The benchmarks of tests/bench; what they take is theirs to check, but for a COCO that isn't there:
-    making their environments takes long.
+    """The benchmarks of tests/bench; what they take is theirs to check, but for a COCO that isn't there and a
+    machine that is too busy to RECORD: making their environments takes long.
     """
+    Begun.now(given.get("RECORD", ""))
     if given.get("COCO"):
         given = {**given, "COCO": str(coco_folder(given["COCO"]))}
     _run_module(home, "bench", [f"{name}={value}" for name, value in given.items()], "the benchmarks")

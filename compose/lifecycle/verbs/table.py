@@ -14,6 +14,7 @@ from lifecycle import exclusion
 from lifecycle.console import Failure, fail, heading, line, refusal
 from lifecycle.dev.audit import audit
 from lifecycle.dev.lock import lock
+from lifecycle.dev.record_pages import figures
 from lifecycle.dev.sbom import sbom
 from lifecycle.dev.simulate import OPTIONS as SIMULATION_OPTIONS
 from lifecycle.dev.simulate import simulate
@@ -196,13 +197,16 @@ VERBS = {
     "restore": Verb(restore, ("FILE=volumes/backups/….tar.gz",), alone=True),
     "upgrade": Verb(upgrade, alone=True),
     "reset": Verb(reset, ("YES=1", "BACKUP=0"), alone=True),
-    "simulate": Verb(simulate, ("COCO=DIR", "KEEP=1", "PREDICTED=raccoon=cat,dog", *SIMULATION_OPTIONS)),
+    "simulate": Verb(
+        simulate, ("COCO=DIR", "KEEP=1", "RECORD=1", "PREDICTED=raccoon=cat,dog", *SIMULATION_OPTIONS)
+    ),
     "demo": Verb(demo, ("IMAGES=60", "REMOVE=1"), resumed=True),
     "rotate-secrets": Verb(rotate, ("ADMIN=1",), resumed=True, alone=True),
     "test": Verb(test, ("TESTS=tests/unit",)),
     "faults": Verb(faults, ("SEED=1", "KILLS=200")),
     "bench": Verb(bench, None),
     "load": Verb(load, None),
+    "figures": Verb(figures),
     "screenshots": Verb(screenshots),
     "lint": Verb(lint),
     "sbom": Verb(sbom, ("ACCELERATOR=cuda",)),

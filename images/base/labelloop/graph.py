@@ -1,7 +1,8 @@
 """A detector's network as an OpenVINO graph, which on a CPU gives the same boxes in a third of the time.
 
-The graph replaces only the network. mmdet's own code still prepares the images and turns the network's output
-into boxes. Detectors with several stages have no graph, as mmdet's code runs between the stages.
+The graph replaces only the network. Preparing the images, and turning the network's output into boxes, stays
+outside: mmdet's own code does it, or `labelloop.yolox`. Detectors with several stages have no graph, as
+mmdet's code runs between the stages.
 """
 
 import logging

@@ -239,7 +239,9 @@ def read_image(source: Source, name: str | None = None, alone_from: int = decodi
             pixels = np.empty((height, width, 3), np.uint8)
             for (left, top), strip in _upright_strips(decoded):
                 place = np.s_[top : top + strip.height, left : left + strip.width]
-                pixels[place] = np.asarray(strip)[:, :, ::-1]
+                # Pillow writes the other order as fast as its own; NumPy takes half as long as decoding.
+                stored = np.frombuffer(strip.tobytes("raw", "BGR"), np.uint8)
+                pixels[place] = stored.reshape(strip.height, strip.width, 3)
             return pixels
         except Exception as error:
             raise ImageError(f"{name}: {_words(error)}") from error

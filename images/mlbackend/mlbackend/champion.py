@@ -74,6 +74,7 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         self._forward = forward
         self._threshold = threshold
         self._labelled = labelled
+        self._last_view: tuple[LabelConfig, _View] | None = None
 
     @property
     def trained(self) -> bool:
@@ -111,6 +112,13 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         return candidates.select(tidied(candidates, view.rules).kept & shown)
 
     def _view(self, config: LabelConfig) -> "_View":
+        """Kept for the next request, which mostly has the same config."""
+        last = self._last_view
+        if last is None or last[0] is not config:
+            last = self._last_view = config, self._view_of(config)
+        return last[1]
+
+    def _view_of(self, config: LabelConfig) -> "_View":
         card = self.detector.card or _NO_CARD
         thresholds = card.thresholds(config.names_in(card.score_thresholds), self._threshold)
         label_map = self.label_map(config)

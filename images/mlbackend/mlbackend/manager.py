@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from labelloop.boxes import Boxes
@@ -205,7 +206,9 @@ class ChampionManager:
         return report
 
 
+@lru_cache(maxsize=8)
 def _parse(label_config: str | None) -> LabelConfig | None:
+    """Every request brings its project's label config, mostly the one that the last request brought."""
     return parse_label_config(label_config) if label_config else None
 
 

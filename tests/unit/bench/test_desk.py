@@ -52,4 +52,4 @@ def test_the_figures_are_an_image_each() -> None:
     made = {row.name: row for row in figures(Counter({Why.SUBMIT: 8, Why.SECOND: 4}), 1, 20)}
     assert made["actions an image"].value == 1.5
     assert made["of them for second boxes on one object"].value == 0.5
-    assert made["of 20 objects, without a right box in the end"].met is False
+    assert made["objects without a right box in the end"].met is False

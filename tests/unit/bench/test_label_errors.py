@@ -98,7 +98,7 @@ def test_precision_and_recall_of_the_top() -> None:
     assert by_name["precision of the first 4"].value == pytest.approx(2 / 4)
     assert by_name["precision of the first 4"].ratio == pytest.approx((2 / 4) / (4 / 80))
     assert by_name["precision of the first 10"].value == pytest.approx(3 / 10)
-    assert by_name["precision of the first 2: missing"].value == pytest.approx(1 / 2)
+    assert by_name["precision: missing"].value == pytest.approx(1 / 2)
     assert by_name["recall in the first 4"].value == pytest.approx(2 / 4)
     assert by_name["recall in the first 8"].value == pytest.approx(3 / 4)
     assert by_name["recall in the first 8: spurious box"].value == 1

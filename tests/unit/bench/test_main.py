@@ -1,6 +1,7 @@
 """What a run of the benchmarks refuses at once, and what it leaves out."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from bench.options import Options
 from bench.report import Figure, figure
 from support.coco import write_coco
 
+from lifecycle.dev.records import read
+from lifecycle.settings.host import cores
+
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -21,7 +25,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def section(name: str) -> SimpleNamespace:
         def run(options: Options) -> Iterator[Figure]:
             names.append(name)
-            yield figure(name, "nothing", 1.0, "s", "make bench")
+            yield figure(name.removeprefix("bench."), "nothing", 1.0, "s", "make bench")
 
         return SimpleNamespace(run=run)
 
@@ -45,7 +49,7 @@ def test_without_coco_the_sections_that_need_none_are_measured(
     assert ran == ["bench.startup", "bench.growth"]
     said = capsys.readouterr().out
     assert said.startswith(
-        "left out for want of COCO=DIR: serving, training, first_images, simulation, label_errors\n"
+        "left out for want of COCO=DIR: serving, limit, training, first_images, simulation, label_errors\n"
     )
     assert list(json.loads((tmp_path / "bench.json").read_text())["failed"]) == list(module.ON_COCO)
 
@@ -87,4 +91,43 @@ def test_a_damaged_file_is_named_before_anything_runs(
     (coco / "train.json").write_text("{")
     assert module.main([f"ONLY={section}", f"COCO={coco}", "LABELS=2"]) == 2
     assert f"{coco / 'train.json'} is not COCO's json" in capsys.readouterr().err
+    assert not ran
+
+
+def test_a_run_is_recorded_when_it_is_asked_for(
+    ran: list[str], coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REPO", tmp_path)
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.5, 0.0, 0.0))
+    (tmp_path / "docs").mkdir()
+    words = ["ONLY=startup,serving", f"COCO={coco}", "THREADS=1", f"OUT={tmp_path / 'out'}"]
+    assert module.main(words) == 0
+    assert not read(tmp_path)
+    assert module.main([*words, "RECORD=1"]) == 0
+    [record] = read(tmp_path)
+    assert record.command == "make bench ONLY=startup,serving COCO=coco THREADS=1"
+    assert [(part.name, part.on) for part in record.sections] == [("startup", "host"), ("serving", "coco")]
+    assert [row.name for part in record.sections for row in part.figures] == ["nothing", "nothing"]
+    assert record.machine["threads"] == 1 and "commit" not in record.machine
+    assert str(tmp_path) not in (tmp_path / "docs" / "benchmarks" / record.file).read_text()
+    assert "## serving, coco" in (tmp_path / "docs" / "benchmarks" / "README.md").read_text()
+
+
+def test_a_section_left_out_is_not_in_the_record(
+    ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REPO", tmp_path)
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.5, 0.0, 0.0))
+    (tmp_path / "docs").mkdir()
+    assert module.main([f"OUT={tmp_path / 'out'}", "RECORD=1"]) == 1
+    [record] = read(tmp_path)
+    assert [part.name for part in record.sections] == ["startup", "growth"]
+
+
+def test_a_busy_machine_is_not_recorded_unless_that_is_said(
+    ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (cores() + 1.0, 0.0, 0.0))
+    assert module.main([f"OUT={tmp_path}", "ONLY=startup", "RECORD=1"]) == 2
+    assert "RECORD=busy records it all the same" in capsys.readouterr().err
     assert not ran

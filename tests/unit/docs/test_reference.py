@@ -71,7 +71,7 @@ def test_the_tables_of_costs_are_those_that_are_used() -> None:
 @pytest.mark.parametrize(
     ("heading", "taken"),
     [
-        ("With a simulated person", {"PREDICTED", "KEEP", *OPTIONS}),
+        ("With a simulated person", {"PREDICTED", "KEEP", "RECORD", *OPTIONS}),
         ("Against the alternatives", {name.upper() for name in Options.model_fields}),
     ],
 )

@@ -1,12 +1,14 @@
 """`make simulate`: the dataset is put in place and the command line handed on."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from lifecycle.console import Failure
+from lifecycle.dev import records
 from lifecycle.dev import simulate as module
 from lifecycle.dev.simulate import OPTIONS, simulate
 from lifecycle.home import Home
@@ -124,3 +126,58 @@ def test_no_image_is_written_outside(tmp_path: Path, coco: Path, stack: Stack) -
     (coco / "test.json").write_text(json.dumps({"images": [{"file_name": "../../../x.jpg"}]}))
     with pytest.raises(Failure, match="below images/"):
         simulate(Home(tmp_path / "home"), {"COCO": str(coco)})
+
+
+@pytest.fixture
+def summaries(home: Home, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """What the simulation writes as its summary: filled by the test."""
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.5, 0.0, 0.0))
+    (home.root / "docs").mkdir()
+    (home.volumes / "rounds").mkdir(parents=True)
+    (home.volumes / "rounds" / "simulate-20200101-000000.json").write_text("an earlier one's")
+    written: list[dict[str, object]] = []
+
+    def labelloop(arguments: Sequence[str], project: str | None) -> None:
+        for summary in written:
+            (home.volumes / "rounds" / "simulate-20261129-080000.json").write_text(json.dumps(summary))
+
+    monkeypatch.setattr(stack, "labelloop", labelloop)
+    return written
+
+
+def test_what_a_simulation_found_is_recorded(home: Home, coco: Path, summaries: list[object]) -> None:
+    figure = {"name": "uncertainty: saved, quick", "value": 67.3, "unit": "%", "detail": "± 1.1, 3 seeds"}
+    summaries.append({"figures": [figure, {"name": "rounds", "value": 6}], "options": {"seeds": [0, 1, 2]}})
+    simulate(home, {"COCO": str(coco), "SEEDS": "0,1,2"})
+    assert not records.read(home.root)
+    (home.volumes / "rounds" / "simulate-20261129-080000.json").unlink()
+    simulate(home, {"COCO": str(coco), "SEEDS": "0,1,2", "RECORD": "1"})
+    [record] = records.read(home.root)
+    assert record.command == "make simulate COCO=cells SEEDS=0,1,2"
+    [section] = record.sections
+    assert (section.name, section.on) == ("simulate", "cells")
+    assert section.figures == (
+        records.Recorded("uncertainty: saved, quick", 67.3, "%", "± 1.1, 3 seeds"),
+        records.Recorded("rounds", 6.0),
+    )
+    page = (home.root / "docs" / "benchmarks" / "README.md").read_text()
+    assert "| uncertainty: saved, quick |" in page and "67.3 % (± 1.1, 3 seeds)" in page
+
+
+@pytest.mark.parametrize("written", [[], [{"options": {}}], [{"figures": [{"name": "saved"}]}]], ids=str)
+def test_a_simulation_without_figures_is_not_recorded(
+    home: Home, coco: Path, summaries: list[object], written: list[object]
+) -> None:
+    summaries.extend(written)
+    with pytest.raises(Failure, match=r"found (no summary|KeyError\('(figures|value)'\))"):
+        simulate(home, {"COCO": str(coco), "RECORD": "1"})
+    assert not records.read(home.root)
+
+
+def test_a_simulation_on_a_busy_machine_is_refused_before_it_begins(
+    home: Home, coco: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (999.0, 0.0, 0.0))
+    with pytest.raises(Failure, match="RECORD=1"):
+        simulate(home, {"COCO": str(coco), "RECORD": "1"})
+    assert not stack.commands
