@@ -95,9 +95,10 @@ class Labeller:
         self._verifier = verifier
         self._submitted = 0
 
-    def label(self, schedule: Schedule, submitted: Callable[[int], None]) -> Batch:
-        """Labels until a round is due, or all is labelled. submitted: called after each image, with how many
-        those of the batch are.
+    def label(self, schedule: Schedule, by_score: bool, submitted: Callable[[int], None]) -> Batch:
+        """Labels until a round is due, or all is labelled. by_score: whether tasks come in the order of their
+        scores, which is checked then. submitted: called after each image, with how many those of the batch
+        are.
 
         Raises:
             SimulationError: Label Studio hands out fewer, or the dashboard does not do its part.
@@ -106,7 +107,7 @@ class Labeller:
         batch = Batch()
         if self._submitted and self._verifier is not None:
             self._verify(self._verifier, batch, schedule, submitted)
-        scores = self._project.scores()
+        scores = self._project.scores() if by_score else {}
         while not self._is_over(schedule):
             task = self._project.next()
             self._clock.lap("next task")

@@ -216,7 +216,9 @@ class LabellingProject:
         version = self.model_version()
         return {
             int(task["id"]): float(prediction["score"] or 0.0)
-            for task in self._studio.iter_tasks(self.id, UNLABELLED, fields="all", page_size=100)
+            for task in self._studio.iter_tasks(
+                self.id, UNLABELLED, fields="all", omit="annotations,drafts", page_size=100
+            )
             for prediction in task["predictions"]
             if prediction["model_version"] == version
         }

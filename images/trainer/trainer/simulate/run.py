@@ -140,7 +140,7 @@ class Run:
         schedule, number = self._schedule_of(project, models), 0
         while len(self._labelled) < schedule.most:
             number += 1
-            batch = labeller.label(schedule, submitted)
+            batch = labeller.label(schedule, self._order == "uncertainty", submitted)
             self._labelled += batch.images
             self._efforts += batch.efforts
             due = self._options.trains and schedule.is_due(len(self._labelled))
