@@ -21,11 +21,11 @@ from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
 from trainer.simulate.account import Account, signed_up
 from trainer.simulate.dataset import Dataset
-from trainer.simulate.effort import Verified
 from trainer.simulate.options import Person
 from trainer.simulate.project import LabellingProject
+from trainer.simulate.verifier import Verifier
 from trainer.simulate.verify_page import logged_in
-from trainer.simulate.verifying import Verifier
+from trainer.simulate.work_done import Verified
 
 IMAGES = 40
 SIZE = (320, 240)

@@ -13,13 +13,13 @@ from trainer.simulate.annotator import keep
 from trainer.simulate.clicks import Experience, fetch, points
 from trainer.simulate.clock import Clock
 from trainer.simulate.dataset import TrueImage
-from trainer.simulate.effort import Effort
 from trainer.simulate.errors import SimulationError
 from trainer.simulate.instant import Instant
 from trainer.simulate.options import Person
 from trainer.simulate.project import LabellingProject, Task
-from trainer.simulate.schedule import Schedule
-from trainer.simulate.verifying import Verifier
+from trainer.simulate.round_plan import Schedule
+from trainer.simulate.verifier import Verifier
+from trainer.simulate.work_done import Effort
 from trainer.terminal.display import Display
 
 

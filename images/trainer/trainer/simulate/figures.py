@@ -7,9 +7,9 @@ from typing import Any
 from labelloop.registry import STARTING_VERSION
 from trainer.judging.effort import TABLES, Work
 from trainer.rounds.table import State
-from trainer.simulate.effort import PRICES, Effort, saved
 from trainer.simulate.options import Person
 from trainer.simulate.promotions import Promotion
+from trainer.simulate.work_done import PRICES, Effort, saved
 
 FIRST_IMAGES = 10
 """The images whose time saved is told apart: no round has learnt from a label before them."""

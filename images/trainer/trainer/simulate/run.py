@@ -19,7 +19,6 @@ from trainer.simulate.account import Account, signed_up
 from trainer.simulate.batch import Batch, Labeller
 from trainer.simulate.clock import Clock
 from trainer.simulate.dataset import Dataset, TrueImage
-from trainer.simulate.effort import Effort
 from trainer.simulate.errors import SimulationError
 from trainer.simulate.figures import OneRound, RunFigures, Step, single_round
 from trainer.simulate.instant import Instant
@@ -27,11 +26,12 @@ from trainer.simulate.models import Score, Scorer
 from trainer.simulate.options import Options
 from trainer.simulate.project import LabellingProject
 from trainer.simulate.promotions import Promotion, undone
-from trainer.simulate.schedule import AsItself, Planned, Schedule
+from trainer.simulate.round_plan import AsItself, Planned, Schedule
 from trainer.simulate.signals import uninterrupted
 from trainer.simulate.trying import Trying
+from trainer.simulate.verifier import Verifier
 from trainer.simulate.verify_page import logged_in
-from trainer.simulate.verifying import Verifier
+from trainer.simulate.work_done import Effort
 from trainer.terminal.display import Display
 from trainer.terminal.watch import WorkerGone, follow_predictions, follow_round, require_worker
 

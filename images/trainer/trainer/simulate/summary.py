@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from trainer.simulate.effort import PRICES, saved
 from trainer.simulate.figures import Row, RunFigures, Step, by
 from trainer.simulate.promotions import counts
 from trainer.simulate.show import show
 from trainer.simulate.spread import Spread, plain
+from trainer.simulate.work_done import PRICES, saved
 
 Curve = Sequence[tuple[float, float]]
 

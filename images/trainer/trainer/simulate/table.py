@@ -7,10 +7,10 @@ from typing import Any
 from rich.table import Table
 
 from trainer.judging.effort import TABLES
-from trainer.simulate.effort import PRICES, saved
 from trainer.simulate.figures import FIRST_IMAGES, Step, by
 from trainer.simulate.promotions import UNDONE_WITHIN
 from trainer.simulate.show import AT_LABELS
+from trainer.simulate.work_done import PRICES, saved
 from trainer.words import duration
 
 _COLUMNS = (

@@ -16,6 +16,8 @@ from trainer.simulate.account import Account
 from trainer.simulate.errors import SimulationError
 
 TIMEOUT_S = (3.0, 60.0)
+# A service that listens on all addresses is asked at the machine's own.
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "[::]": "[::1]"}
 _CSRF = re.compile(r'name="csrf" value="([^"]+)"')
 
 
@@ -82,7 +84,7 @@ def logged_in(settings: TrainerSettings, account: Account, project: int) -> Iter
         SimulationError: the dashboard refuses, or does not answer.
     """
     host, port = settings.dashboard_address
-    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    url = f"http://{_EVERYWHERE.get(host, host)}:{port}"
     with service_session(url) as session:
         form = {"email": account.email, "password": account.password, "next": "/"}
         form["csrf"] = _csrf(_asked(session, "GET", f"{url}/login", requests.codes.ok))

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from trainer.judging.effort import PageWork, Work
-from trainer.simulate.effort import Effort, Verified
 from trainer.simulate.errors import OptionError
 from trainer.simulate.figures import OneRound, RunFigures, Step, single_round
 from trainer.simulate.options import Options, numbers, predicted_values
@@ -14,6 +13,7 @@ from trainer.simulate.promotions import Promotion, undone
 from trainer.simulate.spread import Spread
 from trainer.simulate.summary import MeanReach, labels_needed, mean_reaches, reaches, summary
 from trainer.simulate.table import HEADER, line, spread, tables
+from trainer.simulate.work_done import Effort, Verified
 
 
 def step(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from labelloop.registry import ProjectModels
+from labelloop.registry import STARTING_VERSION, ProjectModels
 from trainer.loop import Loop
 from trainer.peers.projects import Project
 from trainer.simulate.errors import OptionError
@@ -42,8 +42,7 @@ class Planned:
 
 
 class AsItself:
-    """Rounds when the worker would open them in a project that is no simulation's (`rounds.due`, and the
-    settings RETRAIN_EVERY, HOLDOUT_MIN, HOLDOUT_PERCENT as the stack has them).
+    """Rounds when the worker would open them in a project that is no simulation's, by this stack's settings.
 
     Raises:
         OptionError: the stack opens none by itself.
@@ -60,15 +59,18 @@ class AsItself:
         self._last = 0
 
     def next(self) -> int:
-        card = self._models.card(self._models.champion() or "")
-        knows = self._project.label_map(card).knows_any
-        return min(self._loop.settings.next_round_at(self._last, knows), self.most)
+        return min(self._due_at(), self.most)
 
     def is_due(self, labelled: int) -> bool:
-        card = self._models.card(self._models.champion() or "")
+        """As the worker has it: by the number, and only if a round could come to a result."""
+        if labelled < self._due_at():
+            return False
+        return self._loop.preflight.why_not(self._project, labelled) is None
+
+    def _due_at(self) -> int:
+        card = self._models.card(self._models.champion() or STARTING_VERSION)
         knows = self._project.label_map(card).knows_any
-        due = labelled >= self._loop.settings.next_round_at(self._last, knows)
-        return due and self._loop.preflight.why_not(self._project, labelled) is None
+        return self._loop.settings.next_round_at(self._last, knows)
 
     def began(self, labelled: int) -> None:
         self._last = labelled

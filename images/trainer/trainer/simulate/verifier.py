@@ -11,11 +11,11 @@ import numpy as np
 from labelloop.boxes import iou_matrix
 from trainer.judging.effort import PageWork
 from trainer.simulate.dataset import TrueImage
-from trainer.simulate.effort import Verified
 from trainer.simulate.errors import SimulationError
 from trainer.simulate.options import Person
 from trainer.simulate.project import LabellingProject
 from trainer.simulate.verify_page import Crop, Shown, VerifyPage
+from trainer.simulate.work_done import Verified
 
 FULL = 24
 """With so many crops a page is full; with fewer she does not begin."""

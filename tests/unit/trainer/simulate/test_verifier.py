@@ -22,7 +22,7 @@ from trainer.dashboard.loop import WatchedLoop
 from trainer.judging.effort import PageWork, Work
 from trainer.rounds import heartbeat
 from trainer.simulate import run as module
-from trainer.simulate import verifying
+from trainer.simulate import verifier
 from trainer.simulate.account import Account
 from trainer.simulate.dataset import Dataset
 from trainer.simulate.errors import SimulationError
@@ -55,7 +55,7 @@ def page(
         del labelling_studio.people[HERS]
 
     monkeypatch.setattr(module, "signed_up", signed_up)
-    monkeypatch.setattr(verifying, "POLL_S", 0.02)
+    monkeypatch.setattr(verifier, "POLL_S", 0.02)
     monkeypatch.setattr(sure, "limits", lambda evaluation, config: dict.fromkeys(config.names, 0.5))
     world.settings.labelstudio_url = labelling_studio.url
     loop = WatchedLoop(world.settings, world.studio, world.backend, 2.0)
