@@ -18,7 +18,7 @@ from trainer.simulate.verify_page import Crop, Shown, VerifyPage
 from trainer.simulate.work_done import Verified
 
 FULL = 24
-"""With so many crops a page is full; with fewer she does not begin."""
+"""With so many crops a page is full; with fewer ready she does not begin."""
 LOOK_S = 60.0
 POLL_S = 0.5
 
@@ -74,7 +74,7 @@ class Verifier:
         with self.open() as page:
             while True:
                 shown = self._settled(page)
-                if shown.id is None or (before is None and len(shown.crops) < FULL):
+                if shown.id is None or (before is None and shown.ready < FULL):
                     return
                 if shown.id == before:
                     raise SimulationError(
@@ -91,7 +91,7 @@ class Verifier:
         deadline = time.monotonic() + LOOK_S
         while True:
             shown = page.look()
-            if not shown.looking or len(shown.crops) >= FULL or time.monotonic() > deadline:
+            if not shown.looking or shown.ready >= FULL or time.monotonic() > deadline:
                 return shown
             time.sleep(POLL_S)
 

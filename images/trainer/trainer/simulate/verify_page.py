@@ -32,11 +32,14 @@ class Crop:
 
 @dataclass(frozen=True)
 class Shown:
-    """What is before her. id: of the page; None without crops. looking: whether images are being read."""
+    """What is before her. id: of the page; None without crops. ready: how many crops of one label there are
+    at most, those before her among them. looking: whether images are being read.
+    """
 
     id: str | None
     label: str
     crops: Sequence[Crop]
+    ready: int
     looking: bool
     csrf: str
 
@@ -47,7 +50,9 @@ class Shown:
             Crop(int(row["number"]), int(row["task"]), np.array(row["xyxy"], dtype=np.float32))
             for row in told["crops"]
         ]
-        return cls(told["page"], str(told["label"] or ""), crops, bool(told["looking"]), str(told["csrf"]))
+        ready = max(told["labels"].values(), default=0)
+        label, looking = str(told["label"] or ""), bool(told["looking"])
+        return cls(told["page"], label, crops, int(ready), looking, str(told["csrf"]))
 
 
 class VerifyPage:

@@ -1,9 +1,10 @@
 """The simulated person at the dashboard's page Verify; the dashboard is the real one."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,11 +25,14 @@ from trainer.rounds import heartbeat
 from trainer.simulate import run as module
 from trainer.simulate import verifier
 from trainer.simulate.account import Account
-from trainer.simulate.dataset import Dataset
+from trainer.simulate.dataset import Dataset, TrueImage
 from trainer.simulate.errors import SimulationError
 from trainer.simulate.figures import RunFigures
-from trainer.simulate.options import Options
+from trainer.simulate.options import Options, Person
+from trainer.simulate.project import Standing
 from trainer.simulate.run import Run, World
+from trainer.simulate.verifier import Answered, Verifier
+from trainer.simulate.verify_page import Crop, Shown
 
 IMAGES = 40
 HERS = 3
@@ -125,17 +129,15 @@ def test_pages_are_answered_until_nothing_sure_is_left_and_the_editor_has_the_re
     assert "verify pages" in last.spent
 
 
-def test_she_stops_when_a_round_is_due_and_leaves_a_page_that_could_submit_more_than_the_budget(
+def test_she_stops_when_a_round_is_due(
     world: World, many: Dataset, page: LabellingStudio, tmp_path: Path
 ) -> None:
     proposed = {image.name: image.boxes for image in many.train}
     with working(world, page, proposed, tmp_path / "made"):
         at_ten = figures_of(world, many, replace(OPTIONS, schedule=("2", "10", "all"), verify=True))
-        few = figures_of(world, many, replace(OPTIONS, schedule=("2", "all"), budget=12, verify=True))
     first, due, end = at_ten.steps[1:]
     assert (first.labels, end.labels) == (2, IMAGES)
     assert 10 <= due.labels < IMAGES and due.effort.pages.pages < at_ten.effort.pages.pages
-    assert few.steps[-1].labels == 12 and few.effort.pages == PageWork()
 
 
 def test_without_a_full_page_she_does_not_begin(
@@ -153,3 +155,75 @@ def test_a_dashboard_that_does_not_let_her_in_is_told_before_anything_is_labelle
         figures_of(world, dataset, replace(OPTIONS, verify=True))
     assert PASSWORD not in str(told.value)
     assert page.annotations == {} and page.deleted == [1]
+
+
+class Page:
+    """Shows what a test wants, page after page; the last one again and again."""
+
+    def __init__(self, *shown: Shown) -> None:
+        self._shown = list(shown)
+        self.answers: list[tuple[str | None, list[int]]] = []
+
+    def look(self) -> Shown:
+        return self._shown.pop(0) if len(self._shown) > 1 else self._shown[0]
+
+    def answer(self, shown: Shown, wrong: list[Crop], seconds: float) -> None:
+        self.answers.append((shown.id, [crop.place for crop in wrong]))
+
+
+class Balls:
+    """A project of tasks with a ball each, of which nothing comes."""
+
+    id = 1
+    project = SimpleNamespace(labels=CONFIG)
+
+    def __init__(self) -> None:
+        truth = Boxes.of([(10.0, 10.0, 50.0, 50.0)], [1.0], [0])
+        image = TrueImage("a.png", Path("a.png"), "", 320, 240, truth)
+        self.images = dict.fromkeys(range(1, 30), image)
+
+    def standing(self, tasks: list[int]) -> dict[int, Standing]:
+        return {task: Standing(None, False) for task in tasks}
+
+
+def shown(name: str | None, label: str, count: int, ready: int, side: float = 40.0) -> Shown:
+    box = np.array([10.0, 10.0, 10.0 + side, 50.0], dtype=np.float32)
+    crops = [Crop(place, place, box) for place in range(1, count + 1)]
+    return Shown(name, label, crops, ready, False, "csrf")
+
+
+def pages_of(page: Page, room: int = 40) -> list[Answered]:
+    verifier = Verifier(lambda: nullcontext(page), Balls(), Person())  # type: ignore[arg-type]
+    return list(verifier.pages(lambda: room))
+
+
+def test_a_page_that_was_left_half_full_is_answered_once_a_whole_one_is_ready_behind_it() -> None:
+    few = shown("a", "ball", 3, 3)
+    assert pages_of(Page(few)) == []
+    page = Page(
+        replace(few, ready=27), shown("b", "crate", 24, 24), shown("c", "ball", 2, 2), shown(None, "", 0, 0)
+    )
+    assert [answered.work for answered in pages_of(page)] == [
+        PageWork(3, 0, 1),
+        PageWork(24, 24, 1),
+        PageWork(2, 0, 1),
+    ]
+    assert page.answers == [("a", []), ("b", [*range(1, 25)]), ("c", [])]  # no ball is a crate
+
+
+def test_a_crop_is_right_from_the_same_overlap_on_as_a_proposed_box() -> None:
+    for side, wrong in ((28.0, []), (27.9, [*range(1, 25)])):
+        page = Page(shown("a", "ball", 24, 24, side), shown(None, "", 0, 0))
+        pages_of(page)
+        assert page.answers == [("a", wrong)]
+
+
+def test_a_page_that_could_submit_more_than_the_budget_is_left() -> None:
+    page = Page(shown("a", "ball", 24, 24), shown(None, "", 0, 0))
+    assert pages_of(page, room=23) == [] and page.answers == []
+    assert len(pages_of(Page(shown("a", "ball", 24, 24), shown(None, "", 0, 0)), room=24)) == 1
+
+
+def test_a_page_that_does_not_take_its_answers_ends_the_run() -> None:
+    with pytest.raises(SimulationError, match="does not take its answers"):
+        pages_of(Page(shown("a", "ball", 24, 24)))
