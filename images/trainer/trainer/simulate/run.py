@@ -148,7 +148,8 @@ class Run:
             schedule.began(len(self._labelled))
             clock.lap("round")
             step = self._step(number, batch, round_, models)
-            if round_ is not None and round_.state == State.PROMOTED and project.unlabelled():
+            promoted = round_ is not None and round_.state == State.PROMOTED
+            if promoted and len(self._labelled) < schedule.most and project.unlabelled():
                 self._await_predictions(project, models)
             clock.lap("pre-labels")
             yield self._timed(step)

@@ -24,7 +24,7 @@ from trainer.simulate.errors import SimulationError
 from trainer.simulate.models import Score
 from trainer.simulate.options import Person
 from trainer.simulate.project import LabellingProject
-from trainer.simulate.run import World
+from trainer.simulate.run import Run, World
 from trainer.simulate.signals import ended_like_ctrl_c
 from trainer.training.process import TrainingFailed
 
@@ -127,6 +127,30 @@ def test_without_rounds_images_are_labelled_and_no_more(make_run: MakeRun, worke
     ]
     assert worker.learning.calls == []
     assert run.figures is not None and run.figures.rounds == 0
+
+
+def test_with_a_budget_random_order_has_no_task_that_is_never_opened_and_nobody_waits_for_boxes_in_the_end(
+    world: World,
+    dataset: Dataset,
+    worker: FakeWorker,
+    labelling_studio: LabellingStudio,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    followed: list[int] = []
+    wait = module.follow_predictions
+
+    def counted(*given: Any) -> None:
+        followed.append(len(labelling_studio.annotations))
+        wait(*given)
+
+    monkeypatch.setattr(module, "follow_predictions", counted)
+    for order, tasks in (("random", 3), ("uncertainty", IMAGES)):
+        labelling_studio.tasks.clear()
+        labelling_studio.annotations.clear()
+        options = replace(OPTIONS, schedule=("3",), budget=3, keep=True)
+        list(Run(world, dataset, FakeScorer(), options, order, 0).steps())  # type: ignore[arg-type]
+        assert (len(labelling_studio.annotations), len(labelling_studio.tasks)) == (3, tasks)
+    assert followed == [0, 0]
 
 
 def test_where_the_time_went_is_in_every_step(make_run: MakeRun) -> None:
