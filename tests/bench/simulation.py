@@ -16,6 +16,7 @@ from support.stack import Stack
 
 from trainer.judging.effort import TABLES
 from trainer.simulate.promotions import UNDONE_WITHIN
+from trainer.simulate.show import AT_LABELS
 
 SECTION = "simulation"
 SIMULATION_S = 24 * 3600.0
@@ -121,6 +122,8 @@ def figures(summary: dict[str, Any], command: str) -> Iterator[Figure]:
             first = totals.get(f"saved_first_images_{table}")
             yield from share(f"{order}: time saved on the first ten images, {table} costs", first)
         yield from share(f"{order}: first clicks that fetched a right box", totals.get("first_click_right"))
+        if (shown := summary.get("show", {}).get(order)) is not None:
+            yield from _in_short(order, shown, command)
         if (most := totals.get("learning_most_s")) is not None:
             name = f"{order}: a submission to boxes that learnt from it, at most{_sd(most)}"
             yield figure(SECTION, name, most["mean"], "s", command, at_most=LEARNING_S_TARGET)
@@ -138,6 +141,24 @@ def figures(summary: dict[str, Any], command: str) -> Iterator[Figure]:
                 f"labels to mAP {row['mAP']:.3f}, mean curves of {row['seeds']} seeds, uncertainty / random"
             )
             yield figure(SECTION, name, row["uncertainty"], "labels", command, baseline=row["labels"])
+
+
+def _in_short(order: str, shown: dict[str, Any], command: str) -> Iterator[Figure]:
+    """What the page Verify did, and the newest version's mAP with AT_LABELS labels."""
+    if (share := shown["share_verified"]) is not None and share["mean"]:
+        verified = shown["verified"]
+        name = f"{order}: images submitted from the page Verify{_sd(share)}"
+        yield figure(SECTION, name, share["mean"], "", command)
+        for what in ("wrong", "missed"):
+            words = {"wrong": "their boxes that are wrong", "missed": "objects missed in them"}[what]
+            of_all = f"of {verified['right'] + verified[what]}"
+            yield figure(SECTION, f"{order}: {words}", verified[what], of_all, command)
+        for table, saved in shown["in_editor"].items():
+            name = f"{order}: time saved had every image been opened, {table} costs{_sd(saved)}"
+            yield figure(SECTION, name, saved["mean"], "", command)
+    if (found := shown["mAP"]) is not None:
+        name = f"{order}: mAP with {AT_LABELS} labels, the newest version{_sd(found)}"
+        yield figure(SECTION, name, found["mean"], "", command)
 
 
 def _promotions(counts: dict[str, Any] | None, command: str) -> Iterator[Figure]:

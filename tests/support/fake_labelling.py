@@ -17,7 +17,9 @@ class LabellingStudio(FakeStudio):
     uploads: dict[int, str] = field(default_factory=dict)
     deleted: list[int] = field(default_factory=list)
 
-    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Answer:
+    def answer(
+        self, method: str, path: str, query: dict[str, list[str]], body: Any, cookie: str = ""
+    ) -> Answer:
         match method, path.strip("/").split("/"):
             case "POST", ["api", "projects"]:
                 project = self.add_project(len(self.deleted) + len(self.projects) + 1)
@@ -45,7 +47,7 @@ class LabellingStudio(FakeStudio):
                 self.annotations[int(task_id)] = body
                 self.tasks[int(task_id)]["total_annotations"] = 1
                 return 201, {"id": 1}
-        return super().answer(method, path, query, body)
+        return super().answer(method, path, query, body, cookie)
 
     def _next(self, project_id: int) -> Answer:
         """The least certain task, the way uncertainty sampling chooses."""

@@ -26,12 +26,12 @@ def _in(task: Row | None, item: Row) -> str:
         return "labelled"
     drafts = task.setdefault("drafts", [])
     if drafts:
-        mine = not item["finished"] and drafts == [{"user": item["person"], "result": item["result"]}]
+        mine = not item["finished"] and drafts == [_draft(item)]
         return "drafted" if mine else "begun"
     if task.get("open_before") not in (None, item["person"]):
         return "open"
     if not item["finished"]:
-        drafts.append({"user": item["person"], "result": item["result"]})
+        drafts.append(_draft(item))
         return "drafted"
     when = datetime.now(UTC).isoformat()
     rows.append(
@@ -50,6 +50,10 @@ def _in(task: Row | None, item: Row) -> str:
     )
     task["total_annotations"] = 1
     return "submitted"
+
+
+def _draft(item: Row) -> Row:
+    return {"id": 7000 + item["task"], "user": item["person"], "result": item["result"]}
 
 
 def _back(task: Row | None, item: Row) -> str:

@@ -10,6 +10,7 @@ from support.versions import add_version
 from labelloop.boxes import Boxes
 from labelloop.labels import LabelConfig
 from labelloop.regions import to_results
+from labelloop.verified import BESIDE
 from trainer.rounds import heartbeat
 from trainer.simulate.run import World
 from trainer.worker.stages import Stages
@@ -55,7 +56,11 @@ class FakeWorker(threading.Thread):
         for task in lacking:
             boxes = Boxes.empty() if version == "v0000" else self._true(task["data"]["image"])
             row = {"task": task["id"], "model_version": version, "score": 1 / task["id"]}
-            self._fake.predictions.append({**row, "result": to_results(boxes, self._config, *self._size)})
+            result = to_results(boxes, self._config, *self._size)
+            if result:
+                result[0][BESIDE] = 0.0
+            number = len(self._fake.predictions) + 1
+            self._fake.predictions.append({**row, "id": number, "result": result})
         if lacking and project_id in self._fake.projects:
             self._fake.projects[project_id]["model_version"] = version
 

@@ -36,6 +36,10 @@ OPTIONS = (
     "CLICK",
     "CLICKS",
     "AT_ONCE",
+    "VERIFY",
+    "GLANCE",
+    "MARK",
+    "PAGE",
     "ACCEPTED_IOU",
     "ADJUSTED_IOU",
 )

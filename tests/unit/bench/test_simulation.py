@@ -78,6 +78,28 @@ def test_wrong_promotions_are_held_against_five_in_a_hundred_and_each_has_to_be_
     assert [f.met for f in figures(summary(promotions=none), "make simulate")] == [True, True]
 
 
+def test_what_was_verified_is_told_with_what_it_missed_and_what_it_saved() -> None:
+    shown = {
+        "share_verified": spread(0.25),
+        "verified": {"images": 10, "right": 90, "wrong": 3, "missed": 10},
+        "in_editor": {"quick": spread(0.6), "careful": spread(0.5)},
+        "mAP": spread(0.58, 0.01, 3),
+    }
+    totals = {"saved_by_hand": spread(0.7), "saved_one_round": spread(0.1)}
+    document = summary(orders={"random": totals}, show={"random": shown})
+    assert [(f.name, f.value, f.unit) for f in figures(document, "make simulate")][2:] == [
+        ("random: images submitted from the page Verify", 0.25, ""),
+        ("random: their boxes that are wrong", 3, "of 93"),
+        ("random: objects missed in them", 10, "of 100"),
+        ("random: time saved had every image been opened, quick costs", 0.6, ""),
+        ("random: time saved had every image been opened, careful costs", 0.5, ""),
+        ("random: mAP with 40 labels, the newest version (± 0.010, 3 seeds)", 0.58, ""),
+    ]
+    nothing = shown | {"share_verified": spread(0.0), "mAP": None}
+    document = summary(orders={"random": totals}, show={"random": nothing})
+    assert len(list(figures(document, "make simulate"))) == 2
+
+
 def test_the_first_images_are_held_against_those_of_a_person_who_draws() -> None:
     ours = {"runs": [{"seconds_first_images_quick": 60.0, "seconds_first_images_careful": 90.0}]}
     drawn = {"runs": [{"seconds_first_images_quick": 120.0, "seconds_first_images_careful": 120.0}]}

@@ -17,7 +17,7 @@ from lifecycle.dev.simulate import OPTIONS
 from lifecycle.home import Home
 from lifecycle.settings import env_file, known, settings
 from trainer.judging.cost_fit import FEWEST, MOST
-from trainer.judging.effort import SOURCES, TABLES
+from trainer.judging.effort import PAGE_TABLES, SOURCES, TABLES
 from trainer.rounds import folder
 from trainer.rounds.table import Round, State
 
@@ -64,6 +64,10 @@ def test_the_tables_of_costs_are_those_that_are_used() -> None:
         assert [float(cell) for cell in told[words][:2]] == [getattr(row, action) for row in TABLES.values()]
         title, _, figure = SOURCES[action].rpartition(": ")
         assert figure in told[words][2] and title.rpartition(", ")[2] in told[words][2]
+    for action in ("glance", "mark", "page"):
+        words = next(name for name in told if f"(`{action}`)" in name)
+        costs = [getattr(row, action) for row in PAGE_TABLES.values()]
+        assert [float(cell) for cell in told[words][:2]] == costs and told[words][2].startswith("assumed")
     assert f"With {FEWEST} such images or more" in page.read_text()
     assert f"of more than {MOST:,} images" in page.read_text()
 

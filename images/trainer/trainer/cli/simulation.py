@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from trainer.cli.command import command, connect
-from trainer.simulate.options import Options, Person, image_count, numbers, predicted_values, words
+from trainer.simulate.options import AUTO, Options, Person, image_count, numbers, predicted_values, words
 from trainer.terminal.display import Display
 from trainer.terminal.watch import require_worker
 
@@ -16,8 +16,8 @@ def simulate(
     orders: Annotated[str, typer.Option(help="Which images come first.")] = "uncertainty,random",
     seeds: Annotated[str, typer.Option(help="One project an order and seed.")] = "0,1,2",
     schedule: Annotated[
-        str, typer.Option(help="Labelled images at which a round trains.")
-    ] = "10,20,40,80,160,all",
+        str, typer.Option(help="Labelled images at which a round trains; auto: as the appliance does.")
+    ] = AUTO,
     budget: Annotated[int, typer.Option(min=0, help="Labelled images at most; 0: all.")] = 0,
     one_round: Annotated[int, typer.Option(min=1, help="Labels of the single round compared with.")] = 40,
     predicted: Annotated[
@@ -32,10 +32,14 @@ def simulate(
     accept: Annotated[float | None, typer.Option(help="Seconds to look at a good box.")] = None,
     relabel: Annotated[float | None, typer.Option(help="Seconds to relabel a box.")] = None,
     click: Annotated[float | None, typer.Option(help="Seconds to click on an object.")] = None,
+    glance: Annotated[float | None, typer.Option(help="Seconds to look at a crop to verify.")] = None,
+    mark: Annotated[float | None, typer.Option(help="Seconds to mark a crop as wrong.")] = None,
+    page: Annotated[float | None, typer.Option(help="Seconds for a page of crops beside these.")] = None,
     clicks: Annotated[int, typer.Option(min=0, help="Clicks on an object at most; 0: draw.")] = Person.clicks,
     at_once: Annotated[
         str, typer.Option(help="Images on which what is learnt at once is played; 0, or all.")
     ] = "40",
+    verify: Annotated[int, typer.Option(min=0, max=1, help="Whether the page Verify is played.")] = 1,
     accepted_iou: Annotated[float, typer.Option(help="A box is good from here on.")] = Person.accepted_iou,
     adjusted_iou: Annotated[float, typer.Option(help="And worth adjusting.")] = Person.adjusted_iou,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the projects in Label Studio.")] = False,
@@ -53,6 +57,9 @@ def simulate(
         accept=accept,
         relabel=relabel,
         click=click,
+        glance=glance,
+        mark=mark,
+        page=page,
         clicks=clicks,
         accepted_iou=accepted_iou,
         adjusted_iou=adjusted_iou,
@@ -67,6 +74,7 @@ def simulate(
         predicted=predicted_values(predicted or []),
         costs=person,
         at_once=image_count(at_once, "AT_ONCE"),
+        verify=bool(verify),
         keep=keep,
     )
     require_worker(loop.settings.rounds_dir)

@@ -154,3 +154,43 @@ class Work:
         """The share of the time by hand that is saved; 0 without a box in the result."""
         by_hand = self.seconds_by_hand(costs)
         return self.seconds_saved(costs) / by_hand if by_hand else 0.0
+
+
+@dataclass(frozen=True)
+class PageCosts:
+    """Seconds of a person's time on the dashboard's page Verify: to look at a crop, to mark one as wrong, and
+    for each page beside its crops (read of which label they are, press Enter, wait for the next ones).
+
+    All are assumed.
+    """
+
+    glance: float = 0.5
+    mark: float = 1.0
+    page: float = 2.0
+
+
+PAGE_TABLES: Mapping[str, PageCosts] = MappingProxyType(
+    {"quick": PageCosts(), "careful": PageCosts(glance=1.0, mark=2.0, page=4.0)}
+)
+"""By the names of TABLES."""
+
+
+@dataclass(frozen=True)
+class PageWork:
+    """Counts of what a person does on the page Verify: the crops that she looks at, those of them that she
+    marks as wrong, and the pages that she answers.
+
+    >>> work = PageWork(crops=24, marked=2, pages=1)
+    >>> [work.seconds(costs) for costs in PAGE_TABLES.values()]
+    [16.0, 32.0]
+    """
+
+    crops: int = 0
+    marked: int = 0
+    pages: int = 0
+
+    def __add__(self, other: "PageWork") -> "PageWork":
+        return PageWork(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
+
+    def seconds(self, costs: PageCosts) -> float:
+        return self.crops * costs.glance + self.marked * costs.mark + self.pages * costs.page

@@ -1,10 +1,13 @@
-"""A batch of images that the simulated person labels, one after the other, as Label Studio hands them out."""
+"""A batch of images that the simulated person labels: at the page Verify where it has sure boxes, then one
+after the other, as Label Studio hands them out.
+"""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer.judging.effort import Work
+from trainer.judging.effort import PageWork, Work
 from trainer.peers.backend import Backend
 from trainer.simulate.annotator import keep
 from trainer.simulate.clicks import Experience, fetch, points
@@ -14,23 +17,47 @@ from trainer.simulate.errors import SimulationError
 from trainer.simulate.instant import Instant
 from trainer.simulate.options import Person
 from trainer.simulate.project import LabellingProject, Task
+from trainer.simulate.round_plan import Schedule
+from trainer.simulate.verifier import Verifier
+from trainer.simulate.work_done import Effort
 from trainer.terminal.display import Display
 
 
 @dataclass
 class Batch:
-    """images, works: what was labelled, and the work on each, in that order. in_order: how many had the
+    """images, efforts: what was labelled, and the effort for each, in that order. in_order: how many had the
     lowest score among the remaining ones when they were handed out. experience: what clicks gave.
+    handed_over: images that the page Verify has left to Label Studio.
     """
 
     images: list[TrueImage] = field(default_factory=list)
-    works: list[Work] = field(default_factory=list)
+    efforts: list[Effort] = field(default_factory=list)
     in_order: int = 0
     experience: Experience = field(default_factory=Experience)
+    handed_over: int = 0
+    _pages: PageWork = PageWork()
+
+    def looked(self, pages: PageWork) -> None:
+        """Takes a page; its work counts with the next image that is labelled."""
+        self._pages += pages
+
+    def labelled(self, image: TrueImage, effort: Effort) -> None:
+        self.images.append(image)
+        self.efforts.append(effort + Effort(pages=self._pages))
+        self._pages = PageWork()
+
+    @property
+    def effort(self) -> Effort:
+        return sum(self.efforts, Effort(pages=self._pages))
 
     @property
     def work(self) -> Work:
-        return sum(self.works, Work())
+        return self.effort.work
+
+    @property
+    def opened(self) -> int:
+        """How many images were labelled in the editor."""
+        return len(self.images) - self.effort.verified.images
 
     @property
     def boxes(self) -> int:
@@ -41,7 +68,8 @@ class Batch:
 class Labeller:
     """Labels a project's images. models: the folder of its versions. person: clicks only if the stack knows
     clicks. seed: of the places where she clicks. clock: what the stack takes for tasks, clicks and
-    submissions is noted there. instant: what learns after each image; None where nothing does.
+    submissions is noted there. instant: what learns after each image; None where nothing does. verifier:
+    answers the page Verify; None where nobody does.
     """
 
     def __init__(
@@ -54,6 +82,7 @@ class Labeller:
         display: Display,
         clock: Clock,
         instant: Instant | None = None,
+        verifier: Verifier | None = None,
     ) -> None:
         self._project = project
         self._models = models
@@ -63,23 +92,29 @@ class Labeller:
         self._display = display
         self._clock = clock
         self._instant = instant
+        self._verifier = verifier
         self._submitted = 0
 
-    def label(self, count: int, submitted: Callable[[int], None]) -> Batch:
-        """Corrects and submits the next `count` tasks. submitted: called after each, with how many those are.
+    def label(self, schedule: Schedule, by_score: bool, submitted: Callable[[int], None]) -> Batch:
+        """Labels until a round is due, or all is labelled. by_score: whether tasks come in the order of their
+        scores, which is checked then. submitted: called after each image, with how many those of the batch
+        are.
 
         Raises:
-            SimulationError: Label Studio hands out fewer. StudioError, BackendError: a peer does not answer.
+            SimulationError: Label Studio hands out fewer, or the dashboard does not do its part.
+                StudioError, BackendError: a peer does not answer.
         """
         batch = Batch()
-        scores = self._project.scores()
-        for done in range(count):
+        if self._submitted and self._verifier is not None:
+            self._verify(self._verifier, batch, schedule, submitted)
+        scores = self._project.scores() if by_score else {}
+        while not self._is_over(schedule):
             task = self._project.next()
             self._clock.lap("next task")
             if task is None:
                 raise SimulationError(
                     f"project {self._project.id}: Label Studio hands out no task, although "
-                    f"{count - done} of this batch's {count} are still to be labelled"
+                    f"{schedule.most - self._submitted} images are still to be labelled"
                 )
             work = self._correct(task, batch)
             self._clock.lap("clicks")
@@ -87,16 +122,42 @@ class Labeller:
                 self._instant.meanwhile(self._submitted, work.seconds(self._person))
                 self._clock.lap("learning at once")
             regions = self._project.submit(task, work.seconds(self._person))
-            self._project.note_sizes(self._models, task, regions)
-            self._submitted += 1
+            self._project.note_sizes(self._models, task.id, regions)
             self._clock.lap("submit")
-            batch.images.append(task.image)
-            batch.works.append(work)
             batch.in_order += bool(scores) and scores.pop(task.id) <= min(scores.values(), default=1.0)
-            submitted(done + 1)
-            self._display.update("labelling", (done + 1) / count, None, f"{done + 1} of {count} images")
+            self._labelled(batch, task.image, Effort(work), submitted)
+            self._show(schedule)
         self._display.finish()
         return batch
+
+    def _verify(
+        self, verifier: Verifier, batch: Batch, schedule: Schedule, submitted: Callable[[int], None]
+    ) -> None:
+        with closing(verifier.pages(lambda: schedule.most - self._submitted)) as pages:
+            for page in pages:
+                batch.looked(page.work)
+                batch.handed_over += page.handed_over
+                for image in page.submitted:
+                    self._project.note_sizes(self._models, image.task, image.regions)
+                    self._labelled(batch, image.image, Effort(verified=image.verified), submitted)
+                self._show(schedule)
+                if self._is_over(schedule):
+                    break
+        self._clock.lap("verify pages")
+
+    def _labelled(
+        self, batch: Batch, image: TrueImage, effort: Effort, submitted: Callable[[int], None]
+    ) -> None:
+        self._submitted += 1
+        batch.labelled(image, effort)
+        submitted(len(batch.images))
+
+    def _is_over(self, schedule: Schedule) -> bool:
+        return self._submitted >= schedule.most or schedule.is_due(self._submitted)
+
+    def _show(self, schedule: Schedule) -> None:
+        goal = max(schedule.next(), self._submitted)
+        self._display.update("labelling", self._submitted / goal, None, f"{self._submitted} of {goal} images")
 
     def _correct(self, task: Task, batch: Batch) -> Work:
         truth = task.image.boxes

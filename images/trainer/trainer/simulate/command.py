@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labelloop.files import write_text
-from trainer.judging.effort import TABLES
+from trainer.judging.effort import PAGE_TABLES, TABLES
 from trainer.simulate.dataset import Dataset
 from trainer.simulate.figures import RunFigures
 from trainer.simulate.models import Scorer
@@ -38,8 +38,8 @@ def simulate(world: World, options: Options) -> Path:
     display, began = world.display, datetime.now()
     dataset = Dataset.load(world.settings.uploads_dir / FOLDER / options.name, options.predicted)
     display.say(
-        f"{options.name}: {plural(len(dataset.train), 'image')} to label at "
-        f"{', '.join(map(str, options.counts(len(dataset.train))))}; scored on {len(dataset.test)}"
+        f"{options.name}: {plural(len(dataset.train), 'image')} to label, {_rounds(options, dataset)}; "
+        f"scored on {len(dataset.test)}"
     )
     for remark in dataset.remarks:
         display.say(remark)
@@ -67,6 +67,14 @@ def simulate(world: World, options: Options) -> Path:
     return stem.with_suffix(".json")
 
 
+def _rounds(options: Options, dataset: Dataset) -> str:
+    """When rounds train, in words."""
+    if options.auto:
+        return f"{options.most(len(dataset.train))} of them at most, rounds as the appliance opens them"
+    counts = ", ".join(map(str, options.counts(len(dataset.train))))
+    return f"rounds at {counts}" if options.trains else f"{counts} of them, without rounds"
+
+
 def _quiet() -> None:
     """Silences the heavy libraries, which warn of deprecations and missing GPUs when they are imported."""
     warnings.simplefilter("ignore")
@@ -82,7 +90,7 @@ def _runs(world: World, dataset: Dataset, scorer: Scorer, options: Options) -> I
 
 def _about(dataset: Dataset, began: datetime) -> dict[str, Any]:
     return {
-        "tables": {name: asdict(costs) for name, costs in TABLES.items()},
+        "tables": {name: asdict(costs) | asdict(PAGE_TABLES[name]) for name, costs in TABLES.items()},
         "began": began.isoformat(timespec="seconds"),
         "train_images": len(dataset.train),
         "train_boxes": sum(len(image.boxes) for image in dataset.train),

@@ -5,9 +5,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from labelloop.registry import STARTING_VERSION
-from trainer.judging.effort import QUICK, TABLES, Costs, Work
+from trainer.judging.effort import TABLES, Work
 from trainer.rounds.table import State
+from trainer.simulate.options import Person
 from trainer.simulate.promotions import Promotion
+from trainer.simulate.work_done import PRICES, Effort, saved
 
 FIRST_IMAGES = 10
 """The images whose time saved is told apart: no round has learnt from a label before them."""
@@ -21,9 +23,10 @@ Row = dict[str, Any]
 class Step:
     """One batch of labels and the round after it; step 0 is the starting model before any label.
 
-    labels: the number of images labelled so far. work, boxes, seconds, by_hand_seconds: of this batch; boxes
-    counts the true boxes, by_hand_seconds is the time to draw them all. state, verdict: the round's;
-    "labelled" without one. version: the champion after the round. mAP, AP50: of that version, on the test
+    labels: the number of images labelled so far. effort, boxes, seconds, by_hand_seconds: of this batch;
+    boxes counts the true boxes, by_hand_seconds is the time to draw those that the result has. handed_over:
+    images that the page Verify has left to the editor. state, verdict: the round's; "labelled" without one.
+    version: the champion after the round. mAP, AP50: of that version, on the test
     images. least_certain_first: the share of the batch's tasks that had the lowest score among the remaining
     ones when Label Studio handed them out. round_seconds: the time for training and evaluation.
     wall_seconds: the time for the whole step, spent: the same by what it went into. clicks_tried,
@@ -38,7 +41,7 @@ class Step:
     labels: int
     images: int
     boxes: int
-    work: Work
+    effort: Effort
     seconds: float
     by_hand_seconds: float
     state: str
@@ -52,7 +55,13 @@ class Step:
     clicks_tried: tuple[int, ...] = ()
     clicks_right: tuple[int, ...] = ()
     test_work: Work = Work()
+    handed_over: int = 0
     spent: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def work(self) -> Work:
+        """In the editor."""
+        return self.effort.work
 
     @property
     def first_click_right(self) -> float | None:
@@ -62,13 +71,14 @@ class Step:
     def as_row(self) -> Row:
         """The step as a flat dict, for a line of JSON."""
         row = asdict(self)
-        work = row.pop("work")
+        effort = row.pop("effort")
         return {
             **row,
-            **work,
+            **effort.pop("work"),
+            **effort,
             "share_accepted": self.work.share_accepted,
             "first_click_right": self.first_click_right,
-            **{by(name, "saved_by_hand"): self.work.share_saved(costs) for name, costs in TABLES.items()},
+            **{by(name, "saved_by_hand"): self.effort.share_saved(PRICES[name]) for name in TABLES},
         }
 
 
@@ -88,9 +98,10 @@ class OneRound:
 class RunFigures:
     """The figures of one run, with one order and seed, from the first label to the last round.
 
-    detector, start_weights: those of the starting model. costs: the person's. works: the work on each image,
-    in the order in which they were labelled. learning_s: each time that the stack learnt at once, the seconds
-    from a submission to boxes that know of it. promotions: of its rounds.
+    detector, start_weights: those of the starting model. costs: the person's. efforts: that for each image,
+    in the order in which they were labelled; pages of crops count with the image that came next. learning_s:
+    each time that the stack learnt at once, the seconds from a submission to boxes that know of it.
+    promotions: of its rounds.
     """
 
     order: str
@@ -99,19 +110,29 @@ class RunFigures:
     one_round: OneRound
     detector: str
     start_weights: str
-    costs: Costs = QUICK
-    works: tuple[Work, ...] = ()
+    costs: Person = Person()
+    efforts: tuple[Effort, ...] = ()
     learning_s: tuple[float, ...] = ()
     promotions: tuple[Promotion, ...] = ()
 
     @property
-    def work(self) -> Work:
-        return sum((step.work for step in self.steps), Work())
+    def effort(self) -> Effort:
+        return sum((step.effort for step in self.steps), Effort())
 
     @property
-    def first_images(self) -> Work:
-        """The work on the first FIRST_IMAGES images."""
-        return sum(self.works[:FIRST_IMAGES], Work())
+    def work(self) -> Work:
+        """In the editor."""
+        return self.effort.work
+
+    @property
+    def share_verified(self) -> float:
+        """The share of the images that was submitted from the page Verify."""
+        return self.effort.verified.images / self.steps[-1].labels if self.steps[-1].labels else 0.0
+
+    @property
+    def first_images(self) -> Effort:
+        """That for the first FIRST_IMAGES images."""
+        return sum(self.efforts[:FIRST_IMAGES], Effort())
 
     @property
     def saved_first_images(self) -> float:
@@ -160,12 +181,13 @@ class RunFigures:
     def saved_by_tables(self) -> Row:
         """What the loop and a single round save by each of TABLES, whatever the person's own costs are."""
         found: Row = {}
-        for name, costs in TABLES.items():
-            loop, once = self.work.seconds(costs), self.one_round.work.seconds(costs)
-            found[by(name, "saved_by_hand")] = self.work.share_saved(costs)
-            found[by(name, "saved_first_images")] = self.first_images.share_saved(costs)
+        for name, person in PRICES.items():
+            loop, once = self.effort.seconds(person), self.one_round.work.seconds(person)
+            found[by(name, "saved_by_hand")] = self.effort.share_saved(person)
+            found[by(name, "saved_first_images")] = self.first_images.share_saved(person)
+            found[by(name, "saved_in_editor")] = self.effort.share_saved_in_editor(person)
             found[by(name, "saved_one_round")] = saved(loop, once)
-            found[by(name, "one_round_saved_by_hand")] = self.one_round.work.share_saved(costs)
+            found[by(name, "one_round_saved_by_hand")] = self.one_round.work.share_saved(person)
         return found
 
     @property
@@ -181,11 +203,15 @@ class RunFigures:
             "start_weights": self.start_weights,
             "labels": self.steps[-1].labels,
             **asdict(self.work),
+            "pages": asdict(self.effort.pages),
+            "verified": asdict(self.effort.verified),
+            "share_verified": self.share_verified,
+            "handed_over": sum(step.handed_over for step in self.steps),
             "share_accepted": self.work.share_accepted,
-            "first_images": asdict(self.first_images),
+            "first_images": asdict(self.first_images.work),
             **{
-                by(name, "seconds_first_images"): self.first_images.seconds(costs)
-                for name, costs in TABLES.items()
+                by(name, "seconds_first_images"): self.first_images.seconds(person)
+                for name, person in PRICES.items()
             },
             "first_click_right": self.first_click_right,
             "learning_s": list(self.learning_s),
@@ -206,11 +232,6 @@ class RunFigures:
 def by(table: str, figure: str) -> str:
     """The name of a figure that a table of costs gives: "saved_by_hand_careful"."""
     return f"{figure}_{table}"
-
-
-def saved(seconds: float, instead_of: float) -> float:
-    """The share of `instead_of` that is saved; 0 when `instead_of` is 0."""
-    return 1 - seconds / instead_of if instead_of else 0.0
 
 
 def single_round(steps: Sequence[Step], at: int) -> Step | None:

@@ -7,6 +7,7 @@ from typing import Any, cast
 from labelloop.boxes import Boxes
 from labelloop.detector import Detector
 from labelloop.images import ImageError, Pixels
+from labelloop.labels import LabelMap
 from labelloop.registry import ProjectModels
 from labelloop.settings import Settings
 from labelloop.tidying import Rules, tidied
@@ -66,6 +67,9 @@ class Scorer:
             DatasetError: a test image cannot be read, without which the score would not be comparable.
         """
         weights = models.card(version).weights_sha256
+        if weights not in self._known and not self._knows_labels(models, version):
+            lacking = sum(len(image.boxes) for image in self._dataset.test)
+            self._known[weights] = Score(0.0, 0.0, Work(drawn=lacking))
         if weights not in self._known:
             detector = _Remembering(load_detector(models.folder(version), self._settings))
             found = evaluate(cast(Detector, detector), self._snapshot, self._settings, progress)
@@ -84,6 +88,8 @@ class Scorer:
             DatasetError: an image can no longer be read.
         """
         weights = models.card(version).weights_sha256
+        if not self._knows_labels(models, version):
+            return Work(drawn=sum(len(image.boxes) for image in images))
         lacking = [image for image in images if (weights, image.sha256) not in self._looked]
         if lacking:
             detector = load_detector(models.folder(version), self._settings)
@@ -95,6 +101,11 @@ class Scorer:
                 self._looked[weights, image.sha256] = boxes
         found = [self._looked[weights, image.sha256] for image in images]
         return self._work(models, version, images, found)
+
+    def _knows_labels(self, models: ProjectModels, version: str) -> bool:
+        """Whether a version can propose anything at all; if not, nobody has to run it."""
+        card = models.card(version)
+        return LabelMap.build(card.classes, self._dataset.label_config, trained=card.trained).knows_any
 
     def _work(
         self, models: ProjectModels, version: str, images: Sequence[TrueImage], found: Sequence[Boxes]

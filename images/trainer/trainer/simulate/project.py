@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from labelloop.boxes import Boxes, Floats
 from labelloop.order import lot
 from labelloop.regions import from_results, to_results
 from labelloop.settings import Settings
-from labelloop.studio import UNLABELLED, Studio, StudioError
+from labelloop.studio import UNLABELLED, Studio, StudioError, where
 from trainer.peers.backend import Backend
 from trainer.peers.projects import SIMULATED, Project, fetch
 from trainer.simulate.annotator import annotation
@@ -31,21 +32,38 @@ SAMPLING = {"uncertainty": "Uncertainty sampling", "random": "Sequential samplin
 
 @dataclass(frozen=True)
 class Task:
-    """A task that Label Studio hands out: its image, the boxes that its page shows, and its data."""
+    """A task that Label Studio hands out: its image, the boxes that its page shows, and its data. draft: the
+    number of the person's draft, whose boxes these are; None where they are the model's.
+    """
 
     id: int
     image: TrueImage
     proposed: Boxes
     data: Mapping[str, Any] = field(default_factory=dict)
+    draft: int | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What has become of a task. submitted: the regions of its annotation, None without one."""
+
+    submitted: Sequence[Mapping[str, Any]] | None
+    has_draft: bool
 
 
 class LabellingProject:
-    """One project, whose tasks are identified by their images."""
+    """One project, whose tasks are identified by their images.
 
-    def __init__(self, studio: Studio, project: Project, images: dict[str, TrueImage]) -> None:
+    studio: Label Studio for an administrator. person: for the one who labels, if that is another one.
+    """
+
+    def __init__(
+        self, studio: Studio, project: Project, images: dict[str, TrueImage], person: Studio | None = None
+    ) -> None:
         self._studio = studio
+        self._person = person or studio
         self._images = images
-        self._project = project
+        self.project = project
         self.id = project.id
 
     @classmethod
@@ -57,8 +75,13 @@ class LabellingProject:
         order: str,
         seed: int,
         title: str,
+        most: int | None = None,
+        person: Studio | None = None,
     ) -> "LabellingProject":
         """Creates a project with a task for each of the dataset's images to label.
+
+        most: so many are labelled; in random order the others are never handed out, and so have no task.
+        person: who labels.
 
         Their order is pseudo-random and depends on the seed, which is part of the tasks' data. The ML backend
         is not connected in Label Studio, because the trainer itself asks it for every task's boxes. So the
@@ -78,9 +101,10 @@ class LabellingProject:
         }
         by_url = {_url(settings, image): image for image in dataset.train}
         row = studio.request("POST", "/api/projects", json=fields)
-        project = cls(studio, Project.of(row), by_url)
+        project = cls(studio, Project.of(row), by_url, person)
         try:
             tasks = sorted(({"image": url, "seed": seed} for url in by_url), key=lot)
+            tasks = tasks[: most if order == "random" else None]
             studio.request("POST", f"/api/projects/{project.id}/import", json=tasks, timeout=SLOW_S)
         except BaseException:
             project.delete()
@@ -90,15 +114,17 @@ class LabellingProject:
     def next(self) -> Task | None:
         """The task that a person gets by pressing Label; None when none is left."""
         try:
-            row = self._studio.request("GET", f"/api/projects/{self.id}/next")
+            row = self._person.request("GET", f"/api/projects/{self.id}/next")
         except StudioError as error:
             if error.status == NOT_FOUND:
                 return None
             raise
         image = self._images[row["data"]["image"]]
-        shown: list[Any] = row["predictions"][0]["result"] if row["predictions"] else []
-        proposed, _ = from_results(shown, self._project.labels, (image.width, image.height))
-        return Task(int(row["id"]), image, proposed, row["data"])
+        drafts: list[Any] = row.get("drafts") or []
+        shown = [*drafts, *row["predictions"]][:1]
+        result = shown[0]["result"] if shown else []
+        proposed, _ = from_results(result, self.project.labels, (image.width, image.height))
+        return Task(int(row["id"]), image, proposed, row["data"], int(drafts[0]["id"]) if drafts else None)
 
     def asking(self, backend: Backend, task: Task) -> Ask:
         """Asks the ML backend for the box under a click on a task, in the words of Label Studio's editor."""
@@ -117,16 +143,16 @@ class LabellingProject:
         return bool(self._fetched(backend, task, Click(middle, 0, 0, Boxes.empty())).any())
 
     def _fetched(self, backend: Backend, task: Task, click: Click) -> Floats:
-        image, labels = task.image, self._project.labels
+        image, labels = task.image, self.project.labels
         there = to_results(click.there, labels, image.width, image.height)
         row = {"id": task.id, "data": task.data, "drafts": [{"result": there}], "annotations": []}
-        region = backend.click(self._project, row, self._hint(task, click), click.again)
+        region = backend.click(self.project, row, self._hint(task, click), click.again)
         boxes, _ = from_results([region] if region else [], labels, (image.width, image.height))
         return boxes.xyxy[0] if len(boxes) else np.zeros(4, dtype=np.float32)
 
     def _hint(self, task: Task, click: Click) -> dict[str, Any]:
         """A click as a region of Label Studio, a key point."""
-        labels, image = self._project.labels, task.image
+        labels, image = self.project.labels, task.image
         x, y = (100 * click.at / (image.width, image.height)).tolist()
         return {
             "id": "click",
@@ -141,17 +167,42 @@ class LabellingProject:
     def submit(self, task: Task, seconds: float) -> list[dict[str, Any]]:
         """Submits the task's true boxes. Returns: their regions."""
         image = task.image
-        result = annotation(image.boxes, self._project.labels, image.width, image.height)
-        body = {"result": result, "lead_time": seconds}
-        self._studio.request("POST", f"/api/tasks/{task.id}/annotations/", json=body)
+        result = annotation(image.boxes, self.project.labels, image.width, image.height)
+        body: dict[str, Any] = {"result": result, "lead_time": seconds}
+        if task.draft is not None:
+            body["draft_id"] = task.draft
+        self._person.request("POST", f"/api/tasks/{task.id}/annotations/", json=body)
         return result
 
-    def note_sizes(self, models: Path, task: Task, regions: Sequence[Mapping[str, Any]]) -> None:
+    def note_sizes(self, models: Path, task: int, regions: Sequence[Mapping[str, Any]]) -> None:
         """Writes down the sizes of a task's boxes, by which clicks go, among the project's `models`. The
         worker does so within half a minute, but not for simulations.
         """
-        sizes = sizes_in(regions, self._project.labels)
-        SizesBook(models / SIZES_FILE).note([(task.id, sizes)])
+        sizes = sizes_in(regions, self.project.labels)
+        SizesBook(models / SIZES_FILE).note([(task, sizes)])
+
+    @cached_property
+    def images(self) -> dict[int, TrueImage]:
+        """By task."""
+        tasks = self._studio.iter_tasks(self.id)
+        return {int(task["id"]): self._images[task["data"]["image"]] for task in tasks}
+
+    def standing(self, tasks: Sequence[int]) -> dict[int, Standing]:
+        """What has become of tasks. Label Studio shows each person her own drafts, so she asks."""
+        rows = self._person.iter_tasks(
+            self.id, where("id", "in_list", list(tasks), "List"), fields="all", omit="predictions"
+        )
+        found = {}
+        for row in rows:
+            annotations = row.get("annotations") or []
+            submitted = annotations[0]["result"] if row["total_annotations"] and annotations else None
+            found[int(row["id"])] = Standing(submitted, bool(row.get("drafts")))
+        return found
+
+    def boxes(self, regions: Sequence[Mapping[str, Any]], image: TrueImage) -> Boxes:
+        """The boxes of an annotation, in pixels."""
+        found, _ = from_results(list(regions), self.project.labels, (image.width, image.height))
+        return found
 
     def unlabelled(self) -> int:
         return self._studio.count_tasks(self.id, UNLABELLED)
@@ -165,7 +216,9 @@ class LabellingProject:
         version = self.model_version()
         return {
             int(task["id"]): float(prediction["score"] or 0.0)
-            for task in self._studio.iter_tasks(self.id, UNLABELLED, fields="all", page_size=100)
+            for task in self._studio.iter_tasks(
+                self.id, UNLABELLED, fields="all", omit="annotations,drafts", page_size=100
+            )
             for prediction in task["predictions"]
             if prediction["model_version"] == version
         }

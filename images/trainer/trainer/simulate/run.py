@@ -3,9 +3,10 @@
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from labelloop.registry import STARTING_VERSION, ProjectModels
 from trainer.judging.effort import Work
@@ -14,6 +15,7 @@ from trainer.rounds import heartbeat
 from trainer.rounds.folder import LOG
 from trainer.rounds.progress import progress_path
 from trainer.rounds.table import Round, RoundError, State
+from trainer.simulate.account import Account, signed_up
 from trainer.simulate.batch import Batch, Labeller
 from trainer.simulate.clock import Clock
 from trainer.simulate.dataset import Dataset, TrueImage
@@ -24,8 +26,12 @@ from trainer.simulate.models import Score, Scorer
 from trainer.simulate.options import Options
 from trainer.simulate.project import LabellingProject
 from trainer.simulate.promotions import Promotion, undone
+from trainer.simulate.round_plan import AsItself, Planned, Schedule
 from trainer.simulate.signals import uninterrupted
 from trainer.simulate.trying import Trying
+from trainer.simulate.verifier import Verifier
+from trainer.simulate.verify_page import logged_in
+from trainer.simulate.work_done import Effort
 from trainer.terminal.display import Display
 from trainer.terminal.watch import WorkerGone, follow_predictions, follow_round, require_worker
 
@@ -64,12 +70,13 @@ class Run:
         self._order = order
         self._seed = seed
         self._labelled: list[TrueImage] = []
-        self._works: list[Work] = []
+        self._efforts: list[Effort] = []
         self._promotions: list[Promotion] = []
         self._in_service = STARTING_VERSION
         self._person = options.costs
         self._clock = Clock()
         self._instant: Instant | None = None
+        self._account: Account | None = None
         self.figures: RunFigures | None = None
 
     def steps(self) -> Generator[Step, None, None]:
@@ -94,7 +101,7 @@ class Run:
                 start.detector,
                 start.start_weights,
                 self._person,
-                tuple(self._works),
+                tuple(self._efforts),
                 tuple(self._instant.seconds) if self._instant else (),
                 tuple(self._promotions),
             )
@@ -105,12 +112,14 @@ class Run:
         clock.lap("starting model")
         start = models.card(STARTING_VERSION)
         self._world.display.say(f"Starting with {start.detector}, weights: {start.start_weights}")
+        first = self._step(0, Batch(), None, models)  # the worker makes the pre-labels meanwhile
         self._await_predictions(project, models)
         clock.lap("pre-labels")
         if self._person.clicks and not project.knows_clicks(self._world.backend):
             self._person = replace(self._person, clicks=0)
             self._world.display.say("This stack does not answer clicks, so what lacks is drawn.")
-        yield self._timed(self._step(0, Batch(), None, models))
+        verifier = self._verifier_of(project)
+        yield self._timed(first)
         labeller = Labeller(
             project,
             models.path,
@@ -120,6 +129,7 @@ class Run:
             self._world.display,
             clock,
             self._instant_of(project),
+            verifier,
         )
         trying = Trying(self._world, project.id, models)
 
@@ -127,17 +137,42 @@ class Run:
             trying.submitted()
             self._watch(done, models)
 
-        for number, count in enumerate(self._options.counts(len(self._dataset.train)), start=1):
-            batch = labeller.label(count - len(self._labelled), submitted)
+        schedule, number = self._schedule_of(project, models), 0
+        while len(self._labelled) < schedule.most:
+            number += 1
+            batch = labeller.label(schedule, self._order == "uncertainty", submitted)
             self._labelled += batch.images
-            self._works += batch.works
-            round_ = self._train(project) if self._options.trains else None
+            self._efforts += batch.efforts
+            due = self._options.trains and schedule.is_due(len(self._labelled))
+            round_ = self._train(project) if due else None
+            schedule.began(len(self._labelled))
             clock.lap("round")
             step = self._step(number, batch, round_, models)
-            if round_ is not None and round_.state == State.PROMOTED and project.unlabelled():
+            promoted = round_ is not None and round_.state == State.PROMOTED
+            if promoted and len(self._labelled) < schedule.most and project.unlabelled():
                 self._await_predictions(project, models)
             clock.lap("pre-labels")
             yield self._timed(step)
+
+    def _schedule_of(self, project: LabellingProject, models: ProjectModels) -> Schedule:
+        """Raises OptionError: the stack opens no round by itself."""
+        images = len(self._dataset.train)
+        if self._options.auto:
+            return AsItself(self._world, project.project, models, self._options.most(images))
+        return Planned(self._options.counts(images))
+
+    def _verifier_of(self, project: LabellingProject) -> Verifier | None:
+        """Who answers the page Verify; None if it is not to be played.
+
+        Raises:
+            SimulationError: she cannot come to the page.
+        """
+        if self._account is None:
+            return None
+        log_in = partial(logged_in, self._world.settings, self._account, project.id)
+        verifier = Verifier(log_in, project, self._person)
+        verifier.check()
+        return verifier
 
     def _instant_of(self, project: LabellingProject) -> Instant | None:
         """What learns at once in this project; None if it is not to be played."""
@@ -147,23 +182,30 @@ class Run:
 
     @contextmanager
     def _project(self) -> Iterator[LabellingProject]:
-        """The simulated project. It is removed at the end unless the options keep it."""
-        title = f"simulate {self._options.name[:16]} {self._order} {self._seed}"
-        project = LabellingProject.create(
-            self._world.studio,
-            self._world.settings,
-            self._dataset,
-            self._order,
-            self._seed,
-            title,
-        )
-        self._world.display.say(f"Project {project.id} ({title}): {len(self._dataset.train)} images")
-        try:
-            yield project
-        finally:
-            if not self._options.keep:
-                with uninterrupted():
-                    remove(self._world, project)
+        """The simulated project, in which the person has an account of her own if she goes to the page
+        Verify. Both are removed at the end; the project stays if the options keep it.
+        """
+        world, title = self._world, f"simulate {self._options.name[:16]} {self._order} {self._seed}"
+        with ExitStack() as ends:
+            if self._options.verify and self._options.trains:
+                self._account = ends.enter_context(signed_up(world.studio, world.settings))
+            project = LabellingProject.create(
+                world.studio,
+                world.settings,
+                self._dataset,
+                self._order,
+                self._seed,
+                title,
+                self._options.most(len(self._dataset.train)),
+                self._account.studio if self._account else None,
+            )
+            world.display.say(f"Project {project.id} ({title}): {len(self._dataset.train)} images")
+            try:
+                yield project
+            finally:
+                if not self._options.keep:
+                    with uninterrupted():
+                        remove(world, project)
 
     def _await_starting_model(self, models: ProjectModels) -> None:
         self._until(lambda: models.champion() is not None, START_WAIT_S, "the worker writes a starting model")
@@ -219,7 +261,8 @@ class Run:
             self._note_promotion(models, version, score)
         self._in_service = version
         self._clock.lap("scoring")
-        uncertain = self._order == "uncertainty" and bool(batch.images)
+        uncertain = self._order == "uncertainty" and bool(batch.opened)
+        effort = batch.effort
         return Step(
             order=self._order,
             seed=self._seed,
@@ -227,15 +270,16 @@ class Run:
             labels=len(self._labelled),
             images=len(batch.images),
             boxes=batch.boxes,
-            work=batch.work,
-            seconds=batch.work.seconds(costs),
-            by_hand_seconds=batch.boxes * costs.draw,
+            effort=effort,
+            handed_over=batch.handed_over,
+            seconds=effort.seconds(costs),
+            by_hand_seconds=effort.seconds_by_hand(costs),
             state=str(round_.state) if round_ else "labelled" if number else "start",
             verdict=(round_.verdict or "") if round_ else "",
             version=version,
             mAP=score.mAP,
             AP50=score.AP50,
-            least_certain_first=batch.in_order / len(batch.images) if uncertain else None,
+            least_certain_first=batch.in_order / batch.opened if uncertain else None,
             round_seconds=_seconds(round_) if round_ else 0.0,
             wall_seconds=0.0,
             clicks_tried=tuple(batch.experience.tried),

@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from trainer.judging.effort import TABLES
-from trainer.simulate.figures import Row, RunFigures, Step, by, saved
+from trainer.simulate.figures import Row, RunFigures, Step, by
 from trainer.simulate.promotions import counts
+from trainer.simulate.show import show
+from trainer.simulate.spread import Spread, plain
+from trainer.simulate.work_done import PRICES, saved
 
 Curve = Sequence[tuple[float, float]]
 
@@ -26,24 +28,6 @@ def labels_needed(curve: Curve, target: float) -> float | None:
             return before[0] + (labels - before[0]) * (target - before[1]) / (value - before[1])
         before = labels, value
     return None
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean and sample standard deviation (None for a single value) of n values."""
-
-    mean: float
-    sd: float | None
-    n: int
-
-    @classmethod
-    def of(cls, values: Iterable[float | None]) -> "Spread | None":
-        """The spread of the values that are not None; None without such values."""
-        present = [value for value in values if value is not None and math.isfinite(value)]
-        if not present:
-            return None
-        sd = float(np.std(present, ddof=1)) if len(present) > 1 else None
-        return cls(float(np.mean(present)), sd, len(present))
 
 
 @dataclass(frozen=True)
@@ -128,10 +112,19 @@ def _curves(runs: Sequence[RunFigures]) -> dict[str, dict[int, Curve]]:
 
 
 def _mean(curves: Sequence[Curve]) -> Curve:
-    """The mean of curves that have points at the same numbers of labels."""
-    return [
-        (points[0][0], float(np.mean([value for _, value in points]))) for points in zip(*curves, strict=True)
-    ]
+    """The mean of curves, interpolated between their points, as far as all of them reach.
+
+    Runs with the page Verify train at other numbers of labels.
+
+    >>> _mean([[(0, 0.0), (10, 0.4)], [(0, 0.0), (5, 0.4), (20, 0.4)]])
+    [(0.0, 0.0), (5.0, 0.3), (10.0, 0.4)]
+    """
+    if not curves:
+        return []
+    last = min(curve[-1][0] for curve in curves)
+    labels = sorted({float(at) for curve in curves for at, _ in curve if at <= last})
+    values = [np.interp(labels, [at for at, _ in curve], [mAP for _, mAP in curve]) for curve in curves]
+    return list(zip(labels, np.mean(values, axis=0).tolist(), strict=True))
 
 
 def _ratio(mine: float | None, its: float | None) -> float | None:
@@ -150,6 +143,7 @@ def summary(runs: Sequence[RunFigures], shares: Iterable[float]) -> Row:
             sum(run.rounds for run in runs), [row for run in runs for row in run.promotions]
         ),
         "runs": [run.as_row() for run in runs],
+        "show": {order: show([run for run in runs if run.order == order]) for order in orders},
     }
 
 
@@ -160,7 +154,8 @@ _TOTALS: dict[str, Callable[[RunFigures], float | None]] = {
     "saved_by_hand": lambda run: run.saved_by_hand,
     "saved_first_images": lambda run: run.saved_first_images,
     "saved_one_round": lambda run: run.saved_one_round,
-    "one_round_saved_by_hand": lambda run: saved(run.one_round.seconds, run.by_hand_seconds),
+    "one_round_saved_by_hand": lambda run: run.one_round.work.share_saved(run.costs),
+    "share_verified": lambda run: run.share_verified,
     "share_accepted": lambda run: run.work.share_accepted,
     "first_click_right": lambda run: run.first_click_right,
     "learning_s": lambda run: float(np.mean(run.learning_s)) if run.learning_s else None,
@@ -181,24 +176,21 @@ _STEP: dict[str, Callable[[Step], float | None]] = {
 
 
 def _totals(runs: Sequence[RunFigures]) -> Row:
-    totals = {name: _plain(Spread.of(map(value, runs))) for name, value in _TOTALS.items()}
+    totals = {name: plain(map(value, runs)) for name, value in _TOTALS.items()}
     tables = [run.saved_by_tables for run in runs]
-    return totals | {name: _plain(Spread.of(row[name] for row in tables)) for name in tables[0]}
+    return totals | {name: plain(row[name] for row in tables) for name in tables[0]}
 
 
 def _steps(runs: Sequence[RunFigures]) -> list[Row]:
-    """The steps' means and spreads by number of labels."""
+    """The steps' means and spreads by number of labels: of the runs' first rounds, of their second ones …"""
     rows = []
-    for labels in sorted({step.labels for run in runs for step in run.steps}):
-        steps = [step for run in runs for step in run.steps if step.labels == labels]
-        spreads = {name: _plain(Spread.of(map(value, steps))) for name, value in _STEP.items()}
-        labelled = [step.work for step in steps if step.images]
-        for name, costs in TABLES.items():
-            shares = (work.share_saved(costs) for work in labelled)
-            spreads[by(name, "saved_by_hand")] = _plain(Spread.of(shares))
+    for number in sorted({step.step for run in runs for step in run.steps}):
+        steps = [step for run in runs for step in run.steps if step.step == number]
+        labels = round(float(np.mean([step.labels for step in steps])))
+        spreads = {name: plain(map(value, steps)) for name, value in _STEP.items()}
+        labelled = [step.effort for step in steps if step.images]
+        for name, person in PRICES.items():
+            shares = (effort.share_saved(person) for effort in labelled)
+            spreads[by(name, "saved_by_hand")] = plain(shares)
         rows.append({"order": runs[0].order, "labels": labels, **spreads})
     return rows
-
-
-def _plain(spread: Spread | None) -> Row | None:
-    return asdict(spread) if spread else None

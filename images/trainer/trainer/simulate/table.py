@@ -1,13 +1,16 @@
 """Shows a simulation's figures as tables."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from rich.table import Table
 
 from trainer.judging.effort import TABLES
-from trainer.simulate.figures import FIRST_IMAGES, Step, by, saved
+from trainer.simulate.figures import FIRST_IMAGES, Step, by
 from trainer.simulate.promotions import UNDONE_WITHIN
+from trainer.simulate.show import AT_LABELS
+from trainer.simulate.work_done import PRICES, saved
 from trainer.words import duration
 
 _COLUMNS = (
@@ -21,6 +24,7 @@ _COLUMNS = (
     ("deleted", 7),
     ("drawn", 6),
     ("clicked", 7),
+    ("verified", 8),
     ("share", 5),
     ("time", 9),
     ("by hand", 9),
@@ -36,7 +40,8 @@ _TOTALS = {
     "saved_one_round": "time saved against one round only, without clicks",
     "one_round_saved_by_hand": "one round only, against all by hand",
     "first_click_right": "first clicks on an object that fetched a right box",
-    "share_accepted": "proposed boxes accepted",
+    "share_accepted": "proposed boxes accepted, in the editor",
+    "share_verified": "images submitted from the page Verify",
     "mAP": "mAP at the end",
     "AP50": "AP50 at the end",
     "learning_s": "seconds from a submission to boxes that learnt from it, mean",
@@ -59,11 +64,12 @@ def line(step: Step) -> str:
         work.deleted,
         work.drawn,
         work.by_click,
+        step.effort.verified.images,
         "-" if work.share_accepted is None else f"{work.share_accepted:.0%}",
         duration(step.seconds),
         duration(step.by_hand_seconds),
         f"{saved(step.seconds, step.by_hand_seconds):.0%}",
-        *(f"{work.share_saved(costs):.0%}" for costs in TABLES.values()),
+        *(f"{step.effort.share_saved(person):.0%}" for person in PRICES.values()),
         f"{step.mAP:.3f}",
         f"{step.AP50:.3f}",
         duration(step.wall_seconds),
@@ -124,6 +130,69 @@ def tables(summary: dict[str, Any]) -> Iterator[Table]:
     yield _spent(summary["runs"])
     if summary["labels_needed"]:
         yield _labels_needed(summary)
+    yield _show(summary["show"])
+
+
+def _show(of: dict[str, dict[str, Any]]) -> Table:
+    """The few figures by which a release is judged, by order."""
+    table = Table(title="In short", title_justify="left")
+    table.add_column("")
+    for order in of:
+        table.add_column(order, justify="right")
+
+    def row(words: str, cell: Callable[[dict[str, Any]], str]) -> None:
+        table.add_row(words, *(cell(figures) for figures in of.values()))
+
+    for name, words in _SHOWN.items():
+        row(f"{words}, {' / '.join(TABLES)}", partial(_by_tables, name))
+    row("images submitted from the page Verify", lambda figures: _percent(figures["share_verified"]))
+    row("  their boxes right, wrong; objects missed", _verified)
+    row(f"mAP with {AT_LABELS} labels, the newest version", lambda figures: spread(figures["mAP"]))
+    row("  of the round with so many labels", lambda figures: spread(figures["trained_at"], 0))
+    row("first clicks that fetched a right box", lambda figures: _percent(figures["first_click_right"]))
+    row("seconds from a submission to boxes that learnt from it, mean; most", _learning)
+    row("rounds; promotions with a lower mAP on the test images", _wrong)
+    row(f"  of these undone within {UNDONE_WITHIN} images", _undone)
+    return table
+
+
+_SHOWN = {
+    "saved": "time saved against all by hand",
+    "first_images": f"  on the first {FIRST_IMAGES} images",
+    "in_editor": "  with every image opened in the editor",
+}
+
+
+def _by_tables(name: str, figures: dict[str, Any]) -> str:
+    return " / ".join(_percent(figures[name][table]) for table in TABLES)
+
+
+def _percent(figure: dict[str, Any] | None) -> str:
+    """A spread of shares in words, e.g. 51.2 ± 1.0 %."""
+    if figure is None:
+        return "-"
+    sd = "" if figure["sd"] is None else f" ± {100 * figure['sd']:.1f}"
+    return f"{100 * figure['mean']:.1f}{sd} %"
+
+
+def _verified(figures: dict[str, Any]) -> str:
+    verified = figures["verified"]
+    return f"{verified['right']}, {verified['wrong']}; {verified['missed']}"
+
+
+def _learning(figures: dict[str, Any]) -> str:
+    mean, most = figures["learning_s"], figures["learning_most_s"]
+    return "-" if mean is None else f"{mean['mean']:.1f}; {most:.1f}"
+
+
+def _wrong(figures: dict[str, Any]) -> str:
+    promotions = figures["promotions"]
+    share = promotions["share_wrong"]
+    return f"{promotions['rounds']}; {promotions['wrong']}" + ("" if share is None else f" ({share:.1%})")
+
+
+def _undone(figures: dict[str, Any]) -> str:
+    return str(figures["promotions"]["wrong_undone_soon"])
 
 
 def _promotions(counts: dict[str, Any]) -> Table:

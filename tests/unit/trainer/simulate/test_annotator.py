@@ -1,12 +1,14 @@
 """What a simulated person does with proposed boxes, and what is submitted."""
 
+from dataclasses import replace
+
 import pytest
 from support.shapes import LABEL_CONFIG
 
 from labelloop.boxes import Boxes
 from labelloop.labels import parse_label_config
 from labelloop.regions import from_results
-from trainer.judging.effort import Work
+from trainer.judging.effort import PageCosts, Work
 from trainer.simulate.annotator import annotation, correct
 from trainer.simulate.errors import OptionError
 from trainer.simulate.options import Person
@@ -109,6 +111,8 @@ def test_impossible_costs_are_refused() -> None:
         Person(draw=-1)
     with pytest.raises(OptionError, match="less than 0"):
         Person(relabel=-1)
+    with pytest.raises(OptionError, match="less than 0"):
+        Person.of("quick", page=-1)
     with pytest.raises(OptionError, match="COSTS=free: choose among quick,careful"):
         Person.of("free")
     with pytest.raises(OptionError, match="ADJUSTED_IOU"):
@@ -117,5 +121,7 @@ def test_impossible_costs_are_refused() -> None:
 
 def test_a_person_has_a_tables_costs_and_what_is_given_instead() -> None:
     careful = Person.of("careful", delete=2.5, adjust=None, adjusted_iou=0.4)
-    assert careful == Person(7.0, 4.5, 2.5, 1.7, relabel=3.0, adjusted_iou=0.4)
+    pages = PageCosts(glance=1.0, mark=2.0, page=4.0)
+    assert careful == Person(7.0, 4.5, 2.5, 1.7, relabel=3.0, adjusted_iou=0.4, pages=pages)
+    assert Person.of("careful", glance=0.4).pages == replace(pages, glance=0.4)
     assert Person.of("quick") == Person()

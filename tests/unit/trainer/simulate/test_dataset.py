@@ -123,6 +123,27 @@ def test_each_image_is_looked_at_once_by_each_version(
     assert oracle.looked_at == len(dataset.test) + len(more)
 
 
+def test_a_version_that_knows_none_of_the_labels_looks_at_nothing(
+    coco: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would propose nothing, so all is drawn."""
+    strange = [{"id": 7, "name": "nut"}, {"id": 9, "name": "bolt"}]
+    for split, (start, count) in {"train": (0, 4), "test": (10, 3)}.items():
+        write_coco(coco, split, start, count, categories=strange)
+    dataset = Dataset.load(coco, {})
+    monkeypatch.setattr(
+        "trainer.simulate.models.load_detector", lambda folder, settings: pytest.fail("loaded")
+    )
+    models = ProjectModels(home / "models")
+    version = add_version(models, home / "made")
+    scorer = Scorer(dataset, TrainerSettings(), Person())
+    score = scorer.score(models, version, lambda f, text: None)
+    assert (score.mAP, score.AP50) == (0.0, 0.0)
+    assert score.work == Work(drawn=sum(len(image.boxes) for image in dataset.test))
+    everything = Work(drawn=sum(len(image.boxes) for image in dataset.train))
+    assert scorer.work_with(models, version, dataset.train) == everything
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

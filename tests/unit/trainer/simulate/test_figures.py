@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from trainer.judging.effort import Work
+from trainer.judging.effort import PageWork, Work
 from trainer.simulate.errors import OptionError
 from trainer.simulate.figures import OneRound, RunFigures, Step, single_round
 from trainer.simulate.options import Options, numbers, predicted_values
 from trainer.simulate.promotions import Promotion, undone
-from trainer.simulate.summary import MeanReach, Spread, labels_needed, mean_reaches, reaches, summary
+from trainer.simulate.spread import Spread
+from trainer.simulate.summary import MeanReach, labels_needed, mean_reaches, reaches, summary
 from trainer.simulate.table import HEADER, line, spread, tables
+from trainer.simulate.work_done import Effort, Verified
 
 
 def step(
@@ -24,7 +26,7 @@ def step(
         labels=labels,
         images=10,
         boxes=10,
-        work=Work(accepted=5, drawn=5),
+        effort=Effort(Work(accepted=5, drawn=5)),
         seconds=seconds,
         by_hand_seconds=70.0,
         state="promoted",
@@ -46,11 +48,18 @@ def run(order: str, seed: int, *values: float) -> RunFigures:
         replace(step(10 * number, value, seconds=40.0), order=order, seed=seed)
         for number, value in enumerate(values, start=1)
     )
-    one_round = OneRound(10, "v0001", Work(), 100.0)
-    works = (Work(clicked=1),) * 4 + (Work(drawn=1),) * 100
+    one_round = OneRound(10, "v0001", Work(accepted=8, drawn=12), 100.0)
+    efforts = (Effort(Work(clicked=1)),) * 4 + (Effort(Work(drawn=1)),) * 100
     right = Promotion("v0001", "v0000", 10, 0.2, 0.1, 70.0, 80.0)
     return RunFigures(
-        order, seed, steps, one_round, "yolox_nano", "80 classes of a.pth", works=works, promotions=(right,)
+        order,
+        seed,
+        steps,
+        one_round,
+        "yolox_nano",
+        "80 classes of a.pth",
+        efforts=efforts,
+        promotions=(right,),
     )
 
 
@@ -123,7 +132,7 @@ def test_summary_is_json_and_is_shown() -> None:
     document = summary([run("uncertainty", 0, 0.4, 0.5), run("random", 0, 0.2, 0.4)], [0.5, 1.0])
     document = json.loads(json.dumps(document))
     assert document["orders"]["random"]["saved_by_hand"] == {"mean": pytest.approx(3 / 7), "sd": None, "n": 1}
-    assert document["orders"]["random"]["one_round_saved_by_hand"]["mean"] == pytest.approx(1 - 100 / 140)
+    assert document["orders"]["random"]["one_round_saved_by_hand"]["mean"] == pytest.approx(1 - 88 / 140)
     # 10 boxes accepted and 10 drawn of 20: by hand 140 s; 75 s by the quick table, 87 s by the careful one
     random = document["orders"]["random"]
     assert random["saved_by_hand_quick"]["mean"] == pytest.approx(1 - 75 / 140)
@@ -154,7 +163,7 @@ def test_summary_is_json_and_is_shown() -> None:
         {"labels": 10, "mAP": 0.2, "uncertainty": 10.0, "seeds": 1},
         {"labels": 20, "mAP": 0.4, "uncertainty": 10.0, "seeds": 1},
     ]
-    assert len(list(tables(document))) == 5
+    assert len(list(tables(document))) == 6
     assert document["promotions"] == {
         "rounds": 4,
         "promoted": 2,
@@ -167,7 +176,7 @@ def test_summary_is_json_and_is_shown() -> None:
     }
     went = list(tables(document))[3]
     assert [list(column.cells) for column in went.columns] == [["round", "scoring"], ["120.0", "20.0"]]
-    needed = list(tables(document))[-1]
+    needed = list(tables(document))[-2]
     assert list(needed.columns[1].cells) == [
         "50% of the last",
         "100% of the last",
@@ -220,9 +229,11 @@ def test_a_step_is_one_flat_row() -> None:
 
 
 def test_the_schedule_ends_at_the_budget_or_with_the_training_set() -> None:
-    assert Options("x").counts(205) == [10, 20, 40, 80, 160, 205]
-    assert Options("x", budget=50).counts(205) == [10, 20, 40, 50]
-    assert Options("x").counts(30) == [10, 20, 30]
+    former = Options("x", schedule=("10", "20", "40", "80", "160", "all"))
+    assert former.counts(205) == [10, 20, 40, 80, 160, 205]
+    assert replace(former, budget=50).counts(205) == [10, 20, 40, 50]
+    assert former.counts(30) == [10, 20, 30]
+    assert Options("x").auto and Options("x", budget=50).most(205) == 50
     assert Options("x", schedule=("20", "10")).counts(205) == [10, 20]
 
 
@@ -231,7 +242,7 @@ def test_options_that_cannot_be_used_are_refused() -> None:
         Options("x", orders=("best",))
     with pytest.raises(OptionError, match="SCHEDULE=10,few"):
         Options("x", schedule=("10", "few"))
-    with pytest.raises(OptionError, match="SCHEDULE=none,10: needed numbers above 0, all, or none alone"):
+    with pytest.raises(OptionError, match="SCHEDULE=none,10: .* above 0, all, or auto or none alone"):
         Options("x", schedule=("none", "10"))
     assert Options("x", schedule=("none",), budget=10).counts(205) == [10]
     with pytest.raises(OptionError, match="SEEDS=: needed one or more"):
@@ -243,3 +254,59 @@ def test_options_that_cannot_be_used_are_refused() -> None:
     with pytest.raises(OptionError, match="PREDICTED=raccoon"):
         predicted_values(["raccoon"])
     assert predicted_values(["raccoon=cat,dog"]) == {"raccoon": "cat,dog"}
+
+
+def test_what_was_verified_is_priced_by_page_crop_and_mark_and_only_its_right_boxes_count_as_saved() -> None:
+    """Two images with 30 right boxes, 2 wrong and 5 missed ones; in the editor 2 were deleted, 5 drawn."""
+    verified = Verified(2, 30, 2, 5, Work(accepted=30, deleted=2, drawn=5))
+    pages = PageWork(crops=48, marked=3, pages=2)
+    by_page = replace(step(10, 0.5), effort=Effort(Work(drawn=1), pages, verified), handed_over=1)
+    row = by_page.as_row()
+    # 7 s for the drawn one; 48 · 0.5 + 3 · 1 + 2 · 2 s, or 48 · 1 + 3 · 2 + 2 · 4 s
+    assert row["saved_by_hand_quick"] == pytest.approx(1 - (7 + 31) / (31 * 7))
+    assert row["saved_by_hand_careful"] == pytest.approx(1 - (7 + 62) / (31 * 7))
+    assert (row["pages"]["crops"], row["verified"]["missed"], row["handed_over"]) == (48, 5, 1)
+    whole = replace(run("random", 0), steps=(by_page,), efforts=(by_page.effort,))
+    assert whole.share_verified == pytest.approx(0.2)
+    assert whole.saved_first_images == whole.saved_by_tables["saved_by_hand_quick"]
+    # 30 looks, 2 deleted, 6 drawn
+    assert whole.saved_by_tables["saved_in_editor_quick"] == pytest.approx(1 - (15 + 2 + 42) / (36 * 7))
+
+
+def test_in_short_says_what_a_release_is_judged_by() -> None:
+    """Of runs that trained at 24 and at 30 labels, and were scored at 48 and at 60."""
+    early = [
+        replace(
+            run("uncertainty", seed),
+            steps=(replace(step(at, 0.4 + seed / 10), step=1), replace(step(2 * at, 0.7), step=2)),
+            learning_s=(3.0, 5.0 + seed),
+        )
+        for seed, at in enumerate((24, 30))
+    ]
+    wrong = replace(early[0].promotions[0], mAP=0.05, undone_at=20)
+    document = json.loads(json.dumps(summary([replace(early[0], promotions=(wrong,)), early[1]], [1.0])))
+    found = document["show"]["uncertainty"]
+    assert found["mAP"]["mean"] == pytest.approx(0.45) and found["trained_at"]["mean"] == 27
+    assert found["saved"]["careful"] == document["orders"]["uncertainty"]["saved_by_hand_careful"]
+    assert (found["learning_s"]["mean"], found["learning_most_s"]) == (4.25, 6.0)
+    assert (found["promotions"]["wrong"], found["promotions"]["wrong_undone_soon"]) == (1, 1)
+    shown = list(tables(document))[-1]
+    cells = dict(zip(*(list(column.cells) for column in shown.columns), strict=True))
+    assert shown.title == "In short"
+    assert cells["mAP with 40 labels, the newest version"] == "0.450 ± 0.071 (2 seeds)"
+    assert cells["time saved against all by hand, quick / careful"] == "46.4 ± 0.0 % / 37.9 ± 0.0 %"
+    assert cells["rounds; promotions with a lower mAP on the test images"] == "4; 1 (25.0%)"
+    assert cells["  of these undone within 20 images"] == "1"
+    assert [(row["labels"], row["mAP"]["n"]) for row in document["steps"]] == [(27, 2), (54, 2)]
+
+
+def test_mean_curves_are_interpolated_where_runs_trained_at_other_numbers() -> None:
+    def at(order: str, *points: tuple[int, float]) -> RunFigures:
+        return replace(run(order, 0), steps=tuple(step(labels, value) for labels, value in points))
+
+    runs = [at("uncertainty", (0, 0.0), (24, 0.4), (60, 0.6)), at("random", (0, 0.0), (24, 0.2), (48, 0.4))]
+    runs += [replace(at("random", (0, 0.0), (48, 0.4)), seed=1), replace(runs[0], seed=1)]
+    assert mean_reaches(runs) == [
+        MeanReach(24, pytest.approx(0.2), pytest.approx(12), 2),
+        MeanReach(48, pytest.approx(0.4), pytest.approx(24), 2),
+    ]

@@ -1,106 +1,32 @@
 """One simulated person from the first label to the last round; Label Studio and the worker are fakes."""
 
-import json
 import os
 import signal
-import sys
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
-from support import shapes
-from support.coco import write_coco
 from support.fake_clicks import ClickBackend
 from support.fake_labelling import LabellingStudio
 from support.fake_worker import FakeWorker
-from typer.testing import CliRunner
+from support.simulated import CONFIG, IMAGES, OPTIONS, FakeScorer, MakeRun
 
 from labelloop.box_sizes import SIZES_FILE, SizesBook
-from labelloop.labels import parse_label_config
 from labelloop.order import lot
 from labelloop.regions import from_results, to_results
-from labelloop.studio import Studio
-from trainer import cli, env
-from trainer.env import TrainerSettings
 from trainer.judging.effort import Work
-from trainer.peers.backend import Backend
 from trainer.peers.projects import Project
-from trainer.rounds import heartbeat
-from trainer.simulate import command
 from trainer.simulate import run as module
-from trainer.simulate.dataset import Dataset, TrueImage
+from trainer.simulate.dataset import Dataset
 from trainer.simulate.errors import SimulationError
 from trainer.simulate.models import Score
-from trainer.simulate.options import Options, Person
+from trainer.simulate.options import Person
 from trainer.simulate.project import LabellingProject
 from trainer.simulate.run import Run, World
 from trainer.simulate.signals import ended_like_ctrl_c
-from trainer.terminal import watch
-from trainer.terminal.display import Display
 from trainer.training.process import TrainingFailed
-
-IMAGES = 6
-CONFIG = parse_label_config(shapes.LABEL_CONFIG)
-OPTIONS = Options("shapes", schedule=("2", "4", "all"), one_round_at=4, at_once=0)
-MakeRun = Callable[[Options], Run]
-
-
-class FakeScorer:
-    """With v0000 nothing is proposed. Scores by version; the others have that of the truth."""
-
-    scores: ClassVar[dict[str, Score]] = {"v0000": Score(0.1, 0.2, Work(drawn=9))}
-
-    def score(self, models: object, version: str, progress: object) -> Score:
-        return self.scores.get(version, Score(0.5, 0.8, Work(accepted=9)))
-
-    def work_with(self, models: object, version: str, images: list[TrueImage]) -> Work:
-        return Work(drawn=sum(len(image.boxes) for image in images))
-
-
-@pytest.fixture
-def clicks() -> Iterator[ClickBackend]:
-    backend = ClickBackend()
-    with backend.serve() as backend.url:
-        yield backend
-
-
-@pytest.fixture
-def world(
-    home: Path, labelling_studio: LabellingStudio, clicks: ClickBackend, monkeypatch: pytest.MonkeyPatch
-) -> World:
-    for owner, name in ((watch, "POLL_S"), (watch, "COUNT_EVERY_S"), (module, "POLL_S")):
-        monkeypatch.setattr(owner, name, 0.01)
-    settings, studio = TrainerSettings(), Studio(labelling_studio.url, "token")
-    return World(settings, studio, Backend(clicks.url, ""), Display())
-
-
-@pytest.fixture
-def dataset(world: World) -> Dataset:
-    folder = world.settings.uploads_dir / "simulate" / "shapes"
-    write_coco(folder, "train", 0, IMAGES)
-    write_coco(folder, "test", 10, 2)
-    return Dataset.load(folder, {})
-
-
-@pytest.fixture
-def worker(
-    world: World, labelling_studio: LabellingStudio, dataset: Dataset, tmp_path: Path
-) -> Iterator[FakeWorker]:
-    truth = {image.name: image.boxes for image in dataset.train}
-    thread = FakeWorker(world, labelling_studio, truth, tmp_path / "made", CONFIG, (320, 240))
-    heartbeat.beat(world.settings.rounds_dir, {}, {})
-    thread.start()
-    yield thread
-    thread.stopping.set()
-    thread.join(10)
-
-
-@pytest.fixture
-def make_run(world: World, dataset: Dataset, worker: FakeWorker) -> MakeRun:
-    return lambda options: Run(world, dataset, FakeScorer(), options, "uncertainty", 0)  # type: ignore[arg-type]
 
 
 def test_a_run_labels_trains_and_counts(
@@ -143,7 +69,7 @@ def test_what_lacks_is_clicked_where_the_stack_knows_clicks(
     assert clicks.clicks[0] == (0, 0), "whether it knows clicks"
     assert [again for again, _ in clicks.clicks[1:]] == [0, 1] * first.boxes
     assert run.figures is not None
-    assert run.figures.first_images == run.figures.work
+    assert run.figures.first_images.work == run.figures.work
     assert run.figures.as_row()["first_click_right"] == 0.0
 
 
@@ -203,6 +129,30 @@ def test_without_rounds_images_are_labelled_and_no_more(make_run: MakeRun, worke
     assert run.figures is not None and run.figures.rounds == 0
 
 
+def test_with_a_budget_random_order_has_no_task_that_is_never_opened_and_nobody_waits_for_boxes_in_the_end(
+    world: World,
+    dataset: Dataset,
+    worker: FakeWorker,
+    labelling_studio: LabellingStudio,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    followed: list[int] = []
+    wait = module.follow_predictions
+
+    def counted(*given: Any) -> None:
+        followed.append(len(labelling_studio.annotations))
+        wait(*given)
+
+    monkeypatch.setattr(module, "follow_predictions", counted)
+    for order, tasks in (("random", 3), ("uncertainty", IMAGES)):
+        labelling_studio.tasks.clear()
+        labelling_studio.annotations.clear()
+        options = replace(OPTIONS, schedule=("3",), budget=3, keep=True)
+        list(Run(world, dataset, FakeScorer(), options, order, 0).steps())  # type: ignore[arg-type]
+        assert (len(labelling_studio.annotations), len(labelling_studio.tasks)) == (3, tasks)
+    assert followed == [0, 0]
+
+
 def test_where_the_time_went_is_in_every_step(make_run: MakeRun) -> None:
     steps = list(make_run(OPTIONS).steps())
     assert {"starting model", "pre-labels", "scoring"} <= steps[0].spent.keys()
@@ -243,7 +193,7 @@ def test_what_is_learnt_at_once_is_on_the_next_but_one_image(
     assert learnt_from == [1, 2, 3]
     assert step.work.drawn and step.work.accepted
     assert run.figures is not None and len(run.figures.learning_s) == 3
-    assert [bool(work.drawn) for work in run.figures.works] == [True, True, False, False]
+    assert [bool(effort.work.drawn) for effort in run.figures.efforts] == [True, True, False, False]
     (_, without) = make_run(replace(OPTIONS, schedule=("4",), at_once=0)).steps()
     assert without.work == Work(drawn=without.boxes) and len(learnt_from) == 3
 
@@ -324,82 +274,3 @@ def test_the_seed_decides_the_order_of_the_tasks(
     )
     assert first == second
     assert first != sorted(first)
-
-
-def test_both_orders_end_up_in_the_files(
-    make_run: MakeRun, world: World, labelling_studio: LabellingStudio, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(command, "Scorer", lambda *given: FakeScorer())
-    monkeypatch.setattr(command, "_quiet", lambda: None)
-    with world.display.console.capture() as said:
-        path = command.simulate(world, replace(OPTIONS, seeds=(7,), schedule=("2", "all")))
-    document = json.loads(path.read_text())
-    assert list(document["orders"]) == ["uncertainty", "random"]
-    assert document["options"]["seeds"] == [7]
-    assert [row["random"]["n"] for row in document["labels_needed"]] == [1, 1, 1]
-    starts = [(row["detector"], row["start_weights"]) for row in document["runs"]]
-    assert starts == [("yolox_nano", "2 classes of made.pth")] * 2
-    assert "Starting with yolox_nano, weights: 2 classes of made.pth" in said.get()
-    rows = [json.loads(row) for row in path.with_suffix(".jsonl").read_text().splitlines()]
-    assert [(row["order"], row["labels"]) for row in rows] == [
-        (order, labels) for order in ("uncertainty", "random") for labels in (0, 2, IMAGES)
-    ]
-    assert labelling_studio.deleted == [1, 2]
-
-
-def test_a_simulation_that_breaks_off_keeps_what_was_complete(
-    make_run: MakeRun, world: World, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(command, "Scorer", lambda *given: FakeScorer())
-    monkeypatch.setattr(command, "_quiet", lambda: None)
-
-    def fail() -> None:
-        if len(worker.learning.calls) > 2:
-            raise TrainingFailed("out of paint")
-
-    worker.learning.during_training = fail
-    with pytest.raises(SimulationError):
-        command.simulate(world, replace(OPTIONS, seeds=(0,), schedule=("2",)))
-    (path,) = world.settings.rounds_dir.glob("simulate-*.json")
-    assert list(json.loads(path.read_text())["orders"]) == ["uncertainty"]
-
-
-def test_the_command_line_becomes_options(
-    world: World, labelling_studio: LabellingStudio, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Options] = []
-    monkeypatch.setattr(command, "simulate", lambda world, options: asked.append(options))
-    for name, value in {
-        "LABELSTUDIO_URL": labelling_studio.url,
-        "API_TOKEN": "t",
-        "BACKEND_PASSWORD": "b",
-    }.items():
-        monkeypatch.setenv(name, value)
-    heartbeat.beat(world.settings.rounds_dir, {}, {})
-    env.get_settings.cache_clear()
-    arguments = "simulate cells --seeds=1,2 --orders=random --budget=9 --draw=5 --predicted=RBC=apple --keep"
-    arguments += " --costs=careful --clicks=1 --at-once=all"
-    done = CliRunner().invoke(cli.app, arguments.split())
-    refused = CliRunner().invoke(cli.app, ["simulate", "cells", "--orders=best"])
-    unknown = CliRunner().invoke(cli.app, ["simulate", "cells", "--costs=free"])
-    monkeypatch.setenv("COSTS", "careful")
-    env.get_settings.cache_clear()
-    by_setting = CliRunner().invoke(cli.app, ["simulate", "cells"])
-    env.get_settings.cache_clear()
-    assert done.exit_code == 0, done.output
-    assert by_setting.exit_code == 0 and asked.pop().costs == Person.of("careful")
-    assert unknown.exit_code == 1 and "COSTS=free: choose among quick,careful" in unknown.stderr
-    assert asked == [
-        Options(
-            "cells",
-            ("random",),
-            (1, 2),
-            budget=9,
-            predicted={"RBC": "apple"},
-            costs=Person(5.0, 4.5, 2.0, 1.7, relabel=3.0, clicks=1),
-            at_once=sys.maxsize,
-            keep=True,
-        )
-    ]
-    assert refused.exit_code == 1
-    assert "ORDERS=best" in refused.stderr
