@@ -24,7 +24,7 @@ from lifecycle.shell import run
 _UNIT = ("tests/unit", "--numprocesses", str(min(cores(), 4)), "--dist", "loadfile")
 _SERVICES = (
     *("tests/contract", "tests/integration", "tests/faults", "tests/e2e"),
-    *("--numprocesses", "2", "--dist", "loadfile", "--verbose"),
+    *("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--verbose"),
 )
 _CODE = ("compose/lifecycle", *venvs.CODE)
 _RUFF = ("compose", "configs", "images", "tests")
