@@ -7,8 +7,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -142,20 +142,27 @@ class Stack:
         """Whether its program runs; it need not answer yet."""
         return self._first_pid(service) > 0
 
-    def freeze(self, service: str, seconds: float) -> None:
-        """Stops a running service, with all its processes, for so long (SIGSTOP, SIGCONT)."""
+    @contextmanager
+    def frozen(self, service: str) -> Iterator[None]:
+        """A running service, with all its processes, stands still meanwhile (SIGSTOP, SIGCONT)."""
         if self.runtime == "docker":
             subprocess.run(self._compose("pause", service), cwd=self.home, check=True, capture_output=True)
-            time.sleep(seconds)
-            subprocess.run(self._compose("unpause", service), cwd=self.home, check=True, capture_output=True)
+            try:
+                yield
+            finally:
+                thawing = self._compose("unpause", service)
+                subprocess.run(thawing, cwd=self.home, check=True, capture_output=True)
             return
         pid = self._first_pid(service)
-        if not pid:
-            return
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGSTOP)
-            time.sleep(seconds)
-            os.killpg(pid, signal.SIGCONT)
+        if pid:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            if pid:
+                with suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGCONT)
 
     def pids(self, service: str) -> list[int]:
         """Of a service's program and its children; host runtime alone."""

@@ -46,6 +46,14 @@ def studio() -> FakeStudio:
     return FakeStudio()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def worker_is_taken_for_alive() -> Iterator[None]:
+    """Its sign of life, which nobody renews here, holds however long the tests take."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(heartbeat, "STALE_S", 24 * 3600.0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def loop(tmp_path_factory: pytest.TempPathFactory, studio: FakeStudio) -> Iterator[WatchedLoop]:
     """Project 1 after one round."""
