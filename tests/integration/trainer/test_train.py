@@ -247,7 +247,7 @@ def test_cancelling_stops_training_and_leaves_no_candidate(settings: Settings, r
 
     with pytest.raises(TrainingCancelled, match="cancelled at iteration"):
         run(round_dir, cancel_at_two, asked.is_set)
-    assert time.monotonic() - asked_at[0] < 60
+    assert time.monotonic() - asked_at[0] < 120
     assert not candidate_folder(round_dir).exists() and children_training(round_dir) == []
 
 
