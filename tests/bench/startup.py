@@ -13,7 +13,8 @@ from pathlib import Path
 import requests
 from bench.options import LABELSTUDIO_BIN, REPO, Options
 from bench.report import Figure, figure
-from support.stack import Stack, free_port
+from support.ports import free_port
+from support.stack import Stack
 
 IMAGES = ("labelloop/labelstudio", "labelloop/base:cpu", "labelloop/mlbackend:cpu", "labelloop/trainer:cpu")
 BUILD_S, BOOT_S, STOP_S = 5400.0, 600.0, 30.0

@@ -13,7 +13,8 @@ from typing import IO, Any
 import requests
 from bench.options import LABELSTUDIO_BIN, REPO
 from bench.startup import end, until_login
-from support.stack import free_port, wait_for
+from support.ports import free_port
+from support.stack import wait_for
 
 from labelloop.studio import UNLABELLED, Studio, where
 

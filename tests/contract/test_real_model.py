@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import requests
 from PIL import Image
 from support.backend_home import LABEL_CONFIG, PASSWORD, TRAINER_PASSWORD, wait_until
 from support.detectors import tiny_yolox
+from support.ports import free_port
 
 from labelloop.registry import Card, Registry
 from trainer.training.graphs import add_graph
@@ -43,9 +43,7 @@ class Gunicorn:
     """The backend as the image starts it."""
 
     def __init__(self, home: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.bind = f"127.0.0.1:{free.getsockname()[1]}"
+        self.bind = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.bind}"
         self.log = home / "gunicorn.log"
         self.environment = {

@@ -28,8 +28,10 @@ ITS_LABELS_AND_VERSIONS = {"test_screen.py", "test_dashboard.py", "test_survival
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """After all other suites, in ORDER. Rounds, boots and builds take longer than the others' tests may.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In ORDER, after all other suites; before them where they run beside, in another of pytest's processes.
+
+    Rounds, boots and builds take longer than the others' tests may.
 
     Raises:
         UsageError: a file is chosen without the one that it goes on from.
@@ -42,7 +44,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if place(item):
             item.add_marker(pytest.mark.timeout(TEST_S))
-    items.sort(key=place)
+    beside = hasattr(config, "workerinput")
+    items.sort(key=lambda item: place(item) or (len(ORDER) + 1 if beside else 0))
     chosen = {item.path.name for item in items if place(item)}
     if FIRST not in chosen and (alone := sorted(chosen & ITS_LABELS_AND_VERSIONS)):
         raise pytest.UsageError(

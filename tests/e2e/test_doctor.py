@@ -3,11 +3,7 @@
 The backend is frozen, not killed: the host runtime would have it back before anybody looks.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 from support.stack import Stack, wait_for
-
-FROZEN_S = 40
 
 
 def test_a_good_stack_has_no_problems(stack: Stack) -> None:
@@ -17,11 +13,8 @@ def test_a_good_stack_has_no_problems(stack: Stack) -> None:
 
 
 def test_a_backend_that_hangs_is_named_and_make_up_heals_it(stack: Stack) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        frozen = pool.submit(stack.freeze, "mlbackend", FROZEN_S)
-        with stack.start("doctor") as looking:
-            output, _ = looking.communicate(timeout=180)
-        frozen.result()
+    with stack.frozen("mlbackend"), stack.start("doctor") as looking:
+        output, _ = looking.communicate(timeout=180)
     assert looking.returncode != 0 and "Error 1" in output, output
     named, fix = output.partition("PROBLEM  mlbackend: ")[1:]
     assert named and fix.splitlines()[2].strip() == "$ make up", output

@@ -16,7 +16,8 @@ from typing import Any
 import requests
 from support import shapes
 from support.fake_studio import FakeStudio, Row
-from support.stack import free_port, wait_for
+from support.ports import free_port
+from support.stack import wait_for
 
 from labelloop.registry import ProjectModels, Registry
 from labelloop.settings import Settings

@@ -85,7 +85,8 @@ def test_random_faults_while_somebody_labels(
         service, fault = rng.choice(SERVICES), rng.choice(FAULTS)
         rounds = rounds_of(stack)
         if fault == "freeze":
-            stack.freeze(service, rng.uniform(*FROZEN_S))
+            with stack.frozen(service):
+                time.sleep(rng.uniform(*FROZEN_S))
         else:
             assert stack.crash(service), f"{service} ended by itself"
         done[service, fault, rounds[-1][0] if rounds else "no round"] += 1

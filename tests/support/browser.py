@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -16,9 +16,13 @@ FLAGS = [
     "--disable-sync",
 ]
 
+SHOWS_WITHIN_MS = 30_000
+
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
+    """While it runs, `expect` waits SHOWS_WITHIN_MS; playwright's own 5 s are short on a busy machine."""
+    expect.set_options(timeout=SHOWS_WITHIN_MS)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield launched

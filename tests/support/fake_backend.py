@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from support.fake_studio import Answer, Row, Served
+from support.answering import Answer, Row, Served
 
 
 @dataclass

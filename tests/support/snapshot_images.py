@@ -2,6 +2,7 @@
 
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, cast
 
 from support.shapes import Picture
 
@@ -21,6 +22,15 @@ def image(number: int, side: Side = Side.TRAIN, boxes: int = 3) -> SnapshotImage
         side=side,
         xyxy=((1.01, 2.0, 30.55, 40.0),) * boxes,
         labels=(1,) * boxes,
+    )
+
+
+def square_image(number: int, xyxy: Any, labels: Any, side: Side = Side.HOLDOUT) -> SnapshotImage:
+    """200 pixels wide and high. xyxy, labels: of its boxes, (M, 4) and (M,)."""
+    boxes = tuple(tuple(float(edge) for edge in box) for box in xyxy)
+    file = f"volumes/images/{number}.png"
+    return SnapshotImage(
+        number, number, file, f"{number:064d}", 200, 200, side, cast(Any, boxes), tuple(labels)
     )
 
 

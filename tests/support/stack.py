@@ -3,17 +3,18 @@ run by `make`."""
 
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+
+from support.ports import free_port
 
 from labelloop.studio import Studio
 
@@ -40,22 +41,6 @@ def wait_for(what: str, probe: Callable[[], T], seconds: float, every: float = 1
     return answer
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def first_of_two_free_ports() -> int:
-    """PORT, and behind it DASHBOARD_PORT; below those that the system lends to whoever connects somewhere."""
-    for port in random.sample(range(20_000, 32_000, 2), 100):
-        with socket.socket() as one, socket.socket() as other, suppress(OSError):
-            one.bind(("127.0.0.1", port))
-            other.bind(("127.0.0.1", port + 1))
-            return port
-    raise RuntimeError("none of 100 pairs of ports between 20000 and 32000 is free on 127.0.0.1")
-
-
 def engine_answers() -> bool:
     return (
         shutil.which("docker") is not None
@@ -77,7 +62,8 @@ class Stack:
 
     home: Path
     name: str
-    port: int = field(default_factory=first_of_two_free_ports)
+    port: int = field(default_factory=partial(free_port, 2))
+    """Of Label Studio; the dashboard's is the next."""
     runtime: str = field(default_factory=default_runtime)
 
     @classmethod
@@ -156,20 +142,27 @@ class Stack:
         """Whether its program runs; it need not answer yet."""
         return self._first_pid(service) > 0
 
-    def freeze(self, service: str, seconds: float) -> None:
-        """Stops a running service, with all its processes, for so long (SIGSTOP, SIGCONT)."""
+    @contextmanager
+    def frozen(self, service: str) -> Iterator[None]:
+        """A running service, with all its processes, stands still meanwhile (SIGSTOP, SIGCONT)."""
         if self.runtime == "docker":
             subprocess.run(self._compose("pause", service), cwd=self.home, check=True, capture_output=True)
-            time.sleep(seconds)
-            subprocess.run(self._compose("unpause", service), cwd=self.home, check=True, capture_output=True)
+            try:
+                yield
+            finally:
+                thawing = self._compose("unpause", service)
+                subprocess.run(thawing, cwd=self.home, check=True, capture_output=True)
             return
         pid = self._first_pid(service)
-        if not pid:
-            return
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGSTOP)
-            time.sleep(seconds)
-            os.killpg(pid, signal.SIGCONT)
+        if pid:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            if pid:
+                with suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGCONT)
 
     def pids(self, service: str) -> list[int]:
         """Of a service's program and its children; host runtime alone."""

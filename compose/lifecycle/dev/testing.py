@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lifecycle import engine
@@ -19,10 +20,13 @@ from lifecycle.settings import settings
 from lifecycle.settings.host import cores
 from lifecycle.shell import run
 
-# In the order of cost: what is cheap fails first. The unit tests share nothing, so each core runs some of
-# their files; the others share services.
+# What is cheap fails first. Each process runs some of the files; one runs all of tests/e2e, which share a
+# stack and mostly wait for it (tests/support/shares.py).
 _UNIT = ("tests/unit", "--numprocesses", str(min(cores(), 4)), "--dist", "loadfile")
-_SERVICES = ("tests/contract", "tests/integration", "tests/faults", "tests/e2e")
+_SERVICES = (
+    *("tests/contract", "tests/integration", "tests/faults", "tests/e2e"),
+    *("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--verbose"),
+)
 _CODE = ("compose/lifecycle", *venvs.CODE)
 _RUFF = ("compose", "configs", "images", "tests")
 
@@ -49,23 +53,26 @@ def lint(home: Home, given: Mapping[str, str]) -> None:
 
 def test(home: Home, given: Mapping[str, str]) -> None:
     """Lint and every suite, or only what TESTS names (`make test TESTS="tests/unit -k boxes"`)."""
-    if not given.get("TESTS"):
-        lint(home, given)
-    venvs.ensure_labelstudio(home)
-    venv = environment_with_tools(home)
-    _ensure_chromium()
+    with ThreadPoolExecutor(1) as beside:
+        services = beside.submit(_ensure_services, home)
+        if not given.get("TESTS"):
+            lint(home, given)
+        venv = environment_with_tools(home)
+        services.result()
     runtime = "docker" if engine.engine_version() else "host"
     if runtime == "host":
         line("e2e", "no Docker engine answers: the end-to-end tests run on the host runtime")
     heading("Tests")
     environment = {**_programs(home, venv), "RUNTIME": os.environ.get("RUNTIME") or runtime}
     chosen = given.get("TESTS", "").split()
-    ends = [
-        subprocess.run([str(venv / "bin/pytest"), *wanted], cwd=home.root, env=environment).returncode
-        for wanted in ((chosen,) if chosen else (_UNIT, _SERVICES))
-    ]
-    if failed := [code for code in ends if code != 0]:
-        raise Failure(f"pytest ended with {failed[0]}", do="The first failure is above.")
+    stages = {"chosen": chosen} if chosen else {"unit": _UNIT, "service": _SERVICES}
+    ends = {
+        name: subprocess.run([str(venv / "bin/pytest"), *wanted], cwd=home.root, env=environment).returncode
+        for name, wanted in stages.items()
+    }
+    if failed := {name: end for name, end in ends.items() if end != 0}:
+        told = ", ".join(f"the {name} tests: pytest ended with {end}" for name, end in failed.items())
+        raise Failure(told, do="The first failure is above.")
 
 
 def faults(home: Home, given: Mapping[str, str]) -> None:
@@ -132,6 +139,12 @@ def environment_with_tools(home: Home) -> Path:
     in_force = settings.load(home)
     accelerator = choose_accelerator(in_force, "host")
     return venvs.ensure_tests(home, accelerator, choose_architecture(in_force, accelerator))
+
+
+def _ensure_services(home: Home) -> None:
+    """What the tests need beside the ml environment."""
+    venvs.ensure_labelstudio(home)
+    _ensure_chromium()
 
 
 def _ensure_chromium() -> None:

@@ -54,7 +54,7 @@ def provisioned(
         assert done.returncode == 0, done.stderr + label_studio.log[-3000:]
         yield label_studio
     finally:
-        label_studio.stop()
+        label_studio.stop(hard=True)
 
 
 @pytest.fixture
@@ -72,4 +72,4 @@ def fresh(
 
     yield make
     for label_studio in made:
-        label_studio.stop()
+        label_studio.stop(hard=True)

@@ -7,13 +7,13 @@ tree's.
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import SecretStr
+from support.ports import free_port
 
 from labelloop.cookies import CookieNames
 from labelloop.settings import Settings
@@ -28,12 +28,6 @@ TOKEN = "0123456789abcdef0123456789abcdef01234567"
 BACKEND_PASSWORD = "battery staple"
 # In ADMINS of the provisioned one; nobody has signed up under it.
 NAMED_ADMIN = "named@example.org"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class LabelStudio:

@@ -1,5 +1,6 @@
 """A version's OpenVINO graph: it serves when it gives the network's boxes, else the network does."""
 
+import shutil
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -30,6 +31,20 @@ def images() -> list[Pixels]:
 @pytest.fixture
 def yolox(tmp_path: Path) -> Path:
     return tiny_yolox(tmp_path / "yolox", CLASSES)
+
+
+@pytest.fixture(scope="module")
+def made_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A version like `yolox`, with the graph of the same network."""
+    folder = tiny_yolox(tmp_path_factory.mktemp("made") / "yolox", CLASSES)
+    assert add_graph(folder, []).startswith("OpenVINO")
+    return folder
+
+
+@pytest.fixture
+def graphed(made_graph: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may damage."""
+    return Path(shutil.copytree(made_graph, tmp_path / "graphed"))
 
 
 def one_stage(folder: Path) -> Path:
@@ -131,12 +146,15 @@ def test_a_detector_that_cannot_be_built_without_its_network_serves_without_a_gr
 
 
 def test_a_graph_from_before_around_which_nothing_can_be_built_gives_way_to_the_network(
-    yolox: Path, images: list[Pixels], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    yolox: Path,
+    graphed: Path,
+    images: list[Pixels],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     expected = Detector.load(yolox, "cpu").predict(images)
-    add_graph(yolox, [])
     monkeypatch.setattr(YOLOX, "__init__", needing_its_neck)
-    assert same(Detector.load(yolox, "cpu").predict(images), expected)
+    assert same(Detector.load(graphed, "cpu").predict(images), expected)
     assert "the network itself serves" in caplog.text
 
 
@@ -156,24 +174,22 @@ def test_a_graph_whose_outputs_differ_is_not_made(yolox: Path) -> None:
 
 @pytest.mark.parametrize("damage", [b"", b"<net", b"no graph"])
 def test_a_damaged_graph_gives_way_to_the_network(
-    damage: bytes, yolox: Path, images: list[Pixels], caplog: pytest.LogCaptureFixture
+    damage: bytes, yolox: Path, graphed: Path, images: list[Pixels], caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = Detector.load(yolox, "cpu").predict(images)
-    add_graph(yolox, [])
-    (yolox / graph.XML).write_bytes(damage)
-    assert same(Detector.load(yolox, "cpu").predict(images), expected)
-    assert str(yolox / graph.XML) in caplog.text and "the network itself serves" in caplog.text
+    (graphed / graph.XML).write_bytes(damage)
+    assert same(Detector.load(graphed, "cpu").predict(images), expected)
+    assert str(graphed / graph.XML) in caplog.text and "the network itself serves" in caplog.text
 
 
 def test_a_graph_with_other_weights_than_it_was_written_with_does_not_serve(
-    yolox: Path, tmp_path: Path, images: list[Pixels], caplog: pytest.LogCaptureFixture
+    yolox: Path, graphed: Path, tmp_path: Path, images: list[Pixels], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A graph.bin of the right size loads whatever is in it, and would serve nonsense."""
     expected = Detector.load(yolox, "cpu").predict(images)
-    add_graph(yolox, [])
     models = ProjectModels(tmp_path / "models")
-    card = Card.model_validate_json((yolox / "card.json").read_bytes())
-    folder = models.folder(models.write(card, (yolox / "config.py").read_text(), yolox / "weights.pth"))
+    card = Card.model_validate_json((graphed / "card.json").read_bytes())
+    folder = models.folder(models.write(card, (graphed / "config.py").read_text(), graphed / "weights.pth"))
     content = (folder / graph.BIN).read_bytes()
     (folder / graph.BIN).unlink()
     (folder / graph.BIN).write_bytes(bytes(len(content)))

@@ -196,7 +196,7 @@ def test_a_server_that_drips_is_given_up_wherever_it_does(
     began = time.monotonic()
     with pytest.raises(ImageError, match="not complete after"):
         download(f"{host.url}/data/a.jpg", host.url)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
 
 
 @pytest.mark.parametrize("length", [None, "5", "-1", "many", str(10**30)])

@@ -64,21 +64,21 @@ def test_hostile_configs_are_refused(xml: str) -> None:
 
 def test_a_config_of_ten_megabytes_is_refused_at_once() -> None:
     xml = config("".join(f'<Label value="label {number}"/>' for number in range(400_000)))
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(LabelConfigError, match=f"{len(xml):,} characters"):
         parse_label_config(xml)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_the_largest_config_that_is_read_is_read_in_seconds() -> None:
     labels = "".join(f'<Label value="{number}"/>' for number in range(40_000))
-    began = time.monotonic()
+    began = time.process_time()
     assert len(parse_label_config(config(labels)).labels) == 40_000
     deep = "<View>" * 70_000 + "</View>" * 70_000
     assert len(deep) < MAX_CHARACTERS
     with pytest.raises(LabelConfigError, match="no <RectangleLabels>"):
         parse_label_config(deep)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_five_hundred_labels_are_read() -> None:

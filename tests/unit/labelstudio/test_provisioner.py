@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fake_studio import Served
+from support.answering import Served
 
 from provisioner.__main__ import GIVEN_UP, TOKEN_REFUSED
 

@@ -314,11 +314,11 @@ def test_a_clone_that_was_never_started(home: Home, stack: type[Stack]) -> None:
 def test_a_look_that_hangs_is_a_finding_beside_what_it_found() -> None:
     def hanging() -> Iterator[Finding]:
         yield ok("slow", "begun")
-        time.sleep(5)
+        time.sleep(30)
 
     started = time.monotonic()
     found = bounded("slow", hanging, 0.1)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
     assert [finding.level for finding in found] == ["ok", "problem"]
     assert "within 0 s" in found[1].text
 

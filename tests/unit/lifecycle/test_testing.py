@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -86,7 +87,32 @@ def test_a_unit_test_that_fails_fails_the_run_after_all_suites(
     monkeypatch.setattr(testing, "environment_with_tools", lambda home: home.venvs / "ml")
     monkeypatch.setattr(testing.engine, "engine_version", lambda: None)
     monkeypatch.setattr(subprocess, "run", only_the_first_fails)
-    with pytest.raises(Failure, match="pytest ended with 1"):
+    with pytest.raises(Failure, match="^the unit tests: pytest ended with 1"):
         testing.test(home, {})
     suites = {word for command in ran for word in command if word.startswith("tests/")}
     assert suites == {f"tests/{name}" for name in ("unit", "contract", "integration", "faults", "e2e")}
+
+
+def test_label_studio_is_installed_while_lint_runs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2, timeout=20)
+    monkeypatch.setattr(testing, "lint", lambda home, given: both.wait())
+    monkeypatch.setattr(testing.venvs, "ensure_labelstudio", lambda home: both.wait())
+    monkeypatch.setattr(testing, "environment_with_tools", lambda home: home.venvs / "ml")
+    monkeypatch.setattr(testing, "_ensure_chromium", lambda: None)
+    monkeypatch.setattr(testing.engine, "engine_version", lambda: None)
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: subprocess.CompletedProcess(command, 0))
+    testing.test(home, {})
+
+
+def test_what_could_not_be_installed_beside_lint_ends_the_run(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_index(home: Home) -> None:
+        raise Failure("installing images/labelstudio/requirements.lock failed")
+
+    monkeypatch.setattr(testing, "lint", lambda home, given: None)
+    monkeypatch.setattr(testing.venvs, "ensure_labelstudio", no_index)
+    monkeypatch.setattr(testing, "environment_with_tools", lambda home: home.venvs / "ml")
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: pytest.fail("runs tests"))
+    with pytest.raises(Failure, match=r"labelstudio/requirements\.lock"):
+        testing.test(home, {})

@@ -1,7 +1,6 @@
 """The HTTP API: who may ask, for what, and a health check that tells the truth."""
 
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ import pytest
 import uvicorn
 from fastapi.testclient import TestClient
 from support.fake_studio import FakeStudio, add_labelled
+from support.ports import free_port
 
 from labelloop.files import write_text
 from labelloop.registry import ProjectModels
@@ -211,8 +211,7 @@ def served(
     }
     servers = {}
     for name, app in apps.items():
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         monkeypatch.setenv(name, f"127.0.0.1:{port}")
         server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
         servers[server] = threading.Thread(target=server.run)

@@ -182,9 +182,9 @@ def test_looking_at_many_files_again_is_cheap(index: ImageIndex, images: Path) -
             (images / str(folder) / f"{number}.jpg").touch()
     index.scan()
     assert index.check(0.0) == 10_000
-    started = time.perf_counter()
+    started = time.process_time()
     index.scan()
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
     assert index.check(0.0) == 10_000
 
 
