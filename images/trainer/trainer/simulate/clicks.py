@@ -15,6 +15,11 @@ JITTER = 0.08
 """Standard deviation of a click's distance from an object's middle, as a share of the object's sides."""
 _INSIDE = 0.45  # of the sides; no click is farther off, so each is on its object
 
+PRIOR_CHANCE = 2 / 3
+PRIOR_CLICKS = 12
+"""Before she has clicked, she expects of clicks what she would after so many of which two in three were right.
+With fewer, by the careful table a single click in vain would end all clicking."""
+
 Points = NDArray[np.float64]
 
 
@@ -60,13 +65,13 @@ class Experience:
         """The chance that such a click fetches a right box; two in three before any was tried.
 
         >>> experience = Experience()
-        >>> for right in (True, False, False):
+        >>> for right in (True, False, False, False):
         ...     experience.note(0, right, mended_s=8.0)
-        >>> experience.chance(0), round(experience.chance(1), 2)
-        (0.5, 0.67)
+        >>> round(experience.chance(0), 2), round(experience.chance(1), 2)
+        (0.56, 0.67)
         """
         tried, right = (values[again] if again < len(values) else 0 for values in (self.tried, self.right))
-        return (right + 2) / (tried + 3)
+        return (right + PRIOR_CHANCE * PRIOR_CLICKS) / (tried + PRIOR_CLICKS)
 
     def pays(self, again: int, otherwise_s: float, person: Person) -> bool:
         """Whether a click is expected to take less time than what is done instead.

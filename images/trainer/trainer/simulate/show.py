@@ -1,6 +1,6 @@
 """The few figures by which a release is judged, of all runs of one order."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trainer.judging.effort import TABLES
@@ -43,6 +43,54 @@ def show(runs: Sequence[RunFigures]) -> dict[str, Any]:
             sum(run.rounds for run in runs), [row for run in runs for row in run.promotions]
         ),
     }
+
+
+def recorded(shown: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The figures as rows whose course over commits is kept (docs/benchmarks/): name, value, unit and detail.
+
+    shown: what `show` gives, by order. What was not measured has no row.
+
+    >>> recorded({"random": {"saved": {"quick": {"mean": 0.5, "sd": 0.01, "n": 3}}}})
+    [{'name': 'random: time saved, quick costs', 'value': 50.0, 'unit': '%', 'detail': '± 1.0, 3 runs'}]
+    """
+    return [row for order, figures in shown.items() for row in _rows(order, figures)]
+
+
+_SHARES = {
+    "saved": "time saved",
+    "first_images": "time saved on the first ten images",
+    "in_editor": "time saved with every image opened in the editor",
+}
+
+
+def _rows(order: str, figures: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for name, words in _SHARES.items():
+        for table, share in figures.get(name, {}).items():
+            yield from _row(f"{order}: {words}, {table} costs", share, "%")
+    yield from _row(f"{order}: images submitted from the page Verify", figures.get("share_verified"), "%")
+    yield from _row(f"{order}: mAP with {AT_LABELS} labels", figures.get("mAP"), "")
+    yield from _row(f"{order}: first clicks right", figures.get("first_click_right"), "%")
+    yield from _row(f"{order}: from a submission to boxes", figures.get("learning_s"), "s")
+    promotions = figures.get("promotions") or {}
+    if promotions.get("share_wrong") is not None:
+        yield {
+            "name": f"{order}: rounds that promoted a version of lower mAP",
+            "value": 100 * promotions["share_wrong"],
+            "unit": "%",
+            "detail": f"{promotions['wrong']} of {promotions['rounds']}, "
+            f"{promotions['wrong_undone_soon']} undone by themselves",
+        }
+
+
+def _row(name: str, spread: Mapping[str, Any] | None, unit: str) -> Iterator[dict[str, Any]]:
+    if spread is None:
+        return
+    factor = 100 if unit == "%" else 1
+    runs = f"{spread['n']} run{'s' if spread['n'] != 1 else ''}"
+    if unit == "s":
+        runs = f"{spread['n']} submissions"
+    sd = "" if spread["sd"] is None else f"± {factor * spread['sd']:.{1 if factor > 1 else 3}f}, "
+    yield {"name": name, "value": factor * spread["mean"], "unit": unit, "detail": sd + runs}
 
 
 def _labels(step: Step) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer.simulate.figures import Row, RunFigures, Step, by
 from trainer.simulate.promotions import counts
-from trainer.simulate.show import show
+from trainer.simulate.show import recorded, show
 from trainer.simulate.spread import Spread, plain
 from trainer.simulate.work_done import PRICES, saved
 
@@ -134,6 +134,7 @@ def _ratio(mine: float | None, its: float | None) -> float | None:
 def summary(runs: Sequence[RunFigures], shares: Iterable[float]) -> Row:
     """Mean and spread over the seeds: per order, per order and number of labels, and the orders compared."""
     orders = list(dict.fromkeys(run.order for run in runs))
+    shown = {order: show([run for run in runs if run.order == order]) for order in orders}
     return {
         "orders": {order: _totals([run for run in runs if run.order == order]) for order in orders},
         "steps": [row for order in orders for row in _steps([run for run in runs if run.order == order])],
@@ -143,7 +144,8 @@ def summary(runs: Sequence[RunFigures], shares: Iterable[float]) -> Row:
             sum(run.rounds for run in runs), [row for run in runs for row in run.promotions]
         ),
         "runs": [run.as_row() for run in runs],
-        "show": {order: show([run for run in runs if run.order == order]) for order in orders},
+        "show": shown,
+        "figures": recorded(shown),
     }
 
 

@@ -298,6 +298,11 @@ def test_in_short_says_what_a_release_is_judged_by() -> None:
     assert cells["rounds; promotions with a lower mAP on the test images"] == "4; 1 (25.0%)"
     assert cells["  of these undone within 20 images"] == "1"
     assert [(row["labels"], row["mAP"]["n"]) for row in document["steps"]] == [(27, 2), (54, 2)]
+    recorded = {row["name"]: (row["value"], row["unit"], row["detail"]) for row in document["figures"]}
+    assert recorded["uncertainty: mAP with 40 labels"] == (pytest.approx(0.45), "", "± 0.071, 2 runs")
+    assert recorded["uncertainty: from a submission to boxes"] == (4.25, "s", "± 1.500, 4 submissions")
+    wrong_rounds = recorded["uncertainty: rounds that promoted a version of lower mAP"]
+    assert wrong_rounds == (25.0, "%", "1 of 4, 1 undone by themselves")
 
 
 def test_mean_curves_are_interpolated_where_runs_trained_at_other_numbers() -> None:
