@@ -17,8 +17,8 @@ _INSIDE = 0.45  # of the sides; no click is farther off, so each is on its objec
 
 PRIOR_CHANCE = 2 / 3
 PRIOR_CLICKS = 12
-"""Before she has clicked, she expects of clicks what she would after so many of which two in three were right.
-With fewer, by the careful table a single click in vain would end all clicking."""
+"""Before she has clicked, she expects of clicks what she would after so many, of which two in three were
+right. With fewer, by the careful table a single click in vain would end all clicking."""
 
 Points = NDArray[np.float64]
 
