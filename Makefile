@@ -45,6 +45,7 @@ faults: ## Kill, stop, fill and damage everything: it heals; SEED=, KILLS=200
 bench: ## Measure against the alternatives: ratios, build/bench/bench.json and bench.png; ONLY=startup COCO=DIR
 load: ## Prediction and labelling load on a throw-away stack: SECONDS=300, LABELLERS=20, TASKS=20000
 screenshots: ## The pictures of docs/images/, from a stack of their own; needs a Chromium
+gpu-check: ## Check this host's GPU against its CPU, and measure it: a table and build/gpu-check/gpu-check.json
 lint: ## ruff and mypy --strict
 sbom: ## What is in each image, as CycloneDX: build/sbom/<image>.cdx.json
 audit: ## Ask a vulnerability database about every locked package; says so when it can't be reached

@@ -42,7 +42,9 @@ def train_and_serve(name: str, home: Path, device: str = "cpu") -> None:
     start = small.weights(home / "start.pth", labels)
     accelerator = "cuda" if device.startswith("cuda") else "cpu"
     snapshot = small.snapshot(labels)
-    folder = small.round("1", snapshot, start, labels, iterations=ITERATIONS, accelerator=accelerator, checkpoint_every_s=60.0)
+    folder = small.round(
+        "1", snapshot, start, labels, iterations=ITERATIONS, accelerator=accelerator, checkpoint_every_s=60.0
+    )
     learn(folder, small.settings)
 
     losses = [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").open()]

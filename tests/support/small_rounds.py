@@ -80,7 +80,14 @@ class SmallRounds:
         folder = self.settings.rounds_dir / name
         folder.mkdir(parents=True)
         snapshot.write(folder)
-        values = {"accelerator": "cpu", "parent": None, "iterations": 6, "threads": 1, "checkpoint_every_s": 0.0, **job}
+        values = {
+            "accelerator": "cpu",
+            "parent": None,
+            "iterations": 6,
+            "threads": 1,
+            "checkpoint_every_s": 0.0,
+            **job,
+        }
         made = Job(
             project_id=1,
             detector=self.detector,

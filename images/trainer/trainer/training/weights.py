@@ -168,6 +168,16 @@ def find(detector: str, settings: Settings) -> StartingWeights:
         raise WeightsError("; ".join([*problems, str(error)])) from error
 
 
+def cached(detector: str, settings: Settings) -> StartingWeights | None:
+    """Starting weights from the cache alone, without a question to the network; None when it has none.
+
+    Raises:
+        WeightsError: the file in the cache does not fit.
+    """
+    paths = _cached(detector, settings)
+    return _read(detector, paths[0], settings) if paths else None
+
+
 def _cached(detector: str, settings: Settings) -> list[Path]:
     folder = settings.cache_dir / "weights"
     names = [f"{detector}_coco.pth", f"{detector}.pth"]
