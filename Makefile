@@ -46,6 +46,7 @@ bench: ## Measure against the alternatives: ratios, build/bench/bench.json and b
 load: ## Prediction and labelling load on a throw-away stack: SECONDS=300, LABELLERS=20, TASKS=20000
 figures: ## The pages of recorded figures anew, from docs/benchmarks/*.json
 screenshots: ## The pictures of docs/images/, from a stack of their own; needs a Chromium
+gpu-check: ## Check this host's GPU against its CPU, and measure it: a table and build/gpu-check/gpu-check.json
 lint: ## ruff and mypy --strict
 sbom: ## What is in each image, as CycloneDX: build/sbom/<image>.cdx.json
 audit: ## Ask a vulnerability database about every locked package; says so when it can't be reached

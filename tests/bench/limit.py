@@ -144,7 +144,7 @@ def _parts(quick: Yolox, files: list[Path]) -> dict[str, list[float]]:
 
 
 def _as_mmdet(detector: Detector, image: Pixels) -> Any:
-    return detector._infer([detector.prepare(image)])
+    return detector._infer([image])
 
 
 def _ms(work: Callable[[], Any]) -> tuple[float, Any]:

@@ -76,6 +76,8 @@ ELSEWHERE = {
     ),
     'curl --fail-with-body -H "Authorization: Bearer $TOKEN" --data-binary @photo.jpg '
     "http://127.0.0.1:8081/detect": ("tests/unit/trainer/dashboard/test_detect.py", "--data-binary"),
+    "make gpu-check": ("tests/unit/lifecycle/test_gpu_check.py", "gpu_check("),
+    "make test TESTS=tests/cuda": ("tests/cuda/test_detectors.py", "train_and_serve"),
     "make doctor": ("tests/e2e/test_doctor.py", '"doctor"'),
     "make down": ("tests/e2e/test_survival.py", 'stack.run("down")'),
     "make backup SECRETS=1 IMAGES=1": ("tests/unit/lifecycle/test_restore.py", "SECRETS"),

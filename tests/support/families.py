@@ -12,6 +12,7 @@ FAMILIES = {
     "retinanet": "retinanet/retinanet_r50_fpn_1x_coco.py",
     "atss": "atss/atss_r50_fpn_1x_coco.py",
     "gfl": "gfl/gfl_r50_fpn_1x_coco.py",
+    "vfnet": "vfnet/vfnet_r50_fpn_mdconv_c3-c5_mstrain_2x_coco.py",
     "ssd": "ssd/ssdlite_mobilenetv2_scratch_600e_coco.py",
     "yolov3": "yolo/yolov3_mobilenetv2_320_300e_coco.py",
     "faster_rcnn": "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py",
@@ -48,7 +49,7 @@ def family(name: str) -> "Config":
     else:
         _shrink(model)
         model.backbone.base_channels = 4
-        if name in ("fcos", "atss", "gfl"):
+        if name in ("fcos", "atss", "gfl", "vfnet"):
             model.bbox_head.norm_cfg = dict(type="GN", num_groups=4)
         elif name == "deformable_detr":
             model.neck.norm_cfg = dict(type="GN", num_groups=4)

@@ -1,6 +1,7 @@
 """Rounds that train one of support.families' detectors on a few small pictures, in this process."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,17 +36,20 @@ class SmallRounds:
 
     settings: Settings
     detector: str
+    config: "Config"
 
     @classmethod
-    def below(cls, home: Path, detector: str) -> "SmallRounds":
+    def below(cls, home: Path, detector: str, config: "Config | None" = None) -> "SmallRounds":
+        """config: the detector's; by default that of the family of its name."""
         from trainer.training.bundle import config_text
 
         settings = Settings(labelloop_home=home, threads=1)
         folder = settings.configs_dir / "detectors"
         folder.mkdir(parents=True)
-        (folder / f"{detector}.py").write_text(config_text(trainable(detector)))
+        config = config or trainable(detector)
+        (folder / f"{detector}.py").write_text(config_text(config))
         settings.images_dir.mkdir(parents=True)
-        return cls(settings, detector)
+        return cls(settings, detector, config)
 
     def snapshot(self, labels: Sequence[str] = LABELS) -> Snapshot:
         """The pictures' balls and crates become the first two labels."""
@@ -65,7 +69,7 @@ class SmallRounds:
         from trainer.training.fit import new_model
         from trainer.training.recipe import fit_model
 
-        config = trainable(self.detector)
+        config = deepcopy(self.config)
         fit_model(config, classes)
         torch.manual_seed(seed)
         torch.save(new_model(config).state_dict(), path)
@@ -76,7 +80,14 @@ class SmallRounds:
         folder = self.settings.rounds_dir / name
         folder.mkdir(parents=True)
         snapshot.write(folder)
-        values = {"parent": None, "iterations": 6, "threads": 1, "checkpoint_every_s": 0.0, **job}
+        values = {
+            "accelerator": "cpu",
+            "parent": None,
+            "iterations": 6,
+            "threads": 1,
+            "checkpoint_every_s": 0.0,
+            **job,
+        }
         made = Job(
             project_id=1,
             detector=self.detector,
@@ -84,7 +95,6 @@ class SmallRounds:
             start="made",
             start_weights=str(start),
             start_classes=list(classes),
-            accelerator="cpu",
             **values,
         )
         (folder / "job.json").write_text(made.model_dump_json())

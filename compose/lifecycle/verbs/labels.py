@@ -22,7 +22,10 @@ from lifecycle.settings.settings import Settings
 from lifecycle.verbs.rename import check_project, rename
 
 KNOWS_NOTHING = "yolox_mobilenetv2"
-KNOW_COCO = ("yolox_nano", "yolox_tiny", "yolox_s", "fcos_r50")
+KNOW_COCO = (
+    *("yolox_nano", "yolox_tiny", "yolox_s", "fcos_r50"),
+    *("yolox_m", "yolox_l", "faster_rcnn_r50", "vfnet_r50"),
+)
 
 # Measured: BCCD's red and white cells and platelets, none of which COCO has, on its test images.
 _FROM_COCO = "AP50 0.83 with 10 labelled images, 0.88 with 40, 0.91 with 160"

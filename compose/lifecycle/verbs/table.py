@@ -13,6 +13,7 @@ from typing import Optional
 from lifecycle import exclusion
 from lifecycle.console import Failure, fail, heading, line, refusal
 from lifecycle.dev.audit import audit
+from lifecycle.dev.gpu_check import gpu_check
 from lifecycle.dev.lock import lock
 from lifecycle.dev.record_pages import figures
 from lifecycle.dev.sbom import sbom
@@ -208,6 +209,7 @@ VERBS = {
     "load": Verb(load, None),
     "figures": Verb(figures),
     "screenshots": Verb(screenshots),
+    "gpu-check": Verb(gpu_check),
     "lint": Verb(lint),
     "sbom": Verb(sbom, ("ACCELERATOR=cuda",)),
     "audit": Verb(audit, ("OSV=URL",)),

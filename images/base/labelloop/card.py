@@ -26,8 +26,9 @@ class Overlaps(BaseModel):
 class Card(BaseModel):
     """What is known about a version.
 
-    graph: how its graph compares with the network, or why it has none. head: which labels' rows in the head
-    came from the starting weights.
+    graph: how its graph compares with the network, or why it has none. precision: in which precision a GPU
+    serves it, then "; " and how its boxes compare with fp32's; empty where no GPU was. head: which labels'
+    rows in the head came from the starting weights.
 
     round, round_requested_at: the round that made it. The number alone does not identify a round: it is used
     again when a backup is restored or the table of rounds is lost.
@@ -67,6 +68,7 @@ class Card(BaseModel):
     look: int | None = None
     instant: dict[str, Any] = Field(default_factory=dict)
     graph: str = ""
+    precision: str = ""
     seconds: float = 0.0
     device: str = "cpu"
     libraries: dict[str, str] = Field(default_factory=dict)

@@ -4,18 +4,18 @@ import logging
 import warnings
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelloop import graph
-from labelloop.batches import batches
+from labelloop import graph, precision
 from labelloop.boxes import Boxes
 from labelloop.errors import Explained
 from labelloop.files import sha256_file
+from labelloop.halving import BatchSize, in_batches
 from labelloop.heads import yolox_layers
 from labelloop.images import Pixels
 from labelloop.instant import HEAD, champion_of
@@ -34,8 +34,6 @@ MIN_SCORE = 0.01
 MAX_BOXES = 2000
 # A detector proposes an object several times, before non-maximum suppression leaves one box of it.
 MAX_CANDIDATES = 5 * MAX_BOXES
-# On a CPU a larger batch is no faster and takes more memory.
-BATCH_SIZE = {"cpu": 4, "cuda": 16}
 
 
 class DetectorError(Explained):
@@ -104,13 +102,14 @@ class Detector:
     """A loaded model. Only one thread at a time may call `predict`.
 
     model: mmdet's detector in eval mode. classes: the names that its labels index. prepare: turns an image
-    into what mmdet collates. card: None for a model outside the registry.
+    into what mmdet collates. card: None for a model outside the registry. sizes: of its batches.
     """
 
     model: Any
     classes: tuple[str, ...]
     prepare: Callable[[Pixels], dict[str, Any]]
     card: Card | None = None
+    sizes: BatchSize = field(default_factory=BatchSize)
 
     @classmethod
     def load(cls, folder: Path, device: str | None = None) -> "Detector":
@@ -198,12 +197,14 @@ class Detector:
         Raises:
             RegistryError: the weights do not fit the config.
         """
-        model = _mmdet_model(config, device or _fastest_device())
+        device = device or _fastest_device()
+        model = _mmdet_model(config, device)
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise RegistryError(f"{name}: the weights do not fit the config: {reason}") from error
+        precision.prepare_to_serve(model, card, device)
         return cls(model, tuple(classes), _preparation(config), card)
 
     @staticmethod
@@ -227,7 +228,7 @@ class Detector:
     @property
     def batch_size(self) -> int:
         """How many images go through the model at once."""
-        return BATCH_SIZE[self.device.type]
+        return self.sizes.on(self.device)
 
     def predict(self, images: Sequence[Pixels]) -> list[Boxes]:
         """Boxes of each image, in the images' order.
@@ -237,10 +238,7 @@ class Detector:
         most MAX_BOXES per image.
         """
         found: list[Boxes] = []
-        for batch in batches(images, self.batch_size):
-            results = self._quick(batch)
-            if results is None:
-                results = [_boxes_of(rows) for rows in self._infer([self.prepare(image) for image in batch])]
+        for batch, results in in_batches(images, self.sizes, self.device, self._boxes):
             found += [_best(boxes, image) for boxes, image in zip(results, batch, strict=True)]
         return found
 
@@ -250,13 +248,8 @@ class Detector:
         images: as for `predict`. Boxes are in pixels of the image and may reach out of it. Of detectors of
         several stages there is no more than `predict` gives.
         """
-        import torch
-
         found: list[RawBoxes] = []
-        for group in batches(images, self.batch_size):
-            batch = self._collated([self.prepare(image) for image in group])
-            with torch.no_grad():
-                raw = of_batch(self.model, batch, len(self.classes))
+        for group, raw in in_batches(images, self.sizes, self.device, self._raw):
             if raw is None:
                 raw = [RawBoxes.of_boxes(boxes, len(self.classes)) for boxes in self.predict(group)]
             found += raw
@@ -266,28 +259,35 @@ class Detector:
     def _yolox(self) -> Yolox | None:
         return Yolox.of(self.model) if self.device.type == "cpu" else None
 
-    def _quick(self, images: Sequence[Pixels]) -> list[Boxes] | None:
-        """What `_infer` finds, in less time; None for a detector of which this is not known."""
+    def _boxes(self, images: Sequence[Pixels]) -> list[Boxes]:
+        """What the model finds, of a YOLOX on a CPU in less time."""
         import torch
 
         if self._yolox is None:
-            return None
+            return [_boxes_of(rows) for rows in self._infer(images)]
         with torch.no_grad():
             return self._yolox.predict(images)
 
-    def _infer(self, prepared: Sequence[dict[str, Any]]) -> Any:
+    def _raw(self, images: Sequence[Pixels]) -> list[RawBoxes] | None:
+        import torch
+
+        with torch.no_grad():
+            return of_batch(self.model, self._collated(images), len(self.classes))
+
+    def _infer(self, images: Sequence[Pixels]) -> Any:
         """Does what mmdet.apis.inference_detector does, but without rebuilding the pipeline on every call."""
         import torch
 
-        batch = self._collated(prepared)
+        batch = self._collated(images)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self.model(return_loss=False, rescale=True, **batch)
 
-    def _collated(self, prepared: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def _collated(self, images: Sequence[Pixels]) -> dict[str, Any]:
         """A batch on the model's device, as mmdet's detectors take it."""
         from mmcv.parallel import collate, scatter
 
+        prepared = [self.prepare(image) for image in images]
         batch: dict[str, Any] = collate(prepared, samples_per_gpu=len(prepared))
         for key in ("img_metas", "img"):
             batch[key] = [container.data[0] for container in batch[key]]

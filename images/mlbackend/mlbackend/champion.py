@@ -93,7 +93,7 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         view = self._view(config)
         predictions: list[Prediction] = []
         in_order = iter(tasks)
-        for batch in self._images.batches(tasks, config):
+        for batch in self._images.batches(tasks, config, self.detector.batch_size):
             pixels = [image.pixels for image in batch if image.pixels is not None]
             found = iter(self._forward(self.detector, pixels) if pixels else [])
             for image in batch:

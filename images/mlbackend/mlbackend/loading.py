@@ -18,7 +18,6 @@ from labelloop.task_images import image_name, resolve_task_image
 Task = dict[str, Any]
 
 BATCH_IMAGES = 8
-WINDOW = 2 * BATCH_IMAGES
 DOWNLOADS_BUDGET_S = 60.0
 REMOTE_S = 600.0
 # What is decoded at once is bounded by BATCH_PIXELS already.
@@ -52,21 +51,24 @@ class ImageLoader:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="images")
         self._one_large = threading.Lock()
 
-    def batches(self, tasks: Sequence[Task], config: LabelConfig) -> Iterator[list[TaskImage]]:
+    def batches(
+        self, tasks: Sequence[Task], config: LabelConfig, at_once: int = BATCH_IMAGES
+    ) -> Iterator[list[TaskImage]]:
         """One TaskImage per task, in the tasks' order, in batches.
 
         The next batch is being decoded while the caller works on one, so up to two are in memory: each at
-        most BATCH_IMAGES images and BATCH_PIXELS pixels. A larger image comes alone: of these, one is in
-        memory for all requests together, until the caller asks for the next batch.
+        most BATCH_IMAGES images, or `at_once` if that is more, and BATCH_PIXELS pixels. A larger image comes
+        alone: of these, one is in memory for all requests together, until the caller asks for the next batch.
         """
         left_s = DOWNLOADS_BUDGET_S
+        most = max(BATCH_IMAGES, at_once)
         ahead: list[Future[TaskImage]] = []
-        for window in batches(tasks, WINDOW):
+        for window in batches(tasks, 2 * most):
             began = time.monotonic()
             locate = partial(self._locate, config=config, deadline=began + left_s)
             located = list(self._pool.map(locate, window))
             left_s -= time.monotonic() - began
-            for group in weighed_batches(located, BATCH_IMAGES, _weight, BATCH_PIXELS):
+            for group in weighed_batches(located, most, _weight, BATCH_PIXELS):
                 if _weight(group[0]) > BATCH_PIXELS:
                     if ahead:
                         yield [future.result() for future in ahead]

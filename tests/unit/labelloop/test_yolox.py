@@ -38,14 +38,14 @@ def test_images_are_prepared_as_mmdets_pipeline_prepares_them(
     quick = Yolox.of(detector.model)
     assert quick is not None
     batch, factors = quick.batch(images)
-    expected = detector._collated([detector.prepare(image) for image in images])
+    expected = detector._collated(images)
     assert torch.equal(batch, expected["img"][0])
     for factor, meta in zip(factors, expected["img_metas"][0], strict=True):
         assert factor.tolist() == meta["scale_factor"].tolist()
 
 
 def test_boxes_are_those_of_mmdets_own_code(detector: Detector, images: list[np.ndarray]) -> None:
-    results = detector._infer([detector.prepare(image) for image in images])
+    results = detector._infer(images)
     expected = [_best(_boxes_of(rows), image) for rows, image in zip(results, images, strict=True)]
     assert min(map(len, expected)) > 20 and len({int(label) for b in expected for label in b.labels}) > 2
     for ours, theirs in zip(detector.predict(images), expected, strict=True):

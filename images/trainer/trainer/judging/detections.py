@@ -31,9 +31,10 @@ def detections(
 ) -> Iterator[Boxes | ImageError]:
     """Each file's boxes, or the reason why it cannot be read, in the files' order.
 
-    At most READ_AT_ONCE images are in memory, and at most BATCH_PIXELS unless one image alone has more.
+    At most READ_AT_ONCE images are in memory, or as many as the detector takes at once, and at most
+    BATCH_PIXELS unless one image alone has more.
     """
-    for batch in weighed_batches(files, READ_AT_ONCE, _pixels, BATCH_PIXELS):
+    for batch in weighed_batches(files, max(READ_AT_ONCE, detector.batch_size), _pixels, BATCH_PIXELS):
         read = [read_or_reason(file) for file in batch]
         found = iter(detector.predict([image for image in read if not isinstance(image, ImageError)]))
         for image in read:

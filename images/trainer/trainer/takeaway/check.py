@@ -3,27 +3,19 @@
 import importlib.util
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelloop.boxes import Boxes, Floats, iou_matrix
+from labelloop.boxes import Boxes, Floats
 from labelloop.card import Card
 from labelloop.detector import Detector
 from labelloop.images import Pixels
 from labelloop.labels import LabelConfig, LabelMap
 from labelloop.tidying import Rules, tidied
-from trainer.words import plural
-
-MIN_IOU = 0.99
-MAX_PX = 0.5
-"""A small box whose edges are that near is the same box, though its IoU is lower."""
-MAX_SCORE = 0.01
-MAX_LOST = 0.01
-"""Of two boxes with practically the same score either may hide the other: this share of boxes may differ."""
+from trainer.training.gap import Gap
 
 
 class Served:
@@ -73,60 +65,6 @@ class Taken:
         found = self._find(np.ascontiguousarray(images[:, :, :, ::-1]))
         rows = [Boxes.of(corners, scores, labels) for corners, scores, labels in zip(*found, strict=True)]
         return [boxes.select(boxes.scores > 0) for boxes in rows]
-
-
-@dataclass
-class Gap:
-    """How far two models' shown boxes are apart. boxes: how many were compared. lost: how many one model
-    shows alone. iou, pixels, score: the worst of the others.
-    """
-
-    images: int = 0
-    boxes: int = 0
-    lost: int = 0
-    iou: float = 1.0
-    pixels: float = 0.0
-    score: float = 0.0
-    apart: int = field(default=0)
-
-    @property
-    def same(self) -> bool:
-        return self.apart == 0 and self.lost <= MAX_LOST * self.boxes
-
-    def __str__(self) -> str:
-        alone = f", {self.lost} shown by one of both alone" if self.lost else ""
-        return (
-            f"{plural(self.boxes, 'box', 'boxes')} on {plural(self.images, 'image')}: IoU at least "
-            f"{self.iou:.4f}, edges within {self.pixels:.2f} px, scores within {self.score:.4f}{alone}"
-        )
-
-    def add(self, expected: Boxes, found: Boxes, thresholds: Floats) -> None:
-        """thresholds: (labels,), from which on a box is shown. A box on one side of it may be on the other by
-        MAX_SCORE.
-        """
-        self.images += 1
-        self.boxes += int(np.count_nonzero(expected.scores >= thresholds[expected.labels]))
-        for ours, theirs in ((expected, found), (found, expected)):
-            shown = ours.select(ours.scores >= thresholds[ours.labels])
-            rivals = theirs.select(theirs.scores >= thresholds[theirs.labels] - MAX_SCORE)
-            for index in range(len(shown)):
-                self._one(shown, index, rivals)
-
-    def _one(self, shown: Boxes, index: int, rivals: Boxes) -> None:
-        rivals = rivals.select(rivals.labels == shown.labels[index])
-        overlaps = iou_matrix(shown.xyxy[index : index + 1], rivals.xyxy)[0]
-        if not len(rivals) or overlaps.max() < 0.5:
-            self.lost += 1
-            return
-        best = int(overlaps.argmax())
-        iou, score = float(overlaps[best]), float(abs(rivals.scores[best] - shown.scores[index]))
-        pixels = float(np.abs(rivals.xyxy[best] - shown.xyxy[index]).max())
-        self.iou, self.pixels, self.score = (
-            min(self.iou, iou),
-            max(self.pixels, pixels),
-            max(self.score, score),
-        )
-        self.apart += (iou < MIN_IOU and pixels > MAX_PX) or score > MAX_SCORE
 
 
 def compare(served: Served, taken: Taken, images: Iterable[Pixels], thresholds: Floats, batches: bool) -> Gap:

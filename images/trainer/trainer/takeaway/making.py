@@ -24,12 +24,13 @@ from trainer.judging.standing import standing
 from trainer.rounds.table import Rounds
 from trainer.takeaway import int8
 from trainer.takeaway.card import UNKNOWN_LICENCE, Told, model_json, readme
-from trainer.takeaway.check import MAX_PX, MAX_SCORE, MIN_IOU, Gap, Served, Taken, compare
+from trainer.takeaway.check import Served, Taken, compare
 from trainer.takeaway.errors import CannotTake
 from trainer.takeaway.forms import ABOUT, Format, page, place
 from trainer.takeaway.graph_files import to_openvino, write_graph
 from trainer.takeaway.whole import Whole
 from trainer.takeaway.wishes import Wish
+from trainer.training.gap import MAX_PX, MAX_SCORE, MIN_IOU, Gap
 from trainer.words import plural
 
 MOST_CHECKED = 100

@@ -13,19 +13,26 @@ from labelloop.files import write_text
 from labelloop.images import Pixels
 from labelloop.registry import Card
 from trainer.training.graphs import add_graph
+from trainer.training.mixed import served_precision
 
 
 def write(
-    folder: Path, config: str, state: Mapping[str, torch.Tensor], card: Card, images: Iterable[Pixels]
+    folder: Path,
+    config: str,
+    state: Mapping[str, torch.Tensor],
+    card: Card,
+    images: Iterable[Pixels],
+    device: str = "cpu",
 ) -> Card:
-    """Fills an empty folder, durably. Returns: the card as written, with the outcome for the graph.
+    """Fills an empty folder, durably. Returns: the card as written, with what came of both checks.
 
-    config: from `config_text`. images: the graph is checked on them.
+    config: from `config_text`. images: the graph is checked on them and, where `device` is a GPU, 16 bits.
     """
     save_weights(state, folder / "weights.pth")
     write_text(folder / "config.py", config)
     write_text(folder / "card.json", card.model_dump_json() + "\n")
-    complete = card.model_copy(update={"graph": add_graph(folder, images)})
+    outcomes = {"graph": add_graph(folder, images), "precision": served_precision(folder, images, device)}
+    complete = card.model_copy(update=outcomes)
     write_text(folder / "card.json", complete.model_dump_json(indent=2) + "\n")
     return complete
 

@@ -22,10 +22,11 @@ class Job(BaseModel):
 
     start_weights: the file of a state_dict, whose head has one row for each class of start_classes. start:
     its origin, in words. look: the test_size of the look (trainer.training.working_size); None for a
-    detector that has one, and in the jobs of earlier releases. small_objects: how large the objects are to
-    the network; None in the jobs of earlier releases. pace: the share of the detector's learning rate at
-    which the parent's training goes on; None without a parent, and in the jobs of earlier releases: then what
-    the start knows decides.
+    detector that has one, and in the jobs of earlier releases. precision: on a GPU, whether 16 bits may be
+    used. loader_workers: processes that load images; None leaves that to the recipe. small_objects: how large
+    the objects are to the network; None in the jobs of earlier releases. pace: the share of the detector's
+    learning rate at which the parent's training goes on; None without a parent, and in the jobs of earlier
+    releases: then what the start knows decides.
     """
 
     project_id: int
@@ -41,6 +42,8 @@ class Job(BaseModel):
     seed: int = SEED
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
     look: int | None = None
+    precision: Literal["auto", "fp32"] = "auto"
+    loader_workers: int | None = None
     small_objects: SmallObjects | None = None
     pace: float | None = None
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from labelloop.errors import Explained, in_one_line
@@ -48,8 +48,15 @@ def candidate_folder(round_dir: Path) -> Path:
     return round_dir / CANDIDATE
 
 
-def run(round_dir: Path, on_progress: Callable[[Metrics], None], should_cancel: Callable[[], bool]) -> None:
+def run(
+    round_dir: Path,
+    on_progress: Callable[[Metrics], None],
+    should_cancel: Callable[[], bool],
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """Trains the job in `round_dir`. Returns when its candidate is complete, at once if it is already.
+
+    environment: variables that the process gets besides this one's.
 
     Raises:
         TrainingCancelled: should_cancel() was true. TrainingKilled: when run again, training goes on from its
@@ -66,7 +73,7 @@ def run(round_dir: Path, on_progress: Callable[[Metrics], None], should_cancel: 
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=_environment(job),
+            env={**_environment(job), **(environment or {})},
         )
     try:
         status = _follow(process, round_dir, on_progress, should_cancel)

@@ -16,6 +16,9 @@ from mmcv import Config
 from trainer.rounds.folder import CANCEL, LAST_CHECKPOINT, METRICS
 from trainer.training.job import Job
 
+# Processes that load images for a GPU: one a core, so that it waits for none.
+LEAST_WORKERS, MOST_WORKERS = 2, 8
+
 DEFAULT_LONG_SIDE = 1333
 # Registered with mmdet by trainer.training.trainset and trainer.training.loading.
 DATASET = "TrainingImages"
@@ -127,7 +130,9 @@ def fit_run(config: Config, folder: Path, job: Job, device: str) -> None:
     config.checkpoint_config = None
     config.log_config = dict(interval=1, hooks=[])
     config.workflow = [("train", 1)]
-    workers = 2 if device == "cuda" else 0
+    workers = job.loader_workers
+    if workers is None:
+        workers = min(max(job.threads, LEAST_WORKERS), MOST_WORKERS) if device == "cuda" else 0
     config.data.workers_per_gpu, config.data.persistent_workers = workers, workers > 0
     for part in _dicts(config.data.train):
         if part.get("type") == LOADER:  # each worker process has a separate cache
@@ -138,3 +143,17 @@ def fit_run(config: Config, folder: Path, job: Job, device: str) -> None:
     config.log_level = "INFO"
     config.work_dir = str(folder)
     config.load_from = config.resume_from = None
+
+
+def fit_gpu(config: Config, device: str, precision: str) -> None:
+    """Has a GPU train in parts of batches that its memory holds (trainer.training.parts).
+
+    precision: of labelloop.precision. A detector whose config brings an optimizer's hook of its own keeps it.
+    """
+    options = dict(config.get("optimizer_config") or {})
+    config.fp16 = None
+    if options.pop("type", "OptimizerHook") not in ("OptimizerHook", "GradientCumulativeOptimizerHook"):
+        return
+    config.runner.update(type="PartsRunner", precision=precision, device=device)
+    known = {name: options[name] for name in ("grad_clip", "cumulative_iters") if name in options}
+    config.optimizer_config = dict(type="StepHook", **known)

@@ -21,9 +21,9 @@ from trainer.training import trainset as _trainset  # noqa: F401 - registers the
 from trainer.training.cores import Usage, usage
 from trainer.training.fit import new_model
 from trainer.training.job import SEED, Job
-from trainer.training.learn import quicken
+from trainer.training.learn import quicken, take_precision
 from trainer.training.length import DEFAULT_ITERATIONS
-from trainer.training.recipe import fit_data, fit_look, fit_model, fit_run
+from trainer.training.recipe import fit_data, fit_gpu, fit_look, fit_model, fit_run
 from trainer.training.speed import (
     BOXES,
     CLASSES,
@@ -112,10 +112,9 @@ def measure(detector: str, settings: Settings, folder: Path, ready_s: float) -> 
     iterations = int(config.get("loop", {}).get("iterations", DEFAULT_ITERATIONS))
     look, (mean_area, largest_area) = look_of(config), areas(config)
     model = new_model(config)
-    if device == "cpu":
-        quicken(model)
+    quicken(model)
     model.CLASSES = CLASSES
-    batch = _fit(config, detector, settings, folder, device)
+    batch = _fit(config, model, _job(detector, settings), folder, device)
     whole = batch / config.data.samples_per_gpu * mean_area
     hopeless_s = HOPELESS * settings.round_minutes * 60 / (iterations * whole)
     _time(config, hopeless_s, settings.threads, cores)
@@ -138,9 +137,8 @@ def measure(detector: str, settings: Settings, folder: Path, ready_s: float) -> 
     )
 
 
-def _fit(config: Config, detector: str, settings: Settings, folder: Path, device: str) -> int:
-    """Fits the config to a short run on the made images; returns the batch that a round would have."""
-    job = Job(
+def _job(detector: str, settings: Settings) -> Job:
+    return Job(
         project_id=0,
         detector=detector,
         why="its speed is measured",
@@ -152,8 +150,14 @@ def _fit(config: Config, detector: str, settings: Settings, folder: Path, device
         threads=settings.threads,
         accelerator=settings.accelerator,
     )
+
+
+def _fit(config: Config, model: Any, job: Job, folder: Path, device: str) -> int:
+    """Fits the config to a short run on the made images; returns the batch that a round would have."""
     fit_data(config, folder / ANNOTATIONS, folder, CLASSES)
     fit_run(config, folder, job, device)
+    if device == "cuda":
+        fit_gpu(config, device, take_precision(job, model, device))
     batch = int(config.data.samples_per_gpu)
     if device == "cpu":
         config.data.samples_per_gpu = min(batch, CPU_BATCH)

@@ -53,7 +53,11 @@ class WeightsError(Explained):
 
 @dataclass(frozen=True)
 class Published:
-    """Where a detector's COCO weights are published. sha256: of the file, or its first digits."""
+    """Where a detector's COCO weights are published.
+
+    sha256: of the file, or its first digits; empty when its makers tell none, and then it isn't downloaded:
+    nothing could tell it from another file.
+    """
 
     url: str
     sha256: str
@@ -80,6 +84,22 @@ PUBLISHED: Mapping[str, Published] = {
     "fcos_r50": Published(
         f"{_ZOO}/fcos/fcos_r50_caffe_fpn_gn-head_1x_coco/fcos_r50_caffe_fpn_gn-head_1x_coco-821213aa.pth",
         "821213aa",
+    ),
+    "yolox_m": Published(
+        "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0/yolox_m.pth", ""
+    ),
+    "yolox_l": Published(
+        f"{_ZOO}/yolox/yolox_l_8x8_300e_coco/yolox_l_8x8_300e_coco_20211126_140236-d3bd2b23.pth", "d3bd2b23"
+    ),
+    "faster_rcnn_r50": Published(
+        f"{_ZOO}/faster_rcnn/faster_rcnn_r50_fpn_mstrain_3x_coco/"
+        "faster_rcnn_r50_fpn_mstrain_3x_coco_20210524_110822-e10bd31c.pth",
+        "e10bd31c",
+    ),
+    "vfnet_r50": Published(
+        f"{_ZOO}/vfnet/vfnet_r50_fpn_mdconv_c3-c5_mstrain_2x_coco/"
+        "vfnet_r50_fpn_mdconv_c3-c5_mstrain_2x_coco_20201027pth-6879c318.pth",
+        "6879c318",
     ),
 }
 
@@ -213,6 +233,16 @@ def find(detector: str, settings: Settings) -> StartingWeights:
         raise WeightsError("; ".join([*problems, str(error)])) from error
 
 
+def cached(detector: str, settings: Settings) -> StartingWeights | None:
+    """Starting weights from the cache alone, without a question to the network; None when it has none.
+
+    Raises:
+        WeightsError: the file in the cache does not fit.
+    """
+    paths = _cached(detector, settings)
+    return _read(detector, paths[0], settings) if paths else None
+
+
 def _cached(detector: str, settings: Settings) -> list[Path]:
     folder = settings.cache_dir / "weights"
     names = [f"{detector}_coco.pth", f"{detector}.pth"]
@@ -226,6 +256,11 @@ def _download(detector: str, settings: Settings) -> Path:
     folder = settings.cache_dir / "weights"
     if published is None:
         raise WeightsError(f"no weights of {detector} are published; put {detector}.pth into {folder}")
+    if not published.sha256:
+        raise WeightsError(
+            f"{published.url} comes without a checksum, so it isn't downloaded by itself; fetch it, and put "
+            f"it into {folder}"
+        )
     reason = _fetch(published, folder / published.name, _certificates(settings))
     if reason is not None:
         raise WeightsError(f"its weights are not in {folder}, and {reason}")

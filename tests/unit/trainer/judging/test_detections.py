@@ -19,6 +19,8 @@ from trainer.judging.detections import detections
 class Batches:
     """Stands for a detector; keeps how many images came at once."""
 
+    batch_size = 4
+
     def __init__(self) -> None:
         self.sizes: list[int] = []
 

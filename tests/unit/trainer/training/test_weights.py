@@ -236,6 +236,18 @@ def test_weights_are_fetched_once_and_only_with_the_pinned_sha256(
     assert asked == ["/forged.pth", "/good.pth"]
 
 
+def test_weights_that_nobody_tells_the_sha256_of_are_not_fetched(
+    settings: Settings, nano: State, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, _, asked = server
+    monkeypatch.setattr(weights, "PUBLISHED", {"yolox_nano": Published(f"{url}/yolox_nano.pth", "")})
+    with pytest.raises(WeightsError, match=f"{url}/yolox_nano.pth comes without a checksum.*fetch it"):
+        find("yolox_nano", settings)
+    assert asked == []
+    torch.save(nano, cache(settings, "yolox_nano.pth"))
+    assert len(find("yolox_nano", settings).classes) == 80
+
+
 def test_a_failed_fetch_is_not_tried_again(
     settings: Settings, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,5 +263,7 @@ def test_every_detector_of_the_repo_builds_without_a_download(name: str, setting
     config = load_detector_config(name, settings)
     fit_model(config, ["a", "b"])
     assert class_rows(config, 2)
-    assert new_model(config).bbox_head.num_classes == 2
+    model = new_model(config)
+    head = model.bbox_head if model.with_bbox and hasattr(model, "bbox_head") else model.roi_head.bbox_head
+    assert head.num_classes == 2
     assert reference_iterations(name, settings) > 0
