@@ -68,7 +68,7 @@ def build_images(home: Home, accelerator: str, arch: Optional[str], published_at
         for service in stale
     ]
     if "base" in stale:
-        steps.append(Step("mmcv-full", "compiled, unless this machine has it", compiling, wheels))
+        steps.append(Step("mmcv-full", "compiling it, unless this machine has it", compiling, wheels))
     run_steps(steps)
 
 
