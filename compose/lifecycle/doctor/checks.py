@@ -139,7 +139,7 @@ def check_processor(machine: str) -> None:
             "the processor",
             found=machine,
             needed="x86-64, for which the packages are locked",
-            do="Run labelloop on an x86-64 machine, and open its pages from this one: `make up BIND=…` there.",
+            do="Run labelloop on an x86-64 machine, and open its pages from here: `make up BIND=…` there.",
         )
 
 
