@@ -109,8 +109,8 @@ NOT_RUN = {
     "nvidia-smi": "no GPU",
     "docker run --rm --gpus all ubuntu nvidia-smi": "no GPU",
     "docker save labelloop/labelstudio labelloop/base:cpu labelloop/trainer:cpu labelloop/mlbackend:cpu "
-    "python:3.11-slim-bookworm | gzip > labelloop-images.tar.gz": "8 GB of images",
-    "docker load --input labelloop-images.tar.gz": "8 GB of images",
+    "python:3.11-slim-bookworm | gzip > labelloop-images.tar.gz": "4 GB of images",
+    "docker load --input labelloop-images.tar.gz": "4 GB of images",
     "git archive --prefix=labelloop/ --output=labelloop.tar HEAD": "belongs to the air-gapped host",
     "tar --extract --file labelloop.tar": "belongs to the air-gapped host",
     "install -D yolox_nano.pth labelloop/volumes/cache/weights/yolox_nano.pth": (
