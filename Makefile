@@ -40,6 +40,7 @@ demo: ## See the whole loop in six minutes, with made pictures in a project of i
 labels: ## Check a label config, and say what the model recognises: FILE=configs/labels/x.xml; RENAME=cat=feline renames labels
 
 build: ## Build the images (or the host's environments) without starting
+publish: ## Build the images and push them: REGISTRY=registry.example.com/labelloop, from which `make up REGISTRY=…` pulls
 test: ## Lint, then all tests; TESTS="tests/unit -k boxes" runs those alone
 faults: ## Kill, stop, fill and damage everything: it heals; SEED=, KILLS=200
 bench: ## Measure against the alternatives: ratios, build/bench/bench.json and bench.png; ONLY=startup COCO=DIR

@@ -4,12 +4,15 @@
 #   build-mmcv-wheel.sh PYTHON OUT_DIR
 #
 # PYTHON  an interpreter that has torch, setuptools<81, wheel, ninja and psutil
-# OUT_DIR receives the wheel
+# OUT_DIR receives the wheel; without CUDA a second one, with what stands for NVIDIA's libraries (cuda_stubs.py)
 # ACCELERATOR=cuda compiles the CUDA operators too (for TORCH_CUDA_ARCH_LIST); MAX_JOBS bounds the compilers.
 # MMCV_PLAIN=1 compiles each file by itself, as mmcv does: tests/mmcv compares the two.
 set -eu
 python=$1
 out=$2
+PATH="$(dirname "$python"):$PATH"
+export PATH
+here=$(dirname "$0")
 
 MMCV_WITH_OPS=1
 # -g0: with debug symbols the library is 78 MB.
@@ -28,11 +31,11 @@ else
     FORCE_CUDA=0
     CUDA_VISIBLE_DEVICES=
     export FORCE_CUDA CUDA_VISIBLE_DEVICES
+    # mmcv's setup imports torch, which needs them.
+    "$python" "$here/cuda_stubs.py" "$out"
+    "$python" -m pip install --quiet --no-deps --no-index "$out"/labelloop_cuda_stubs-*.whl
 fi
 
-PATH="$(dirname "$python"):$PATH"
-export PATH
-here=$(dirname "$0")
 source=$(mktemp -d)
 trap 'rm -rf "$source"' EXIT
 "$python" -m pip download --no-deps --no-build-isolation --no-binary :all: --dest "$source" --require-hashes \

@@ -20,7 +20,7 @@ def _compiled(folder: Path, **environment: str) -> Any:
     env = {**os.environ, "ACCELERATOR": "cpu", **environment}
     wheels, packages = folder / "wheels", folder / "packages"
     subprocess.run(["sh", str(script), sys.executable, str(wheels)], env=env, check=True, timeout=COMPILE_S)
-    [wheel] = wheels.glob("*.whl")
+    [wheel] = wheels.glob("mmcv_full-*.whl")
     install = ["-m", "pip", "install", "--no-deps", "--no-index", "--target", str(packages), str(wheel)]
     subprocess.run([sys.executable, *install], check=True, timeout=300)
     command = [sys.executable, "-P", str(Path(__file__).with_name("operators.py"))]

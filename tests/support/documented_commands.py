@@ -34,6 +34,7 @@ UP = {
     "make up USER_AGENT=photos/1,ann@example.org": {"USER_AGENT": "photos/1,ann@example.org"},
     "make up IMAGE_HOSTS=https://minio.lan:9000": {"IMAGE_HOSTS": "https://minio.lan:9000"},
     "make up BIND=192.0.2.10": {"BIND": "192.0.2.10"},
+    "make up REGISTRY=registry.example.com/labelloop": {"REGISTRY": "registry.example.com/labelloop"},
     "make up ADMINS=ann@example.org,bob@example.org": {"ADMINS": "ann@example.org,bob@example.org"},
     "make up SCORE_THRESHOLD=0.4 PORT=8090": {"SCORE_THRESHOLD": "0.4", "PORT": "8090"},
 }
@@ -87,6 +88,11 @@ ELSEWHERE = {
     "make labels RENAME=cat=feline,kitten=feline DRY=1": ("tests/e2e/test_projects.py", "DRY=1"),
     "make labels RENAME=cat=feline,kitten=feline": ("tests/e2e/test_projects.py", "RENAME="),
     "make test": (".ci/run", "make test"),
+    "make build ACCELERATOR=cuda TORCH_CUDA_ARCH_LIST=9.0": ("tests/cuda/test_images.py", "ACCELERATOR=cuda"),
+    "make publish REGISTRY=registry.example.com/labelloop": (
+        "tests/publish/test_publish.py",
+        "publish.push(",
+    ),
     "make simulate COCO=~/data/mine": ("tests/unit/lifecycle/test_simulate.py", "simulate("),
     "make bench COCO=~/data/mine ONLY=serving": ("tests/unit/bench/test_options.py", "ONLY"),
     "make bench ONLY=training COCO=~/data/raccoon PREDICTED=raccoon=cat,dog,bear": (
@@ -102,11 +108,12 @@ NOT_RUN = {
     "git clone <this repository> labelloop && cd labelloop": (
         "the address is yours; the end-to-end tests start from what git tracks"
     ),
+    "docker login registry.example.com": "no such registry",
     "nvidia-smi": "no GPU",
     "docker run --rm --gpus all ubuntu nvidia-smi": "no GPU",
     "docker save labelloop/labelstudio labelloop/base:cpu labelloop/trainer:cpu labelloop/mlbackend:cpu "
-    "python:3.11-slim-bookworm | gzip > labelloop-images.tar.gz": "8 GB of images",
-    "docker load --input labelloop-images.tar.gz": "8 GB of images",
+    "python:3.11-slim-bookworm | gzip > labelloop-images.tar.gz": "4 GB of images",
+    "docker load --input labelloop-images.tar.gz": "4 GB of images",
     "git archive --prefix=labelloop/ --output=labelloop.tar HEAD": "belongs to the air-gapped host",
     "tar --extract --file labelloop.tar": "belongs to the air-gapped host",
     "install -D yolox_nano.pth labelloop/volumes/cache/weights/yolox_nano.pth": (

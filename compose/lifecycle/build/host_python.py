@@ -26,8 +26,9 @@ def find_python() -> str:
     raise Failure(
         "Python",
         found=f"no python{VERSION} with venv (this one is {sys.version.split()[0]})",
-        needed=VERSION,
-        do=f"Install python{VERSION} and its venv module, name one in LABELLOOP_PYTHON, or install Docker.",
+        needed=f"{VERSION}, for which the packages are locked",
+        do=f"Install python{VERSION} and its venv module (pyenv and uv have it where a distribution hasn't), "
+        "name it in LABELLOOP_PYTHON, or install Docker, whose images bring their own.",
     )
 
 

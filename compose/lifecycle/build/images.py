@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Optional
 
 from lifecycle import engine
-from lifecycle.build import python_image, wheel
+from lifecycle.build import python_image, registry, wheel
+from lifecycle.build.side_by_side import Step, run_steps
 from lifecycle.console import line
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
@@ -24,14 +26,26 @@ _INPUTS = {
     "trainer": ("images/trainer",),
     "mlbackend": ("images/mlbackend",),
 }
+_AFTER = {"base": ("mmcv-full",), "trainer": ("base",), "mlbackend": ("base",)}
+_SECONDS = {"labelstudio": 100.0, "base": 60.0, "trainer": 30.0, "mlbackend": 20.0}
+"""How long each takes alone on 2 cores."""
 
 
-def build_images(home: Home, accelerator: str, arch: Optional[str]) -> None:
-    """Python, base and the three services' images, each only if its inputs changed.
+def build_images(home: Home, accelerator: str, arch: Optional[str], published_at: str = "") -> None:
+    """The three services' images: pulled from the registry `published_at` if it has this version's, else
+    built, each only if its inputs changed, and with them python and base.
 
     Raises:
-        Failure: a build failed; its output is on the terminal.
+        Failure: a build failed; the end of its output is on the terminal.
     """
+    version = versions(home, accelerator, arch)
+    if published_at and registry.pull_version(
+        home,
+        published_at,
+        {service: version[service] for service in _INPUTS},
+        {service: image_name(service, accelerator) for service in _INPUTS},
+    ):
+        return
     python_image.ensure_python_image()
     python_id = answer(["docker", "image", "inspect", "--format", "{{.Id}}", python_image.NAME]) or ""
     hashes = image_hashes(home, python_id, accelerator, arch)
@@ -39,22 +53,46 @@ def build_images(home: Home, accelerator: str, arch: Optional[str]) -> None:
     for service in hashes:
         if service not in stale:
             line(service, "unchanged")
+    arguments = engine.build_arguments()
+
+    def wheels() -> None:
+        found = wheel.docker_wheels(home, python_image.NAME, accelerator, arch, arguments)
+        _place(found, home.root / "images" / "base" / "wheels")
+
+    def built(service: str) -> Callable[[], None]:
+        return lambda: _build(home, service, {**stamps(service, hashes, version), **arguments})
+
+    compiling = 900 if accelerator == "cuda" else 180
+    steps = [
+        Step(service, "building", _SECONDS[service], built(service), after=_AFTER.get(service, ()))
+        for service in stale
+    ]
     if "base" in stale:
-        wheels = home.root / "images" / "base" / "wheels"
-        arguments = engine.build_arguments()
-        _place(wheel.docker_wheel(home, python_image.NAME, accelerator, arch, arguments), wheels)
-    for service in stale:
-        line(service, "building")
-        started = time.monotonic()
-        environment = {f"{service.upper()}_INPUTS": hashes[service], **engine.build_arguments()}
-        run(
-            engine.compose("--profile", "build", "build", service),
-            cwd=home.root,
-            env=environment,
-            what=f"building the image {service}",
-            do="The step that failed is above.",
-        )
-        line(service, f"built in {time.monotonic() - started:.0f} s")
+        steps.append(Step("mmcv-full", "compiling it, unless this machine has it", compiling, wheels))
+    run_steps(steps)
+
+
+def _build(home: Home, service: str, environment: dict[str, str]) -> None:
+    started = time.monotonic()
+    run(
+        engine.compose("--profile", "build", "build", service),
+        cwd=home.root,
+        env=environment,
+        what=f"building the image {service}",
+        do="The step that failed is above.",
+        quiet=True,
+    )
+    line(service, f"built in {time.monotonic() - started:.0f} s")
+
+
+def stamps(service: str, hashes: Mapping[str, str], version: Mapping[str, str]) -> dict[str, str]:
+    """What docker-compose.yml labels the image with, as it asks for it. See `image_hashes` and `versions`."""
+    return {f"{service.upper()}_INPUTS": hashes[service], f"{service.upper()}_VERSION": version[service]}
+
+
+def versions(home: Home, accelerator: str, arch: Optional[str]) -> dict[str, str]:
+    """Service → hash of what the checkout has of its image: the same on every host, whatever its python."""
+    return image_hashes(home, "", accelerator, arch)
 
 
 def image_hashes(home: Home, python_id: str, accelerator: str, arch: Optional[str]) -> dict[str, str]:
@@ -67,7 +105,8 @@ def image_hashes(home: Home, python_id: str, accelerator: str, arch: Optional[st
 
 
 def images_are_built(accelerator: str) -> bool:
-    return all(_built(service, accelerator) is not None for service in ("base", *_INPUTS))
+    """Whether the services have images, of whatever version. Pulled ones have no base beside them."""
+    return all(_built(service, accelerator) is not None for service in _INPUTS)
 
 
 def image_name(service: str, accelerator: str) -> str:
@@ -76,13 +115,13 @@ def image_name(service: str, accelerator: str) -> str:
 
 def _built(service: str, accelerator: str) -> Optional[str]:
     """The inputs' hash that the image was built from; None without an image."""
-    label = '{{index .Config.Labels "labelloop.inputs"}}'
-    return answer(["docker", "image", "inspect", "--format", label, image_name(service, accelerator)])
+    return registry.label(image_name(service, accelerator), "labelloop.inputs")
 
 
-def _place(wheel_file: Path, folder: Path) -> None:
-    """Makes the wheel the only one in the build context."""
+def _place(wheels: list[Path], folder: Path) -> None:
+    """Makes the wheels the only ones in the build context."""
     folder.mkdir(exist_ok=True)
     for other in folder.glob("*.whl"):
         other.unlink()
-    shutil.copy(wheel_file, folder)
+    for path in wheels:
+        shutil.copy(path, folder)

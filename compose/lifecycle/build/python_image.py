@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import selectors
 import shutil
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+from lifecycle.build import registry
 from lifecycle.console import Failure, line
 from lifecycle.shell import answer, run
 
 NAME = "python:3.11-slim-bookworm"
 RELEASE = "bookworm"
-REGISTRY_SECONDS = 10.0
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -29,32 +28,16 @@ def ensure_python_image() -> None:
     """
     if answer(["docker", "image", "inspect", "--format", "{{.Id}}", NAME]):
         return
-    if _pull():
+    if registry.pull(NAME):
         line("python", f"pulled {NAME}")
         return
     line(
         "python",
-        f"no image registry answers for {NAME}: building it from Debian packages, 1 to 3 minutes",
+        f"no image registry answers for {NAME}: building it from Debian packages, 1 to 4 minutes",
     )
     started = time.monotonic()
     _build()
     line("python", f"built in {time.monotonic() - started:.0f} s")
-
-
-def _pull() -> bool:
-    """Pulls the image if the registry says within REGISTRY_SECONDS that it has it."""
-    with subprocess.Popen(
-        ["docker", "pull", NAME], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as pull:
-        assert pull.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(pull.stdout, selectors.EVENT_READ)
-            if not selector.select(REGISTRY_SECONDS):
-                pull.kill()
-                return False
-        for _ in pull.stdout:
-            pass
-        return pull.wait() == 0
 
 
 def _build() -> None:

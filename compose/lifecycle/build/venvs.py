@@ -10,6 +10,7 @@ from typing import Optional
 from labelloop import locks
 from lifecycle.build import pip, wheel
 from lifecycle.build.host_python import find_python
+from lifecycle.build.side_by_side import Step, run_steps
 from lifecycle.console import Failure, line
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
@@ -74,15 +75,31 @@ def ensure_ml(home: Home, accelerator: str, arch: Optional[str]) -> Path:
     venv = home.venvs / "ml"
 
     def install() -> None:
-        line("ml", "installing its locked packages (2.6 GB to download)")
+        size = "3 GB" if accelerator == "cuda" else "1 GB"
+        line("ml", f"installing its locked packages ({size} to download)")
         _create(venv)
         _install(home, venv, _ml_locks(accelerator))
         python = venv / "bin/python"
-        mmcv = wheel.host_wheel(home, python, accelerator, arch)
-        pip.install(python, "--no-index", str(mmcv), what="installing mmcv-full")
+        wheels = wheel.host_wheels(home, python, accelerator, arch)
+        pip.install(python, "--no-index", *map(str, wheels), what="installing mmcv-full")
         _install_own(home, venv, _ML_PACKAGES)
 
     return _ensure(venv, _ml_stamp(home, accelerator, arch), install)
+
+
+def ensure_both(home: Home, accelerator: str, arch: Optional[str]) -> None:
+    """Both environments, made side by side where they aren't there."""
+    if are_current(home, accelerator, arch):
+        for name in ("labelstudio", "ml"):
+            line(name, "environment unchanged")
+        return
+    compiling = 900 if accelerator == "cuda" else 180
+    run_steps(
+        [
+            Step("labelstudio", "its environment", 90, lambda: ensure_labelstudio(home)),
+            Step("ml", "its environment", 80 + compiling, lambda: ensure_ml(home, accelerator, arch)),
+        ]
+    )
 
 
 def ensure_tests(home: Home, accelerator: str, arch: Optional[str]) -> Path:

@@ -1,4 +1,8 @@
-"""mmcv-full is compiled once per machine: image builds and the host runtime look into the cache first."""
+"""mmcv-full is compiled once per machine: image builds and the host runtime look into the cache first.
+
+Without CUDA the stand-ins for NVIDIA's libraries (images/base/cuda_stubs.py) come from the same compiler,
+as a second wheel.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +21,21 @@ from lifecycle.home import Home, machine_cache
 from lifecycle.inputs import inputs_hash
 from lifecycle.shell import answer, run
 
-RECIPE = ("images/base/mmcv.lock", "images/base/build-mmcv-wheel.sh", "images/base/mmcv_units.py")
+RECIPE = (
+    "images/base/mmcv.lock",
+    "images/base/build-mmcv-wheel.sh",
+    "images/base/mmcv_units.py",
+    "images/base/cuda_stubs.py",
+)
 _DESCRIBE = (
     "import platform as p, sys; print('cp%d%d' % sys.version_info[:2], ''.join(p.libc_ver()), p.machine())"
 )
 
 
-def docker_wheel(
+def docker_wheels(
     home: Home, python_image: str, accelerator: str, arch: Optional[str], environment: dict[str, str]
-) -> Path:
-    """The wheel for the images, from the cache or compiled in a Docker stage."""
+) -> list[Path]:
+    """The wheels for the images, from the cache or compiled in a Docker stage."""
     described = answer(
         ["docker", "run", "--rm", "--network", "none", python_image, "python3", "-c", _DESCRIBE], seconds=60
     )
@@ -55,13 +64,14 @@ def docker_wheel(
             do="The compiler's words are above.",
             cwd=home.root,
             env={"DOCKER_BUILDKIT": "1"},
+            quiet=True,
         )
 
     return cached(wheel_key(home, described, accelerator, arch), compile_into)
 
 
-def host_wheel(home: Home, python: Path, accelerator: str, arch: Optional[str]) -> Path:
-    """The wheel for an environment that has torch, from the cache or compiled by the host's own compiler."""
+def host_wheels(home: Home, python: Path, accelerator: str, arch: Optional[str]) -> list[Path]:
+    """The wheels for an environment that has torch, from the cache or compiled by the host's own compiler."""
     described = answer([str(python), "-c", _DESCRIBE]) or ""
 
     def compile_into(folder: Path) -> None:
@@ -100,13 +110,12 @@ def wheel_key(home: Home, described: str, accelerator: str, arch: Optional[str])
     return f"{tag}-torch{torch[1]}-{device}-{libc}-{machine}-{inputs_hash(home.root, RECIPE)[:8]}"
 
 
-def cached(key: str, compile_into: Callable[[Path], None]) -> Path:
-    """The wheel of `key`; otherwise `compile_into` fills a folder that is renamed when complete."""
+def cached(key: str, compile_into: Callable[[Path], None]) -> list[Path]:
+    """The wheels of `key`; otherwise `compile_into` fills a folder that is renamed when complete."""
     folder = machine_cache() / "wheels" / key
-    wheel = next(iter(folder.glob("*.whl")), None)
-    if wheel is not None:
-        return wheel
-    line("mmcv-full", "compiling it once for this machine (1 to 5 minutes on 2 cores)")
+    if wheels := sorted(folder.glob("*.whl")):
+        return wheels
+    line("mmcv-full", "compiling it once for this machine")
     started = time.monotonic()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".compiling-") as scratch:
@@ -117,7 +126,7 @@ def cached(key: str, compile_into: Callable[[Path], None]) -> Path:
         shutil.copytree(scratch, Path(f"{folder}.new"), dirs_exist_ok=True)
         Path(f"{folder}.new").replace(folder)
     line("mmcv-full", f"compiled in {time.monotonic() - started:.0f} s, kept in {folder}")
-    return next(iter(folder.glob("*.whl")))
+    return sorted(folder.glob("*.whl"))
 
 
 def _jobs() -> str:

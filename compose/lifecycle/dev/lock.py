@@ -22,7 +22,7 @@ _COMPILE = (
 )
 _BASE = "images/base/requirements"
 _ML = ("images/mlbackend/requirements", "images/trainer/requirements")
-_CPU_NEVER_LOADS = ("triton", "nvidia-cusolver")
+_CUDA = "images/base/cuda"
 
 
 def lock(home: Home, upgrade: bool) -> None:
@@ -36,12 +36,13 @@ def lock(home: Home, upgrade: bool) -> None:
         whole = Path(scratch, "base.txt")
         lock_file = home.root / f"{_BASE}.lock"
         if lock_file.exists() and not upgrade:
-            whole.write_text(lock_file.read_text() + (home.root / "images/base/cuda.lock").read_text())
+            whole.write_text(lock_file.read_text() + (home.root / f"{_CUDA}.lock").read_text())
         base = f"{_BASE}.in"
         _compile(home, uv, base, str(whole), [], upgrade)
-        left_out = [word for name in _CPU_NEVER_LOADS for word in ("--no-emit-package", name)]
+        for_cuda = packages_of(home.root / f"{_CUDA}.in")
+        left_out = [word for name in for_cuda for word in ("--no-emit-package", name)]
         _compile(home, uv, base, f"{_BASE}.lock", [whole], upgrade, *left_out)
-        _compile(home, uv, "images/base/cuda.in", "images/base/cuda.lock", [whole], upgrade, "--no-deps")
+        _compile(home, uv, f"{_CUDA}.in", f"{_CUDA}.lock", [whole], upgrade, "--no-deps")
         for name in ("build", "nvcc"):
             _compile(home, uv, f"images/base/{name}.in", f"images/base/{name}.lock", [whole], upgrade)
         for name in ("images/base/nodeps", "images/mlbackend/nodeps"):
@@ -52,6 +53,12 @@ def lock(home: Home, upgrade: bool) -> None:
             before.append(home.root / f"{name}.lock")
         studio = "images/labelstudio/requirements"
         _compile(home, uv, f"{studio}.in", f"{studio}.lock", [], upgrade)
+
+
+def packages_of(requirements: Path) -> list[str]:
+    """The packages of a requirements.in that asks for no versions."""
+    lines = (text.partition("#")[0].strip() for text in requirements.read_text().splitlines())
+    return [text for text in lines if text]
 
 
 def _compile(

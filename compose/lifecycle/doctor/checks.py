@@ -136,7 +136,10 @@ def check_processor(machine: str) -> None:
     """Raises Failure for one that the locked packages aren't made for."""
     if machine.lower() not in PROCESSORS:
         raise Failure(
-            "the processor", found=machine, needed="x86-64", do="Run labelloop on an x86-64 machine."
+            "the processor",
+            found=machine,
+            needed="x86-64, for which the packages are locked",
+            do="Run labelloop on an x86-64 machine, and open its pages from here: `make up BIND=…` there.",
         )
 
 

@@ -339,6 +339,8 @@ class HostStack:
             "LABELLOOP_HOME": str(home.root),
             # What the environment is made for; the operator's word may be auto, or missing.
             "ACCELERATOR": settings.built_accelerator,
+            # An environment for the CPU lacks what torch would call on the GPU that it finds.
+            **({} if settings.built_accelerator == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}),
             "LABELSTUDIO_BIN": str(home.venvs / "labelstudio" / "bin"),
             "ML_BIN": str(home.venvs / "ml" / "bin"),
             "PYTHONPATH": os.pathsep.join(str(home.root / package) for package in (*PACKAGES, "compose")),

@@ -53,6 +53,10 @@ _PATTERNS.update(
         ),
         **dict.fromkeys(PROXIES, (ranges.PROXY, "a proxy's URL, such as http://proxy.example.com:3128")),
         "NO_PROXY": (r"[A-Za-z0-9.*:,/_\[\] -]*", "hosts, domains and networks with commas between them"),
+        "REGISTRY": (
+            r"([a-z0-9.-]+(:\d{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+)?",
+            "a registry and a prefix in lower case, without https://, such as registry.example.com/labelloop",
+        ),
     }
 )
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -69,6 +73,7 @@ HOST_SETTINGS = (
     "COMPOSE_PROJECT_NAME",
     "ADMIN_EMAIL",
     "TORCH_CUDA_ARCH_LIST",
+    "REGISTRY",
 )
 # What else docker-compose.yml and Compose itself take from the environment before they look into .env.
 FOR_COMPOSE = (
@@ -80,6 +85,10 @@ FOR_COMPOSE = (
     "LABELSTUDIO_INPUTS",
     "MLBACKEND_INPUTS",
     "TRAINER_INPUTS",
+    "BASE_VERSION",
+    "LABELSTUDIO_VERSION",
+    "MLBACKEND_VERSION",
+    "TRAINER_VERSION",
     "COMPOSE_ACCELERATOR",
     "COMPOSE_FILE",
     "COMPOSE_PATH_SEPARATOR",

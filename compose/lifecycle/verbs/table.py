@@ -32,6 +32,7 @@ from lifecycle.verbs.demo import demo
 from lifecycle.verbs.intake import TAKES as IMPORT_TAKES
 from lifecycle.verbs.intake import import_
 from lifecycle.verbs.labels import labels
+from lifecycle.verbs.publish import publish
 from lifecycle.verbs.reset import reset
 from lifecycle.verbs.restore import restore, stop
 from lifecycle.verbs.rotate import rotate
@@ -178,6 +179,7 @@ VERBS = {
     "down": Verb(_down, alone=True),
     "restart": Verb(_restart, None, resumed=True, alone=True),
     "build": Verb(build, None, resumed=True, alone=True),
+    "publish": Verb(publish, None, alone=True),
     "labels": Verb(
         labels, ("FILE=configs/labels/x.xml", "DETECTOR=yolox_s", "RENAME=cat=feline", "DRY=1", _PROJECT)
     ),

@@ -52,13 +52,15 @@ def up(home: Home, given: Mapping[str, str]) -> None:
     _say_next(home, settings, time.monotonic() - started)
 
 
-def build(home: Home, given: Mapping[str, str]) -> None:
+def build(home: Home, given: Mapping[str, str], *, pull: bool = True) -> None:
     """`make build`: all of `make up` but the start.
+
+    pull: whether images may come from REGISTRY.
 
     Raises:
         EnvironmentInUse: programs run on the environment that has to be made anew.
     """
-    _prepare(home, given, _leave_programs)
+    _prepare(home, given, _leave_programs, pull=pull)
 
 
 def build_ahead(home: Home) -> bool:
@@ -98,7 +100,7 @@ def _leave_programs(stack: HostStack) -> None:
 
 
 def _prepare(
-    home: Home, given: Mapping[str, str], on_use: Callable[[HostStack], None]
+    home: Home, given: Mapping[str, str], on_use: Callable[[HostStack], None], *, pull: bool = True
 ) -> tuple[Stack, Settings]:
     """Returns: the stack, ready to start, and the settings in force.
 
@@ -137,15 +139,14 @@ def _prepare(
     if runtime == "docker":
         heading("Images")
         volumes.prepare_volumes(home, settings.containers_user)
-        images.build_images(home, accelerator, arch)
+        images.build_images(home, accelerator, arch, settings.get("REGISTRY", "") if pull else "")
         return docker_stack(home, settings), settings
     heading("Environments")
     volumes.prepare_volumes(home, None)
     stack = HostStack(home, settings)
     if not venvs.are_current(home, accelerator, arch) and stack.holds_ports():
         on_use(stack)
-    venvs.ensure_labelstudio(home)
-    venvs.ensure_ml(home, accelerator, arch)
+    venvs.ensure_both(home, accelerator, arch)
     return stack, settings
 
 

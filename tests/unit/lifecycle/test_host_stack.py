@@ -106,4 +106,7 @@ def test_every_package_of_the_checkout_is_looked_at() -> None:
 def test_the_programs_are_told_the_accelerator_that_was_chosen(
     home: Home, settings: dict[str, str], accelerator: str
 ) -> None:
-    assert HostStack(home, Settings(settings))._environment()["ACCELERATOR"] == accelerator
+    environment = HostStack(home, Settings(settings))._environment()
+    assert environment["ACCELERATOR"] == accelerator
+    sees_a_gpu = environment.get("CUDA_VISIBLE_DEVICES") != ""
+    assert sees_a_gpu == (accelerator == "cuda")

@@ -115,7 +115,7 @@ def test_an_environment_is_current_until_a_lock_changes(
             (checkout.venvs / name / "bin/python").touch()
 
     record(monkeypatch, run)
-    monkeypatch.setattr(venvs.wheel, "host_wheel", lambda *arguments: "mmcv.whl")
+    monkeypatch.setattr(venvs.wheel, "host_wheels", lambda *arguments: ["mmcv.whl"])
     assert not venvs.are_current(checkout, "cpu", None)
     venvs.ensure_labelstudio(checkout)
     venvs.ensure_ml(checkout, "cpu", None)

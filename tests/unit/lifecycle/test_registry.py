@@ -1,0 +1,211 @@
+"""Images from a registry and into one; what Docker would do is only recorded. tests/publish asks Docker."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from lifecycle.build import images, registry
+from lifecycle.console import Failure
+from lifecycle.engine import SERVICES
+from lifecycle.home import Home
+from lifecycle.settings import known
+from lifecycle.verbs import publish
+
+REPO = Path(__file__).parents[3]
+AT = "127.0.0.1:5000/team"
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """An engine's images: name → its version's label. What is pulled is looked up under "registry"."""
+    there: dict[str, str] = {}
+
+    def label(image: str, name: str) -> str | None:
+        return there.get(image)
+
+    def answer(command: Sequence[str], **options: object) -> str:
+        assert list(command[:2]) == ["docker", "tag"]
+        there[command[3]] = there[command[2]]
+        return ""
+
+    monkeypatch.setattr(registry, "label", label)
+    monkeypatch.setattr(registry, "answer", answer)
+    return there
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, engine: dict[str, str], images: dict[str, str]) -> list[str]:
+    """A registry with these images. Returns: what it is asked for."""
+    asked: list[str] = []
+
+    def pull(name: str) -> bool:
+        asked.append(name)
+        engine.update({name: images[name]} if name in images else {})
+        return name in images
+
+    monkeypatch.setattr(registry, "pull", pull)
+    return asked
+
+
+def test_a_version_with_a_known_digest_is_asked_for_by_it_alone(
+    home: Home, engine: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home.root / "images").mkdir()
+    registry.pin(home, {"trainer-cpu": ("v1", DIGEST)})
+    asked = serve(monkeypatch, engine, {f"{AT}/trainer@{DIGEST}": "v1", f"{AT}/trainer:v2": "v2"})
+    names = {"trainer": "labelloop/trainer:cpu"}
+    assert registry.pull_version(home, AT, {"trainer": "v1"}, names)
+    assert engine["labelloop/trainer:cpu"] == "v1"
+    assert registry.pull_version(home, AT, {"trainer": "v1"}, names)
+    assert asked == [f"{AT}/trainer@{DIGEST}"], "nothing is asked for what is here"
+    assert registry.pull_version(home, AT, {"trainer": "v2"}, names), "one that was published from elsewhere"
+    assert engine["labelloop/trainer:cpu"] == "v2"
+
+
+def test_what_the_registry_lacks_or_mistakes_is_not_taken(
+    home: Home, engine: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve(monkeypatch, engine, {f"{AT}/trainer:v1": "another"})
+    for service, why in (("trainer", "is made from other files"), ("mlbackend", "gives no mlbackend:v1")):
+        assert not registry.pull_version(home, AT, {service: "v1"}, {service: "here"})
+        assert why in capsys.readouterr().out and "here" not in engine
+
+
+def test_digests_of_other_kinds_of_image_stay(home: Home) -> None:
+    (home.root / "images").mkdir()
+    registry.pin(home, {"trainer-cpu": ("v1", DIGEST), "labelstudio": ("v1", DIGEST)})
+    registry.pin(home, {"trainer-cuda-9.0": ("v2", DIGEST), "labelstudio": ("v3", DIGEST)})
+    assert registry.pins(home) == {"v1": DIGEST, "v2": DIGEST, "v3": DIGEST}
+    assert len(json.loads(registry.pins_file(home).read_text())) == 3
+    registry.pins_file(home).write_text("[]")
+    for read in (registry.pins, lambda home: registry.pin(home, {})):
+        with pytest.raises(Failure, match="published.json.*`git checkout` it"):
+            read(home)
+
+
+def test_what_is_pulled_is_not_built(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a python image asked for, or a base: the services' images have all."""
+    wanted: list[dict[str, str]] = []
+
+    def pull_version(home: Home, at: str, versions: dict[str, str], names: dict[str, str]) -> bool:
+        wanted.append(names)
+        return True
+
+    def unreachable() -> None:
+        raise AssertionError("a python image is made")
+
+    monkeypatch.setattr(images.registry, "pull_version", pull_version)
+    monkeypatch.setattr(images.python_image, "ensure_python_image", unreachable)
+    images.build_images(home, "cpu", None, AT)
+    assert wanted == [
+        {
+            "labelstudio": "labelloop/labelstudio",
+            "trainer": "labelloop/trainer:cpu",
+            "mlbackend": "labelloop/mlbackend:cpu",
+        }
+    ]
+
+
+def test_a_version_is_the_same_on_every_host(home: Home) -> None:
+    """An image's inputs hold the host's python image, too, which hosts have from different places."""
+    first, second = (images.image_hashes(home, python, "cpu", None) for python in ("sha256:a", "sha256:b"))
+    assert first["trainer"] != second["trainer"]
+    assert images.versions(home, "cpu", None) != images.versions(home, "cuda", "9.0")
+
+
+@pytest.mark.parametrize("value", ["https://x.org/y", "x.org", "x.org/Team", "x.org/y:1", "x.org/y/", "-"])
+def test_a_registry_is_a_host_and_a_prefix(home: Home, value: str) -> None:
+    assert "such as registry.example.com/labelloop" in (known.problem(home, "REGISTRY", value) or "")
+    for possible in ("", "x.org/y", "127.0.0.1:5000/a/b-c", "localhost/x_y"):
+        assert known.problem(home, "REGISTRY", possible) is None
+
+
+def refusal(home: Home, given: dict[str, str]) -> str:
+    with pytest.raises(Failure) as raised:
+        publish.publish(home, given)
+    return str(raised.value)
+
+
+def test_publishing_wants_a_registry_docker_and_no_password_in_what_it_pushes(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home.root / "configs/labels/everyday.xml").write_text("<View/>")
+    assert "found no REGISTRY, needed REGISTRY=registry.example.com/labelloop" in refusal(home, {})
+    assert "REGISTRY: found 'x'" in refusal(home, {"REGISTRY": "x"})
+    monkeypatch.setattr(publish, "choose_runtime", lambda settings: "host")
+    assert "Add RUNTIME=docker" in refusal(home, {"REGISTRY": AT})
+    monkeypatch.setattr(publish, "choose_runtime", lambda settings: "docker")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://me:secret@mirror/simple")
+    said = refusal(home, {"REGISTRY": AT})
+    assert "found a password in it" in said and "secret" not in said
+
+
+def test_what_is_published_was_built_here(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not pulled from there, and the registry doesn't become the one that `make up` pulls from."""
+    done: list[object] = []
+
+    def build(home: Home, given: dict[str, str], *, pull: bool) -> None:
+        done.append((given, pull))
+
+    monkeypatch.setattr(publish, "choose_runtime", lambda settings: "docker")
+    monkeypatch.setattr(publish, "build", build)
+    monkeypatch.setattr(publish, "push", lambda home, *what: done.append(what))
+    publish.publish(home, {"REGISTRY": AT, "ACCELERATOR": "cuda", "TORCH_CUDA_ARCH_LIST": "9.0"})
+    assert done == [
+        ({"ACCELERATOR": "cuda", "TORCH_CUDA_ARCH_LIST": "9.0"}, False),
+        (AT, "cuda", "9.0"),
+    ]
+
+
+@pytest.fixture
+def bake(home: Home, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], dict[str, str]]:
+    """Pushes with a builder's driver, and a registry that says a digest. Returns: the variables for bake."""
+    (home.root / "images").mkdir()
+
+    def push(driver: str, digest: str) -> dict[str, str]:
+        given: dict[str, str] = {}
+
+        def run(command: Sequence[str], env: dict[str, str], **options: object) -> None:
+            Path(command[command.index("--metadata-file") + 1]).write_text("{}")
+            given.update(env)
+
+        monkeypatch.setattr(publish, "run", run)
+        monkeypatch.setattr(publish, "builder_driver", lambda: driver)
+        monkeypatch.setattr(publish, "answer", lambda command, **options: f"Name: x\nDigest:    {digest}\n")
+        publish.push(home, AT, "cuda", "9.0")
+        return given
+
+    return push
+
+
+def test_a_builder_that_can_attests_and_the_digests_are_kept(
+    home: Home, bake: Callable[[str, str], dict[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = bake("docker", DIGEST)
+    assert (own["CONTAINED"], own["FLAVOUR"], own["COMPOSE_ACCELERATOR"]) == ("", "cuda-9.0", "cuda")
+    assert "no SBOM and no provenance" in capsys.readouterr().out
+    assert bake("docker-container", DIGEST)["CONTAINED"] == "1"
+    assert "no SBOM" not in capsys.readouterr().out
+    version = images.versions(home, "cuda", "9.0")
+    assert registry.pins(home) == {version[service]: DIGEST for service in SERVICES}
+    with pytest.raises(Failure, match="found no digest"):
+        bake("docker", "none")
+
+
+def test_the_bake_file_asks_for_what_publishing_gives_and_for_no_more() -> None:
+    text = (REPO / "docker-bake.hcl").read_text()
+    given = {
+        "REGISTRY",
+        "FLAVOUR",
+        "REVISION",
+        "CONTAINED",
+        *(f"{name.upper()}_VERSION" for name in SERVICES),
+    }
+    assert set(re.findall(r'^variable "(\w+)"', text, re.MULTILINE)) == given
+    compose = (REPO / "docker-compose.yml").read_text()
+    for service in ("base", *SERVICES):
+        assert f'labelloop.version: "${{{service.upper()}_VERSION:-}}"' in compose
+        assert f"{service.upper()}_VERSION" in known.FOR_COMPOSE
