@@ -78,6 +78,7 @@ def learn(folder: Path, settings: Settings) -> None:
     model.load_state_dict(start.state)
     quicken(model)
     mixed = take_precision(job, config, model, device)
+    print(f"Trains in {mixed}", flush=True)
     model.CLASSES = tuple(snapshot.classes)
 
     annotations = folder / TRAIN_IMAGES
@@ -131,7 +132,6 @@ def take_precision(job: Job, config: Config, model: torch.nn.Module, device: str
     if not found:
         return precision.FULL
     precision.mix(model, found[0], device)
-    print(f"Trained in mixed precision, {found[0]}", flush=True)
     return found[0]
 
 

@@ -78,7 +78,7 @@ def test_whole_batches_train_as_on_a_cpu_and_half_ones_go_on(
 
 @pytest.mark.parametrize(("hook", "found"), [("OptimizerHook", "fp16"), ("ItsOwnHook", "fp32")])
 def test_a_detector_whose_steps_are_its_own_trains_in_32_bits(
-    hook: str, found: str, monkeypatch: pytest.MonkeyPatch
+    hook: str, found: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing would scale fp16's gradients, and the smallest would be lost."""
     mixed: list[str] = []
@@ -88,6 +88,7 @@ def test_a_detector_whose_steps_are_its_own_trains_in_32_bits(
     config = Config({"optimizer_config": {"type": hook}, "runner": {}})
     assert learn.take_precision(job, config, torch.nn.Module(), "cuda") == found
     assert mixed == [found] * (found == "fp16")
+    assert capsys.readouterr().out == "", "measuring asks for it, too, and trains no round"
     fit_gpu(config, "cuda", found)
     assert (config.optimizer_config.type == "StepHook") == (found == "fp16")
 
