@@ -94,7 +94,7 @@ def test_what_was_chosen_and_why_follows_the_settings(settings: Settings, nano: 
     choice = choose(settings)
     assert choice.detector == "yolox_mobilenetv2"
     assert "yolox_nano" in choice.why and "127.0.0.1:9" in choice.why
-    assert choice.why.count("127.0.0.1:9") == 1, "what all lack for one reason is said once"
+    assert choice.why.count("127.0.0.1:9 does not answer") == 1, "what all lack for one reason is said once"
     assert (
         choose(settings.model_copy(update={"detector": "yolox_mobilenetv2"})).why
         == "DETECTOR=yolox_mobilenetv2"
