@@ -64,6 +64,7 @@ class Guesser:
     truth: dict[bytes, SnapshotImage]
     classes: tuple[str, ...] = shapes.LABELS
     card: Card | None = None
+    batch_size: int = 4
 
     @classmethod
     def of(cls, loop: WatchedLoop, snapshot: Snapshot, version: str, stray: float) -> "Guesser":

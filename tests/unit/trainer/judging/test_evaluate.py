@@ -26,6 +26,7 @@ class Fixed:
     """A detector that says what it is told."""
 
     label_map = Detector.label_map
+    batch_size = 4
 
     def __init__(self, classes: list[str], answers: list[Boxes], fingerprint: str | None) -> None:
         self.classes = tuple(classes)
@@ -247,6 +248,7 @@ class OneBox:
 
     version = "v0001"
     card = None
+    batch_size = 4
 
     def label_map(self, config: LabelConfig) -> LabelMap:
         return LabelMap.build(("ball", "crate"), config, trained=True)

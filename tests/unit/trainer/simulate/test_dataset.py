@@ -29,6 +29,7 @@ class Oracle:
     classes = ("ball", "crate")
     version = "v0001"
     card = None
+    batch_size = 4
 
     def __init__(self, dataset: Dataset) -> None:
         self._truths = [image.boxes for image in dataset.test]

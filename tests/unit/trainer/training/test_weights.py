@@ -130,8 +130,8 @@ def test_auto_takes_the_strongest_whose_round_was_measured_to_fit(
     choice = choose(settings)
     assert choice.detector == "yolox_tiny" and choice.found is not None
     assert choice.why.startswith(
-        "DETECTOR=auto: a round on 40 labelled images takes about 3:12 min here; no weights of yolox_s: they "
-        "are not in "
+        "DETECTOR=auto: a round on 40 labelled images takes about 3:12 min here; no weights of yolox_l, "
+        "yolox_m, yolox_s: they are not in "
     )
     slower = choose(settings.model_copy(update={"round_minutes": 2.0}))
     assert slower.detector == "yolox_nano"
@@ -149,7 +149,10 @@ def test_where_one_alone_has_weights_nothing_is_measured(
     monkeypatch.setattr(speed, "_process", None)
     choice = choose(settings)
     assert choice.detector == "yolox_nano"
-    assert "the only one whose weights can be had; no weights of yolox_s, yolox_tiny: " in choice.why
+    assert (
+        "the only one whose weights can be had; no weights of yolox_l, yolox_m, yolox_s, yolox_tiny: "
+        in choice.why
+    )
 
 
 def test_a_file_that_does_not_fit_is_named_with_what_is_wrong(settings: Settings, nano: State) -> None:
