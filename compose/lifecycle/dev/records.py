@@ -203,8 +203,8 @@ def without_places(value: Any) -> Any:
 
     >>> without_places({"command": "make bench COCO=/home/ann/data/cells ONLY=serving"})
     {'command': 'make bench COCO=cells ONLY=serving'}
-    >>> without_places(["POST /predict", "http://127.0.0.1:8080/user/login/", "~/data/cells/"])
-    ['POST /predict', 'http://127.0.0.1:8080/user/login/', 'cells']
+    >>> without_places(["POST /predict", "http://127.0.0.1/user/login/", "~/data/cells/"])
+    ['POST /predict', 'http://127.0.0.1/user/login/', 'cells']
     """
     if isinstance(value, str):
         name = socket.gethostname()

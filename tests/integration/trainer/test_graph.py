@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mmcv import Config
-from mmdet.models import YOLOX, YOLOXHead
+from mmdet.models import YOLOX, FCOSHead
 from support.detectors import tiny_yolox, write_version
 
 from labelloop import graph
@@ -123,17 +123,23 @@ def test_a_graph_of_other_boxes_is_thrown_away(
 
 
 def test_a_detector_that_needs_its_weights_after_the_network_serves_without_a_graph(
-    yolox: Path, images: list[Pixels], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, images: list[Pixels], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beside a graph only what comes after the network is built, and no weights are read."""
-    decode = YOLOXHead._bbox_decode
+    folder = one_stage(tmp_path / "version")
+    weights = torch.load(folder / "weights.pth", weights_only=True)
+    weights["bbox_head.conv_centerness.bias"][:] = 1  # 0 in a head to which no weights were given
+    torch.save(weights, folder / "weights.pth")
+    boxes = FCOSHead.get_bboxes
 
-    def decode_with_a_weight(self: YOLOXHead, priors: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
-        shifted: torch.Tensor = decode(self, priors, found)
-        return shifted + 100 * self.multi_level_conv_reg[0].weight.flatten()[0]
+    def moved_by_a_weight(self: FCOSHead, *args: Any, **more: Any) -> Any:
+        by = 3 * float(self.conv_centerness.bias)
+        return [
+            (rows + rows.new_tensor([by] * 4 + [0]), labels) for rows, labels in boxes(self, *args, **more)
+        ]
 
-    monkeypatch.setattr(YOLOXHead, "_bbox_decode", decode_with_a_weight)
-    assert add_graph(yolox, images).startswith("none: its boxes are ")
+    monkeypatch.setattr(FCOSHead, "get_bboxes", moved_by_a_weight)
+    assert add_graph(folder, images).startswith("none: its boxes are ")
 
 
 def test_a_detector_that_cannot_be_built_without_its_network_serves_without_a_graph(

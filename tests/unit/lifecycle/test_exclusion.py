@@ -18,7 +18,18 @@ from lifecycle.home import Home
 from lifecycle.verbs import table as verbs
 from lifecycle.verbs.table import VERBS
 
-HARMFUL = {"up", "down", "restart", "build", "backup", "restore", "upgrade", "reset", "rotate-secrets"}
+HARMFUL = {
+    "up",
+    "down",
+    "restart",
+    "build",
+    "publish",
+    "backup",
+    "restore",
+    "upgrade",
+    "reset",
+    "rotate-secrets",
+}
 
 _AT_WORK = """
 import sys, time
