@@ -23,6 +23,10 @@ class Overlaps(BaseModel):
     across: list[tuple[str, str]] = Field(default_factory=list)
 
 
+NO_BOX = 1.0
+"""The threshold at which no box is proposed."""
+
+
 class Card(BaseModel):
     """What is known about a version.
 
@@ -79,6 +83,11 @@ class Card(BaseModel):
         not classes of a published model.
         """
         return self.dataset_fingerprint is not None
+
+    @property
+    def shows_none(self) -> bool:
+        """Whether it proposes no box of any label, since its boxes would cost more time than they save."""
+        return bool(self.score_thresholds) and min(self.score_thresholds.values()) >= NO_BOX
 
     def thresholds(self, labels: Sequence[str], otherwise: float) -> "NDArray[np.float32]":
         """(labels,): the lowest score at which a box of each label is shown; by default `otherwise`."""

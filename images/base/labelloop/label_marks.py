@@ -28,7 +28,8 @@ class Marks:
     """kinds: of each control, by its name, the type that its regions have ("choices", "polygonlabels", …).
     ignored: labels whose boxes are neither truth nor error. excluding: by the name of a control, the choices
     that leave an image out. per_region: the controls whose answers are about one region. overlapping: labels
-    of which a box and another label's may lie on one object, so that both are proposed.
+    of which a box and another label's may lie on one object, so that both are proposed. clicks: whether a
+    click fetches a box, of any label that is learned.
     """
 
     kinds: dict[str, str] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class Marks:
     excluding: dict[str, frozenset[str]] = field(default_factory=dict)
     per_region: frozenset[str] = frozenset()
     overlapping: frozenset[str] = frozenset()
+    clicks: bool = True
 
 
 def read(root: Tag, drawing: Sequence[Tag]) -> Marks:
@@ -60,6 +62,19 @@ def read(root: Tag, drawing: Sequence[Tag]) -> Marks:
         excluding={name: choices for name, choices in excluding.items() if choices},
         per_region=frozenset(tag.get("name") for tag in controls if says(tag, "perRegion")),
         overlapping=frozenset(overlapping),
+        clicks=_clicks(root, drawing),
+    )
+
+
+def _clicks(root: Tag, drawing: Sequence[Tag]) -> bool:
+    """Whether one of the controls is smart, as they are by default, or a key point with a label of theirs."""
+    if any(control.get("smart").lower() != "false" for control in drawing):
+        return True
+    ours = {_name(label).strip() for control in drawing for label in control.below("Label")}
+    return any(
+        "true" in (points.get("smart").lower(), points.get("smartOnly").lower())
+        and any(_name(label).strip() in ours for label in points.below("Label"))
+        for points in root.below("KeyPointLabels")
     )
 
 

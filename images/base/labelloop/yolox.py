@@ -48,6 +48,8 @@ class Yolox:
             return None
         scale, steps = looks[0].get("img_scale"), looks[0]["transforms"]
         one_look = isinstance(scale, tuple) and len(scale) == 2 and not looks[0].get("flip")
+        # In another than a square, images of one batch differ in size, and mmdet fills them up otherwise.
+        one_look = one_look and scale[0] == scale[1]
         if not one_look or [step["type"] for step in steps] != _STEPS:
             return None
         resize, pad = steps[0], steps[2]

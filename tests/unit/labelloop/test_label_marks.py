@@ -37,6 +37,27 @@ def test_an_ignored_label_is_none_that_is_learned(xml: str) -> None:
     assert check(xml) == []
 
 
+POINTS = '<KeyPointLabels name="point" toName="image"{}><Label value="{}"/></KeyPointLabels></View>'
+
+
+@pytest.mark.parametrize(
+    ("control", "points", "clicks"),
+    [
+        ("", "", True),
+        (' smart="true"', "", True),
+        (' smart="false"', "", False),
+        (' smart="False"', POINTS.format(' smart="true"', "cat"), True),
+        (' smart="false"', POINTS.format(' smartOnly="true"', "cat"), True),
+        (' smart="false"', POINTS.format(' smart="true"', "dog"), False),
+        (' smart="false"', POINTS.format("", "cat"), False),
+    ],
+)
+def test_whether_a_click_fetches_a_box(control: str, points: str, clicks: bool) -> None:
+    xml = config(control=control)
+    xml = xml.replace("</View>", points) if points else xml
+    assert parse_label_config(xml).marks.clicks is clicks
+
+
 @pytest.mark.parametrize("xml", [config(), config(label=' ignore="false"'), config(label=' ignore=""')])
 def test_a_label_that_is_not_ignored_is_learned(xml: str) -> None:
     assert parse_label_config(xml).names == ["cat", "many"]

@@ -73,6 +73,7 @@ def test_an_image_without_an_object_has_no_box(detector: Detector, images: list[
         ("faster_rcnn", {}),
         ("yolox", {"flip": True}),
         ("yolox", {"img_scale": [(64, 64), (128, 128)]}),
+        ("yolox", {"img_scale": (128, 64)}),
         ("yolox", {"transforms": [{"type": "Resize", "keep_ratio": False}]}),
     ],
     ids=str,

@@ -54,6 +54,7 @@ class ProjectStatus:
     that. more: whether it says more than rectangles. standing: how its versions do on today's hold-out.
     no_round: why a round could not work now, and what to do first; None when it could. instant: the version
     that was learnt at once and makes boxes in place of the champion, None when that makes them itself.
+    instant_shows_none: whether it shows none, since they would cost more time than they save.
     speed: how long rounds take on this machine with the detectors that were measured; None before that.
     """
 
@@ -83,6 +84,7 @@ class ProjectStatus:
     standing: Standing | None = None
     no_round: str | None = None
     instant: str | None = None
+    instant_shows_none: bool = False
     speed: str | None = None
 
     @property
@@ -275,8 +277,15 @@ def _project(
         standing=standing(models, rounds, project.id),
         no_round=no_round,
         instant=instant,
+        instant_shows_none=instant is not None and _shows_none(models, instant),
         speed=speed,
     )
+
+
+def _shows_none(models: ProjectModels, version: str) -> bool:
+    with suppress(RegistryError):
+        return models.card(version).shows_none
+    return False
 
 
 def _speed(settings: TrainerSettings, champion: Card | None, problems: list[str]) -> str | None:

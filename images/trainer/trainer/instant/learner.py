@@ -15,6 +15,7 @@ import torch
 
 from labelloop import tidying
 from labelloop.boxes import Boxes, Floats
+from labelloop.card import NO_BOX
 from labelloop.detector import Detector, load_weights
 from labelloop.images import ImageError, Pixels, read_or_reason
 from labelloop.instant import HEAD
@@ -33,7 +34,7 @@ from trainer.instant.fitting import Budget, trained
 from trainer.instant.notes import Notes
 from trainer.instant.proposing import proposals
 from trainer.instant.views import View, look_for
-from trainer.judging.effort import TABLES
+from trainer.judging.effort import NO_CLICKS, TABLES
 from trainer.judging.thresholds import Candidates
 from trainer.peers.projects import Project
 from trainer.training.bundle import libraries
@@ -54,8 +55,6 @@ KEPT = 2
 """So many of the newest instant versions keep their weights."""
 HIGHEST_THRESHOLD = 0.5
 """What a few images have taught is sure of wrong boxes, too: above SCORE_THRESHOLD more of them go."""
-NOTHING = 1.0
-"""The threshold at which no box is shown."""
 RECENT = timedelta(hours=1)
 """Labels that are all older than this start no learning; the next submit does."""
 
@@ -210,8 +209,10 @@ class Learner:
     ) -> None:
         """Notes what the newest version and the champion would have cost on an image that is new to both."""
         seen = [known.image for known in upon.images.values() if known.image.task != image.task]
-        clicks, right = clicked(before, pixels, image, project.labels, seen)
-        _, its_right = clicked(upon.detector, pixels, image, project.labels, seen)
+        clicks = right = its_right = 0
+        if project.labels.marks.clicks:
+            clicks, right = clicked(before, pixels, image, project.labels, seen)
+            _, its_right = clicked(upon.detector, pixels, image, project.labels, seen)
         pair = Pair(
             task=image.task,
             version=before.version,
@@ -221,7 +222,7 @@ class Learner:
         )
         pairs = [*upon.notes.pairs, pair]
         mine, its = (
-            proposals(detector, pixels, image, project.labels, self._settings, click_right(pairs, of))
+            proposals(detector, pixels, image, project.labels, self._settings, _chance(project, pairs, of))
             for detector, of in ((before, "clicks_right"), (upon.detector, "champion_clicks_right"))
         )
         pair = pair.model_copy(update={"instant": mine.seconds, "champion": its.seconds})
@@ -257,8 +258,8 @@ class Learner:
             boxes=sum(counts.values()),
             boxes_by_class={name: counts[index] for index, name in enumerate(names)},
             verdict="learnt at once",
-            reason=_words(notes.pairs, upon.base.champion),
-            score_thresholds=self._thresholds(upon, names),
+            reason=_words(notes.pairs, upon.base.champion, project),
+            score_thresholds=self._thresholds(upon, project),
             overlaps=tidying.learned(((image.xyxy, image.labels) for image in images), names),
             look=look,
             instant=notes.model_dump(),
@@ -267,7 +268,7 @@ class Learner:
             libraries=libraries(),
         )
 
-    def _thresholds(self, upon: _Upon, names: Sequence[str]) -> dict[str, float]:
+    def _thresholds(self, upon: _Upon, project: Project) -> dict[str, float]:
         """By label, from images that the version that found boxes there had not seen. After a restart, those
         of the version before, until there are such images again.
 
@@ -279,12 +280,12 @@ class Learner:
         images, found = [image for image, _ in upon.judged], [boxes for _, boxes in upon.judged]
         if not images:
             return {}
-        costs = TABLES[self._settings.costs]
-        chance, usual = click_right(upon.notes.pairs), self._settings.score_threshold
+        names, costs = project.labels.names, TABLES[self._settings.costs]
+        chance, usual = _chance(project, upon.notes.pairs), self._settings.score_threshold
         candidates = Candidates.of(len(names), images, found, costs, chance)
         highest = max(usual, HIGHEST_THRESHOLD)
         if not upon.knows and candidates.spent(usual, highest) > 0:
-            return dict.fromkeys(names, NOTHING)
+            return dict.fromkeys(names, NO_BOX)
         chosen = candidates.thresholds(usual, highest)
         return {names[label]: value for label, value in chosen.items()}
 
@@ -300,7 +301,7 @@ class Learner:
             version,
             len(upon.images),
             serving,
-            _words(upon.notes.pairs, upon.base.champion),
+            _words(upon.notes.pairs, upon.base.champion, project),
         )
 
 
@@ -319,14 +320,20 @@ def _verified(tasks: Sequence[Task]) -> Iterator[int]:
             yield int(task["id"])
 
 
-def _words(pairs: Sequence[Pair], upon: str) -> str:
+def _chance(project: Project, pairs: Sequence[Pair], of: str = "clicks_right") -> float:
+    """`click_right`, where the project's label config lets clicks fetch boxes."""
+    return click_right(pairs, of) if project.labels.marks.clicks else NO_CLICKS
+
+
+def _words(pairs: Sequence[Pair], upon: str, project: Project) -> str:
     """What the comparison with the champion says. upon: that one's name."""
     if not pairs:
         return "no image was labelled since the first version was learnt"
     instant, champion = (sum(getattr(pair, of) for pair in pairs) for of in ("instant", "champion"))
     images = plural(len(pairs), "image")
+    adding = "clicking on" if project.labels.marks.clicks else "drawing"
     return (
-        f"on {images} that neither had seen, correcting its boxes and clicking on what they miss would have "
+        f"on {images} that neither had seen, correcting its boxes and {adding} what they miss would have "
         f"taken {instant:.0f} s, with {upon} {champion:.0f} s"
     )
 

@@ -22,6 +22,8 @@ ACTIONS = MappingProxyType(
 
 CLICK_RIGHT = 2 / 3
 """The chance that a click fetches a right box, as long as nobody has counted."""
+NO_CLICKS = 0.0
+"""That chance where clicks fetch nothing."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from trainer.dataset.labelled import Corners, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.judging.corrections import Corrections, on_image
 from trainer.judging.detections import detections, load_detector
-from trainer.judging.effort import TABLES
+from trainer.judging.effort import CLICK_RIGHT, NO_CLICKS, TABLES
 from trainer.judging.matches import ClassMatches, mean_average_precision, resamples
 from trainer.judging.thresholds import Candidates
 
@@ -160,7 +160,8 @@ def evaluate(
     held = look(holdout, 0, "hold-out images")
     newer = look(since, len(holdout), "images labelled since")
     names, usual, costs = snapshot.classes, settings.score_threshold, TABLES[settings.costs]
-    candidates = Candidates.of(len(names), held.images, held.left, costs)
+    chance = CLICK_RIGHT if snapshot.label_config.marks.clicks else NO_CLICKS
+    candidates = Candidates.of(len(names), held.images, held.left, costs, chance)
     thresholds = candidates.thresholds(usual)
     made = _evaluation(
         detector.version,

@@ -57,7 +57,10 @@ def _project(project: ProjectStatus, console: Console) -> None:
         found = project.champion
         line("in service", f"{found.version}, {found.detector}, {_score(found, project.standing)}")
         if project.instant is not None:
-            line("at once", f"{project.instant}, learnt upon {found.version}, makes the next images' boxes")
+            does = "makes the next images' boxes"
+            if project.instant_shows_none:
+                does = "shows no boxes, which would cost more time than they save, and answers clicks alone"
+            line("at once", f"{project.instant}, learnt upon {found.version}, {does}")
     if project.start is not None:
         line(
             "start",

@@ -35,7 +35,7 @@ from trainer.training.head import class_rows
 from trainer.training.hooks import Diverged
 from trainer.training.job import Job
 from trainer.training.pace import KEEP, SLOWEST
-from trainer.training.recipe import fit_data, fit_gpu, fit_look, fit_model, fit_run
+from trainer.training.recipe import fit_data, fit_gpu, fit_look, fit_model, fit_run, has_own_steps
 from trainer.training.small_objects import look_of
 from trainer.training.working_size import take_look
 
@@ -77,7 +77,8 @@ def learn(folder: Path, settings: Settings) -> None:
     print(f"Learns at {start.pace:.0%} of the detector's rate", flush=True)
     model.load_state_dict(start.state)
     quicken(model)
-    mixed = take_precision(job, model, device)
+    mixed = take_precision(job, config, model, device)
+    print(f"Trains in {mixed}", flush=True)
     model.CLASSES = tuple(snapshot.classes)
 
     annotations = folder / TRAIN_IMAGES
@@ -124,13 +125,13 @@ def learn(folder: Path, settings: Settings) -> None:
     _write_candidate(folder, served, state, card, HeldOut(snapshot, settings), device)
 
 
-def take_precision(job: Job, model: torch.nn.Module, device: str) -> str:
+def take_precision(job: Job, config: Config, model: torch.nn.Module, device: str) -> str:
     """Has a GPU train in 16 bits where it can. Returns: the precision that it trains in."""
-    found = precision.choices(device) if job.precision == "auto" and precision.can_mix(model) else ()
+    may = job.precision == "auto" and precision.can_mix(model) and not has_own_steps(config)
+    found = precision.choices(device) if may else ()
     if not found:
         return precision.FULL
     precision.mix(model, found[0], device)
-    print(f"Trained in mixed precision, {found[0]}", flush=True)
     return found[0]
 
 

@@ -117,11 +117,20 @@ def _look_of(models: ProjectModels, version: str, detector: str, settings: Setti
 
 def _pace(models: ProjectModels, parent: str, snapshot: Snapshot) -> float:
     """The share of the detector's learning rate, by what the parent has seen of these labels."""
-    if STARTING_VERSION in models.versions():
-        published = models.card(STARTING_VERSION).classes
-        if not LabelMap.build(published, snapshot.label_config, trained=False).unmatched_labels:
-            return SLOWEST
-    return going_on(models.card(parent).images, len(snapshot.train))
+    card = models.card(parent)
+    published = _published_classes(models, card.detector)
+    if not LabelMap.build(published, snapshot.label_config, trained=False).unmatched_labels:
+        return SLOWEST
+    return going_on(card.images, len(snapshot.train))
+
+
+def _published_classes(models: ProjectModels, detector: str) -> list[str]:
+    """The classes of the weights from which a project's versions of a detector began: v0000's, or, where
+    DETECTOR was changed since, those that are published.
+    """
+    if _is(models, STARTING_VERSION, detector):
+        return models.card(STARTING_VERSION).classes
+    return [] if detector == weights.FALLBACK else weights.coco_classes()
 
 
 def _small_objects(

@@ -145,15 +145,21 @@ def fit_run(config: Config, folder: Path, job: Job, device: str) -> None:
     config.load_from = config.resume_from = None
 
 
+def has_own_steps(config: Config) -> bool:
+    """Whether a detector's config brings an optimizer's hook of its own, which wouldn't scale gradients."""
+    hook = (config.get("optimizer_config") or {}).get("type", "OptimizerHook")
+    return hook not in ("OptimizerHook", "GradientCumulativeOptimizerHook")
+
+
 def fit_gpu(config: Config, device: str, precision: str) -> None:
     """Has a GPU train in parts of batches that its memory holds (trainer.training.parts).
 
     precision: of labelloop.precision. A detector whose config brings an optimizer's hook of its own keeps it.
     """
-    options = dict(config.get("optimizer_config") or {})
     config.fp16 = None
-    if options.pop("type", "OptimizerHook") not in ("OptimizerHook", "GradientCumulativeOptimizerHook"):
+    if has_own_steps(config):
         return
+    options = config.get("optimizer_config") or {}
     config.runner.update(type="PartsRunner", precision=precision, device=device)
     known = {name: options[name] for name in ("grad_clip", "cumulative_iters") if name in options}
     config.optimizer_config = dict(type="StepHook", **known)

@@ -157,7 +157,7 @@ def _fit(config: Config, model: Any, job: Job, folder: Path, device: str) -> int
     fit_data(config, folder / ANNOTATIONS, folder, CLASSES)
     fit_run(config, folder, job, device)
     if device == "cuda":
-        fit_gpu(config, device, take_precision(job, model, device))
+        fit_gpu(config, device, take_precision(job, config, model, device))
     batch = int(config.data.samples_per_gpu)
     if device == "cpu":
         config.data.samples_per_gpu = min(batch, CPU_BATCH)

@@ -32,6 +32,7 @@ from trainer.training import auto, speed
 from trainer.training.bundle import config_text
 from trainer.training.convert import from_megvii, from_torchvision_mobilenet, is_megvii
 from trainer.training.fit import new_model
+from trainer.training.published import PUBLISHED, Published
 from trainer.training.recipe import fit_model
 from trainer.words import first_of
 
@@ -49,59 +50,6 @@ SEED = 0
 
 class WeightsError(Explained):
     """Starting weights were not found or cannot be used; the message says where they were looked for."""
-
-
-@dataclass(frozen=True)
-class Published:
-    """Where a detector's COCO weights are published.
-
-    sha256: of the file, or its first digits; empty when its makers tell none, and then it isn't downloaded:
-    nothing could tell it from another file.
-    """
-
-    url: str
-    sha256: str
-
-    @property
-    def name(self) -> str:
-        return self.url.rsplit("/", 1)[1]
-
-
-# mmdet's model zoo gives only the first eight digits of a file's sha256, at the end of its name.
-_ZOO = "https://download.openmmlab.com/mmdetection/v2.0"
-PUBLISHED: Mapping[str, Published] = {
-    "yolox_nano": Published(
-        "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0/yolox_nano.pth",
-        "cd28f55fbbc1829f99d9ac9b38a16d259a22889739c8728ea877610201feff7b",
-    ),
-    "yolox_tiny": Published(
-        f"{_ZOO}/yolox/yolox_tiny_8x8_300e_coco/yolox_tiny_8x8_300e_coco_20211124_171234-b4047906.pth",
-        "b4047906",
-    ),
-    "yolox_s": Published(
-        f"{_ZOO}/yolox/yolox_s_8x8_300e_coco/yolox_s_8x8_300e_coco_20211121_095711-4592a793.pth", "4592a793"
-    ),
-    "fcos_r50": Published(
-        f"{_ZOO}/fcos/fcos_r50_caffe_fpn_gn-head_1x_coco/fcos_r50_caffe_fpn_gn-head_1x_coco-821213aa.pth",
-        "821213aa",
-    ),
-    "yolox_m": Published(
-        "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0/yolox_m.pth", ""
-    ),
-    "yolox_l": Published(
-        f"{_ZOO}/yolox/yolox_l_8x8_300e_coco/yolox_l_8x8_300e_coco_20211126_140236-d3bd2b23.pth", "d3bd2b23"
-    ),
-    "faster_rcnn_r50": Published(
-        f"{_ZOO}/faster_rcnn/faster_rcnn_r50_fpn_mstrain_3x_coco/"
-        "faster_rcnn_r50_fpn_mstrain_3x_coco_20210524_110822-e10bd31c.pth",
-        "e10bd31c",
-    ),
-    "vfnet_r50": Published(
-        f"{_ZOO}/vfnet/vfnet_r50_fpn_mdconv_c3-c5_mstrain_2x_coco/"
-        "vfnet_r50_fpn_mdconv_c3-c5_mstrain_2x_coco_20201027pth-6879c318.pth",
-        "6879c318",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -175,7 +123,10 @@ def _automatic(settings: Settings) -> Choice:
 
 def _cannot_be_had(names: Sequence[str], away: Mapping[str, str]) -> str:
     """One sentence about the detectors whose weights are away, with each reason once."""
-    reasons = {reason: [name for name in names if away.get(name) == reason] for reason in away.values()}
+    reasons: dict[str, list[str]] = {}
+    for name in names:
+        if name in away:
+            reasons.setdefault(away[name], []).append(name)
     return "; ".join(f"no weights of {', '.join(found)}: {reason}" for reason, found in reasons.items())
 
 
@@ -185,16 +136,20 @@ def _away(names: Sequence[str], settings: Settings) -> dict[str, str]:
     A host is asked once, for one of its files, and none is if there is but one detector to choose.
     """
     lacking = [name for name in names if not _cached(name, settings)]
-    alone = sum(name not in lacking or name in PUBLISHED for name in names) < 2
     folder = settings.cache_dir / "weights"
+    reasons = {}
     hosts: dict[str, list[str]] = {}
     for name in lacking:
-        hosts.setdefault(urlsplit(PUBLISHED[name].url).netloc if name in PUBLISHED else "", []).append(name)
-    reasons = {}
-    for host, theirs in hosts.items():
-        reason = "none are published" if not host else None
-        if host and not alone:
-            reason = _does_not_answer(PUBLISHED[theirs[0]].url, _certificates(settings))
+        published = PUBLISHED.get(name)
+        never = "none are published" if published is None else published.without_checksum
+        if published is not None and never is None:
+            hosts.setdefault(urlsplit(published.url).netloc, []).append(name)
+        else:
+            reasons[name] = f"they are not in {folder}, and {never}"
+    if len(names) - len(reasons) < 2:
+        return reasons
+    for theirs in hosts.values():
+        reason = _does_not_answer(PUBLISHED[theirs[0]].url, _certificates(settings))
         if reason is not None:
             reasons.update(dict.fromkeys(theirs, f"they are not in {folder}, and {reason}"))
     return reasons
@@ -256,11 +211,8 @@ def _download(detector: str, settings: Settings) -> Path:
     folder = settings.cache_dir / "weights"
     if published is None:
         raise WeightsError(f"no weights of {detector} are published; put {detector}.pth into {folder}")
-    if not published.sha256:
-        raise WeightsError(
-            f"{published.url} comes without a checksum, so it isn't downloaded by itself; fetch it, and put "
-            f"it into {folder}"
-        )
+    if published.without_checksum is not None:
+        raise WeightsError(f"{published.without_checksum}; fetch it, and put it into {folder}")
     reason = _fetch(published, folder / published.name, _certificates(settings))
     if reason is not None:
         raise WeightsError(f"its weights are not in {folder}, and {reason}")
@@ -323,7 +275,7 @@ def _read(detector: str, path: Path, settings: Settings) -> StartingWeights:
     """
     state, classes = read_checkpoint(path)
     if len(classes) == COCO_CLASSES or not classes:
-        classes = _coco_classes()
+        classes = coco_classes()
     expected = _initial_state(load_detector_config(detector, settings), classes)
     _require_fit(state, expected, path, detector)
     return StartingWeights(
@@ -381,7 +333,8 @@ def _initial_state(config: Config, classes: list[str]) -> dict[str, torch.Tensor
     return state
 
 
-def _coco_classes() -> list[str]:
+def coco_classes() -> list[str]:
+    """The classes of the published weights, which are all of COCO."""
     return list(CocoDataset.CLASSES)
 
 

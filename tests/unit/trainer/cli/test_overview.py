@@ -54,6 +54,12 @@ def test_status_names_what_was_learnt_at_once_and_serves(
     card = Card(detector="yolox_nano", classes=["ball"], images=3)
     models.instant.serve(models.instant.write("v0000", card, b"weights"))
     assert "at once    i0000.0001, learnt upon v0000, makes the next images' boxes" in run("status").output
+    none = card.model_copy(update={"score_thresholds": {"ball": 1.0}})
+    models.instant.serve(models.instant.write("v0000", none, b"weights"))
+    assert (
+        "at once    i0000.0002, learnt upon v0000, shows no boxes, which would cost more time than they "
+        "save, and answers clicks alone"
+    ) in run("status").output
 
 
 def test_status_tells_how_long_rounds_take_here_and_how_to_change_the_detector(

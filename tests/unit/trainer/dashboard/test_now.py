@@ -363,3 +363,11 @@ def test_what_was_learnt_at_once_is_said_beside_the_model(client: TestClient, mo
     assert "The next images have boxes of i0000.0001" in page
     assert "from 3 images upon v0000" in page and "correcting its boxes would have taken 9 s" in page
     assert "the backend serves" not in page
+
+
+def test_what_shows_no_boxes_says_why(client: TestClient, models: ProjectModels) -> None:
+    card = Card(detector="yolox_nano", classes=["ball"], images=3, score_thresholds={"ball": 1.0})
+    models.instant.serve(models.instant.write("v0000", card, b"weights"))
+    page = words(client.get("/").text)
+    assert "The next images have no boxes, since those of i0000.0001 would cost more time than they" in page
+    assert "it answers clicks alone: learnt at once from 3 images upon v0000" in page

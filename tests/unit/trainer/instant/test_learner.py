@@ -1,6 +1,7 @@
 """Learning at once, with real training of a small detector on made images."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,27 @@ def test_what_finds_wrong_boxes_alone_proposes_none_and_answers_clicks(
         assert all(value <= 0.5 for value in thresholds.values())
     else:
         assert thresholds == dict.fromkeys(LABELS, 1.0)
+
+
+def test_where_clicks_fetch_nothing_none_is_tried(
+    learner: Learner, studio: Labelled, models: ProjectModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chances: list[float] = []
+
+    def costs(*parts: Any) -> Proposals:
+        chances.append(parts[5])
+        return Proposals(Boxes.empty(), 20.0)
+
+    monkeypatch.setattr(module, "proposals", costs)
+    xml = label_config(LABELS).replace("<RectangleLabels", '<RectangleLabels smart="false"')
+    drawn = replace(project(), label_config=xml)
+    for number in (1, 2):
+        studio.submit(number)
+        learner.learn(drawn)
+    assert chances == [0.0, 0.0], "of the instant version and of the champion"
+    card = models.card("i0000.0002")
+    assert card.instant["pairs"][0]["clicks"] == 0
+    assert "correcting its boxes and drawing what they miss would have taken 20 s" in card.reason
 
 
 def test_whose_clicks_fetch_more_is_told_from_new_images(

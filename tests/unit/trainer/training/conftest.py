@@ -9,8 +9,8 @@ from labelloop.detector import load_detector_config
 from labelloop.settings import Settings
 from trainer.training import weights
 from trainer.training.fit import new_model
+from trainer.training.published import Published
 from trainer.training.recipe import fit_model
-from trainer.training.weights import Published
 
 CONFIGS = Path(__file__).parents[4] / "configs"
 State = dict[str, torch.Tensor]

@@ -119,7 +119,7 @@ def test_a_round_of_the_same_labels_goes_on_from_the_whole_model(
     assert card["overlaps"]["iou"] == {"ball": 0.5, "crate": 0.5}, "few labels leave the limits alone"
     told = capsys.readouterr().out
     assert f"The head starts with {card['head']}" in told
-    assert f"Learns at {rate:.0%} of the detector's rate" in told
+    assert f"Learns at {rate:.0%} of the detector's rate" in told and "Trains in fp32" in told
 
 
 @pytest.mark.parametrize("detector", ["yolox", "faster_rcnn"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmcv import Config
 from mmcv.parallel import DataContainer
 from mmdet.models.detectors.base import BaseDetector
 from support.small_rounds import SmallRounds, trainable
@@ -73,6 +74,23 @@ def test_whole_batches_train_as_on_a_cpu_and_half_ones_go_on(
     assert len(halved) == len(losses) and halved[0] == pytest.approx(losses[0], rel=0.5)
     assert all(torch.isfinite(value.float()).all() for value in others.values())
     assert capsys.readouterr().out.count("does not hold 2 images at once: from iteration 1 on") == 1
+
+
+@pytest.mark.parametrize(("hook", "found"), [("OptimizerHook", "fp16"), ("ItsOwnHook", "fp32")])
+def test_a_detector_whose_steps_are_its_own_trains_in_32_bits(
+    hook: str, found: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing would scale fp16's gradients, and the smallest would be lost."""
+    mixed: list[str] = []
+    monkeypatch.setattr(learn.precision, "choices", lambda device: ("fp16",))
+    monkeypatch.setattr(learn.precision, "mix", lambda model, precision, device: mixed.append(precision))
+    job: Any = SimpleNamespace(precision="auto")
+    config = Config({"optimizer_config": {"type": hook}, "runner": {}})
+    assert learn.take_precision(job, config, torch.nn.Module(), "cuda") == found
+    assert mixed == [found] * (found == "fp16")
+    assert capsys.readouterr().out == "", "measuring asks for it, too, and trains no round"
+    fit_gpu(config, "cuda", found)
+    assert (config.optimizer_config.type == "StepHook") == (found == "fp16")
 
 
 def test_fp16s_gradients_are_scaled_and_taken_back(

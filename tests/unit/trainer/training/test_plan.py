@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_learning import made_snapshot
+from support.small_rounds import label_config
 from support.snapshot_images import image
 from support.versions import add_version
 
@@ -151,6 +152,46 @@ def test_a_version_goes_on_at_the_pace_of_what_it_has_seen(
     job = write_job(folder, loop_settings, 1, of_ten)
     assert (job.parent, job.pace) == (version, pace)
     assert Job.load(folder) == job
+
+
+@pytest.mark.parametrize(
+    ("begun", "detector", "labels", "pace"),
+    [
+        ("yolox_mobilenetv2", "yolox_nano", ("cat", "dog"), 0.1),
+        ("yolox_mobilenetv2", "yolox_nano", ("cat", "ball"), 1.0),
+        ("yolox_nano", "yolox_mobilenetv2", ("cat", "dog"), 1.0),
+    ],
+    ids=["to published weights", "which don't know a label", "to none"],
+)
+def test_after_a_change_of_detector_its_own_starting_weights_decide_the_pace(
+    begun: str,
+    detector: str,
+    labels: tuple[str, str],
+    pace: float,
+    loop_settings: TrainerSettings,
+    models: ProjectModels,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """v0000 is of another detector than the version whose training goes on, on a third of the images."""
+    monkeypatch.setattr(plan, "usable_gb", lambda: 64.0)
+    monkeypatch.setattr(weights, "choose", lambda settings: weights.Choice(detector, "a test"))
+    (tmp_path / "configs").symlink_to(CONFIGS)
+    version = add_version(models, tmp_path / "made", round_id=1, look=352, images=3)
+    start = {"detector": begun, "classes": [] if begun == weights.FALLBACK else weights.coco_classes()}
+    for name, told in (("v0000", start), (version, {"detector": detector, "classes": labels})):
+        card = models.folder(name) / "card.json"
+        card.write_text(json.dumps(json.loads(card.read_bytes()) | told))
+    models.promote(version)
+    folder = tmp_path / "round"
+    folder.mkdir()
+    snapshot = replace(
+        made_snapshot(),
+        images=LabelledImages(image(number) for number in range(10)),
+        label_config_xml=label_config(labels),
+    )
+    job = write_job(folder, loop_settings, 1, snapshot)
+    assert (job.detector, job.parent, job.pace) == (detector, version, pace)
 
 
 def test_the_pace_falls_with_what_was_seen() -> None:

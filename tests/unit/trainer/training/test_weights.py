@@ -16,10 +16,10 @@ from trainer.training.convert import from_megvii
 from trainer.training.fit import new_model
 from trainer.training.head import class_rows
 from trainer.training.length import reference_iterations
+from trainer.training.published import Published
 from trainer.training.recipe import fit_model
 from trainer.training.speed import Measured
 from trainer.training.weights import (
-    Published,
     WeightsError,
     choose,
     find,
@@ -94,7 +94,7 @@ def test_what_was_chosen_and_why_follows_the_settings(settings: Settings, nano: 
     choice = choose(settings)
     assert choice.detector == "yolox_mobilenetv2"
     assert "yolox_nano" in choice.why and "127.0.0.1:9" in choice.why
-    assert choice.why.count("127.0.0.1:9") == 1, "what all lack for one reason is said once"
+    assert choice.why.count("127.0.0.1:9 does not answer") == 1, "what all lack for one reason is said once"
     assert (
         choose(settings.model_copy(update={"detector": "yolox_mobilenetv2"})).why
         == "DETECTOR=yolox_mobilenetv2"
@@ -112,7 +112,7 @@ def random_weights(detector: str, settings: Settings) -> None:
 def test_auto_takes_the_strongest_whose_round_was_measured_to_fit(
     settings: Settings, nano: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both have weights; a third's are away, which is said once."""
+    """Both have weights; those of two others are away, which is said once, and a third's can't be fetched."""
     torch.save(nano, cache(settings, "yolox_nano.pth"))
     random_weights("yolox_tiny", settings)
     asked: list[str] = []
@@ -131,7 +131,7 @@ def test_auto_takes_the_strongest_whose_round_was_measured_to_fit(
     assert choice.detector == "yolox_tiny" and choice.found is not None
     assert choice.why.startswith(
         "DETECTOR=auto: a round on 40 labelled images takes about 3:12 min here; no weights of yolox_l, "
-        "yolox_m, yolox_s: they are not in "
+        "yolox_s: they are not in "
     )
     slower = choose(settings.model_copy(update={"round_minutes": 2.0}))
     assert slower.detector == "yolox_nano"
@@ -149,10 +149,26 @@ def test_where_one_alone_has_weights_nothing_is_measured(
     monkeypatch.setattr(speed, "_process", None)
     choice = choose(settings)
     assert choice.detector == "yolox_nano"
-    assert (
-        "the only one whose weights can be had; no weights of yolox_l, yolox_m, yolox_s, yolox_tiny: "
-        in choice.why
-    )
+    assert "the only one whose weights can be had; no weights of yolox_l, yolox_s, yolox_tiny: " in choice.why
+
+
+def test_auto_measures_none_whose_weights_it_would_not_download(
+    settings: Settings, nano: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their host answers, as it has those of another; nothing says that a new project would start with it."""
+    torch.save(nano, cache(settings, "yolox_nano.pth"))
+    monkeypatch.setattr(weights, "_does_not_answer", lambda url, certificates: None)
+    asked: list[str] = []
+
+    def measuring(detectors: list[str], settings: Settings) -> Iterator[tuple[str, str]]:
+        asked.extend(detectors)
+        yield detectors[0], "a test"
+
+    monkeypatch.setattr(speed, "measuring", measuring)
+    choice = choose(settings)
+    assert choice.detector == "yolox_nano"
+    assert asked == ["yolox_nano", "yolox_tiny", "yolox_s", "yolox_l"]
+    assert "; no weights of yolox_m: they are not in " in choice.why and "without a checksum" in choice.why
 
 
 def test_a_file_that_does_not_fit_is_named_with_what_is_wrong(settings: Settings, nano: State) -> None:
