@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle.build import images, registry
+from lifecycle.build import images, python_image, registry
 from lifecycle.console import Failure
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
@@ -122,8 +122,8 @@ def test_what_is_pulled_is_not_built(home: Home, monkeypatch: pytest.MonkeyPatch
     def unreachable() -> None:
         raise AssertionError("a python image is made")
 
-    monkeypatch.setattr(images.registry, "pull_version", pull_version)
-    monkeypatch.setattr(images.python_image, "ensure_python_image", unreachable)
+    monkeypatch.setattr(registry, "pull_version", pull_version)
+    monkeypatch.setattr(python_image, "ensure_python_image", unreachable)
     images.build_images(home, "cpu", None, AT)
     assert wanted == [
         {
