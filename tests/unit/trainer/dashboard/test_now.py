@@ -374,7 +374,5 @@ def test_how_long_rounds_take_here_is_said_beside_the_detector(
     loop.settings.detector = "auto"
     write_speeds(loop.settings, CONFIGS, {"yolox_nano": 0.3, "yolox_tiny": 4.0})
     said = words(client.get("/live?project=1").text)
-    assert (
-        "On this machine, a round on 40 labelled images: yolox_nano takes about 1:41 min;" in said
-    )
+    assert "On this machine, a round on 40 labelled images: yolox_nano takes about 1:41 min;" in said
     assert "yolox_tiny would take 20:11 min, more than ROUND_MINUTES=5" in said
