@@ -34,7 +34,7 @@ upgrade: ## After a git pull: back up, build, start, and go back if that fails
 reset: ## Delete labels, models and rounds, after a backup and a question; YES=1 asks nothing
 rotate-secrets: ## New secrets, without loss of data; ADMIN=1: and a new password of the admin's
 
-simulate: ## Measure the time that the loop saves a person, on a COCO folder: COCO=DIR, SEEDS=0,1,2, ORDERS=uncertainty,random
+simulate: ## Measure the time that the loop saves a person, on a COCO folder: COCO=DIR, SEEDS=0,1,2; RECORD=1 keeps the figures
 demo: ## See the whole loop in six minutes, with made pictures in a project of its own; REMOVE=1 removes it
 
 labels: ## Check a label config, and say what the model recognises: FILE=configs/labels/x.xml; RENAME=cat=feline renames labels
@@ -43,7 +43,7 @@ build: ## Build the images (or the host's environments) without starting
 publish: ## Build the images and push them: REGISTRY=registry.example.com/labelloop, from which `make up REGISTRY=…` pulls
 test: ## Lint, then all tests; TESTS="tests/unit -k boxes" runs those alone
 faults: ## Kill, stop, fill and damage everything: it heals; SEED=, KILLS=200
-bench: ## Measure against the alternatives: ratios, build/bench/bench.json and bench.png; ONLY=startup COCO=DIR
+bench: ## Measure against the alternatives: ratios, build/bench/bench.json and bench.png; ONLY=startup COCO=DIR RECORD=1
 load: ## Prediction and labelling load on a throw-away stack: SECONDS=300, LABELLERS=20, TASKS=20000
 figures: ## The pages of recorded figures anew, from docs/benchmarks/*.json
 screenshots: ## The pictures of docs/images/, from a stack of their own; needs a Chromium

@@ -36,11 +36,12 @@ def made_snapshot(project: int = 1) -> Snapshot:
 @dataclass
 class FakeLearning:
     """scores: mAP by the name of the model's folder. calls: what was really done, for work that was there is
-    not done again.
+    not done again. parts: in how many it trains on a batch.
     """
 
     scores: dict[str, float] = field(default_factory=lambda: {"candidate": 0.6, "v0000": 0.5})
     calls: list[str] = field(default_factory=list)
+    parts: int = 1
     during_training: Callable[[], None] = lambda: None
 
     def snapshot(self, studio: Studio, project_id: int, folder: Path, progress: Progress) -> Snapshot:
@@ -62,7 +63,7 @@ class FakeLearning:
         candidate = folder / "candidate"
         if not candidate.is_dir():
             self.during_training()
-            on_progress(Metrics(5, 10, {"loss": 1.5, "loss_bbox": 0.5}, 1.0, 1.0))
+            on_progress(Metrics(5, 10, {"loss": 1.5, "loss_bbox": 0.5}, 1.0, 1.0, parts=self.parts))
             temporary = folder / ".candidate"
             temporary.mkdir(exist_ok=True)
             (temporary / "weights.pth").write_bytes(b"trained")

@@ -46,7 +46,7 @@ class FakeStudio:
     of each page of tasks that was asked for, its number and how many tasks the query found. people: users
     by id, as our own address tells of them; asked_for: which of them were asked for, in turn; for a session,
     "me". sessions: whose each is and with which password, by the value of its cookie. cookies: each
-    request's header, if it had one.
+    request's header, if it had one. asks: the user whose token asks, who is told of her own drafts alone.
     """
 
     url: str = ""
@@ -69,6 +69,7 @@ class FakeStudio:
     asked_for: list[int | str] = field(default_factory=list)
     sessions: dict[str, tuple[int, str]] = field(default_factory=dict)
     cookies: list[str] = field(default_factory=list)
+    asks: int = 1
     _last_id: int = 0
     before_import: Callable[[list[Row]], None] = lambda rows: None
     after_import: Callable[[], None] = lambda: None
@@ -238,15 +239,18 @@ class FakeStudio:
         rows.sort(key=self._key(asked["ordering"][0].lstrip("-")), reverse=asked["ordering"][0][0] == "-")
         self.pages.append((number, len(rows)))
         if query.get("fields") == ["all"]:
-            rows = [
-                {
-                    "annotations": [BALL] * row["total_annotations"],
-                    "predictions": [p for p in self.predictions if p["task"] == row["id"]],
-                }
-                | row
-                for row in rows
-            ]
+            rows = [self._whole(row) for row in rows]
         return {"tasks": rows[(number - 1) * size : number * size], "total": len(rows)}
+
+    def _whole(self, row: Row) -> Row:
+        """A task with all its fields, as Label Studio tells of it."""
+        drafts = row.get("drafts", [])
+        whole = {
+            "annotations": [BALL] * row["total_annotations"],
+            "predictions": [p for p in self.predictions if p["task"] == row["id"]],
+        }
+        own = [draft for draft in drafts if draft.get("user") == self.asks]
+        return {**whole, **row, "drafts": own, "draft_exists": bool(drafts)}
 
     def _key(self, field: str) -> Callable[[Row], Any]:
         """What tasks are sorted by. Scores are those of the version that the project shows."""

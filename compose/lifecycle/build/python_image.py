@@ -28,7 +28,7 @@ def ensure_python_image() -> None:
     """
     if answer(["docker", "image", "inspect", "--format", "{{.Id}}", NAME]):
         return
-    if registry.pull(NAME):
+    if registry.pull(NAME) is None:
         line("python", f"pulled {NAME}")
         return
     line(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import selectors
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Optional
@@ -81,32 +82,39 @@ def pull_version(home: Home, registry: str, versions: dict[str, str], names: dic
         line(
             service, f"asking {registry} for it, {SECONDS:.0f} s at most; then some minutes for a first pull"
         )
-        if not pull(there):
-            line(service, f"{registry} gives no {there.removeprefix(registry)[1:]}: building the images")
+        refused = pull(there)
+        if refused is not None:
+            what = there.removeprefix(registry)[1:]
+            line(service, f"{registry} gives no {what}, {refused}: building the images")
             return False
         if label(there, VERSION_LABEL) != version:
             line(service, f"{there} is made from other files than this checkout's: building the images")
             return False
         if answer(["docker", "tag", there, names[service]]) is None:
+            line(service, f"the engine doesn't name {there} {names[service]}: building the images")
             return False
         line(service, f"pulled in {time.monotonic() - started:.0f} s")
     return True
 
 
-def pull(name: str) -> bool:
-    """Pulls an image if its registry says within SECONDS that it has it."""
-    with subprocess.Popen(
-        ["docker", "pull", name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as pulling:
+def pull(name: str) -> Optional[str]:
+    """Pulls an image if its registry says within SECONDS that it has it. Returns: why not, None if it did."""
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as said,
+        subprocess.Popen(["docker", "pull", name], stdout=subprocess.PIPE, stderr=said) as pulling,
+    ):
         assert pulling.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(pulling.stdout, selectors.EVENT_READ)
             if not selector.select(SECONDS):
                 pulling.kill()
-                return False
+                return f"no answer within {SECONDS:.0f} s"
         for _ in pulling.stdout:
             pass
-        return pulling.wait() == 0
+        status = pulling.wait()
+        said.seek(0)
+        words = said.read().strip().splitlines() or [f"docker pull ended with {status}"]
+        return None if status == 0 else words[-1]
 
 
 def label(image: str, name: str) -> Optional[str]:

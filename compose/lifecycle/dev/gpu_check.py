@@ -18,6 +18,8 @@ from lifecycle.settings.host import cores
 from lifecycle.shell import answer
 
 OUT = "build/gpu-check"
+FAILED = 1
+"""The program's exit status where a check failed."""
 NO_GPU = 65
 """The program's exit status where torch finds no GPU; the reason is on the terminal then."""
 _WAY_OUT = "docs/how-to/gpu.md says what a GPU needs; `make doctor` looks at it."
@@ -41,8 +43,16 @@ def gpu_check(home: Home, given: Mapping[str, str]) -> None:
     status = subprocess.run(command, cwd=home.root, env=environment, stdin=subprocess.DEVNULL).returncode
     if status == NO_GPU:
         raise Failure("the GPU", found="none that torch could use", needed="one, to check it", do=_WAY_OUT)
+    if status == FAILED:
+        raise Failure(
+            "the check of the GPU",
+            found="lines that FAILED, above",
+            needed="none",
+            do=f"docs/how-to/gpu.md says what each holds, {OUT}/gpu-check.json has the figures; "
+            "`make up ACCELERATOR=cpu` goes without the GPU meanwhile.",
+        )
     if status != 0:
-        raise Failure(f"the check of the GPU ended with {status}", do="The lines that FAILED are above.")
+        raise Failure(f"the check of the GPU broke off with {status}", do="Its last words are above.")
 
 
 def in_docker(home: Home, user: Optional[tuple[int, int]]) -> list[str]:

@@ -61,9 +61,9 @@ def simulate(home: Home, given: Mapping[str, str]) -> None:
     _copy(source, home.root / SIMULATED / source.name)
     in_force = settings.load(home)
     stack, before = running_stack(home, in_force), _summaries(home)
+    machine = records.this_machine(_runtime(stack), in_force.threads)
     stack.labelloop(["simulate", source.name, *_arguments(given)], None)
     if records.is_wanted(given.get("RECORD", "")):
-        machine = records.this_machine(_runtime(stack), int(in_force.get("THREADS", "1")))
         _record(home, given, source.name, begun, machine, _summaries(home) - before)
 
 

@@ -123,6 +123,11 @@ class Settings(Mapping[str, str]):
         return self._number("PUID"), self._number("PGID")
 
     @property
+    def threads(self) -> int:
+        """Of the model; 1 before the first `make up`."""
+        return self._number("THREADS", 1)
+
+    @property
     def holdout_min(self) -> int:
         return self._number("HOLDOUT_MIN")
 

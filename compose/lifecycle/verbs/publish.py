@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import tempfile
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.runtime.runtime import choose_accelerator, choose_architecture, choose_runtime
 from lifecycle.settings import settings as settings_module
+from lifecycle.settings.known import PROXIES
 from lifecycle.shell import answer, run
 from lifecycle.verbs.up import build
 
@@ -43,16 +43,30 @@ def publish(home: Home, given: Mapping[str, str]) -> None:
     settings_module.check(home, given)
     if choose_runtime(settings) != "docker":
         raise Failure("make publish", found="the host runtime", needed="Docker", do="Add RUNTIME=docker.")
-    if "@" in os.environ.get("PIP_INDEX_URL", ""):
-        raise Failure(
-            "PIP_INDEX_URL",
-            found="a password in it, which would be in the images' history",
-            needed="an index without one",
-            do="Name the index without it, and put the password into ~/.netrc.",
-        )
+    refuse_passwords(settings | engine.build_arguments())
     build(home, {name: value for name, value in given.items() if name != "REGISTRY"}, pull=False)
     accelerator = choose_accelerator(settings, "docker")
     push(home, to, accelerator, choose_architecture(settings, accelerator))
+
+
+def refuse_passwords(arguments: Mapping[str, str]) -> None:
+    """The arguments of a build are in an image's history, or in its provenance, for whoever may pull it.
+
+    Raises:
+        Failure: an address among them has a user or a password; the message doesn't repeat it.
+    """
+    ways = {
+        "PIP_INDEX_URL": "Name the index without it, and put the password into ~/.netrc.",
+        **dict.fromkeys(PROXIES, "Publish from where a proxy without one answers, or where none is needed."),
+    }
+    for name, do in ways.items():
+        if "@" in arguments.get(name, ""):
+            raise Failure(
+                name,
+                found="a password in it, which would be in the images' history or provenance",
+                needed="an address without one",
+                do=do,
+            )
 
 
 def push(home: Home, to: str, accelerator: str, arch: Optional[str]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Self
@@ -73,6 +73,14 @@ def changed_after(moment: datetime) -> Row:
     """The filter for tasks that were changed later, or have such an annotation. moment: with a time zone."""
     form = "%Y-%m-%dT%H:%M:%S.%fZ"  # the only one that Label Studio reads
     return where("updated_at", "greater", moment.astimezone(UTC).strftime(form), "Datetime")
+
+
+def has_draft(task: Mapping[str, Any]) -> bool:
+    """Whether anybody has a draft of a task that was read with all its fields.
+
+    Its "drafts" are those of the one user whose token asks, and so never a labeller's.
+    """
+    return bool(task["draft_exists"])
 
 
 class Studio:

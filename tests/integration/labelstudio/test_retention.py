@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from integration.support.labelstudio import LabelStudio
+from integration.support.people import labeller
 from support.versions import add_version
 
 from labelloop.registry import Registry
+from labelloop.studio import has_draft
 from trainer.env import TrainerSettings
 from trainer.peers.projects import fetch
 from trainer.rounds.table import Rounds
@@ -48,7 +50,7 @@ def test_superseded_predictions_go_and_parents_stay(provisioned: LabelStudio, tm
     assert studio.project(made)["model_version"] == "v0002"
     assert retention.prune_predictions(fetch(studio, made)) == 0
 
-    drafted = {"result": [], "lead_time": 3.0}
-    studio.request("POST", f"/api/tasks/{tasks[2]}/drafts", json=drafted)
-    (with_draft,) = (task for task in studio.iter_tasks(made, fields="all") if task["id"] == tasks[2])
-    assert with_draft["drafts"], "which retention looks for"
+    person = labeller(provisioned, "bea.begins@example.org")
+    person.post(f"/api/tasks/{tasks[2]}/drafts", result=[], lead_time=3.0).raise_for_status()
+    begun = [task["id"] for task in studio.iter_tasks(made, fields="all") if has_draft(task)]
+    assert begun == [tasks[2]], "which retention looks for, whoever has it"

@@ -47,7 +47,7 @@ def dataset(settings: TrainerSettings) -> Dataset:
 
 @pytest.fixture
 def account(provisioned: LabelStudio, settings: TrainerSettings) -> Iterator[Account]:
-    with signed_up(provisioned.studio, settings) as made:
+    with signed_up(provisioned.studio, settings, print) as made:
         yield made
     assert made.email not in str(provisioned.studio.request("GET", "/api/users/"))
 

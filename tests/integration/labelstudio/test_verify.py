@@ -150,6 +150,26 @@ def test_what_is_wrong_becomes_her_draft_and_nothing_stands_beside_what_others_m
     assert person.get(f"/api/tasks/{wrong}/").json()["drafts"] == []
 
 
+def test_an_image_of_which_a_labeller_has_a_draft_is_before_nobody(
+    project: int, ann: TestClient, bea: tuple[TestClient, Person]
+) -> None:
+    """Label Studio tells the administrator whose token asks nothing of a labeller's drafts."""
+    client, person = bea
+    found = sorted({row["task"] for row in crops(client, project=project)["crops"]})
+    person.post(f"/api/tasks/{found[0]}/drafts", result=[]).raise_for_status()
+    assert {row["task"] for row in crops(client, project=project)["crops"]} == set(found[1:])
+    assert crops(ann, project=project)["crops"] == []
+
+
+def test_what_is_begun_before_the_images_are_looked_through_is_not_found(
+    project: int, ann: TestClient, bea: tuple[TestClient, Person]
+) -> None:
+    _, person = bea
+    tasks = sorted(row["id"] for row in person.get(f"/api/tasks?project={project}").json()["tasks"])
+    person.post(f"/api/tasks/{tasks[0]}/drafts", result=[]).raise_for_status()
+    assert {row["task"] for row in crops(ann, project=project)["crops"]} == set(tasks[1:])
+
+
 def test_what_an_administrator_is_correcting_is_not_taken_back(
     provisioned: LabelStudio, project: int, bea: tuple[TestClient, Person]
 ) -> None:

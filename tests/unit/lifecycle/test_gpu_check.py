@@ -66,7 +66,14 @@ def test_without_the_image_or_environment_it_says_what_makes_them(
     assert "make build RUNTIME=host ACCELERATOR=cuda" in refused.value.do
 
 
-@pytest.mark.parametrize(("status", "told"), [(1, "ended with 1"), (65, "none that torch could use")])
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (1, "lines that FAILED.*docs/how-to/gpu.md.*gpu-check.json.*make up ACCELERATOR=cpu"),
+        (65, "none that torch could use"),
+        (137, "broke off with 137. Its last words"),
+    ],
+)
 def test_a_failed_check_fails(status: int, told: str, home: Home, ran: Ran) -> None:
     ran.status = status
     with pytest.raises(Failure, match=told):

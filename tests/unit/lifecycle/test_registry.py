@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lifecycle.build import images, registry
+from lifecycle.build import images, python_image, registry
 from lifecycle.console import Failure
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
@@ -41,10 +41,10 @@ def serve(monkeypatch: pytest.MonkeyPatch, engine: dict[str, str], images: dict[
     """A registry with these images. Returns: what it is asked for."""
     asked: list[str] = []
 
-    def pull(name: str) -> bool:
+    def pull(name: str) -> str | None:
         asked.append(name)
         engine.update({name: images[name]} if name in images else {})
-        return name in images
+        return None if name in images else "manifest unknown"
 
     monkeypatch.setattr(registry, "pull", pull)
     return asked
@@ -69,9 +69,34 @@ def test_what_the_registry_lacks_or_mistakes_is_not_taken(
     home: Home, engine: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     serve(monkeypatch, engine, {f"{AT}/trainer:v1": "another"})
-    for service, why in (("trainer", "is made from other files"), ("mlbackend", "gives no mlbackend:v1")):
+    for service, why in (
+        ("trainer", "is made from other files"),
+        ("mlbackend", "no mlbackend:v1, manifest unknown:"),
+    ):
         assert not registry.pull_version(home, AT, {service: "v1"}, {service: "here"})
         assert why in capsys.readouterr().out and "here" not in engine
+
+
+@pytest.mark.parametrize(
+    ("docker", "why"),
+    [
+        ("echo pulling; echo warning >&2; echo 'denied: log in' >&2; exit 1", "denied: log in"),
+        ("exit 3", "docker pull ended with 3"),
+        ("sleep 5", "no answer within 0 s"),
+        ("echo pulled; echo warning >&2", None),
+    ],
+)
+def test_why_an_image_is_not_had_is_docker_s_own_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, docker: str, why: str | None
+) -> None:
+    program = tmp_path / "docker"
+    program.write_text(
+        f"#!/bin/sh\n[ \"$*\" = 'pull x/y:z' ] || exit 9\n{docker.replace('sleep', 'exec sleep')}\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(registry, "SECONDS", 0.3 if docker.startswith("sleep") else 10.0)
+    assert registry.pull("x/y:z") == why
 
 
 def test_digests_of_other_kinds_of_image_stay(home: Home) -> None:
@@ -97,8 +122,8 @@ def test_what_is_pulled_is_not_built(home: Home, monkeypatch: pytest.MonkeyPatch
     def unreachable() -> None:
         raise AssertionError("a python image is made")
 
-    monkeypatch.setattr(images.registry, "pull_version", pull_version)
-    monkeypatch.setattr(images.python_image, "ensure_python_image", unreachable)
+    monkeypatch.setattr(registry, "pull_version", pull_version)
+    monkeypatch.setattr(python_image, "ensure_python_image", unreachable)
     images.build_images(home, "cpu", None, AT)
     assert wanted == [
         {
@@ -138,9 +163,14 @@ def test_publishing_wants_a_registry_docker_and_no_password_in_what_it_pushes(
     monkeypatch.setattr(publish, "choose_runtime", lambda settings: "host")
     assert "Add RUNTIME=docker" in refusal(home, {"REGISTRY": AT})
     monkeypatch.setattr(publish, "choose_runtime", lambda settings: "docker")
-    monkeypatch.setenv("PIP_INDEX_URL", "https://me:secret@mirror/simple")
+    for name in ("PIP_INDEX_URL", "pip_index_url", "HTTP_PROXY", "https_proxy"):
+        with monkeypatch.context() as shell:
+            shell.setenv(name, "https://me:secret@mirror/simple")
+            said = refusal(home, {"REGISTRY": AT})
+        assert f"{name.upper()}: found a password in it" in said and "secret" not in said
+    (home.root / "configs/local.env").write_text("HTTP_PROXY=http://me:secret@proxy:3128\n")
     said = refusal(home, {"REGISTRY": AT})
-    assert "found a password in it" in said and "secret" not in said
+    assert "HTTP_PROXY: found a password in it" in said and "secret" not in said
 
 
 def test_what_is_published_was_built_here(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

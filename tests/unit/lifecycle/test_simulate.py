@@ -98,6 +98,17 @@ def test_settings_become_options(tmp_path: Path, coco: Path, stack: Stack) -> No
     ]
 
 
+def test_a_setting_that_the_record_wants_is_read_before_hours_of_work(
+    tmp_path: Path, coco: Path, stack: Stack
+) -> None:
+    home = Home(tmp_path / "home")
+    home.root.mkdir()
+    home.env_file.write_text("THREADS=four\n")
+    with pytest.raises(Failure, match=r"THREADS: found 'four', needed a whole number\. .*`make doctor`"):
+        simulate(home, {"COCO": str(coco), "RECORD": "busy"})
+    assert stack.commands == []
+
+
 def test_no_option_is_taken_for_a_setting_of_the_stack() -> None:
     """`make` puts what it is given into the environment, where the stack's settings are read, too. Of the
     table of costs both mean the same.

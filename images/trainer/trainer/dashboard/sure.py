@@ -11,6 +11,7 @@ from labelloop.card import Card
 from labelloop.labels import LabelConfig
 from labelloop.order import LAST
 from labelloop.regions import read_regions
+from labelloop.studio import has_draft
 from labelloop.twins import is_marked
 from labelloop.verified import BESIDE
 from trainer.judging.evaluate import Evaluation
@@ -91,7 +92,7 @@ def asks_more(xml: str) -> bool:
 def read(
     task: Json, version: str, least: Mapping[str, float], config: LabelConfig, card: Card, finishable: bool
 ) -> Proposed | None:
-    """A task of Label Studio's with its predictions and drafts; None when there is nothing to verify in it.
+    """A task of Label Studio's with its predictions; None when there is nothing to verify in it.
 
     Nothing is when somebody has begun to label it, when its boxes come from a labelled near-duplicate or it
     is one, and when a region is not one upright box with one label. finishable: whether boxes are all that
@@ -99,12 +100,7 @@ def read(
     """
     prediction = _of_version(task, version)
     image = config.image_of(task.get("data"))
-    if (
-        prediction is None
-        or task.get("drafts")
-        or not isinstance(image, str)
-        or _is_near_labelled(prediction)
-    ):
+    if prediction is None or has_draft(task) or not isinstance(image, str) or _is_near_labelled(prediction):
         return None
     rows = tuple(prediction["result"])
     labels = [_label(row, config) for row in rows]

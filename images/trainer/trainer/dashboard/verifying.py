@@ -12,7 +12,7 @@ from typing import Any
 
 from labelloop.regions import read_regions
 from labelloop.registry import Card
-from labelloop.studio import UNLABELLED, StudioError, where, with_prediction_of
+from labelloop.studio import UNLABELLED, StudioError, has_draft, where, with_prediction_of
 from labelloop.verified import accepted, marked
 from trainer.dashboard import sure
 from trainer.dashboard.verify_store import CROPS, FILE, Store
@@ -268,10 +268,10 @@ class _Project:
             UNLABELLED,
             NOT_SKIPPED,
             fields="all",
-            omit="annotations,predictions",
+            omit="annotations,drafts,predictions",
             page_size=CROPS,
         )
-        free = {int(row["id"]) for row in rows if not row.get("drafts")}
+        free = {int(row["id"]) for row in rows if not has_draft(row)}
         return [task for task in tasks if task not in free]
 
     def _has_enough(self, ready: Mapping[str, int], label: str | None) -> bool:
@@ -307,7 +307,7 @@ class _Project:
                 UNLABELLED,
                 NOT_SKIPPED,
                 with_prediction_of(version),
-                omit="annotations",
+                omit="annotations,drafts",
                 limit=TASKS_AT_ONCE,
             )
             whole = len(rows) < TASKS_AT_ONCE

@@ -12,7 +12,7 @@ class Metrics:
 
     iteration: counted from 1. losses: by name, "loss" is their sum. lr: the learning rate. seconds: how long
     this process has trained so far. waited: how many of these the model waited for images. eta: in seconds,
-    None before it can be told.
+    None before it can be told. parts: in how many a batch is trained on, as the GPU's memory wants it.
     """
 
     iteration: int
@@ -23,6 +23,7 @@ class Metrics:
     lr: float = 0.0
     waited: float = 0.0
     threads: int = 1
+    parts: int = 1
 
     @property
     def fraction(self) -> float:
@@ -42,6 +43,7 @@ class Metrics:
                 "seconds": round(self.seconds, 2),
                 "waited": round(self.waited, 2),
                 "threads": self.threads,
+                **({} if self.parts == 1 else {"parts": self.parts}),
                 **({} if self.eta is None else {"eta": round(self.eta, 1)}),
             }
         )
@@ -61,6 +63,7 @@ class Metrics:
                 lr=float(row.get("lr", 0.0)),
                 waited=float(row.get("waited", 0.0)),
                 threads=int(row.get("threads", 1)),
+                parts=int(row.get("parts", 1)),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no line of metrics.jsonl: {line!r:.100}") from error

@@ -2,25 +2,34 @@
 
 She is invited and signs up as a labeller does, with a password that is made for the run and kept in memory
 alone. So a simulation needs nobody's password, and may do on the dashboard what any labeller may.
+
+While a run lives it holds a lock under its account's name. An account without such a run was left by one that
+was killed, and goes with the next.
 """
 
+import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 
+from labelloop import locks
 from labelloop.cookies import CookieNames
 from labelloop.sessions import service_session
-from labelloop.settings import Settings
 from labelloop.studio import Studio
+from trainer.env import TrainerSettings
 from trainer.simulate.errors import SimulationError
 from trainer.simulate.signals import uninterrupted
 
 NAME = "simulated"
 HOST = "labelloop.invalid"
+MADE_UP = re.compile(rf"{NAME}\.[0-9a-f]{{12}}@{re.escape(HOST)}")
+"""An address of ours. Nobody else has one: no host's name ends in .invalid."""
 TIMEOUT_S = (3.0, 30.0)
 
 
@@ -35,22 +44,54 @@ class Account:
 
 
 @contextmanager
-def signed_up(studio: Studio, settings: Settings) -> Iterator[Account]:
+def signed_up(studio: Studio, settings: TrainerSettings, say: Callable[[str], None]) -> Iterator[Account]:
     """A new labeller, who is deleted in the end. studio: with an administrator's token.
+
+    Those whom killed runs have left are deleted first, which `say` tells.
 
     Raises:
         SimulationError: she cannot sign up. StudioError: Label Studio does not answer.
     """
+    _delete_left(studio, settings.rounds_dir, say)
     email, password = f"{NAME}.{secrets.token_hex(6)}@{HOST}", secrets.token_urlsafe(24)
+    lock = _lock(settings.rounds_dir, email)
     link = urlsplit(str(studio.request("GET", "/api/invite")["invite_url"]))
-    token = _sign_up(studio.url, f"{link.path}?{link.query}", email, password, CookieNames.of(settings))
-    hers = Studio(studio.url, token)
-    account = Account(int(hers.request("GET", "/labelloop/people/me")["id"]), email, password, hers)
-    try:
-        yield account
-    finally:
-        with uninterrupted():
-            studio.request("DELETE", f"/api/users/{account.id}/")
+    with locks.holding(lock):
+        try:
+            token = _sign_up(
+                studio.url, f"{link.path}?{link.query}", email, password, CookieNames.of(settings)
+            )
+            hers = Studio(studio.url, token)
+            number = int(hers.request("GET", "/labelloop/people/me")["id"])
+            yield Account(number, email, password, hers)
+        finally:
+            with uninterrupted():
+                for person in _simulated(studio):
+                    if person["email"] == email:
+                        studio.request("DELETE", f"/api/users/{person['id']}/")
+                lock.unlink(missing_ok=True)
+
+
+def _delete_left(studio: Studio, folder: Path, say: Callable[[str], None]) -> None:
+    """Deletes the accounts of runs that are no more. A run that lives keeps hers."""
+    for person in _simulated(studio):
+        lock = _lock(folder, person["email"])
+        with suppress(FileNotFoundError):
+            if locks.is_held(lock):
+                continue
+        say(f"Deleting {person['email']}, the account of a run that was killed.")
+        studio.request("DELETE", f"/api/users/{person['id']}/")
+        lock.unlink(missing_ok=True)
+
+
+def _simulated(studio: Studio) -> list[dict[str, Any]]:
+    """The users of Label Studio whose address this module made up."""
+    users = studio.request("GET", "/api/users/")
+    return [user for user in users if MADE_UP.fullmatch(user.get("email") or "")]
+
+
+def _lock(folder: Path, email: str) -> Path:
+    return folder / f"{email.partition('@')[0]}.lock"
 
 
 def _sign_up(url: str, link: str, email: str, password: str, cookies: CookieNames) -> str:

@@ -188,7 +188,7 @@ class Run:
         world, title = self._world, f"simulate {self._options.name[:16]} {self._order} {self._seed}"
         with ExitStack() as ends:
             if self._options.verify and self._options.trains:
-                self._account = ends.enter_context(signed_up(world.studio, world.settings))
+                self._account = ends.enter_context(signed_up(world.studio, world.settings, world.display.say))
             project = LabellingProject.create(
                 world.studio,
                 world.settings,

@@ -124,6 +124,7 @@ class MetricsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
             lr=runner.current_lr()[0],
             waited=self._waited,
             threads=torch.get_num_threads(),
+            parts=getattr(runner, "parts", 1),
         )
         append(self._path, metrics)
         self._done = time.monotonic()

@@ -19,7 +19,7 @@ import ijson
 
 from labelloop.files import write_text
 from labelloop.registry import STARTING_VERSION, ProjectModels, Registry, RegistryError
-from labelloop.studio import Studio, with_prediction_of
+from labelloop.studio import Studio, has_draft, with_prediction_of
 from trainer.dataset import coco
 from trainer.dataset.collector import newest_submitted
 from trainer.dataset.origin import is_earlier_name, started_from
@@ -245,7 +245,7 @@ class Retention:
         """Predictions of `version` from which no annotation started and no draft can have started."""
         tasks = self._studio.iter_tasks(project_id, with_prediction_of(version), fields="all", page_size=PAGE)
         for task in tasks:
-            if task.get("drafts"):  # a draft does not name its prediction
+            if has_draft(task):  # a draft does not name its prediction
                 continue
             needed = _started_from(task)
             for prediction in task.get("predictions") or []:

@@ -317,10 +317,13 @@ def _began(round_: Round) -> datetime:
 
 
 def _in_words(metrics: Metrics) -> str:
-    """The iteration and the losses, their sum first."""
+    """The iteration, the losses, their sum first, and whether memory makes the round slower."""
     names = sorted(metrics.losses, key=lambda name: name != "loss")
     losses = ", ".join(f"{name.removeprefix('loss_')} {metrics.losses[name]:.3f}" for name in names)
-    return f"iteration {metrics.iteration} of {metrics.iterations}; {losses}"
+    parts = (
+        f"; each batch in {metrics.parts} parts, as the GPU's memory is short" if metrics.parts > 1 else ""
+    )
+    return f"iteration {metrics.iteration} of {metrics.iterations}; {losses}{parts}"
 
 
 def main(arguments: list[str]) -> int:

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from support.dashboard import EMAIL, log_in, press, words
 from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio, add_labelled
+from support.made_speeds import write_speeds
 from support.shapes import LABEL_CONFIG
 from support.versions import add_version
 
@@ -18,6 +19,8 @@ from labelloop.registry import Card, ProjectModels
 from trainer.dashboard.loop import WatchedLoop
 from trainer.rounds import heartbeat
 from trainer.rounds.table import State
+
+CONFIGS = Path(__file__).parents[4] / "configs"
 
 
 def write_metrics(folder: Path, rows: int, planned: int = 100) -> None:
@@ -371,3 +374,13 @@ def test_what_shows_no_boxes_says_why(client: TestClient, models: ProjectModels)
     page = words(client.get("/").text)
     assert "The next images have no boxes, since those of i0000.0001 would cost more time than they" in page
     assert "it answers clicks alone: learnt at once from 3 images upon v0000" in page
+
+
+def test_how_long_rounds_take_here_is_said_beside_the_detector(
+    client: TestClient, loop: WatchedLoop, models: ProjectModels
+) -> None:
+    loop.settings.detector = "auto"
+    write_speeds(loop.settings, CONFIGS, {"yolox_nano": 0.3, "yolox_tiny": 4.0})
+    said = words(client.get("/live?project=1").text)
+    assert "On this machine, a round on 40 labelled images: yolox_nano takes about 1:41 min;" in said
+    assert "yolox_tiny would take 20:11 min, more than ROUND_MINUTES=5" in said

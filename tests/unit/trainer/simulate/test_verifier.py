@@ -53,7 +53,8 @@ def page(
     """The dashboard, for which all boxes are sure, and the person's account."""
 
     @contextmanager
-    def signed_up(studio: Studio, settings: object) -> Iterator[Account]:
+    def signed_up(studio: Studio, settings: object, say: object) -> Iterator[Account]:
+        labelling_studio.asks = HERS
         labelling_studio.add_person(HERS, "simulated@labelloop.invalid")
         yield Account(HERS, "simulated@labelloop.invalid", PASSWORD, Studio(labelling_studio.url, "hers"))
         del labelling_studio.people[HERS]

@@ -1,6 +1,5 @@
 """What training does on a GPU, with the CPU in its place: batches in parts, and fp16's scaled gradients."""
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +11,7 @@ from mmcv.parallel import DataContainer
 from mmdet.models.detectors.base import BaseDetector
 from support.small_rounds import SmallRounds, trainable
 
+from trainer.rounds.metrics import Metrics
 from trainer.training import bundle, learn
 from trainer.training.parts import OutOfMemory, PartsRunner, parted
 from trainer.training.recipe import fit_gpu
@@ -49,15 +49,18 @@ def holding(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
     monkeypatch.setattr(BaseDetector, "train_step", train_step)
 
 
-def trained(small: SmallRounds, name: str) -> tuple[list[float], dict[str, torch.Tensor]]:
+def trained(small: SmallRounds, name: str, parts: int = 1) -> tuple[list[float], dict[str, torch.Tensor]]:
     """The losses, and the candidate's weights."""
     start = small.settings.labelloop_home / "start.pth"
     if not start.exists():
         small.weights(start, LABELS)
     folder = small.round(name, small.snapshot(LABELS), start, LABELS, checkpoint_every_s=60.0)
     learn.learn(folder, small.settings)
-    losses = [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").open()]
-    return losses, torch.load(folder / "candidate" / "weights.pth", weights_only=True)
+    rows = [Metrics.of(line) for line in (folder / "metrics.jsonl").open()]
+    assert {row.parts for row in rows} == {parts}
+    return [row.losses["loss"] for row in rows], torch.load(
+        folder / "candidate" / "weights.pth", weights_only=True
+    )
 
 
 def test_whole_batches_train_as_on_a_cpu_and_half_ones_go_on(
@@ -70,7 +73,7 @@ def test_whole_batches_train_as_on_a_cpu_and_half_ones_go_on(
     assert "in 2 parts" not in capsys.readouterr().out
 
     holding(monkeypatch, 1)
-    halved, others = trained(small, "halved")
+    halved, others = trained(small, "halved", parts=2)
     assert len(halved) == len(losses) and halved[0] == pytest.approx(losses[0], rel=0.5)
     assert all(torch.isfinite(value.float()).all() for value in others.values())
     assert capsys.readouterr().out.count("does not hold 2 images at once: from iteration 1 on") == 1

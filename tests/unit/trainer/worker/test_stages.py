@@ -347,3 +347,14 @@ def test_progress_shows_losses(bench: Bench, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(bench.rounds, "progress", lambda *args: seen.append(str(args[2])))
     bench.run()
     assert "iteration 5 of 10; loss 1.500, bbox 0.500" in seen
+
+
+def test_progress_says_when_memory_makes_a_round_slower(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(bench.rounds, "progress", lambda *args: seen.append(str(args[2])))
+    bench.learning.parts = 4
+    bench.run()
+    said = "loss 1.500, bbox 0.500; each batch in 4 parts, as the GPU's memory is short"
+    assert f"iteration 5 of 10; {said}" in seen
