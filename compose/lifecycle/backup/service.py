@@ -34,11 +34,16 @@ RETRY_SECONDS = 900.0
 REPORT_SECONDS = 5.0
 STOP_SECONDS = 20.0
 
+WORDLESS = {"error": "the backup ended without a word"}
+
 DOWN = ("exited", "dead", "failing", "restarting")
 """States of its container in which it writes no backup."""
 PROGRAM = ("python", "-m", "lifecycle.backup_service")
 
 Once = Callable[[], dict[str, Any]]
+
+STOPPED: dict[str, Any] = {"stopped": True}
+"""The answer of a backup that ended because the service ends: nothing failed, the next start writes one."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Schedule:
     does it go by the date of the newest archive; one from the future doesn't count.
 
     environment: BACKUP_EVERY_HOURS (0: never) and BACKUP_KEEP. once: writes one, and answers as `once`
-    does. clock: Unix time. elapsed: seconds since some moment.
+    does, or STOPPED. clock: Unix time. elapsed: seconds since some moment.
     """
 
     def __init__(
@@ -106,6 +111,8 @@ class Schedule:
         if self._wrong or not self._every or not self._is_due():
             return
         answer = self._once()
+        if answer == STOPPED:
+            return
         if answer.get("error"):
             self._not_before = self._elapsed() + RETRY_SECONDS
             self._note(str(answer["error"]))
@@ -161,24 +168,34 @@ def _run_schedule(home: Home) -> int:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda signum, frame: stopping.set())
-    schedule = Schedule(home, os.environ, lambda: _in_a_child(stopping))
+    command = [sys.executable, "-m", "lifecycle.backup_service", "once", "scheduled"]
+    schedule = Schedule(home, os.environ, lambda: in_a_child(command, stopping))
     while not stopping.is_set():
         schedule.look()
         stopping.wait(LOOK_SECONDS)
     return 0
 
 
-def _in_a_child(stopping: threading.Event) -> dict[str, Any]:
-    """`once` in a process of its own: it takes the code as it is now, and its memory goes with it."""
-    command = [sys.executable, "-m", "lifecycle.backup_service", "once", "scheduled"]
+def in_a_child(command: list[str], stopping: threading.Event) -> dict[str, Any]:
+    """`once` in a process of its own: it takes the code as it is now, and its memory goes with it.
+
+    Returns: what it said, or STOPPED where it was ended with the service.
+    """
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as child:
         while True:
             try:
                 output, _ = child.communicate(timeout=1)
-                return parse_answer(output)
+                break
             except subprocess.TimeoutExpired:
                 if stopping.is_set():
                     child.terminate()
+    # Where all of the service's processes are told to end, this one may be the first.
+    if child.returncode == -signal.SIGTERM:
+        return STOPPED
+    answer = parse_answer(output)
+    if child.returncode < 0 and answer == WORDLESS:
+        return {"error": f"the backup was ended by {signal.Signals(-child.returncode).name}"}
+    return answer
 
 
 def parse_answer(output: str) -> dict[str, Any]:
@@ -187,7 +204,7 @@ def parse_answer(output: str) -> dict[str, Any]:
         answer = json.loads(output.strip().splitlines()[-1])
     except (IndexError, ValueError):
         answer = None
-    return answer if isinstance(answer, dict) else {"error": "the backup ended without a word"}
+    return answer if isinstance(answer, dict) else WORDLESS
 
 
 def _run_once(home: Home, options: list[str]) -> int:

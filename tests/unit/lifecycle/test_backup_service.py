@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from support import kept
 
 from lifecycle.backup import archive
-from lifecycle.backup.service import Schedule, main, read_status
+from lifecycle.backup.service import STOPPED, Schedule, in_a_child, main, read_status
 from lifecycle.doctor import host_findings
 from lifecycle.home import Home
 from lifecycle.verbs.backup import say_status
@@ -24,6 +25,8 @@ FAR_AHEAD = 2_051_222_400.0  # 2035
 class Clock:
     """Unix time, which may be wrong by `off` seconds, and archives of that time."""
 
+    stopped = False
+
     def __init__(self, home: Home) -> None:
         self.home = home
         self.now = 1_800_000_000.0
@@ -34,6 +37,8 @@ class Clock:
     def once(self) -> dict[str, Any]:
         if self.error:
             return {"error": self.error}
+        if self.stopped:
+            return STOPPED
         self.written += 1
         path = archive_of(self.home, self.now + self.off)
         return {"archive": path.name}
@@ -207,6 +212,37 @@ def test_the_program_writes_a_scheduled_archive_and_counts(clock: Clock) -> None
     [path] = archive.scheduled_archives(clock.home)
     assert answer["archive"] == path.name and answer["counts"]["annotations"] == 3
     assert json.loads(stack.backup_service(["count"]))["projects"][0]["title"] == "cells"
+
+
+def test_a_backup_that_ends_with_the_service_is_no_failure(clock: Clock) -> None:
+    schedule = clock.schedule()
+    clock.now += HOUR
+    clock.stopped = True
+    schedule.look()
+    status = read_status(clock.home)
+    assert clock.written == 0 and status is not None and status.error is None
+    clock.stopped, started_again = False, clock.schedule()
+    clock.now += HOUR
+    started_again.look()
+    assert clock.written == 1
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "answer"),
+    [("SIGTERM", STOPPED), ("SIGKILL", {"error": "the backup was ended by SIGKILL"})],
+)
+def test_who_ended_a_backup_is_told_apart(ended_by: str, answer: dict[str, Any]) -> None:
+    """The first as where the service's whole process group is told to end, the other for want of memory."""
+    program = f"import os, signal; os.kill(os.getpid(), signal.{ended_by})"
+    assert in_a_child([sys.executable, "-c", program], threading.Event()) == answer
+
+
+def test_the_service_takes_a_backup_under_way_with_it() -> None:
+    stopping = threading.Event()
+    stopping.set()
+    began = time.monotonic()
+    assert in_a_child([sys.executable, "-c", "import time; time.sleep(60)"], stopping) == STOPPED
+    assert time.monotonic() - began < 30
 
 
 def test_the_schedule_ends_when_it_is_asked_to(clock: Clock) -> None:
