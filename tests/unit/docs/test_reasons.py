@@ -76,6 +76,14 @@ def verdicts() -> set[str]:
     many = decide(evaluation(38, IMAGES, True), evaluation(2, IMAGES, True), True, settings)
     newer = [evaluation(found, 1, True).model_copy(update={"since": work(4, 4 * found)}) for found in (1, 0)]
     since = decide(newer[0], newer[1], True, settings)
+    for better, worse in ((4, 3), (3, 4)):
+        ours, theirs = (
+            evaluation(found, 5, True).model_copy(update={"trained_on": images})
+            for found, images in ((better, 20), (worse, 10))
+        )
+        for confidence in (0.5, 0.99):
+            verdict = decide(ours, theirs, True, settings.model_copy(update={"gate_confidence": confidence}))
+            said.add(f"{'promoted' if verdict.promote else 'kept'} v0001: {verdict.reason}")
     said |= {f"promoted v0001: {many.reason}", f"promoted v0001: {since.reason}"}
     tied = evaluation(38, IMAGES, True).model_copy(update={"corrections": work(IMAGES, 2)})
     said.add(f"promoted v0001: {decide(tied, evaluation(2, IMAGES, True), True, settings).reason}")

@@ -43,7 +43,8 @@ class Evaluation(BaseModel):
     mAP: COCO's, .50:.95, of at most max_detections boxes per image and label; None when the hold-out has no
     box. per_class: AP by label, without labels that have no box. interval: the 95 % interval of mAP, by
     bootstrap over the images. images, boxes: counts in the hold-out. labelled: the number of images in the
-    whole snapshot. knows_labels: whether any class of the model becomes a label. score_thresholds: by label,
+    whole snapshot. trained_on: the number of images that the model has learnt from, 0 for a starting model.
+    knows_labels: whether any class of the model becomes a label. score_thresholds: by label,
     the score threshold at which the boxes are the quickest to correct. matches: by label, the data for the
     bootstrap. missing: hold-out images that could no longer be read; they are left out. untidy: by reason,
     how many boxes are not proposed although their score suffices (labelloop.tidying).
@@ -60,6 +61,7 @@ class Evaluation(BaseModel):
     boxes: int
     labelled: int
     knows_labels: bool
+    trained_on: int = 0  # of the evaluations that earlier releases wrote
     max_detections: int = COCO_MAX_DETECTIONS  # of the evaluations that earlier releases wrote
     mAP: float | None
     AP50: float | None
@@ -178,6 +180,7 @@ def evaluate(
             "untidy": _untidy(held, made, names, settings),
             "corrections": _corrections(held, others, len(names), settings),
             "since": _corrections(newer, repeat(thresholds), len(names), settings),
+            "trained_on": detector.card.images if detector.card else 0,
         }
     )
 
