@@ -32,6 +32,7 @@ _AS_MANY_BOXES = 3
 _AS_MANY_LABELS = 1
 _ALWAYS = 0.12
 
+_DIFFER = np.array([_SIZES_DIFFER, _SHAPES_DIFFER]) ** 2
 _TO_SIZE_AND_SHAPE = np.array([[0.5, 1.0], [0.5, -1.0]])
 
 Sizes = Mapping[str, NDArray[np.float64]]
@@ -152,9 +153,10 @@ class Usual:
         """
         own = _Group.of(sizes)
         beside = [group for group in map(_Group.of, others) if group is not None]
-        first = np.array([_SIZES_DIFFER, _SHAPES_DIFFER]) ** 2
         known = sum(group.count for group in beside)
-        within = (sum(group.squares for group in beside) + _AS_MANY_BOXES * first) / (known + _AS_MANY_BOXES)
+        within = (sum(group.squares for group in beside) + _AS_MANY_BOXES * _DIFFER) / (
+            known + _AS_MANY_BOXES
+        )
         if own is not None:
             within = (own.squares + _AS_MANY_BOXES * within) / (own.count + _AS_MANY_BOXES)
         middles = [group.middle for group in beside]
@@ -206,6 +208,5 @@ class _Group:
 
 def _between(middles: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """(2,): the variance of labels' middles, which begins wide, too."""
-    first = np.array([_SIZES_DIFFER, _SHAPES_DIFFER]) ** 2
     apart = ((np.array(middles) - np.mean(middles, axis=0)) ** 2).sum(axis=0)
-    return np.asarray((apart + _AS_MANY_LABELS * first) / (len(middles) - 1 + _AS_MANY_LABELS))
+    return np.asarray((apart + _AS_MANY_LABELS * _DIFFER) / (len(middles) - 1 + _AS_MANY_LABELS))

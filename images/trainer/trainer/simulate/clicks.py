@@ -8,16 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelloop.boxes import Boxes, Floats, iou_matrix
-from trainer.judging.effort import Work
+from trainer.judging.effort import CLICK_RIGHT, Work
 from trainer.simulate.options import Person
 
 JITTER = 0.08
 """Standard deviation of a click's distance from an object's middle, as a share of the object's sides."""
 _INSIDE = 0.45  # of the sides; no click is farther off, so each is on its object
 
-PRIOR_CHANCE = 2 / 3
 PRIOR_CLICKS = 12
-"""Before she has clicked, she expects of clicks what she would after so many, of which two in three were
+"""Before she has clicked, she expects of clicks what she would after so many, of which CLICK_RIGHT were
 right. With fewer, by the careful table a single click in vain would end all clicking."""
 
 Points = NDArray[np.float64]
@@ -71,7 +70,7 @@ class Experience:
         (0.56, 0.67)
         """
         tried, right = (values[again] if again < len(values) else 0 for values in (self.tried, self.right))
-        return (right + PRIOR_CHANCE * PRIOR_CLICKS) / (tried + PRIOR_CLICKS)
+        return (right + CLICK_RIGHT * PRIOR_CLICKS) / (tried + PRIOR_CLICKS)
 
     def pays(self, again: int, otherwise_s: float, person: Person) -> bool:
         """Whether a click is expected to take less time than what is done instead.

@@ -7,6 +7,7 @@ from trainer.judging.effort import TABLES
 from trainer.simulate.figures import RunFigures, Step, by
 from trainer.simulate.promotions import counts
 from trainer.simulate.spread import plain
+from trainer.words import plural
 
 AT_LABELS = 40
 """The number of labels at which versions are compared."""
@@ -86,9 +87,7 @@ def _row(name: str, spread: Mapping[str, Any] | None, unit: str) -> Iterator[dic
     if spread is None:
         return
     factor = 100 if unit == "%" else 1
-    runs = f"{spread['n']} run{'s' if spread['n'] != 1 else ''}"
-    if unit == "s":
-        runs = f"{spread['n']} submissions"
+    runs = plural(spread["n"], "submission" if unit == "s" else "run")
     sd = "" if spread["sd"] is None else f"± {factor * spread['sd']:.{1 if factor > 1 else 3}f}, "
     yield {"name": name, "value": factor * spread["mean"], "unit": unit, "detail": sd + runs}
 

@@ -73,7 +73,7 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**_environment(job), **(environment or {})},
+            env={**training_environment(job.threads, job.accelerator), **(environment or {})},
         )
     try:
         status = _follow(process, round_dir, on_progress, should_cancel)
@@ -91,15 +91,15 @@ def run(
         raise Unforeseen(without_traceback(_last_line(log, log_start)) or describe(status))
 
 
-def _environment(job: Job) -> dict[str, str]:
-    threads = str(job.threads)
+def training_environment(threads: int, accelerator: str) -> dict[str, str]:
+    """The variables of a process that trains, with so many threads."""
     environment = os.environ | {
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
         "GOMP_SPINCOUNT": str(SPIN_COUNT),
         "PYTHONUNBUFFERED": "1",
     }
-    if job.accelerator == "cpu":
+    if accelerator == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""
     return environment
 

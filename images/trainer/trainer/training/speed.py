@@ -2,7 +2,6 @@
 steps with each, and this module starts it and reads what it writes.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from pydantic import BaseModel
 from labelloop.settings import Settings
 from trainer.system.children import describe
 from trainer.training.cores import Usage
-from trainer.training.process import SPIN_COUNT
+from trainer.training.process import training_environment
 
 if TYPE_CHECKING:
     from mmcv import Config
@@ -89,12 +88,7 @@ def _process(
     folder: Path, detectors: Sequence[str], settings: Settings
 ) -> "Iterator[subprocess.Popen[bytes]]":
     """The measuring process; it is ended with the block. It has the environment of a round's training."""
-    environment = os.environ | {
-        "OMP_NUM_THREADS": str(settings.threads),
-        "MKL_NUM_THREADS": str(settings.threads),
-        "GOMP_SPINCOUNT": str(SPIN_COUNT),
-        **({"CUDA_VISIBLE_DEVICES": ""} if settings.accelerator == "cpu" else {}),
-    }
+    environment = training_environment(settings.threads, settings.accelerator)
     command = [sys.executable, "-m", "trainer.training.measure", str(folder), *detectors]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment)
     try:
