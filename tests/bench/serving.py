@@ -37,7 +37,8 @@ from labelloop.registry import Registry
 from labelloop.studio import UNLABELLED, Studio, without_prediction_of
 from trainer.peers.backend import Backend
 from trainer.peers.projects import fetch
-from trainer.training.graphs import VISIBLE, apart
+from trainer.training.gap import VISIBLE
+from trainer.training.graphs import apart
 from trainer.worker.prelabel import Prelabeller, lock_path
 
 TASKS = 200

@@ -1,10 +1,14 @@
 """How far the boxes that two models show of the same images are apart."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from labelloop.boxes import Boxes, Floats, iou_matrix
+from labelloop.detector import Detector
+from labelloop.images import Pixels
 from trainer.words import plural
 
 MIN_IOU = 0.99
@@ -13,6 +17,18 @@ MAX_PX = 0.5
 MAX_SCORE = 0.01
 MAX_LOST = 0.01
 """Of two boxes with practically the same score either may hide the other: this share of boxes may differ."""
+
+VISIBLE = 0.05
+"""Boxes of lower scores are not compared where no thresholds are known yet."""
+# A decoded photograph takes up to 100 MB.
+IMAGES_AT_ONCE = 4
+
+
+def of_both(one: Detector, other: Detector, images: Iterable[Pixels]) -> Iterator[tuple[Boxes, Boxes]]:
+    """The boxes of two detectors in each image, of which IMAGES_AT_ONCE are in memory."""
+    rest = iter(images)
+    while batch := list(islice(rest, IMAGES_AT_ONCE)):
+        yield from zip(one.predict(batch), other.predict(batch), strict=True)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Adds a graph to a new version, and keeps it only if it gives the same bounding boxes as the network."""
 
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,10 @@ from labelloop import graph
 from labelloop.boxes import Boxes
 from labelloop.detector import Detector
 from labelloop.images import Pixels
+from trainer.training.gap import VISIBLE, of_both
 
 MAX_PIXELS_APART = 1.0
 MAX_SCORE_APART = 0.01
-VISIBLE = 0.05
-# A decoded photograph takes up to 100 MB.
-IMAGES_AT_ONCE = 4
 
 
 def add_graph(folder: Path, images: Iterable[Pixels]) -> str:
@@ -29,10 +26,7 @@ def add_graph(folder: Path, images: Iterable[Pixels]) -> str:
         network = Detector.load(folder, "cpu")
         graph.export(network.model, folder)
         served = Detector.of_graph(folder)
-        gaps, rest = [], iter(images)
-        while batch := list(islice(rest, IMAGES_AT_ONCE)):
-            pairs = zip(network.predict(batch), served.predict(batch), strict=True)
-            gaps += [apart(expected, found) for expected, found in pairs]
+        gaps = [apart(expected, found) for expected, found in of_both(network, served, images)]
         pixels, score = (max((gap[column] for gap in gaps), default=0.0) for column in (0, 1))
         if pixels > MAX_PIXELS_APART or score > MAX_SCORE_APART:
             raise graph.GraphError(f"its boxes are {pixels:.2f} px and {score:.3f} of score off")

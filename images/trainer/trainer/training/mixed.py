@@ -1,7 +1,6 @@
 """Whether a GPU may serve a new version in 16 bits: only if its boxes are those of 32 bits."""
 
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +8,10 @@ import numpy as np
 from labelloop.detector import Detector
 from labelloop.images import Pixels
 from labelloop.precision import FULL, can_mix, choices, mix
-from trainer.training.gap import Gap, Limits
+from trainer.training.gap import VISIBLE, Gap, Limits, of_both
 
 LIMITS = Limits(iou=0.95, pixels=1.0, score=0.02)
 TOLERATED = 0.01
-VISIBLE = 0.05
-IMAGES_AT_ONCE = 4
 
 
 def served_precision(folder: Path, images: Iterable[Pixels], device: str) -> str:
@@ -47,9 +44,8 @@ def precision_of(folder: Path, images: Iterable[Pixels], device: str, tried: Ite
 
 def compared(exact: Detector, mixed: Detector, images: Iterable[Pixels]) -> Gap:
     """The gap between two detectors of the same classes."""
-    gap, rest = Gap(limits=LIMITS, tolerated=TOLERATED), iter(images)
+    gap = Gap(limits=LIMITS, tolerated=TOLERATED)
     thresholds = np.full(max(len(exact.classes), 1), VISIBLE, dtype=np.float32)
-    while batch := list(islice(rest, IMAGES_AT_ONCE)):
-        for expected, found in zip(exact.predict(batch), mixed.predict(batch), strict=True):
-            gap.add(expected, found, thresholds)
+    for expected, found in of_both(exact, mixed, images):
+        gap.add(expected, found, thresholds)
     return gap
