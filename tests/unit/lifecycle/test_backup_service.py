@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support import kept
+from support.stack import wait_for
 
 from lifecycle.backup import archive
 from lifecycle.backup.service import STOPPED, Schedule, in_a_child, main, read_status
@@ -255,11 +256,8 @@ def test_the_schedule_ends_when_it_is_asked_to(clock: Clock) -> None:
     clock.home.backup_status.unlink(missing_ok=True)
     with subprocess.Popen(command, env=environment) as running:
         try:
-            for _ in range(100):
-                if read_status(clock.home):
-                    break
-                time.sleep(0.1)
+            wait_for("its first look", lambda: read_status(clock.home), 60, every=0.1)
             running.terminate()
-            assert running.wait(10) == 0
+            assert running.wait(60) == 0
         finally:
             running.kill()
