@@ -9,7 +9,6 @@ action, submitting included. The pictures are the seed's; a round is not the sam
 so its boxes are nearly so.
 """
 
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from bench.report import Figure, figure
 from bench.startup import throw_away_stack
 from playwright.sync_api import Page
 from support import shapes, shapes_stack
-from support.browser import chromium
+from support.browser import chromium, log_in_to_label_studio
 from support.stack import Stack, wait_for
 
 from labelloop.boxes import Boxes
@@ -77,7 +76,8 @@ def label(stack: Stack, pictures: dict[str, shapes.Picture]) -> tuple[Counter[Wh
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(60_000)
-        log_in(page, stack)
+        env = stack.env()
+        log_in_to_label_studio(page, stack.url, env["ADMIN_EMAIL"], env["ADMIN_PASSWORD"])
         page.goto(f"{stack.url}/projects/1/data?labeling=1")
         hand, left = Hand(page, tuple("12")), 0
         while names:
@@ -87,15 +87,6 @@ def label(stack: Stack, pictures: dict[str, shapes.Picture]) -> tuple[Counter[Wh
             hand.press("Control+Enter", Why.SUBMIT)
             wait_for("the submission", lambda: studio.count_tasks(1, UNLABELLED) == len(names), WAIT_S)
     return hand.actions, left
-
-
-def log_in(page: Page, stack: Stack) -> None:
-    page.goto(stack.url)
-    env = stack.env()
-    page.fill("input[name=email]", env["ADMIN_EMAIL"])
-    page.fill("input[name=password]", env["ADMIN_PASSWORD"])
-    page.click("button[type=submit]")
-    page.wait_for_url(re.compile(r"/(projects|$)"))
 
 
 def close_what_is_told(page: Page) -> None:

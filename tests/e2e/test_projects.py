@@ -16,7 +16,7 @@ from support.stack import Stack, wait_for
 from labelloop.studio import StudioError
 
 LABELLED = 4
-WITHIN_S = 180
+WITHIN_S = 300
 # Another project's labels: crates alone, under another name and control.
 LABEL_CONFIG = """<View>
   <Image name="photo" value="$image"/>
@@ -107,7 +107,7 @@ def test_start_training_opens_a_round_of_that_project(stack: Stack, second: int)
     _label(stack, second, LABELLED)
     [backend] = stack.studio().backends(second)
     stack.studio().request("POST", f"/api/ml/{backend['id']}/train", json={})
-    wait_for("a round", lambda: _rounds(stack, second), 30)
+    wait_for("a round", lambda: _rounds(stack, second), WITHIN_S)
     assert _rounds(stack, 1) == before
     wait_for("its end", lambda: _rounds(stack, second)[-1][0] in ("promoted", "kept", "failed"), 900, 3)
     assert _rounds(stack, second)[-1][0] == "promoted", _rounds(stack, second)
@@ -169,7 +169,7 @@ def test_deleting_a_project_ends_its_round_and_keeps_its_versions(stack: Stack, 
     sql += f"VALUES ({second}, 'requested', 'a test', '2026-11-29T00:00:00+00:00')"
     stack.query("trainer", "rounds/rounds.sqlite3", sql)
     _delete(stack, second)
-    wait_for("its end", lambda: _rounds(stack, second)[-1][0] == "cancelled", 120, 2)
+    wait_for("its end", lambda: _rounds(stack, second)[-1][0] == "cancelled", WITHIN_S, 2)
     assert "its project was deleted" in str(_rounds(stack, second)[-1][2])
     assert (stack.home / f"volumes/models/{second}/v0001/card.json").exists()
     said = stack.run("status")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from support.browser import chromium
+from support.browser import chromium, log_in_to_label_studio
 from support.stack import Stack, wait_for
 
 
@@ -23,12 +23,8 @@ def page(browser: Browser, stack: Stack) -> Iterator[Page]:
     """Logged in with the password of .env."""
     opened = browser.new_page(viewport={"width": 1280, "height": 900})
     opened.set_default_timeout(60_000)
-    opened.goto(stack.url)
     env = stack.env()
-    opened.fill("input[name=email]", env["ADMIN_EMAIL"])
-    opened.fill("input[name=password]", env["ADMIN_PASSWORD"])
-    opened.click("button[type=submit]")
-    opened.wait_for_url(re.compile(r"/(projects|$)"))
+    log_in_to_label_studio(opened, stack.url, env["ADMIN_EMAIL"], env["ADMIN_PASSWORD"])
     yield opened
 
 
@@ -59,9 +55,11 @@ def test_the_proposed_boxes_are_on_the_canvas(page: Page, stack: Stack, tmp_path
     )
     proposed = stack.predictions()[task][-1]["result"]
     page.goto(f"{stack.url}/projects/1/data?task={task}")
-    regions = wait_for("boxes on the canvas", lambda: shown_regions(page), 60)
-    assert sorted(region["label"] for region in regions) == sorted(
-        result["value"]["rectanglelabels"][0] for result in proposed
+    labels = sorted(result["value"]["rectanglelabels"][0] for result in proposed)
+    wait_for(
+        f"boxes on the canvas with the labels {labels}",
+        lambda: sorted(region["label"] for region in shown_regions(page)) == labels,
+        60,
     )
     page.screenshot(path=tmp_path / "boxes.png")
 

@@ -4,7 +4,6 @@
 """
 
 import os
-import re
 import sys
 import tempfile
 from itertools import pairwise
@@ -15,7 +14,7 @@ from PIL import Image, ImageFilter
 from playwright.sync_api import Page
 from screenshots.labellers import labellers
 from support import shapes, shapes_stack
-from support.browser import chromium
+from support.browser import chromium, log_in_to_label_studio
 from support.consistency import everything_pre_labelled
 from support.stack import REPO, Stack, wait_for
 
@@ -111,8 +110,8 @@ def _all(tasks: list[Row]) -> list[Row] | None:
 
 
 def label_studio(page: Page, stack: Stack, task: int) -> None:
-    log_in(page, stack, stack.url)
-    page.wait_for_url(re.compile(r"/(projects|$)"))
+    env = stack.env()
+    log_in_to_label_studio(page, stack.url, env["ADMIN_EMAIL"], env["ADMIN_PASSWORD"])
     page.goto(f"{stack.url}/projects/1/data?task={task}")
     wait_for("boxes on the canvas", lambda: page.evaluate(_REGIONS), 60)
     page.wait_for_timeout(2000)
@@ -128,14 +127,6 @@ def dashboard(page: Page, stack: Stack) -> None:
         page.goto(url + path)
         page.wait_for_load_state("networkidle")
         shoot(page, name)
-
-
-def log_in(page: Page, stack: Stack, url: str) -> None:
-    env = stack.env()
-    page.goto(url)
-    page.fill("input[name=email]", env["ADMIN_EMAIL"])
-    page.fill("input[name=password]", env["ADMIN_PASSWORD"])
-    page.press("input[name=password]", "Enter")
 
 
 def shoot(page: Page, name: str) -> None:

@@ -29,6 +29,7 @@ LABEL_CONFIG = """<View><Image name="image" value="$image"/>
 NOBODY = "http://127.0.0.1:9"
 Ask = Callable[..., list[Any]]
 CLASSES = ("cat", "dog", "car", "kite")
+PATIENCE_S = 60.0
 
 
 class FakeDetector:
@@ -79,7 +80,12 @@ class Home:
     stop: threading.Event = field(default_factory=threading.Event)
     detectors: list[FakeDetector] = field(default_factory=list)
     load_pause_s: float = 0.0
+    may_load: threading.Event = field(default_factory=threading.Event)
+    """Until it is set, versions are not loaded; at first it is."""
     _client: FlaskClient | None = None
+
+    def __post_init__(self) -> None:
+        self.may_load.set()
 
     @classmethod
     def below(cls, folder: Path, **changes: Any) -> "Home":
@@ -102,6 +108,7 @@ class Home:
         return self.detectors[-1]
 
     def load(self, folder: Path) -> FakeDetector:
+        assert self.may_load.wait(PATIENCE_S)
         time.sleep(self.load_pause_s)
         weights = folder / ("head.pth" if is_instant(folder.name) else "weights.pth")
         if weights.read_bytes().startswith(b"torn"):
@@ -174,7 +181,7 @@ class Home:
         return self.project_health(project)["version"] == version
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

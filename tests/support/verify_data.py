@@ -6,6 +6,7 @@ from fastapi.testclient import TestClient
 from support import made_scores, shapes
 from support.dashboard import words
 from support.fake_studio import FakeStudio
+from support.stack import wait_for
 
 from trainer.dashboard.loop import WatchedLoop
 from trainer.rounds import heartbeat
@@ -73,11 +74,15 @@ def propose(
 
 
 def crops(client: TestClient, label: str = "", project: int = 1) -> Json:
-    """What is before a person."""
-    answer = client.get(f"/verify.json?project={project}&label={label}")
-    assert answer.status_code == 200, answer.text
-    told: Json = answer.json()
-    return told
+    """What is before a person, once the images have been looked through."""
+
+    def told() -> Json | None:
+        answer = client.get(f"/verify.json?project={project}&label={label}")
+        assert answer.status_code == 200, answer.text
+        found: Json = answer.json()
+        return None if found["looking"] else found
+
+    return wait_for("the images to be looked through", told, 60, every=0.05) or {}
 
 
 def answer(client: TestClient, told: Json, *wrong: int, project: int = 1, **fields: str) -> str:

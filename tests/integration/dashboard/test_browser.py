@@ -123,7 +123,7 @@ def test_a_word_says_what_it_means_by_keyboard_mouse_and_tap(browser: Browser, u
     assert "/glossary" not in page.url
     word.tap()
     expect(page.get_by_role("heading", name="Glossary")).to_be_visible()
-    assert page.url.endswith("#term-hold-out")
+    expect(page).to_have_url(re.compile("#term-hold-out$"))
     context.close()
     assert complaints == []
 
@@ -168,15 +168,16 @@ def test_buttons_follow_the_state_while_the_page_is_open(page: Page, loop: Watch
     expect(cancel).to_have_count(0)
 
 
-def test_a_looks_results_arrive_by_themselves(page: Page, url: str, app: FastAPI) -> None:
+def test_a_looks_results_arrive_by_themselves(
+    page: Page, url: str, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looks = [Look(True, "looking at 8 of 25 images", 8, 25), None]
-    app.state.parts.looking.state = lambda project, version: looks[0]
+    monkeypatch.setattr(app.state.parts.looking, "state", lambda project, version: looks[0])
     page.goto(f"{url}/label-errors?project=1")
     expect(page.get_by_text("looking at 8 of 25 images")).to_be_visible()
     looks.pop(0)
     expect(page.get_by_role("button", name="Look again")).to_be_visible()
-    assert page.locator("#look[data-poll]").count() == 0
-    del app.state.parts.looking.state
+    expect(page.locator("#look[data-poll]")).to_have_count(0)
 
 
 def test_without_scripts_it_is_all_there(browser: Browser, url: str) -> None:
@@ -191,7 +192,7 @@ def test_without_scripts_it_is_all_there(browser: Browser, url: str) -> None:
     expect(page.get_by_role("link", name="Rounds")).to_be_visible()
     page.get_by_label("Project").select_option("2")
     page.get_by_role("button", name="Show").click()
-    assert page.url.endswith("?project=2")
+    expect(page).to_have_url(re.compile(r"\?project=2$"))
     start = page.get_by_role("link", name="Start a round")
     expect(start).to_be_disabled()
     expect(start).to_have_accessible_description(re.compile("Wait for the starting model"))

@@ -4,7 +4,8 @@ import re
 
 import pytest
 from integration.support.dashboard_page import PHONE
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
+from support.browser import loaded
 from support.dashboard import EMAIL
 from support.fake_studio import FakeStudio
 from support.verify_data import propose
@@ -16,11 +17,9 @@ from trainer.rounds import heartbeat
 
 def test_a_button_by_keyboard(page: Page, loop: WatchedLoop) -> None:
     heartbeat.beat(loop.settings.rounds_dir, {"1": "v0001"}, {})
-    page.get_by_role("link", name="Start a round").focus()
-    page.keyboard.press("Enter")
+    page.get_by_role("link", name="Start a round").press("Enter")
     expect(page.get_by_role("heading", name="Start a round?")).to_be_visible()
-    page.get_by_role("button", name="Start a round").focus()
-    page.keyboard.press("Enter")
+    loaded(page).get_by_role("button", name="Start a round").press("Enter")
     expect(page.get_by_text(re.compile(r"Round \d+ requested\."))).to_be_visible()
     asked = loop.rounds.open_round(1)
     assert asked is not None and asked.requested_by == f"dashboard, {EMAIL}"
@@ -35,6 +34,20 @@ def test_the_slider_follows_the_keyboard(page: Page, url: str) -> None:
     expect(page.locator("#effect")).to_contain_text("Boxes from a score of 1.00 on")
     page.keyboard.press("Home")
     expect(page.locator("#effect")).to_contain_text("Boxes from a score of 0.00 on")
+
+
+@pytest.mark.parametrize(("path", "script"), [("/verify", "verify.js"), ("/label-errors", "review.js")])
+def test_what_has_keys_is_not_shown_before_they_work(page: Page, url: str, path: str, script: str) -> None:
+    """However late the script comes: a key that is pressed upon what is seen would be lost."""
+    held: list[Route] = []
+    page.route(f"**/static/{script}", lambda route: held.append(route))
+    with page.expect_request(f"**/static/{script}"):
+        page.goto(f"{url}{path}?project=1", wait_until="commit")
+    page.wait_for_timeout(300)
+    heading = page.get_by_role("heading", level=1)
+    assert not heading.is_visible()
+    held[0].continue_()
+    expect(heading).to_be_visible()
 
 
 def test_doubts_are_settled_by_keys(page: Page, url: str, studio: FakeStudio) -> None:
@@ -62,7 +75,7 @@ def test_doubts_are_settled_by_keys(page: Page, url: str, studio: FakeStudio) ->
         expect(page.locator(".said.well")).to_contain_text("Task ")
         expect(page.locator(f"#{settled}")).to_have_count(0)
         assert annotated() == after and current() != settled
-    page.keyboard.press("u")
+    loaded(page).keyboard.press("u")
     expect(page.locator(".said.well")).to_contain_text("taken back")
     expect(page.locator(f"#{settled}")).to_have_count(1)
 
@@ -81,13 +94,13 @@ def test_crops_are_verified_by_keys(
     page.keyboard.press("Enter")
     expect(said).to_contain_text("22 right, 2 wrong. 22 images submitted; 2 images left to Label Studio")
     expect(crops).to_have_count(2)
-    page.keyboard.press("z")
+    loaded(page).keyboard.press("z")
     expect(said).to_contain_text("Taken back: 24 crops")
     expect(marked).to_have_count(2)
-    page.keyboard.press("b")
+    loaded(page).keyboard.press("b")
     page.keyboard.press("Enter")
     expect(said).to_contain_text("23 right, 1 wrong")
-    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    loaded(page).set_viewport_size(PHONE)  # type: ignore[arg-type]
     crops.first.click()
     expect(marked).to_have_count(1)
     page.get_by_role("button", name="All right but 1").click()

@@ -1,6 +1,5 @@
 """What Label Studio's own page makes of a config with aliases, nested keys and controls beside the boxes."""
 
-import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 from integration.labelstudio.test_labelling_page import Browser
 from integration.support.labelstudio import EMAIL, PASSWORD, LabelStudio
 from PIL import Image
-from support.browser import chromium
+from support.browser import chromium, log_in_to_label_studio
 
 from labelloop.boxes import Boxes
 from labelloop.labels import parse_label_config
@@ -48,11 +47,7 @@ def admin(provisioned: LabelStudio) -> Iterator[Browser]:
     with chromium() as launched:
         page = launched.new_page(viewport={"width": 1280, "height": 900})
         browser = Browser(page, provisioned.url, project)
-        browser.open("/user/login/")
-        page.fill("input[name=email]", EMAIL)
-        page.fill("input[name=password]", PASSWORD)
-        page.click("button[type=submit]")
-        page.wait_for_url(re.compile(r"/(projects|$)"))
+        log_in_to_label_studio(page, provisioned.url, EMAIL, PASSWORD)
         yield browser
     studio.request("DELETE", f"/api/projects/{project}")
     shutil.rmtree(folder)

@@ -195,7 +195,7 @@ def test_a_person_who_is_removed_loses_the_dashboard(
     assert may.status_code == 404 and "no round has scored this version yet" in may.text
     remove(provisioned, person)
     assert browser.post("/model/look?project=1", data=form).status_code == 401, "at once"
-    until(lambda: other.get("/live?project=1").status_code == 401, 5, "an open page of hers ends")
+    until(lambda: other.get("/live?project=1").status_code == 401, 60, "an open page of hers ends")
     refused = log_in(browser, person.email, HERS)
     assert refused.status_code == 403
     assert "You are no active member of this Label Studio." in words(refused.text)

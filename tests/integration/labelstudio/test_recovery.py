@@ -58,7 +58,7 @@ def test_label_studio_killed_while_it_boots_and_is_provisioned_carries_on(
             time.sleep(moments.uniform(0.05, longest))
             label_studio.stop(hard=True)
         label_studio.start()
-        assert provisioner.wait(90) == 0
+        assert provisioner.wait(300) == 0
     finally:
         provisioner.kill()
     assert counts(label_studio) == ONE_OF_EACH

@@ -232,7 +232,7 @@ def test_training_ends_with_the_process_that_started_it(settings: Settings, roun
     wait_until((round_dir / "metrics.jsonl").exists)
     starter.kill()
     starter.wait()
-    wait_until(lambda: children_training(round_dir) == [], seconds=20)
+    wait_until(lambda: children_training(round_dir) == [])
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:

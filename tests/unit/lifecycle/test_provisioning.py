@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import pytest
 
@@ -15,7 +16,9 @@ from lifecycle.verbs.up import up
 
 
 class Stack:
-    """Starts at once; its provisioner is the program `does`, or ends as `ends` says."""
+    """Starts at once; its provisioner is the program `does`, or ends as `ends` says. Whenever somebody looks,
+    the file `looks` grows by a character.
+    """
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -30,8 +33,14 @@ class Stack:
 
     def provision(self, seconds: int, look: Callable[[], None]) -> tuple[int, str]:
         if self.does:
-            return watch([sys.executable, "-c", self.does], look, cwd=self._home.root, every=0.05)
+            program = [sys.executable, "-c", self.does]
+            return watch(program, partial(self._looked, look), cwd=self._home.root, every=0.05)
         return self.ends
+
+    def _looked(self, look: Callable[[], None]) -> None:
+        look()
+        with (self._home.root / "looks").open("a") as looks:
+            looks.write(".")
 
 
 @pytest.fixture
@@ -122,7 +131,13 @@ def test_what_the_provisioner_waits_for_is_said_once_while_it_waits(
     home: Home, stack: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state(home, waiting="the ML backend does not answer")
-    stack.does = "import sys, time; time.sleep(0.5); print('more'); sys.exit('not provisioned: no backend')"
+    (home.root / "looks").touch()
+    stack.does = """
+import sys, time
+while len(open("looks").read()) < 3: time.sleep(0.01)
+print("more")
+sys.exit("not provisioned: no backend")
+"""
     with pytest.raises(Failure, match="not set up: no backend"):
         up(home, {})
     assert capsys.readouterr().out.count("waiting: the ML backend does not answer") == 1

@@ -68,9 +68,10 @@ def test_promotion_and_rollback_without_a_failed_request(home: Home) -> None:
 
 def test_the_old_version_serves_while_the_new_one_is_loaded(home: Home) -> None:
     home.setup()
-    home.load_pause_s = 1.0
+    home.may_load.clear()
     home.add_version()
     assert home.setup().json["model_version"] == "v0000"
+    home.may_load.set()
     wait_until(lambda: home.serves("v0001"))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support.backend_home import LABEL_CONFIG, Home, wait_until
+from support.backend_home import LABEL_CONFIG, PATIENCE_S, Home, wait_until
 
 import mlbackend.loading
 from labelloop import decoding
@@ -272,12 +272,29 @@ def test_images_go_through_the_model_in_whole_batches(home: Home) -> None:
     assert [len(batch) for batch in home.detector.batches] == [4, 4, 4, 4, 4]
 
 
-def test_a_single_image_has_its_turn_between_the_batches_of_many(home: Home) -> None:
+def test_a_single_image_has_its_turn_between_the_batches_of_many(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first batch of many lasts until the single image has been read and only lacks its turn."""
+    single_is_read, decode = threading.Event(), mlbackend.loading._decode
+
+    def noted(item: Any) -> Any:
+        made = decode(item)
+        if item.name.endswith("single.png"):
+            single_is_read.set()
+        return made
+
+    def answer(image: Pixels) -> Boxes:
+        assert single_is_read.wait(PATIENCE_S)
+        return Boxes.empty()
+
     home.setup()
     urls = [home.add_image(f"{n}.png") for n in range(16)]
     single = home.add_image("single.png", size=(30, 10))
     home.detector.batches.clear()
     home.detector.pause_s = 0.3
+    home.detector.answer = answer
+    monkeypatch.setattr(mlbackend.loading, "_decode", noted)
     many = threading.Thread(target=home.results, args=urls)
     many.start()
     wait_until(lambda: bool(home.detector.batches))

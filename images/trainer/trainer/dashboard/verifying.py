@@ -101,8 +101,8 @@ class _Project:
         reader = self._reader
         return reader is not None and reader.is_alive()
 
-    def look_for(self, sought: Sought, label: str | None, wait_s: float = FIRST_WAIT_S) -> None:
-        """Has tasks read in the background unless enough boxes wait; waits for some of them for `wait_s`."""
+    def look_for(self, sought: Sought, label: str | None) -> None:
+        """Has tasks read in the background unless enough boxes wait; then waits, for FIRST_WAIT_S at most."""
         self.store.begin(sought.card.version, sought.project.label_config)
         ready = self.store.ready()
         enough = (ready.get(label, 0) if label else max(ready.values(), default=0)) >= CROPS
@@ -114,7 +114,7 @@ class _Project:
                 self._reader.start()
             reader = self._reader
         if reader is not None and not enough:
-            reader.join(wait_s)
+            reader.join(FIRST_WAIT_S)
 
     def page(self, person: int, email: str, label: str | None) -> Page | None:
         """The page that a person has before her, without crops of tasks that were labelled meanwhile.

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.cli import Run
@@ -18,6 +19,7 @@ from support.fake_backend import FakeBackend
 from support.fake_learning import FakeLearning
 from support.fake_studio import FakeStudio, add_labelled
 from support.made_scores import History, Judge, snapshot_of
+from support.stack import wait_for
 from support.versions import add_version
 
 from labelloop.files import write_text
@@ -29,20 +31,31 @@ from trainer.rounds import heartbeat
 from trainer.rounds.progress import Progress, write_progress
 from trainer.rounds.table import Rounds, State
 from trainer.terminal import watch
+from trainer.terminal.display import Display
 from trainer.training.process import TrainingFailed
 from trainer.worker.stages import Stages
 
 pytestmark = pytest.mark.usefixtures("models")
 
+SHOWN_WITHIN_S = 60.0
+
 
 class RoundRunner:
-    """Stands for the worker: runs the first round that is asked for, then predicts."""
+    """Stands for the worker: runs the first round that is asked for, then predicts. It waits for the command
+    to have shown what it is about to leave behind. shown: the titles that the command has shown so far.
+    """
 
     def __init__(
-        self, rounds: Rounds, studio: Studio, fake: FakeStudio, models: ProjectModels, learning: FakeLearning
+        self,
+        rounds: Rounds,
+        studio: Studio,
+        fake: FakeStudio,
+        models: ProjectModels,
+        learning: FakeLearning,
+        shown: list[str],
     ) -> None:
         self._rounds, self._studio, self._fake, self._models = rounds, studio, fake, models
-        self._learning = learning
+        self._learning, self._shown = learning, shown
         self._thread = threading.Thread(target=self._work)
 
     def __enter__(self) -> "RoundRunner":
@@ -50,14 +63,16 @@ class RoundRunner:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._thread.join(20)
+        self._thread.join(SHOWN_WITHIN_S)
+
+    def until_shown(self, title: str) -> None:
+        wait_for(f"{title!r} to be shown", lambda: title in self._shown, SHOWN_WITHIN_S, every=0.01)
 
     def _work(self) -> None:
-        while not self._rounds.open_rounds():
-            time.sleep(0.01)
-        time.sleep(0.1)
         from labelloop.registry import Registry
 
+        self.until_shown(watch.STAGES[State.REQUESTED])
+        before = self._models.champion()
         stages = Stages(self._rounds, Registry(self._models.path.parent), self._studio, self._learning)
         stages.run(self._rounds.open_rounds()[0].id)
         version = self._models.champion()
@@ -68,7 +83,8 @@ class RoundRunner:
         ]
         progress = Progress(1, str(version), len(rows), len(rows), None, "now")
         write_progress(self._rounds.root, progress)
-        time.sleep(0.1)
+        if rows and version != before:
+            self.until_shown("pre-labels")
         self._fake.predictions += rows
         if rows:  # Label Studio takes no version without a prediction
             self._fake.projects[1]["model_version"] = version
@@ -80,6 +96,19 @@ def learning() -> FakeLearning:
 
 
 @pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    titles: list[str] = []
+    update = Display.update
+
+    def noted(self: Display, title: str, *given: Any, **named: Any) -> None:
+        update(self, title, *given, **named)
+        titles.append(title)
+
+    monkeypatch.setattr(Display, "update", noted)
+    return titles
+
+
+@pytest.fixture
 def worker(
     rounds: Rounds,
     studio: Studio,
@@ -87,16 +116,17 @@ def worker(
     models: ProjectModels,
     learning: FakeLearning,
     alive: None,
+    shown: list[str],
 ) -> RoundRunner:
     add_labelled(fake_studio, 25)
     fake_studio.add_task()
-    return RoundRunner(rounds, studio, fake_studio, models, learning)
+    return RoundRunner(rounds, studio, fake_studio, models, learning, shown)
 
 
 def test_retrain_shows_stages_verdict_and_pre_labels(
     run: Run, worker: RoundRunner, learning: FakeLearning
 ) -> None:
-    learning.during_training = lambda: time.sleep(0.2)
+    learning.during_training = lambda: worker.until_shown(watch.STAGES[State.TRAINING])
     with worker:
         result = run("retrain")
     assert result.exit_code == 0

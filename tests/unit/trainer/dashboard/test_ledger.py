@@ -92,48 +92,55 @@ def test_what_cannot_be_read_is_told_each_time_and_then_read(eager: Ledger, fake
 
 
 @pytest.fixture
-def slow(loop: WatchedLoop, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """The second image is not read before this is set."""
-    go_on, read = threading.Event(), loop.studio.annotated_tasks
+def slow(loop: WatchedLoop, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, ...]]:
+    """Two events: the first image has been read, and the second may be, before which it is not."""
+    one_read, go_on, read = threading.Event(), threading.Event(), loop.studio.annotated_tasks
 
     def annotated(project_id: int, predictions: bool) -> Iterator[dict[str, Any]]:
         for number, task in enumerate(read(project_id, predictions)):
-            assert number != 1 or go_on.wait(20)
+            if number == 1:
+                one_read.set()
+                assert go_on.wait(60)
             yield task
 
     monkeypatch.setattr(loop.studio, "annotated_tasks", annotated)
     monkeypatch.setattr(ledger, "FIRST_WAIT_S", 0.3)
-    yield go_on
+    yield one_read, go_on
     go_on.set()
 
 
 def test_the_page_says_how_far_the_first_reading_is_and_loads_itself_anew(
-    client: TestClient, fake_studio: FakeStudio, slow: threading.Event
+    client: TestClient, fake_studio: FakeStudio, slow: tuple[threading.Event, ...]
 ) -> None:
+    one_read, go_on = slow
     for _ in range(3):
         labelled_image(fake_studio, submitted(1, ONE))
+    client.get("/effort?project=1")
+    assert one_read.wait(60)
     waiting = client.get("/effort?project=1")
     assert "being read for the first time: 1 of 3 labelled images are read." in words(waiting.text)
     assert waiting.headers["Refresh"] == str(effort.RELOAD_S)
     answer = client.get("/effort/people.csv?project=1")
     assert answer.status_code == 503 and "1 of 3" in answer.text
-    slow.set()
-    deadline = datetime.now(UTC) + timedelta(seconds=20)
+    go_on.set()
+    deadline = datetime.now(UTC) + timedelta(seconds=60)
     while "Refresh" in (shown := client.get("/effort?project=1")).headers:
         assert datetime.now(UTC) < deadline
     assert "Images labelled 3" in words(shown.text)
 
 
 def test_the_end_of_the_dashboard_ends_the_reading(
-    loop: WatchedLoop, fake_studio: FakeStudio, slow: threading.Event
+    loop: WatchedLoop, fake_studio: FakeStudio, slow: tuple[threading.Event, ...]
 ) -> None:
+    one_read, go_on = slow
     for _ in range(3):
         labelled_image(fake_studio, submitted(1, ONE))
     reading = Ledger(loop)
     with pytest.raises(StillReading):
         reading.of(1, 0.3)
+    assert one_read.wait(60)
     reading.stop()
-    slow.set()
+    go_on.set()
     for thread in threading.enumerate():
         if thread.name == "ledger":
             thread.join(20)

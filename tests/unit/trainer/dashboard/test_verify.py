@@ -2,7 +2,6 @@
 
 import io
 import re
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,6 +13,7 @@ from PIL import Image
 from support.dashboard import words
 from support.fake_studio import FakeStudio
 from support.labelling_people import box, labelled_image, submitted
+from support.stack import wait_for
 from support.verify_data import ADDRESS, FAINT, SURE, answer, crops, judged, propose, undo
 
 from labelloop.verified import is_verified
@@ -28,8 +28,9 @@ Propose = Callable[..., int]
 
 
 @pytest.fixture
-def image(loop: WatchedLoop, fake_studio: FakeStudio) -> Propose:
-    """Makes tasks; v0001 is in service."""
+def image(loop: WatchedLoop, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch) -> Propose:
+    """Makes tasks; v0001 is in service. A page waits until all of them have been looked through."""
+    monkeypatch.setattr(verifying, "FIRST_WAIT_S", 60.0)
     judged(loop)
     return lambda *boxes, **more: propose(loop, fake_studio, *boxes, **more)
 
@@ -356,9 +357,8 @@ def test_a_page_costs_few_requests_however_many_images_there_are(
     assert len(found) < 30, found
     fake_studio.pages.clear()
     crops(client)
-    assert (
-        len(fake_studio.pages) <= 6
-    )  # the status's and the crops' own tasks: nothing is looked through anew
+    own = len(fake_studio.pages)  # the status's and the crops' own tasks: nothing is looked through anew
+    assert own <= 6
 
 
 def test_a_reader_that_began_under_another_version_adds_nothing(loop: WatchedLoop) -> None:
@@ -392,8 +392,5 @@ def test_what_somebody_had_open_is_handed_in_though_nobody_visits_the_page(
     client.post("/verify?project=1", data=form)
     assert not fake_studio.tasks[task].get("annotations")
     fake_studio.tasks[task]["open_before"] = None
-    for _ in range(100):
-        if fake_studio.tasks[task].get("annotations"):
-            break
-        time.sleep(0.02)
+    wait_for("the annotation", lambda: fake_studio.tasks[task].get("annotations"), 60, every=0.02)
     assert len(fake_studio.tasks[task]["annotations"]) == 1

@@ -6,6 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 from support.dashboard import Login, log_in
 from support.fake_studio import FakeStudio
+from support.stack import wait_for
 from support.verify_data import SURE, answer, crops, judged, propose, undo
 
 from labelloop.errors import Explained
@@ -40,10 +41,7 @@ def began_anew(loop: WatchedLoop, login: Login, monkeypatch: pytest.MonkeyPatch)
         with TestClient(app, follow_redirects=False) as client:
             assert log_in(client) == 303
             store = app.state.parts.verifying.of(1).store
-            for _ in range(250):
-                if not store.due(1) and not store.undoing():
-                    break
-                verifying.time.sleep(0.02)
+            wait_for("what is due", lambda: not store.due(1) and not store.undoing(), 60, every=0.02)
             client.get("/verify?project=1")
 
     return again

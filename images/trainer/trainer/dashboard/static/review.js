@@ -1,5 +1,6 @@
 "use strict";
-// Keys for the page of doubts, which works without them: a letter presses the button of the doubt that is marked.
+// Keys for the page of doubts, which works without them: a letter presses the button of the doubt that is marked. The page
+// waits for this file, so that no key is lost to one that is shown already.
 
 function doubts() {
   return [...document.querySelectorAll(".doubt:has(form)")];
@@ -32,6 +33,8 @@ document.addEventListener("focusin", (event) => {
   const doubt = event.target.closest(".doubt:has(form)");
   if (doubt) mark(doubt, false); // what moves under a mouse that is pressed gets no click
 });
-const asked = location.hash.startsWith("#doubt-") ? document.getElementById(location.hash.slice(1)) : null;
-if (asked) mark(asked);
-else doubts()[0]?.classList.add("current");
+document.addEventListener("DOMContentLoaded", () => {
+  const asked = location.hash.startsWith("#doubt-") ? document.getElementById(location.hash.slice(1)) : null;
+  if (asked) mark(asked);
+  else doubts()[0]?.classList.add("current");
+});

@@ -1,6 +1,7 @@
 "use strict";
 // Keys for the page of crops, which works without them: a letter marks a crop, Enter answers the page, Z takes the last back.
-// It also measures how long the page was looked at.
+// It also measures how long the page was looked at. The page waits for this file, so that no key is lost to one that is
+// shown already.
 
 let looked = 0;
 let since = document.hidden ? null : performance.now();
@@ -60,4 +61,4 @@ document.addEventListener("submit", (event) => {
 addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload(); // the page was answered: back to what is before the person now
 });
-count();
+document.addEventListener("DOMContentLoaded", count);
