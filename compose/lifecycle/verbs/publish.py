@@ -79,7 +79,8 @@ def push(home: Home, to: str, accelerator: str, arch: Optional[str]) -> None:
     versions = images.versions(home, accelerator, arch)
     python_id = answer(["docker", "image", "inspect", "--format", "{{.Id}}", PYTHON]) or ""
     hashes = images.image_hashes(home, python_id, accelerator, arch)
-    flavour = "-".join(filter(None, (accelerator, arch)))
+    # Of an image's tag: several GPUs have a ; between them.
+    flavour = "-".join((accelerator, *re.findall(r"[\w.]+", arch or "")))
     driver = builder_driver()
     if driver == OWN_DRIVER:
         note("the engine's own builder attests nothing: no SBOM and no provenance (`make sbom` writes one)")
