@@ -44,6 +44,7 @@ def publish(home: Home, given: Mapping[str, str]) -> None:
     if choose_runtime(settings) != "docker":
         raise Failure("make publish", found="the host runtime", needed="Docker", do="Add RUNTIME=docker.")
     refuse_passwords(settings | engine.build_arguments())
+    registry.require(to)
     build(home, {name: value for name, value in given.items() if name != "REGISTRY"}, pull=False)
     accelerator = choose_accelerator(settings, "docker")
     push(home, to, accelerator, choose_architecture(settings, accelerator))
@@ -105,7 +106,7 @@ def push(home: Home, to: str, accelerator: str, arch: Optional[str]) -> None:
                 *("--push", "--metadata-file", str(told), *SERVICES),
             ],
             what=f"pushing to {to}",
-            do="`docker login` first, where the registry asks for it; its words are above.",
+            do=lambda said: f"{registry.advice(to, said) or 'Its words are above'}.",
             cwd=home.root,
             env=environment,
             quiet=True,
