@@ -34,7 +34,7 @@ _REFUSALS = (
     (
         r"gave HTTP response to HTTPS client",
         True,
-        "it has no TLS: name it in insecure-registries of /etc/docker/daemon.json, if the network is yours alone",
+        "it has no TLS: name it in insecure-registries of /etc/docker/daemon.json, if its network is yours",
     ),
     (r"no such host|refused|no route to host|no answer within", True, "is REGISTRY, now {registry}, right?"),
     (
