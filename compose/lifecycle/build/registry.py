@@ -26,11 +26,12 @@ VERSION_LABEL = "labelloop.version"
 _REFUSALS = (
     (r"no basic auth credentials", True, "`docker login {host}` first"),
     (
-        r"x509",
+        r"unknown authority",
         True,
         "the engine doesn't trust its certificate: copy the one of its authority, in PEM, to "
         "/etc/docker/certs.d/{host}/ca.crt",
     ),
+    (r"x509", True, "its certificate has to be another, for the reason that Docker gives"),
     (
         r"gave HTTP response to HTTPS client",
         True,
@@ -38,7 +39,7 @@ _REFUSALS = (
     ),
     (r"no such host|refused|no route to host|no answer within", True, "is REGISTRY, now {registry}, right?"),
     (
-        r"unauthorized|denied|forbidden|40[13]",
+        r"unauthorized|denied|forbidden|\b40[13]\b",
         False,
         "`docker login {host}` first, as somebody who may, or the repository isn't there",
     ),

@@ -112,6 +112,7 @@ def test_why_an_image_is_not_had_is_docker_s_own_word(
             "/etc/docker/certs.d/reg.lan:5000/ca.crt",
             True,
         ),
+        ("x509: certificate has expired or is not yet valid", "its certificate has to be another", True),
         ("http: server gave HTTP response to HTTPS client", "insecure-registries", True),
         (
             "dial tcp 10.0.0.9:5000: connect: connection refused",
@@ -126,7 +127,7 @@ def test_why_an_image_is_not_had_is_docker_s_own_word(
             False,
         ),
         ("unauthorized: authentication required", "`docker login reg.lan:5000` first", False),
-        ("manifest for reg.lan:5000/t/x:v1 not found: manifest unknown", "", False),
+        ("manifest for reg.lan:5000/t/x@sha256:a401403 not found: manifest unknown", "", False),
     ],
 )
 def test_what_a_registry_refuses_has_a_way_out(
