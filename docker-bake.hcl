@@ -7,6 +7,9 @@ variable "REGISTRY" {
 variable "FLAVOUR" {
   default = "cpu"
 }
+variable "COMPOSE_ACCELERATOR" {
+  default = "cpu"
+}
 variable "REVISION" {
   default = ""
 }
@@ -45,14 +48,14 @@ target "labelstudio" {
 
 target "trainer" {
   inherits   = ["published"]
-  contexts   = CONTAINED != "" ? { "labelloop/base:${FLAVOUR}" = "target:base" } : {}
+  contexts   = CONTAINED != "" ? { "labelloop/base:${COMPOSE_ACCELERATOR}" = "target:base" } : {}
   tags       = ["${REGISTRY}/trainer:${TRAINER_VERSION}", "${REGISTRY}/trainer:${FLAVOUR}"]
   cache-from = ["type=registry,ref=${REGISTRY}/trainer:${FLAVOUR}"]
 }
 
 target "mlbackend" {
   inherits   = ["published"]
-  contexts   = CONTAINED != "" ? { "labelloop/base:${FLAVOUR}" = "target:base" } : {}
+  contexts   = CONTAINED != "" ? { "labelloop/base:${COMPOSE_ACCELERATOR}" = "target:base" } : {}
   tags       = ["${REGISTRY}/mlbackend:${MLBACKEND_VERSION}", "${REGISTRY}/mlbackend:${FLAVOUR}"]
   cache-from = ["type=registry,ref=${REGISTRY}/mlbackend:${FLAVOUR}"]
 }

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from lifecycle.console import Failure
 
@@ -154,7 +154,7 @@ def run(
     command: Sequence[str],
     *,
     what: str,
-    do: str = "",
+    do: Union[str, Callable[[str], str]] = "",
     cwd: Optional[Path] = None,
     env: Optional[Mapping[str, str]] = None,
     quiet: bool = False,
@@ -162,7 +162,8 @@ def run(
     """Runs `command` in the open (or prints its output only when it fails, if `quiet`).
 
     Raises:
-        Failure: it exits non-zero or can't be started; `what` names the operation and `do` the way out.
+        Failure: it exits non-zero or can't be started; `what` names the operation and `do` the way out, which
+            may depend on the output, if `quiet`.
     """
     try:
         done = subprocess.run(
@@ -175,8 +176,10 @@ def run(
             text=True,
         )
     except OSError as error:
-        raise Failure(f"{what} could not start {command[0]} ({error.strerror})", do=do) from error
+        way_out = do if isinstance(do, str) else do("")
+        raise Failure(f"{what} could not start {command[0]} ({error.strerror})", do=way_out) from error
     if done.returncode != 0:
         if quiet and done.stdout:
             print(done.stdout[-4000:], flush=True)
-        raise Failure(f"{what} failed: {command[0]} exited with {done.returncode}", do=do)
+        way_out = do if isinstance(do, str) else do(done.stdout or "")
+        raise Failure(f"{what} failed: {command[0]} exited with {done.returncode}", do=way_out)

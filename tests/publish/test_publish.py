@@ -4,85 +4,33 @@ A job of its own, since it needs both: `make test TESTS=tests/publish`. The imag
 """
 
 import json
-import shutil
-import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.stack import free_port, wait_for
+from support.ports import free_port
+from support.registries import FLAVOUR, NAMES, forget, registry_at, small_checkout, versions
 
 from lifecycle import engine
-from lifecycle.build import images, registry
-from lifecycle.engine import SERVICES
+from lifecycle.build import registry
 from lifecycle.home import Home
 from lifecycle.shell import answer
 from lifecycle.verbs import publish
-
-REPO = Path(__file__).parents[2]
-FLAVOUR = "published-in-a-test"
-"""In the accelerator's place, so that no image of this machine's own is touched."""
-NAMES = {service: f"labelloop-published-in-a-test/{service}" for service in SERVICES}
 
 
 @pytest.fixture
 def at(tmp_path: Path) -> Iterator[str]:
     """A registry with nothing in it, and a prefix in it."""
-    port = free_port()
-    config = tmp_path / "registry.yml"
-    folder = tmp_path / "registry"
-    config.write_text(
-        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n"
-    )
-    program = shutil.which("docker-registry")
-    assert program, "`apt-get install docker-registry` has the registry of this test"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen([program, "serve", str(config)], **quiet) as serving:
-        try:
-            wait_for("the registry", lambda: _answers(port), 30)
-            yield f"127.0.0.1:{port}/team/labelloop"
-        finally:
-            serving.terminate()
-
-
-def _answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=1) as response:
-            return int(response.status) == 200
-    except OSError:
-        return False
+    with registry_at(tmp_path, "127.0.0.1", free_port()) as prefix:
+        yield prefix
 
 
 @pytest.fixture
 def home(tmp_path: Path, at: str) -> Iterator[Home]:
     """A checkout whose images are a file each."""
-    root = tmp_path / "checkout"
-    for name in ("docker-compose.yml", "docker-bake.hcl", "configs/loop.env"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(REPO / name, root / name)
-    (root / "configs/local.env").touch()
-    for service in ("base", *SERVICES):
-        (root / "images" / service).mkdir(parents=True)
-        (root / "images" / service / "Dockerfile").write_text(
-            f"FROM scratch\nCOPY images/{service}/Dockerfile /{service}\n"
-        )
-    made = Home(root)
-    yield made
+    yield small_checkout(tmp_path / "checkout")
     forget(at)
-
-
-def versions(home: Home) -> dict[str, str]:
-    return {name: each for name, each in images.versions(home, FLAVOUR, None).items() if name in SERVICES}
-
-
-def forget(at: str) -> None:
-    """Has the engine know the images no longer, by none of their names."""
-    ours = (f"{at}/*", "labelloop-published-in-a-test/*")
-    filters = [word for name in ours for word in ("--filter", f"reference={name}")]
-    if ids := answer(["docker", "images", "--all", "--quiet", *filters]):
-        answer(["docker", "image", "rm", "--force", *{*ids.split()}])
 
 
 def test_what_was_published_is_pulled_at_its_digest(

@@ -37,6 +37,7 @@ class FakeDetector:
 
     def __init__(self, card: Card) -> None:
         self.card: Card | None = card
+        self.device = "cpu"
         self.classes = tuple(card.classes)
         self.batches: list[list[tuple[int, int]]] = []
         self.answer: Callable[[Pixels], Boxes] = _left_half

@@ -88,7 +88,10 @@ ELSEWHERE = {
     "make labels RENAME=cat=feline,kitten=feline DRY=1": ("tests/e2e/test_projects.py", "DRY=1"),
     "make labels RENAME=cat=feline,kitten=feline": ("tests/e2e/test_projects.py", "RENAME="),
     "make test": (".ci/run", "make test"),
-    "make build ACCELERATOR=cuda TORCH_CUDA_ARCH_LIST=9.0": ("tests/cuda/test_images.py", "ACCELERATOR=cuda"),
+    "make build ACCELERATOR=cuda TORCH_CUDA_ARCH_LIST=9.0": (
+        "tests/cuda/test_images.py",
+        'ACCELERATOR="cuda"',
+    ),
     "make publish REGISTRY=registry.example.com/labelloop": (
         "tests/publish/test_publish.py",
         "publish.push(",

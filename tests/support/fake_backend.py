@@ -11,13 +11,15 @@ from support.answering import Answer, Row, Served
 @dataclass
 class FakeBackend:
     """version: what it serves. classes: those of the version as it was loaded; None: it doesn't say.
-    unreadable: tasks whose image cannot be read. blank: tasks whose image shows nothing. sent: by id, each
-    task as it was sent last. detected: what came to POST /detect. before_predict: called with the tasks' ids.
+    device: what it computes on. unreadable: tasks whose image cannot be read. blank: tasks whose image shows
+    nothing. sent: by id, each task as it was sent last. detected: what came to POST /detect. before_predict:
+    called with the tasks' ids.
     """
 
     url: str = ""
     version: str | None = "v0000"
     classes: list[str] | None = None
+    device: str | None = None
     unreadable: set[int] = field(default_factory=set)
     blank: set[int] = field(default_factory=set)
     asked: list[int] = field(default_factory=list)
@@ -35,8 +37,8 @@ class FakeBackend:
             return 503, {"status": "DOWN", "reason": "down for a test"}
         if path == "/health":
             up = self.version is not None
-            served = {"version": self.version, "classes": self.classes, "unreadable": []}
-            projects: Row = {"1": served}
+            served: Row = {"version": self.version, "classes": self.classes, "unreadable": []}
+            projects = {"1": {**served, "device": self.device}}
             return 200 if up else 503, {
                 "status": "UP" if up else "DOWN",
                 "projects": projects,

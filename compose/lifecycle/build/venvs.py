@@ -123,7 +123,7 @@ def _labelstudio_stamp(home: Home) -> str:
 
 
 def _ml_stamp(home: Home, accelerator: str, arch: Optional[str]) -> str:
-    recipe = [*wheel.RECIPE, *_projects(_ML_PACKAGES)]
+    recipe = [*wheel.RECIPES[accelerator], *_projects(_ML_PACKAGES)]
     inputs = [*_ml_locks(accelerator), *recipe]
     venv = home.venvs / "ml"
     return inputs_hash(home.root, inputs, accelerator, *([arch] if arch else []), str(venv.resolve()))

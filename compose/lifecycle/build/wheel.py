@@ -21,12 +21,13 @@ from lifecycle.home import Home, machine_cache
 from lifecycle.inputs import inputs_hash
 from lifecycle.shell import answer, run
 
-RECIPE = (
+_RECIPE = (
     "images/base/mmcv.lock",
     "images/base/build-mmcv-wheel.sh",
     "images/base/mmcv_units.py",
-    "images/base/cuda_stubs.py",
 )
+RECIPES = {"cpu": (*_RECIPE, "images/base/cuda_stubs.py"), "cuda": (*_RECIPE, "images/base/nvcc.lock")}
+"""By accelerator, the files by which a wheel is made; all else that has a say is in its key by name."""
 _DESCRIBE = (
     "import platform as p, sys; print('cp%d%d' % sys.version_info[:2], ''.join(p.libc_ver()), p.machine())"
 )
@@ -107,7 +108,8 @@ def wheel_key(home: Home, described: str, accelerator: str, arch: Optional[str])
             f"{home.root}/images/base/requirements.lock pins no torch", do="`make lock` writes it anew."
         )
     device = f"{accelerator}{arch}" if arch else accelerator
-    return f"{tag}-torch{torch[1]}-{device}-{libc}-{machine}-{inputs_hash(home.root, RECIPE)[:8]}"
+    recipe = inputs_hash(home.root, RECIPES[accelerator])[:8]
+    return f"{tag}-torch{torch[1]}-{device}-{libc}-{machine}-{recipe}"
 
 
 def cached(key: str, compile_into: Callable[[Path], None]) -> list[Path]:

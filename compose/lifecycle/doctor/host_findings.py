@@ -73,8 +73,10 @@ def gpu(values: Settings, info: Mapping[str, object], runtime: str) -> Iterator[
         else:
             yield ok("gpu", f"compute capability {architecture}, asked for: {asked}")
     elif "cuda" in (asked, built):
-        seen = "nvidia-smi lists one, Docker doesn't" if architecture else "none that nvidia-smi lists"
-        yield problem("gpu", f"{seen}, asked for: {asked}", toolkit, "make up ACCELERATOR=cpu")
+        seen = "nvidia-smi lists one, Docker doesn't"
+        if not architecture:
+            seen = "none that nvidia-smi lists, so all runs on the CPU"
+        yield problem("gpu", f"{seen}; asked for: {asked}", toolkit, "make up ACCELERATOR=cpu")
     elif architecture and asked == "auto":
         yield warning("gpu", "Docker can't use the one that nvidia-smi lists", toolkit, "make up")
     else:

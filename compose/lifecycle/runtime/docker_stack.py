@@ -63,7 +63,7 @@ class DockerStack:
                     self._give_up_if_hopeless(states, seconds)
                 if ended:
                     output = up.stdout.read() if up.stdout else ""
-                    raise Failure(f"docker compose up failed: {output[-2000:].strip()}", do=_MORE)
+                    raise Failure(f"docker compose up failed: {output[-2000:].strip()}", do=_way_out(output))
                 time.sleep(1)
         finally:
             if up.poll() is None:
@@ -252,6 +252,16 @@ class DockerStack:
     def _become(self, command: Sequence[str]) -> NoReturn:
         os.chdir(self._home.root)
         os.execvp(command[0], list(command))
+
+
+def _way_out(output: str) -> str:
+    """What to do about words of `docker compose up`."""
+    if "could not select device driver" in output:
+        return (
+            "Install NVIDIA's Container Toolkit, by which Docker reaches the GPU (docs/how-to/gpu.md); "
+            "`make up ACCELERATOR=cpu` goes without it meanwhile."
+        )
+    return _MORE
 
 
 def _state(container: dict[str, Any]) -> str:

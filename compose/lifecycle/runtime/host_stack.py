@@ -337,10 +337,10 @@ class HostStack:
             **open_to_see,
             "SECRETS_DIR": str(home.secrets),
             "LABELLOOP_HOME": str(home.root),
-            # What the environment is made for; the operator's word may be auto, or missing.
-            "ACCELERATOR": settings.built_accelerator,
+            # What `make up` found; the operator's word may be auto, or missing.
+            "ACCELERATOR": settings.device,
             # An environment for the CPU lacks what torch would call on the GPU that it finds.
-            **({} if settings.built_accelerator == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}),
+            **({} if settings.device == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}),
             "LABELSTUDIO_BIN": str(home.venvs / "labelstudio" / "bin"),
             "ML_BIN": str(home.venvs / "ml" / "bin"),
             "PYTHONPATH": os.pathsep.join(str(home.root / package) for package in (*PACKAGES, "compose")),

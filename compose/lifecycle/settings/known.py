@@ -52,6 +52,11 @@ _PATTERNS.update(
             "scheme, host and port without a path, such as https://minio.lan:9000; with commas between them",
         ),
         **dict.fromkeys(PROXIES, (ranges.PROXY, "a proxy's URL, such as http://proxy.example.com:3128")),
+        "TORCH_CUDA_ARCH_LIST": (
+            r"(\d{1,2}\.\d[a-z]?(\+PTX)?([; ]\d{1,2}\.\d[a-z]?(\+PTX)?)*)?",
+            "a GPU's compute capability such as 8.6, which `nvidia-smi --query-gpu=compute_cap` prints; "
+            "several as 8.6;9.0",
+        ),
         "NO_PROXY": (r"[A-Za-z0-9.*:,/_\[\] -]*", "hosts, domains and networks with commas between them"),
         "REGISTRY": (
             r"([a-z0-9.-]+(:\d{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+)?",

@@ -23,6 +23,7 @@ _LOCAL_HEADER = """\
 
 # What the services' programs read once; see the label labelloop.programs in docker-compose.yml.
 _PROGRAMS = ("configs/gunicorn", "configs/supervisor")
+GPU_FILE = "compose/gpu.yml"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +64,9 @@ class Settings(Mapping[str, str]):
         return self.get("ACCELERATOR", "auto")
 
     @property
-    def built_accelerator(self) -> str:
-        """What images and environments are made for: cpu or cuda; cpu before the first `make up`."""
-        return self.get("COMPOSE_ACCELERATOR", "cpu")
+    def device(self) -> str:
+        """What the model runs on: cuda where the last `make up` found a GPU and made all for it; else cpu."""
+        return "cuda" if GPU_FILE in self.get("COMPOSE_FILE", "") else "cpu"
 
     @property
     def project_name(self) -> str:
@@ -225,10 +226,11 @@ def keep(home: Home, given: Mapping[str, str]) -> list[str]:
     ]
 
 
-def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
+def complete(home: Home, *, host_runtime: bool, accelerator: str, gpu: bool = True) -> list[str]:
     """Generates what .env lacks and brings the facts of this host in it up to date; all else in it stays.
 
-    The host runtime gets ports for the services that Docker doesn't publish.
+    The host runtime gets ports for the services that Docker doesn't publish. accelerator: what images and
+    environments are made for. gpu: for cuda, whether this host has one; what was made runs on the CPU, too.
 
     Returns: the names that were written.
     """
@@ -252,7 +254,8 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
         defaults["MLBACKEND_PORT"] = lambda: str(network.free_port(layout.MLBACKEND_PORT))
         defaults["TRAINER_PORT"] = lambda: str(network.free_port(layout.TRAINER_PORT))
     changes = {name: make() for name, make in defaults.items() if not have.get(name)}
-    compose_file = "docker-compose.yml:compose/gpu.yml" if accelerator == "cuda" else "docker-compose.yml"
+    on_gpu = accelerator == "cuda" and gpu
+    compose_file = f"docker-compose.yml:{GPU_FILE}" if on_gpu else "docker-compose.yml"
     facts = {
         "COMPOSE_FILE": compose_file,
         "COMPOSE_ACCELERATOR": accelerator,

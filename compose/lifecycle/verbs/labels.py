@@ -135,7 +135,7 @@ def _model(home: Home, settings: Settings, given: Mapping[str, str]) -> Model:
     if in_service:
         return in_service
     asked = settings.get("DETECTOR", "auto")
-    default = "yolox_s" if settings.built_accelerator == "cuda" else "yolox_nano"
+    default = "yolox_s" if settings.device == "cuda" else "yolox_nano"
     name = default if asked == "auto" else asked
     if name == KNOWS_NOTHING:
         return Model(

@@ -44,6 +44,7 @@ def publish(home: Home, given: Mapping[str, str]) -> None:
     if choose_runtime(settings) != "docker":
         raise Failure("make publish", found="the host runtime", needed="Docker", do="Add RUNTIME=docker.")
     refuse_passwords(settings | engine.build_arguments())
+    registry.require(to)
     build(home, {name: value for name, value in given.items() if name != "REGISTRY"}, pull=False)
     accelerator = choose_accelerator(settings, "docker")
     push(home, to, accelerator, choose_architecture(settings, accelerator))
@@ -79,7 +80,8 @@ def push(home: Home, to: str, accelerator: str, arch: Optional[str]) -> None:
     versions = images.versions(home, accelerator, arch)
     python_id = answer(["docker", "image", "inspect", "--format", "{{.Id}}", PYTHON]) or ""
     hashes = images.image_hashes(home, python_id, accelerator, arch)
-    flavour = "-".join(filter(None, (accelerator, arch)))
+    # Of an image's tag: several GPUs have a ; between them.
+    flavour = "-".join((accelerator, *re.findall(r"[\w.]+", arch or "")))
     driver = builder_driver()
     if driver == OWN_DRIVER:
         note("the engine's own builder attests nothing: no SBOM and no provenance (`make sbom` writes one)")
@@ -104,7 +106,7 @@ def push(home: Home, to: str, accelerator: str, arch: Optional[str]) -> None:
                 *("--push", "--metadata-file", str(told), *SERVICES),
             ],
             what=f"pushing to {to}",
-            do="`docker login` first, where the registry asks for it; its words are above.",
+            do=lambda said: f"{registry.advice(to, said) or 'Its words are above'}.",
             cwd=home.root,
             env=environment,
             quiet=True,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from labelloop.findings import OK
+from lifecycle import engine
 from lifecycle.backup import version
 from lifecycle.backup.swap import undo_interrupted
 from lifecycle.build import images, venvs
@@ -115,6 +116,7 @@ def _prepare(
     check_alone(home, settings, runtime)
     accelerator = choose_accelerator(settings, runtime)
     arch = choose_architecture(settings, accelerator)
+    gpu = accelerator == "cuda" and engine.gpu_architecture() is not None
     if runtime == "docker":
         built = images.images_are_built(accelerator)
         checks.check_docker(home, settings, built=built, given=given)
@@ -123,6 +125,8 @@ def _prepare(
         checks.check_host(home, settings, built=venvs.are_there(home), running=running, given=given)
     places.check_volumes(home)
     line("runs on", f"{runtime}, {accelerator}")
+    if accelerator == "cuda" and not gpu:
+        note("nvidia-smi lists no GPU here: what is made for one runs on the CPU, many times slower")
     for finding in outside.findings(home, settings):
         if finding.level != OK:
             note(f"{finding.text}. {finding.fix}")
@@ -130,7 +134,7 @@ def _prepare(
     heading("Settings")
     for text in settings_module.keep(home, moved):
         note(text)
-    written = settings_module.complete(home, host_runtime=runtime == "host", accelerator=accelerator)
+    written = settings_module.complete(home, host_runtime=runtime == "host", accelerator=accelerator, gpu=gpu)
     note(f".env: {', '.join(written)} written" if written else ".env: nothing to add")
     secret_files.publish(home, settings_module.load(home))
     settings = settings_module.load(home)

@@ -192,6 +192,7 @@ class ChampionManager:
         champion = place.champion
         report: dict[str, Any] = {
             "version": champion.version if champion else None,
+            "device": str(champion.detector.device) if champion else None,
             "classes": list(champion.detector.classes) if champion else [],
             "unmapped_classes": None,
             "unmatched_labels": None,

@@ -76,6 +76,38 @@ def test_the_wheels_key_names_what_it_depends_on(home: Home) -> None:
     assert wheel.wheel_key(home, "cp311 glibc2.36 x86_64", "cpu", None) != key
 
 
+@pytest.mark.parametrize(
+    ("name", "compiled_anew"),
+    [
+        ("mmcv.lock", {"cpu", "cuda"}),
+        ("mmcv_units.py", {"cpu", "cuda"}),
+        ("build-mmcv-wheel.sh", {"cpu", "cuda"}),
+        ("cuda_stubs.py", {"cpu"}),
+        ("nvcc.lock", {"cuda"}),
+        ("cuda.lock", set()),
+        ("Dockerfile", set()),
+    ],
+)
+def test_mmcv_is_compiled_anew_when_its_own_recipe_changes(
+    home: Home, name: str, compiled_anew: set[str]
+) -> None:
+    base = home.root / "images/base"
+    base.mkdir(parents=True)
+    for needed in {*wheel.RECIPES["cpu"], *wheel.RECIPES["cuda"], "images/base/requirements.lock"}:
+        shutil.copy(REPO / needed, base)
+
+    def keys() -> dict[str, str]:
+        cpu, cuda = (
+            wheel.wheel_key(home, "cp311 glibc2.36 x86_64", *of) for of in (("cpu", None), ("cuda", "8.6"))
+        )
+        return {"cpu": cpu, "cuda": cuda}
+
+    before = keys()
+    (base / name).write_text("changed")
+    now = keys()
+    assert {accelerator for accelerator in now if now[accelerator] != before[accelerator]} == compiled_anew
+
+
 def test_a_wheel_is_compiled_once_and_a_failed_compilation_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +140,7 @@ def test_every_build_gets_the_package_index_and_the_proxies(
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("LABELLOOP_CACHE", str(sources.root / "cache"))
-    for name in (*wheel.RECIPE, "images/base/requirements.lock"):
+    for name in (*wheel.RECIPES["cpu"], "images/base/requirements.lock"):
         shutil.copy(REPO / name, sources.root / "images/base")
     compiled: list[str] = []
     environments: list[dict[str, str]] = []

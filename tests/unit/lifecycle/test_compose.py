@@ -18,7 +18,7 @@ REPO = Path(__file__).parents[3]
 pytestmark = pytest.mark.skipif(engine.compose_version() is None, reason="no Docker Compose")
 
 
-def config(home: Home, accelerator: str = "cpu") -> dict[str, Any]:
+def config(home: Home, accelerator: str = "cpu", gpu: bool = True) -> dict[str, Any]:
     shutil.copy(REPO / "docker-compose.yml", home.root)
     shutil.copytree(
         REPO / "compose",
@@ -27,7 +27,7 @@ def config(home: Home, accelerator: str = "cpu") -> dict[str, Any]:
         ignore=shutil.ignore_patterns("lifecycle"),
     )
     settings.keep(home, {"DETECTOR": "yolox_s"})
-    settings.complete(home, host_runtime=False, accelerator=accelerator)
+    settings.complete(home, host_runtime=False, accelerator=accelerator, gpu=gpu)
     done = subprocess.run(
         engine.compose("config", "--format", "json"),
         cwd=home.root,
@@ -114,12 +114,17 @@ def test_the_operators_settings_win_over_the_shipped_ones(home: Home) -> None:
     assert (environment["DETECTOR"], environment["RETRAIN_EVERY"]) == ("yolox_s", "50")
 
 
-def test_a_gpu_is_reserved_only_when_it_is_chosen(home: Home) -> None:
-    assert "deploy" not in config(home)["services"]["mlbackend"]
-    services = config(home, "cuda")["services"]
+def test_a_gpu_is_reserved_only_when_it_is_chosen_and_there(home: Home) -> None:
+    on_cpu = [(config(home)["services"], ":cpu"), (config(home, "cuda", gpu=False)["services"], ":cuda")]
+    on_gpu = config(home, "cuda")["services"]
     for name in ("mlbackend", "trainer"):
-        assert services[name]["image"].endswith(":cuda")
-        assert services[name]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+        for services, image in on_cpu:
+            assert services[name]["image"].endswith(image) and "deploy" not in services[name]
+            assert services[name]["environment"]["ACCELERATOR"] == "cpu"
+        assert on_gpu[name]["image"].endswith(":cuda")
+        assert on_gpu[name]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+        assert on_gpu[name]["environment"]["ACCELERATOR"] == "cuda"
+        assert on_gpu[name]["environment"]["SECRETS_DIR"], "what the service has otherwise stays"
 
 
 def test_the_backup_service_has_no_network_and_the_trainer_sees_no_archive(home: Home) -> None:

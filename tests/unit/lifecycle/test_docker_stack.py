@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.runtime.docker_stack import DockerStack
 
@@ -54,3 +55,28 @@ esac
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert DockerStack(home, "labelloop").states() == {"labelstudio": state}
+
+
+@pytest.mark.parametrize(
+    ("words", "way_out"),
+    [
+        ('could not select device driver "nvidia" with capabilities: [[gpu]]', "ACCELERATOR=cpu"),
+        ("driver failed programming external connectivity", "`make logs` shows more"),
+    ],
+)
+def test_what_docker_refuses_has_a_way_out(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, way_out: str
+) -> None:
+    """The first is what Docker says where the driver lists a GPU and its Container Toolkit is missing."""
+    (tmp_path / "docker").write_text(
+        f"""#!/bin/sh
+[ "$1" = compose ] || exit 0
+echo 'Error response from daemon: {words}'
+exit 1
+"""
+    )
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(Failure) as raised:
+        DockerStack(home, "labelloop").start()
+    assert words in raised.value.text and way_out in raised.value.do

@@ -98,12 +98,12 @@ def test_every_package_of_the_checkout_is_looked_at() -> None:
     "settings, accelerator",
     [
         ({}, "cpu"),
-        ({"ACCELERATOR": "auto", "COMPOSE_ACCELERATOR": "cpu"}, "cpu"),
-        ({"ACCELERATOR": "auto", "COMPOSE_ACCELERATOR": "cuda"}, "cuda"),
-        ({"COMPOSE_ACCELERATOR": "cuda"}, "cuda"),
+        ({"ACCELERATOR": "auto", "COMPOSE_FILE": "docker-compose.yml"}, "cpu"),
+        ({"ACCELERATOR": "auto", "COMPOSE_FILE": "docker-compose.yml:compose/gpu.yml"}, "cuda"),
+        ({"COMPOSE_ACCELERATOR": "cuda", "COMPOSE_FILE": "docker-compose.yml"}, "cpu"),
     ],
 )
-def test_the_programs_are_told_the_accelerator_that_was_chosen(
+def test_the_programs_are_told_what_make_up_found(
     home: Home, settings: dict[str, str], accelerator: str
 ) -> None:
     environment = HostStack(home, Settings(settings))._environment()

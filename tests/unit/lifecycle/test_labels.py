@@ -100,7 +100,7 @@ def test_labels_that_may_overlap_are_told(
 
 
 def test_a_gpus_default_and_a_detector_that_is_asked_for(mine: Home, capsys: Any) -> None:
-    mine.env_file.write_text("COMPOSE_ACCELERATOR=cuda\n")
+    mine.env_file.write_text("COMPOSE_FILE=docker-compose.yml:compose/gpu.yml\n")
     labels(mine, FILE)
     assert "What yolox_s recognises" in capsys.readouterr().out
     labels(mine, {**FILE, "DETECTOR": "yolox_mobilenetv2"})

@@ -99,6 +99,81 @@ def test_why_an_image_is_not_had_is_docker_s_own_word(
     assert registry.pull("x/y:z") == why
 
 
+@pytest.mark.parametrize(
+    ("words", "way_out", "certain"),
+    [
+        (
+            "Head https://reg.lan:5000/v2/t/x/manifests/v1: no basic auth credentials",
+            "`docker login reg.lan:5000` first",
+            True,
+        ),
+        (
+            "Get https://reg.lan:5000/v2/: x509: certificate signed by unknown authority",
+            "/etc/docker/certs.d/reg.lan:5000/ca.crt",
+            True,
+        ),
+        ("x509: certificate has expired or is not yet valid", "its certificate has to be another", True),
+        ("http: server gave HTTP response to HTTPS client", "insecure-registries", True),
+        (
+            "dial tcp 10.0.0.9:5000: connect: connection refused",
+            "is REGISTRY, now reg.lan:5000/t, right?",
+            True,
+        ),
+        ("no answer within 10 s", "is REGISTRY", True),
+        # Of what nobody has pushed yet, too, says Docker Hub.
+        (
+            "pull access denied for t/x, repository does not exist or may require 'docker login': denied",
+            "or the repository isn't there",
+            False,
+        ),
+        ("unauthorized: authentication required", "`docker login reg.lan:5000` first", False),
+        ("manifest for reg.lan:5000/t/x@sha256:a401403 not found: manifest unknown", "", False),
+    ],
+)
+def test_what_a_registry_refuses_has_a_way_out(
+    home: Home,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    way_out: str,
+    certain: bool,
+) -> None:
+    """`make up` tells it and builds; `make publish` doesn't build first what it couldn't push."""
+    at = "reg.lan:5000/t"
+    monkeypatch.setattr(registry, "pull", lambda name: words)
+    monkeypatch.setattr(registry, "label", lambda image, name: None)
+    versions, names = {"trainer": "v1", "mlbackend": "v2"}, {"trainer": "trainer", "mlbackend": "mlbackend"}
+    assert not registry.pull_version(home, at, versions, names)
+    said = capsys.readouterr().out
+    assert said.count(words) == 1 and ": building the images" in said
+    assert ("to pull instead: " in said) == bool(way_out) and way_out in said
+    if certain:
+        with pytest.raises(Failure) as raised:
+            registry.require(at)
+        assert words in raised.value.text and way_out in raised.value.do
+    else:
+        registry.require(at)
+
+
+@pytest.mark.parametrize(
+    ("words", "way_out"),
+    [
+        ("failed to push: unexpected status: 401 Unauthorized", "`docker login 127.0.0.1:5000` first"),
+        ("failed to solve: no space left on device", "Its words are above."),
+    ],
+)
+def test_a_push_that_fails_has_a_way_out(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, way_out: str
+) -> None:
+    (home.root / "images").mkdir()
+    (tmp_path / "docker").write_text(f"#!/bin/sh\necho 'ERROR: {words}'\nexit 1\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(Failure, match=f"pushing to {AT} failed") as raised:
+        publish.push(home, AT, "cpu", None)
+    assert way_out in raised.value.do
+
+
 def test_digests_of_other_kinds_of_image_stay(home: Home) -> None:
     (home.root / "images").mkdir()
     registry.pin(home, {"trainer-cpu": ("v1", DIGEST), "labelstudio": ("v1", DIGEST)})
@@ -183,6 +258,7 @@ def test_what_is_published_was_built_here(home: Home, monkeypatch: pytest.Monkey
     monkeypatch.setattr(publish, "choose_runtime", lambda settings: "docker")
     monkeypatch.setattr(publish, "build", build)
     monkeypatch.setattr(publish, "push", lambda home, *what: done.append(what))
+    monkeypatch.setattr(registry, "pull", lambda name: f"{name}: manifest unknown")
     publish.publish(home, {"REGISTRY": AT, "ACCELERATOR": "cuda", "TORCH_CUDA_ARCH_LIST": "9.0"})
     assert done == [
         ({"ACCELERATOR": "cuda", "TORCH_CUDA_ARCH_LIST": "9.0"}, False),
@@ -230,6 +306,7 @@ def test_the_bake_file_asks_for_what_publishing_gives_and_for_no_more() -> None:
     given = {
         "REGISTRY",
         "FLAVOUR",
+        "COMPOSE_ACCELERATOR",
         "REVISION",
         "CONTAINED",
         *(f"{name.upper()}_VERSION" for name in SERVICES),

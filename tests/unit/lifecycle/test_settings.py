@@ -103,6 +103,16 @@ def test_the_accelerator_follows_the_host(home: Home) -> None:
     complete(home)
     assert set(complete(home, accelerator="cuda")) == {"COMPOSE_FILE", "COMPOSE_ACCELERATOR"}
     assert env_file.read(home.env_file)["COMPOSE_FILE"] == "docker-compose.yml:compose/gpu.yml"
+    assert settings.load(home).device == "cuda"
+
+
+def test_images_for_a_gpu_are_used_without_one(home: Home) -> None:
+    """Docker starts nothing that reserves a GPU which it doesn't have."""
+    complete(home, accelerator="cuda")
+    settings.complete(home, host_runtime=False, accelerator="cuda", gpu=False)
+    written = settings.load(home)
+    assert (written["COMPOSE_FILE"], written["COMPOSE_ACCELERATOR"]) == ("docker-compose.yml", "cuda")
+    assert written.device == "cpu"
 
 
 def test_the_host_runtime_gets_ports_of_its_own(home: Home) -> None:
@@ -129,6 +139,9 @@ def test_the_environment_names_runtime_and_project(home: Home, monkeypatch: pyte
         ("PORT", "0", "needed a whole number from 1 to 65535"),
         ("RUNTIME", "vm", "needed one of auto, docker, host"),
         ("ACCELERATOR", "tpu", "needed one of auto, cpu, cuda"),
+        ("TORCH_CUDA_ARCH_LIST", "ampere", "needed a GPU's compute capability such as 8.6"),
+        ("TORCH_CUDA_ARCH_LIST", "86", "needed a GPU's compute capability"),
+        ("TORCH_CUDA_ARCH_LIST", "8.6,9.0", "several as 8.6;9.0"),
         ("DETECTOR", "yolo", "needed one of auto, yolox_nano, yolox_s"),
         ("LABEL_CONFIG", "nowhere.xml", "needed a file below the repository"),
         ("LABEL_CONFIG", "/etc/hostname", "needed a file below the repository"),
@@ -178,6 +191,9 @@ def test_an_impossible_setting_is_refused_with_what_is_possible(
         ("ADMIN_EMAIL", "admin@labelloop.local"),
         ("ADMIN_EMAIL", "first.last+x@localhost"),
         ("ADMINS", ""),
+        ("TORCH_CUDA_ARCH_LIST", ""),
+        ("TORCH_CUDA_ARCH_LIST", "9.0a"),
+        ("TORCH_CUDA_ARCH_LIST", "8.6;12.0+PTX"),
         ("ADMINS", "ann@x.org"),
         ("ADMINS", "Ann.B@x.org,bob@localhost"),
         ("ADOPT_PROJECTS", "all"),
@@ -223,7 +239,7 @@ def test_before_the_first_make_up_the_defaults_are_in_force() -> None:
     nothing = Settings({})
     assert nothing.published_ports == (8080, 8081) and nothing.bind == "127.0.0.1"
     assert (nothing.mlbackend_port, nothing.trainer_port) == (9090, 9191)
-    assert (nothing.runtime, nothing.accelerator, nothing.built_accelerator) == ("auto", "auto", "cpu")
+    assert (nothing.runtime, nothing.accelerator, nothing.device) == ("auto", "auto", "cpu")
     assert nothing.project_name == "labelloop" and nothing.containers_user is None
 
 

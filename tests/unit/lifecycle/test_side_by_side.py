@@ -1,5 +1,6 @@
 """Steps of a build that run at once."""
 
+import re
 import threading
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from lifecycle.build.side_by_side import Step, run_steps, words
 from lifecycle.console import Failure
 
-WITHIN_S = 10.0
+WITHIN_S = 60.0
 
 
 def test_what_needs_nothing_runs_at_once_and_what_needs_it_after(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,7 +69,7 @@ def test_what_is_at_work_is_told_with_how_long_it_takes(capsys: pytest.CaptureFi
     watcher.start()
     run_steps([Step("mmcv-full", "compiling", 900, run)], heartbeat_s=0.01)
     watcher.join(WITHIN_S)
-    assert "at work: mmcv-full, compiling (0 s of about 15 minutes)" in "".join(told)
+    assert re.search(r"at work: mmcv-full, compiling \(\d+ s of about 15 minutes\)", "".join(told))
 
 
 def test_times_are_said_as_one_says_them() -> None:

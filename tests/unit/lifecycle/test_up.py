@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from lifecycle import engine
 from lifecycle.build import images, venvs
 from lifecycle.console import Failure
 from lifecycle.doctor import checks
 from lifecycle.home import Home
 from lifecycle.runtime import volumes
 from lifecycle.runtime.host_stack import HostStack
-from lifecycle.settings import env_file
+from lifecycle.settings import env_file, settings
 from lifecycle.settings.settings import Settings
 from lifecycle.verbs import table as verbs
 from lifecycle.verbs import up
@@ -105,3 +106,20 @@ def test_what_runs_stays_while_there_is_nothing_to_install(home: Home, on_host: 
     on_host.append("ml")
     assert up.build_ahead(home)
     assert "stop" not in on_host
+
+
+@pytest.mark.parametrize(("listed", "device"), [(None, "cpu"), ("9.0", "cuda")])
+def test_what_is_made_for_a_gpu_runs_without_one_and_that_is_said(
+    home: Home,
+    on_host: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    listed: str | None,
+    device: str,
+) -> None:
+    monkeypatch.setenv("ACCELERATOR", "cuda")
+    monkeypatch.setattr(engine, "gpu_architecture", lambda: listed)
+    up.up(home, {"TORCH_CUDA_ARCH_LIST": "9.0"})
+    assert on_host[-1] == "start"
+    assert ("nvidia-smi lists no GPU here" in capsys.readouterr().out) == (listed is None)
+    assert settings.load(home).device == device

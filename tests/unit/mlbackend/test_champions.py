@@ -215,6 +215,7 @@ def test_models_in_memory_are_bounded(home: Home) -> None:
     loaded = [number for number in range(1, 8) if home.project_health(number)["version"]]
     assert loaded == [1, 5, 6, 7]
     assert home.health()[0] == 200
+    assert (home.project_health(7)["device"], home.project_health(2)["device"]) == ("cpu", None)
 
 
 def test_what_the_libraries_hold_is_kept_out_of_garbage_collections() -> None:

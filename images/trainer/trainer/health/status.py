@@ -56,6 +56,7 @@ class ProjectStatus:
     that was learnt at once and makes boxes in place of the champion, None when that makes them itself.
     instant_shows_none: whether it shows none, since they would cost more time than they save.
     speed: how long rounds take on this machine with the detectors that were measured; None before that.
+    device: what the backend computes on, cpu or cuda:0; None when it doesn't say.
     """
 
     id: int
@@ -86,6 +87,7 @@ class ProjectStatus:
     instant: str | None = None
     instant_shows_none: bool = False
     speed: str | None = None
+    device: str | None = None
 
     @property
     def shows_words(self) -> str:
@@ -168,7 +170,7 @@ def gather(
             registry.project(project.id),
             rounds,
             studio,
-            (served.get(str(project.id)) or {}).get("version"),
+            served.get(str(project.id)) or {},
             settings,
             preflight,
             health.project_problems(beat, project.id),
@@ -212,12 +214,13 @@ def _project(
     models: ProjectModels,
     rounds: Rounds,
     studio: Studio,
-    serving: str | None,
+    served: Row,
     settings: TrainerSettings,
     preflight: Preflight,
     worker_problems: list[str],
 ) -> ProjectStatus:
     problems = [*worker_problems]
+    serving, device = served.get("version"), served.get("device")
     champion = start = None
     try:
         version = models.champion()
@@ -247,6 +250,11 @@ def _project(
     instant = models.instant.serving(champion.version) if champion else None
     if champion is not None and serving is not None and serving not in (champion.version, instant):
         problems.append(f"the backend serves {serving}; in service should be {instant or champion.version}")
+    if device == "cpu" and settings.accelerator == "cuda":
+        problems.append(
+            "the model runs on the CPU, since torch finds no GPU where there should be one; `make gpu-check` "
+            "says why, `make up ACCELERATOR=cpu` goes without"
+        )
     speed = _speed(settings, champion, problems)
     return ProjectStatus(
         id=project.id,
@@ -254,6 +262,7 @@ def _project(
         champion=champion,
         start=start,
         serving=serving,
+        device=device,
         tasks=counts[0],
         labelled=counts[1],
         waiting=counts[2],

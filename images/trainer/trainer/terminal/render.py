@@ -55,7 +55,8 @@ def _project(project: ProjectStatus, console: Console) -> None:
         line("in service", "none yet; the starting model is being written")
     else:
         found = project.champion
-        line("in service", f"{found.version}, {found.detector}, {_score(found, project.standing)}")
+        where = f", on {project.device}" if project.device else ""
+        line("in service", f"{found.version}, {found.detector}{where}, {_score(found, project.standing)}")
         if project.instant is not None:
             does = "makes the next images' boxes"
             if project.instant_shows_none:

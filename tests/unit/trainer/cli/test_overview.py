@@ -14,6 +14,7 @@ from support.versions import add_version
 from labelloop.files import write_text
 from labelloop.registry import Card, ProjectModels
 from labelloop.studio import Studio
+from trainer import env
 from trainer.env import TrainerSettings
 from trainer.rounds import heartbeat
 from trainer.rounds.table import Rounds
@@ -72,6 +73,24 @@ def test_status_tells_how_long_rounds_take_here_and_how_to_change_the_detector(
         "takes about 4:41 min; yolox_s would take 20:11 min, more than ROUND_MINUTES=5. A new project would "
         "start with yolox_tiny; `make up DETECTOR=yolox_tiny` changes this one's"
     ) in " ".join(run("status").output.split())
+
+
+def test_status_says_on_what_the_model_runs(
+    run: Run, alive: None, fake_backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "in service v0000, yolox_nano, not yet scored" in run("status").output, "an earlier backend's"
+    fake_backend.device = "cpu"
+    on_cpu = run("status")
+    assert on_cpu.exit_code == 0 and "v0000, yolox_nano, on cpu, not yet scored" in on_cpu.output
+    monkeypatch.setenv("ACCELERATOR", "cuda")
+    env.get_settings.cache_clear()
+    missing = run("status")
+    words = " ".join(missing.output.split())
+    assert missing.exit_code == 1
+    assert "problem the model runs on the CPU, since torch finds no GPU where there should be one" in words
+    fake_backend.device = "cuda:0"
+    on_gpu = run("status")
+    assert on_gpu.exit_code == 0 and "yolox_nano, on cuda:0" in on_gpu.output
 
 
 def test_status_names_labels_the_model_does_not_know(run: Run, alive: None, fake_studio: FakeStudio) -> None:
