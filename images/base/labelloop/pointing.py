@@ -25,6 +25,8 @@ UNSEEN = 0.01
 """With less evidence for the best box than this, the network sees nothing at the point."""
 TRACE = 0.001
 """Boxes with less evidence than this are not offered at all."""
+STRONG = 3.0
+"""Where the label's sizes are known, another box needs so much evidence to be offered before another size."""
 OFF_CENTRE = 0.05
 """How far from the middle of an object people click, as a share of its sides (a standard deviation)."""
 OFF_CENTRE_OF_ROUGH = 0.1
@@ -37,8 +39,8 @@ BY_CHANCE = 0.15
 logarithm of its area counts against it."""
 ANOTHER_IOU = 0.6
 """Two choices overlap less than this."""
-OTHER_SIZES = (1.5, 0.67)
-"""After all that is seen, a click at the same place gets the first box this much larger or smaller."""
+LARGER, SMALLER = 1.5, 0.67
+"""A click at the same place gets the first box this much larger or smaller, too."""
 UNSEEN_SIDE = 0.05
 """What the network doesn't see at all is small: the share of the image's longer side that is offered."""
 _SMALLEST, _LARGEST, _STEPS = 0.03, 0.9, 20
@@ -100,10 +102,14 @@ def choices(
     first = boxes[[best]] if is_seen else usual_box(at, usual, size)
     by_worth = np.argsort(-worth, kind="stable")
     by_worth = by_worth[votes[by_worth] >= TRACE]
-    others = [usual_box(at, usual, size), *(_scaled(first, by, size) for by in OTHER_SIZES)]
-    ordered = np.concatenate([first, boxes[by_worth], *others])
+    sizes = [usual_box(at, usual, size), _scaled(first, LARGER, size)]
+    known = usual is not None and at.size is None
+    sure = votes[by_worth] >= (STRONG if known else TRACE)
+    strong, weak = by_worth[sure], by_worth[~sure]
+    ordered = np.concatenate([first, boxes[strong], *sizes, boxes[weak], _scaled(first, SMALLER, size)])
     kept = _apart(ordered, most)
-    told = np.concatenate([votes[[best]] * is_seen, votes[by_worth], np.zeros(len(others))])
+    unseen = np.zeros(len(sizes)), np.zeros(1)
+    told = np.concatenate([votes[[best]] * is_seen, votes[strong], unseen[0], votes[weak], unseen[1]])
     return Choices(ordered[kept], np.asarray(1 - np.exp(-told[kept]), dtype=np.float32))
 
 

@@ -92,7 +92,7 @@ def verifier(
     made_scores.History(models, loop.rounds, project.id).round(snapshot, {"ball": 12, "crate": 12}, {})
     with served_app(create_app(loop, "a secret")) as address:
         settings.dashboard_bind = address
-        yield Verifier(lambda: logged_in(settings, account, project.id), project, Person())
+        yield Verifier(lambda: logged_in(settings, account, project.id, print), project, Person())
 
 
 def test_she_verifies_as_a_labeller_and_the_editor_has_the_draft_of_what_was_left_to_it(

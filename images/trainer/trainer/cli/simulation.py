@@ -46,6 +46,7 @@ def simulate(
 ) -> None:
     """Measure what the loop saves a person, on a COCO dataset whose truth is known."""
     from trainer.simulate.command import simulate as run
+    from trainer.simulate.patience import PatientBackend, PatientStudio
     from trainer.simulate.run import World
 
     loop = connect()
@@ -79,5 +80,6 @@ def simulate(
     )
     require_worker(loop.settings.rounds_dir)
     with Display() as display:
-        world = World(loop.settings, loop.studio, loop.backend, display)
-        run(world, options)
+        studio = PatientStudio.of(loop.settings, display.say)
+        backend = PatientBackend.of(loop.settings, display.say)
+        run(World(loop.settings, studio, backend, display), options)

@@ -15,7 +15,8 @@ from trainer.words import plural
 RESAMPLES = 1000
 SEED = 20
 FEW = 5
-"""On fewer images than these nobody can say that a candidate has learnt nothing."""
+"""On fewer images than these nobody can say that a candidate has learnt nothing, and between two that take
+the same time mAP chooses as chance would."""
 TWICE_THE_IMAGES = 0.9
 """How sure it is of two versions, before anything is compared, that the one which has learnt from twice as
 many images or more is the better one."""
@@ -45,7 +46,8 @@ def decide(
     - when nothing can be compared, as there are fewer than HOLDOUT_MIN images, or no box, and the champion
       knows none of the project's labels;
     - when its boxes take less time to correct, in at least GATE_CONFIDENCE of the resamples, by the table of
-      COSTS. If both take the same time, mAP decides instead. A champion that knows none of the labels is
+      COSTS. If both take the same time, mAP decides instead, on FEW images or more; on fewer it says
+      nothing. A champion that knows none of the labels is
       replaced unless the candidate takes longer in that share of them, or both the same on FEW images.
     In every other case the champion stays.
 
@@ -78,9 +80,13 @@ def decide(
     tied = bool(np.isclose(*pair))
     times = f"{pair[0]:.1f} {'' if tied else f'→ {pair[1]:.1f} '}s to correct an image"
     told = f"{times}{' with either' if tied else ''}, on {_images(candidate)}; {scores}"
-    p = probability_better(candidate, champion) if tied else probability_quicker(after, before)
-    better = (delta or 0.0) > 0 if tied else pair[1] < pair[0]
-    may_have_learnt = not tied or len(after) < FEW
+    few = len(after) < FEW
+    if tied:
+        p = 0.5 if few else probability_better(candidate, champion)
+        better = (delta or 0.0) > 0 and not few
+    else:
+        p, better = probability_quicker(after, before), pair[1] < pair[0]
+    may_have_learnt = not tied or few
     learnt_first = not champion_knows_labels and may_have_learnt
     learnt_more = champion_knows_labels and may_have_learnt and 0 < champion.trained_on < candidate.trained_on
     if learnt_more:

@@ -24,6 +24,7 @@ from labelloop.sessions import service_session
 from labelloop.studio import Studio
 from trainer.env import TrainerSettings
 from trainer.simulate.errors import SimulationError
+from trainer.simulate.patience import PatientStudio
 from trainer.simulate.signals import uninterrupted
 
 NAME = "simulated"
@@ -61,7 +62,7 @@ def signed_up(studio: Studio, settings: TrainerSettings, say: Callable[[str], No
             token = _sign_up(
                 studio.url, f"{link.path}?{link.query}", email, password, CookieNames.of(settings)
             )
-            hers = Studio(studio.url, token)
+            hers = PatientStudio(studio.url, token, say)
             number = int(hers.request("GET", "/labelloop/people/me")["id"])
             yield Account(number, email, password, hers)
         finally:

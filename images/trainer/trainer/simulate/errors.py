@@ -13,3 +13,7 @@ class DatasetError(Explained):
 
 class SimulationError(Explained):
     """A round failed, or Label Studio hands out no task although some are left; the message says which."""
+
+
+class NoAnswer(SimulationError):
+    """The dashboard does not answer; nobody knows whether it has done what it was asked for."""

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import numpy as np
 
@@ -20,8 +21,10 @@ from trainer.peers.projects import SIMULATED, Project, fetch
 from trainer.simulate.annotator import annotation
 from trainer.simulate.clicks import Ask, Click
 from trainer.simulate.dataset import Dataset, TrueImage
+from trainer.simulate.patience import Say, patiently, unanswered
 
 NOT_FOUND = 404
+TAKEN = 409
 TITLE_LENGTH = 50
 SLOW_S = (3.0, 300.0)
 # Label Studio's own random order cannot be repeated. The tasks are created in a pseudo-random order, so
@@ -54,13 +57,20 @@ class Standing:
 class LabellingProject:
     """One project, whose tasks are identified by their images.
 
-    studio: Label Studio for an administrator. person: for the one who labels, if that is another one.
+    studio: Label Studio for an administrator. person: for the one who labels, if that is another one. say:
+    is told where something is submitted again.
     """
 
     def __init__(
-        self, studio: Studio, project: Project, images: dict[str, TrueImage], person: Studio | None = None
+        self,
+        studio: Studio,
+        project: Project,
+        images: dict[str, TrueImage],
+        person: Studio | None = None,
+        say: Say = lambda words: None,
     ) -> None:
         self._studio = studio
+        self._say = say
         self._person = person or studio
         self._images = images
         self.project = project
@@ -77,11 +87,12 @@ class LabellingProject:
         title: str,
         most: int | None = None,
         person: Studio | None = None,
+        say: Say = lambda words: None,
     ) -> "LabellingProject":
         """Creates a project with a task for each of the dataset's images to label.
 
         most: so many are labelled; in random order the others are never handed out, and so have no task.
-        person: who labels.
+        person: who labels. say: as for the project.
 
         Their order is pseudo-random and depends on the seed, which is part of the tasks' data. The ML backend
         is not connected in Label Studio, because the trainer itself asks it for every task's boxes. So the
@@ -101,7 +112,7 @@ class LabellingProject:
         }
         by_url = {_url(settings, image): image for image in dataset.train}
         row = studio.request("POST", "/api/projects", json=fields)
-        project = cls(studio, Project.of(row), by_url, person)
+        project = cls(studio, Project.of(row), by_url, person, say)
         try:
             tasks = sorted(({"image": url, "seed": seed} for url in by_url), key=lot)
             tasks = tasks[: most if order == "random" else None]
@@ -165,14 +176,34 @@ class LabellingProject:
         }
 
     def submit(self, task: Task, seconds: float) -> list[dict[str, Any]]:
-        """Submits the task's true boxes. Returns: their regions."""
+        """Submits the task's true boxes, once, even where Label Studio's answer is lost. Returns: their
+        regions.
+        """
         image = task.image
         result = annotation(image.boxes, self.project.labels, image.width, image.height)
-        body: dict[str, Any] = {"result": result, "lead_time": seconds}
+        body: dict[str, Any] = {"result": result, "lead_time": seconds, "unique_id": str(uuid4())}
         if task.draft is not None:
             body["draft_id"] = task.draft
-        self._person.request("POST", f"/api/tasks/{task.id}/annotations/", json=body)
+        try:
+            self._annotate(task, body)
+        except StudioError as error:
+            if not unanswered(error):
+                raise
+            self._say(f"{error}; submitted again unless it is there")
+            patiently(lambda: self._annotate_unless_there(task, body), self._say)
         return result
+
+    def _annotate(self, task: Task, body: Mapping[str, Any]) -> None:
+        """Label Studio takes an annotation's unique_id once; that it has it already is no error."""
+        try:
+            self._person.request("POST", f"/api/tasks/{task.id}/annotations/", json=body)
+        except StudioError as error:
+            if error.status != TAKEN:
+                raise
+
+    def _annotate_unless_there(self, task: Task, body: Mapping[str, Any]) -> None:
+        if self.standing([task.id])[task.id].submitted is None:
+            self._annotate(task, body)
 
     def note_sizes(self, models: Path, task: int, regions: Sequence[Mapping[str, Any]]) -> None:
         """Writes down the sizes of a task's boxes, by which clicks go, among the project's `models`. The

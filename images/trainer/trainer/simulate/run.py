@@ -24,6 +24,7 @@ from trainer.simulate.figures import OneRound, RunFigures, Step, single_round
 from trainer.simulate.instant import Instant
 from trainer.simulate.models import Score, Scorer
 from trainer.simulate.options import Options
+from trainer.simulate.patience import PAUSES_S, patiently
 from trainer.simulate.project import LabellingProject
 from trainer.simulate.promotions import Promotion, undone
 from trainer.simulate.round_plan import AsItself, Planned, Schedule
@@ -54,7 +55,9 @@ def learner(world: World, project_id: int) -> Callable[[], object]:
     """What has the stack learn at once from all that is submitted in a project."""
     from trainer.worker.learn_now import LearnNow  # brings torch along
 
-    return LearnNow(world.settings, world.studio, world.backend, project_id)
+    learn = LearnNow(world.settings, world.studio, world.backend, project_id)
+    # It goes on where it stopped. All but the storing of boxes was repeated before, so once more will do.
+    return lambda: patiently(learn, world.display.say, PAUSES_S[:1])
 
 
 class Run:
@@ -169,7 +172,7 @@ class Run:
         """
         if self._account is None:
             return None
-        log_in = partial(logged_in, self._world.settings, self._account, project.id)
+        log_in = partial(logged_in, self._world.settings, self._account, project.id, self._world.display.say)
         verifier = Verifier(log_in, project, self._person)
         verifier.check()
         return verifier
@@ -198,6 +201,7 @@ class Run:
                 title,
                 self._options.most(len(self._dataset.train)),
                 self._account.studio if self._account else None,
+                world.display.say,
             )
             world.display.say(f"Project {project.id} ({title}): {len(self._dataset.train)} images")
             try:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +14,8 @@ from labelloop.boxes import Floats
 from labelloop.sessions import service_session
 from trainer.env import TrainerSettings
 from trainer.simulate.account import Account
-from trainer.simulate.errors import SimulationError
+from trainer.simulate.errors import NoAnswer, SimulationError
+from trainer.simulate.patience import Say, patiently
 
 TIMEOUT_S = (3.0, 60.0)
 # A service that listens on all addresses is asked at the machine's own.
@@ -56,10 +58,10 @@ class Shown:
 
 
 class VerifyPage:
-    """One project's page. session: hers, with the dashboard at `url`."""
+    """One project's page. session: hers, with the dashboard at `url`. say: is told what is asked again."""
 
-    def __init__(self, session: requests.Session, url: str, project: int) -> None:
-        self._session, self._url, self._project = session, url, project
+    def __init__(self, session: requests.Session, url: str, project: int, say: Say) -> None:
+        self._session, self._url, self._project, self._say = session, url, project, say
 
     def look(self) -> Shown:
         """What is before her now. Raises SimulationError: the dashboard refuses, or does not answer."""
@@ -68,6 +70,8 @@ class VerifyPage:
 
     def answer(self, shown: Shown, wrong: Sequence[Crop], seconds: float) -> None:
         """Says "all right but these". seconds: that she looked at the page.
+
+        It may be sent twice, since the dashboard takes no page a second time.
 
         Raises:
             SimulationError: the dashboard refuses, or does not answer.
@@ -78,12 +82,13 @@ class VerifyPage:
         self._ask("POST", "/verify", requests.codes.see_other, params=query, data=form)
 
     def _ask(self, method: str, path: str, expected: int, **request: Any) -> requests.Response:
-        return _asked(self._session, method, f"{self._url}{path}", expected, **request)
+        ask = partial(_asked, self._session, method, f"{self._url}{path}", expected, **request)
+        return patiently(ask, self._say)
 
 
 @contextmanager
-def logged_in(settings: TrainerSettings, account: Account, project: int) -> Iterator[VerifyPage]:
-    """The page before her, who logs in by the dashboard's form, and out in the end.
+def logged_in(settings: TrainerSettings, account: Account, project: int, say: Say) -> Iterator[VerifyPage]:
+    """The page before her, who logs in by the dashboard's form, and out in the end. say: as for VerifyPage.
 
     Raises:
         SimulationError: the dashboard refuses, or does not answer.
@@ -92,13 +97,17 @@ def logged_in(settings: TrainerSettings, account: Account, project: int) -> Iter
     url = f"http://{_EVERYWHERE.get(host, host)}:{port}"
     with service_session(url) as session:
         form = {"email": account.email, "password": account.password, "next": "/"}
-        form["csrf"] = _csrf(_asked(session, "GET", f"{url}/login", requests.codes.ok))
-        _asked(session, "POST", f"{url}/login", requests.codes.see_other, data=form)
-        page = VerifyPage(session, url, project)
+        patiently(partial(_log_in, session, url, form), say)
+        page = VerifyPage(session, url, project, say)
         try:
             yield page
         finally:
             _log_out(session, url, page)
+
+
+def _log_in(session: requests.Session, url: str, form: dict[str, str]) -> None:
+    csrf = _csrf(_asked(session, "GET", f"{url}/login", requests.codes.ok))
+    _asked(session, "POST", f"{url}/login", requests.codes.see_other, data=form | {"csrf": csrf})
 
 
 def _log_out(session: requests.Session, url: str, page: VerifyPage) -> None:
@@ -120,9 +129,9 @@ def _asked(
     try:
         answer = session.request(method, url, timeout=TIMEOUT_S, allow_redirects=False, **request)
     except requests.RequestException as error:
-        raise SimulationError(f"{method} {url}: the dashboard does not answer: {error}") from error
+        raise NoAnswer(f"{method} {url}: the dashboard does not answer: {error}") from error
     if answer.status_code != expected:
-        raise SimulationError(
+        raise (NoAnswer if answer.status_code >= 500 else SimulationError)(
             f"{method} {url}: the dashboard answers {answer.status_code}, not {expected}, to the simulated "
             "person; see `make logs`. VERIFY=0 does without the page Verify"
         )

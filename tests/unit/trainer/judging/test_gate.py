@@ -105,6 +105,21 @@ def test_between_two_that_take_the_same_time_map_decides() -> None:
     assert not decide(worse, better, True, settings()).promote
 
 
+@pytest.mark.parametrize("images", [1, 2, 4, 5])
+def test_on_a_few_images_a_tie_changes_nothing_whatever_map_says(images: int) -> None:
+    """Of raccoons, two images on which both take a look were enough: mAP 0.550 → 0.676, over 99 % sure."""
+    work = [Work(accepted=1)] * images
+    tighter = with_work(evaluation(images, images), *work)
+    looser = with_work(evaluation(1 if images > 1 else 0, images), *work)
+    verdict = decide(tighter, looser, True, settings(holdout_min=1))
+    assert verdict.promote is (images == 5)
+    if images < 5:
+        assert verdict.p == 0.5 and verdict.delta and verdict.delta > 0
+        assert "with either" in verdict.reason and "no improvement (50 % sure" in verdict.reason
+    twice = decide(learnt(tighter, 16, *work), learnt(looser, 8, *work), True, settings(holdout_min=1))
+    assert twice.promote and f"{twice.p:.1f}" == ("1.0" if images == 5 else "0.9")
+
+
 def test_an_improvement_that_may_be_chance_is_kept_out() -> None:
     candidate, champion = evaluation(21, first=20), evaluation(20)
     verdict = decide(candidate, champion, True, settings())

@@ -10,12 +10,11 @@ from support.fake_labelling import LabellingStudio
 from support.fake_worker import FakeWorker
 from support.simulated import CONFIG, IMAGES, FakeScorer, MakeRun
 
-from labelloop.studio import Studio
 from trainer.env import TrainerSettings
-from trainer.peers.backend import Backend
 from trainer.rounds import heartbeat
 from trainer.simulate import run as module
 from trainer.simulate.dataset import Dataset
+from trainer.simulate.patience import PatientBackend, PatientStudio
 from trainer.simulate.run import Run, World
 from trainer.terminal import watch
 from trainer.terminal.display import Display
@@ -34,8 +33,9 @@ def world(
 ) -> World:
     for owner, name in ((watch, "POLL_S"), (watch, "COUNT_EVERY_S"), (module, "POLL_S")):
         monkeypatch.setattr(owner, name, 0.01)
-    settings, studio = TrainerSettings(), Studio(labelling_studio.url, "token")
-    return World(settings, studio, Backend(clicks.url, ""), Display())
+    display = Display()
+    studio = PatientStudio(labelling_studio.url, "token", display.say)
+    return World(TrainerSettings(), studio, PatientBackend(clicks.url, "", display.say), display)
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def signing_up(users: Users, monkeypatch: pytest.MonkeyPatch, problem: Exception
         return "token"
 
     monkeypatch.setattr(account, "_sign_up", sign_up)
-    monkeypatch.setattr(account, "Studio", lambda url, token: users)
+    monkeypatch.setattr(account, "PatientStudio", lambda url, token, say: users)
 
 
 def test_what_a_killed_run_left_goes_with_the_next_and_nobody_elses(
