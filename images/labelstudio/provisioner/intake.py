@@ -32,7 +32,7 @@ IMPORTED = "imported"
 MAX_ITEMS = 500
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """Refuses what the database or Label Studio's answers cannot hold. Numbers such as 1e999 are read as
     infinite, and a task that has one can never be listed again.
     """
@@ -52,8 +52,8 @@ def _in_utc(moment: datetime) -> datetime:
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
-Results = Annotated[list[dict[str, Any]], AfterValidator(_storable)]
-Data = Annotated[dict[str, Any], AfterValidator(_storable)]
+Results = Annotated[list[dict[str, Any]], AfterValidator(storable)]
+Data = Annotated[dict[str, Any], AfterValidator(storable)]
 
 
 class Answer(BaseModel):
@@ -125,9 +125,14 @@ class Done:
 
 
 def refused(error: ValidationError) -> Response:
-    """The answer to a body that is not what it should be: the first fault, and where it is."""
+    """The answer to a body that is not what it should be."""
+    return Response({"detail": first_fault(error)}, 400)
+
+
+def first_fault(error: ValidationError) -> str:
+    """What is wrong with a body, and where it is."""
     first = error.errors()[0]
-    return Response({"detail": f"{'.'.join(map(str, first['loc']))}: {first['msg']}"}, 400)
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def locked(project_id: int) -> Any:
