@@ -72,7 +72,7 @@ def settle(project: Any, rows: Iterable[tuple[int, Any]]) -> None:
             if task is None:
                 continue
             if former is None:
-                links.link(task, path)
+                links.link({path: task})
             elif _is_untouched(former) and _says_no_more(former.data, task.data, path):
                 links.take_over(task, former)
                 _give_predictions(former, task)

@@ -1,17 +1,16 @@
 """Predictions for many tasks: which tasks lack one, and many stored at once, for the trainer.
 
-Label Studio's own API counts the whole project for each page of tasks, and gives a fiftieth of a second of
-processor to each task and prediction.
+Label Studio's own API counts the whole project for each page of tasks, and takes a hundredth of a second for
+each task that it lists and each prediction that it stores.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from core import label_config
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Exists, IntegerField, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404
 from io_storages.localfiles.models import LocalFilesImportStorage
 from projects.models import Project
@@ -22,6 +21,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from tasks.models import Prediction, Task
 
+from provisioner.counts import count_anew
 from provisioner.intake import Finite, Results, first_fault, refused
 from provisioner.people import Administrators
 
@@ -120,7 +120,7 @@ def store(request: Request, project_id: int) -> Response:
             )
             for number in numbers
         )
-        _count_anew(numbers)
+        count_anew(numbers)
     return Response({"created": len(numbers), "refused": wrong})
 
 
@@ -143,17 +143,3 @@ def _told(tasks: QuerySet[Any], project: Any) -> Iterator[dict[str, Any]]:
         data = task.resolve_uri(task.data, project) if resolved else task.data
         label_config.replace_task_data_undefined_with_config_field(data, project)
         yield {"id": task.id, "data": data}
-
-
-def _count_anew(numbers: Sequence[int]) -> None:
-    """Brings the count of predictions of these tasks up to date."""
-    counts = (
-        Prediction.objects.filter(task=OuterRef("pk"))
-        .order_by()
-        .values("task")
-        .annotate(count=Count("pk"))
-        .values("count")
-    )
-    Task.objects.filter(id__in=numbers).update(
-        total_predictions=Coalesce(Subquery(counts, output_field=IntegerField()), 0)
-    )

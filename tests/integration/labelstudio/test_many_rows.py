@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from integration.support.labelstudio import LabelStudio
@@ -31,7 +32,9 @@ CONFIG = """<View><Image name="image" value="$image"/>
 # Two projects with one folder: the tasks of one are made by Label Studio's own code. A webhook hears of both.
 BOTH_WAYS = """
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from provisioner import django_app
 django_app.setup()
 from django.db import connection
@@ -55,7 +58,10 @@ heard = []
 utils.run_webhook_sync = lambda webhook, action, payload: heard.append((webhook.project_id, action, payload))
 synchronisation.AT_ONCE = 3
 pauses = []
-in_turn.time.sleep = lambda seconds: pauses.append((connection.in_atomic_block, 0 <= seconds <= 0.25))
+in_turn.time = SimpleNamespace(
+    monotonic=time.monotonic,
+    sleep=lambda seconds: pauses.append((connection.in_atomic_block, 0 <= seconds <= 0.25)),
+)
 
 
 def made(scan):
@@ -97,7 +103,6 @@ def made(scan):
     }
 
 
-from provisioner import local_files, image_tasks
 Storage.iter_objects = lambda storage: iter(sorted(Path(storage.path).glob("*.jpg")))
 by_label_studio = made(lambda storage: storage._scan_and_create_links(Link))
 assert not pauses
@@ -108,7 +113,7 @@ print("BOTH" + json.dumps([by_label_studio, by_us, pauses], default=str))
 
 @pytest.fixture(scope="module")
 def both_ways(provisioned: LabelStudio) -> Any:
-    return json.loads(provisioned.run_program(BOTH_WAYS, timeout=120).split("BOTH")[1])
+    return json.loads(provisioned.run_program(BOTH_WAYS, timeout=400).split("BOTH")[1])
 
 
 def test_tasks_links_counts_and_messages_are_those_of_label_studio(both_ways: Any) -> None:
@@ -255,3 +260,21 @@ def test_neither_is_for_labellers_nor_of_a_project_that_is_not_there(
     with pytest.raises(StudioError, match="rows: .*500") as refused:
         provisioned.studio.store_predictions(project, WANTED, many)
     assert refused.value.status == 400
+
+
+def test_a_projects_first_labels_are_all_counted(provisioned: LabelStudio, project: int) -> None:
+    """Label Studio's own count of annotations that come together keeps those of the last box alone."""
+    studio = provisioned.studio
+    boxes = [
+        BOX | {"id": str(n), "value": BOX["value"] | {"rectanglelabels": [label]}}
+        for n, label in enumerate(("ball", "crate", "ball"))
+    ]
+    answers = [
+        {"task": task, "annotations": [{"unique_id": str(uuid4()), "result": boxes}]}
+        for task in numbers(studio, project)[:2]
+    ]
+    studio.request("POST", f"/labelloop/projects/{project}/intake", json={"items": answers})
+    summary = studio.request("GET", f"/api/projects/{project}/summary/")
+    assert summary["created_labels"] == {"label": {"ball": 4, "crate": 2}}
+    assert summary["created_annotations"] == {"label|image|rectanglelabels": 6}
+    assert [task["total_annotations"] for task in studio.iter_tasks(project)] == [1, 1, 0, 0, 0, 0]
