@@ -8,10 +8,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.growth_operations import PROJECT, Measured
+from bench.growth_operations import PAGES, PROJECT, Measured
+from bench.memory import peak_mb, processor_s
 from bench.options import Options
 from bench.report import Figure, figure, slope
 from integration.support.fake_backend import FakeBackend
@@ -19,45 +21,77 @@ from integration.support.labelstudio import BACKEND_PASSWORD, REPO, LabelStudio
 from support import fake_backend, shapes, versions
 
 from labelloop.registry import Registry
-from labelloop.studio import UNLABELLED
 
 OPERATION_S = 7200.0
 SETTLE_S = 4.0
 FOLDER = 1000
 TIME_TARGET, MEMORY_TARGET = 1.1, 1.5
-# Operation → what it does. `label` stands between: half of the tasks become labelled ones.
+# Tasks a second, by what a second of processor gives; and the seconds that anybody may wait.
+RATE_TARGET, WAIT_TARGET_S = 1000.0, 2.0
+# Operation → what it does.
 OPERATIONS = {
     "import": "import of all images",
     "look": "look for new images, none there",
     "import-one": "import of one more image",
     "check": "decoding every image once",
     "prelabel": "pre-labelling without the model",
+    "intake": "labels brought for half of them",
     "unpredicted": "ordering: tasks to pre-label",
     "next-task": "ordering: Label Studio's next task",
     "snapshot": "snapshot",
     "status": "status",
+    "pages": "the dashboard's pages",
     "export": "export as COCO, of a snapshot",
 }
+RATES = ("import", "prelabel", "intake")
+WAITS = ("next-task", "status", *PAGES)
+Found = dict[str, dict[int, Measured]]
+"""What was measured, by operation or page, and by the number of tasks."""
 
 
 def run(options: Options) -> Iterator[Figure]:
     """Every operation at every count, then slopes and memory over all counts."""
-    measured: dict[str, dict[int, Measured]] = {name: {} for name in OPERATIONS}
+    measured: Found = {}
     command = f"make bench ONLY=growth SIZES={','.join(map(str, sorted(options.sizes)))}"
     for size in sorted(options.sizes):
         with tempfile.TemporaryDirectory(prefix="labelloop-growth-") as home:
-            for name, result in Appliance(Path(home), size).measure():
-                measured[name][size] = result
-                yield figure("growth", f"{OPERATIONS[name]}, {size} tasks", result.seconds, "s", command)
+            appliance = Appliance(Path(home), size)
+            for name, result in appliance.measure():
+                measured.setdefault(name, {})[size] = result
+                yield from told(name, size, result, command)
+            label_studios = f"Label Studio's processes, {size} tasks: peak memory"
+            yield figure("growth", label_studios, appliance.peak_mb, "MB", command)
     yield from summary(measured, command)
 
 
-def summary(measured: dict[str, dict[int, Measured]], command: str) -> Iterator[Figure]:
-    """Per operation the log-log slope of its time, and its memory with the most tasks against the fewest."""
+def title_of(name: str) -> str:
+    return OPERATIONS.get(name, name)
+
+
+def told(name: str, size: int, result: Measured, command: str) -> Iterator[Figure]:
+    """The figures of one operation with so many tasks."""
+    title = f"{title_of(name)}, {size} tasks"
+    most = WAIT_TARGET_S if name in WAITS else None
+    yield figure("growth", title, result.seconds, "s", command, at_most=most)
+    if name in RATES:
+        rate = result.count / result.processor_s
+        yield figure(
+            "growth", f"{title}: for a second of processor", rate, "tasks", command, at_least=RATE_TARGET
+        )
+
+
+def summary(measured: Found, command: str) -> Iterator[Figure]:
+    """Per operation the log-log slopes of its time and of the processor's, and its memory with the most tasks
+    against the fewest.
+    """
     for name, by_size in measured.items():
-        times = slope(list(by_size), [result.seconds for result in by_size.values()])
-        title = OPERATIONS[name]
-        yield figure("growth", f"{title}: time", times, "slope", command, at_most=TIME_TARGET)
+        title = title_of(name)
+        for what, values in (
+            ("time", [result.seconds for result in by_size.values()]),
+            ("processor", [result.processor_s for result in by_size.values()]),
+        ):
+            grows = slope(list(by_size), values)
+            yield figure("growth", f"{title}: {what}", grows, "slope", command, at_most=TIME_TARGET)
         yield figure(
             "growth",
             f"{title}: memory",
@@ -100,6 +134,7 @@ class Appliance:
 
     def __init__(self, home: Path, size: int) -> None:
         self.size = size
+        self.peak_mb = 0.0
         self.backend = FakeBackend(BACKEND_PASSWORD)
         self.champion = Champion()
         self.labelstudio = LabelStudio(home, self.backend.url)
@@ -114,7 +149,8 @@ class Appliance:
                 self.start()
                 for name in OPERATIONS:
                     self.prepare(name)
-                    yield name, self.operate(name)
+                    yield from self.operate(name).items()
+                self.peak_mb = sum(map(peak_mb, self.labelstudio.pids))
             finally:
                 self.stop()
 
@@ -139,27 +175,14 @@ class Appliance:
         elif name == "import-one":
             save_images(self.labelstudio.images, self.size, self.size + 1)
             time.sleep(SETTLE_S)
-        elif name == "unpredicted":
-            self.label_half()
 
-    def label_half(self) -> None:
-        """Every other task's prediction becomes its annotation, by Label Studio's own bulk action."""
-        studio = self.labelstudio.studio
-        ids = [task["id"] for task in studio.iter_tasks(PROJECT, UNLABELLED)]
-        studio.request(
-            "POST",
-            "/api/dm/actions",
-            params={"id": "predictions_to_annotations", "project": PROJECT},
-            json={"selectedItems": {"all": False, "included": ids[::2]}},
-            timeout=(3.0, OPERATION_S),
-        )
-
-    def operate(self, name: str) -> Measured:
-        """One operation in a process of its own.
+    def operate(self, name: str) -> dict[str, Measured]:
+        """What one operation, in a process of its own, has measured, by name.
 
         Raises:
             RuntimeError: it failed; its last words are in the message.
         """
+        worked = self._processor_s()
         folders = [REPO / "tests", *(REPO / "images" / package for package in ("base", "trainer"))]
         done = subprocess.run(
             [sys.executable, "-m", "bench.growth_operations", name],
@@ -177,7 +200,17 @@ class Appliance:
             raise RuntimeError(
                 f"{name} with {self.size} tasks ended with {done.returncode}:\n{done.stderr[-3000:]}"
             )
-        return Measured(**json.loads(done.stdout.splitlines()[-1]))
+        rows = json.loads(done.stdout.splitlines()[-1])
+        there = self._processor_s() - worked
+        found = {name: Measured(**row) for name, row in rows.items()}
+        return {
+            name: replace(row, processor_s=row.processor_s + there / len(found) / row.rounds)
+            for name, row in found.items()
+        }
+
+    def _processor_s(self) -> float:
+        """The processor's time that Label Studio's processes have taken so far."""
+        return sum(map(processor_s, self.labelstudio.pids))
 
 
 def save_images(folder: Path, start: int, stop: int) -> None:

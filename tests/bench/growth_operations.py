@@ -2,8 +2,8 @@
 
     python -m bench.growth_operations NAME
 
-The appliance is that of the environment (LABELLOOP_HOME, LABELSTUDIO_URL, API_TOKEN, …). Prints seconds, peak
-memory in MB and what came out, as JSON.
+The appliance is that of the environment (LABELLOOP_HOME, LABELSTUDIO_URL, API_TOKEN, …). Prints what was
+measured as JSON, by name.
 """
 
 import json
@@ -11,16 +11,25 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
+from uuid import UUID
 
 from bench.memory import peak_mb
+from fastapi.testclient import TestClient
+from integration.support.labelstudio import EMAIL, PASSWORD
+from requests import codes
+from support.dashboard import log_in
+from support.shapes import LABELS
 
+from labelloop.batches import batches
 from labelloop.registry import Registry
-from labelloop.studio import UNLABELLED, Studio, without_prediction_of
+from labelloop.studio import UNLABELLED, Studio
+from trainer.dashboard.app import create_app
+from trainer.dashboard.loop import WatchedLoop
 from trainer.env import TrainerSettings, get_settings
+from trainer.intake.carry_out import BATCH
 from trainer.peers.backend import Backend
 from trainer.peers.projects import fetch
 from trainer.worker.image_index import ImageIndex
@@ -28,16 +37,20 @@ from trainer.worker.importer import Importer
 from trainer.worker.prelabel import PAGE, Prelabeller
 
 PROJECT = 1
-REPEATS = 5
+REPEATS, LOOKS = 5, 3
 
 
 @dataclass(frozen=True)
 class Measured:
-    """peak_mb: of the process, its libraries included. count: what the operation handled."""
+    """peak_mb: of the process, its libraries included. count: what the operation handled. processor_s: the
+    time of the processor that it took, here and in Label Studio; rounds: how often it was done.
+    """
 
     seconds: float
     peak_mb: float
     count: int
+    processor_s: float = 0.0
+    rounds: int = 1
 
 
 @dataclass(frozen=True)
@@ -87,8 +100,8 @@ def _prelabel(context: Context) -> int:
 
 def _unpredicted(context: Context) -> int:
     """The first page of what a new champion would have to pre-label: every unlabelled task."""
-    tasks = context.studio.iter_tasks(PROJECT, UNLABELLED, without_prediction_of("v9999"), page_size=PAGE)
-    return len(list(islice(tasks, PAGE)))
+    wanted = {"version": "v9999", "alone": False, "among": None}
+    return len(next(context.studio.lacking(PROJECT, wanted, PAGE)))
 
 
 def _next_task(context: Context) -> int:
@@ -98,6 +111,41 @@ def _next_task(context: Context) -> int:
 def _submit(context: Context, task: int) -> None:
     """Label Studio keeps the task that it gave out for this person until it is submitted."""
     context.studio.request("POST", f"/api/tasks/{task}/annotations/", json={"result": []})
+
+
+def _intake(context: Context) -> int:
+    """Labels brought for every other task, as `make import` brings them."""
+    ids = [task["id"] for task in context.studio.iter_tasks(PROJECT, UNLABELLED)][::2]
+    for portion in batches(ids, BATCH):
+        items = [{"task": task, "annotations": [_answer(task)]} for task in portion]
+        context.studio.request("POST", f"/labelloop/projects/{PROJECT}/intake", json={"items": items})
+    return len(ids)
+
+
+def _answer(task: int) -> dict[str, object]:
+    box = {"x": 3.0, "y": 5.0 + task % 60, "width": 15.0, "height": 20.0, "rotation": 0}
+    region = {
+        "id": f"b{task}",
+        "from_name": "label",
+        "to_name": "image",
+        "type": "rectanglelabels",
+        "original_width": 320,
+        "original_height": 240,
+        "value": box | {"rectanglelabels": [LABELS[task % 2]]},
+    }
+    return {"unique_id": str(UUID(int=task)), "result": [region]}
+
+
+def _pages(context: Context) -> Iterator[tuple[str, int]]:
+    """The dashboard's pages before an administrator: each one's name, and how many bytes it has."""
+    app = create_app(WatchedLoop.connect(context.settings), "a secret")
+    with TestClient(app, base_url="http://127.0.0.1", follow_redirects=False) as browser:
+        log_in(browser, PASSWORD, email=EMAIL)
+        for name, path in PAGES.items():
+            answer = browser.get(path)
+            if answer.status_code != codes.OK:
+                raise RuntimeError(f"{path}: {answer.status_code} {answer.text[:300]}")
+            yield name, len(answer.content)
 
 
 def _snapshot(context: Context) -> int:
@@ -131,6 +179,7 @@ CHANGING: dict[str, Callable[[Context], int]] = {
     "import-one": _import,
     "check": _check,
     "prelabel": _prelabel,
+    "intake": _intake,
     "snapshot": _snapshot,
     "export": _export,
 }
@@ -142,23 +191,55 @@ LOOKING: dict[str, Callable[[Context], int]] = {
 }
 
 
-def measure(name: str, context: Context) -> Measured:
+PAGES = {
+    "page now": f"/?project={PROJECT}",
+    "page rounds": f"/rounds?project={PROJECT}",
+    "page model": f"/model?project={PROJECT}",
+    "page effort": f"/effort?project={PROJECT}",
+    "page data": f"/data?project={PROJECT}",
+    "page label errors": f"/label-errors?project={PROJECT}",
+    "page verify": f"/verify?project={PROJECT}",
+    "page downloads": f"/downloads?project={PROJECT}",
+}
+
+
+def measure(name: str, context: Context) -> dict[str, Measured]:
+    """What was measured, by name: an operation's, or each page's."""
+    if name == "pages":
+        return _measure_pages(context)
     operation = (CHANGING | LOOKING)[name]
     times, count = [], 0
-    for _ in range(REPEATS if name in LOOKING else 1):
+    repeats = REPEATS if name in LOOKING else 1
+    worked = time.process_time()
+    for _ in range(repeats):
         started = time.perf_counter()
         count = operation(context)
         times.append(time.perf_counter() - started)
         if name == "next-task":
             _submit(context, count)
-    return Measured(statistics.median(times), peak_mb(), count)
+    worked = time.process_time() - worked
+    return {name: Measured(statistics.median(times), peak_mb(), count, worked / repeats, repeats)}
+
+
+def _measure_pages(context: Context) -> dict[str, Measured]:
+    """The slowest of LOOKS looks at each page; the first of all finds nothing kept."""
+    slowest: dict[str, Measured] = {}
+    for _ in range(LOOKS):
+        started, worked = time.perf_counter(), time.process_time()
+        for name, size in _pages(context):
+            now, done = time.perf_counter(), time.process_time()
+            found = Measured(now - started, peak_mb(), size, done - worked, LOOKS)
+            slowest[name] = max(slowest.get(name, found), found, key=lambda row: row.seconds)
+            started, worked = time.perf_counter(), time.process_time()
+    return slowest
 
 
 def main() -> None:
     settings = get_settings()
     # Minutes may pass within one request at a hundred thousand tasks; that is what is measured.
     studio = Studio(settings.labelstudio_url, settings.secret("api_token"), timeout=(3.0, 600.0))
-    print(json.dumps(vars(measure(sys.argv[1], Context(settings, studio)))))
+    found = measure(sys.argv[1], Context(settings, studio))
+    print(json.dumps({name: vars(row) for name, row in found.items()}))
 
 
 if __name__ == "__main__":

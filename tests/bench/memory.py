@@ -1,4 +1,4 @@
-"""Memory of processes, from /proc."""
+"""Memory and time of processes, from /proc."""
 
 import os
 from pathlib import Path
@@ -22,3 +22,9 @@ def resident_mb(pid: int) -> float:
     except FileNotFoundError:
         return 0.0
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def processor_s(pid: int) -> float:
+    """The processor's time that a process has taken so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -43,7 +43,8 @@ def _now() -> str:
 class FakeStudio:
     """State that tests set up and look at. url: where it is served. down: every request is dropped with 503;
     broken: projects of which nothing but the list is to be had; refuse: tasks whose boxes are refused. pages:
-    of each page of tasks that was asked for, its number and how many tasks the query found. people: users
+    of each page of tasks that was asked for, its number and how many tasks the query found; lists: of each
+    list of tasks that lack a prediction, how many were asked for and how many there are. people: users
     by id, as our own address tells of them; asked_for: which of them were asked for, in turn; for a session,
     "me". sessions: whose each is and with which password, by the value of its cookie. cookies: each
     request's header, if it had one. asks: the user whose token asks, who is told of her own drafts alone.
@@ -65,6 +66,7 @@ class FakeStudio:
     broken: set[int] = field(default_factory=set)
     refuse: set[int] = field(default_factory=set)
     pages: list[tuple[int, int]] = field(default_factory=list)
+    lists: list[tuple[int, int]] = field(default_factory=list)
     people: dict[int, Row] = field(default_factory=dict)
     asked_for: list[int | str] = field(default_factory=list)
     sessions: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -140,6 +142,10 @@ class FakeStudio:
             self.asked_for.append(int(path.split("/")[3]))
             found = self.people.get(self.asked_for[-1])
             return (200, dict(found)) if found else (404, {"detail": "Not found."})
+        if path.startswith("/labelloop/projects/") and path.endswith("/lacking"):
+            return self._lacking(int(path.split("/")[3]), body)
+        if path.startswith("/labelloop/projects/") and path.endswith("/predictions"):
+            return self._store(int(path.split("/")[3]), body)
         if path.startswith("/labelloop/projects/"):
             self.before_verified(body["items"])
             done = fake_verified.take(self.tasks, body["items"], back=path.endswith("/undo"))
@@ -172,8 +178,6 @@ class FakeStudio:
         project_id = int(path.split("/")[3])
         if project_id not in self.projects:
             return 404, {"detail": "Not found."}
-        if path.endswith("/import/predictions"):
-            return self._import(body)
         if path.endswith("/model-versions/") and method == "GET":
             return 200, self._versions(project_id, extended="extended" in query)
         if method == "PATCH":
@@ -334,16 +338,39 @@ class FakeStudio:
                 self.tasks[self.add_task()]["data"] = {"image": image}
         return 200, {"id": 3, "labelloop": {"deleted": self.deleted}}
 
-    def _import(self, rows: list[Row]) -> Answer:
-        self.before_import(rows)
-        if any(row["task"] in self.refuse and row["result"] for row in rows):
-            return 400, {"detail": "invalid prediction"}
-        for row in rows:
+    def _wanted(self, project: int, asked: Row) -> list[Row]:
+        """Unlabelled tasks that lack a prediction, as our Label Studio's module `predictions` finds them."""
+        return [
+            task
+            for task in self.tasks.values()
+            if task["project"] == project
+            and not task["total_annotations"]
+            and asked["version"] not in self.versions_of(task["id"])
+            and not (asked["alone"] and self.versions_of(task["id"]))
+            and (asked["among"] is None or task["id"] in asked["among"])
+        ]
+
+    def _lacking(self, project: int, asked: Row) -> Answer:
+        found = self._wanted(project, asked)
+        self.lists.append((asked["limit"], len(found)))
+        if not asked["limit"]:
+            return 200, {"total": len(found)}
+        rest = sorted(task["id"] for task in found if task["id"] > asked["after"])
+        told = [{"id": number, "data": self.tasks[number]["data"]} for number in rest[: asked["limit"]]]
+        return 200, {"tasks": told}
+
+    def _store(self, project: int, asked: Row) -> Answer:
+        self.before_import(asked["rows"])
+        wrong = [row["task"] for row in asked["rows"] if row["task"] in self.refuse and row["result"]]
+        wanted = {task["id"] for task in self._wanted(project, asked)}
+        stored = [row for row in asked["rows"] if row["task"] in wanted and row["task"] not in wrong]
+        for row in stored:
             self._last_id += 1
-            stored = {"id": FIRST_IMPORTED + self._last_id, "created_at": _now(), "updated_at": _now()}
-            self.predictions.append(stored | row)
+            own = {"id": FIRST_IMPORTED + self._last_id, "created_at": _now(), "updated_at": _now()}
+            self.predictions.append(own | row | {"model_version": asked["version"]})
         self.after_import()
-        return 201, {"created": len(rows)}
+        refused = [{"task": task, "reason": "invalid prediction"} for task in wrong]
+        return 200, {"created": len(stored), "refused": refused}
 
 
 def add_labelled(fake: FakeStudio, count: int, project: int = 1) -> list[int]:

@@ -114,11 +114,12 @@ class _Opened:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """An image as it is stored, decoded."""
+    """An image as it is stored, decoded. full: its width and height as shown, before it was made small."""
 
     image: Image.Image
     orientation: int
     cut: partial.Cut | None
+    full: tuple[int, int]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -201,19 +202,19 @@ def _decoded(source: Source, name: str, alone_from: int, small: bool = False) ->
 
 
 def _loaded(opened: _Opened, source: Source, name: str, small: bool, held: ExitStack) -> _Decoded:
-    image = opened.image
+    image, full = opened.image, opened.size
     in_several_scans = isinstance(image, JpegImageFile) and decoding.in_several_scans(image)
     if small and isinstance(image, JpegImageFile):
         image.draft(image.mode, (max(1, image.width // 8), max(1, image.height // 8)))
     try:
         image.load()
-        return _Decoded(image, opened.orientation, None)
+        return _Decoded(image, opened.orientation, None, full)
     except Exception as error:
         if image.format not in partial.FORMATS:
             raise
         try:
             again = held.enter_context(_opened(source, name, in_several_scans))
-            return _Decoded(again.image, again.orientation, partial.load(again.image))
+            return _Decoded(again.image, again.orientation, partial.load(again.image), full)
         except Exception:
             raise error from None
 
@@ -275,15 +276,13 @@ def examine(source: Source, name: str | None = None) -> Examined:
         ImageError, ImageBusy: as read_image does.
     """
     name = _name(source, name)
-    with _opened(source, name) as opened:
-        width, height = opened.size
     with _decoded(source, name, decoding.ALONE_FROM, small=True) as decoded:
         try:
             for _ in _upright_strips(decoded):
                 pass
         except Exception as error:
             raise ImageError(f"{name}: {_words(error)}") from error
-        cut = decoded.cut
+        (width, height), cut = decoded.full, decoded.cut
         return Examined(width, height, cut.words, cut.torso) if cut else Examined(width, height)
 
 

@@ -83,6 +83,11 @@ def has_draft(task: Mapping[str, Any]) -> bool:
     return bool(task["draft_exists"])
 
 
+def _ours(project_id: int, what: str) -> str:
+    """The path of a route that the appliance's Label Studio alone has."""
+    return f"/labelloop/projects/{project_id}/{what}"
+
+
 class Studio:
     """Label Studio at `url`, with a legacy API token."""
 
@@ -254,6 +259,31 @@ class Studio:
         """Stores predictions ({"task", "result", "score", "model_version"}); returns how many."""
         answer = self.request("POST", f"/api/projects/{project_id}/import/predictions", json=list(rows))
         return int(answer["created"])
+
+    def count_lacking(self, project_id: int, wanted: Row) -> int:
+        """How many unlabelled tasks lack a prediction. wanted: which ones, {"version", "alone", "among"}, as
+        the provisioner's module `predictions` has it.
+        """
+        return int(self.request("POST", _ours(project_id, "lacking"), json={**wanted, "limit": 0})["total"])
+
+    def lacking(self, project_id: int, wanted: Row, size: int) -> Iterator[list[Row]]:
+        """The unlabelled tasks that lack a prediction, as {"id", "data"}, by id, up to `size` at a time."""
+        last = 0
+        while True:
+            asked = {**wanted, "after": last, "limit": size}
+            page = list(self.request("POST", _ours(project_id, "lacking"), json=asked)["tasks"])
+            if page:
+                yield page
+            if len(page) < size:
+                return
+            last = int(page[-1]["id"])
+
+    def store_predictions(self, project_id: int, wanted: Row, rows: Sequence[Row]) -> Row:
+        """Stores predictions ({"task", "result", "score"}) of the wanted version for the tasks that still
+        lack one. Returns: {"created"}, how many, and {"refused"}, a list of {"task", "reason"}.
+        """
+        body = {**wanted, "rows": list(rows)}
+        return dict(self.request("POST", _ours(project_id, "predictions"), json=body))
 
     def prediction_counts(self, project_id: int) -> dict[str, int]:
         """How many predictions of each model version the project has."""

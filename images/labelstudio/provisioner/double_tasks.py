@@ -8,6 +8,8 @@ submission on the other one would count as the newest word on the image.
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -21,6 +23,7 @@ from tasks.serializers import BaseTaskSerializerBulk
 from labelloop.files import sha256_file
 from labelloop.settings import get_settings
 from provisioner.storage_links import StorageLinks, local_files
+from provisioner.synchronisation import synchronise
 
 log = logging.getLogger(__name__)
 
@@ -30,23 +33,14 @@ _CHUNK = 2000
 def join() -> None:
     """Has Label Studio look for the task that a file has already, whenever it makes tasks."""
     label_studios_scan = LocalFilesImportStorageBase.scan_and_create_links
-    label_studios_add = LocalFilesImportStorageBase.add_task.__func__
     label_studios_create = BaseTaskSerializerBulk.create
 
-    def scan_and_create_links(storage: Any) -> Any:
+    def scan_and_create_links(storage: Any) -> None:
         settle(storage.project, _unlinked(storage.project))
-        storage.project._labelloop_copies = None
-        return label_studios_scan(storage)
-
-    def add_task(
-        cls: Any, project: Any, overlap: int, inner_id: int, storage: Any, link_object: Any, link_class: Any
-    ) -> Any:
-        if link_class is LocalFilesImportStorageLink and storage.use_blob_urls:
-            twin = _copies(project).task_with_the_bytes_of(Path(link_object.key))
-            if twin is not None:
-                link_class.create(twin, key=link_object.key, storage=storage)
-                return twin
-        return label_studios_add(cls, project, overlap, inner_id, storage, link_object, link_class)
+        if storage.use_blob_urls:
+            synchronise(storage, _Copies(storage.project).task_with_the_bytes_of)
+        else:  # its files hold tasks
+            label_studios_scan(storage)
 
     def create(serializer: Any, validated_data: Any) -> Any:
         made = label_studios_create(serializer, validated_data)
@@ -54,7 +48,6 @@ def join() -> None:
         return made
 
     LocalFilesImportStorageBase.scan_and_create_links = scan_and_create_links
-    LocalFilesImportStorageBase.add_task = classmethod(add_task)
     BaseTaskSerializerBulk.create = create
 
 
@@ -79,7 +72,7 @@ def settle(project: Any, rows: Iterable[tuple[int, Any]]) -> None:
             if task is None:
                 continue
             if former is None:
-                links.link(task, path)
+                links.link({path: task})
             elif _is_untouched(former) and _says_no_more(former.data, task.data, path):
                 links.take_over(task, former)
                 _give_predictions(former, task)
@@ -131,13 +124,17 @@ class _Copies:
     """The uploaded images of tasks without a link, to be found by their bytes."""
 
     def __init__(self, project: Any) -> None:
-        self._by_size: dict[int, list[tuple[int, Path]]] = {}
-        for task_id, data in _unlinked(project):
+        self._project = project
+
+    @cached_property
+    def _by_size(self) -> dict[int, list[tuple[int, Path]]]:
+        """Read when the first new file is found."""
+        found: dict[int, list[tuple[int, Path]]] = {}
+        for task_id, data in _unlinked(self._project):
             for path in _uploads(data):
-                try:
-                    self._by_size.setdefault(path.stat().st_size, []).append((task_id, path))
-                except OSError:
-                    continue
+                with suppress(OSError):
+                    found.setdefault(path.stat().st_size, []).append((task_id, path))
+        return found
 
     def task_with_the_bytes_of(self, file: Path) -> Any:
         """A task without a link whose image has the same bytes; None when there is none."""
@@ -151,14 +148,6 @@ class _Copies:
         except OSError as error:
             log.warning("%s: not compared with uploaded images: %s", file, error)
         return None
-
-
-def _copies(project: Any) -> _Copies:
-    """Read once for a synchronisation, when the first new file is found."""
-    if getattr(project, "_labelloop_copies", None) is None:
-        project._labelloop_copies = _Copies(project)
-    found: _Copies = project._labelloop_copies
-    return found
 
 
 def _uploads(data: object) -> Iterator[Path]:

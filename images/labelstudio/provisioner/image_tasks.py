@@ -24,6 +24,7 @@ from tasks.models import Task
 
 from labelloop.images import ImageError, examine
 from labelloop.settings import Settings
+from provisioner.in_turn import written_in_turn
 from provisioner.storage_links import local_files
 
 log = logging.getLogger(__name__)
@@ -135,9 +136,9 @@ class ProjectImages:
             if stamp is not None:
                 self.known[path] = stamp
                 rows.append((self.project_id, path, *stamp))
-        if rows:
-            with connection.cursor() as cursor:
-                cursor.executemany(_LEARN, rows)
+        for first in range(0, len(rows), _AT_ONCE):
+            with written_in_turn(), connection.cursor() as cursor:
+                cursor.executemany(_LEARN, rows[first : first + _AT_ONCE])
 
 
 def wanted(storage: Any, found: Iterable[Path], settings: Settings) -> Iterator[Path]:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Max
 from django.http import Http404
 from django.utils.timezone import now
 from projects.models import Project
@@ -25,6 +26,7 @@ from tasks.models import Annotation, Prediction, Task, bulk_update_stats_project
 from users.models import User
 
 from labelloop import layout, task_value
+from provisioner.counts import add_to_summary, count_anew
 from provisioner.people import Administrators
 from provisioner.storage_links import StorageLinks
 
@@ -32,7 +34,7 @@ IMPORTED = "imported"
 MAX_ITEMS = 500
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """Refuses what the database or Label Studio's answers cannot hold. Numbers such as 1e999 are read as
     infinite, and a task that has one can never be listed again.
     """
@@ -52,8 +54,8 @@ def _in_utc(moment: datetime) -> datetime:
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
-Results = Annotated[list[dict[str, Any]], AfterValidator(_storable)]
-Data = Annotated[dict[str, Any], AfterValidator(_storable)]
+Results = Annotated[list[dict[str, Any]], AfterValidator(storable)]
+Data = Annotated[dict[str, Any], AfterValidator(storable)]
 
 
 class Answer(BaseModel):
@@ -125,9 +127,14 @@ class Done:
 
 
 def refused(error: ValidationError) -> Response:
-    """The answer to a body that is not what it should be: the first fault, and where it is."""
+    """The answer to a body that is not what it should be."""
+    return Response({"detail": first_fault(error)}, 400)
+
+
+def first_fault(error: ValidationError) -> str:
+    """What is wrong with a body, and where it is."""
     first = error.errors()[0]
-    return Response({"detail": f"{'.'.join(map(str, first['loc']))}: {first['msg']}"}, 400)
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def locked(project_id: int) -> Any:
@@ -179,42 +186,40 @@ class _Intake:
     tasks: dict[int, Any] = field(default_factory=dict)
     annotations: list[tuple[Any, Answer]] = field(default_factory=list)
     predictions: list[Any] = field(default_factory=list)
-    made: list[Any] = field(default_factory=list)
+    made: dict[int, Any] = field(default_factory=dict)
+    _taken: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         items = self.asked.items
-        self._links = StorageLinks(self.project)
-        self._inner_id: int | None = None
         answers = [answer for item in items for answer in item.annotations]
         found = Annotation.objects.filter(unique_id__in=[answer.unique_id for answer in answers])
         self._known = set(found.values_list("unique_id", flat=True))
         self._people = known_people([answer.completed_by for answer in answers if answer.completed_by])
+        self._links = StorageLinks(self.project)
         numbers = [item.task for item in items if item.task is not None]
         self._present = {task.id: task for task in Task.objects.filter(project=self.project, id__in=numbers)}
+        self._of_files = self._links.tasks_of(item.path for item in items if item.path is not None)
+        there = [task.id for item in items if (task := self._task(item)) is not None]
+        theirs = Prediction.objects.filter(task__in=there)
+        self._predicted = set(theirs.values_list("task", "model_version"))
+        labels = Annotation.objects.filter(task__in=there).values_list("task", "last_action", "updated_by")
+        self._labelled_here = {task for task, action, by in labels if action != IMPORTED or by is not None}
+        if not self.asked.look:
+            self._make_all()
 
     def take(self, item: Item) -> Done:
         task = self._task(item)
-        if task is None and self.asked.look:
-            return Done(None, True, len(item.annotations), len(item.predictions))
-        made = task is None
         if task is None:
-            if item.path is None:
-                return Done(None)  # its task was deleted meanwhile
-            task = self._make(item)
-        done = Done(task.id, made)
+            if self.asked.look:
+                return Done(None, True, len(item.annotations), len(item.predictions))
+            return Done(None)  # its task was deleted meanwhile
+        done = Done(task.id, task.id in self.made and task.id not in self._taken)
+        self._taken.add(task.id)
         answers = {answer.unique_id: answer for answer in item.annotations}  # two may say the same
         fresh = [answer for answer in answers.values() if answer.unique_id not in self._known]
-        versions = {proposal.model_version for proposal in item.predictions}
-        before = set(
-            Prediction.objects.filter(task=task, model_version__in=versions).values_list(
-                "model_version", flat=True
-            )
-            if versions and not made
-            else ()
-        )
-        proposals = [row for row in item.predictions if row.model_version not in before]
+        proposals = [row for row in item.predictions if (task.id, row.model_version) not in self._predicted]
         done.known = len(item.annotations) - len(fresh) + len(item.predictions) - len(proposals)
-        if fresh and not made and self._is_labelled_here(task):
+        if fresh and task.id in self._labelled_here:
             done.labelled_here, fresh = True, []
         done.annotations, done.predictions = len(fresh), len(proposals)
         if (fresh or proposals) and not self.asked.look:
@@ -229,51 +234,48 @@ class _Intake:
         if self.asked.look:
             return
         stored = Annotation.objects.bulk_create([annotation for annotation, _ in self.annotations])
+        dated = []
         for annotation, (_, answer) in zip(stored, self.annotations, strict=True):
-            annotation.created_at = answer.created_at or annotation.created_at
-            annotation.updated_at = answer.updated_at or annotation.updated_at
-        if stored:  # Label Studio sets the present time when a row is made
-            Annotation.objects.bulk_update(stored, ["created_at", "updated_at"])
+            if answer.created_at or answer.updated_at:
+                annotation.created_at = answer.created_at or annotation.created_at
+                annotation.updated_at = answer.updated_at or annotation.updated_at
+                dated.append(annotation)
+        if dated:  # Label Studio sets the present time when a row is made
+            Annotation.objects.bulk_update(dated, ["created_at", "updated_at"])
         Prediction.objects.bulk_create(self.predictions)
-        changed = [*self.tasks, *(task.id for task in self.made)]
+        changed = [*self.tasks, *self.made]
         if not changed:
             return
         queryset = Task.objects.filter(id__in=changed)
         queryset.update(updated_at=now())  # by which others find what is new
-        self.project._update_tasks_counters_and_task_states(queryset, False, False, bool(self.made))
+        count_anew(changed)
+        self.project._update_tasks_states(False, False, bool(self.made))
         bulk_update_stats_project_tasks(queryset, self.project)
         summary = self.project.summary
         if self.made:
-            summary.update_data_columns(self.made)
-        summary.update_created_annotations_and_labels(stored)
+            summary.update_data_columns(self.made.values())
+        add_to_summary(summary, stored)
 
     def _task(self, item: Item) -> Any:
-        if item.task is not None:
-            return self._present.get(item.task)
-        return self._links.task_of(item.path) if item.path is not None else None
+        task = None if item.task is None else self._present.get(item.task)
+        return self._of_files.get(item.path) if task is None and item.path is not None else task
 
-    def _make(self, item: Item) -> Any:
-        assert item.path is not None
-        if self._inner_id is None:
-            last = Task.objects.filter(project=self.project).order_by("-inner_id").first()
-            self._inner_id = (last.inner_id or 0) if last else 0
-        self._inner_id += 1
-        url = f"/data/local-files/?d={quote(item.path)}"
-        task = Task(
-            project=self.project,
-            data=_merged(item.data, task_value.put(item.key, url)),
-            overlap=self.project.maximum_annotations,
-            inner_id=self._inner_id,
+    def _make_all(self) -> None:
+        """Makes the tasks of files that have none."""
+        new = {item.path: item for item in self.asked.items if item.path and self._task(item) is None}
+        last = Task.objects.filter(project=self.project).aggregate(last=Max("inner_id"))["last"] or 0
+        tasks = Task.objects.bulk_create(
+            Task(
+                project=self.project,
+                data=_merged(item.data, task_value.put(item.key, f"/data/local-files/?d={quote(path)}")),
+                overlap=self.project.maximum_annotations,
+                inner_id=last + number,
+            )
+            for number, (path, item) in enumerate(new.items(), start=1)
         )
-        task.save(skip_fsm=True)
-        self._links.link(task, item.path)
-        self.made.append(task)
-        return task
-
-    def _is_labelled_here(self, task: Any) -> bool:
-        """Whether somebody has submitted, skipped or edited an annotation in this Label Studio."""
-        rows = task.annotations.values_list("last_action", "updated_by")
-        return any(action != IMPORTED or editor is not None for action, editor in rows)
+        self._of_files |= dict(zip(new, tasks, strict=True))
+        self._links.link(dict(zip(new, tasks, strict=True)))
+        self.made = {task.id: task for task in tasks}
 
     def _annotation(self, task: Any, answer: Answer) -> Any:
         person = self._people.get((answer.completed_by or "").strip().lower(), self.user.id)

@@ -1,7 +1,7 @@
 """Which task belongs to which file below volumes/images: the links of a project's local-files storages."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus, urlsplit
@@ -48,18 +48,27 @@ class StorageLinks:
 
     def task_of(self, path: str) -> Any:
         """The task of a file, by its path below volumes/; None when it has none."""
-        for storage, key in self._places(path):
-            link = LocalFilesImportStorageLink.objects.filter(storage=storage, key=key).first()
-            if link is not None:
-                return link.task
-        return None
+        return self.tasks_of([path]).get(path)
 
-    def link(self, task: Any, path: str) -> bool:
-        """Says that a task without a link is the file's. Returns: whether a storage holds the file."""
-        for storage, key in self._places(path):
-            LocalFilesImportStorageLink.create(task, key, storage)
-            return True  # Label Studio allows a task one link
-        return False
+    def tasks_of(self, paths: Iterable[str]) -> dict[str, Any]:
+        """The tasks of files, by their paths below volumes/; nothing of those that have none."""
+        found: dict[str, Any] = {}
+        for storage, keys in self._by_storage(paths).items():
+            links = LocalFilesImportStorageLink.objects.filter(storage=storage, key__in=keys)
+            for link in links.select_related("task").order_by("id"):
+                found.setdefault(keys[link.key], link.task)
+        return found
+
+    def link(self, tasks: Mapping[str, Any]) -> None:
+        """Says whose files these tasks without a link are, where a storage holds the file.
+
+        tasks: by paths below volumes/.
+        """
+        LocalFilesImportStorageLink.objects.bulk_create(
+            LocalFilesImportStorageLink(task=task, key=key, storage=storage)
+            for path, task in tasks.items()
+            for storage, key in self._places(path)[:1]  # Label Studio allows a task one link
+        )
 
     def take_over(self, task: Any, former: Any) -> None:
         """Makes the link of `former` lead to a task without one."""
@@ -68,6 +77,14 @@ class StorageLinks:
     def hold(self, path: str) -> bool:
         """Whether a storage holds the file."""
         return f"{self._volumes}/{path}".startswith(self._folders)
+
+    def _by_storage(self, paths: Iterable[str]) -> dict[Any, dict[str, str]]:
+        """What each storage calls the files that it holds, with their paths."""
+        found: dict[Any, dict[str, str]] = {}
+        for path in paths:
+            for storage, key in self._places(path):
+                found.setdefault(storage, {})[key] = path
+        return found
 
     def _places(self, path: str) -> list[tuple[Any, str]]:
         """The storages that hold a file, and what they call it."""

@@ -15,7 +15,7 @@ from users.views import user_signup
 
 from labelloop import addresses
 from labelloop.settings import get_settings
-from provisioner import dashboard, intake, parents, people, verified
+from provisioner import dashboard, intake, parents, people, predictions, verified
 from provisioner.image_tasks import SyncImages
 from provisioner.local_files import ImageFile
 from provisioner.start_training import StartTraining
@@ -64,6 +64,8 @@ urlpatterns = [
     path("labelloop/people/me", people.myself, name="labelloop-myself"),
     path("labelloop/people/<int:user_id>", people.somebody, name="labelloop-person"),
     path("labelloop/projects/<int:project_id>/intake", intake.take_in, name="labelloop-intake"),
+    path("labelloop/projects/<int:project_id>/lacking", predictions.lacking, name="labelloop-lacking"),
+    path("labelloop/projects/<int:project_id>/predictions", predictions.store, name="labelloop-predictions"),
     path("labelloop/projects/<int:project_id>/verified", verified.hand_in, name="labelloop-verified"),
     path("labelloop/projects/<int:project_id>/verified/undo", verified.take_back, name="labelloop-undo"),
     # Label Studio's own pattern, which matches anywhere in a path.

@@ -19,6 +19,7 @@ from rest_framework.response import Response
 from tasks.models import Annotation, AnnotationDraft, Prediction, Task, bulk_update_stats_project_tasks
 from users.models import User
 
+from provisioner.counts import add_to_summary, count_anew
 from provisioner.intake import Finite, Results, locked, refused
 from provisioner.people import Administrators
 
@@ -117,7 +118,7 @@ def _hand_in(project: Any, tasks: dict[int, Any], items: list[Item]) -> list[Don
     if made:
         stored = Annotation.objects.bulk_create(made)
         _recount(project, [annotation.task_id for annotation in stored])
-        project.summary.update_created_annotations_and_labels(stored)
+        add_to_summary(project.summary, stored)
     return done
 
 
@@ -193,5 +194,5 @@ def _recount(project: Any, changed: list[int]) -> None:
     """
     queryset = Task.objects.filter(id__in=changed)
     queryset.update(updated_at=now())
-    project._update_tasks_counters_and_task_states(queryset, False, False, False)
+    count_anew(changed)
     bulk_update_stats_project_tasks(queryset, project)

@@ -74,6 +74,13 @@ class LabelStudio:
         path = self.home / "labelstudio.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    @property
+    def pids(self) -> list[int]:
+        """Its processes: the one that was started, and those that this has started."""
+        assert self._server is not None, "is not running"
+        first = self._server.pid
+        return [first, *map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())]
+
     def start(self, seconds: float = 180) -> "LabelStudio":
         """Serves; returns once it answers.
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench.growth import OPERATIONS, save_images, summary
+from bench.growth import OPERATIONS, save_images, summary, told
 from bench.growth_operations import Measured
 
 from labelloop.images import read_image
@@ -18,7 +18,8 @@ def measured(
     exponent: float, peaks: tuple[float, ...] = (60.0, 61.0, 63.0)
 ) -> dict[str, dict[int, Measured]]:
     by_size = {
-        size: Measured(0.01 * size**exponent, peak, size) for size, peak in zip(SIZES, peaks, strict=True)
+        size: Measured(0.01 * size**exponent, peak, size, 0.005 * size**exponent)
+        for size, peak in zip(SIZES, peaks, strict=True)
     }
     return dict.fromkeys(OPERATIONS, by_size)
 
@@ -26,7 +27,7 @@ def measured(
 @pytest.mark.parametrize(("exponent", "met"), [(0.3, True), (1.0, True), (1.2, False), (2.0, False)])
 def test_the_slope_of_time_decides(exponent: float, met: bool) -> None:
     slopes = [row for row in summary(measured(exponent), "make bench") if row.unit == "slope"]
-    assert len(slopes) == len(OPERATIONS)
+    assert len(slopes) == 2 * len(OPERATIONS), "of the time, and of the processor's"
     assert all(row.value == pytest.approx(exponent) and row.met is met for row in slopes)
 
 
@@ -35,6 +36,17 @@ def test_memory_is_compared_between_the_fewest_and_the_most(last: float, met: bo
     rows = [row for row in summary(measured(1.0, (60.0, 61.0, last)), "make bench") if row.unit == "MB"]
     assert len(rows) == len(OPERATIONS)
     assert all(row.ratio == pytest.approx(last / 60.0) and row.met is met for row in rows)
+
+
+def test_tasks_for_a_second_of_processor_and_seconds_that_people_wait_are_judged() -> None:
+    rate = list(told("import", 3000, Measured(10.0, 60.0, 3000, 2.0), "make bench"))
+    assert [(row.value, row.met) for row in rate] == [(10.0, None), (1500.0, True)]
+    assert [row.met for row in told("import", 3000, Measured(1.0, 60.0, 3000, 3.1), "make bench")] == [
+        None,
+        False,
+    ]
+    assert [row.met for row in told("page now", 3000, Measured(2.1, 60.0, 1, 0.1), "make bench")] == [False]
+    assert [row.met for row in told("status", 3000, Measured(1.9, 60.0, 1, 0.1), "make bench")] == [True]
 
 
 def test_every_picture_is_an_image_with_bytes_of_its_own(tmp_path: Path) -> None:

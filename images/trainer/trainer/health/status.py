@@ -336,7 +336,7 @@ def _counts(
     """
     try:
         waiting = studio.count_tasks(project_id, UNLABELLED)
-        lacking = studio.count_tasks(project_id, *showing.lacking) if showing else waiting
+        lacking = studio.count_lacking(project_id, showing.lacking) if showing else waiting
         unpredicted = max(lacking - failed, 0)
         return studio.count_tasks(project_id), studio.count_tasks(project_id, LABELLED), waiting, unpredicted
     except StudioError as error:

@@ -20,7 +20,7 @@ from labelloop.studio import Studio, StudioError
 from trainer.intake.plan import How, Plan, Step
 from trainer.intake.records import IntakeError
 
-BATCH = 50
+BATCH = 200
 LOCK = "import.lock"
 """The lock of trainer.worker.importer: no task is made of a file that is just being copied."""
 LOCK_WAIT_S = 600.0

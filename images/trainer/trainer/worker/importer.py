@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 CHECK_S = 1.0
 PATIENCE_S = 30.0
 SYNC_SILENCE_S = 30.0
-# Label Studio takes about 10 ms to make a task, and makes all of them in one request.
+# Label Studio takes about a millisecond to make a task, on a busy machine many, and makes all in one request.
 SYNC_S, SYNC_S_PER_IMAGE = 600.0, 0.05
 
 

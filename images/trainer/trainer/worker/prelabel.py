@@ -35,17 +35,17 @@ from trainer.rounds.unpredicted import Unpredicted
 from trainer.worker.ahead import few_next
 from trainer.worker.former import FormerPredictions
 from trainer.worker.showing import Showing
-from trainer.worker.storing import store
+from trainer.worker.storing import gathered, store
 from trainer.worker.twins import Twins
 
 log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
-# The number of tasks per request for predicting, for storing in Label Studio, and for listing there.
-BATCH = 16
-PORTION = 48
-PAGE = 240
+# The number of tasks per request for predicting, per portion of predictions, and per list of Label Studio's.
+BATCH, PORTION, PAGE = 16, 48, 480
+STORE_S = 0.5
+"""So long portions are gathered, as each request to store some costs as much as dozens of predictions."""
 BACKEND_WAIT_S = 120.0
 MAX_SWAPS = 30
 SWAP_PAUSE_S = 1.0
@@ -139,7 +139,7 @@ class Prelabeller:
         showing = self.showing(fetch(self._studio, project_id))
         if showing is None:
             return 0
-        lacking = self._studio.count_tasks(project_id, *showing.lacking)
+        lacking = self._studio.count_lacking(project_id, showing.lacking)
         return max(lacking - len(self.unpredicted(project_id).tasks()), 0)
 
     def unpredicted(self, project_id: int) -> Unpredicted:
@@ -223,7 +223,7 @@ class Prelabeller:
                     log.info("project %d: %d tasks to pre-label with %s", project_id, total, version)
                     self._wait_for(project_id, version, run.should_stop)
                     pace.step(time.monotonic(), done)
-                for rows, unread in self._predictions(run, tasks, version):
+                for rows, unread in gathered(self._predictions(run, tasks, version), STORE_S):
                     if run.should_stop():
                         return stored
                     made, refused = store(self._studio, project_id, showing, rows)
@@ -254,7 +254,7 @@ class Prelabeller:
 
     def _to_do(self, run: _Run, showing: Showing) -> int:
         """How many tasks this run is to predict, as far as is known before it lists them."""
-        lacking = self._studio.count_tasks(run.project.id, *showing.lacking)
+        lacking = self._studio.count_lacking(run.project.id, showing.lacking)
         known = run.unpredicted.tasks()
         again = len(known) if run.again else len(run.unpredicted.due(time.time()))
         return max(lacking - len(known) + again, 0)
@@ -310,7 +310,7 @@ class Prelabeller:
         while True:
             first: list[int] = []
             seen: set[int] = set()
-            for tasks in self._studio.task_pages(run.project.id, PAGE, *showing.lacking):
+            for tasks in self._studio.lacking(run.project.id, showing.lacking, PAGE):
                 seen.update(task["id"] for task in tasks)
                 wanted = [task for task in tasks if task["id"] not in waiting | run.failed]
                 ids = [task["id"] for task in wanted]
@@ -339,7 +339,7 @@ class Prelabeller:
         project_id = run.project.id
         if len(known) <= PAGE or run.again or run.unpredicted.due(time.time()):
             return False
-        if self._studio.count_tasks(project_id, *showing.lacking) != len(known):
+        if self._studio.count_lacking(project_id, showing.lacking) != len(known):
             return False
         if time.monotonic() < self._looked_through.get(project_id, 0.0):
             return True

@@ -16,12 +16,9 @@ from labelloop.instant import champion_of, is_instant
 from labelloop.registry import ProjectModels
 from labelloop.studio import (
     UNLABELLED,
-    WITHOUT_PREDICTIONS,
     Row,
     Studio,
-    where,
     with_prediction_of,
-    without_prediction_of,
 )
 from trainer.dataset.origin import earlier_name
 from trainer.peers.projects import Project
@@ -65,13 +62,12 @@ class Showing:
         return cls(version, False, ours, _other_versions(studio, project.id, ours))
 
     @property
-    def lacking(self) -> tuple[Row, ...]:
-        """The filter for unlabelled tasks that are to get a prediction of the champion. While it knows no
-        label, a task with predictions of others gets none.
+    def lacking(self) -> Row:
+        """Which unlabelled tasks are to get a prediction of the champion. While it knows no label, a task
+        with predictions of others gets none.
         """
-        alone = (WITHOUT_PREDICTIONS,) if self.others else ()
-        few = () if self.few is None else (where("id", "in_list", [*self.few] or [0], "List"),)
-        return UNLABELLED, without_prediction_of(self.version), *alone, *few
+        few = None if self.few is None else [*self.few]
+        return {"version": self.version, "alone": bool(self.others), "among": few}
 
     def wanted(self, project: Project) -> str:
         """The model_version that the project should have.

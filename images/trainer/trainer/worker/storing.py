@@ -1,12 +1,35 @@
 """Predictions into Label Studio, for the tasks that still need them."""
 
+import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from labelloop.studio import Studio, StudioError, where
+from labelloop.studio import Studio
 from trainer.peers.backend import Unread
 from trainer.worker.showing import Showing
 
 Row = dict[str, Any]
+
+SENT = ("task", "result", "score")
+
+
+def gathered(
+    portions: Iterable[tuple[list[Row], list[Unread]]], seconds: float
+) -> Iterator[tuple[list[Row], list[Unread]]]:
+    """Portions of predictions, joined: those that are made within `seconds`, or one that takes longer. One
+    with no prediction is given at once: the images' server may be away.
+    """
+    rows: list[Row] = []
+    unread: list[Unread] = []
+    since = time.monotonic()
+    for some_rows, some_unread in portions:
+        rows += some_rows
+        unread += some_unread
+        if not some_rows or time.monotonic() - since >= seconds:
+            yield rows, unread
+            rows, unread, since = [], [], time.monotonic()
+    if rows or unread:
+        yield rows, unread
 
 
 def store(studio: Studio, project_id: int, showing: Showing, rows: list[Row]) -> tuple[int, list[Unread]]:
@@ -19,30 +42,10 @@ def store(studio: Studio, project_id: int, showing: Showing, rows: list[Row]) ->
     """
     if not rows:
         return 0, []
-    ids = [row["task"] for row in rows]
-    still = where("id", "in_list", ids, "List"), *showing.lacking[1:]
-    # A count takes Label Studio a quarter of the time of a list.
-    if studio.count_tasks(project_id, *still) != len(ids):
-        wanted = {task["id"] for task in studio.iter_tasks(project_id, *still)}
-        rows = [row for row in rows if row["task"] in wanted]
-    if not rows:
-        return 0, []
-    try:
-        return studio.import_predictions(project_id, rows), []
-    except StudioError as error:
-        if error.status != 400:
-            raise
-    refused: list[Unread] = []
-    stored = sum(_store_alone(studio, project_id, row, refused) for row in rows)
-    return stored, refused
-
-
-def _store_alone(studio: Studio, project_id: int, row: Row, refused: list[Unread]) -> int:
-    """Stores one prediction. If Label Studio refuses it, it is added to `refused`."""
-    try:
-        return studio.import_predictions(project_id, [row])
-    except StudioError as error:
-        if error.status != 400:
-            raise
-        refused.append(Unread(row["task"], f"Label Studio refuses its boxes: {error}"))
-    return 0
+    sent = [{name: row[name] for name in SENT} for row in rows]
+    answer = studio.store_predictions(project_id, showing.lacking, sent)
+    refused = [
+        Unread(int(row["task"]), f"Label Studio refuses its boxes: {row['reason']}")
+        for row in answer["refused"]
+    ]
+    return int(answer["created"]), refused

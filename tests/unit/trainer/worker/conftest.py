@@ -19,7 +19,11 @@ from trainer.worker.prelabel import Prelabeller
 
 
 @pytest.fixture
-def prelabeller(loop_settings: TrainerSettings, studio: Studio, backend: Backend) -> Prelabeller:
+def prelabeller(
+    loop_settings: TrainerSettings, studio: Studio, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> Prelabeller:
+    """Stores each portion by itself, however quickly it was predicted."""
+    monkeypatch.setattr("trainer.worker.prelabel.STORE_S", 0.0)
     return Prelabeller(
         studio, backend, Registry(loop_settings.models_dir), loop_settings.rounds_dir, backend_wait_s=0.2
     )

@@ -89,8 +89,8 @@ def test_killed_in_the_third_portion_and_run_again(
         else:
             patch.setattr(
                 studio,
-                "import_predictions",
-                killing(studio.import_predictions, at=3, after=moment == "after_import"),
+                "store_predictions",
+                killing(studio.store_predictions, at=3, after=moment == "after_import"),
             )
         with pytest.raises(Killed):
             prelabeller.run(fetch(studio, 1))

@@ -177,7 +177,7 @@ def test_a_new_version_has_them_without_being_asked_twice(
     assert sorted(fake_studio.versions_of(2)) == ["v0000", "v0001"]
 
 
-@pytest.mark.parametrize("moment", ["rename_prediction", "import_predictions"])
+@pytest.mark.parametrize("moment", ["rename_prediction", "store_predictions"])
 def test_killed_on_the_way_and_run_again(
     run: Callable[[], int],
     film: list[int],

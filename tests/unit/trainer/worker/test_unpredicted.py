@@ -15,7 +15,7 @@ from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend, Unread
 from trainer.peers.projects import fetch
 from trainer.rounds.unpredicted import FIRST_RETRY_S, LONGEST_RETRY_S, Unpredicted
-from trainer.worker.prelabel import PAGE, PORTION, Prelabeller
+from trainer.worker.prelabel import PORTION, Prelabeller
 
 pytestmark = pytest.mark.usefixtures("models")
 
@@ -185,14 +185,19 @@ def test_a_server_that_is_away_costs_other_projects_two_portions(
 
 
 def test_many_that_wait_are_not_listed_in_every_run(
-    run: Callable[[], int], fake_studio: FakeStudio, fake_backend: FakeBackend, clock: Clock
+    run: Callable[[], int],
+    fake_studio: FakeStudio,
+    fake_backend: FakeBackend,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fake_backend.unreadable = set(add_tasks(fake_studio, PAGE + 10))
-    for _ in range(PAGE // PORTION + 3):
+    monkeypatch.setattr("trainer.worker.prelabel.PAGE", 2 * PORTION)
+    fake_backend.unreadable = set(add_tasks(fake_studio, 2 * PORTION + 10))
+    for _ in range(5):
         run()
-    fake_studio.pages.clear()
+    fake_studio.lists.clear()
     run()
-    assert len(fake_studio.pages) <= 4, "they are counted"
+    assert {asked for asked, _ in fake_studio.lists} == {0}, "they are counted alone"
     late = fake_studio.add_task()
     assert run() == 1
     assert fake_studio.versions_of(late) == ["v0000"]

@@ -1,0 +1,23 @@
+"""Writes of many rows, after each of which the database is left to others.
+
+SQLite has one writer at a time, and who waits for it does not queue: she tries again after pauses that grow
+to a tenth of a second. A write that began anew at once would keep her out until all of it is done.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connection, transaction
+
+LONGEST_PAUSE_S = 0.25
+
+
+@contextmanager
+def written_in_turn() -> Iterator[None]:
+    """One transaction. After it, SQLite is left alone for as long as it took, within bounds."""
+    with transaction.atomic():
+        began = time.monotonic()  # the lock is held from here on
+        yield
+    if connection.vendor == "sqlite":
+        time.sleep(min(time.monotonic() - began, LONGEST_PAUSE_S))
