@@ -172,7 +172,7 @@ def backups(home: Home, service: str = "") -> Iterator[Finding]:
     elif status is not None and status.error:
         text = f"the schedule fails since {status.since}: {status.error} {newest}"
         yield problem("backups", text, "Mend what it says; meanwhile make one by hand.", "make backup")
-    elif archive is None and home.database.is_file():
+    elif archive is None and home.has_labels:
         yield warning("backups", newest, "Make one; the schedule makes the next.", "make backup")
     else:
         every = f"every {status.every_hours} h" if status and status.every_hours else "only by `make backup`"

@@ -46,7 +46,7 @@ def reset(home: Home, given: Mapping[str, str]) -> None:
     if not yes and _ask(f"\nType {WORD} to delete the above: ") != WORD:
         raise Failure("make reset", found="another word", needed=WORD, do="Nothing is deleted.")
     ran = stop(home)
-    if wanted and home.database.is_file():
+    if wanted and home.has_labels:
         heading("Backup")
         _back_up(stack, home, ran)
     for name in contents.STATE:
@@ -73,7 +73,7 @@ def _ask(question: str) -> str:
 
 
 def _say_what_goes(home: Home, stack: Stack) -> None:
-    if home.database.is_file():
+    if home.has_labels:
         told = count(stack)
         for project in told.get("projects", []):
             line(f"project {project['id']}", f"{project['title']}: {project['annotations']} annotations")

@@ -1,14 +1,23 @@
 """What has to be true of the database before Label Studio serves its first page."""
 
 from labelloop.settings import get_settings
-from provisioner import account, database
+from provisioner import account, database, postgres
 
 
 def prepare() -> None:
-    """Migrates the schema if it is behind, updates the account; leaves no connection open for a fork."""
+    """Migrates the schema if it is behind, updates the account; leaves no connection open for a fork.
+
+    On PostgreSQL, where others may start at the same time, one process after the other.
+    """
     from django.db import connections
 
     settings = get_settings()
-    database.migrate_if_behind(settings.database_path)
-    account.ensure_account(settings)
+    access = settings.postgres
+    if access is None:
+        database.migrate_if_behind(settings.database_path)
+        account.ensure_account(settings)
+    else:
+        with postgres.alone(access):
+            postgres.migrate_if_behind(access, settings.database_name_path)
+            account.ensure_account(settings)
     connections.close_all()
