@@ -3,11 +3,13 @@
     python -m lifecycle.backup_service schedule     one every BACKUP_EVERY_HOURS; BACKUP_KEEP of them stay
     python -m lifecycle.backup_service once         one now; with `images`, `env` (on stdin), `scheduled`
     python -m lifecycle.backup_service count        what there is to keep
-    python -m lifecycle.backup_service load FILE    PostgreSQL: a database beside the one in service, from a dump
+    python -m lifecycle.backup_service load FILE    PostgreSQL: a database beside that in service, from a dump
+    python -m lifecycle.backup_service empty        PostgreSQL: all of Label Studio's tables go
     python -m lifecycle.backup_service health       whether the schedule's last one went well
 
-It has no network and no secrets, but for the way to Label Studio's database where that is on PostgreSQL. `once`, `count` and `load` end with one line of JSON: {"archive": name, "counts":
-{...}}, {"projects": [...], "counts": {...}}, {"loaded": the database's name}, or {"error": why}.
+It has no network and no secrets, but for the way to Label Studio's database where that is on PostgreSQL.
+`once`, `count`, `load` and `empty` end with one line of JSON: {"archive": name, "counts": {...}},
+{"projects": [...], "counts": {...}}, {"loaded": the database's name}, {}, or {"error": why}.
 """
 
 from __future__ import annotations
@@ -240,6 +242,18 @@ def _load(home: Home, file: str) -> int:
     return 0
 
 
+def _empty(home: Home) -> int:
+    try:
+        database = Database.of(home, os.environ)
+        if database is not None:
+            database.empty()
+    except Failure as error:
+        print(json.dumps({"error": str(error)}))
+        return 1
+    print("{}")
+    return 0
+
+
 def _count(home: Home) -> int:
     try:
         database = Database.of(home, os.environ) or home.database
@@ -276,6 +290,8 @@ def main(arguments: list[str]) -> int:
         return _run_once(home, arguments[1:])
     if arguments[:1] == ["load"] and len(arguments) == 2:
         return _load(home, arguments[1])
+    if arguments == ["empty"]:
+        return _empty(home)
     if arguments == ["count"]:
         return _count(home)
     if arguments == ["schedule"]:

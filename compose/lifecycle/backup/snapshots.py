@@ -35,8 +35,9 @@ class Facts:
 
 @dataclass(frozen=True)
 class Moment:
-    """copies: member name → copy. listing: what else there was when these were as they are copied. facts: what
-    they hold.
+    """copies: member name → copy. listing: what else there was when these were as they are copied.
+
+    facts: what they hold.
     """
 
     copies: dict[str, Path]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Optional
 
-from labelloop.database_place import DatabaseAccess
+from labelloop.database_place import DatabaseAccess, DatabasePlace
 from lifecycle.console import Failure
 from lifecycle.database import programs
 from lifecycle.home import Home
@@ -26,8 +26,10 @@ _CAN_T = "Is it running, and are DATABASE_URL and DATABASE_PASSWORD in .env righ
 class Database:
     """The one that is in service. Its password goes by a file that this user alone reads."""
 
-    def __init__(self, access: DatabaseAccess) -> None:
+    def __init__(self, access: DatabaseAccess, base: str = "") -> None:
+        """base: the name in DATABASE_URL, where a restore has made the one in service beside it."""
         self.access = access
+        self._base = base or access.place.name
 
     @classmethod
     def of(cls, home: Home, environment: Mapping[str, str]) -> Optional[Database]:
@@ -40,7 +42,9 @@ class Database:
             access = DatabaseAccess.of(environment, home.root)
         except ValueError as error:
             raise Failure("DATABASE_URL", needed=str(error)) from None
-        return None if access is None else cls(access)
+        if access is None:
+            return None
+        return cls(access, DatabasePlace.parse(environment["DATABASE_URL"]).name)
 
     def ask(self, sql: str) -> list[list[str]]:
         """The rows that a statement answers, as texts.
@@ -154,10 +158,25 @@ class Database:
         assert is_restored(name), name
         self.ask(f'DROP DATABASE IF EXISTS "{name}"')
 
+    def is_of_a_restore(self, name: str) -> bool:
+        """Whether another database of the server has a name that a restore of this one gives."""
+        return is_restored(name) and _RESTORED.sub("", name) == self._base[:40]
+
+    def empty(self) -> None:
+        """Empties the database that DATABASE_URL names; one in service beside it, from a restore, goes."""
+        name = self.access.place.name
+        if is_restored(name):
+            base = Database(self.access.named(self._base))
+            base.empty()
+            base.drop(name)
+            return
+        self.ask("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
     def restored_name(self, moment: float) -> str:
         """The name of a database that is made beside the one in service, by when."""
         stamp = time.strftime("%Y%m%dt%H%M%Sz", time.gmtime(moment))
-        return f"{_RESTORED.sub('', self.access.place.name)[:40]}_{stamp}"
+        return f"{self._base[:40]}_{stamp}"
+
 
     def _run(self, program: str, *arguments: str, seconds: Optional[float] = None) -> str:
         """What one of PostgreSQL's programs prints."""

@@ -226,6 +226,20 @@ class DockerStack:
             return None
         return phrases(self._studio("left_alone"), "", cwd=self._home.root)
 
+    def move_database(self) -> dict[str, Any]:
+        """Fills the PostgreSQL of these settings from SQLite's file: see `provisioner.move_database`.
+
+        The stack must be stopped.
+
+        Raises:
+            Failure: why it can't be; it is as it was.
+        """
+        program = ("labelstudio", "python", "-m", "provisioner.move_database")
+        with self.database():
+            return converse(
+                engine.compose("run", "--rm", "--no-deps", "-T", *program), "", cwd=self._home.root
+            )
+
     def rename(self, order: str) -> dict[str, Any]:
         """Renames labels in Label Studio: see `provisioner.rename`, which reads the order.
 

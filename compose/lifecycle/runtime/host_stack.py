@@ -250,6 +250,17 @@ class HostStack:
             return None
         return phrases(self._studio("left_alone"), "", cwd=self._home.root, env=self._environment())
 
+    def move_database(self) -> dict[str, Any]:
+        """Fills the PostgreSQL of these settings from SQLite's file: see `provisioner.move_database`.
+
+        The stack must be stopped.
+
+        Raises:
+            Failure: why it can't be; it is as it was.
+        """
+        with self.database() as environment:
+            return converse(self._studio("move_database"), "", cwd=self._home.root, env=environment)
+
     def rename(self, order: str) -> dict[str, Any]:
         """Renames labels in Label Studio: see `provisioner.rename`, which reads the order.
 

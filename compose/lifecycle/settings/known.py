@@ -17,6 +17,7 @@ from lifecycle.home import Home
 
 MEMORY_LIMITS = ("TRAINER_MEMORY", "MLBACKEND_MEMORY")
 _CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu", "cuda")}
+DATABASE = "DATABASE"
 DATABASES = SQLITE, POSTGRES = "sqlite", "postgres"
 _PORTS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT", "DATABASE_PORT")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY")

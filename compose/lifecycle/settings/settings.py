@@ -283,7 +283,7 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
             defaults["DATABASE_PORT"] = lambda: str(network.free_port(database_place.PORT))
     changes = {name: make() for name, make in defaults.items() if not have.get(name)}
     facts = {
-        "COMPOSE_FILE": _compose_files(load(home), accelerator),
+        "COMPOSE_FILE": compose_files(load(home), accelerator),
         "COMPOSE_ACCELERATOR": accelerator,
         known.LAST_RUNTIME: "host" if host_runtime else "docker",
         known.LAST_DATABASE: load(home).database,
@@ -297,7 +297,8 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
     return list(changes)
 
 
-def _compose_files(settings: Settings, accelerator: str) -> str:
+def compose_files(settings: Settings, accelerator: str) -> str:
+    """What docker-compose.yml is completed by, as COMPOSE_FILE names it."""
     files = ["docker-compose.yml"]
     if accelerator == "cuda":
         files.append("compose/gpu.yml")

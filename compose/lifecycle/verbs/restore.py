@@ -10,8 +10,8 @@ from pathlib import Path
 from lifecycle import files
 from lifecycle.backup import contents
 from lifecycle.backup.archive import Manifest, alone, newest_archive
-from lifecycle.backup.swap import Swap, aside_folder, undo_interrupted
 from lifecycle.backup.service import parse_answer
+from lifecycle.backup.swap import Swap, aside_folder, undo_interrupted
 from lifecycle.backup.unpack import check_engine, check_version, unpack, verify
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.home import Home

@@ -95,7 +95,7 @@ def check_engine(home: Home, settings: Settings) -> None:
         "`make move-database` takes them over; `make up DATABASE=sqlite DATABASE_URL=` leaves them there."
         if last == known.SQLITE
         else "`make up DATABASE=postgres`, or DATABASE_URL= as before, stays with them. The way back is a "
-        "backup from before the move: `make reset`, `make up DATABASE=sqlite DATABASE_URL=`, `make restore FILE=…`."
+        "backup from before the move: `make reset`, `make up DATABASE=sqlite DATABASE_URL=`, `make restore`."
     )
     raise Failure("the labels", found=f"on {last}", needed=f"on {settings.database}", do=do)
 

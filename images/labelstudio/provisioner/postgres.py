@@ -24,6 +24,10 @@ _START_LOCK = 6_004_101
 """The key of the advisory lock that whoever starts or provisions holds."""
 
 
+MOVED = "labelloop_moved"
+"""A table that is there from the end of `make move-database` to the first start on what it has copied."""
+
+
 class DatabaseError(Explained):
     """PostgreSQL can't be used as it is; the message says why, and the way out."""
 
@@ -44,6 +48,14 @@ def django_database(access: DatabaseAccess) -> dict[str, Any]:
     }
 
 
+def server_error() -> type[Exception]:
+    """What the driver raises for what the server refuses."""
+    import psycopg
+
+    found: type[Exception] = psycopg.Error
+    return found
+
+
 def connect(access: DatabaseAccess, wait_s: float = 0.0) -> Any:
     """A psycopg connection. A server that can't be reached, or starts up, is asked for `wait_s` seconds.
 
@@ -56,7 +68,7 @@ def connect(access: DatabaseAccess, wait_s: float = 0.0) -> Any:
     while True:
         try:
             return psycopg.connect(
-                **access.parameters,  # type: ignore[arg-type]
+                **access.parameters,
                 password=access.password,
                 application_name="labelloop",
             )
@@ -91,24 +103,33 @@ def migrate_if_behind(access: DatabaseAccess, noted: Path) -> bool:
     Raises:
         DatabaseError: the state says that it belongs to this database, which is empty.
     """
+    from django.db import connection
+
+    if noted.exists() and "django_migrations" not in connection.introspection.table_names():
+        raise DatabaseError(
+            f"the database {access.place} is empty, but {noted} says that labels are in it. Does "
+            "DATABASE_URL name another server than before? `make restore FILE=…` puts a backup in; `make "
+            "reset` begins anew."
+        )
+    migrated = migrate(access)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE IF EXISTS {MOVED}")
+    if not noted.exists():
+        write_text(noted, f"{access.place.name}\n")
+    return migrated
+
+
+def migrate(access: DatabaseAccess) -> bool:
+    """Runs the migrations that are missing; returns whether there were any. Label Studio has to be loaded."""
     from django.core.management import call_command
     from django.db import connection
     from django.db.migrations.executor import MigrationExecutor
 
-    is_new = "django_migrations" not in connection.introspection.table_names()
-    if is_new and noted.exists():
-        raise DatabaseError(
-            f"the database {access.place} is empty, but {noted} says that labels are in it. Does "
-            "DATABASE_URL name another server than before? `make restore FILE=…` puts a backup in; `make reset` begins "
-            "anew."
-        )
     executor = MigrationExecutor(connection)
-    behind = bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
-    if behind:
-        version = django_app.label_studio_version()
-        log.warning("migrating the database %s to Label Studio %s", access.place, version)
-        call_command("migrate", interactive=False, no_color=True, verbosity=0)
-        log.warning("migrated")
-    if not noted.exists():
-        write_text(noted, f"{access.place.name}\n")
-    return behind
+    if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return False
+    version = django_app.label_studio_version()
+    log.warning("migrating the database %s to Label Studio %s", access.place, version)
+    call_command("migrate", interactive=False, no_color=True, verbosity=0)
+    log.warning("migrated")
+    return True
