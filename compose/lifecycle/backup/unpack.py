@@ -142,7 +142,7 @@ def _manifest(archive: Path, data: bytes) -> Manifest:
         version = content["format"]
         if not isinstance(version, int) or not 1 <= version <= FORMAT:
             newer = "A newer labelloop wrote it; check that one out."
-            raise _refused(archive, f"format {version!r}", f"format {FORMAT}", newer)
+            raise _refused(archive, f"format {version!r}", f"format {FORMAT} or older", newer)
         content.setdefault("database", SQLITE)
         return Manifest(**{name.name: content[name.name] for name in fields(Manifest)})
     except (ValueError, KeyError, TypeError) as error:
