@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -102,8 +103,12 @@ def put_in(home: Home, archive: Path, manifest: Manifest) -> Replaced:
 def _load(home: Home, staged: Path) -> None:
     """Makes a database beside the one in service, from the dump in a staged state, which gets its name."""
     note("loading the database beside the one in service")
-    stack = running_stack(home, settings_module.load(home))
+    settings = settings_module.load(home)
+    stack = running_stack(home, settings)
     dump = staged / contents.DUMP
+    if os.geteuid() == 0 and settings.containers_user:  # who reads it, under Docker
+        for path in (staged, dump.parents[1], dump.parent, dump):
+            os.chown(path, *settings.containers_user)
     answer = parse_answer(stack.backup_service(["load", str(dump.relative_to(home.root))]))
     if answer.get("error"):
         raise Failure(str(answer["error"]), do="Nothing is changed.")

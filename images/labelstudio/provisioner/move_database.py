@@ -13,6 +13,7 @@ import sys
 from contextlib import closing
 from typing import Any
 
+from labelloop.database_place import DatabaseAccess
 from labelloop.errors import Explained
 from labelloop.settings import get_settings
 from provisioner import django_app, postgres
@@ -28,7 +29,8 @@ WHERE table_schema = current_schema() ORDER BY table_name, ordinal_position
 """
 _OTHERS = """
 SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'labelloop'
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+    AND application_name <> 'labelloop'
 """
 
 
@@ -60,7 +62,7 @@ def move() -> dict[str, int]:
         with closing(postgres.connect(access)) as target:
             _check_is_free(target, str(access.place))
         django_app.setup()
-        postgres.migrate(access)
+        _migrate(access)
         with (
             closing(sqlite3.connect(settings.database_path, isolation_level=None)) as source,
             closing(postgres.connect(access)) as target,
@@ -77,6 +79,16 @@ def move() -> dict[str, int]:
                 raise MoveError(f"PostgreSQL refuses what {settings.database_path} holds: {said}") from error
     annotations = counts.get("task_completion", 0)
     return {"tables": len(counts), "rows": sum(counts.values()), "annotations": annotations}
+
+
+def _migrate(access: DatabaseAccess) -> None:
+    """Makes Label Studio's tables, and leaves no connection of its own."""
+    from django.db import connections
+
+    try:
+        postgres.migrate(access)
+    finally:
+        connections.close_all()
 
 
 def _check_is_free(target: Any, place: str) -> None:

@@ -240,7 +240,7 @@ def test_sqlites_labels_are_taken_over_whole_whatever_kills_the_move(
     on_sqlite.start()
     assert on_sqlite.studio.request("GET", "/api/current-user/whoami")["email"] == EMAIL, "by the same token"
     task = on_sqlite.studio.task(min(kept(on_sqlite)))
-    assert task["data"]["values"][:5] == [1.0, 0, 0.1, 1e30, 10**17 + 1]
+    assert task["data"]["values"][:5] == [1, 0, 0.1, 10**30, 10**17 + 1]
     assert task["data"]["values"][5:] == ["\t\\N", "a'b", "日本", "\U0001f600", None, {"b": 1, "a": [True]}]
     made = on_sqlite.studio.request("POST", f"/api/tasks/{task['id']}/annotations", json={"result": []})
     assert made["id"] == last + 1, "the number of the deleted one is not given again"
