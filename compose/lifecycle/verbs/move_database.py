@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from labelloop import database_place
 from lifecycle.build import images
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.doctor import checks
 from lifecycle.home import Home
 from lifecycle.runtime.host_stack import HostStack
 from lifecycle.runtime.runtime import Stack, choose_accelerator, choose_runtime, docker_stack
-from lifecycle.settings import env_file, known
+from lifecycle.settings import env_file, known, network
 from lifecycle.settings import settings as settings_module
 from lifecycle.settings.settings import ENV_HEADER, Settings
 from lifecycle.verbs.backup import write_archive
@@ -73,6 +74,10 @@ def _stack_on(home: Home, settings: Settings) -> Stack:
     """The stack with the database that it is to have; what that needs is checked and built."""
     runtime = choose_runtime(settings)
     if runtime == "host":
+        if settings.own_postgres and not settings.get("DATABASE_PORT"):
+            port = {"DATABASE_PORT": str(network.free_port(database_place.PORT))}
+            _keep(home, port)
+            settings = settings | port
         line("database", checks.database(home, settings, running=False))
         return HostStack(home, settings)
     accelerator = choose_accelerator(settings, runtime)

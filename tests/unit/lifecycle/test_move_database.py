@@ -10,6 +10,7 @@ from support import kept
 
 from lifecycle.console import Failure
 from lifecycle.home import Home
+from lifecycle.runtime.host_stack import HostStack
 from lifecycle.settings import env_file, known
 from lifecycle.settings.settings import Settings
 from lifecycle.verbs import move_database as module
@@ -121,3 +122,24 @@ def test_what_is_on_postgresql_already_or_nowhere_is_refused(home: Home, steps: 
     with pytest.raises(Failure, match="`make up DATABASE=postgres` begins on it"):
         move_database(home, {})
     assert not steps.seen
+
+
+def test_on_the_host_the_copy_goes_to_the_port_that_the_server_will_have(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another PostgreSQL of the host, such as the package's own, may have the usual one."""
+    kept.fill(home)
+    checked: list[str] = []
+    monkeypatch.setattr(module, "choose_runtime", lambda settings: "host")
+    monkeypatch.setattr(module.network, "free_port", lambda first: first + 7)
+
+    def database(home: Home, settings: Settings, *, running: bool) -> str:
+        checked.append(settings.database_url())
+        return ""
+
+    monkeypatch.setattr(module.checks, "database", database)
+    stack = module._stack_on(home, Settings({"DATABASE": "postgres"}))
+    assert env_file.read(home.env_file)["DATABASE_PORT"] == "5439"
+    assert checked == ["postgresql://labelloop@127.0.0.1:5439/labelloop?sslmode=disable"]
+    assert isinstance(stack, HostStack)
+    assert stack._environment()["DATABASE_URL"] == checked[0]
