@@ -31,6 +31,7 @@ report: ## Write what the dashboard shows as one HTML file, below volumes/rounds
 backup: ## Archive labels, uploads, models, rounds and configs into volumes/backups; IMAGES=1 SECRETS=1 for those too
 restore: ## Put an archive's state in and start; what it replaces is kept: FILE=volumes/backups/…
 upgrade: ## After a git pull: back up, build, start, and go back if that fails
+move-database: ## Take the labels from SQLite over to PostgreSQL, the stack's own or DATABASE_URL=…; SQLite's file is kept
 reset: ## Delete labels, models and rounds, after a backup and a question; YES=1 asks nothing
 rotate-secrets: ## New secrets, without loss of data; ADMIN=1: and a new password of the admin's
 

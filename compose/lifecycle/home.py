@@ -43,6 +43,16 @@ class Home:
         return self.volumes / layout.LABELSTUDIO / layout.DATABASE_FILE
 
     @property
+    def database_name(self) -> Path:
+        """On PostgreSQL, the name of the database that this state belongs to; see layout."""
+        return self.volumes / layout.LABELSTUDIO / layout.DATABASE_NAME_FILE
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether there is a database of Label Studio's, on either engine."""
+        return self.database.is_file() or self.database_name.is_file()
+
+    @property
     def backups(self) -> Path:
         return self.volumes / layout.BACKUPS
 

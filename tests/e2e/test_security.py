@@ -30,6 +30,7 @@ SECRETS = (
     "BACKEND_PASSWORD",
     "TRAINER_PASSWORD",
     "DASHBOARD_SECRET",
+    "DATABASE_PASSWORD",
 )
 SERVICES = {"labelstudio": 2, "trainer": 4, "mlbackend": 2, "backup": 0}
 """And how many processes that read secrets, at least: what the tests look through must be there."""

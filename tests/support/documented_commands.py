@@ -36,6 +36,8 @@ UP = {
     "make up BIND=192.0.2.10": {"BIND": "192.0.2.10"},
     "make up REGISTRY=registry.example.com/labelloop": {"REGISTRY": "registry.example.com/labelloop"},
     "make up ADMINS=ann@example.org,bob@example.org": {"ADMINS": "ann@example.org,bob@example.org"},
+    "make up DATABASE=postgres": {"DATABASE": "postgres"},
+    "make up DATABASE=sqlite DATABASE_URL=": {"DATABASE": "sqlite", "DATABASE_URL": ""},
     "make up SCORE_THRESHOLD=0.4 PORT=8090": {"SCORE_THRESHOLD": "0.4", "PORT": "8090"},
 }
 """`make up` itself runs in tests/e2e; that it takes and keeps these settings is tested by tests/unit/docs."""
@@ -84,6 +86,12 @@ ELSEWHERE = {
     "make backup SECRETS=1 IMAGES=1": ("tests/unit/lifecycle/test_restore.py", "SECRETS"),
     "make restore FILE=volumes/backups/labelloop-20261122.tar.gz": ("tests/e2e/test_keep.py", '"restore"'),
     "make restore FILE=labelloop-20261122.tar.gz": ("tests/e2e/test_keep.py", '"restore"'),
+    "make up DATABASE_URL=postgresql://labels@db.example.com/labels DATABASE_CA=configs/db-ca.pem": (
+        "tests/unit/lifecycle/test_database.py",
+        "DATABASE_CA",
+    ),
+    "make move-database": ("tests/unit/lifecycle/test_move_database.py", "move_database("),
+    "make reset": ("tests/unit/lifecycle/test_upgrade.py", "reset("),
     "make retrain": ("tests/e2e/test_loop.py", '"retrain"'),
     "make labels RENAME=cat=feline,kitten=feline DRY=1": ("tests/e2e/test_projects.py", "DRY=1"),
     "make labels RENAME=cat=feline,kitten=feline": ("tests/e2e/test_projects.py", "RENAME="),
@@ -113,6 +121,7 @@ NOT_RUN = {
     ),
     "docker login registry.example.com": "no such registry",
     "nvidia-smi": "no GPU",
+    "sudo apt-get install postgresql": "`make test` does it where it may",
     "docker run --rm --gpus all ubuntu nvidia-smi": "no GPU",
     "docker save labelloop/labelstudio labelloop/base:cpu labelloop/trainer:cpu labelloop/mlbackend:cpu "
     "python:3.11-slim-bookworm | gzip > labelloop-images.tar.gz": "4 GB of images",

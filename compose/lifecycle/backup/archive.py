@@ -29,9 +29,12 @@ from typing import IO, Any, Optional
 from lifecycle import exclusion, files
 from lifecycle.backup import contents, snapshots
 from lifecycle.console import Failure
+from lifecycle.database.client import Database
 from lifecycle.home import Home
+from lifecycle.settings.known import POSTGRES, SQLITE
 
-FORMAT = 1
+FORMAT = 2
+"""1: the database is SQLite's file. 2, which earlier releases refuse: it is PostgreSQL's dump."""
 MANIFEST = "manifest.json"
 ENV = ".env"
 SPARE_BYTES = 1_000_000_000
@@ -57,7 +60,7 @@ class Manifest:
 
     version: of the appliance that ran, as `make up` noted it. counts: annotations, tasks, predictions,
     models, rounds, files, bytes. projects: id, title, tasks, annotations. files: member → size in bytes and
-    sha256.
+    sha256. database: sqlite or postgres, whose copy is in it.
     """
 
     format: int
@@ -69,6 +72,7 @@ class Manifest:
     projects: list[dict[str, Any]]
     counts: dict[str, int]
     files: dict[str, dict[str, Any]] = field(repr=False)
+    database: str = SQLITE
 
 
 def newest_archive(home: Home, now: Optional[float] = None) -> Optional[Path]:
@@ -143,18 +147,18 @@ def write(
         Failure: there is nothing to keep, another backup is being written, a database is damaged, a file
             changed under our hands, or the disk is too small.
     """
+    database = Database.of(home, os.environ)
     with alone(home, "a scheduled backup" if scheduled else "a backup"):
         for leftover in home.backups.glob(f"{_WRITING}*"):
             shutil.rmtree(leftover)
-        if not home.database.is_file():
-            raise Failure(
-                "the backup", found=f"no {home.database}", needed="a database", do="`make up` makes one."
-            )
-        total = contents.size(home, images)
+        needed = home.database if database is None else home.database_name
+        if not needed.is_file():
+            raise Failure("the backup", found=f"no {needed}", needed="a database", do="`make up` makes one.")
+        total = contents.size(home, images) + (database.size() * 2 if database else 0)
         files.check_space(home.backups, total + SPARE_BYTES, _FREE_SOME)
         work = Path(tempfile.mkdtemp(prefix=_WRITING, dir=home.backups))
         try:
-            return _write(home, work, images, env, scheduled, lambda done: report(done, total))
+            return _write(home, work, images, env, scheduled, lambda done: report(done, total), database)
         except OSError as error:
             raise Failure("the backup", found=str(error), needed="files to read and room for them") from error
         finally:
@@ -162,10 +166,16 @@ def write(
 
 
 def _write(
-    home: Home, work: Path, images: bool, env: Optional[bytes], scheduled: bool, report: Callable[[int], None]
+    home: Home,
+    work: Path,
+    images: bool,
+    env: Optional[bytes],
+    scheduled: bool,
+    report: Callable[[int], None],
+    database: Optional[Database],
 ) -> tuple[Path, Manifest]:
     now = time.gmtime()
-    moment = snapshots.take(home, work)
+    moment = snapshots.take(home, work, database)
     temporary = work / "archive"
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         with tarfile.open(
@@ -173,10 +183,10 @@ def _write(
         ) as archive:
             writer = _Writer(archive, report)
             counts = _add(writer, home, moment, images, env)
-            copies = moment.copies
-            facts = snapshots.facts(copies[contents.DATABASE], copies.get(contents.ROUNDS))
+            facts = moment.facts
             manifest = Manifest(
-                format=FORMAT,
+                format=1 if database is None else FORMAT,
+                database=SQLITE if database is None else POSTGRES,
                 created_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
                 scheduled=scheduled,
                 images=images,

@@ -18,6 +18,9 @@ LABELSTUDIO, MODELS, ROUNDS_FOLDER, IMAGES = (
 )
 CONFIGS = "configs"
 DATABASE = f"{LABELSTUDIO}/{layout.DATABASE_FILE}"
+DUMP = f"{LABELSTUDIO}/label_studio.pgdump"
+"""Label Studio's database where it is on PostgreSQL, in pg_dump's own format; instead of DATABASE."""
+DATABASE_NAME = f"{LABELSTUDIO}/{layout.DATABASE_NAME_FILE}"
 PROVISIONED = f"{LABELSTUDIO}/{layout.PROVISIONED_FILE}"
 ROUNDS = f"{ROUNDS_FOLDER}/{layout.ROUNDS_FILE}"
 IMAGE_INDEX = f"{ROUNDS_FOLDER}/{layout.IMAGE_INDEX_FILE}"
@@ -34,6 +37,7 @@ _PRUNED = "retention.json"
 # come back, and models that were taken along are made again.
 _NOT_KEPT = re.compile(
     r".*\.sqlite3(-wal|-shm|-journal|\..*)?|.*\.lock|worker\.json|__pycache__|detect_tokens\.json"
+    rf"|.*\.pgdump|{layout.DATABASE_NAME_FILE}"
     r"|model-\d+-v\d{4,}-[a-z0-9-]+"
 )
 

@@ -3,10 +3,13 @@
     python -m lifecycle.backup_service schedule     one every BACKUP_EVERY_HOURS; BACKUP_KEEP of them stay
     python -m lifecycle.backup_service once         one now; with `images`, `env` (on stdin), `scheduled`
     python -m lifecycle.backup_service count        what there is to keep
+    python -m lifecycle.backup_service load FILE    PostgreSQL: a database beside that in service, from a dump
+    python -m lifecycle.backup_service empty        PostgreSQL: all of Label Studio's tables go
     python -m lifecycle.backup_service health       whether the schedule's last one went well
 
-It has no network and no secrets. `once` and `count` end with one line of JSON: {"archive": name, "counts":
-{...}}, {"projects": [...], "counts": {...}}, or {"error": why}.
+It has no network and no secrets, but for the way to Label Studio's database where that is on PostgreSQL.
+`once`, `count`, `load` and `empty` end with one line of JSON: {"archive": name, "counts": {...}},
+{"projects": [...], "counts": {...}}, {"loaded": the database's name}, {}, or {"error": why}.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from typing import Any, Optional
 from lifecycle import files
 from lifecycle.backup import archive, contents, snapshots
 from lifecycle.console import Failure
+from lifecycle.database.client import Database
 from lifecycle.home import Home
 
 LOOK_SECONDS = 30.0
@@ -128,7 +132,7 @@ class Schedule:
 
     def _is_due(self) -> bool:
         now = self._elapsed()
-        if now < self._not_before or not self._home.database.is_file():
+        if now < self._not_before or not self._home.has_labels:
             return False
         return self._failing or self._since_last(now) >= self._every * 3600
 
@@ -224,9 +228,36 @@ def _run_once(home: Home, options: list[str]) -> int:
     return 0
 
 
+def _load(home: Home, file: str) -> int:
+    try:
+        database = Database.of(home, os.environ)
+        if database is None:
+            raise Failure("the database", found="no DATABASE_URL", needed="PostgreSQL")
+        made = database.restored_name(time.time())
+        database.load(home.root / file, made)
+    except Failure as error:
+        print(json.dumps({"error": str(error)}))
+        return 1
+    print(json.dumps({"loaded": made}))
+    return 0
+
+
+def _empty(home: Home) -> int:
+    try:
+        database = Database.of(home, os.environ)
+        if database is not None:
+            database.empty()
+    except Failure as error:
+        print(json.dumps({"error": str(error)}))
+        return 1
+    print("{}")
+    return 0
+
+
 def _count(home: Home) -> int:
     try:
-        facts = snapshots.facts(home.database, home.root / contents.ROUNDS)
+        database = Database.of(home, os.environ) or home.database
+        facts = snapshots.facts(database, home.root / contents.ROUNDS)
     except Failure as error:
         print(json.dumps({"error": str(error)}))
         return 1
@@ -257,6 +288,10 @@ def main(arguments: list[str]) -> int:
     home = Home(Path(os.environ.get("LABELLOOP_HOME", "/labelloop")))
     if arguments[:1] == ["once"]:
         return _run_once(home, arguments[1:])
+    if arguments[:1] == ["load"] and len(arguments) == 2:
+        return _load(home, arguments[1])
+    if arguments == ["empty"]:
+        return _empty(home)
     if arguments == ["count"]:
         return _count(home)
     if arguments == ["schedule"]:

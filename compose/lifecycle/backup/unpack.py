@@ -19,6 +19,7 @@ from lifecycle.backup import contents
 from lifecycle.backup.archive import ENV, FORMAT, MANIFEST, SPARE_BYTES, Manifest
 from lifecycle.console import Failure
 from lifecycle.home import Home
+from lifecycle.settings.known import POSTGRES, SQLITE
 
 _ROOTS = (*contents.STATE, contents.IMAGES, contents.CONFIGS)
 _CHUNK = 1 << 20
@@ -96,6 +97,25 @@ def check_version(home: Home, manifest: Manifest) -> None:
         )
 
 
+def check_engine(manifest: Manifest, engine: str) -> None:
+    """Whether the archive's database is of the engine, sqlite or postgres, that this checkout is set to.
+
+    Raises:
+        Failure: it isn't, and how it comes there all the same.
+    """
+    if manifest.database == engine:
+        return
+    words = {SQLITE: "DATABASE=sqlite DATABASE_URL=", POSTGRES: "DATABASE=postgres"}
+    move = ", and `make move-database`" if manifest.database == SQLITE else ""
+    raise Failure(
+        "the archive's database",
+        found=manifest.database,
+        needed=engine,
+        do="Nothing is changed. Its labels go into a stack of their own kind: `make reset` (which backs up), "
+        f"`make up {words[manifest.database]}`, `make restore FILE=…`{move}.",
+    )
+
+
 def label_studio_version(home: Home) -> str:
     """As this checkout locks it; empty when there is no such line."""
     lock = home.root / "images" / "labelstudio" / "requirements.lock"
@@ -122,7 +142,8 @@ def _manifest(archive: Path, data: bytes) -> Manifest:
         version = content["format"]
         if not isinstance(version, int) or not 1 <= version <= FORMAT:
             newer = "A newer labelloop wrote it; check that one out."
-            raise _refused(archive, f"format {version!r}", f"format {FORMAT}", newer)
+            raise _refused(archive, f"format {version!r}", f"format {FORMAT} or older", newer)
+        content.setdefault("database", SQLITE)
         return Manifest(**{name.name: content[name.name] for name in fields(Manifest)})
     except (ValueError, KeyError, TypeError) as error:
         raise _refused(archive, f"a {MANIFEST} without {error}", "a whole archive") from error
@@ -137,8 +158,9 @@ def _compare(archive: Path, manifest: Manifest, found: dict[str, dict[str, Any]]
     if len(found) != len(manifest.files):
         stranger = min(found.keys() - manifest.files.keys())
         raise _refused(archive, stranger, "the files of its manifest alone")
-    if contents.DATABASE not in found:
-        raise _refused(archive, f"no {contents.DATABASE}", "Label Studio's database")
+    database = contents.DATABASE if manifest.database == SQLITE else contents.DUMP
+    if database not in found:
+        raise _refused(archive, f"no {database}", "Label Studio's database")
 
 
 def _write(path: Path, file: IO[bytes], member: tarfile.TarInfo) -> None:

@@ -26,31 +26,41 @@ _INPUTS = {
     "trainer": ("images/trainer",),
     "mlbackend": ("images/mlbackend",),
 }
+BACKUP = "backup"
+"""The service that has an image of its own where the database is on PostgreSQL, with that one's programs."""
+_BACKUP_INPUTS = ("images/postgres",)
 _AFTER = {"base": ("mmcv-full",), "trainer": ("base",), "mlbackend": ("base",)}
-_SECONDS = {"labelstudio": 100.0, "base": 60.0, "trainer": 30.0, "mlbackend": 20.0}
+_SECONDS = {"labelstudio": 100.0, "base": 60.0, "trainer": 30.0, "mlbackend": 20.0, BACKUP: 60.0}
 """How long each takes alone on 2 cores."""
 _CUDA_BASE_S = 105.0
 """With NVIDIA's libraries."""
 
 
-def build_images(home: Home, accelerator: str, arch: Optional[str], published_at: str = "") -> None:
+def build_images(
+    home: Home, accelerator: str, arch: Optional[str], published_at: str = "", *, postgres: bool = False
+) -> None:
     """The three services' images: pulled from the registry `published_at` if it has this version's, else
-    built, each only if its inputs changed, and with them python and base.
+    built, each only if its inputs changed, and with them python and base. postgres: the image of its
+    programs, too, which is built here always.
 
     Raises:
         Failure: a build failed; the end of its output is on the terminal.
     """
     version = versions(home, accelerator, arch)
-    if published_at and registry.pull_version(
+    pulled = published_at and registry.pull_version(
         home,
         published_at,
         {service: version[service] for service in _INPUTS},
         {service: image_name(service, accelerator) for service in _INPUTS},
-    ):
+    )
+    if pulled and not postgres:
         return
     python_image.ensure_python_image()
     python_id = answer(["docker", "image", "inspect", "--format", "{{.Id}}", python_image.NAME]) or ""
-    hashes = image_hashes(home, python_id, accelerator, arch)
+    hashes = {} if pulled else image_hashes(home, python_id, accelerator, arch)
+    if postgres:
+        hashes[BACKUP] = inputs_hash(home.root, _BACKUP_INPUTS, python_id)
+        version[BACKUP] = inputs_hash(home.root, _BACKUP_INPUTS, "")
     stale = [service for service in hashes if _built(service, accelerator) != hashes[service]]
     for service in hashes:
         if service not in stale:
@@ -113,6 +123,8 @@ def images_are_built(accelerator: str) -> bool:
 
 
 def image_name(service: str, accelerator: str) -> str:
+    if service == BACKUP:
+        return "labelloop/postgres"
     return "labelloop/labelstudio" if service == "labelstudio" else f"labelloop/{service}:{accelerator}"
 
 

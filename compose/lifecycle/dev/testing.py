@@ -12,6 +12,7 @@ from pathlib import Path
 from lifecycle import engine
 from lifecycle.build import venvs
 from lifecycle.console import Failure, heading, line
+from lifecycle.database import programs
 from lifecycle.dev.records import Begun
 from lifecycle.dev.simulate import coco_folder
 from lifecycle.home import Home
@@ -145,21 +146,36 @@ def _ensure_services(home: Home) -> None:
     """What the tests need beside the ml environment."""
     venvs.ensure_labelstudio(home)
     _ensure_chromium()
+    _ensure_postgres()
 
 
 def _ensure_chromium() -> None:
     """The browser of the end-to-end tests; installed where we may."""
-    if shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome"):
-        return
-    if os.geteuid() == 0 and shutil.which("apt-get") and Path("/etc/debian_version").exists():
-        line("chromium", "installing Debian's package for the browser tests")
-        run(["apt-get", "update", "--quiet"], what="apt-get update", quiet=True)
-        run(
-            ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "chromium"],
-            what="installing chromium",
-            quiet=True,
-            do="Install a Chromium by hand.",
-            env={"DEBIAN_FRONTEND": "noninteractive"},
-        )
-        return
-    line("chromium", "not found: the browser tests will fail; install your distribution's package")
+    there = any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    if not there and not _installed("chromium", "the browser tests"):
+        line("chromium", "not found: the browser tests will fail; install your distribution's package")
+
+
+def _ensure_postgres() -> None:
+    """The server of the tests on PostgreSQL; installed where we may."""
+    try:
+        programs.server_folder()
+    except Failure:
+        if not _installed("postgresql", "the tests on PostgreSQL"):
+            line("postgresql", f"not found: the tests on PostgreSQL will fail; {programs.SERVER}")
+
+
+def _installed(package: str, what: str) -> bool:
+    """Installs Debian's package for some tests; False where we may not."""
+    if os.geteuid() != 0 or not shutil.which("apt-get") or not Path("/etc/debian_version").exists():
+        return False
+    line(package, f"installing Debian's package for {what}")
+    run(["apt-get", "update", "--quiet"], what="apt-get update", quiet=True)
+    run(
+        ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", package],
+        what=f"installing {package}",
+        quiet=True,
+        do="Install it by hand.",
+        env={"DEBIAN_FRONTEND": "noninteractive"},
+    )
+    return True

@@ -14,6 +14,8 @@ from labelloop import layout
 from lifecycle import engine
 from lifecycle.build import host_python
 from lifecycle.console import Failure, line
+from lifecycle.database import server
+from lifecycle.database.client import Database
 from lifecycle.home import Home
 from lifecycle.settings.host import host_memory, services_user
 from lifecycle.settings.network import free_port, is_here, port_is_free
@@ -82,6 +84,8 @@ def check_host(
         check_folder(folder)
     check_processor(platform.machine())
     line("python", host_python.find_python())
+    if settings.on_postgres:
+        line("database", database(home, settings, running=running))
     needed = RUN_GB if built else HOST_BUILD_GB
     line("disk", disk(home.root, needed, "Free some, or clone the repository onto a larger disk."))
     if total := host_memory():
@@ -89,6 +93,38 @@ def check_host(
     for text in ports(settings, ours=load(home).published_ports if running else (), given=given):
         line("port", text)
     check_inner_ports(settings, running=running)
+
+
+def database(home: Home, settings: Settings, *, running: bool) -> str:
+    """What PostgreSQL needs of this host, and its port.
+
+    Raises:
+        Failure: what is missing; a server elsewhere that lets nobody in.
+    """
+    if settings.own_postgres:
+        port = settings.database_port
+        if "DATABASE_PORT" in settings and not running and not port_is_free("127.0.0.1", port):
+            raise Failure(
+                f"port {port} on 127.0.0.1",
+                found="another program listening",
+                needed="a free port for DATABASE_PORT",
+                do=f"Write DATABASE_PORT={free_port(port)} into {home.env_file}.",
+            )
+        return f"PostgreSQL of {server.check(home)}, on 127.0.0.1 alone"
+    found = Database.of(home, database_environment(home, settings))
+    assert found is not None, "settings that are on PostgreSQL name a server"
+    [[version]] = found.ask("SHOW server_version")
+    return f"PostgreSQL {version} at {found.access.place}"
+
+
+def database_environment(home: Home, settings: Settings) -> dict[str, str]:
+    """What `Database.of` reads, of settings that need not be kept yet."""
+    ca = settings.get("DATABASE_CA", "")
+    return {
+        "DATABASE_URL": settings.database_url(),
+        "DATABASE_CA": ca,
+        "DATABASE_PASSWORD": settings.get("DATABASE_PASSWORD", ""),
+    }
 
 
 def engine_version(info: dict[str, Any]) -> str:

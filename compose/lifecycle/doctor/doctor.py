@@ -103,8 +103,24 @@ def _host_checks(home: Home, settings: Settings, info: dict[str, Any], runtime: 
 def _stack_checks(home: Home, settings: Settings, stack: Stack, states: dict[str, str]) -> dict[str, Check]:
     return {
         "ports": partial(_ports, home, settings, stack),
+        "database": partial(_database, home, settings, stack, states),
         "backups": partial(host_findings.backups, home, states.get("backup", "")),
     }
+
+
+def _database(home: Home, settings: Settings, stack: Stack, states: dict[str, str]) -> Iterator[Finding]:
+    """Label Studio's, where it is on PostgreSQL. Under Docker, the stack's own is asked by its container."""
+    if not settings.on_postgres:
+        return
+    if settings.own_postgres and not any(service in states for service in engine.SERVICES):
+        return  # down as a whole, which is told already
+    if isinstance(stack, HostStack):
+        yield from host_findings.database(home, settings)
+    elif settings.own_postgres and states.get("postgres") != "healthy":
+        state = states.get("postgres", "not there")
+        yield problem("database", f"PostgreSQL is {state}", "Start it again.", "make up")
+    else:
+        yield ok("database", "on PostgreSQL")
 
 
 def _load(home: Home, loaded: list[Settings]) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from lifecycle import engine
 from lifecycle.backup.archive import CLOCK_LEEWAY_SECONDS, ahead_in_words, archives_ahead, newest_archive
 from lifecycle.backup.service import DOWN, read_status
 from lifecycle.console import Failure
+from lifecycle.database.client import Database
 from lifecycle.doctor import checks
 from lifecycle.doctor.findings import of_failure
 from lifecycle.home import Home
@@ -174,7 +175,7 @@ def backups(home: Home, service: str = "") -> Iterator[Finding]:
     elif status is not None and status.error:
         text = f"the schedule fails since {status.since}: {status.error} {newest}"
         yield problem("backups", text, "Mend what it says; meanwhile make one by hand.", "make backup")
-    elif archive is None and home.database.is_file():
+    elif archive is None and home.has_labels:
         yield warning("backups", newest, "Make one; the schedule makes the next.", "make backup")
     else:
         every = f"every {status.every_hours} h" if status and status.every_hours else "only by `make backup`"
@@ -186,6 +187,27 @@ def backups(home: Home, service: str = "") -> Iterator[Finding]:
             "Set the clock if it is behind. If it is right, it was ahead then: rename or delete them.",
             "date --utc",
         )
+
+
+def database(home: Home, values: Settings) -> Iterator[Finding]:
+    """Whether PostgreSQL lets Label Studio in, and which of its databases no folder of state belongs to."""
+    try:
+        found = Database.of(home, checks.database_environment(home, values))
+        assert found is not None, "settings that are on PostgreSQL name a server"
+        [[version]] = found.ask("SHOW server_version")
+        size = found.size() / 1e6
+        beside = {name for [name] in found.ask("SELECT datname FROM pg_database")}
+    except Failure as error:
+        yield of_failure("database", error)
+        return
+    place = found.access.place
+    yield ok("database", f"PostgreSQL {version} at {place}, {size:.0f} MB")
+    states = home.backups.glob(f"replaced-*/volumes/{layout.LABELSTUDIO}/{layout.DATABASE_NAME_FILE}")
+    known = {place.name, *(path.read_text().strip() for path in states)}
+    for name in sorted(name for name in beside - known if found.is_of_a_restore(name)):
+        text = f"{name} is left of a restore whose replaced-… folder is not in volumes/backups"
+        drop = f'psql --dbname={place} --command=\'DROP DATABASE "{name}"\''
+        yield warning("database", text, "Drop it, if you have no use for it.", drop)
 
 
 def project(home: Home) -> Iterator[Finding]:

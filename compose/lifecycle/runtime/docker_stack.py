@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Optional, Union
 
@@ -29,9 +30,10 @@ _MORE = "`make logs` shows more; `make up` tries again."
 class DockerStack:
     """Start, stop, wait for and speak to the three containers."""
 
-    def __init__(self, home: Home, project: str) -> None:
+    def __init__(self, home: Home, project: str, *, own_postgres: bool = False) -> None:
         self._home = home
         self._project = project
+        self._own_postgres = own_postgres
 
     def start(self) -> None:
         """Starts what isn't running and waits until every service is healthy; a live line for each.
@@ -170,18 +172,44 @@ class DockerStack:
 
     def backup_service(self, arguments: Sequence[str], stdin: bytes = b"") -> str:
         """What `lifecycle.backup_service …` prints, in a container of its own; the stack need not run."""
-        done = subprocess.run(
-            engine.compose("run", "--rm", "--no-deps", "-T", "backup", *backup_service.PROGRAM, *arguments),
-            cwd=self._home.root,
-            input=stdin,
-            stdout=subprocess.PIPE,
-        )
+        program = ("backup", *backup_service.PROGRAM, *arguments)
+        with self.database():
+            done = subprocess.run(
+                engine.compose("run", "--rm", "--no-deps", "-T", *program),
+                cwd=self._home.root,
+                input=stdin,
+                stdout=subprocess.PIPE,
+            )
         if not done.stdout:
             raise Failure(
                 f"the backup service ended with {done.returncode}",
                 do="Its reason is above; `make build` makes a missing image.",
             )
         return done.stdout.decode()
+
+    @contextmanager
+    def database(self) -> Iterator[None]:
+        """Has the stack's own PostgreSQL run, if it has one; alone, where nothing of the stack does.
+
+        Raises:
+            Failure: it does not start.
+        """
+        states = self.states() if self._own_postgres else {}
+        if not self._own_postgres or states.get("postgres") == "healthy":
+            yield
+            return
+        run(
+            engine.compose("up", "--detach", "--no-build", "--wait", "postgres"),
+            cwd=self._home.root,
+            what="starting the database",
+            do="`docker compose logs postgres` says more.",
+            quiet=True,
+        )
+        try:
+            yield
+        finally:
+            if not states:
+                run(engine.compose("down"), cwd=self._home.root, what="stopping the database", quiet=True)
 
     def orphans(self, label_config: str, project: Optional[str] = None) -> Optional[list[str]]:
         """What a project's annotations hold that the label config (XML) lacks; None when Label Studio doesn't
@@ -197,6 +225,20 @@ class DockerStack:
         if self.states().get("labelstudio") != "healthy":
             return None
         return phrases(self._studio("left_alone"), "", cwd=self._home.root)
+
+    def move_database(self) -> dict[str, Any]:
+        """Fills the PostgreSQL of these settings from SQLite's file: see `provisioner.move_database`.
+
+        The stack must be stopped.
+
+        Raises:
+            Failure: why it can't be; it is as it was.
+        """
+        program = ("labelstudio", "python", "-m", "provisioner.move_database")
+        with self.database():
+            return converse(
+                engine.compose("run", "--rm", "--no-deps", "-T", *program), "", cwd=self._home.root
+            )
 
     def rename(self, order: str) -> dict[str, Any]:
         """Renames labels in Label Studio: see `provisioner.rename`, which reads the order.

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Optional, Union
 
@@ -16,6 +17,7 @@ from labelloop import layout
 from lifecycle.backup import service as backup_service
 from lifecycle.build.venvs import CODE, PACKAGES, stamps
 from lifecycle.console import Board, Failure, note
+from lifecycle.database.client import Database
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
@@ -57,8 +59,9 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 serverurl=unix://{socket}
 
 [include]
-files={root}/configs/supervisor/*.conf
+files={root}/configs/supervisor/*.conf{more}
 """
+_OWN_POSTGRES = " {root}/configs/supervisor/postgres/*.conf"
 
 
 class HostStack:
@@ -180,16 +183,57 @@ class HostStack:
 
     def backup_service(self, arguments: Sequence[str], stdin: bytes = b"") -> str:
         """What `lifecycle.backup_service …` prints; the stack need not run."""
-        done = subprocess.run(
-            [sys.executable, *backup_service.PROGRAM[1:], *arguments],
-            cwd=self._home.root,
-            env=self._environment(),
-            input=stdin,
-            stdout=subprocess.PIPE,
-        )
+        with self.database():
+            done = subprocess.run(
+                [sys.executable, *backup_service.PROGRAM[1:], *arguments],
+                cwd=self._home.root,
+                env=self._environment(),
+                input=stdin,
+                stdout=subprocess.PIPE,
+            )
         if not done.stdout:
             raise Failure(f"the backup service ended with {done.returncode}", do="Its reason is above.")
         return done.stdout.decode()
+
+    @contextmanager
+    def database(self) -> Iterator[dict[str, str]]:
+        """Has the stack's own PostgreSQL run, if it has one; alone, where nothing of the stack does.
+
+        Gives: the environment of programs that ask it.
+
+        Raises:
+            Failure: it does not start.
+        """
+        if not self._settings.own_postgres or self.is_running():
+            yield self._environment()
+            return
+        orphans.end(self._home.run)
+        with self._log.open("ab") as log:
+            server = subprocess.Popen(
+                [sys.executable, "-m", "lifecycle.postgres_service"],
+                cwd=self._home.root,
+                env={**self._environment(), orphans.MARK: str(self._home.run)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            database = Database.of(self._home, self._environment())
+            assert database is not None
+            try:
+                database.wait(still=lambda: server.poll() is None)
+            except Failure as error:
+                told = f"{error.text} Its last words:\n\n{self.last_words()}\n"
+                raise Failure(told, do=error.do) from error
+            yield self._environment()
+        finally:
+            server.send_signal(signal.SIGINT)
+            try:
+                server.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
 
     def orphans(self, label_config: str, project: Optional[str] = None) -> Optional[list[str]]:
         """What a project's annotations hold that the label config (XML) lacks; None when Label Studio doesn't
@@ -205,6 +249,17 @@ class HostStack:
         if not self.is_running():
             return None
         return phrases(self._studio("left_alone"), "", cwd=self._home.root, env=self._environment())
+
+    def move_database(self) -> dict[str, Any]:
+        """Fills the PostgreSQL of these settings from SQLite's file: see `provisioner.move_database`.
+
+        The stack must be stopped.
+
+        Raises:
+            Failure: why it can't be; it is as it was.
+        """
+        with self.database() as environment:
+            return converse(self._studio("move_database"), "", cwd=self._home.root, env=environment)
 
     def rename(self, order: str) -> dict[str, Any]:
         """Renames labels in Label Studio: see `provisioner.rename`, which reads the order.
@@ -242,6 +297,7 @@ class HostStack:
                 root=self._home.root,
                 socket=socket,
                 name=self._settings.project_name,
+                more=_OWN_POSTGRES.format(root=self._home.root) if self._settings.own_postgres else "",
             )
         )
         _keep_small(self._log)
@@ -349,6 +405,7 @@ class HostStack:
             "OMP_WAIT_POLICY": "PASSIVE",
             "MALLOC_ARENA_MAX": "2",
             "SQLITE_TMPDIR": str(home.volumes / layout.CACHE),
+            "DATABASE_URL": settings.database_url(),
             "LABELSTUDIO_URL": f"http://{reach}:{port}",
             "MLBACKEND_URL": f"http://{backend}",
             "TRAINER_URL": f"http://{trainer}",

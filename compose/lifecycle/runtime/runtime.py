@@ -99,4 +99,4 @@ def running_stack(home: Home, settings: Settings) -> Stack:
 
 
 def docker_stack(home: Home, settings: Settings) -> DockerStack:
-    return DockerStack(home, settings.project_name)
+    return DockerStack(home, settings.project_name, own_postgres=settings.own_postgres)

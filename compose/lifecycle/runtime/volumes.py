@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Optional
@@ -18,23 +19,27 @@ PRIVATE = (layout.LABELSTUDIO, layout.BACKUPS)
 STATE = tuple(name for name in layout.VOLUMES if name != layout.IMAGES)
 
 
-def prepare_volumes(home: Home, user: Optional[tuple[int, int]]) -> None:
-    """Makes the folders; given the containers' user and group, and run by root, hands the state to them."""
+def prepare_volumes(home: Home, user: Optional[tuple[int, int]], *, postgres: bool = False) -> None:
+    """Makes the folders; given the containers' user and group, and run by root, hands the state to them.
+
+    postgres: the folder of the stack's own PostgreSQL, too. On the host, its server gives it to its own user.
+    """
+    own = (layout.POSTGRES,) if postgres else ()
     if user is not None and os.geteuid() != 0:
-        _check_owner(home, *user)
-    for name in _MOUNTED:
+        _check_owner(home, (*STATE, *own), *user)
+    for name in (*_MOUNTED, *own):
         (home.volumes / name).mkdir(parents=True, exist_ok=True)
-    for name in PRIVATE:
+    for name in (*PRIVATE, *own):
         _close(home.volumes / name)
     if user is not None and os.geteuid() == 0:
-        for name in STATE:
+        for name in (*STATE, *own):
             _hand_over(home.volumes / name, *user)
         _open_images(home.volumes / layout.IMAGES, *user)
 
 
-def _check_owner(home: Home, uid: int, gid: int) -> None:
+def _check_owner(home: Home, names: Sequence[str], uid: int, gid: int) -> None:
     """Raises Failure: a folder of state belongs to another user than the containers'. Changes nothing."""
-    for folder in (home.volumes / name for name in STATE):
+    for folder in (home.volumes / name for name in names):
         owner = folder.stat().st_uid if folder.exists() else os.geteuid()
         if owner != uid:
             raise Failure(

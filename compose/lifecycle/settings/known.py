@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Optional
 
 from labelloop import ranges
+from labelloop.database_place import DatabasePlace
 from lifecycle.home import Home
 
 MEMORY_LIMITS = ("TRAINER_MEMORY", "MLBACKEND_MEMORY")
 _CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu", "cuda")}
-_PORTS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT")
+DATABASE = "DATABASE"
+DATABASES = SQLITE, POSTGRES = "sqlite", "postgres"
+_PORTS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT", "DATABASE_PORT")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY")
 _ADDRESS = r"[^@\s,]+@(localhost|[^@\s.,]+(\.[^@\s.,]+)+)"
 _PATTERNS = {
@@ -67,6 +70,8 @@ _PATTERNS.update(
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LAST_RUNTIME = "LAST_RUNTIME"
 """Of .env: what RUNTIME=auto came to. An engine that comes, goes or is slow does not move a stack."""
+LAST_DATABASE = "LAST_DATABASE"
+"""Of .env: the engine that the labels are on, sqlite or postgres; another one has to take them over."""
 FROM_ENVIRONMENT = (*_CHOICES, "COMPOSE_PROJECT_NAME")
 HOST_SETTINGS = (
     *_CHOICES,
@@ -79,6 +84,9 @@ HOST_SETTINGS = (
     "ADMIN_EMAIL",
     "TORCH_CUDA_ARCH_LIST",
     "REGISTRY",
+    "DATABASE",
+    "DATABASE_URL",
+    "DATABASE_CA",
 )
 # What else docker-compose.yml and Compose itself take from the environment before they look into .env.
 FOR_COMPOSE = (
@@ -90,6 +98,8 @@ FOR_COMPOSE = (
     "LABELSTUDIO_INPUTS",
     "MLBACKEND_INPUTS",
     "TRAINER_INPUTS",
+    "BACKUP_INPUTS",
+    "BACKUP_VERSION",
     "BASE_VERSION",
     "LABELSTUDIO_VERSION",
     "MLBACKEND_VERSION",
@@ -115,6 +125,7 @@ SECRETS: dict[str, Callable[[], str]] = {
     "BACKEND_PASSWORD": lambda: secrets.token_urlsafe(24),
     "TRAINER_PASSWORD": lambda: secrets.token_urlsafe(24),
     "DASHBOARD_SECRET": lambda: secrets.token_urlsafe(48),
+    "DATABASE_PASSWORD": lambda: secrets.token_urlsafe(24),
 }
 
 
@@ -122,6 +133,10 @@ def problem(home: Home, name: str, value: str) -> Optional[str]:
     """What a setting of that name has to be; None when `value` is possible."""
     if name in _CHOICES and value not in _CHOICES[name]:
         return "one of " + ", ".join(_CHOICES[name])
+    if name == "DATABASE" and value not in DATABASES:
+        return "one of " + ", ".join(DATABASES)
+    if name == "DATABASE_URL" and value:
+        return _url_problem(value)
     if name in _PATTERNS and not re.fullmatch(_PATTERNS[name][0], value):
         return _PATTERNS[name][1]
     if name in ranges.WHOLE_NUMBERS:
@@ -144,7 +159,7 @@ def problem(home: Home, name: str, value: str) -> Optional[str]:
         return "one of " + ", ".join(_LOG_LEVELS)
     if name == "LABEL_CONFIG" and not _is_file_below(home.root, value):
         return "a file below the repository, for example configs/labels/face.xml"
-    if name == "CA_BUNDLE" and value:
+    if name in ("CA_BUNDLE", "DATABASE_CA") and value:
         return certificate_problem(home, value)
     if name == "DETECTOR":
         there = sorted(path.stem for path in (home.root / "configs" / "detectors").glob("[!_]*.py"))
@@ -158,8 +173,16 @@ def problem(home: Home, name: str, value: str) -> Optional[str]:
     return None
 
 
+def _url_problem(value: str) -> Optional[str]:
+    try:
+        DatabasePlace.parse(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def certificate_problem(home: Home, value: str) -> Optional[str]:
-    """What CA_BUNDLE has to be; None when it is a file below configs/ with certificates in it."""
+    """What CA_BUNDLE and DATABASE_CA have to be; None when it is a file of certificates below configs/."""
     if not _is_file_below(home.root / "configs", str(Path("..") / value)):
         return "a file below configs/, which the services see, for example configs/company-ca.pem"
     try:

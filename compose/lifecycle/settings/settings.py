@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
-from labelloop import layout
+from labelloop import database_place, layout
 from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
@@ -102,6 +102,34 @@ class Settings(Mapping[str, str]):
     def trainer_port(self) -> int:
         """On the host runtime."""
         return self._number("TRAINER_PORT", layout.TRAINER_PORT)
+
+    @property
+    def database(self) -> str:
+        """What Label Studio's database is on: sqlite or postgres."""
+        return known.POSTGRES if self.on_postgres else known.SQLITE
+
+    @property
+    def on_postgres(self) -> bool:
+        """Whether Label Studio's database is on PostgreSQL."""
+        return bool(self.get("DATABASE_URL")) or self.get("DATABASE") == known.POSTGRES
+
+    @property
+    def own_postgres(self) -> bool:
+        """Whether the stack brings that PostgreSQL."""
+        return self.on_postgres and not self.get("DATABASE_URL")
+
+    @property
+    def database_port(self) -> int:
+        """Of the stack's own PostgreSQL, on the host runtime."""
+        return self._number("DATABASE_PORT", database_place.PORT)
+
+    def database_url(self, host: str = "127.0.0.1") -> str:
+        """Where the database on PostgreSQL is; empty on SQLite. host: the own server's."""
+        if not self.own_postgres:
+            return self.get("DATABASE_URL", "")
+        name = database_place.NAME
+        port = self.database_port
+        return str(database_place.DatabasePlace(host, name, name, port, tls="disable"))
 
     @property
     def labelstudio_url(self) -> str:
@@ -253,13 +281,14 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str, gpu: bool = Tr
     if host_runtime:
         defaults["MLBACKEND_PORT"] = lambda: str(network.free_port(layout.MLBACKEND_PORT))
         defaults["TRAINER_PORT"] = lambda: str(network.free_port(layout.TRAINER_PORT))
+        if load(home).own_postgres:
+            defaults["DATABASE_PORT"] = lambda: str(network.free_port(database_place.PORT))
     changes = {name: make() for name, make in defaults.items() if not have.get(name)}
-    on_gpu = accelerator == "cuda" and gpu
-    compose_file = f"docker-compose.yml:{GPU_FILE}" if on_gpu else "docker-compose.yml"
     facts = {
-        "COMPOSE_FILE": compose_file,
+        "COMPOSE_FILE": compose_files(load(home), on_gpu=accelerator == "cuda" and gpu),
         "COMPOSE_ACCELERATOR": accelerator,
         known.LAST_RUNTIME: "host" if host_runtime else "docker",
+        known.LAST_DATABASE: load(home).database,
         "PROGRAMS_STAMP": inputs_hash(home.root, _PROGRAMS),
     }
     changes.update({name: value for name, value in facts.items() if have.get(name) != value})
@@ -268,6 +297,16 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str, gpu: bool = Tr
     if home.env_file.stat().st_mode & 0o077:
         home.env_file.chmod(0o600)
     return list(changes)
+
+
+def compose_files(settings: Settings, *, on_gpu: bool) -> str:
+    """What docker-compose.yml is completed by, as COMPOSE_FILE names it."""
+    files = ["docker-compose.yml"]
+    if on_gpu:
+        files.append(GPU_FILE)
+    if settings.on_postgres:
+        files.append("compose/postgres.yml" if settings.own_postgres else "compose/database-url.yml")
+    return ":".join(files)
 
 
 def _check(home: Home, name: str, value: str, names: list[str]) -> None:

@@ -35,7 +35,7 @@ def write_archive(home: Home, stack: Stack, *, images: bool = False, secrets: bo
     Raises:
         Failure: why there is none.
     """
-    if not home.database.is_file():
+    if not home.has_labels:
         raise Failure("there is nothing to back up yet", do="`make up` starts labelloop.")
     options = [*(["images"] if images else []), *(["env"] if secrets else [])]
     env = home.env_file.read_bytes() if secrets else b""

@@ -7,13 +7,16 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from labelloop import layout
 from lifecycle.backup import contents
+from lifecycle.backup.service import parse_answer
 from lifecycle.console import Failure, heading, line
 from lifecycle.home import Home
 from lifecycle.runtime import volumes
 from lifecycle.runtime.runtime import Stack, running_stack
 from lifecycle.settings import settings as settings_module
 from lifecycle.settings.given import is_yes
+from lifecycle.settings.settings import Settings
 from lifecycle.verbs.backup import count, write_archive
 from lifecycle.verbs.restore import stop
 
@@ -37,7 +40,8 @@ def reset(home: Home, given: Mapping[str, str]) -> None:
             "make reset", found="no terminal to ask on", needed="one, or YES=1", do="Nothing is deleted."
         )
     heading("This goes:")
-    stack = running_stack(home, settings_module.load(home))
+    settings = settings_module.load(home)
+    stack = running_stack(home, settings)
     _say_what_goes(home, stack)
     line("stays", "volumes/images, volumes/backups, volumes/cache, .env, configs/")
     wanted = is_yes(given, "BACKUP", otherwise=True)
@@ -46,13 +50,25 @@ def reset(home: Home, given: Mapping[str, str]) -> None:
     if not yes and _ask(f"\nType {WORD} to delete the above: ") != WORD:
         raise Failure("make reset", found="another word", needed=WORD, do="Nothing is deleted.")
     ran = stop(home)
-    if wanted and home.database.is_file():
+    if wanted and home.has_labels:
         heading("Backup")
         _back_up(stack, home, ran)
+    if settings.on_postgres:
+        _empty_database(home, stack, settings)
     for name in contents.STATE:
         _empty(home.root / name)
     volumes.prepare_volumes(home, None)
     line("reset", "done; `make up` begins anew")
+
+
+def _empty_database(home: Home, stack: Stack, settings: Settings) -> None:
+    """Raises Failure: the database elsewhere could not be emptied; nothing is deleted."""
+    if settings.own_postgres:
+        _empty(home.volumes / layout.POSTGRES)
+        return
+    answer = parse_answer(stack.backup_service(["empty"]))
+    if answer.get("error"):
+        raise Failure(f"{answer['error']}\nNothing is deleted")
 
 
 def _back_up(stack: Stack, home: Home, ran: bool) -> None:
@@ -73,7 +89,7 @@ def _ask(question: str) -> str:
 
 
 def _say_what_goes(home: Home, stack: Stack) -> None:
-    if home.database.is_file():
+    if home.has_labels:
         told = count(stack)
         for project in told.get("projects", []):
             line(f"project {project['id']}", f"{project['title']}: {project['annotations']} annotations")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lifecycle import files
+from lifecycle.backup import contents
 from lifecycle.backup.archive import Manifest, alone, newest_archive
+from lifecycle.backup.service import parse_answer
 from lifecycle.backup.swap import Swap, aside_folder, undo_interrupted
-from lifecycle.backup.unpack import check_version, unpack, verify
+from lifecycle.backup.unpack import check_engine, check_version, unpack, verify
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.home import Home
 from lifecycle.runtime.runtime import running_stack
 from lifecycle.settings import settings as settings_module
+from lifecycle.settings.known import POSTGRES
 from lifecycle.verbs.backup import against, count
 from lifecycle.verbs.up import build_ahead, up
 
@@ -44,8 +49,9 @@ def restore(home: Home, given: Mapping[str, str]) -> None:
     heading("Checks. Nothing is changed yet.")
     manifest = verify(archive)
     check_version(home, manifest)
+    check_engine(manifest, settings_module.load(home).database)
     _say(archive, manifest)
-    had_state = home.database.is_file()
+    had_state = home.has_labels
     if _settings_are_possible(home):
         build_ahead(home)
     replaced = put_in(home, archive, manifest)
@@ -72,6 +78,8 @@ def put_in(home: Home, archive: Path, manifest: Manifest) -> Replaced:
         staged = home.backups / aside.name.replace("replaced-", _STAGED)
         try:
             unpack(archive, manifest, staged)
+            if manifest.database == POSTGRES:
+                _load(home, staged)
             swap = Swap.plan(home, staged, aside)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
@@ -92,10 +100,26 @@ def put_in(home: Home, archive: Path, manifest: Manifest) -> Replaced:
     return Replaced(swap, told)
 
 
+def _load(home: Home, staged: Path) -> None:
+    """Makes a database beside the one in service, from the dump in a staged state, which gets its name."""
+    note("loading the database beside the one in service")
+    settings = settings_module.load(home)
+    stack = running_stack(home, settings)
+    dump = staged / contents.DUMP
+    if os.geteuid() == 0 and settings.containers_user:  # who reads it, under Docker
+        for path in (staged, dump.parents[1], dump.parent, dump):
+            os.chown(path, *settings.containers_user)
+    answer = parse_answer(stack.backup_service(["load", str(dump.relative_to(home.root))]))
+    if answer.get("error"):
+        raise Failure(str(answer["error"]), do="Nothing is changed.")
+    files.replace_text(staged / contents.DATABASE_NAME, f"{answer['loaded']}\n", 0o644)
+    dump.unlink()
+
+
 def _tell(home: Home, aside: Path, manifest: Manifest) -> str:
     """Says where the present state moves to, and how many annotations it holds. The stack must be stopped."""
     name = str(aside.relative_to(home.root))
-    if not home.database.is_file():
+    if not home.has_labels:
         return f"{name}, without a database"
     counted = count(running_stack(home, settings_module.load(home)))
     return f"{name}, with {against(counted, manifest.counts['annotations'])}"

@@ -31,17 +31,24 @@ def rotate(home: Home, given: Mapping[str, str]) -> None:
     if runs:
         build_ahead(home)
     heading("Secrets")
-    for name in replace_secrets(home, admin=admin):
+    elsewhere = bool(settings_module.load(home).get("DATABASE_URL"))
+    for name in replace_secrets(home, admin=admin, database=not elsewhere):
         line(name, f"new, in {home.env_file.name}")
+    if elsewhere:
+        note("DATABASE_PASSWORD stays: change it at the server of DATABASE_URL, then in .env")
     if runs:
         up(home, {})
     else:
         note("nothing runs: `make up` starts with the new ones")
 
 
-def replace_secrets(home: Home, *, admin: bool) -> list[str]:
-    """Puts new values into .env, all or none. Returns: the names of the secrets."""
-    names = [name for name in SECRETS if admin or name != "ADMIN_PASSWORD"]
+def replace_secrets(home: Home, *, admin: bool, database: bool = True) -> list[str]:
+    """Puts new values into .env, all or none; the stack's own PostgreSQL takes its one at the next start.
+
+    Returns: the names of the secrets.
+    """
+    kept = {*([] if admin else ["ADMIN_PASSWORD"]), *([] if database else ["DATABASE_PASSWORD"])}
+    names = [name for name in SECRETS if name not in kept]
     fresh = {name: SECRETS[name]() for name in names}
     env_file.update(home.env_file, fresh, header=settings_module.ENV_HEADER, mode=0o600)
     return names

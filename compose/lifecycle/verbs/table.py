@@ -32,6 +32,7 @@ from lifecycle.verbs.demo import demo
 from lifecycle.verbs.intake import TAKES as IMPORT_TAKES
 from lifecycle.verbs.intake import import_
 from lifecycle.verbs.labels import labels
+from lifecycle.verbs.move_database import move_database
 from lifecycle.verbs.publish import publish
 from lifecycle.verbs.reset import reset
 from lifecycle.verbs.restore import restore, stop
@@ -199,6 +200,9 @@ VERBS = {
     "backup": Verb(backup, ("IMAGES=1", "SECRETS=1"), alone=True),
     "restore": Verb(restore, ("FILE=volumes/backups/….tar.gz",), alone=True),
     "upgrade": Verb(upgrade, alone=True),
+    "move-database": Verb(
+        move_database, ("DATABASE_URL=postgresql://…", "DATABASE_CA=configs/db.pem"), alone=True
+    ),
     "reset": Verb(reset, ("YES=1", "BACKUP=0"), alone=True),
     "simulate": Verb(
         simulate, ("COCO=DIR", "KEEP=1", "RECORD=1", "PREDICTED=raccoon=cat,dog", *SIMULATION_OPTIONS)

@@ -26,7 +26,7 @@ from lifecycle.runtime.runtime import (
     choose_runtime,
     docker_stack,
 )
-from lifecycle.settings import secret_files
+from lifecycle.settings import known, secret_files
 from lifecycle.settings import settings as settings_module
 from lifecycle.settings.settings import Settings
 
@@ -86,6 +86,21 @@ def check_settings(home: Home, given: Mapping[str, str]) -> None:
     settings_module.check_stored(home, given)
 
 
+def check_engine(home: Home, settings: Settings) -> None:
+    """Raises Failure: the labels are on another engine than DATABASE and DATABASE_URL ask for."""
+    noted = known.POSTGRES if home.database_name.is_file() else known.SQLITE
+    last = settings.get(known.LAST_DATABASE) or noted
+    if not home.has_labels or last == settings.database:
+        return
+    do = (
+        "`make move-database` takes them over; `make up DATABASE=sqlite DATABASE_URL=` leaves them there."
+        if last == known.SQLITE
+        else "`make up DATABASE=postgres`, or DATABASE_URL= as before, stays with them. The way back is a "
+        "backup from before the move: `make reset`, `make up DATABASE=sqlite DATABASE_URL=`, `make restore`."
+    )
+    raise Failure("the labels", found=f"on {last}", needed=f"on {settings.database}", do=do)
+
+
 def _stop_programs(stack: HostStack) -> None:
     note("stopping what runs on an environment that has to be made anew")
     stack.stop()
@@ -112,6 +127,7 @@ def _prepare(
     settings = settings_module.load(home) | moved
 
     heading("Checks. Nothing is changed yet.")
+    check_engine(home, settings)
     runtime = choose_runtime(settings)
     check_alone(home, settings, runtime)
     accelerator = choose_accelerator(settings, runtime)
@@ -142,11 +158,12 @@ def _prepare(
 
     if runtime == "docker":
         heading("Images")
-        volumes.prepare_volumes(home, settings.containers_user)
-        images.build_images(home, accelerator, arch, settings.get("REGISTRY", "") if pull else "")
+        volumes.prepare_volumes(home, settings.containers_user, postgres=settings.own_postgres)
+        published_at = settings.get("REGISTRY", "") if pull else ""
+        images.build_images(home, accelerator, arch, published_at, postgres=settings.on_postgres)
         return docker_stack(home, settings), settings
     heading("Environments")
-    volumes.prepare_volumes(home, None)
+    volumes.prepare_volumes(home, None, postgres=settings.own_postgres)
     stack = HostStack(home, settings)
     if not venvs.are_current(home, accelerator, arch) and stack.holds_ports():
         on_use(stack)

@@ -50,7 +50,7 @@ def upgrade(home: Home, given: Mapping[str, str]) -> None:
     ran = True
     try:
         ran = stop(home)
-        archive = write_archive(home, _stack(home)) if home.database.is_file() else None
+        archive = write_archive(home, _stack(home)) if home.has_labels else None
     except Exception as error:
         _bring_back(kept, accelerator)
         raise _not_begun(home, error, ran) from error

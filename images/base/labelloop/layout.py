@@ -22,11 +22,16 @@ BACKUP_STATUS = f"{BACKUPS}/status"
 
 DATABASE_FILE = "label_studio.sqlite3"
 """Label Studio's database. Like the next, this is within volumes/labelstudio/."""
+DATABASE_NAME_FILE = "database_name"
+"""On PostgreSQL: the name of the database that this state belongs to."""
 PROVISIONED_FILE = "provisioned.json"
 """The provisioner's record of what it has connected, and of how far it has come."""
 ROUNDS_FILE = "rounds.sqlite3"
 """The table of rounds. Like the next, this is within volumes/rounds/."""
 IMAGE_INDEX_FILE = "images.sqlite3"
+
+POSTGRES = "postgres"
+"""The folder in volumes/ of the stack's own PostgreSQL, where there is one."""
 
 LABELSTUDIO_PORT = 8080
 """The port on which Label Studio listens. It is also published on this port unless PORT is set."""

@@ -14,6 +14,7 @@ from pydantic_settings import (
 )
 
 from labelloop import layout, ranges, schedule
+from labelloop.database_place import DatabaseAccess, DatabasePlace, name_in_service
 from labelloop.errors import Explained
 from labelloop.outside import Outside, ca_files
 
@@ -51,6 +52,10 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = None
     backend_password: SecretStr | None = None
     trainer_password: SecretStr | None = None
+    database_password: SecretStr | None = None
+
+    database_url: str = ""
+    database_ca: Path | None = None
 
     label_config: Path = Path("configs/labels/everyday.xml")
     project_title: str = "labelloop"
@@ -103,6 +108,27 @@ class Settings(BaseSettings):
     def database_path(self) -> Path:
         """Label Studio's database."""
         return self.labelstudio_dir / layout.DATABASE_FILE
+
+    @property
+    def database_name_path(self) -> Path:
+        return self.labelstudio_dir / layout.DATABASE_NAME_FILE
+
+    @property
+    def postgres(self) -> DatabaseAccess | None:
+        """Where Label Studio's database is; None when it is SQLite's file, `database_path`.
+
+        Raises:
+            ValueError: DATABASE_URL is none of PostgreSQL's.
+            MissingSecret: DATABASE_PASSWORD is not set.
+        """
+        if not self.database_url:
+            return None
+        place = DatabasePlace.parse(self.database_url)
+        return DatabaseAccess(
+            place.named(name_in_service(self.database_name_path, place.name)),
+            self.secret("database_password"),
+            self.labelloop_home / self.database_ca if self.database_ca else None,
+        )
 
     @property
     def provisioned_path(self) -> Path:

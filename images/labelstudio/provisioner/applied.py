@@ -6,6 +6,9 @@ They are in a table of Label Studio's own database, so that a restore brings the
 from collections.abc import Mapping
 
 TABLE = "labelloop_applied"
+_WRITE = f"""
+INSERT INTO {TABLE} VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+"""
 
 
 def read() -> dict[str, str]:
@@ -23,4 +26,4 @@ def write(values: Mapping[str, str]) -> None:
     from django.db import connection
 
     with connection.cursor() as cursor:
-        cursor.executemany(f"INSERT OR REPLACE INTO {TABLE} VALUES (%s, %s)", list(values.items()))
+        cursor.executemany(_WRITE, list(values.items()))

@@ -6,7 +6,7 @@ from pathlib import Path
 from labelloop.cookies import CookieNames
 from labelloop.images import SUFFIXES
 from labelloop.settings import get_settings
-from provisioner import environment
+from provisioner import environment, postgres
 
 environment.apply(get_settings())
 
@@ -51,7 +51,9 @@ SUPPORTED_EXTENSIONS.update(SUFFIXES)
 # Python 3.11 knows it only where the system has a list of types, which a slim image has not.
 mimetypes.add_type("image/webp", ".webp")
 
-if DJANGO_DB == DJANGO_DB_SQLITE:
+if (_access := get_settings().postgres) is not None:
+    DATABASES["default"] = postgres.django_database(_access)
+elif DJANGO_DB == DJANGO_DB_SQLITE:
     # A writer takes its lock at BEGIN and waits for it: a transaction that only upgraded to writing would
     # fail at once.
     DATABASES["default"]["OPTIONS"] = {

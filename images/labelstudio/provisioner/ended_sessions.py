@@ -15,6 +15,7 @@ from django.contrib.auth.signals import user_logged_out
 from django.http import HttpRequest, HttpResponse
 
 TABLE = "labelloop_ended_sessions"
+_NOTE = f"INSERT INTO {TABLE} VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET until = excluded.until"
 NAME = "uid"
 """Where Label Studio gives each session a name of its own, from its first request on."""
 
@@ -50,9 +51,7 @@ def _end(sender: Any, request: HttpRequest, user: Any, **kwargs: Any) -> None:
         _make_table(cursor)
         cursor.execute(f"DELETE FROM {TABLE} WHERE until < %s", [now])
         # Django reads no cookie that was signed longer ago.
-        cursor.execute(
-            f"INSERT OR REPLACE INTO {TABLE} VALUES (%s, %s)", [name, now + settings.SESSION_COOKIE_AGE]
-        )
+        cursor.execute(_NOTE, [name, now + settings.SESSION_COOKIE_AGE])
 
 
 def _has_ended(name: object) -> bool:
@@ -65,4 +64,7 @@ def _has_ended(name: object) -> bool:
 
 
 def _make_table(cursor: Any) -> None:
-    cursor.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (name TEXT PRIMARY KEY, until REAL NOT NULL)")
+    # To PostgreSQL, REAL would be four bytes, which tell the time of today within two minutes.
+    cursor.execute(
+        f"CREATE TABLE IF NOT EXISTS {TABLE} (name TEXT PRIMARY KEY, until DOUBLE PRECISION NOT NULL)"
+    )

@@ -17,7 +17,8 @@ def label_studio_environment(settings: Settings) -> dict[str, str]:
     """
     return {
         "SECRET_KEY": settings.secret("secret_key"),
-        "DJANGO_DB": "sqlite",
+        # On PostgreSQL, `django_settings` says where: no environment holds its password.
+        "DJANGO_DB": "default" if settings.database_url else "sqlite",
         "LABEL_STUDIO_BASE_DATA_DIR": str(settings.labelstudio_dir),
         "LABEL_STUDIO_DATABASE_NAME": str(settings.database_path),
         "XDG_CONFIG_HOME": str(settings.labelstudio_dir / "config"),

@@ -2,7 +2,8 @@
 
     python -m provisioner.health
 
-The ML backend is not asked: it starts later. Standard library only, since this runs every few seconds.
+The ML backend is not asked: it starts later. Standard library only (and PostgreSQL's driver,
+where that is asked), since this runs every few seconds.
 """
 
 import json
@@ -13,8 +14,10 @@ import urllib.error
 import urllib.request
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from labelloop import layout
+from labelloop.database_place import DatabaseAccess
 from labelloop.errors import Explained
 from provisioner.template import template_path
 
@@ -23,17 +26,16 @@ class Unhealthy(Explained):
     """The message says what is missing."""
 
 
-def check(url: str, folder: Path, template: Path) -> None:
-    """Asks Label Studio at `url`, its database and the provisioner's state, both in `folder`.
+def check(url: str, folder: Path, template: Path, access: DatabaseAccess | None = None) -> None:
+    """Asks Label Studio at `url`, its database and the provisioner's state, both in `folder`; access: to a
+    database on PostgreSQL.
 
     Raises:
         Unhealthy: it does not answer, the database lacks migrations, or the project is not there.
     """
     _check_answer(url)
     state = _state(folder / layout.PROVISIONED_FILE)
-    with closing(
-        sqlite3.connect(f"file:{folder / layout.DATABASE_FILE}?mode=ro", uri=True, timeout=2)
-    ) as database:
+    with closing(_connected(folder / layout.DATABASE_FILE, access)) as database:
         missing = _migrations(template) - {
             row[0] for row in database.execute("SELECT app || '.' || name FROM django_migrations")
         }
@@ -42,10 +44,19 @@ def check(url: str, folder: Path, template: Path) -> None:
         project = state.get("project")
         if (
             project is None
-            or not database.execute("SELECT 1 FROM project WHERE id = ?", (project,)).fetchone()
+            or not database.execute(f"SELECT 1 FROM project WHERE id = {int(str(project))}").fetchone()
         ):
             why = state.get("problem") or state.get("waiting") or "the provisioner is at work"
             raise Unhealthy(f"the project is not provisioned yet: {why}")
+
+
+def _connected(file: Path, access: DatabaseAccess | None) -> Any:
+    """A connection to either database, for reading."""
+    if access is None:
+        return sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=2)
+    from provisioner import postgres
+
+    return postgres.connect(access)
 
 
 def _check_answer(url: str) -> None:
@@ -76,8 +87,9 @@ def main() -> None:
     home = Path(os.environ.get("LABELLOOP_HOME", "/labelloop"))
     url = os.environ.get("LABELSTUDIO_URL", f"http://127.0.0.1:{layout.LABELSTUDIO_PORT}")
     try:
-        check(url.rstrip("/"), home / "volumes" / layout.LABELSTUDIO, template_path())
-    except (Unhealthy, sqlite3.Error) as error:
+        access = DatabaseAccess.of(os.environ, home)
+        check(url.rstrip("/"), home / "volumes" / layout.LABELSTUDIO, template_path(), access)
+    except (Explained, ValueError, sqlite3.Error) as error:
         sys.exit(f"unhealthy: {error}")
     print("healthy")
 

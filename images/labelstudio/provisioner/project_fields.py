@@ -19,6 +19,9 @@ from labelloop.connection import TITLE
 
 CHOSEN, BACKENDS = "model_version_chosen", "ml_backends"
 TABLE = "labelloop_chosen"
+_CHOOSE = f"""
+INSERT INTO {TABLE} VALUES (%s, %s) ON CONFLICT (project) DO UPDATE SET model_version = excluded.model_version
+"""
 _INSTANT = re.compile(r"i\d{4,}\.\d{4,}")
 _OURS = re.compile(r"v\d{4,}|i\d{4,}\.\d{4,}|\d{4,}(\.\d{4,})? \(earlier\)")
 
@@ -82,7 +85,7 @@ def _note(project_id: int, before: str, now: str, request: Mapping[str, Any]) ->
     with connection.cursor() as cursor:
         _make_table(cursor)
         if choice:
-            cursor.execute(f"INSERT OR REPLACE INTO {TABLE} VALUES (%s, %s)", [project_id, now])
+            cursor.execute(_CHOOSE, [project_id, now])
         else:
             cursor.execute(f"DELETE FROM {TABLE} WHERE project = %s", [project_id])
 

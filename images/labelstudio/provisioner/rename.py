@@ -113,8 +113,10 @@ def _changes(
             for pk, result, updated_at in portion:
                 renamed = rename_in_results(result, config)
                 if renamed is not None:
-                    text = field.get_db_prep_save(renamed, connection)
-                    yield name, (text, pk, connection.ops.adapt_datetimefield_value(updated_at))
+                    value = field.get_db_prep_save(renamed, connection)
+                    # PostgreSQL's driver has values of its own for these, and reads their texts too.
+                    text = value if isinstance(value, str) else json.dumps(renamed)
+                    yield name, (text, pk, str(connection.ops.adapt_datetimefield_value(updated_at)))
 
 
 def _write(

@@ -15,7 +15,8 @@ from provisioner.template import template_path
 def main() -> None:
     logs.configure()
     settings = get_settings()
-    database.copy_template(settings.database_path, template_path())
+    if not settings.database_url:
+        database.copy_template(settings.database_path, template_path())
     settings.uploads_dir.mkdir(parents=True, exist_ok=True)
     gunicorn = str(Path(sys.executable).with_name("gunicorn"))
     os.execv(gunicorn, [gunicorn, "--config", str(settings.configs_dir / "gunicorn" / "labelstudio.py")])

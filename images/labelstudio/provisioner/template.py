@@ -25,6 +25,7 @@ def make_template(target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="labelloop-template-") as home:
         os.environ["LABELLOOP_HOME"] = home
         os.environ["SECRET_KEY"] = secrets.token_hex()
+        os.environ.pop("DATABASE_URL", None)
         django_app.setup()
         from django.conf import settings
         from django.core.management import call_command

@@ -143,7 +143,7 @@ def test_a_rounds_files_and_the_volumes() -> None:
     for name in names:
         assert f"/{name}" in text, name
     told = {name for cells in rows(REFERENCE / "files.md", "volumes/") for name in coded(cells[0])}
-    assert told == {f"{name}/" for name in (*layout.VOLUMES, "run")}
+    assert told == {f"{name}/" for name in (*layout.VOLUMES, layout.POSTGRES, "run")}
 
 
 def told_routes(heading: str) -> set[tuple[str, str]]:

@@ -140,8 +140,8 @@ def test_what_comes_after_the_moment_of_a_backup_is_left_out(
     folder = full.volumes / "models" / "1"
     take = archive.snapshots.take
 
-    def go_on_afterwards(home: Home, work: Path) -> snapshots.Moment:
-        taken = take(home, work)
+    def go_on_afterwards(home: Home, work: Path, database: None) -> snapshots.Moment:
+        taken = take(home, work, database)
         with closing(sqlite3.connect(full.root / contents.ROUNDS)) as database:
             database.execute("INSERT INTO rounds VALUES (2)")
             database.commit()
@@ -168,8 +168,8 @@ def test_a_rounds_data_that_is_thinned_out_meanwhile_goes_with_the_note_that_say
 ) -> None:
     take = archive.snapshots.take
 
-    def thin_out_afterwards(home: Home, work: Path) -> snapshots.Moment:
-        taken = take(home, work)
+    def thin_out_afterwards(home: Home, work: Path, database: None) -> snapshots.Moment:
+        taken = take(home, work, database)
         (full.volumes / "rounds/00001/retention.json").write_text("{}")
         (full.volumes / "rounds/00001/log.txt").unlink()
         return taken
@@ -186,8 +186,8 @@ def test_a_version_in_service_that_is_removed_meanwhile_fails_the_backup(
 ) -> None:
     take = archive.snapshots.take
 
-    def remove_afterwards(home: Home, work: Path) -> snapshots.Moment:
-        taken = take(home, work)
+    def remove_afterwards(home: Home, work: Path, database: None) -> snapshots.Moment:
+        taken = take(home, work, database)
         shutil.rmtree(full.volumes / "models/1/v0001")
         return taken
 

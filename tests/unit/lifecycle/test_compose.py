@@ -176,3 +176,51 @@ def test_no_service_fetches_from_the_stacks_own_network(home: Home) -> None:
     subnet = made["networks"]["loop"]["ipam"]["config"][0]["subnet"]
     for name in ("labelstudio", "trainer", "mlbackend"):
         assert made["services"][name]["environment"]["STACK_SUBNET"] == subnet
+
+
+def with_database(home: Home, given: dict[str, str]) -> dict[str, Any]:
+    settings.keep(home, given)
+    return config(home)
+
+
+def test_the_stacks_own_postgresql_is_reached_by_label_studio_and_backups_alone(home: Home) -> None:
+    made = with_database(home, {"DATABASE": "postgres"})
+    services = made["services"]
+    assert made["networks"]["database"]["internal"]
+    networks = {name: set(service.get("networks") or ()) for name, service in services.items()}
+    assert networks["postgres"] == {"database"} and networks["labelstudio"] == {"database", "loop"}
+    assert not any("database" in networks[name] for name in ("trainer", "mlbackend"))
+    assert services["backup"]["network_mode"] == "service:postgres"
+    assert not services["postgres"].get("ports")
+    holders = {
+        name
+        for name, service in services.items()
+        if any(secret["source"] == "DATABASE_PASSWORD" for secret in service.get("secrets", ()))
+    }
+    assert holders == {"postgres", "labelstudio", "backup"}
+    assert services["labelstudio"]["depends_on"]["postgres"]["condition"] == "service_healthy"
+    assert {services[name]["image"] for name in ("postgres", "backup")} == {"labelloop/postgres"}
+
+
+def test_the_container_of_postgresql_is_confined_as_the_others_are(home: Home) -> None:
+    service = with_database(home, {"DATABASE": "postgres"})["services"]["postgres"]
+    assert service["read_only"] and service["init"] and service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"] and not service["user"].startswith("0:")
+    assert service["restart"] == "unless-stopped" and 0 < service["pids_limit"] <= 4096
+    assert service["stop_signal"] == "SIGINT", "which does not wait for connections to end"
+
+
+def test_a_postgresql_that_exists_is_named_to_whom_asks_it(home: Home) -> None:
+    url = "postgresql://labels@db.example.com/labels?sslmode=verify-full"
+    services = with_database(home, {"DATABASE_URL": url})["services"]
+    assert "postgres" not in services
+    named = {name for name, one in services.items() if one["environment"].get("DATABASE_URL") == url}
+    assert named == {"labelstudio", "backup"}
+    assert services["backup"]["network_mode"] == "bridge", "the stack's own is none of its business"
+
+
+def test_without_postgresql_nothing_of_it_is_there(home: Home) -> None:
+    made = config(home)
+    assert "postgres" not in made["services"] and "database" not in made["networks"]
+    assert "DATABASE_PASSWORD" not in json.dumps(made)
+    assert made["services"]["backup"]["image"] == "labelloop/labelstudio"

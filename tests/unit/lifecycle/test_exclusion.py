@@ -28,6 +28,7 @@ HARMFUL = {
     "restore",
     "upgrade",
     "reset",
+    "move-database",
     "rotate-secrets",
 }
 

@@ -12,6 +12,7 @@ SOURCES = ("compose", "images/base", "images/labelstudio", "images/mlbackend", "
 # `make upgrade` goes back to them. So a name that has been released stays, wherever its code moves.
 RELEASED = {
     "lifecycle.backup_service",
+    "lifecycle.postgres_service",
     "mlbackend.probe",
     "provisioner",
     "provisioner.health",
@@ -24,8 +25,9 @@ RELEASED = {
 
 
 def named() -> set[str]:
-    programs = [path.read_text() for path in (REPO / "configs/supervisor").glob("*.conf")]
-    compose = (REPO / "docker-compose.yml").read_text()
+    programs = [path.read_text() for path in (REPO / "configs/supervisor").rglob("*.conf")]
+    files = (REPO / "docker-compose.yml", *(REPO / "compose").glob("*.yml"))
+    compose = "\n".join(path.read_text() for path in files)
     return {
         *re.findall(r"^command=\S+/python -m ([\w.]+)", "\n".join(programs), re.MULTILINE),
         *re.findall(r"\[(?:CMD, )?python, -m, ([\w.]+)", compose),

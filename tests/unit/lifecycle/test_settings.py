@@ -9,6 +9,7 @@ from lifecycle.settings.given import parse_arguments
 from lifecycle.settings.settings import Settings
 
 SECRETS = (
+    "DATABASE_PASSWORD",
     "ADMIN_PASSWORD",
     "API_TOKEN",
     "SECRET_KEY",

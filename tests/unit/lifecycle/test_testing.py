@@ -66,6 +66,7 @@ def test_a_make_of_the_tests_does_not_inherit_this_ones_settings(
     monkeypatch.setattr(testing.venvs, "ensure_labelstudio", lambda home: None)
     monkeypatch.setattr(testing, "environment_with_tools", lambda home: home.venvs / "ml")
     monkeypatch.setattr(testing, "_ensure_chromium", lambda: None)
+    monkeypatch.setattr(testing, "_ensure_postgres", lambda: None)
     monkeypatch.setattr(testing.engine, "engine_version", lambda: None)
     monkeypatch.setattr(subprocess, "run", pytest_ends_well)
     testing.test(home, {"TESTS": "tests/e2e"})
@@ -81,7 +82,7 @@ def test_a_unit_test_that_fails_fails_the_run_after_all_suites(
         ran.append(command[1:])
         return subprocess.CompletedProcess(command, 1 if len(ran) == 1 else 0)
 
-    for name in ("lint", "_ensure_chromium"):
+    for name in ("lint", "_ensure_chromium", "_ensure_postgres"):
         monkeypatch.setattr(testing, name, lambda *given: None)
     monkeypatch.setattr(testing.venvs, "ensure_labelstudio", lambda home: None)
     monkeypatch.setattr(testing, "environment_with_tools", lambda home: home.venvs / "ml")
@@ -99,6 +100,7 @@ def test_label_studio_is_installed_while_lint_runs(home: Home, monkeypatch: pyte
     monkeypatch.setattr(testing.venvs, "ensure_labelstudio", lambda home: both.wait())
     monkeypatch.setattr(testing, "environment_with_tools", lambda home: home.venvs / "ml")
     monkeypatch.setattr(testing, "_ensure_chromium", lambda: None)
+    monkeypatch.setattr(testing, "_ensure_postgres", lambda: None)
     monkeypatch.setattr(testing.engine, "engine_version", lambda: None)
     monkeypatch.setattr(subprocess, "run", lambda command, **options: subprocess.CompletedProcess(command, 0))
     testing.test(home, {})

@@ -28,8 +28,8 @@ def checked(home: Home, monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     monkeypatch.setattr(up, "choose_runtime", lambda settings: "docker")
     monkeypatch.setattr(up, "choose_accelerator", lambda settings, runtime: "cpu")
     monkeypatch.setattr(images, "images_are_built", lambda accelerator: True)
-    monkeypatch.setattr(images, "build_images", lambda *arguments: None)
-    monkeypatch.setattr(volumes, "prepare_volumes", lambda *arguments: None)
+    monkeypatch.setattr(images, "build_images", lambda *arguments, **options: None)
+    monkeypatch.setattr(volumes, "prepare_volumes", lambda *arguments, **options: None)
     monkeypatch.setattr(checks, "check_docker", lambda home, settings, **options: seen.append(settings))
     return seen
 

@@ -1,0 +1,93 @@
+"""`make move-database`: from SQLite to PostgreSQL, the stack's own or, with DATABASE_URL, one that exists."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from labelloop import database_place
+from lifecycle.build import images
+from lifecycle.console import Failure, heading, line, note
+from lifecycle.doctor import checks
+from lifecycle.home import Home
+from lifecycle.runtime.host_stack import HostStack
+from lifecycle.runtime.runtime import Stack, choose_accelerator, choose_runtime, docker_stack
+from lifecycle.settings import env_file, known, network
+from lifecycle.settings import settings as settings_module
+from lifecycle.settings.settings import ENV_HEADER, Settings
+from lifecycle.verbs.backup import write_archive
+from lifecycle.verbs.restore import stop
+from lifecycle.verbs.up import build_ahead, up
+
+_WANTED = ("DATABASE", "DATABASE_URL", "DATABASE_CA")
+
+
+def move_database(home: Home, given: Mapping[str, str]) -> None:
+    """Checks and build, while people label; then stop, backup, copy, switch, start.
+
+    The switch is one replacement of .env, after the copy was compared with what it was made of. Killed before
+    it, the stack is on SQLite as it was, and the next attempt begins anew. SQLite's file is kept.
+
+    Raises:
+        Failure: nothing was moved, why, and what ran runs again; or all was, and the stack does not start.
+    """
+    settings_module.check(home, given)
+    before = settings_module.load(home)
+    if before.get(known.LAST_DATABASE) == known.POSTGRES or not home.database.is_file():
+        found = "none" if before.get(known.LAST_DATABASE) != known.POSTGRES else "on PostgreSQL already"
+        do = "`make up DATABASE=postgres` begins on it." if found == "none" else ""
+        raise Failure("the labels", found=found, needed="some in SQLite's file", do=do)
+    target = {known.DATABASE: known.POSTGRES, **{name: before.get(name, "") for name in _WANTED[1:]}, **given}
+    if before.on_postgres:  # asked for in .env, but not done: until the switch it is SQLite
+        _keep(home, {known.DATABASE: known.SQLITE, "DATABASE_URL": ""})
+    build_ahead(home)
+    settings = settings_module.load(home) | target
+    stack = _stack_on(home, settings)
+    heading("Stop, back up, and copy")
+    ran = stop(home)
+    try:
+        # The way back.
+        archive = write_archive(home, _present(home))
+        counts = stack.move_database()
+    except BaseException as error:
+        if ran:
+            note("nothing was moved: starting what ran")
+            _present(home).start()
+        if isinstance(error, Failure):
+            raise Failure(f"{error.text} Nothing was moved", do=error.do) from error
+        raise
+    rows = f"{counts['rows']} rows of {counts['tables']} tables"
+    line("copied", f"{rows}, {counts['annotations']} annotations; compared, row by row")
+    _keep(home, {**target, known.LAST_DATABASE: known.POSTGRES})
+    up(home, {})
+    line("moved", f"the labels are on PostgreSQL; as they were before: {home.database.name}, {archive.name}")
+
+
+def _present(home: Home) -> Stack:
+    """The stack as .env has it, on SQLite."""
+    os.environ.pop("COMPOSE_FILE", None)
+    settings = settings_module.load(home)
+    return docker_stack(home, settings) if settings.last_runtime == "docker" else HostStack(home, settings)
+
+
+def _stack_on(home: Home, settings: Settings) -> Stack:
+    """The stack with the database that it is to have; what that needs is checked and built."""
+    runtime = choose_runtime(settings)
+    if runtime == "host":
+        if settings.own_postgres and not settings.get("DATABASE_PORT"):
+            port = {"DATABASE_PORT": str(network.free_port(database_place.PORT))}
+            _keep(home, port)
+            settings = settings | port
+        line("database", checks.database(home, settings, running=False))
+        return HostStack(home, settings)
+    accelerator = choose_accelerator(settings, runtime)
+    images.build_images(home, accelerator, None, postgres=True)
+    # Compose prefers these to .env, which is not to be changed yet.
+    os.environ["COMPOSE_FILE"] = settings_module.compose_files(settings, on_gpu=settings.device == "cuda")
+    os.environ.update({name: settings.get(name, "") for name in _WANTED[1:]})
+    return docker_stack(home, settings)
+
+
+def _keep(home: Home, changes: Mapping[str, str]) -> None:
+    os.environ.pop("COMPOSE_FILE", None)
+    env_file.update(home.env_file, changes, header=ENV_HEADER, mode=0o600)

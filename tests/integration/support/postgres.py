@@ -1,0 +1,89 @@
+"""A real PostgreSQL for tests: the stack's own server program, on a free port of 127.0.0.1.
+
+Where root runs the tests, the server runs as Debian's user postgres, who can't reach pytest's folders.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from integration.support.labelstudio import REPO
+from support.ports import free_port
+
+from lifecycle.database.client import Database
+from lifecycle.home import Home
+
+PASSWORD = "a pass:word\\with odd' characters"
+
+
+class Postgres:
+    """`environment`: what programs that use its database get; `named` of another one beside it."""
+
+    def __init__(self) -> None:
+        self.home = Home(Path(tempfile.mkdtemp(prefix="labelloop-postgres-")))
+        self.home.root.chmod(0o755)
+        self.home.volumes.mkdir()
+        port = free_port()
+        self.environment = {
+            "DATABASE_URL": f"postgresql://labelloop@127.0.0.1:{port}/labelloop?sslmode=disable",
+            "DATABASE_PASSWORD": PASSWORD,
+            "DATABASE_PORT": str(port),
+        }
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        shutil.rmtree(self.home.root, ignore_errors=True)
+
+    @property
+    def database(self) -> Database:
+        found = Database.of(self.home, self.environment)
+        assert found is not None
+        return found
+
+    def named(self, name: str) -> dict[str, str]:
+        return {
+            **self.environment,
+            "DATABASE_URL": self.environment["DATABASE_URL"].replace("/labelloop?", f"/{name}?"),
+        }
+
+    def copy_of_the_first(self, name: str) -> dict[str, str]:
+        """Another database, as the first one is now. Nobody may be connected to that."""
+        Database(self.database.access.named("template1")).ask(f"CREATE DATABASE {name} TEMPLATE labelloop")
+        return self.named(name)
+
+    def start(self) -> None:
+        paths = f"{REPO / 'compose'}{os.pathsep}{REPO / 'images' / 'base'}"
+        with (self.home.root / "log").open("ab") as log:
+            self._server = server = subprocess.Popen(
+                [sys.executable, "-m", "lifecycle.postgres_service"],
+                env={
+                    "PATH": os.environ["PATH"],
+                    "LANG": "C.UTF-8",
+                    "PYTHONPATH": paths,
+                    "LABELLOOP_HOME": str(self.home.root),
+                    **self.environment,
+                },
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.database.wait(90, still=lambda: server.poll() is None)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        if self._server is not None:
+            self._server.send_signal(number)
+            self._server.wait(60)
+            self._server = None
