@@ -1,6 +1,6 @@
 """A simulated person's project in Label Studio, from its creation to its deletion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -77,11 +77,12 @@ class LabellingProject:
         title: str,
         most: int | None = None,
         person: Studio | None = None,
+        claim: Callable[[int], None] | None = None,
     ) -> "LabellingProject":
         """Creates a project with a task for each of the dataset's images to label.
 
         most: so many are labelled; in random order the others are never handed out, and so have no task.
-        person: who labels.
+        person: who labels. claim: called with the project's number before it has any task.
 
         Their order is pseudo-random and depends on the seed, which is part of the tasks' data. The ML backend
         is not connected in Label Studio, because the trainer itself asks it for every task's boxes. So the
@@ -103,6 +104,8 @@ class LabellingProject:
         row = studio.request("POST", "/api/projects", json=fields)
         project = cls(studio, Project.of(row), by_url, person)
         try:
+            if claim is not None:
+                claim(project.id)
             tasks = sorted(({"image": url, "seed": seed} for url in by_url), key=lot)
             tasks = tasks[: most if order == "random" else None]
             studio.request("POST", f"/api/projects/{project.id}/import", json=tasks, timeout=SLOW_S)
