@@ -1,6 +1,5 @@
 import base64
 import os
-import tracemalloc
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from io import BytesIO
@@ -10,6 +9,7 @@ from typing import Any, cast
 import pytest
 from PIL import Image
 from support.a_project import a_row
+from support.memory import traced_peak
 from support.shapes import LABEL_CONFIG, picture
 
 from labelloop.labels import LabelConfigError
@@ -336,13 +336,12 @@ def test_taking_writing_and_reading_take_no_more_memory_for_more_images(labels: 
             number = len(labels.tasks)
             labels.add(f"{number}.png", content + str(number).encode(), annotation(boxes))
         folder = labels.settings.rounds_dir / str(count)
-        tracemalloc.start()
-        try:
+
+        def written_and_read() -> None:
             taken(labels, folder)
             assert Snapshot.load(folder).boxes == 3 * count
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+
+        return traced_peak(written_and_read)
 
     content, boxes = png(Image.new("RGB", (40, 30))), [rectangle(30 * n, 10, 20, 20) for n in range(3)]
     peak(100)  # what is imported and cached once
