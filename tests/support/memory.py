@@ -1,8 +1,11 @@
-"""Code in a process of its own, and the memory that it took."""
+"""The memory that code takes: in a process of its own, or that of Python's objects."""
 
+import gc
 import os
 import subprocess
 import sys
+import tracemalloc
+from collections.abc import Callable
 
 _MEASURED = """
 import resource
@@ -26,3 +29,20 @@ def grown_mib(setup: str, code: str, seconds: float = 60.0) -> int:
     )
     assert done.returncode == 0, done.stderr
     return int(done.stdout.split()[-1])
+
+
+def traced_peak(work: Callable[[], object]) -> int:
+    """The most bytes that Python's objects took while `work` ran.
+
+    What other tests have left does not count: the more objects there are in a process, the longer Python lets
+    garbage in circles lie, which would pass for what `work` takes.
+    """
+    gc.collect()
+    gc.freeze()
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        gc.unfreeze()

@@ -20,7 +20,7 @@ from labelloop.heads import yolox_layers
 from labelloop.images import Pixels
 from labelloop.instant import HEAD, champion_of
 from labelloop.labels import LabelConfig, LabelMap
-from labelloop.raw_boxes import RawBoxes, of_batch
+from labelloop.raw_boxes import RawBoxes, of_batch, of_yolox
 from labelloop.registry import Card, RegistryError
 from labelloop.settings import Settings
 from labelloop.yolox import Yolox
@@ -254,6 +254,17 @@ class Detector:
                 raw = [RawBoxes.of_boxes(boxes, len(self.classes)) for boxes in self.predict(group)]
             found += raw
         return found
+
+    def both(self, image: Pixels) -> tuple[Boxes, RawBoxes]:
+        """What `predict` and `raw` give for an image; of a YOLOX on a CPU by one pass of its network."""
+        import torch
+
+        if self._yolox is None:
+            return self.predict([image])[0], self.raw([image])[0]
+        with torch.no_grad():
+            maps, factors = self._yolox.seen([image])
+            [boxes], [raw] = self._yolox.boxes(maps, factors), of_yolox(self.model.bbox_head, maps, factors)
+        return _best(boxes, image), raw
 
     @cached_property
     def _yolox(self) -> Yolox | None:

@@ -6,6 +6,8 @@ origin is a prediction; as soon as a person moves or resizes it, the editor chan
 
 from collections.abc import Mapping
 
+from labelloop.region_meta import meta_of
+
 MARK = "click"
 CHANGED = "prediction-changed"
 """Label Studio's word, in a region's `origin`, for one that a person has moved or resized."""
@@ -19,8 +21,7 @@ def is_fetched(region: object) -> bool:
     >>> is_fetched({"id": "a", "origin": "prediction"})
     False
     """
-    meta = region.get("meta") if isinstance(region, Mapping) else None
-    return isinstance(meta, Mapping) and meta.get("from") == MARK
+    return meta_of(region).get("from") == MARK
 
 
 def is_moved(region: Mapping[str, object]) -> bool:

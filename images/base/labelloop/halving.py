@@ -19,7 +19,12 @@ BYTES_PER_IMAGE = 512 << 20
 
 
 class OutOfMemory(Explained):
-    """The GPU's memory does not hold one image."""
+    """The GPU's memory does not hold what cannot be made smaller. what: this."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"the GPU's memory does not hold {what}: end what else uses the GPU, or choose a smaller DETECTOR"
+        )
 
 
 def size_for(free_bytes: int) -> int:
@@ -47,10 +52,7 @@ class BatchSize:
     def halve(self, failed: int) -> None:
         """failed: the size of the batch that did not fit. Raises OutOfMemory: it was one image."""
         if failed <= 1:
-            raise OutOfMemory(
-                "the GPU's memory does not hold one image: end what else uses the GPU, or choose a smaller "
-                "DETECTOR"
-            )
+            raise OutOfMemory("one image")
         self._size = failed // 2
         log.warning("the GPU's memory does not hold %d images at once: %d from now on", failed, self._size)
 

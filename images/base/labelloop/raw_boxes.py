@@ -77,7 +77,7 @@ def of_batch(model: Any, batch: dict[str, Any], classes: int) -> list[RawBoxes] 
     images, metas = batch["img"][0], batch["img_metas"][0]
     maps = head(model.extract_feat(images))
     if hasattr(head, "_bbox_decode") and len(maps) == 3:
-        return _yolox(head, maps, metas)
+        return of_yolox(head, maps, np.array([meta["scale_factor"] for meta in metas]))
     loose = deepcopy(head.test_cfg)
     if loose is not None and loose.get("nms"):
         loose.nms.iou_threshold = LOOSE_IOU
@@ -91,8 +91,11 @@ def of_batch(model: Any, batch: dict[str, Any], classes: int) -> list[RawBoxes] 
     ]
 
 
-def _yolox(head: Any, maps: "tuple[list[torch.Tensor], ...]", metas: Any) -> list[RawBoxes]:
-    """YOLOX tells objectness apart from the classes: it sees objects of which it knows no name."""
+def of_yolox(head: Any, maps: "tuple[list[torch.Tensor], ...]", factors: Floats) -> list[RawBoxes]:
+    """The raw boxes of a batch from a YOLOX head's maps. factors: (n, 4), by how much each image was resized.
+
+    YOLOX tells objectness apart from the classes: it sees objects of which it knows no name.
+    """
     import torch
 
     scores, offsets, objectness = maps
@@ -103,7 +106,7 @@ def _yolox(head: Any, maps: "tuple[list[torch.Tensor], ...]", metas: Any) -> lis
         )
     )
     boxes = head._bbox_decode(priors, _flat(offsets, 4))
-    boxes = boxes / boxes.new_tensor(np.array([meta["scale_factor"] for meta in metas])).unsqueeze(1)
+    boxes = boxes / boxes.new_tensor(factors).unsqueeze(1)
     evidence = _flat(objectness, 1)[..., 0].sigmoid()
     classes = _flat(scores, head.cls_out_channels).sigmoid()
     rows = zip(boxes.cpu().numpy(), evidence.cpu().numpy(), classes.cpu().numpy(), strict=True)

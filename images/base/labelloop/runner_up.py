@@ -8,6 +8,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from labelloop.region_meta import meta_of
+
 _WORDS = re.compile(r"or (.+), (\d\.\d\d)", re.DOTALL)
 
 
@@ -35,12 +37,12 @@ def renamed(region: Mapping[str, Any], names: Mapping[str, str], own: Collection
     >>> renamed(region, {"king": "ace"}, ["ace"])
     {'id': 'a'}
     """
-    meta = region.get("meta")
-    text = meta.get("text") if isinstance(meta, Mapping) else None
+    meta = meta_of(region)
+    text = meta.get("text")
     found = (
         _WORDS.fullmatch(text[0]) if isinstance(text, list) and text and isinstance(text[0], str) else None
     )
-    if not isinstance(meta, Mapping) or not isinstance(text, list) or not found or found[1] not in names:
+    if not isinstance(text, list) or not found or found[1] not in names:
         return dict(region)
     new = names[found[1]]
     said = [*([] if new in own else [f"or {new}, {found[2]}"]), *text[1:]]

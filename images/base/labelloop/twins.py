@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from labelloop.boxes import Boxes, iou_matrix
 from labelloop.labels import LabelConfig
+from labelloop.region_meta import meta_of
 
 FIELD = "twin"
 """The name, in a task that is sent to the ML backend, of what is known of its twin."""
@@ -111,5 +112,4 @@ def marked(regions: Sequence[Mapping[str, Any]], task: int) -> Iterator[dict[str
 
 
 def is_marked(region: object) -> bool:
-    meta = region.get("meta") if isinstance(region, Mapping) else None
-    return isinstance(meta, Mapping) and meta.get("from") == MARK
+    return meta_of(region).get("from") == MARK

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from labelloop.region_meta import meta_of
+
 MARK = "verified"
 """The key in a region's meta."""
 BESIDE = "beside"
@@ -34,8 +36,7 @@ def accepted(region: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_marked(region: object) -> bool:
-    meta = region.get("meta") if isinstance(region, Mapping) else None
-    return isinstance(meta, Mapping) and MARK in meta
+    return MARK in meta_of(region)
 
 
 def is_verified(results: object) -> bool:

@@ -64,8 +64,12 @@ class Yolox:
 
     def predict(self, images: Sequence[Pixels]) -> list[Boxes]:
         """Boxes of each image, in its pixels, as mmdet's `get_bboxes` finds them; under torch.no_grad."""
+        return self.boxes(*self.seen(images))
+
+    def seen(self, images: Sequence[Pixels]) -> "tuple[Maps, Floats]":
+        """The network's maps for images, and by how much each was resized: (n, 4); under torch.no_grad."""
         batch, factors = self.batch(images)
-        return self.boxes(self.model.bbox_head(self.model.extract_feat(batch)), factors)
+        return self.model.bbox_head(self.model.extract_feat(batch)), factors
 
     def batch(self, images: Sequence[Pixels]) -> "tuple[torch.Tensor, Floats]":
         """The network's input (n, 3, side, side), and by how much each image was resized: (n, 4), x y x y."""

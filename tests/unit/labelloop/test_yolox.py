@@ -54,6 +54,21 @@ def test_boxes_are_those_of_mmdets_own_code(detector: Detector, images: list[np.
         assert np.abs(ours.xyxy - theirs.xyxy).max() < 1e-4
 
 
+def test_one_pass_of_the_network_gives_the_boxes_and_the_raw_ones(
+    detector: Detector, images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = [(detector.predict([image])[0], detector.raw([image])[0]) for image in images]
+    passes, look = [], detector.model.extract_feat
+    monkeypatch.setattr(detector.model, "extract_feat", lambda batch: passes.append(1) or look(batch))
+    for image, (boxes, raw) in zip(images, expected, strict=True):
+        ours, ours_raw = detector.both(image)
+        assert np.array_equal(ours.xyxy, boxes.xyxy) and np.array_equal(ours.scores, boxes.scores)
+        assert np.array_equal(ours.labels, boxes.labels) and len(ours) > 20
+        assert np.array_equal(ours_raw.xyxy, raw.xyxy) and np.array_equal(ours_raw.evidence, raw.evidence)
+        assert np.array_equal(ours_raw.classes, raw.classes) and len(ours_raw) >= len(ours)
+    assert len(passes) == len(images)
+
+
 def test_an_image_without_an_object_has_no_box(detector: Detector, images: list[np.ndarray]) -> None:
     import torch
 

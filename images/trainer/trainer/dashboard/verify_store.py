@@ -3,7 +3,8 @@
 Everything is in one SQLite file beside the project's versions, and each step is one transaction: a kill
 between two steps loses no answer, and what was answered is handed in to Label Studio when the dashboard goes
 on. A task is open, then due (answered, and on its way to Label Studio), then done; undoing while it is taken
-back.
+back. One of which nothing was written, as somebody had begun to label it, is forgotten: it is found again
+when she has given that up.
 """
 
 import json
@@ -25,6 +26,8 @@ PAUSE_S = 300.0
 """A page that was looked at for longer was left alone meanwhile: its seconds are not recorded."""
 UNDO_S = 24 * 3600.0
 """So long a page can be taken back."""
+WRITTEN = "submitted", "drafted"
+"""What became of a task of which Label Studio has something from here."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS task (
@@ -65,6 +68,8 @@ class Store:
         with writing(self.path) as database:
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 database.execute(statement)
+            # Earlier releases kept them, so that they never came back.
+            _forget(database, f"state = 'done' AND (did NOT IN {WRITTEN} OR did = 'submitted' AND rows = '')")
 
     # What can be shown
 
@@ -156,17 +161,14 @@ class Store:
             _fill(database, made, label)
             return Page(made, label, _crops(database, made))
 
-    def withdraw(self, page: str, tasks: Collection[int], did: str) -> Page | None:
-        """Takes boxes off a page whose tasks were labelled elsewhere, and puts others in their place. None
-        when none is left. The page's time begins now.
+    def withdraw(self, page: str, tasks: Collection[int]) -> Page | None:
+        """Forgets tasks that somebody has begun to label elsewhere, and puts other boxes on a page in the
+        place of theirs. None when none is left. The page's time begins now.
         """
         now = self._clock()
         with writing(self.path) as database:
             for task in tasks:
-                database.execute(
-                    "UPDATE task SET state = 'done', did = ?, rows = '' WHERE id = ?", (did, task)
-                )
-                database.execute("DELETE FROM box WHERE task = ?", (task,))
+                _forget(database, "id = ?", task)
             row = database.execute("SELECT * FROM page WHERE id = ?", (page,)).fetchone()
             if row is None:  # its time was over, and others have its crops
                 return None
@@ -227,12 +229,14 @@ class Store:
 
     def settle(self, task: int, unique_id: str, did: str, wait_s: float = 0.0) -> None:
         """Notes what became of a task that was due. wait_s: it stays due, and is tried again after that."""
+        state = "due" if wait_s else "done"
         with writing(self.path) as database:
             database.execute(
                 "UPDATE task SET state = ?, did = ?, after = ? "
                 "WHERE id = ? AND unique_id = ? AND state = 'due'",
-                ("due" if wait_s else "done", did, self._clock() + wait_s, task, unique_id),
+                (state, did, self._clock() + wait_s, task, unique_id),
             )
+            _forget(database, f"id = ? AND state = 'done' AND did NOT IN {WRITTEN}", task)
 
     def last_answered(self, person: int) -> str | None:
         """The page that the person answered last and can take back."""
@@ -359,18 +363,26 @@ def _due(database: Connection, row: Row) -> Due:
 
 
 def _forget_old(database: Connection, now: float) -> None:
-    """Drops what nobody can take back any more. That a task is done stays known."""
-    old = "(SELECT id FROM page WHERE answered < ?)"
+    """Drops what nobody can take back any more. That a task was left as a draft stays known; of one that was
+    submitted Label Studio knows whether it is still labelled.
+    """
+    old = "id IN (SELECT task FROM box WHERE page IN (SELECT id FROM page WHERE answered < ?))"
+    _forget(database, f"state = 'done' AND did = 'submitted' AND {old}", now - UNDO_S)
     database.execute(
-        "UPDATE task SET rows = '' WHERE state = 'done' AND rows != '' AND id IN "
-        f"(SELECT task FROM box WHERE page IN {old})",
-        (now - UNDO_S,),
+        f"UPDATE task SET rows = '' WHERE state = 'done' AND rows != '' AND {old}", (now - UNDO_S,)
     )
     database.execute("DELETE FROM box WHERE task IN (SELECT id FROM task WHERE rows = '')")
     database.execute(
         "DELETE FROM page WHERE answered < ? AND id NOT IN (SELECT page FROM box WHERE page IS NOT NULL)",
         (now - UNDO_S,),
     )
+
+
+def _forget(database: Connection, which: str, *values: object) -> None:
+    """Tasks and their boxes. which: the condition, with values for its question marks."""
+    tasks = [(int(row[0]),) for row in database.execute(f"SELECT id FROM task WHERE {which}", values)]
+    database.executemany("DELETE FROM box WHERE task = ?", tasks)
+    database.executemany("DELETE FROM task WHERE id = ?", tasks)
 
 
 def _note(database: Connection, name: str) -> str:

@@ -127,7 +127,7 @@ class _Project:
             stale = self._labelled_meanwhile(page)
             if page is None or not stale:
                 break
-            page = self.store.withdraw(page.id, stale, "labelled")
+            page = self.store.withdraw(page.id, stale)
         return page
 
     def answer(self, page: str, person: int, wrong: set[int], seconds: float | None) -> str:

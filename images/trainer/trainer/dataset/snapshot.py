@@ -42,7 +42,8 @@ class Snapshot:
     """A project's labelled images at one moment.
 
     skipped: the labelled tasks that are not used. boxes_left_out: junk among the boxes of images that are
-    used. The images have these boxes still: `junk.without` is what is trained on and scored.
+    used. The images have these boxes still: `junk.without` is what is trained on and scored. asks_at_clicks:
+    whether the project's clicks were answered then.
     """
 
     project: int
@@ -51,6 +52,12 @@ class Snapshot:
     skipped: tuple[LeftOut, ...]
     warnings: tuple[str, ...]
     boxes_left_out: tuple[LeftOut, ...] = ()
+    asks_at_clicks: bool = True
+
+    @property
+    def clicks(self) -> bool:
+        """Whether a click on an object fetched a box."""
+        return self.asks_at_clicks and self.label_config.marks.clicks
 
     @cached_property
     def label_config(self) -> LabelConfig:
@@ -111,6 +118,7 @@ class Snapshot:
                 "project": self.project,
                 "fingerprint": self.fingerprint,
                 "label_config": self.label_config_xml,
+                "asks_at_clicks": self.asks_at_clicks,
             },
             "skipped": [row.row() for row in self.skipped],
             "boxes_left_out": [row.row() for row in self.boxes_left_out],
@@ -141,6 +149,7 @@ class Snapshot:
             tuple(map(LeftOut.read, skipped)),
             tuple(warnings),
             tuple(map(LeftOut.read, boxes)),
+            bool(info.get("asks_at_clicks", True)),
         )
 
 
@@ -271,6 +280,7 @@ def _settled(read: _Labels, settings: Settings, progress: Progress, to_train: bo
         tuple(collector.skipped),
         collector.warnings,
         collector.boxes_left_out,
+        project.asks_at_clicks,
     )
     train, holdout = len(snapshot.train), len(snapshot.holdout)
     replace(survey, train=train, holdout=holdout, boxes=snapshot.boxes).write(settings.rounds_dir)

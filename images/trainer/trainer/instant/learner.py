@@ -209,10 +209,11 @@ class Learner:
     ) -> None:
         """Notes what the newest version and the champion would have cost on an image that is new to both."""
         seen = [known.image for known in upon.images.values() if known.image.task != image.task]
+        (boxes, raw), (its_boxes, its_raw) = (one.both(pixels) for one in (before, upon.detector))
         clicks = right = its_right = 0
-        if project.labels.marks.clicks:
-            clicks, right = clicked(before, pixels, image, project.labels, seen)
-            _, its_right = clicked(upon.detector, pixels, image, project.labels, seen)
+        if project.clicks:
+            clicks, right = clicked(before, raw, image, project.labels, seen)
+            _, its_right = clicked(upon.detector, its_raw, image, project.labels, seen)
         pair = Pair(
             task=image.task,
             version=before.version,
@@ -222,8 +223,11 @@ class Learner:
         )
         pairs = [*upon.notes.pairs, pair]
         mine, its = (
-            proposals(detector, pixels, image, project.labels, self._settings, _chance(project, pairs, of))
-            for detector, of in ((before, "clicks_right"), (upon.detector, "champion_clicks_right"))
+            proposals(detector, found, image, project.labels, self._settings, _chance(project, pairs, of))
+            for detector, found, of in (
+                (before, boxes, "clicks_right"),
+                (upon.detector, its_boxes, "champion_clicks_right"),
+            )
         )
         pair = pair.model_copy(update={"instant": mine.seconds, "champion": its.seconds})
         upon.notes.pairs = [*upon.notes.pairs, pair][-WINDOW:]
@@ -321,8 +325,8 @@ def _verified(tasks: Sequence[Task]) -> Iterator[int]:
 
 
 def _chance(project: Project, pairs: Sequence[Pair], of: str = "clicks_right") -> float:
-    """`click_right`, where the project's label config lets clicks fetch boxes."""
-    return click_right(pairs, of) if project.labels.marks.clicks else NO_CLICKS
+    """`click_right`, where clicks fetch boxes in the project."""
+    return click_right(pairs, of) if project.clicks else NO_CLICKS
 
 
 def _words(pairs: Sequence[Pair], upon: str, project: Project) -> str:
@@ -331,7 +335,7 @@ def _words(pairs: Sequence[Pair], upon: str, project: Project) -> str:
         return "no image was labelled since the first version was learnt"
     instant, champion = (sum(getattr(pair, of) for pair in pairs) for of in ("instant", "champion"))
     images = plural(len(pairs), "image")
-    adding = "clicking on" if project.labels.marks.clicks else "drawing"
+    adding = "clicking on" if project.clicks else "drawing"
     return (
         f"on {images} that neither had seen, correcting its boxes and {adding} what they miss would have "
         f"taken {instant:.0f} s, with {upon} {champion:.0f} s"

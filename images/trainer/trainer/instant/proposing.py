@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from labelloop.boxes import Boxes
 from labelloop.detector import Detector
-from labelloop.images import Pixels
 from labelloop.labels import LabelConfig
 from labelloop.registry import Card
 from labelloop.settings import Settings
@@ -28,16 +27,18 @@ class Proposals:
 
 def proposals(
     detector: Detector,
-    pixels: Pixels,
+    boxes: Boxes,
     image: SnapshotImage,
     config: LabelConfig,
     settings: Settings,
     click_right: float = CLICK_RIGHT,
 ) -> Proposals:
-    """image: without junk. click_right: the chance that a click fetches a right box."""
+    """boxes: what the detector finds in the image. image: without junk. click_right: the chance that a click
+    fetches a right box.
+    """
     card = detector.card or _NO_CARD
-    boxes = detector.label_map(config).apply(detector.predict([pixels])[0])
-    found = boxes.select(tidied(boxes, Rules.of(card, config)).kept)
+    named = detector.label_map(config).apply(boxes)
+    found = named.select(tidied(named, Rules.of(card, config)).kept)
     limits = card.thresholds(config.names_in(card.score_thresholds), settings.score_threshold)
     costs = TABLES[settings.costs].with_clicks(click_right)
     return Proposals(found, on_image(image, found, limits.tolist(), costs).seconds(costs))

@@ -162,7 +162,7 @@ def evaluate(
     held = look(holdout, 0, "hold-out images")
     newer = look(since, len(holdout), "images labelled since")
     names, usual, costs = snapshot.classes, settings.score_threshold, TABLES[settings.costs]
-    chance = CLICK_RIGHT if snapshot.label_config.marks.clicks else NO_CLICKS
+    chance = CLICK_RIGHT if snapshot.clicks else NO_CLICKS
     candidates = Candidates.of(len(names), held.images, held.left, costs, chance)
     thresholds = candidates.thresholds(usual)
     made = _evaluation(

@@ -23,10 +23,13 @@ class NoProject(Explained):
 
 @dataclass(frozen=True)
 class MLBackend:
-    """An ML backend that is connected to a project."""
+    """An ML backend that is connected to a project. interactive: whether Label Studio asks it when somebody
+    clicks; it does so unless that is turned off in the project's settings.
+    """
 
     url: str
     title: str
+    interactive: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,11 @@ class Project:
             model_version=str(row.get("model_version") or ""),
             version_chosen=bool(row.get("model_version_chosen")),
             backends=tuple(
-                MLBackend(str(backend.get("url") or "").rstrip("/"), str(backend.get("title") or ""))
+                MLBackend(
+                    str(backend.get("url") or "").rstrip("/"),
+                    str(backend.get("title") or ""),
+                    bool(backend.get("interactive", True)),
+                )
                 for backend in row.get("ml_backends") or []
             ),
         )
@@ -85,6 +92,20 @@ class Project:
     @property
     def draws_boxes(self) -> bool:
         return self.refusal is None
+
+    @property
+    def asks_at_clicks(self) -> bool:
+        """Whether anybody is asked for a box when somebody clicks; a simulated person asks by herself."""
+        return self.description == SIMULATED or any(backend.interactive for backend in self.backends)
+
+    @property
+    def clicks(self) -> bool:
+        """Whether a click on an object fetches a box: by the label config, and by the project's settings.
+
+        Raises:
+            LabelConfigError: no boxes are drawn in it.
+        """
+        return self.labels.marks.clicks and self.asks_at_clicks
 
     @property
     def uid(self) -> str:

@@ -5,21 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from labelloop.boxes import Boxes, Floats, iou_matrix
+from trainer.judging.click_places import Points, near_middles
 from trainer.judging.effort import CLICK_RIGHT, Work
 from trainer.simulate.options import Person
-
-JITTER = 0.08
-"""Standard deviation of a click's distance from an object's middle, as a share of the object's sides."""
-_INSIDE = 0.45  # of the sides; no click is farther off, so each is on its object
 
 PRIOR_CLICKS = 12
 """Before she has clicked, she expects of clicks what she would after so many, of which CLICK_RIGHT were
 right. With fewer, by the careful table a single click in vain would end all clicking."""
-
-Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -90,9 +84,7 @@ class Experience:
 def points(truth: Boxes, seed: int, name: str) -> Points:
     """(N, 2): where the person clicks on the true boxes of the image `name`, in pixels."""
     generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    off = np.clip(generator.normal(0.0, JITTER, (len(truth), 2)), -_INSIDE, _INSIDE)
-    corners = truth.xyxy.astype(np.float64)
-    return (corners[:, :2] + corners[:, 2:]) / 2 + off * (corners[:, 2:] - corners[:, :2])
+    return near_middles(truth.xyxy, generator)
 
 
 def fetch(

@@ -12,7 +12,7 @@ from trainer.simulate.promotions import Promotion
 from trainer.simulate.work_done import PRICES, Effort, saved
 
 FIRST_IMAGES = 10
-"""The images whose time saved is told apart: no round has learnt from a label before them."""
+"""The first images, whose time saved is told apart: on these the model knows least."""
 
 _ROUND_OVER = (str(State.PROMOTED), str(State.KEPT))
 

@@ -1,6 +1,6 @@
 """A simulated person's project in Label Studio, from its creation to its deletion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -88,11 +88,13 @@ class LabellingProject:
         most: int | None = None,
         person: Studio | None = None,
         say: Say = lambda words: None,
+        claim: Callable[[int], None] | None = None,
     ) -> "LabellingProject":
         """Creates a project with a task for each of the dataset's images to label.
 
         most: so many are labelled; in random order the others are never handed out, and so have no task.
-        person: who labels. say: as for the project.
+        person: who labels. say: as for the project. claim: called with the project's number before it has any
+        task.
 
         Their order is pseudo-random and depends on the seed, which is part of the tasks' data. The ML backend
         is not connected in Label Studio, because the trainer itself asks it for every task's boxes. So the
@@ -114,6 +116,8 @@ class LabellingProject:
         row = studio.request("POST", "/api/projects", json=fields)
         project = cls(studio, Project.of(row), by_url, person, say)
         try:
+            if claim is not None:
+                claim(project.id)
             tasks = sorted(({"image": url, "seed": seed} for url in by_url), key=lot)
             tasks = tasks[: most if order == "random" else None]
             studio.request("POST", f"/api/projects/{project.id}/import", json=tasks, timeout=SLOW_S)

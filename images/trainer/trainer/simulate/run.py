@@ -15,6 +15,7 @@ from trainer.rounds import heartbeat
 from trainer.rounds.folder import LOG
 from trainer.rounds.progress import progress_path
 from trainer.rounds.table import Round, RoundError, State
+from trainer.simulate import left
 from trainer.simulate.account import Account, signed_up
 from trainer.simulate.batch import Batch, Labeller
 from trainer.simulate.clock import Clock
@@ -186,10 +187,16 @@ class Run:
     @contextmanager
     def _project(self) -> Iterator[LabellingProject]:
         """The simulated project, in which the person has an account of her own if she goes to the page
-        Verify. Both are removed at the end; the project stays if the options keep it.
+        Verify. Both are removed at the end; the project stays if the options keep it. What killed runs have
+        left is removed first.
         """
+        remove_left(self._world)
         world, title = self._world, f"simulate {self._options.name[:16]} {self._order} {self._seed}"
         with ExitStack() as ends:
+
+            def claim(project_id: int) -> None:
+                ends.enter_context(left.held(world.settings.rounds_dir, project_id))
+
             if self._options.verify and self._options.trains:
                 self._account = ends.enter_context(signed_up(world.studio, world.settings, world.display.say))
             project = LabellingProject.create(
@@ -202,6 +209,7 @@ class Run:
                 self._options.most(len(self._dataset.train)),
                 self._account.studio if self._account else None,
                 world.display.say,
+                claim=None if self._options.keep else claim,
             )
             world.display.say(f"Project {project.id} ({title}): {len(self._dataset.train)} images")
             try:
@@ -355,6 +363,18 @@ def remove(world: World, project: LabellingProject) -> None:
     for round_ in world.rounds.history(project.id):
         shutil.rmtree(world.rounds.folder(round_.id), ignore_errors=True)
     progress_path(world.settings.rounds_dir, project.id).unlink(missing_ok=True)
+    left.forget(world.settings.rounds_dir, project.id)
+
+
+def remove_left(world: World) -> None:
+    """Deletes the projects of runs that were killed, and says so.
+
+    Raises:
+        StudioError: Label Studio does not answer.
+    """
+    for project in left.projects(world.studio, world.settings.rounds_dir):
+        world.display.say(f"Project {project.id} ({project.title}) was left by a run that was killed.")
+        remove(world, LabellingProject(world.studio, project, {}))
 
 
 def _known_to_worker(world: World, project_id: int) -> bool:

@@ -8,7 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class Child:
         log_path.parent.mkdir(parents=True, exist_ok=True)
         self.log_path = log_path
         with log_path.open("ab") as output:
+            self._before = output.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
                 stdin=subprocess.DEVNULL,
@@ -68,9 +71,11 @@ class Child:
                 self._process.wait()
 
     def last_words(self) -> str:
-        """The last line of the process's log."""
+        """The last line that the process has printed; empty before its first."""
         try:
-            lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            with self.log_path.open("rb") as log_file:
+                log_file.seek(self._before)
+                lines = log_file.read().decode(errors="replace").strip().splitlines()
         except OSError:
             return ""
         return lines[-1].strip() if lines else ""
@@ -78,6 +83,57 @@ class Child:
 
 Spawn = Callable[[list[str], Path], Child]
 """A function that starts `python -m <arguments>` with a log file."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ended(Generic[T]):
+    """A process that is over. of: what it was for. status: as Child.status. words: its last ones."""
+
+    of: T
+    status: int
+    words: str
+
+    @property
+    def why(self) -> str:
+        """Why it failed. The last line of one that a signal ended is of its work, no reason."""
+        if self.status > 0 and self.words:
+            return self.words
+        return f"its process was ended by {describe(self.status)}"
+
+
+class Watched(Generic[T]):
+    """At most one process, begun and watched; its log has the output of the last one alone."""
+
+    def __init__(self, spawn: Spawn, log_path: Path) -> None:
+        self.log_path = log_path
+        self._spawn = spawn
+        self._running: tuple[T, Child] | None = None
+
+    @property
+    def of(self) -> T | None:
+        """What the process is for that runs, or whose end was not told yet; None without one."""
+        return self._running[0] if self._running is not None else None
+
+    def begin(self, arguments: list[str], of: T) -> None:
+        """Starts a process, in the place of the one that runs."""
+        self.stop()
+        self.log_path.unlink(missing_ok=True)
+        self._running = of, self._spawn(arguments, self.log_path)
+
+    def ended(self) -> Ended[T] | None:
+        """The process that is over, told once; None while one runs, or without one."""
+        if self._running is None or (status := self._running[1].status()) is None:
+            return None
+        (of, child), self._running = self._running, None
+        return Ended(of, status, child.last_words())
+
+    def stop(self) -> None:
+        """Ends the process that runs, of which nothing is told then."""
+        if self._running is not None:
+            self._running[1].stop()
+            self._running = None
 
 
 def describe(status: int) -> str:

@@ -8,14 +8,10 @@ from mmcv.parallel import DataContainer
 from mmcv.runner import RUNNERS
 from mmcv.runner.hooks import HOOKS, OptimizerHook
 
-from labelloop.errors import Explained
+from labelloop.halving import OutOfMemory
 from trainer.training.resuming import ResumingRunner
 
 Batch = dict[str, DataContainer]
-
-
-class OutOfMemory(Explained):
-    """The GPU's memory does not hold the training of one image."""
 
 
 @RUNNERS.register_module()
@@ -57,10 +53,7 @@ class PartsRunner(ResumingRunner):
                 pass  # Outside of this block, nothing of the failed pass is kept alive by its traceback.
             images = len(batch["img_metas"].data[0])
             if self.parts >= images:
-                raise OutOfMemory(
-                    "the GPU's memory does not hold the training of one image: end what else uses the GPU, "
-                    "or choose a smaller DETECTOR"
-                )
+                raise OutOfMemory("the training of one image")
             self.parts = min(2 * self.parts, images)
             self.optimizer.zero_grad()
             torch.cuda.empty_cache()

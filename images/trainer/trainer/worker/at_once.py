@@ -10,7 +10,7 @@ from labelloop.registry import Registry
 from labelloop.studio import LABELLED, LEEWAY, Studio, changed_after
 from trainer.instant.process import CANNOT
 from trainer.peers.projects import Project
-from trainer.system.children import Child, Spawn, describe
+from trainer.system.children import Spawn, Watched
 from trainer.worker.chores import ProjectsFailed
 
 log = logging.getLogger(__name__)
@@ -34,10 +34,7 @@ class AtOnce:
     def __init__(self, studio: Studio, registry: Registry, rounds_dir: Path, spawn: Spawn) -> None:
         self._studio = studio
         self._registry = registry
-        self._log_path = rounds_dir / "instant.log"
-        self._spawn = spawn
-        self._child: Child | None = None
-        self._projects: tuple[int, ...] = ()
+        self._process = Watched[tuple[int, ...]](spawn, rounds_dir / "instant.log")
         self._since: dict[int, datetime] = {}
         self._turn = 0
         self._cannot: dict[int, str | None] = {}
@@ -58,8 +55,7 @@ class AtOnce:
         return changed
 
     def stop(self) -> None:
-        if self._child is not None:
-            self._child.stop()
+        self._process.stop()
 
     def _has_changed(self, projects: Sequence[Project]) -> bool:
         stamps = {project.id: self._registry.project(project.id).instant.stamp() for project in projects}
@@ -68,26 +64,24 @@ class AtOnce:
         return changed
 
     def _watch(self) -> None:
-        if self._child is None or (status := self._child.status()) is None:
+        ended = self._process.ended()
+        if ended is None or ended.status == 0:
             return
-        child, projects = self._child, self._projects
-        self._child, self._projects = None, ()
-        if status == CANNOT:
-            log.info("%s", child.last_words())
-            self._cannot |= {number: self._in_service(number) for number in projects}
-        elif status != 0:
-            # What was submitted just before has yet to be learnt.
-            self._since |= dict.fromkeys(projects, datetime.now(UTC) - LEEWAY)
-            why = child.last_words() if status > 0 else f"its process was ended by {describe(status)}"
-            reason = LearningFailed(f"learning at once failed: {why} (see {child.log_path})")
-            raise ProjectsFailed(dict.fromkeys(projects, reason))
+        if ended.status == CANNOT:
+            log.info("%s", ended.words)
+            self._cannot |= {number: self._in_service(number) for number in ended.of}
+            return
+        # What was submitted just before has yet to be learnt.
+        self._since |= dict.fromkeys(ended.of, datetime.now(UTC) - LEEWAY)
+        reason = LearningFailed(f"learning at once failed: {ended.why} (see {self._process.log_path})")
+        raise ProjectsFailed(dict.fromkeys(ended.of, reason))
 
     def _asked(self, projects: Sequence[Project]) -> list[Project]:
         """The projects whose turn it is, of those that the process does not look after."""
         others = [
             project
             for project in projects
-            if project.id not in self._projects
+            if project.id not in (self._process.of or ())
             and (project.id not in self._cannot or self._cannot[project.id] != self._in_service(project.id))
         ]
         if not others:
@@ -109,10 +103,6 @@ class AtOnce:
         return True
 
     def _start(self, submitted: Collection[int]) -> None:
-        if self._child is not None:
-            self._child.stop()
-        self._projects = tuple(sorted({*self._projects, *submitted}))
-        self._log_path.unlink(missing_ok=True)
-        log.info("learning at once in project %s", ", ".join(map(str, self._projects)))
-        arguments = ["trainer.instant.process", *map(str, self._projects)]
-        self._child = self._spawn(arguments, self._log_path)
+        projects = tuple(sorted({*(self._process.of or ()), *submitted}))
+        log.info("learning at once in project %s", ", ".join(map(str, projects)))
+        self._process.begin(["trainer.instant.process", *map(str, projects)], projects)

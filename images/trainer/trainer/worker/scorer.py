@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from labelloop.errors import Explained
 from labelloop.registry import Registry
@@ -12,7 +11,7 @@ from trainer.judging.scores import Score
 from trainer.judging.standing import Stand, Standing, standing
 from trainer.peers.projects import SIMULATED, Project
 from trainer.rounds.table import Rounds
-from trainer.system.children import RETRY, Child, Spawn, describe
+from trainer.system.children import RETRY, Ended, Spawn, Watched, describe
 from trainer.worker.chores import ProjectsFailed
 from trainer.worker.prelabel import at_work
 
@@ -32,11 +31,10 @@ class ScoringFailed(Explained):
 
 @dataclass(frozen=True)
 class _Scoring:
-    """The process that runs. due: what it scores, in that order."""
+    """What the process is for. due: what it scores, in that order."""
 
     project_id: int
     due: tuple[Stand, ...]
-    child: Child
 
 
 class Scorer:
@@ -52,16 +50,11 @@ class Scorer:
     ) -> None:
         self._registry = registry
         self._rounds = rounds
-        self._spawn = spawn
         self._busy = busy
-        self._running: _Scoring | None = None
+        self._process = Watched[_Scoring](spawn, rounds.root / "scoring.log")
         self._quiet = 0
         self._deaths: dict[tuple[int, str, str], int] = {}
         self._behind: set[int] = set()
-
-    @property
-    def log_path(self) -> Path:
-        return self._rounds.root / "scoring.log"
 
     def tend(self, projects: Sequence[Project]) -> float | None:
         """Begins, watches or stops the process. Returns: the seconds until the next look, or None for the
@@ -72,15 +65,15 @@ class Scorer:
         """
         idle = not self._other_work(projects)
         self._quiet = self._quiet + 1 if idle else 0
-        if self._running is not None:
-            self._watch(self._running, idle)
+        running = self._process.of
+        if running is not None:
+            self._watch(running, idle)
         elif self._quiet >= QUIET_LOOKS:
             self._begin(projects)
-        return WATCH_S if self._running is not None else None
+        return WATCH_S if self._process.of is not None else None
 
     def stop(self) -> None:
-        if self._running is not None:
-            self._running.child.stop()
+        self._process.stop()
 
     def _other_work(self, projects: Sequence[Project]) -> bool:
         if self._busy() or self._rounds.open_rounds():
@@ -93,28 +86,26 @@ class Scorer:
             if due:
                 names = ", ".join(stand.name for stand in due)
                 log.info("project %d: scoring %s on today's hold-out", project.id, names)
-                self.log_path.unlink(missing_ok=True)
                 arguments = ["trainer.judging.scoring", str(project.id), *(stand.key for stand in due)]
-                self._running = _Scoring(project.id, due, self._spawn(arguments, self.log_path))
+                self._process.begin(arguments, _Scoring(project.id, due))
                 return
 
     def _watch(self, running: _Scoring, idle: bool) -> None:
-        status = running.child.status()
-        if status is None:
+        ended = self._process.ended()
+        if ended is None:
             if not idle:
-                running.child.stop()
-                self._running = None
+                self._process.stop()
                 log.info("project %d: scoring waits, there is other work", running.project_id)
             return
-        self._running = None
-        (self._behind.add if status == RETRY else self._behind.discard)(running.project_id)
-        if status == RETRY:
-            raise ProjectsFailed({running.project_id: ScoringFailed(running.child.last_words())})
-        if status != 0:
-            self._died(running, status)
+        (self._behind.add if ended.status == RETRY else self._behind.discard)(running.project_id)
+        if ended.status == RETRY:
+            raise ProjectsFailed({running.project_id: ScoringFailed(ended.why)})
+        if ended.status != 0:
+            self._died(ended)
 
-    def _died(self, running: _Scoring, status: int) -> None:
+    def _died(self, ended: Ended[_Scoring]) -> None:
         """Counts the death against the model that the process was at: the first that has no score yet."""
+        running = ended.of
         found = self._standing(running.project_id)
         left = {stand.key for stand in found.due()}
         at = next((stand for stand in running.due if stand.key in left), None)
@@ -122,7 +113,7 @@ class Scorer:
             return
         case = (running.project_id, at.key, at.of)
         self._deaths[case] = self._deaths.get(case, 0) + 1
-        reason = f"{describe(status)}: {running.child.last_words()}"
+        reason = f"{describe(ended.status)}: {ended.words}"
         log.warning("project %d: scoring %s was ended by %s", running.project_id, at.name, reason)
         if self._deaths[case] >= DEATHS_ALLOWED:
             del self._deaths[case]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.system.children import Child, Spawn, describe
+from trainer.system.children import Spawn, Watched
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,6 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 300.0
 @dataclass(frozen=True)
 class _Writing:
     project_id: int
-    child: Child
     since: float
 
 
@@ -38,10 +37,8 @@ class StartingModels:
     """
 
     def __init__(self, rounds_dir: Path, spawn: Spawn, clock: Callable[[], float] = time.monotonic) -> None:
-        self._log_path = rounds_dir / "starting.log"
-        self._spawn = spawn
         self._clock = clock
-        self._writing: _Writing | None = None
+        self._process = Watched[_Writing](spawn, rounds_dir / "starting.log")
         self._failed: dict[int, _Failed] = {}
 
     def write_for(self, project_ids: Collection[int]) -> None:
@@ -51,57 +48,50 @@ class StartingModels:
         project_ids: all projects without a starting model.
         """
         self._failed = {p: failed for p, failed in self._failed.items() if p in project_ids}
-        if self._writing is not None:
+        if self.busy:
             return
         fresh = [p for p in project_ids if p not in self._failed]
         again = [p for p in self._failed if self._failed[p].not_before <= self._clock()]
         for project_id in [*fresh, *sorted(again, key=lambda p: self._failed[p].not_before)][:1]:
             log.info("project %d: writing the starting model", project_id)
-            child = self._spawn(["trainer.training.starting", str(project_id)], self._log_path)
-            self._writing = _Writing(project_id, child, self._clock())
+            of = _Writing(project_id, self._clock())
+            self._process.begin(["trainer.training.starting", str(project_id)], of)
 
     def tend(self) -> None:
         """Checks whether the model that is being written is done, or could not be written."""
-        if self._writing is None:
+        ended = self._process.ended()
+        if ended is None:
             return
-        project_id, child = self._writing.project_id, self._writing.child
-        status = child.status()
-        if status is None:
-            return
-        self._writing = None
-        if status == 0:
+        project_id = ended.of.project_id
+        if ended.status == 0:
             self._failed.pop(project_id, None)
-            log.info("project %d: %s", project_id, child.last_words())
+            log.info("project %d: %s", project_id, ended.words)
             return
         before = self._failed.get(project_id)
         attempts = before.attempts + 1 if before else 1
         # The first attempt may have failed by chance: it is repeated at once.
         pause_s = min(FIRST_PAUSE_S * 2 ** min(attempts - 2, 10), LONGEST_PAUSE_S) if attempts > 1 else 0.0
-        reason = f"the starting model could not be written: {_why(child, status)} (see {child.log_path})"
+        log_path = self._process.log_path
+        reason = f"the starting model could not be written: {ended.why} (see {log_path})"
         self._failed[project_id] = _Failed(reason, attempts, self._clock() + pause_s)
         log.warning("project %d: %s; again in %.0f s", project_id, reason, pause_s)
 
     @property
     def busy(self) -> bool:
         """Whether a model is being written."""
-        return self._writing is not None
+        return self._process.of is not None
 
     def problems(self) -> dict[int, str]:
         """Why models cannot be written, by the project's id; empty as long as all goes well."""
         problems = {project_id: failed.reason for project_id, failed in self._failed.items()}
-        if self._writing is not None and self._clock() - self._writing.since > SLOW_S:
-            minutes = (self._clock() - self._writing.since) / 60
-            problems[self._writing.project_id] = (
-                f"its starting model has been being written for {minutes:.0f} min (see {self._log_path})"
+        writing = self._process.of
+        if writing is not None and self._clock() - writing.since > SLOW_S:
+            minutes = (self._clock() - writing.since) / 60
+            problems[writing.project_id] = (
+                f"its starting model has been being written for {minutes:.0f} min "
+                f"(see {self._process.log_path})"
             )
         return problems
 
     def stop(self) -> None:
-        if self._writing is not None:
-            self._writing.child.stop()
-
-
-def _why(child: Child, status: int) -> str:
-    """Why the process failed. The last line of one that a signal ended is of its work, no reason."""
-    words = child.last_words()
-    return words if status > 0 and words else f"its process was ended by {describe(status)}"
+        self._process.stop()

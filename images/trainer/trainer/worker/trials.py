@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from labelloop.errors import Explained
 from labelloop.registry import Registry
@@ -10,7 +9,7 @@ from labelloop.studio import LABELLED, Studio
 from trainer.judging.trial import Outcome
 from trainer.peers.projects import Project
 from trainer.rounds.table import Rounds
-from trainer.system.children import RETRY, Child, Spawn, describe
+from trainer.system.children import Spawn, Watched
 from trainer.worker.chores import ProjectsFailed
 from trainer.worker.trial import on_trial
 
@@ -23,15 +22,6 @@ class TrialFailed(Explained):
     """A promotion cannot be tried now; the message says why."""
 
 
-@dataclass(frozen=True)
-class _Trying:
-    """The process that runs. labelled: how many images of the project were labelled when it began."""
-
-    project_id: int
-    labelled: int
-    child: Child
-
-
 class TrialKeeper:
     """Starts the process for one project after the other, once enough images were labelled for the next look.
     A round goes first: beside its training the process's two models may be more than memory holds.
@@ -40,8 +30,8 @@ class TrialKeeper:
     """
 
     def __init__(self, studio: Studio, registry: Registry, rounds: Rounds, spawn: Spawn) -> None:
-        self._studio, self._registry, self._rounds, self._spawn = studio, registry, rounds, spawn
-        self._running: _Trying | None = None
+        self._studio, self._registry, self._rounds = studio, registry, rounds
+        self._process = Watched[int](spawn, rounds.root / "trial.log")
         self._last: dict[tuple[int, int], int] = {}
 
     def tend(self, projects: Sequence[Project]) -> float | None:
@@ -51,15 +41,14 @@ class TrialKeeper:
         Raises:
             StudioError: Label Studio does not answer. ProjectsFailed: a trial could not be carried on.
         """
-        if self._running is not None:
-            self._watch(self._running)
+        if self._process.of is not None:
+            self._watch()
         else:
             self._begin(projects)
-        return WATCH_S if self._running is not None else None
+        return WATCH_S if self._process.of is not None else None
 
     def stop(self) -> None:
-        if self._running is not None:
-            self._running.child.stop()
+        self._process.stop()
 
     def _begin(self, projects: Sequence[Project]) -> None:
         if self._rounds.open_rounds():
@@ -74,17 +63,10 @@ class TrialKeeper:
             if trial.outcome is Outcome.OPEN and labelled < before + max(trial.wanted, 1):
                 continue
             self._last[project.id, round_.id] = labelled
-            child = self._spawn(["trainer.worker.trial", str(project.id)], self._rounds.root / "trial.log")
-            self._running = _Trying(project.id, labelled, child)
+            self._process.begin(["trainer.worker.trial", str(project.id)], project.id)
             return
 
-    def _watch(self, running: _Trying) -> None:
-        status = running.child.status()
-        if status is None:
-            return
-        self._running = None
-        if status == 0:
-            return
-        words = running.child.last_words()
-        why = words if status == RETRY else f"the process was ended by {describe(status)}: {words}"
-        raise ProjectsFailed({running.project_id: TrialFailed(why)})
+    def _watch(self) -> None:
+        ended = self._process.ended()
+        if ended is not None and ended.status != 0:
+            raise ProjectsFailed({ended.of: TrialFailed(ended.why)})

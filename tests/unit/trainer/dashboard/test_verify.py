@@ -378,7 +378,7 @@ def test_a_reader_that_began_under_another_version_adds_nothing(loop: WatchedLoo
 
 def test_a_page_whose_time_ran_out_while_label_studio_was_asked_has_no_crops(loop: WatchedLoop) -> None:
     store = Store(loop.models(1).path)
-    assert store.withdraw("a page that is gone", [7], "labelled") is None
+    assert store.withdraw("a page that is gone", [7]) is None
 
 
 def test_what_somebody_had_open_is_handed_in_though_nobody_visits_the_page(

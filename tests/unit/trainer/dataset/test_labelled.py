@@ -1,11 +1,11 @@
 """Images in a temporary database: what a set of them promises, and that memory doesn't grow with them."""
 
 import threading
-import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from support.memory import traced_peak
 from support.snapshot_images import image
 
 from trainer.dataset.labelled import LabelledImages, SnapshotImage
@@ -57,13 +57,11 @@ def test_threads_may_read_at_once() -> None:
 
 def test_memory_does_not_grow_with_the_images() -> None:
     def peak(count: int) -> int:
-        tracemalloc.start()
-        try:
+        def gone_through() -> None:
             images = LabelledImages(image(number) for number in range(count))
             assert sum(len(found.labels) for found in _every_way(images)) == 3 * count * 3
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+
+        return traced_peak(gone_through)
 
     assert peak(3_000) < peak(300) + 100_000
 

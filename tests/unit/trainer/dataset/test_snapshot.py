@@ -1,6 +1,5 @@
 import base64
 import os
-import tracemalloc
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from io import BytesIO
@@ -10,6 +9,7 @@ from typing import Any, cast
 import pytest
 from PIL import Image
 from support.a_project import a_row
+from support.memory import traced_peak
 from support.shapes import LABEL_CONFIG, picture
 
 from labelloop.labels import LabelConfigError
@@ -31,10 +31,12 @@ class Labels:
     def __init__(self, settings: Settings, config: str = LABEL_CONFIG) -> None:
         self.settings = settings
         self.config = config
+        self.interactive = True
         self.tasks: list[dict[str, Any]] = []
 
     def project(self, project_id: int) -> dict[str, Any]:
-        return a_row(id=project_id, label_config=self.config)
+        backends = [{"url": "http://ours", "interactive": self.interactive}]
+        return a_row(id=project_id, label_config=self.config, ml_backends=backends)
 
     def count_tasks(self, project_id: int, *conditions: object) -> int:
         return len(self.tasks)
@@ -112,6 +114,18 @@ def test_images_boxes_and_sides_are_frozen_in_the_rounds_folder(labels: Labels) 
         (*(round(side) for side in box), label) for box, label in zip(first.xyxy, first.labels, strict=True)
     ] == list(expected.boxes)
     assert Snapshot.load(labels.settings.rounds_dir / "00001") == snapshot
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_whether_clicks_were_answered_is_frozen_too(labels: Labels, interactive: bool) -> None:
+    labels.interactive = interactive
+    for seed in range(5):
+        labels.add_picture(seed)
+    folder = labels.settings.rounds_dir / "00001"
+    assert taken(labels).clicks is Snapshot.load(folder).clicks is interactive
+    of_then = folder / "snapshot.json"
+    of_then.write_text(of_then.read_text().replace('"asks_at_clicks"', '"of no earlier release"'))
+    assert Snapshot.load(folder).clicks
 
 
 def test_a_folder_that_has_a_snapshot_keeps_it(labels: Labels) -> None:
@@ -322,13 +336,12 @@ def test_taking_writing_and_reading_take_no_more_memory_for_more_images(labels: 
             number = len(labels.tasks)
             labels.add(f"{number}.png", content + str(number).encode(), annotation(boxes))
         folder = labels.settings.rounds_dir / str(count)
-        tracemalloc.start()
-        try:
+
+        def written_and_read() -> None:
             taken(labels, folder)
             assert Snapshot.load(folder).boxes == 3 * count
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+
+        return traced_peak(written_and_read)
 
     content, boxes = png(Image.new("RGB", (40, 30))), [rectangle(30 * n, 10, 20, 20) for n in range(3)]
     peak(100)  # what is imported and cached once

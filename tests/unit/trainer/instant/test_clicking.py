@@ -1,11 +1,9 @@
 """What clicks would fetch on an image, tried with a version's eyes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from labelloop.images import Pixels
 from labelloop.labels import LabelConfig, LabelMap, parse_label_config
 from labelloop.raw_boxes import RawBoxes
 from labelloop.registry import Card
@@ -32,18 +30,19 @@ class Eyes:
     sees: list[list[int]]
     card: Card = field(default_factory=lambda: Card(detector="", classes=["ball"]))
 
-    def raw(self, images: Sequence[Pixels]) -> list[RawBoxes]:
+    @property
+    def raw(self) -> RawBoxes:
         xyxy = np.array(self.sees, np.float32).reshape(-1, 4)
         count = len(xyxy)
-        return [RawBoxes.best(xyxy, np.full(count, 0.9, np.float32), np.ones((count, 1), np.float16))]
+        return RawBoxes.best(xyxy, np.full(count, 0.9, np.float32), np.ones((count, 1), np.float16))
 
     def label_map(self, config: LabelConfig) -> LabelMap:
         return LabelMap.build(self.card.classes, config, trained=self.card.trained)
 
 
 def tried(sees: list[list[int]], truth: list[list[int]], *known: SnapshotImage) -> tuple[int, int]:
-    pixels = np.zeros((400, 400, 3), np.uint8)
-    return clicked(Eyes(sees), pixels, image(truth), CONFIG, known)  # type: ignore[arg-type]
+    eyes = Eyes(sees)
+    return clicked(eyes, eyes.raw, image(truth), CONFIG, known)  # type: ignore[arg-type]
 
 
 def test_what_the_network_sees_is_fetched() -> None:

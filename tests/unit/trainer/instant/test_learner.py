@@ -17,6 +17,7 @@ from labelloop.boxes import Boxes
 from labelloop.detector import Detector
 from labelloop.images import read_image
 from labelloop.instant import HEAD, InstantVersions
+from labelloop.raw_boxes import RawBoxes
 from labelloop.registry import Card, ProjectModels, Registry
 from labelloop.verified import marked
 from trainer.dataset.labelled import SnapshotImage
@@ -27,7 +28,7 @@ from trainer.instant.fitting import Budget
 from trainer.instant.learner import Learner
 from trainer.instant.notes import Notes
 from trainer.instant.proposing import Proposals
-from trainer.peers.projects import Project
+from trainer.peers.projects import MLBackend, Project
 
 LABELS = [*SHAPES]
 QUICK = Budget(2, 60.0)
@@ -122,7 +123,8 @@ def new(home: SmallRounds, studio: Labelled, models: ProjectModels) -> Learner:
 
 
 def project(labels: list[str] = LABELS) -> Project:
-    return Project(1, "shapes", "", datetime.now(UTC), label_config(labels), "v0000")
+    backends = (MLBackend("http://ours", "labelloop"),)
+    return Project(1, "shapes", "", datetime.now(UTC), label_config(labels), "v0000", backends=backends)
 
 
 def test_the_first_submitted_image_is_learnt_and_serves(
@@ -245,8 +247,9 @@ def test_what_finds_wrong_boxes_alone_proposes_none_and_answers_clicks(
         assert thresholds == dict.fromkeys(LABELS, 1.0)
 
 
+@pytest.mark.parametrize("off_in", ["the label config", "Label Studio's settings"])
 def test_where_clicks_fetch_nothing_none_is_tried(
-    learner: Learner, studio: Labelled, models: ProjectModels, monkeypatch: pytest.MonkeyPatch
+    learner: Learner, studio: Labelled, models: ProjectModels, monkeypatch: pytest.MonkeyPatch, off_in: str
 ) -> None:
     chances: list[float] = []
 
@@ -256,7 +259,9 @@ def test_where_clicks_fetch_nothing_none_is_tried(
 
     monkeypatch.setattr(module, "proposals", costs)
     xml = label_config(LABELS).replace("<RectangleLabels", '<RectangleLabels smart="false"')
-    drawn = replace(project(), label_config=xml)
+    drawn = replace(project(), backends=(MLBackend("http://ours", "labelloop", interactive=False),))
+    if off_in == "the label config":
+        drawn = replace(project(), label_config=xml)
     for number in (1, 2):
         studio.submit(number)
         learner.learn(drawn)
@@ -275,7 +280,8 @@ def test_whose_clicks_fetch_more_is_told_from_new_images(
         return 12, 12 if detector.version == "v0000" else 0
 
     monkeypatch.setattr(module, "clicked", tried)
-    monkeypatch.setattr(Detector, "predict", lambda self, images: [Boxes.empty() for _ in images])
+    nothing = Boxes.empty(), RawBoxes.of_boxes(Boxes.empty(), 1)
+    monkeypatch.setattr(Detector, "both", lambda self, image: nothing)
     for number in (1, 2):
         studio.submit(number)
         learner.learn(project())

@@ -53,11 +53,12 @@ def evaluated(
     config: str = LABEL_CONFIG,
     fingerprint: str | None = None,
     since: Sequence[SnapshotImage] = (),
+    asks_at_clicks: bool = True,
 ) -> Evaluation:
     for each in (*images, *since):
         if not (settings.labelloop_home / each.file).exists():
             Image.new("RGB", (200, 200)).save(settings.labelloop_home / each.file)
-    snapshot = Snapshot(1, config, LabelledImages(images), (), ())
+    snapshot = Snapshot(1, config, LabelledImages(images), (), (), asks_at_clicks=asks_at_clicks)
     detector = cast(Detector, Fixed(classes, answers, fingerprint))
     return evaluate(detector, snapshot, settings, lambda fraction, words: None, since)
 
@@ -90,9 +91,12 @@ def test_the_chosen_costs_decide_the_threshold(settings: Settings, costs: str, t
     assert evaluation.score_thresholds["ball"] == pytest.approx(threshold, abs=0.07)
 
 
-@pytest.mark.parametrize(("smart", "threshold"), [("", 0.8), (' smart="false"', 0.48)])
+@pytest.mark.parametrize(
+    ("smart", "asks_at_clicks", "threshold"),
+    [("", True, 0.8), (' smart="false"', True, 0.48), ("", False, 0.48)],
+)
 def test_where_clicks_fetch_nothing_what_lacks_a_box_is_drawn(
-    settings: Settings, smart: str, threshold: float
+    settings: Settings, smart: str, asks_at_clicks: bool, threshold: float
 ) -> None:
     """Of two objects one is found behind five wrong boxes, which take 5 s to delete: it saves 4.4 s over a
     click and 6.5 s over drawing. So the limit is put before them, or behind.
@@ -102,7 +106,9 @@ def test_where_clicks_fetch_nothing_what_lacks_a_box_is_drawn(
     chosen = settings.model_copy(update={"score_threshold": 0.95})
     truth = [image(number, two, [0, 0]) for number in range(60)]
     config = LABEL_CONFIG.replace("<RectangleLabels", f"<RectangleLabels{smart}")
-    evaluation = evaluated(chosen, ["ball", "crate"], [found] * 60, truth, config)
+    evaluation = evaluated(
+        chosen, ["ball", "crate"], [found] * 60, truth, config, asks_at_clicks=asks_at_clicks
+    )
     assert evaluation.score_thresholds["ball"] == pytest.approx(threshold, abs=0.01)
 
 

@@ -33,6 +33,28 @@ def test_those_without_usable_labels_are_told_apart(studio: Studio, fake_studio:
         _ = others[0].labels
 
 
+@pytest.mark.parametrize(
+    ("backends", "description", "smart", "clicks"),
+    [
+        ([True], "", "", True),
+        ([False], "", "", False),
+        ([False, True], "", "", True),
+        ([None], "", "", True),
+        ([], "", "", False),
+        ([], SIMULATED, "", True),
+        ([True], "", ' smart="false"', False),
+    ],
+)
+def test_clicks_fetch_boxes_unless_config_or_connection_say_otherwise(
+    backends: list[bool | None], description: str, smart: str, clicks: bool
+) -> None:
+    """None: of a Label Studio of an earlier release, which does not tell."""
+    told = [{"url": "http://ours"} | ({} if on is None else {"interactive": on}) for on in backends]
+    config = shapes.LABEL_CONFIG.replace("<RectangleLabels", f"<RectangleLabels{smart}")
+    project = a_project(ml_backends=told, description=description, label_config=config)
+    assert project.clicks is clicks
+
+
 def test_what_was_handed_out_cannot_be_written_into() -> None:
     with pytest.raises(FrozenInstanceError):
         a_project().model_version = "v0001"  # type: ignore[misc]

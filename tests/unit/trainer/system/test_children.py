@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.fake_child import FakeChild
 
-from trainer.system.children import PARENT_LOOK_S, Child, describe
+from trainer.system.children import PARENT_LOOK_S, Child, Watched, describe
 
 pytestmark = pytest.mark.usefixtures("child_processes")
 
@@ -30,6 +31,47 @@ def test_its_words_and_status_are_kept(tmp_path: Path) -> None:
     wait_until(lambda: child.status() is not None)
     assert child.status() == 0
     assert "Namespaces are one honking great idea" in child.last_words()
+
+
+def test_the_words_of_one_that_ran_before_are_not_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is killed before it says anything would be said to have ended by what the former said."""
+    (tmp_path / "silent.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    log_path = tmp_path / "log.txt"
+    log_path.write_text("no promotion is on trial\n")
+    child = Child(["silent"], log_path)
+    child.stop()
+    assert child.last_words() == "" and log_path.read_text() == "no promotion is on trial\n"
+
+
+def test_one_at_a_time_is_watched_and_its_end_told_once(tmp_path: Path) -> None:
+    """Of one that a signal ended the last line is no reason."""
+    children: list[FakeChild] = []
+
+    def spawn(arguments: list[str], log_path: Path) -> FakeChild:
+        children.append(FakeChild(arguments, log_path))
+        return children[-1]
+
+    log_path = tmp_path / "log.txt"
+    process = Watched[int](spawn, log_path)  # type: ignore[arg-type]
+    assert process.of is None and process.ended() is None
+    for number in (7, 8):
+        log_path.write_text("of a former one")
+        process.begin(["some.module", str(number)], number)
+        assert not log_path.exists()
+    assert (children[0].stopped, children[1].stopped, process.of) == (True, False, 8)
+    assert process.ended() is None
+    for status, why in ((3, "its last words"), (-9, "its process was ended by the system, mostly because")):
+        process.begin(["some.module", "9"], 9)
+        children[-1].exit = status
+        ended = process.ended()
+        assert ended is not None and (ended.of, ended.status) == (9, status) and ended.why.startswith(why)
+        assert process.of is None and process.ended() is None
+    process.begin(["some.module", "10"], 10)
+    process.stop()
+    assert children[-1].stopped and process.of is None and process.ended() is None
 
 
 def test_one_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,10 @@ from mmcv.parallel import DataContainer
 from mmdet.models.detectors.base import BaseDetector
 from support.small_rounds import SmallRounds, trainable
 
+from labelloop.halving import OutOfMemory
 from trainer.rounds.metrics import Metrics
 from trainer.training import bundle, learn
-from trainer.training.parts import OutOfMemory, PartsRunner, parted
+from trainer.training.parts import PartsRunner, parted
 from trainer.training.recipe import fit_gpu
 
 LABELS = ["ball", "crate"]

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from PIL import Image
 from support import shapes
 from support.fake_studio import FakeStudio
+from support.memory import traced_peak
 
 from labelloop.images import ImageBusy
 from labelloop.studio import Studio
@@ -194,12 +194,7 @@ def test_looking_takes_no_more_memory_for_more_files(index: ImageIndex, images: 
         folder.mkdir()
         for number in range(count):
             (folder / f"{number}.jpg").touch()
-        tracemalloc.start()
-        try:
-            index.scan()
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+        return traced_peak(index.scan)
 
     few = peak(100)
     assert peak(3_000) < few + 200_000
