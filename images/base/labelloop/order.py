@@ -12,6 +12,9 @@ from labelloop.boxes import Floats
 CANDIDATE = 0.05
 LAST = 1.0
 """The score of what is labelled last: near-duplicates of labelled images."""
+TELLS_FROM = 10
+"""The doubts of a version that has learnt from fewer images say what it confuses, not what there is to learn:
+the first images would be those with the most wrong boxes, and they would become the hold-out."""
 
 
 def prediction_score(scores: Floats, weights: float | Floats = 1.0) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
 from labelloop.labels import LabelConfig, LabelMap
-from labelloop.order import LAST, lot, prediction_score
+from labelloop.order import LAST, TELLS_FROM, lot, prediction_score
 from labelloop.raw_boxes import RawBoxes
 from labelloop.regions import to_results
 from labelloop.registry import Card
@@ -124,7 +124,8 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         card = self.detector.card or _NO_CARD
         thresholds = card.thresholds(config.names_in(card.score_thresholds), self._threshold)
         label_map = self.label_map(config)
-        learnt = self.trained and label_map.knows_any
+        few = 0 < card.images < TELLS_FROM
+        learnt = self.trained and label_map.knows_any and not few
         rarity = card.rarity(config.names_in(card.boxes_by_class))
         return _View(label_map, config, thresholds, Rules.of(card, config), rarity, learnt)
 
@@ -182,8 +183,8 @@ class _View:
 
     thresholds: (labels,), the least score with which a box of the label is shown. rules: which boxes mark an
     object that another marks. rarity: (labels,), what a box of the label weighs in a task's score. learnt:
-    whether the version was trained on the project's own images; only then do its doubts tell what it has yet
-    to learn.
+    whether the version was trained on enough of the project's own images; only then do its doubts tell what
+    it has yet to learn.
     """
 
     label_map: LabelMap

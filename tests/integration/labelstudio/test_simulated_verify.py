@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from integration.support.labelstudio import LabelStudio
@@ -13,7 +14,7 @@ from support.versions import add_version
 
 from labelloop.boxes import Boxes
 from labelloop.regions import to_results
-from labelloop.studio import LABELLED
+from labelloop.studio import LABELLED, StudioError
 from labelloop.verified import BESIDE, is_verified
 from trainer.dashboard.app import create_app
 from trainer.dashboard.loop import WatchedLoop
@@ -122,3 +123,26 @@ def test_she_verifies_as_a_labeller_and_the_editor_has_the_draft_of_what_was_lef
     assert studio.count_tasks(project.id, LABELLED) == IMAGES
     assert account.studio.task(wrong_task)["drafts"] == []
     assert project.next() is None
+
+
+def test_a_submission_whose_answer_is_lost_is_there_once(
+    provisioned: LabelStudio, project: LabellingProject, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = project.next()
+    assert task is not None
+    request, sent = account.studio.request, list[Any]()
+
+    def losing_the_first(method: str, path: str, **kwargs: Any) -> Any:
+        answer = request(method, path, **kwargs)
+        if method == "POST":
+            sent.append(kwargs["json"])
+            raise StudioError("Connection aborted")
+        return answer
+
+    monkeypatch.setattr(account.studio, "request", losing_the_first)
+    project.submit(task, 3.0)
+    assert len(sent) == 1 and len(provisioned.studio.task(task.id)["annotations"]) == 1
+    with pytest.raises(StudioError) as refused:  # as if Label Studio had been at it when it was looked for
+        request("POST", f"/api/tasks/{task.id}/annotations/", json=sent[0])
+    assert refused.value.status == 409
+    assert len(provisioned.studio.task(task.id)["annotations"]) == 1

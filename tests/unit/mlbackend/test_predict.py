@@ -17,6 +17,7 @@ import mlbackend.loading
 from labelloop import decoding
 from labelloop.boxes import Boxes
 from labelloop.images import Pixels
+from labelloop.order import lot
 from mlbackend.unreadable import FORGOTTEN_AFTER_S, Unreadable
 
 ORIENTATION = 0x0112
@@ -181,6 +182,18 @@ def test_a_starting_version_draws_the_order_by_lot(home: Home) -> None:
     assert all(0 <= score < 1 for score in scores) and len(set(scores)) == 40
     assert scores not in (sorted(scores), sorted(scores, reverse=True))
     assert [r["score"] for r in home.results(*reversed(urls))] == scores[::-1]
+
+
+@pytest.mark.parametrize(("images", "by_lot"), [(3, True), (9, True), (10, False), (0, False)])
+def test_the_doubts_of_a_version_of_few_images_do_not_decide_the_order(
+    home: Home, images: int, by_lot: bool
+) -> None:
+    """Cards of old do not say of how many images a version is."""
+    home.add_version(dataset_fingerprint="made", classes=["pet", "car"], images=images)
+    urls = [home.add_image(f"{n}.png", brightness=120) for n in range(8)]
+    scores = [row["score"] for row in home.results(*urls)]
+    assert (scores == [lot({"image": url}) for url in urls]) is by_lot
+    assert (len(set(scores)) == 1) is not by_lot, "all look the same, so doubts are equal"
 
 
 def test_an_unreadable_image_shifts_no_other_lot(home: Home) -> None:

@@ -163,14 +163,16 @@ def test_patience_has_an_end_and_says_what_it_waits_for(error: Exception, paused
     assert said[0] == f"{error}; asked again in 1 s"
 
 
-def test_an_answer_is_an_answer(labelling_studio: LabellingStudio, paused: list[float]) -> None:
+def test_an_answer_is_an_answer(
+    labelling_studio: LabellingStudio, paused: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     studio = PatientStudio(labelling_studio.url, "token", print)
     with pytest.raises(StudioError, match="404"):
         studio.project(99)
-    monkey = BreaksOff(labelling_studio.answer)
-    labelling_studio.answer = monkey  # type: ignore[method-assign]
+    starved = BreaksOff(labelling_studio.answer)
+    monkeypatch.setattr(labelling_studio, "answer", starved)
     labelling_studio.add_project(1)
     assert studio.request("POST", "/api/projects", json={"title": "one"})["id"] == 2
     with pytest.raises(StudioError, match="Connection aborted"):
         studio.request("POST", "/api/projects", json={"title": "two"})
-    assert monkey.asked["POST", "/api/projects"] == 2 and not paused
+    assert starved.asked["POST", "/api/projects"] == 2 and not paused
