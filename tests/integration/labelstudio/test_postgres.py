@@ -95,9 +95,8 @@ DAMAGE = {
 TRY_EACH = """
 import json, shutil, sqlite3, sys
 from labelloop.settings import get_settings
-from provisioner import django_app, move_database
+from provisioner import move_database
 
-django_app.setup()
 file = get_settings().database_path
 for damage in json.loads(DAMAGE):
     shutil.copy(f"{file}.whole", file)
@@ -180,6 +179,14 @@ def test_it_serves_is_backed_up_while_people_submit_and_restored_beside_itself(
     found = {row for rows in kept(label_studio).values() for row in rows}
     assert before <= found and len(found) == manifest.counts["annotations"]
     assert submit(tasks[0]) > max(found), "numbers go on where they were"
+
+    # As `make reset` does.
+    label_studio.stop()
+    assert backup_service(label_studio, "empty") == {}
+    names = {name for [name] in postgres.database.ask("SELECT datname FROM pg_database")}
+    assert "served" in names and loaded["loaded"] not in names
+    emptied = Database(postgres.database.access.named("served"))
+    assert emptied.ask("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [["0"]]
 
 
 def test_an_empty_database_in_the_place_of_one_with_labels_is_not_begun_anew(
