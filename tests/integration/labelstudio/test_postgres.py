@@ -2,21 +2,28 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from integration.support.labelstudio import EMAIL, REPO, LabelStudio
 from integration.support.postgres import Postgres
+from support.ports import free_port
 
 from lifecycle.backup.unpack import unpack, verify
+from lifecycle.console import Failure
 from lifecycle.database.client import Database
 from lifecycle.home import Home
+from lifecycle.runtime.host_stack import HostStack
+from lifecycle.settings.settings import Settings
 
 MIGRATE = """
 from labelloop.settings import get_settings
@@ -268,3 +275,31 @@ def test_what_cannot_be_taken_over_is_refused_by_name(on_sqlite: LabelStudio, po
         assert words in error
     refused = Database(postgres.database.access.named("refused"))
     assert refused.ask("SELECT count(*) FROM htx_user") == [["0"]]
+
+
+@pytest.fixture
+def checkout() -> Iterator[Home]:
+    """Where the server's user reaches it, with the work tree's code."""
+    home = Home(Path(tempfile.mkdtemp(prefix="labelloop-checkout-")))
+    home.root.chmod(0o755)
+    home.secrets.mkdir(parents=True)
+    (home.secrets / "DATABASE_PASSWORD").write_text("secret")
+    for name in ("compose", "images"):
+        (home.root / name).symlink_to(REPO / name)
+    yield home
+    shutil.rmtree(home.root, ignore_errors=True)
+
+
+def test_the_host_runs_it_alone_for_what_needs_it_while_the_stack_is_stopped(checkout: Home) -> None:
+    stack = HostStack(checkout, Settings({"DATABASE": "postgres", "DATABASE_PORT": str(free_port())}))
+    for _ in range(2):
+        with stack.database() as environment:
+            database = Database.of(checkout, environment)
+            assert database is not None and database.ask("SELECT current_user") == [["labelloop"]]
+        with pytest.raises(Failure, match="PostgreSQL at"):
+            database.ask("SELECT 1")
+        # The next start takes the secret as it is then.
+        (checkout.secrets / "DATABASE_PASSWORD").write_text("another")
+    (checkout.volumes / "postgres" / "data" / "PG_VERSION").write_text("9\n")
+    with pytest.raises(Failure, match=r"found none on this host, needed PostgreSQL 9"), stack.database():
+        pass
