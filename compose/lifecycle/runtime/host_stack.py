@@ -17,11 +17,10 @@ from labelloop import layout
 from lifecycle.backup import service as backup_service
 from lifecycle.build.venvs import CODE, PACKAGES, stamps
 from lifecycle.console import Board, Failure, note
-from lifecycle.database.client import Database
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
-from lifecycle.runtime import orphans
+from lifecycle.runtime import orphans, own_postgres
 from lifecycle.settings.known import SECRETS
 from lifecycle.settings.proxies import proxies
 from lifecycle.settings.settings import Settings
@@ -204,36 +203,13 @@ class HostStack:
         Raises:
             Failure: it does not start.
         """
+        environment = self._environment()
         if not self._settings.own_postgres or self.is_running():
-            yield self._environment()
+            yield environment
             return
         orphans.end(self._home.run)
-        with self._log.open("ab") as log:
-            server = subprocess.Popen(
-                [sys.executable, "-m", "lifecycle.postgres_service"],
-                cwd=self._home.root,
-                env={**self._environment(), orphans.MARK: str(self._home.run)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        try:
-            database = Database.of(self._home, self._environment())
-            assert database is not None
-            try:
-                database.wait(still=lambda: server.poll() is None)
-            except Failure as error:
-                told = f"{error.text} Its last words:\n\n{self.last_words()}\n"
-                raise Failure(told, do=error.do) from error
-            yield self._environment()
-        finally:
-            server.send_signal(signal.SIGINT)
-            try:
-                server.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+        with own_postgres.serving(self._home, environment, self._log):
+            yield environment
 
     def orphans(self, label_config: str, project: Optional[str] = None) -> Optional[list[str]]:
         """What a project's annotations hold that the label config (XML) lacks; None when Label Studio doesn't

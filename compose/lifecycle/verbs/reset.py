@@ -54,21 +54,25 @@ def reset(home: Home, given: Mapping[str, str]) -> None:
         heading("Backup")
         _back_up(stack, home, ran)
     if settings.on_postgres:
-        _empty_database(home, stack, settings)
+        _empty_database(home, stack, settings, ran)
     for name in contents.STATE:
         _empty(home.root / name)
     volumes.prepare_volumes(home, None)
     line("reset", "done; `make up` begins anew")
 
 
-def _empty_database(home: Home, stack: Stack, settings: Settings) -> None:
-    """Raises Failure: the database elsewhere could not be emptied; nothing is deleted."""
-    if settings.own_postgres:
-        _empty(home.volumes / layout.POSTGRES)
-        return
+def _empty_database(home: Home, stack: Stack, settings: Settings, ran: bool) -> None:
+    """Empties the database on PostgreSQL. Those of replaced-… folders, which stay, stay too.
+
+    Raises:
+        Failure: it could not be emptied; nothing is deleted, and what ran runs again.
+    """
     answer = parse_answer(stack.backup_service(["empty"]))
     if answer.get("error"):
-        raise Failure(f"{answer['error']}\nNothing is deleted")
+        if ran:
+            stack.start()
+        own = f"If that server is beyond repair, delete {home.volumes / layout.POSTGRES} by hand first."
+        raise Failure(f"{answer['error']}\nNothing is deleted", do=own if settings.own_postgres else "")
 
 
 def _back_up(stack: Stack, home: Home, ran: bool) -> None:

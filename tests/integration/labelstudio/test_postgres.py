@@ -2,21 +2,28 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from integration.support.labelstudio import EMAIL, REPO, LabelStudio
 from integration.support.postgres import Postgres
+from support.ports import free_port
 
 from lifecycle.backup.unpack import unpack, verify
+from lifecycle.console import Failure
 from lifecycle.database.client import Database
 from lifecycle.home import Home
+from lifecycle.runtime.host_stack import HostStack
+from lifecycle.settings.settings import Settings
 
 MIGRATE = """
 from labelloop.settings import get_settings
@@ -95,9 +102,8 @@ DAMAGE = {
 TRY_EACH = """
 import json, shutil, sqlite3, sys
 from labelloop.settings import get_settings
-from provisioner import django_app, move_database
+from provisioner import move_database
 
-django_app.setup()
 file = get_settings().database_path
 for damage in json.loads(DAMAGE):
     shutil.copy(f"{file}.whole", file)
@@ -181,6 +187,14 @@ def test_it_serves_is_backed_up_while_people_submit_and_restored_beside_itself(
     assert before <= found and len(found) == manifest.counts["annotations"]
     assert submit(tasks[0]) > max(found), "numbers go on where they were"
 
+    # As `make reset` does.
+    label_studio.stop()
+    assert backup_service(label_studio, "empty") == {}
+    names = {name for [name] in postgres.database.ask("SELECT datname FROM pg_database")}
+    assert "served" in names and loaded["loaded"] not in names
+    emptied = Database(postgres.database.access.named("served"))
+    assert emptied.ask("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [["0"]]
+
 
 def test_an_empty_database_in_the_place_of_one_with_labels_is_not_begun_anew(
     fresh: Callable[[], LabelStudio], postgres: Postgres
@@ -261,3 +275,31 @@ def test_what_cannot_be_taken_over_is_refused_by_name(on_sqlite: LabelStudio, po
         assert words in error
     refused = Database(postgres.database.access.named("refused"))
     assert refused.ask("SELECT count(*) FROM htx_user") == [["0"]]
+
+
+@pytest.fixture
+def checkout() -> Iterator[Home]:
+    """Where the server's user reaches it, with the work tree's code."""
+    home = Home(Path(tempfile.mkdtemp(prefix="labelloop-checkout-")))
+    home.root.chmod(0o755)
+    home.secrets.mkdir(parents=True)
+    (home.secrets / "DATABASE_PASSWORD").write_text("secret")
+    for name in ("compose", "images"):
+        (home.root / name).symlink_to(REPO / name)
+    yield home
+    shutil.rmtree(home.root, ignore_errors=True)
+
+
+def test_the_host_runs_it_alone_for_what_needs_it_while_the_stack_is_stopped(checkout: Home) -> None:
+    stack = HostStack(checkout, Settings({"DATABASE": "postgres", "DATABASE_PORT": str(free_port())}))
+    for _ in range(2):
+        with stack.database() as environment:
+            database = Database.of(checkout, environment)
+            assert database is not None and database.ask("SELECT current_user") == [["labelloop"]]
+        with pytest.raises(Failure, match="PostgreSQL at"):
+            database.ask("SELECT 1")
+        # The next start takes the secret as it is then.
+        (checkout.secrets / "DATABASE_PASSWORD").write_text("another")
+    (checkout.volumes / "postgres" / "data" / "PG_VERSION").write_text("9\n")
+    with pytest.raises(Failure, match=r"found none on this host, needed PostgreSQL 9"), stack.database():
+        pass

@@ -18,7 +18,7 @@ from lifecycle.home import Home
 from lifecycle.runtime.host_stack import HostStack
 from lifecycle.settings import env_file, known, settings
 from lifecycle.settings.settings import Settings
-from lifecycle.verbs import rotate, up
+from lifecycle.verbs import reset, rotate, up
 
 URL = "postgresql://labels@db.example.com/labels"
 # Of the tests' own; any certificate will do.
@@ -99,6 +99,21 @@ def test_the_password_of_a_server_elsewhere_is_not_rotated(home: Home) -> None:
     assert "DATABASE_PASSWORD" not in rotate.replace_secrets(home, admin=False, database=False)
     assert env_file.read(home.env_file)["DATABASE_PASSWORD"] == before["DATABASE_PASSWORD"]
     assert "DATABASE_PASSWORD" in rotate.replace_secrets(home, admin=False)
+
+
+def test_a_reset_deletes_nothing_when_the_database_cannot_be_emptied(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.fill(home)
+    env_file.update(home.env_file, {"DATABASE": "postgres"}, header="", mode=0o600)
+    stack = kept.PretendedStack(home)
+    monkeypatch.setattr(reset, "running_stack", lambda home, settings: stack)
+    monkeypatch.setattr(reset, "stop", lambda home: True)
+    monkeypatch.setattr(stack, "backup_service", lambda arguments, stdin=b"": '{"error": "away"}')
+    before = kept.state(home)
+    with pytest.raises(Failure, match="away\nNothing is deleted"):
+        reset.reset(home, {"YES": "1", "BACKUP": "0"})
+    assert kept.state(home) == before and stack.calls == ["start"]
 
 
 def test_a_missing_server_is_named_with_what_installs_it(
