@@ -4,23 +4,25 @@ A batch's files are copied before its tasks are made. Killed in between, the ima
 run finds them by their bytes. So every run goes on where the former one ended.
 """
 
+import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from labelloop.batches import weighed_batches
 from labelloop.files import READABLE_FILE
 from labelloop.locks import holding
 from labelloop.studio import Studio, StudioError
 from trainer.intake.plan import How, Plan, Step
 from trainer.intake.records import IntakeError
 
-BATCH = 200
+BATCH, BATCH_BYTES = 200, 8 << 20
+"""A request to Label Studio has at most so many images, and their labels at most so many bytes of JSON."""
 LOCK = "import.lock"
 """The lock of trainer.worker.importer: no task is made of a file that is just being copied."""
 LOCK_WAIT_S = 600.0
@@ -67,7 +69,7 @@ def carry_out(
         Busy: another process has been importing for too long.
     """
     outcome, done = Outcome(), 0
-    for batch in _batches(plan.steps()):
+    for batch in weighed_batches(plan.steps(), BATCH, _bytes, BATCH_BYTES):
         with holding(places.rounds_dir / LOCK, LOCK_WAIT_S):
             for step in batch:
                 if step.how is How.NEW:
@@ -85,9 +87,8 @@ def carry_out(
     return outcome
 
 
-def _batches(steps: Iterator[Step]) -> Iterator[list[Step]]:
-    while batch := list(islice(steps, BATCH)):
-        yield batch
+def _bytes(step: Step) -> int:
+    return len(json.dumps(step.body))
 
 
 def _item(step: Step, key: str) -> dict[str, Any]:

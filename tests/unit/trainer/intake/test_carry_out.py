@@ -1,5 +1,6 @@
 """A plan is carried out beside the worker's own import, also while Label Studio is away for a moment."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,33 @@ def test_label_studio_may_be_away_for_a_moment(
     assert run(plan, studio, places).tasks == 1
     assert studio.asked == [{"items": [{"path": "images/set/a.png", "key": "image"}]}] * 4
     assert (places.images_dir / "set" / "a.png").read_bytes() == b"image"
+
+
+def test_a_request_is_bounded_by_images_and_by_bytes(
+    plan: Plan, places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2, 7):
+        name = f"{number}.png"
+        (tmp_path / name).write_bytes(name.encode())
+        body = json.dumps({"data": {"text": "x" * (100 if number > 3 else 1)}})
+        row = (
+            number,
+            name,
+            "new",
+            "a task without labels is made",
+            None,
+            str(tmp_path / name),
+            f"images/set/{name}",
+            0,
+            0,
+            body,
+        )
+        plan.store.run("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    monkeypatch.setattr(carry_out, "BATCH", 2)
+    monkeypatch.setattr(carry_out, "BATCH_BYTES", 150)
+    studio = Away(0)
+    assert run(plan, studio, places).tasks == 6
+    assert [len(body["items"]) for body in studio.asked] == [2, 2, 1, 1]
 
 
 @pytest.mark.parametrize(("times", "status"), [(4, 503), (1, 400)])
