@@ -32,6 +32,7 @@ NUMBERS = {
     "GATE_CONFIDENCE": (0.0, 1.0),
     "IMPORT_EVERY": (0.1, 86400.0),
     "ROUND_MINUTES": (0.1, 1440.0),
+    "CACHE_GB": (0.1, 100_000.0),
 }
 """By name, the lowest and the highest allowed value; IMPORT_EVERY is in seconds."""
 

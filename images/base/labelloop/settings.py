@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     gate_confidence: float = within("GATE_CONFIDENCE", 0.8)
     import_every: float = within("IMPORT_EVERY", 20.0)
     costs: Literal["quick", "careful"] = "quick"
+    cache_gb: float = within("CACHE_GB", 10.0)
 
     public_url: str = Field("", pattern=f"^{ranges.PUBLIC_URL}$")
     public_dashboard_url: str = Field("", pattern=f"^{ranges.PUBLIC_URL}$")
@@ -125,6 +126,11 @@ class Settings(BaseSettings):
     @property
     def cache_dir(self) -> Path:
         return self.volumes_dir / layout.CACHE
+
+    @property
+    def cache_bytes(self) -> int:
+        """How much of other servers' images is kept."""
+        return round(self.cache_gb * 1e9)
 
     @property
     def admin_addresses(self) -> frozenset[str]:

@@ -27,6 +27,7 @@ from trainer.worker import twins
 from trainer.worker.adoption import Adoption
 from trainer.worker.at_once import LOOK_S as AT_ONCE_LOOK_S
 from trainer.worker.at_once import AtOnce
+from trainer.worker.cached_images import CachedImages
 from trainer.worker.chores import Chore, for_each, tell
 from trainer.worker.descriptions import Descriptions
 from trainer.worker.image_index import ImageIndex
@@ -49,6 +50,7 @@ SURVEY_EVERY_S = 30.0
 DESCRIBE_EVERY_S = 60.0
 SCORE_EVERY_S = 5.0
 TRY_EVERY_S = 5.0
+CACHE_EVERY_S = 60.0
 RETAIN_EVERY_S = 3600.0
 RETAIN_SOON_S = 30.0
 CHECK_SLICE_S = 5.0
@@ -89,6 +91,7 @@ class Worker:
         self._scorer = Scorer(self._registry, self._rounds, spawn, lambda: self._starting_models.busy)
         self._trials = TrialKeeper(studio, self._registry, self._rounds, spawn)
         self._at_once = AtOnce(studio, self._registry, settings.rounds_dir, spawn)
+        self._cached_images = CachedImages(settings)
         self.look = Chore("projects", LOOK_S, self.look_around)
         self.tend = Chore("rounds", TEND_S, self.runner.tend)
         self.importing = Chore("import", settings.import_every, self.import_images)
@@ -99,6 +102,7 @@ class Worker:
         self.scoring = Chore("scores", SCORE_EVERY_S, self.score)
         self.trying = Chore("trials", TRY_EVERY_S, self.try_promotions)
         self.learning = Chore("learning at once", AT_ONCE_LOOK_S, self.learn_at_once)
+        self.caching = Chore("image cache", CACHE_EVERY_S, self._cached_images.tend)
         self._chores = (
             self.look,
             self.tend,
@@ -110,6 +114,7 @@ class Worker:
             self.scoring,
             self.trying,
             self.learning,
+            self.caching,
         )
 
     def stop(self) -> None:
