@@ -268,7 +268,7 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str) -> list[str]:
 
 
 def _check(home: Home, name: str, value: str, names: list[str]) -> None:
-    if name in known.SECRETS:
+    if name in known.ALL_SECRETS:
         raise Failure(
             f"{name} is a secret",
             do=f"Put it into {home.env_file} before the first `make up`; a command line is no place for it.",

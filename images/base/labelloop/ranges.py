@@ -49,6 +49,11 @@ IMAGE_HOSTS = r"(https?://[A-Za-z0-9._\[\]:-]+(,https?://[A-Za-z0-9._\[\]:-]+)*)
 PROXY = r"(https?://[^/\s]+/?)?"
 """Like the two before it, the pattern that the whole value must match."""
 
+IMAGES = r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?)?"
+S3_ENDPOINT = r"(https?://[A-Za-z0-9._\[\]:-]+)?"
+S3_REGION = r"([a-z0-9-]{1,40})?"
+"""Of a bucket with images; the pattern that the whole value must match."""
+
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off", "")
 YES_OR_NO = "1, true, yes or on; or 0, false, no or off"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from labelloop.download import DEADLINE_S, BrokenOff, Fetched, Stamp, fetch
 from labelloop.image_cache import ImageCache, Kept, key_of
-from labelloop.images import SUFFIXES, ImageAway, ImageError, image_size
+from labelloop.images import SUFFIXES, ImageAway, ImageError, image_format, image_size
 from labelloop.outside import Outside
 from labelloop.urls import shown
 
@@ -26,6 +26,7 @@ HOST_REST_S = 30.0
 """A host that has failed FAILURES_IN_A_ROW times in a row is left alone for so long."""
 FIRST_PAUSE_S = 0.5
 TURN_S = 2 * DEADLINE_S
+_SUFFIX_OF = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 
 
 class RemoteImages:
@@ -62,7 +63,7 @@ class RemoteImages:
     def keep(self, content: bytes, url: str) -> Path:
         """The file of the cache with an image's bytes. url: where they are from. Raises OSError."""
         suffix = Path(urlsplit(url).path).suffix.lower()
-        return self.cache.keep(content, suffix if suffix in SUFFIXES else "")
+        return self.cache.keep(content, suffix if suffix in SUFFIXES else _suffix_of(content))
 
     def _through_cache(self, url: str, trusted: str, token: str | None) -> Path | bytes:
         key = key_of(url)
@@ -138,6 +139,14 @@ class RemoteImages:
         if key and part:
             self.cache.keep_part(key, None)
         return fetched
+
+
+def _suffix_of(content: bytes) -> str:
+    """The suffix of an image whose URL tells none, as those that lead to a bucket; empty for another kind."""
+    try:
+        return _SUFFIX_OF.get(image_format(content), "")
+    except ImageError:
+        return ""
 
 
 def _is_fresh(kept: Kept) -> bool:

@@ -14,6 +14,7 @@ from pydantic_settings import (
 )
 
 from labelloop import layout, ranges, schedule
+from labelloop.bucket import Bucket
 from labelloop.errors import Explained
 from labelloop.outside import Outside, ca_files
 
@@ -49,6 +50,8 @@ class Settings(BaseSettings):
     admin_password: SecretStr | None = None
     api_token: SecretStr | None = None
     secret_key: SecretStr | None = None
+    s3_access_key: SecretStr | None = None
+    s3_secret_key: SecretStr | None = None
     backend_password: SecretStr | None = None
     trainer_password: SecretStr | None = None
 
@@ -77,6 +80,9 @@ class Settings(BaseSettings):
     dashboard_port: int = within("DASHBOARD_PORT", layout.default_dashboard_port(layout.LABELSTUDIO_PORT))
     log_level: str = "INFO"
 
+    images: str = Field("", pattern=f"^{ranges.IMAGES}$")
+    s3_endpoint: str = Field("", pattern=f"^{ranges.S3_ENDPOINT}$")
+    s3_region: str = Field("", pattern=f"^{ranges.S3_REGION}$")
     user_agent: str = Field(ranges.USER_AGENT, pattern=f"^{ranges.USER_AGENTS}$")
     image_hosts: str = Field("", pattern=f"^{ranges.IMAGE_HOSTS}$")
     http_proxy: str = ""
@@ -143,12 +149,17 @@ class Settings(BaseSettings):
         return self.labelloop_home / self.label_config
 
     @property
+    def bucket(self) -> Bucket | None:
+        """The bucket that IMAGES names."""
+        return Bucket.parse(self.images) if self.images else None
+
+    @property
     def outside(self) -> Outside:
         """How hosts outside are asked."""
         ca_bundle = self.labelloop_home / self.ca_bundle if self.ca_bundle else None
         return Outside(
             user_agent=self.user_agent,
-            image_hosts=self.image_hosts,
+            image_hosts=",".join(filter(None, (self.image_hosts, self.s3_endpoint))),
             http_proxy=self.http_proxy,
             https_proxy=self.https_proxy,
             no_proxy=self.no_proxy,

@@ -17,6 +17,7 @@ from trainer.peers.projects import SIMULATED
 from trainer.rounds.table import State
 from trainer.system.failures import in_words
 from trainer.words import in_this_zone, plural
+from trainer.worker.bucket_import import read_state
 from trainer.worker.cached_images import CachedImages
 
 SHOWN = 5
@@ -38,6 +39,7 @@ def examine(settings: TrainerSettings, studio: Studio, backend: Backend) -> list
         yield from _general(seen[0])
 
     found = _guarded("status", look) + _guarded("image cache", partial(_image_cache, settings))
+    found += _guarded("bucket", partial(_bucket, settings))
     for project in seen[0].projects if seen else ():
         if project.simulated:
             found.append(ok(f"project {project.id}", f"{project.title}: {SIMULATED}"))
@@ -98,6 +100,24 @@ def _general(status: Status) -> Iterator[Finding]:
         "Replace or remove them; the others are not held up.",
         "make import",
     )
+
+
+def _bucket(settings: TrainerSettings) -> Iterator[Finding]:
+    """Whether the bucket that IMAGES names can be listed, and has something in it."""
+    state = read_state(settings)
+    if settings.bucket is None:
+        return
+    if state is None:
+        yield warning(
+            "bucket", f"{settings.bucket.url} has not been listed yet", "Wait a minute.", "make logs"
+        )
+    elif state.problem:
+        yield problem("bucket", state.problem, state.fix, "make up")
+    elif state.left_out:
+        text = f"{state.url}: {plural(state.left_out, 'image')} with a question mark in the name"
+        yield warning("bucket", text, "Label Studio cannot show them: give them other names.", "make status")
+    else:
+        yield ok("bucket", f"{state.url} is gone through in {state.seconds:.0f} s")
 
 
 def _image_cache(settings: TrainerSettings) -> Iterator[Finding]:
