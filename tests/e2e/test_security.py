@@ -35,7 +35,14 @@ SECRETS = (
 SERVICES = {"labelstudio": 2, "trainer": 4, "mlbackend": 2, "backup": 0}
 """And how many processes that read secrets, at least: what the tests look through must be there."""
 HELD = {
-    "labelstudio": {"ADMIN_PASSWORD", "API_TOKEN", "SECRET_KEY", "BACKEND_PASSWORD"},
+    "labelstudio": {
+        "ADMIN_PASSWORD",
+        "API_TOKEN",
+        "SECRET_KEY",
+        "BACKEND_PASSWORD",
+        "S3_ACCESS_KEY",
+        "S3_SECRET_KEY",
+    },
     "trainer": {"API_TOKEN", "BACKEND_PASSWORD", "TRAINER_PASSWORD", "DASHBOARD_SECRET"},
     "mlbackend": {"API_TOKEN", "BACKEND_PASSWORD", "TRAINER_PASSWORD"},
     "backup": set(),

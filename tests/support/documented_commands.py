@@ -33,6 +33,14 @@ UP = {
     },
     "make up USER_AGENT=photos/1,ann@example.org": {"USER_AGENT": "photos/1,ann@example.org"},
     "make up IMAGE_HOSTS=https://minio.lan:9000": {"IMAGE_HOSTS": "https://minio.lan:9000"},
+    "make up IMAGES=s3://photos/line-3 S3_REGION=eu-central-1": {
+        "IMAGES": "s3://photos/line-3",
+        "S3_REGION": "eu-central-1",
+    },
+    "make up IMAGES=s3://photos S3_ENDPOINT=http://minio.lan:9000": {
+        "IMAGES": "s3://photos",
+        "S3_ENDPOINT": "http://minio.lan:9000",
+    },
     "make up BIND=192.0.2.10": {"BIND": "192.0.2.10"},
     "make up REGISTRY=registry.example.com/labelloop": {"REGISTRY": "registry.example.com/labelloop"},
     "make up ADMINS=ann@example.org,bob@example.org": {"ADMINS": "ann@example.org,bob@example.org"},

@@ -22,7 +22,7 @@ from lifecycle.backup.archive import ENV
 from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.settings import env_file
-from lifecycle.settings.known import SECRETS
+from lifecycle.settings.known import ALL_SECRETS
 
 LOCAL = "configs/local.env"
 _BY_FILE = (LOCAL, "configs/labels/", "configs/detectors/", f"{contents.IMAGES}/")
@@ -128,7 +128,7 @@ class Swap:
         if self.env == "changed":
             files.replace_text(aside / ENV, home.env_file.read_text(), 0o600)
         kept = env_file.read(staged / ENV)
-        secrets = {name: kept[name] for name in (*SECRETS, "ADMIN_EMAIL") if kept.get(name)}
+        secrets = {name: kept[name] for name in (*ALL_SECRETS, "ADMIN_EMAIL") if kept.get(name)}
         env_file.update(home.env_file, secrets, header="# Secrets from a backup.", mode=0o600)
 
 

@@ -23,7 +23,7 @@ from lifecycle.home import Home
 from lifecycle.runtime.volumes import PRIVATE, STATE
 from lifecycle.settings import settings as settings_module
 from lifecycle.settings.host import host_memory
-from lifecycle.settings.known import SECRETS
+from lifecycle.settings.known import ALL_SECRETS
 from lifecycle.settings.settings import Settings
 
 SHOWN = 3
@@ -131,7 +131,7 @@ def secrets(home: Home, values: Settings, runtime: str) -> Iterator[Finding]:
         yield warning("secrets", f"no {folder}", anew, "make up")
         return
     files = {path.name: path.stat() for path in folder.iterdir()}
-    missing = [name for name in SECRETS if name not in files]
+    missing = [name for name in ALL_SECRETS if name not in files]
     opened = [name for name, status in files.items() if status.st_mode & 0o077]
     if folder.stat().st_mode & 0o077:
         opened.insert(0, "the folder")

@@ -21,7 +21,7 @@ from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
 from lifecycle.runtime import orphans, own_postgres
-from lifecycle.settings.known import SECRETS
+from lifecycle.settings.known import ALL_SECRETS
 from lifecycle.settings.proxies import proxies
 from lifecycle.settings.settings import Settings
 from lifecycle.shell import answer, ask, converse, phrases, watch
@@ -364,7 +364,7 @@ class HostStack:
         backend, trainer = f"127.0.0.1:{settings.mlbackend_port}", f"127.0.0.1:{settings.trainer_port}"
         reach = "127.0.0.1" if bind == "0.0.0.0" else bind
         everything = {**os.environ, **settings}
-        open_to_see = {name: value for name, value in everything.items() if name not in SECRETS}
+        open_to_see = {name: value for name, value in everything.items() if name not in ALL_SECRETS}
         return {
             **open_to_see,
             "SECRETS_DIR": str(home.secrets),

@@ -13,7 +13,7 @@ from lifecycle.console import Failure
 from lifecycle.home import Home
 
 # Docker makes a missing bind mount's source as root.
-_MOUNTED = (*layout.VOLUMES, layout.UPLOADS, layout.WEIGHTS, layout.BACKUP_STATUS)
+_MOUNTED = (*layout.VOLUMES, layout.UPLOADS, layout.WEIGHTS, layout.IMAGE_CACHE, layout.BACKUP_STATUS)
 # Label Studio's database holds tokens, and so do its backups.
 PRIVATE = (layout.LABELSTUDIO, layout.BACKUPS)
 STATE = tuple(name for name in layout.VOLUMES if name != layout.IMAGES)

@@ -46,6 +46,15 @@ _PATTERNS = {
 }
 _PATTERNS.update(
     {
+        "IMAGES": (
+            ranges.IMAGES,
+            "a bucket, with or without a prefix, such as s3://photos/line-3",
+        ),
+        "S3_ENDPOINT": (
+            ranges.S3_ENDPOINT,
+            "an S3 server's URL without a path, such as http://minio.lan:9000",
+        ),
+        "S3_REGION": (ranges.S3_REGION, "a region's name, such as eu-central-1"),
         "USER_AGENT": (
             f"({ranges.USER_AGENTS})?",
             "letters, digits, blanks and ._/:;,()+@=-, such as photos/1 (ann@example.org)",
@@ -127,6 +136,9 @@ SECRETS: dict[str, Callable[[], str]] = {
     "DASHBOARD_SECRET": lambda: secrets.token_urlsafe(48),
     "DATABASE_PASSWORD": lambda: secrets.token_urlsafe(24),
 }
+GIVEN_SECRETS = ("S3_ACCESS_KEY", "S3_SECRET_KEY")
+"""Secrets that somebody else made and the operator puts into .env. They may be empty."""
+ALL_SECRETS = (*SECRETS, *GIVEN_SECRETS)
 
 
 def problem(home: Home, name: str, value: str) -> Optional[str]:

@@ -15,7 +15,7 @@ from lifecycle import files
 from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.settings import env_file
-from lifecycle.settings.known import SECRETS
+from lifecycle.settings.known import ALL_SECRETS
 from lifecycle.settings.settings import ENV_HEADER, Settings
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o400
@@ -31,7 +31,7 @@ def publish(home: Home, settings: Settings) -> None:
     Raises:
         Failure: the folder is not ours to write.
     """
-    wanted = {name: settings[name] for name in SECRETS}
+    wanted = {name: settings.get(name, "") for name in ALL_SECRETS}
     try:
         # Otherwise we are that user ourselves, and may give nothing away.
         owner = settings.containers_user if os.geteuid() == 0 else None

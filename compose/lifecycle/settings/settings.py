@@ -310,7 +310,7 @@ def compose_files(settings: Settings, *, on_gpu: bool) -> str:
 
 
 def _check(home: Home, name: str, value: str, names: list[str]) -> None:
-    if name in known.SECRETS:
+    if name in known.ALL_SECRETS:
         raise Failure(
             f"{name} is a secret",
             do=f"Put it into {home.env_file} before the first `make up`; a command line is no place for it.",

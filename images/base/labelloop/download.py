@@ -30,7 +30,10 @@ DEADLINE_S = 30.0
 # Statuses, beside those from 500, of servers that may answer otherwise in a moment.
 _FOR_NOW = (408, 425, 429)
 _CHUNK = 1 << 16
+LEAST_PART = 1 << 16
+"""A download that breaks off before so many bytes is begun anew."""
 _DIGITS = re.compile("[0-9]{1,18}")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
 
 # The paths at which Label Studio serves files. The token is sent to no other path, even on the same host.
 _FILES_OF_LABEL_STUDIO = re.compile(
@@ -54,6 +57,29 @@ class Stamp:
             return {}
         headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
         return {name: value for name, value in headers.items() if value}
+
+
+@dataclass(frozen=True)
+class Part:
+    """The first bytes of a body that broke off. stamp: what its server said with them."""
+
+    content: bytes
+    stamp: Stamp
+
+    def conditions(self, place: str) -> dict[str, str]:
+        """The headers of a request to a place for the rest, as long as nothing has changed."""
+        if place != self.stamp.place:
+            return {}
+        version = self.stamp.etag or self.stamp.last_modified
+        return {"Range": f"bytes={len(self.content)}-", "If-Range": version}
+
+
+class BrokenOff(ImageAway):
+    """A body ended before its end. part: what has come of it, where the rest can be asked for."""
+
+    def __init__(self, message: str, part: Part | None) -> None:
+        super().__init__(message)
+        self.part = part
 
 
 @dataclass(frozen=True)
@@ -84,16 +110,19 @@ def fetch(
     outside: Outside = Outside(),  # noqa: B008
     known: Stamp | None = None,
     authorization: str | None = None,
+    part: Part | None = None,
 ) -> Fetched:
     """Asks for an http(s) URL.
 
     trusted: Label Studio's own URL. Only that origin may have any address, and only that origin receives
     `token`, on the paths at which it serves files. known: what was said with the bytes that the caller has.
-    authorization: the header's whole value, in the token's place.
+    authorization: the header's whole value, in the token's place. part: of the body, which the caller has;
+    the rest is asked for, and all of it where that has changed, or the server gives no parts.
 
     Raises:
         ImageError: the host is refused, the body is too large, or the status is not 200.
         ImageAway: the host is unreachable, too slow or not well, or does not take our credentials.
+        BrokenOff: the body did.
     """
     name = shown(url)
     studio = urls.parse(trusted)
@@ -106,6 +135,8 @@ def fetch(
                 headers = {"Accept": "image/*,*/*;q=0.5", "User-Agent": outside.user_agent}
                 if known:
                     headers |= known.conditions(_place(address))
+                if part:
+                    headers |= part.conditions(_place(address))
                 if ours and authorization and _serves_files(address, studio):
                     headers["Authorization"] = authorization
                 try:
@@ -125,7 +156,9 @@ def fetch(
                     if known and answer.status == 304:
                         return Fetched(None, known)
                     if not location:
-                        return Fetched(_body(answer, name, deadline, ours), _stamp(answer, address))
+                        begun = part.content if part and "Range" in headers else None
+                        reading = _Body(answer, name, deadline, ours, _stamp(answer, address))
+                        return Fetched(reading.read(begun), reading.stamp)
             address = _led_to(name, address, location)
     raise ImageError(f"{name}: more than {MAX_REDIRECTS} redirects")
 
@@ -149,36 +182,76 @@ def _serves_files(address: WebAddress, studio: WebAddress) -> bool:
     return _FILES_OF_LABEL_STUDIO.match(path) is not None
 
 
-def _body(answer: BaseHTTPResponse, name: str, deadline: Deadline, ours: bool) -> bytes:
-    if deadline.words():  # urllib3 takes the lines before a cut for complete headers
-        raise ImageAway(f"{name}: {deadline.words()}")
-    if answer.status != 200:
-        words = f"{name}: answered {answer.status} {answer.reason}{_hint(answer.status, ours)}"
-        if answer.status in _FOR_NOW or answer.status >= 500:
-            raise ImageAway(words, _seconds(answer.headers.get("retry-after", "")))
-        raise ImageAway(words, None) if answer.status in (401, 403) else ImageError(words)
-    declared = _whole(answer.headers.get("content-length", ""))
-    if declared is not None and declared > MAX_BYTES:
-        raise ImageError(f"{name}: {declared >> 20} MiB; at most {MAX_BYTES >> 20} MiB are read")
-    body = bytearray()
-    try:
-        while chunk := answer.read1(_CHUNK, decode_content=True):
-            body += chunk
-            if len(body) > MAX_BYTES:
-                raise ImageError(f"{name}: larger than {MAX_BYTES >> 20} MiB")
-            if deadline.words():
-                raise ImageAway(f"{name}: {deadline.words()}")
-    except OSError as error:
-        raise ImageAway(f"{name}: {deadline.words() or f'broke off: {error}'}") from error
-    except Exception as error:  # urllib3's errors have a base class of their own
-        if isinstance(error, ImageError):
+@dataclass(frozen=True)
+class _Body:
+    """An answer's body. ours: whether Label Studio gives it."""
+
+    answer: BaseHTTPResponse
+    name: str
+    deadline: Deadline
+    ours: bool
+    stamp: Stamp
+
+    def read(self, begun: bytes | None) -> bytes:
+        """begun: the bytes after which the rest was asked for."""
+        if self.deadline.words():  # urllib3 takes the lines before a cut for complete headers
+            raise ImageAway(f"{self.name}: {self.deadline.words()}")
+        body, declared = self._begin(begun)
+        self._require_size(declared)
+        broken = None
+        try:
+            while chunk := self.answer.read1(_CHUNK, decode_content=True):
+                body += chunk
+                self._require_size(len(body))
+                if self.deadline.words():
+                    break
+        except ImageError:
             raise
-        raise ImageAway(f"{name}: {deadline.words() or f'broke off: {type(error).__name__}'}") from error
-    if deadline.words():  # without a length, a cut looks like the end of the body
-        raise ImageAway(f"{name}: {deadline.words()}")
-    if declared is not None and not answer.headers.get("content-encoding") and len(body) < declared:
-        raise ImageAway(f"{name}: broke off after {len(body)} of {declared} bytes")
-    return bytes(body)
+        except Exception as error:  # the decoders have their own errors, and so does a connection that is cut
+            broken = f"broke off: {error if isinstance(error, OSError) else type(error).__name__}"
+        # Without a length, a cut at the deadline looks like the end of the body.
+        broken = self.deadline.words() or broken
+        if not broken and declared is not None and len(body) < declared:
+            broken = f"broke off after {len(body)} of {declared} bytes"
+        if broken:
+            raise BrokenOff(f"{self.name}: {broken}", self._part(bytes(body)))
+        return bytes(body)
+
+    def _begin(self, begun: bytes | None) -> tuple[bytearray, int | None]:
+        """What the body begins with, and how long the whole of it is, where that is told."""
+        answer, headers = self.answer, self.answer.headers
+        if begun is not None and answer.status == 206:
+            found = _RANGE.fullmatch(headers.get("content-range", ""))
+            if found is None or int(found[1]) != len(begun):
+                raise BrokenOff(f"{self.name}: answered with another part than was asked for", None)
+            return bytearray(begun), int(found[2])
+        if begun is not None and answer.status == 416:
+            raise BrokenOff(f"{self.name}: has changed since it broke off", None)
+        if answer.status != 200:
+            raise self._refusal()
+        length = None if headers.get("content-encoding") else _whole(headers.get("content-length", ""))
+        return bytearray(), length
+
+    def _refusal(self) -> ImageError:
+        status, headers = self.answer.status, self.answer.headers
+        words = f"{self.name}: answered {status} {self.answer.reason}{_hint(status, self.ours)}"
+        if status in _FOR_NOW or status >= 500:
+            return ImageAway(words, _seconds(headers.get("retry-after", "")))
+        return ImageAway(words, None) if status in (401, 403) else ImageError(words)
+
+    def _require_size(self, size: int | None) -> None:
+        if size is not None and size > MAX_BYTES:
+            raise ImageError(f"{self.name}: {size >> 20} MiB; at most {MAX_BYTES >> 20} MiB are read")
+
+    def _part(self, content: bytes) -> Part | None:
+        """What has come, if the rest can be asked for: the server gives parts, and says of which version."""
+        headers = self.answer.headers
+        gives_parts = self.answer.status == 206 or headers.get("accept-ranges", "") == "bytes"
+        etag = "" if self.stamp.etag.startswith("W/") else self.stamp.etag
+        told = etag or self.stamp.last_modified
+        if not (gives_parts and told) or headers.get("content-encoding") or len(content) < LEAST_PART:
+            return None
+        return Part(content, Stamp(self.stamp.place, etag, self.stamp.last_modified))
 
 
 def _place(address: WebAddress) -> str:

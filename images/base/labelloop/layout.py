@@ -18,6 +18,8 @@ VOLUMES = (IMAGES, LABELSTUDIO, MODELS, ROUNDS, CACHE, BACKUPS)
 UPLOADS = f"{LABELSTUDIO}/media/upload"
 """Images that people upload in Label Studio: <project id>/<file>. Like the next, this is within volumes/."""
 WEIGHTS = f"{CACHE}/weights"
+IMAGE_CACHE = f"{CACHE}/images"
+"""Images of other servers, which the trainer and the ML backend share."""
 BACKUP_STATUS = f"{BACKUPS}/status"
 
 DATABASE_FILE = "label_studio.sqlite3"

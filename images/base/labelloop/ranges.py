@@ -33,6 +33,7 @@ NUMBERS = {
     "GATE_CONFIDENCE": (0.0, 1.0),
     "IMPORT_EVERY": (0.1, 86400.0),
     "ROUND_MINUTES": (0.1, 1440.0),
+    "CACHE_GB": (0.1, 100_000.0),
 }
 """By name, the lowest and the highest allowed value; IMPORT_EVERY is in seconds."""
 
@@ -48,6 +49,11 @@ USER_AGENTS = r"[A-Za-z0-9][A-Za-z0-9 ._/:;,()+@=-]{0,198}"
 IMAGE_HOSTS = r"(https?://[A-Za-z0-9._\[\]:-]+(,https?://[A-Za-z0-9._\[\]:-]+)*)?"
 PROXY = r"(https?://[^/\s]+/?)?"
 """Like the two before it, the pattern that the whole value must match."""
+
+IMAGES = r"(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?)?"
+S3_ENDPOINT = r"(https?://[A-Za-z0-9._\[\]:-]+)?"
+S3_REGION = r"([a-z0-9-]{1,40})?"
+"""Of a bucket with images; the pattern that the whole value must match."""
 
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off", "")

@@ -14,6 +14,7 @@ from pydantic_settings import (
 )
 
 from labelloop import layout, ranges, schedule
+from labelloop.bucket import Bucket
 from labelloop.database_place import DatabaseAccess, DatabasePlace, name_in_service
 from labelloop.errors import Explained
 from labelloop.outside import Outside, ca_files
@@ -50,6 +51,8 @@ class Settings(BaseSettings):
     admin_password: SecretStr | None = None
     api_token: SecretStr | None = None
     secret_key: SecretStr | None = None
+    s3_access_key: SecretStr | None = None
+    s3_secret_key: SecretStr | None = None
     backend_password: SecretStr | None = None
     trainer_password: SecretStr | None = None
     database_password: SecretStr | None = None
@@ -74,6 +77,7 @@ class Settings(BaseSettings):
     gate_confidence: float = within("GATE_CONFIDENCE", 0.8)
     import_every: float = within("IMPORT_EVERY", 20.0)
     costs: Literal["quick", "careful"] = "quick"
+    cache_gb: float = within("CACHE_GB", 10.0)
 
     public_url: str = Field("", pattern=f"^{ranges.PUBLIC_URL}$")
     public_dashboard_url: str = Field("", pattern=f"^{ranges.PUBLIC_URL}$")
@@ -81,6 +85,9 @@ class Settings(BaseSettings):
     dashboard_port: int = within("DASHBOARD_PORT", layout.default_dashboard_port(layout.LABELSTUDIO_PORT))
     log_level: str = "INFO"
 
+    images: str = Field("", pattern=f"^{ranges.IMAGES}$")
+    s3_endpoint: str = Field("", pattern=f"^{ranges.S3_ENDPOINT}$")
+    s3_region: str = Field("", pattern=f"^{ranges.S3_REGION}$")
     user_agent: str = Field(ranges.USER_AGENT, pattern=f"^{ranges.USER_AGENTS}$")
     image_hosts: str = Field("", pattern=f"^{ranges.IMAGE_HOSTS}$")
     http_proxy: str = ""
@@ -153,6 +160,11 @@ class Settings(BaseSettings):
         return self.volumes_dir / layout.CACHE
 
     @property
+    def cache_bytes(self) -> int:
+        """How much of other servers' images is kept."""
+        return round(self.cache_gb * 1e9)
+
+    @property
     def admin_addresses(self) -> frozenset[str]:
         """The e-mail addresses in ADMINS: the administrators besides the account of ADMIN_EMAIL."""
         return frozenset(word.strip().lower() for word in self.admins.split(",") if word.strip())
@@ -163,12 +175,17 @@ class Settings(BaseSettings):
         return self.labelloop_home / self.label_config
 
     @property
+    def bucket(self) -> Bucket | None:
+        """The bucket that IMAGES names."""
+        return Bucket.parse(self.images) if self.images else None
+
+    @property
     def outside(self) -> Outside:
         """How hosts outside are asked."""
         ca_bundle = self.labelloop_home / self.ca_bundle if self.ca_bundle else None
         return Outside(
             user_agent=self.user_agent,
-            image_hosts=self.image_hosts,
+            image_hosts=",".join(filter(None, (self.image_hosts, self.s3_endpoint))),
             http_proxy=self.http_proxy,
             https_proxy=self.https_proxy,
             no_proxy=self.no_proxy,

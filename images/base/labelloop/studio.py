@@ -160,6 +160,17 @@ class Studio:
         """The project's local-files import storages."""
         return list(self.request("GET", "/api/storages/localfiles", params={"project": project_id}))
 
+    def buckets(self, project_id: int) -> list[Row]:
+        """The project's S3 import storages."""
+        return list(self.request("GET", "/api/storages/s3", params={"project": project_id}))
+
+    def sync_bucket(self, storage_id: int, after: str, most: int, seconds: float) -> Row:
+        """Makes some `most` tasks for new keys of a bucket, of those after a key. "following" of the answer
+        is the key to go on after, None at the end; "made" how many tasks; "problem" why it was not listed.
+        """
+        path = f"/api/storages/s3/{storage_id}/sync"
+        return dict(self.request("POST", path, json={"after": after, "most": most}, timeout=(3.0, seconds)))
+
     def sync_storage(
         self, storage_id: int, seconds: float, files: Sequence[str] | None = None, again: bool = False
     ) -> Row:

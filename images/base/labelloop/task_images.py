@@ -8,6 +8,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
@@ -22,6 +23,7 @@ from labelloop.urls import shown
 _LOCAL_FILES = re.compile(r"(?:^|/)data/local-files/?$")
 _UPLOAD = re.compile(r"(?:^|/)data/upload/(.+)$")
 _OLD_UPLOAD = re.compile(r"(?:^|/)storage-data/uploaded/?$")
+_RESOLVED = re.compile(r"(?:^|/)tasks/[0-9]+/resolve/?$")
 MAX_URL = 8192
 _LOCALHOST = ("localhost", "127.0.0.1", "[::1]")
 _CLOUD = ("s3", "gs", "azure-blob", "azure_blob", "azure")
@@ -58,14 +60,31 @@ def resolve_task_image(
 
 
 def image_name(url: object) -> str:
-    """A task's image in messages: its path below volumes/, or else its URL without the query."""
+    """A task's image in messages: its path below volumes/, its place in a bucket, or else its URL without the
+    query.
+
+    >>> image_name("/tasks/7/resolve/?fileuri=czM6Ly9waG90b3MvYS5qcGc=")
+    's3://photos/a.jpg'
+    """
     if not isinstance(url, str):
         return repr(url)[:80]
     try:
         file = _local_path(url)
-        return (str(file[1]) if file else shown(url))[:200]
+        return (str(file[1]) if file else shown(_in_a_bucket(url) or url))[:200]
     except ValueError:
         return shown(url)
+
+
+def _in_a_bucket(url: str) -> str | None:
+    """The cloud URL that Label Studio is asked to resolve by a task's URL."""
+    parts = urlsplit(url)
+    if not _RESOLVED.search(parts.path):
+        return None
+    (named, *_) = parse_qs(parts.query).get("fileuri") or [""]
+    with suppress(ValueError):  # binascii's error is one
+        found = base64.urlsafe_b64decode(named).decode()
+        return found if urlsplit(found).scheme in _CLOUD else None
+    return None
 
 
 def _token(settings: Settings) -> str | None:

@@ -13,6 +13,7 @@ class Overrides(AppConfig):  # type: ignore[misc]
             adopted,
             backend_address,
             backend_title,
+            bucket_keys,
             double_tasks,
             ended_sessions,
             label_stream,
@@ -33,6 +34,7 @@ class Overrides(AppConfig):  # type: ignore[misc]
         ended_sessions.note()
         label_stream.keep_the_projects_order()
         s3_endpoints.exempt()
+        bucket_keys.take_over()
         user_agent.introduce()
         signals.stay_for_others()
         task_data.give_to_image()

@@ -88,7 +88,7 @@ def network_environment(settings: Settings) -> dict[str, str]:
         settings.mlbackend_url,
         settings.trainer_url,
     )
-    direct = without_proxy([*own, *settings.image_hosts.split(",")], settings.no_proxy)
+    direct = without_proxy([*own, *settings.outside.image_hosts.split(",")], settings.no_proxy)
     found = {"NO_PROXY": direct, "no_proxy": direct}
     for name in ("http_proxy", "https_proxy"):
         if value := getattr(settings, name):

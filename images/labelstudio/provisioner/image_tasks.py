@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 from io_storages.localfiles.api import LocalFilesImportStorageSyncAPI
 from io_storages.localfiles.models import LocalFilesImportStorage, LocalFilesImportStorageLink
 from rest_framework.exceptions import ValidationError
@@ -37,6 +37,7 @@ CREATE TABLE IF NOT EXISTS labelloop_imported (
 )
 """
 _KNOWN = "SELECT path, size, mtime_ns FROM labelloop_imported WHERE project_id = %s"
+_KNOWN_FILES = f"{_KNOWN} AND path NOT LIKE 's3://%%'"
 _LEARN = """
 INSERT INTO labelloop_imported (project_id, path, size, mtime_ns) VALUES (%s, %s, %s, %s)
 ON CONFLICT (project_id, path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns
@@ -123,7 +124,7 @@ class ProjectImages:
         with connection.cursor() as cursor:
             cursor.execute(_TABLE)
             cursor.execute(_FORGET)
-            cursor.execute(_KNOWN, [project_id])
+            cursor.execute(_KNOWN_FILES, [project_id])
             images.known = {path: (size, mtime_ns) for path, size, mtime_ns in cursor.fetchall()}
         images.learn(images.tasks - images.known.keys())
         return images
@@ -139,6 +140,25 @@ class ProjectImages:
         for first in range(0, len(rows), _AT_ONCE):
             with written_in_turn(), connection.cursor() as cursor:
                 cursor.executemany(_LEARN, rows[first : first + _AT_ONCE])
+
+
+def known_stamps(project_id: int, paths: list[str]) -> dict[str, Stamp]:
+    """Of these images, the stamps of those of which the project had a task."""
+    if not paths:
+        return {}
+    marks = ", ".join(["%s"] * len(paths))
+    with connection.cursor() as cursor:
+        cursor.execute(_TABLE)
+        cursor.execute(f"{_KNOWN} AND path IN ({marks})", [project_id, *paths])
+        return {path: (size, mtime_ns) for path, size, mtime_ns in cursor.fetchall()}
+
+
+def learn_stamps(project_id: int, stamps: Iterable[tuple[str, Stamp]]) -> None:
+    """Notes that tasks were made of these images."""
+    rows = [(project_id, path, *stamp) for path, stamp in stamps]
+    if rows:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.executemany(_LEARN, rows)
 
 
 def wanted(storage: Any, found: Iterable[Path], settings: Settings) -> Iterator[Path]:

@@ -8,6 +8,7 @@ from labelloop.studio import Studio, StudioError
 from provisioner.administrators import has_labellers, unknown_admins
 from provisioner.adopted import instruct_connected
 from provisioner.backend import ensure_backend
+from provisioner.bucket_storage import ensure_bucket
 from provisioner.interactive import offer_clicks
 from provisioner.label_config import LabelConfigFile, update_label_config
 from provisioner.project import ensure_project
@@ -40,6 +41,7 @@ def provision(settings: Settings, file: StateFile) -> State:
     members = studio.request("GET", "/api/users/")
     file.update(unknown_admins=unknown_admins(settings, members), labellers=has_labellers(settings, members))
     ensure_storage(studio, settings, project["id"], file)
+    ensure_bucket(studio, settings, project["id"], file)
     ensure_backend(studio, settings, project["id"], file)
     instruct_connected(studio, settings, file)
     offer_clicks(studio, settings, file)

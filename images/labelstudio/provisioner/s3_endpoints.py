@@ -11,6 +11,9 @@ import io_storages.s3.utils
 from labelloop import urls
 from labelloop.settings import get_settings
 
+_PATIENCE = {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2}}
+"""By default a server that is away is asked for minutes, in which the request takes one of our threads."""
+
 
 def is_opened(endpoint: str) -> bool:
     """Whether IMAGE_HOSTS names the endpoint's scheme, host and port."""
@@ -38,7 +41,7 @@ def exempt() -> None:
         options = {
             "region_name": region_name or "us-east-1",
             "endpoint_url": s3_endpoint,
-            "config": io_storages.s3.utils.boto3.session.Config(signature_version="s3v4"),
+            "config": io_storages.s3.utils.boto3.session.Config(signature_version="s3v4", **_PATIENCE),
         }
         return session.client("s3", **options), session.resource("s3", **options)
 

@@ -16,6 +16,7 @@ from users.views import user_signup
 from labelloop import addresses
 from labelloop.settings import get_settings
 from provisioner import dashboard, intake, parents, people, predictions, verified
+from provisioner.bucket_keys import SyncBucket
 from provisioner.image_tasks import SyncImages
 from provisioner.local_files import ImageFile
 from provisioner.start_training import StartTraining
@@ -71,6 +72,7 @@ urlpatterns = [
     # Label Studio's own pattern, which matches anywhere in a path.
     re_path("data/local-files/", ImageFile.as_view(), name="localfiles_data"),
     path("api/storages/localfiles/<int:pk>/sync", SyncImages.as_view(), name="labelloop-sync-images"),
+    path("api/storages/s3/<int:pk>/sync", SyncBucket.as_view(), name="labelloop-sync-bucket"),
     path("user/signup/", sign_up_by_invitation, name="user-signup"),
     *label_studio_urls,
 ]

@@ -12,6 +12,7 @@ from typing import Any
 from labelloop.batches import batches, weighed_batches
 from labelloop.images import BATCH_PIXELS, ImageError, Pixels, image_size, read_image
 from labelloop.labels import LabelConfig
+from labelloop.remote_images import RemoteImages
 from labelloop.settings import Settings
 from labelloop.task_images import image_name, resolve_task_image
 
@@ -48,6 +49,7 @@ class ImageLoader:
 
     def __init__(self, settings: Settings, workers: int) -> None:
         self._settings = settings
+        self._remote = RemoteImages(settings.cache_dir, settings.outside)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="images")
         self._one_large = threading.Lock()
 
@@ -113,7 +115,8 @@ class ImageLoader:
             )
         task_id = task.get("id")
         try:
-            source = resolve_task_image(url, self._settings, task_id if isinstance(task_id, int) else None)
+            number = task_id if isinstance(task_id, int) else None
+            source = resolve_task_image(url, self._settings, number, self._remote)
             width, height = image_size(source, name)
         except (ImageError, OSError) as error:
             return TaskImage(name, error=_reason(name, error))

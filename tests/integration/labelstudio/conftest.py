@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from integration.support.bucket_server import BucketServer
 from integration.support.fake_backend import FakeBackend
 from integration.support.fake_s3 import FakeS3
 from integration.support.labelstudio import BACKEND_PASSWORD, BIN, NAMED_ADMIN, LabelStudio
@@ -35,14 +36,20 @@ def s3() -> Iterator[FakeS3]:
 
 
 @pytest.fixture(scope="session")
+def bucket_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketServer]:
+    with BucketServer(tmp_path_factory.mktemp("buckets")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def provisioned(
-    tmp_path_factory: pytest.TempPathFactory, backend: FakeBackend, s3: FakeS3
+    tmp_path_factory: pytest.TempPathFactory, backend: FakeBackend, s3: FakeS3, bucket_server: BucketServer
 ) -> Iterator[LabelStudio]:
     label_studio = LabelStudio(tmp_path_factory.mktemp("home"), backend.url)
     label_studio.environment |= {
         "PUBLIC_URL": PUBLIC_URL,
         "ADMINS": NAMED_ADMIN,
-        "IMAGE_HOSTS": s3.url,
+        "IMAGE_HOSTS": f"{s3.url},{bucket_server.url}",
         "HTTP_PROXY": DEAD_PROXY,
         "HTTPS_PROXY": DEAD_PROXY,
     }

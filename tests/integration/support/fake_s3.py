@@ -13,17 +13,21 @@ _LISTING = f"""<?xml version="1.0" encoding="UTF-8"?>
 
 
 class FakeS3:
-    """A context manager; listens on 127.0.0.1. `asked` has each path and its credentials."""
+    """A context manager; listens on 127.0.0.1. `asked` has each path and its credentials. refusal: the
+    status, and S3's own words, with which it answers everything.
+    """
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str | None]] = []
+        self.refusal: tuple[int, str] | None = None
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 fake.asked.append((self.path, self.headers["Authorization"]))
-                body = b"" if self.command == "HEAD" else _LISTING.encode()
-                self.send_response(200)
+                status, words = fake.refusal or (200, _LISTING)
+                body = b"" if self.command == "HEAD" else words.encode()
+                self.send_response(status)
                 self.send_header("Content-Type", "application/xml")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

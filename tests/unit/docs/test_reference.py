@@ -106,7 +106,8 @@ def test_settings_are_those_that_are_read(
     monkeypatch.delenv("COMPOSE_PROJECT_NAME", raising=False)
     settings.complete(home, host_runtime=True, accelerator="cpu")
     from_make = {n for c in rows(REFERENCE / "settings.md", "From make's environment") for n in coded(c[0])}
-    expected = set(shipped) | set(env_file.read(home.env_file)) | set(known.HOST_SETTINGS)
+    named = set(known.HOST_SETTINGS) | set(known.GIVEN_SECRETS)
+    expected = set(shipped) | set(env_file.read(home.env_file)) | named
     assert from_make and set(told_settings) - from_make == expected
 
 

@@ -47,7 +47,7 @@ def test_compose_publishes_label_studio_and_the_dashboard() -> None:
 
 def test_compose_mounts_the_folders_of_the_layout() -> None:
     mounted = re.findall(r"- \./volumes/([\w/]+):/labelloop/volumes/\1(?::ro)?$", COMPOSE, re.MULTILINE)
-    assert set(mounted) == {*layout.VOLUMES, layout.UPLOADS, layout.BACKUP_STATUS}
+    assert set(mounted) == {*layout.VOLUMES, layout.UPLOADS, layout.IMAGE_CACHE, layout.BACKUP_STATUS}
     assert COMPOSE.count("./volumes/") == len(mounted)
 
 

@@ -66,7 +66,10 @@ def test_every_service_is_confined(home: Home) -> None:
 
 
 def test_each_service_has_the_secrets_it_needs_and_no_other(home: Home) -> None:
-    labelstudio = {"ADMIN_PASSWORD", "API_TOKEN", "SECRET_KEY", "BACKEND_PASSWORD"}
+    labelstudio = {
+        *("ADMIN_PASSWORD", "API_TOKEN", "SECRET_KEY", "BACKEND_PASSWORD"),
+        *("S3_ACCESS_KEY", "S3_SECRET_KEY"),
+    }
     model = {"API_TOKEN", "BACKEND_PASSWORD", "TRAINER_PASSWORD"}
     dashboard = {"DASHBOARD_SECRET"}
     secrets = labelstudio | model | dashboard

@@ -85,7 +85,7 @@ def good(home: Home, stack: type[Stack]) -> Home:
     values = {"PORT": str(first), "DASHBOARD_PORT": str(free_port(first + 1)), "COMPOSE_ACCELERATOR": "cpu"}
     env_file.update(home.env_file, values, header="#", mode=0o600)
     home.secrets.mkdir(parents=True, mode=0o700)
-    for name in known.SECRETS:
+    for name in known.ALL_SECRETS:
         (home.secrets / name).write_text("x")
         (home.secrets / name).chmod(0o400)
     home.provisioned.write_text(json.dumps({"project": 1, "done": True}))

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from labelloop.image_cache import ImageCache
 from labelloop.locks import Busy
 from trainer.cli.command import ProjectOption, command, connect, fail
 from trainer.dataset.left_out import LeftOut, counts_in_words
@@ -157,7 +158,7 @@ def export(
     chosen = loop.project(project)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     folder = out or loop.settings.rounds_dir / "exports" / f"{chosen.id}-{format_}-{stamp}"
-    with Display() as display:
+    with ImageCache(loop.settings.cache_dir).in_use(), Display() as display:
         snapshot = labels_now(
             loop.studio,
             chosen.id,

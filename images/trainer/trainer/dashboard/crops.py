@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from PIL.Image import Image, Resampling
 
 from labelloop.images import upright
+from labelloop.remote_images import RemoteImages
 from labelloop.settings import Settings
 from labelloop.task_images import image_name, resolve_task_image
-from trainer.dataset.remote_images import RemoteImages
 
 SHOWN_PX = 224
 JPEG_QUALITY = 82

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ValidationError
 from labelloop.boxes import Boxes
 from labelloop.errors import Explained, in_one_line
 from labelloop.files import write_text
+from labelloop.image_cache import ImageCache
 from labelloop.images import ImageError
 from labelloop.locks import Busy, holding
 from labelloop.log_lines import SHORT_LINE, TIMES
@@ -144,14 +145,15 @@ def _look(models: ProjectModels, version: str, settings: TrainerSettings, studio
     folder = models.path / SEEN / f"{version}.{1 + max(map(_number, before), default=0)}"
     began = datetime.now(UTC)
     say("reading the labels")
-    with snapshotting(settings.rounds_dir):
-        snapshot = collect(
-            studio,
-            int(models.path.name),
-            settings,
-            lambda fraction, words: say(f"reading the labels: {words}"),
-        )
-    snapshot.write(folder)
+    with ImageCache(settings.cache_dir).in_use():
+        with snapshotting(settings.rounds_dir):
+            snapshot = collect(
+                studio,
+                int(models.path.name),
+                settings,
+                lambda fraction, words: say(f"reading the labels: {words}"),
+            )
+        snapshot.write(folder)
     make(folder, models.folder(version), settings, _known(last, version, snapshot), began, say)
     there = {*models.versions(), version}
     of_no_version = [path for path in folder.parent.iterdir() if path.is_dir() and path.stem not in there]

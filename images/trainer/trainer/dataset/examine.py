@@ -12,12 +12,12 @@ from labelloop.images import ImageAway, ImageError, image_size
 from labelloop.images import examine as decode
 from labelloop.labels import LabelConfig
 from labelloop.regions import Regions, read_regions
+from labelloop.remote_images import RemoteImages
 from labelloop.settings import Settings
 from labelloop.task_images import image_name, resolve_task_image
 from trainer.dataset import junk
 from trainer.dataset.labelled import SnapshotImage, rounded
 from trainer.dataset.left_out import Kind, LeftOut
-from trainer.dataset.remote_images import RemoteImages
 from trainer.dataset.split import Side
 from trainer.words import first_of, in_utf8
 

@@ -13,6 +13,7 @@ import ijson
 
 from labelloop.errors import Explained
 from labelloop.files import write_lines
+from labelloop.image_cache import ImageCache
 from labelloop.labels import LabelConfig, parse_label_config
 from labelloop.locks import holding
 from labelloop.registry import Registry
@@ -188,9 +189,10 @@ def take(
                 "`make retrain` starts a new round"
             )
         return kept
-    snapshot = collect(studio, project_id, settings, progress, to_train=True)
-    round_dir.mkdir(parents=True, exist_ok=True)
-    snapshot.write(round_dir)
+    with ImageCache(settings.cache_dir).in_use():
+        snapshot = collect(studio, project_id, settings, progress, to_train=True)
+        round_dir.mkdir(parents=True, exist_ok=True)
+        snapshot.write(round_dir)
     return snapshot
 
 

@@ -6,6 +6,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import ceil
 
 from labelloop.findings import LOGS, Finding, ok, problem, warning
 from labelloop.studio import Studio, StudioError
@@ -16,11 +17,15 @@ from trainer.peers.projects import SIMULATED
 from trainer.rounds.table import State
 from trainer.system.failures import in_words
 from trainer.words import in_this_zone, plural
+from trainer.worker.bucket_import import read_state
+from trainer.worker.cached_images import CachedImages
 
 SHOWN = 5
 TIMEOUT_S = (3.0, 10.0)
 """The limits for each request to Label Studio, in seconds: to connect, to answer."""
 CLOCK_LEEWAY = timedelta(minutes=1)
+OVER = 1.1
+"""A cache above CACHE_GB by less is about to be cut."""
 WELL = ("CO", "TR", "PR")
 """The codes of Label Studio for a working connection: connected, training, predicting."""
 
@@ -33,7 +38,8 @@ def examine(settings: TrainerSettings, studio: Studio, backend: Backend) -> list
         seen.append(gather(settings, studio, backend))
         yield from _general(seen[0])
 
-    found = _guarded("status", look)
+    found = _guarded("status", look) + _guarded("image cache", partial(_image_cache, settings))
+    found += _guarded("bucket", partial(_bucket, settings))
     for project in seen[0].projects if seen else ():
         if project.simulated:
             found.append(ok(f"project {project.id}", f"{project.title}: {SIMULATED}"))
@@ -93,6 +99,42 @@ def _general(status: Status) -> Iterator[Finding]:
         f"{plural(len(status.unreadable), 'file')} cannot be used: {named}",
         "Replace or remove them; the others are not held up.",
         "make import",
+    )
+
+
+def _bucket(settings: TrainerSettings) -> Iterator[Finding]:
+    """Whether the bucket that IMAGES names can be listed, and has something in it."""
+    state = read_state(settings)
+    if settings.bucket is None:
+        return
+    if state is None:
+        yield warning(
+            "bucket", f"{settings.bucket.url} has not been listed yet", "Wait a minute.", "make logs"
+        )
+    elif state.problem:
+        yield problem("bucket", state.problem, state.fix, "make up")
+    elif state.left_out:
+        text = f"{state.url}: {plural(state.left_out, 'image')} with a question mark in the name"
+        yield warning("bucket", text, "Label Studio cannot show them: give them other names.", "make status")
+    else:
+        yield ok("bucket", f"{state.url} is gone through in {state.seconds:.0f} s")
+
+
+def _image_cache(settings: TrainerSettings) -> Iterator[Finding]:
+    """How much of other servers' images is kept, and whether rounds need more than CACHE_GB."""
+    usage = CachedImages(settings).usage()
+    if not usage.images:
+        return
+    text = f"{plural(usage.images, 'image')} of other servers, {usage.size / 1e9:.1f} GB"
+    if usage.size <= OVER * settings.cache_bytes:
+        yield ok("image cache", f"{text} of CACHE_GB={settings.cache_gb:g}")
+        return
+    yield warning(
+        "image cache",
+        f"{text}, more than CACHE_GB={settings.cache_gb:g}: rounds need {usage.needed / 1e9:.1f} GB of it",
+        "What rounds need stays in any case; the rest goes within minutes, and is fetched anew when it is "
+        "looked at again. Allow for more, or keep fewer rounds (KEEP_ROUNDS).",
+        f"make up CACHE_GB={ceil(2 * usage.size / 1e9)}",
     )
 
 

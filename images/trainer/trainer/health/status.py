@@ -24,6 +24,7 @@ from trainer.training import auto
 from trainer.training.job import Job, JobError
 from trainer.words import in_this_zone
 from trainer.worker.adoption import why_left_alone
+from trainer.worker.bucket_import import BucketState, read_state
 from trainer.worker.image_index import ImageIndex, Problem
 from trainer.worker.preflight import Preflight, held_out
 from trainer.worker.showing import Showing
@@ -113,7 +114,7 @@ class Status:
 
     unreadable: image files that cannot be used; they are reported, but are no fault of the appliance.
     left_alone: the projects that the loop does not serve, each with the reason. left_over: models of projects
-    that Label Studio does not have.
+    that Label Studio does not have. bucket: the one that IMAGES names, once it was listed.
     """
 
     services: list[Service]
@@ -122,11 +123,18 @@ class Status:
     problems: list[str] = field(default_factory=list)
     left_alone: list[str] = field(default_factory=list)
     left_over: list[LeftOver] = field(default_factory=list)
+    bucket: BucketState | None = None
 
     @property
     def well(self) -> bool:
         services = all(service.problem is None for service in self.services)
-        return services and not self.problems and not any(project.problems for project in self.projects)
+        bucket = self.bucket is None or self.bucket.problem is None
+        return (
+            services
+            and bucket
+            and not self.problems
+            and not any(project.problems for project in self.projects)
+        )
 
 
 def gather(
@@ -180,7 +188,7 @@ def gather(
     unreadable = ImageIndex(settings.rounds_dir, settings.images_dir).problems()
     left_alone = [f"{project.id} ({project.title}): {project.refusal}" for project in others]
     gone = [] if studio_problem else left_over(registry, [project.id for project in (*ours, *others)])
-    return Status(services, projects, unreadable, problems, left_alone, gone)
+    return Status(services, projects, unreadable, problems, left_alone, gone, read_state(settings))
 
 
 def _backup_problems(volumes: Path) -> list[str]:

@@ -28,6 +28,11 @@ def status(found: Status, console: Console) -> None:
             else f"[red]NOT WELL[/red]  {plain(service.problem)}"
         )
         console.print(f"{service.name:<12} {word}")
+    if found.bucket is not None and found.bucket.problem:
+        way_out = f"{found.bucket.problem}. {found.bucket.fix}"
+        console.print(f"[red]bucket[/red]       {plain(way_out)}")
+    elif found.bucket is not None:
+        console.print(f"bucket       {plain(found.bucket.url)}")
     for problem in found.problems:
         console.print(f"[red]problem[/red]      {plain(problem)}")
     for project in found.projects:

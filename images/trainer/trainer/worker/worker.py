@@ -27,6 +27,8 @@ from trainer.worker import twins
 from trainer.worker.adoption import Adoption
 from trainer.worker.at_once import LOOK_S as AT_ONCE_LOOK_S
 from trainer.worker.at_once import AtOnce
+from trainer.worker.bucket_import import BucketImport
+from trainer.worker.cached_images import CachedImages
 from trainer.worker.chores import Chore, for_each, tell
 from trainer.worker.descriptions import Descriptions
 from trainer.worker.image_index import ImageIndex
@@ -49,6 +51,7 @@ SURVEY_EVERY_S = 30.0
 DESCRIBE_EVERY_S = 60.0
 SCORE_EVERY_S = 5.0
 TRY_EVERY_S = 5.0
+CACHE_EVERY_S = 60.0
 RETAIN_EVERY_S = 3600.0
 RETAIN_SOON_S = 30.0
 CHECK_SLICE_S = 5.0
@@ -89,6 +92,8 @@ class Worker:
         self._scorer = Scorer(self._registry, self._rounds, spawn, lambda: self._starting_models.busy)
         self._trials = TrialKeeper(studio, self._registry, self._rounds, spawn)
         self._at_once = AtOnce(studio, self._registry, settings.rounds_dir, spawn)
+        self._cached_images = CachedImages(settings)
+        self._bucket = BucketImport(studio, settings)
         self.look = Chore("projects", LOOK_S, self.look_around)
         self.tend = Chore("rounds", TEND_S, self.runner.tend)
         self.importing = Chore("import", settings.import_every, self.import_images)
@@ -99,6 +104,8 @@ class Worker:
         self.scoring = Chore("scores", SCORE_EVERY_S, self.score)
         self.trying = Chore("trials", TRY_EVERY_S, self.try_promotions)
         self.learning = Chore("learning at once", AT_ONCE_LOOK_S, self.learn_at_once)
+        self.listing = Chore("bucket", settings.import_every, self.list_bucket)
+        self.caching = Chore("image cache", CACHE_EVERY_S, self._cached_images.tend)
         self._chores = (
             self.look,
             self.tend,
@@ -110,6 +117,8 @@ class Worker:
             self.scoring,
             self.trying,
             self.learning,
+            self.listing,
+            self.caching,
         )
 
     def stop(self) -> None:
@@ -250,6 +259,16 @@ class Worker:
             tell(self._importer.failures)
             raise
         return CHECK_PAUSE_S if self._importer.waiting else None
+
+    def list_bucket(self) -> float | None:
+        """Makes tasks of new images in the bucket. A large one rests for as long as it took to go through."""
+        projects = self._projects
+        if projects is None:
+            return CHECK_PAUSE_S
+        began = time.monotonic()
+        if self._bucket.run((project.id for project in projects), self._stopping.is_set):
+            self.predicting.poke()
+        return max(self._settings.import_every, time.monotonic() - began)
 
     def predict(self) -> float | None:
         """Makes the champions' missing predictions."""

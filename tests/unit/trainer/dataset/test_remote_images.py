@@ -10,11 +10,13 @@ from support import shapes
 from support.a_project import a_row
 from support.image_server import ImageServer
 
+from labelloop import remote_images
+from labelloop.files import sha256_file
 from labelloop.images import ImageAway, ImageError
+from labelloop.remote_images import RemoteImages
 from labelloop.settings import Settings
 from labelloop.studio import Studio
-from trainer.dataset import collector, remote_images, snapshot
-from trainer.dataset.remote_images import INDEX, RemoteImages
+from trainer.dataset import collector, snapshot
 
 GONE_FOR_GOOD = 10_000
 
@@ -141,9 +143,14 @@ def test_a_host_that_is_down_is_not_asked_for_every_image(
 
 @pytest.mark.parametrize("status", [503, 403])
 def test_bytes_that_were_had_before_are_used_while_the_server_is_away(
-    server: ImageServer, settings: Settings, pauses: list[float], status: int
+    server: ImageServer,
+    settings: Settings,
+    pauses: list[float],
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = collected(server, settings)
+    monkeypatch.setattr(remote_images, "FRESH_S", 0.0)
     server.status = status
     for path in server.files:
         server.failing[path] = GONE_FOR_GOOD
@@ -151,8 +158,13 @@ def test_bytes_that_were_had_before_are_used_while_the_server_is_away(
     assert (after.labelled, after.fingerprint, pauses) == (24, before.fingerprint, [])
 
 
-def test_nothing_is_fetched_again_that_is_unchanged(server: ImageServer, settings: Settings) -> None:
+def test_nothing_is_fetched_again_that_is_unchanged(
+    server: ImageServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     collected(server, settings)
+    collected(server, settings)
+    assert set(map(tuple, server.answered.values())) == {(200,)}, "within ten minutes no server is asked"
+    monkeypatch.setattr(remote_images, "FRESH_S", 0.0)
     file = BytesIO()
     shapes.picture(99).image.save(file, "PNG")
     server.files["/5.png?key=secret"] = file.getvalue()
@@ -161,20 +173,26 @@ def test_nothing_is_fetched_again_that_is_unchanged(server: ImageServer, setting
     assert {tuple(statuses) for statuses in server.answered.values()} == {(200, 304)}
     cached = settings.cache_dir / "images"
     assert len(list(cached.glob("*.png"))) == 25
-    assert b"secret" not in (cached / INDEX).read_bytes()
+    noted = [path.read_bytes() for path in cached.glob("had/*/*.json")]
+    assert len(noted) == 24 and not any(b"secret" in record for record in noted)
 
 
 def test_a_file_that_the_cache_has_lost_is_fetched_anew(server: ImageServer, settings: Settings) -> None:
     collected(server, settings)
+    digests = {path.stem for path in (settings.cache_dir / "images").glob("*.png")}
     lost, short, *_ = sorted((settings.cache_dir / "images").glob("*.png"))
     lost.unlink()
-    short.write_bytes(b"short")
+    short.write_bytes(b"x" * short.stat().st_size)
     assert collected(server, settings).labelled == 24
     answered = sorted(tuple(statuses) for statuses in server.answered.values())
-    assert answered.count((200, 200)) == 2 and answered.count((200, 304)) == 22
+    assert answered.count((200, 200)) == 2 and answered.count((200,)) == 22
+    assert {sha256_file(path) for path in (settings.cache_dir / "images").glob("*.png")} == digests
 
 
-def test_a_page_that_says_sorry_takes_no_images_place(server: ImageServer, settings: Settings) -> None:
+def test_a_page_that_says_sorry_takes_no_images_place(
+    server: ImageServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_images, "FRESH_S", 0.0)
     remote = RemoteImages(settings.cache_dir, settings.outside)
     url = f"{server.url}/5.png?key=secret"
     file = remote(url, server.url, None)
@@ -186,11 +204,12 @@ def test_a_page_that_says_sorry_takes_no_images_place(server: ImageServer, setti
     assert remote(url, server.url, None) == file and file.read_bytes() == image
 
 
-def test_a_damaged_index_is_begun_anew(server: ImageServer, settings: Settings) -> None:
-    folder = settings.cache_dir / "images"
-    folder.mkdir(parents=True)
-    (folder / INDEX).write_bytes(b"no database" * 100)
+def test_a_damaged_record_is_made_anew(server: ImageServer, settings: Settings) -> None:
+    collected(server, settings)
+    for record in (settings.cache_dir / "images").glob("had/*/*.json"):
+        record.write_bytes(b'{"file": "../../secrets.png"')
     assert collected(server, settings).labelled == 24
+    assert {tuple(statuses) for statuses in server.answered.values()} == {(200, 200)}
 
 
 def test_what_a_host_refuses_for_good_is_told_from_what_is_away(
