@@ -177,7 +177,6 @@ class Database:
         stamp = time.strftime("%Y%m%dt%H%M%Sz", time.gmtime(moment))
         return f"{self._base[:40]}_{stamp}"
 
-
     def _run(self, program: str, *arguments: str, seconds: Optional[float] = None) -> str:
         """What one of PostgreSQL's programs prints."""
         command: Sequence[str] = [programs.client(program), *arguments]

@@ -206,7 +206,7 @@ def database(home: Home, values: Settings) -> Iterator[Finding]:
     known = {place.name, *(path.read_text().strip() for path in states)}
     for name in sorted(name for name in beside - known if found.is_of_a_restore(name)):
         text = f"{name} is left of a restore whose replaced-… folder is not in volumes/backups"
-        drop = f'psql --dbname={place} --command=\'DROP DATABASE "{name}"\''
+        drop = f"psql --dbname={place} --command='DROP DATABASE \"{name}\"'"
         yield warning("database", text, "Drop it, if you have no use for it.", drop)
 
 

@@ -3,7 +3,6 @@
 import logging
 import warnings
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelloop import graph, precision
+from labelloop import graph, mmdet_model, precision
 from labelloop.boxes import Boxes
 from labelloop.errors import Explained
 from labelloop.files import sha256_file
@@ -20,6 +19,7 @@ from labelloop.heads import yolox_layers
 from labelloop.images import Pixels
 from labelloop.instant import HEAD, champion_of
 from labelloop.labels import LabelConfig, LabelMap
+from labelloop.mmdet_model import MAX_BOXES, MIN_SCORE
 from labelloop.raw_boxes import RawBoxes, of_batch, of_yolox
 from labelloop.registry import Card, RegistryError
 from labelloop.settings import Settings
@@ -29,11 +29,6 @@ if TYPE_CHECKING:
     from mmcv import Config
 
 log = logging.getLogger(__name__)
-
-MIN_SCORE = 0.01
-MAX_BOXES = 2000
-# A detector proposes an object several times, before non-maximum suppression leaves one box of it.
-MAX_CANDIDATES = 5 * MAX_BOXES
 
 
 class DetectorError(Explained):
@@ -153,12 +148,12 @@ class Detector:
             if digest and (not (folder / name).is_file() or sha256_file(folder / name) != digest):
                 raise graph.GraphError(f"{folder / name} is not what it was when the version was written")
         try:
-            model = _mmdet_model(graph.without_network(config), "cpu")
+            model = mmdet_model.build_model(graph.without_network(config), "cpu")
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise graph.GraphError(f"{folder}: not to be built without its network: {reason}") from error
         graph.attach(model, folder, torch.get_num_threads())
-        return cls(model, tuple(card.classes), _preparation(config), card)
+        return cls(model, tuple(card.classes), mmdet_model.preparation(config), card)
 
     @classmethod
     def _of_head(cls, folder: Path, device: str) -> "Detector":
@@ -173,10 +168,10 @@ class Detector:
             set_look(config, card.look)
         if device == "cpu" and (base / graph.XML).exists():
             try:
-                model = _mmdet_model(graph.without_network(config), "cpu")
+                model = mmdet_model.build_model(graph.without_network(config), "cpu")
                 _fill(model, head, folder)
                 graph.attach(model, base, torch.get_num_threads(), yolox_layers(model.bbox_head))
-                return cls(model, tuple(card.classes), _preparation(config), card)
+                return cls(model, tuple(card.classes), mmdet_model.preparation(config), card)
             except graph.GraphError as error:
                 log.warning("%s: %s; the network itself serves, at a third of the speed", folder, error)
         weights = {**load_weights(base / "weights.pth"), **head}
@@ -198,19 +193,19 @@ class Detector:
             RegistryError: the weights do not fit the config.
         """
         device = device or _fastest_device()
-        model = _mmdet_model(config, device)
+        model = mmdet_model.build_model(config, device)
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise RegistryError(f"{name}: the weights do not fit the config: {reason}") from error
         precision.prepare_to_serve(model, card, device)
-        return cls(model, tuple(classes), _preparation(config), card)
+        return cls(model, tuple(classes), mmdet_model.preparation(config), card)
 
     @staticmethod
     def preparation(config: "Config") -> Callable[[Pixels], dict[str, Any]]:
         """A function from an image to what mmdet collates, by a config's test pipeline."""
-        return _preparation(config)
+        return mmdet_model.preparation(config)
 
     @property
     def version(self) -> str:
@@ -343,52 +338,6 @@ def _fastest_device() -> str:
     import torch
 
     return "cuda:0" if torch.cuda.is_available() else "cpu"
-
-
-def _mmdet_model(config: "Config", device: str) -> Any:
-    """A config's detector, with random weights, that keeps boxes of MIN_SCORE and above, up to MAX_BOXES."""
-    from mmdet.apis import init_detector
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = init_detector(deepcopy(config), device=device)
-    _lower_score_threshold(model)
-    _raise_limits(model)
-    return model
-
-
-def _preparation(config: "Config") -> Callable[[Pixels], dict[str, Any]]:
-    """A function from an image to what mmdet collates, by the config's test pipeline."""
-    from mmdet.datasets import replace_ImageToTensor
-    from mmdet.datasets.pipelines import Compose
-
-    steps = replace_ImageToTensor(config.data.test.pipeline)[1:]
-    pipeline = Compose([dict(type="LoadImageFromWebcam"), *steps])
-    return lambda image: pipeline(dict(img=image))
-
-
-def _lower_score_threshold(model: Any) -> None:
-    """Keeps every box of MIN_SCORE and above. The code that uses the boxes decides which score suffices."""
-    for head in ("bbox_head", "roi_head"):  # one-stage and two-stage detectors
-        test_cfg = getattr(getattr(model, head, None), "test_cfg", None)
-        if test_cfg is not None and "score_thr" in test_cfg:
-            test_cfg.score_thr = MIN_SCORE
-
-
-def _raise_limits(model: Any) -> None:
-    """Lets a model find MAX_BOXES objects in an image, whatever limits its version was stored with.
-
-    Only limits around a non-maximum suppression are raised. Where there is none (DETR, CenterNet), they
-    belong to the network, which has so many answers and no more.
-    """
-    heads = [getattr(model, name, None) for name in ("bbox_head", "rpn_head", "roi_head")]
-    for head in heads:
-        test_cfg = getattr(head, "test_cfg", None)
-        if test_cfg is None or not test_cfg.get("nms"):
-            continue
-        for limit, least in (("max_per_img", MAX_BOXES), ("nms_pre", MAX_CANDIDATES)):
-            if 0 < test_cfg.get(limit, 0) < least:
-                test_cfg[limit] = least
 
 
 def _boxes_of(per_class: Sequence[Any]) -> Boxes:

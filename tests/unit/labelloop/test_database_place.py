@@ -32,8 +32,10 @@ def test_anything_else_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(ValueError) as refused:
         DatabasePlace.parse(url)
     assert "secret" not in str(refused.value) and "needed" not in str(refused.value)
-    assert "postgresql://" in str(refused.value) or "DATABASE_PASSWORD" in str(refused.value) or (
-        "sslmode=" in str(refused.value)
+    assert (
+        "postgresql://" in str(refused.value)
+        or "DATABASE_PASSWORD" in str(refused.value)
+        or ("sslmode=" in str(refused.value))
     )
 
 

@@ -9,7 +9,8 @@ from support.detectors import write_version
 from support.families import family
 
 from labelloop.boxes import iou_matrix
-from labelloop.detector import MAX_BOXES, MAX_CANDIDATES, MIN_SCORE, Detector
+from labelloop.detector import Detector
+from labelloop.mmdet_model import MAX_BOXES, MAX_CANDIDATES, MIN_SCORE
 
 
 def test_a_detector_of_two_stages_keeps_boxes_below_mmdets_threshold_too(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 from pydantic import BaseModel
 
 from labelloop.boxes import Boxes
-from labelloop.detector import MAX_BOXES, Detector
+from labelloop.detector import Detector
 from labelloop.images import ImageError
+from labelloop.mmdet_model import MAX_BOXES
 from labelloop.settings import Settings
 from labelloop.tidying import Rules, Tidied, Untidy, tidied
 from trainer.dataset import junk
