@@ -43,7 +43,10 @@ def test_what_has_keys_is_not_shown_before_they_work(page: Page, url: str, path:
     page.route(f"**/static/{script}", lambda route: held.append(route))
     with page.expect_request(f"**/static/{script}"):
         page.goto(f"{url}{path}?project=1", wait_until="commit")
-    page.wait_for_timeout(300)
+    for _ in range(600):
+        page.wait_for_timeout(100)  # lets the route be handled, and the page be drawn if it wants to
+        if held:
+            break
     heading = page.get_by_role("heading", level=1)
     assert not heading.is_visible()
     held[0].continue_()
