@@ -13,16 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Optional, Union
 
-from labelloop import layout
 from lifecycle.backup import service as backup_service
-from lifecycle.build.venvs import CODE, PACKAGES, stamps
+from lifecycle.build.venvs import CODE, stamps
 from lifecycle.console import Board, Failure, note
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
 from lifecycle.runtime import orphans, own_postgres
-from lifecycle.settings.known import ALL_SECRETS
-from lifecycle.settings.proxies import proxies
+from lifecycle.runtime.host_environment import environment
 from lifecycle.settings.settings import Settings
 from lifecycle.shell import answer, ask, converse, phrases, watch
 
@@ -203,13 +201,13 @@ class HostStack:
         Raises:
             Failure: it does not start.
         """
-        environment = self._environment()
+        programs = self._environment()
         if not self._settings.own_postgres or self.is_running():
-            yield environment
+            yield programs
             return
         orphans.end(self._home.run)
-        with own_postgres.serving(self._home, environment, self._log):
-            yield environment
+        with own_postgres.serving(self._home, programs, self._log):
+            yield programs
 
     def orphans(self, label_config: str, project: Optional[str] = None) -> Optional[list[str]]:
         """What a project's annotations hold that the label config (XML) lacks; None when Label Studio doesn't
@@ -358,43 +356,7 @@ class HostStack:
         ).stdout
 
     def _environment(self) -> dict[str, str]:
-        """What the images and docker-compose.yml give the programs, with this host's paths and ports."""
-        home, settings = self._home, self._settings
-        bind, port = settings.bind, settings.port
-        backend, trainer = f"127.0.0.1:{settings.mlbackend_port}", f"127.0.0.1:{settings.trainer_port}"
-        reach = "127.0.0.1" if bind == "0.0.0.0" else bind
-        everything = {**os.environ, **settings}
-        open_to_see = {name: value for name, value in everything.items() if name not in ALL_SECRETS}
-        return {
-            **open_to_see,
-            "SECRETS_DIR": str(home.secrets),
-            "LABELLOOP_HOME": str(home.root),
-            # What `make up` found; the operator's word may be auto, or missing.
-            "ACCELERATOR": settings.device,
-            # An environment for the CPU lacks what torch would call on the GPU that it finds.
-            **({} if settings.device == "cuda" else {"CUDA_VISIBLE_DEVICES": ""}),
-            "LABELSTUDIO_BIN": str(home.venvs / "labelstudio" / "bin"),
-            "ML_BIN": str(home.venvs / "ml" / "bin"),
-            "PYTHONPATH": os.pathsep.join(str(home.root / package) for package in (*PACKAGES, "compose")),
-            "PYTHONUNBUFFERED": "1",
-            "OMP_NUM_THREADS": settings.get("THREADS", "1"),
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "MALLOC_ARENA_MAX": "2",
-            "SQLITE_TMPDIR": str(home.volumes / layout.CACHE),
-            "DATABASE_URL": settings.database_url(),
-            "LABELSTUDIO_URL": f"http://{reach}:{port}",
-            "MLBACKEND_URL": f"http://{backend}",
-            "TRAINER_URL": f"http://{trainer}",
-            "LABELSTUDIO_LOG": "/dev/stdout",
-            "LOG_MAXBYTES": "0",
-            "LABELSTUDIO_BIND": f"{bind}:{port}",
-            "MLBACKEND_BIND": backend,
-            "TRAINER_BIND": trainer,
-            "DASHBOARD_BIND": f"{bind}:{settings.dashboard_port}",
-            "LABELSTUDIO_PORT": str(port),
-            "DASHBOARD_PORT": str(settings.dashboard_port),
-            **proxies(self._settings, reach),
-        }
+        return environment(self._home, self._settings)
 
     def _pid(self) -> Optional[int]:
         """The process id of this checkout's supervisord, if it is alive."""
