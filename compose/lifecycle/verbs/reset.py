@@ -67,7 +67,7 @@ def reset(home: Home, given: Mapping[str, str]) -> None:
 
 
 def _is_ours(home: Home, settings: Settings) -> bool:
-    """Whether the stack has begun on its PostgreSQL database. One that .env only asks for may be another's."""
+    """Whether the stack has begun on its database on PostgreSQL. One that .env asks for may be another's."""
     was_used = home.database_name.is_file() or settings.get(known.LAST_DATABASE) == known.POSTGRES
     return settings.on_postgres and was_used
 

@@ -12,6 +12,7 @@ import pytest
 from requests import certs
 from support import kept
 
+from lifecycle.backup.swap import Swap
 from lifecycle.backup.unpack import _manifest, check_engine, verify
 from lifecycle.console import Failure
 from lifecycle.database import client, programs, server
@@ -100,6 +101,20 @@ def test_the_password_of_a_server_elsewhere_is_not_rotated(home: Home) -> None:
     assert "DATABASE_PASSWORD" not in rotate.replace_secrets(home, admin=False, database=False)
     assert env_file.read(home.env_file)["DATABASE_PASSWORD"] == before["DATABASE_PASSWORD"]
     assert "DATABASE_PASSWORD" in rotate.replace_secrets(home, admin=False)
+
+
+@pytest.mark.parametrize(("url", "password"), [(URL, "todays"), ("", "of the backup")])
+def test_a_backups_password_replaces_none_of_a_server_elsewhere(home: Home, url: str, password: str) -> None:
+    """The stack's own PostgreSQL takes the one of the backup at its next start."""
+    kept.fill(home)
+    ours = {"DATABASE_URL": url, "DATABASE_PASSWORD": "todays", "API_TOKEN": "first"}
+    env_file.update(home.env_file, ours, header="", mode=0o600)
+    staged, aside = home.backups / "staged", home.backups / "replaced-1"
+    staged.mkdir(parents=True)
+    (staged / ".env").write_text("DATABASE_PASSWORD=of the backup\nAPI_TOKEN=second\n")
+    Swap.plan(home, staged, aside).do(home)
+    written = env_file.read(home.env_file)
+    assert (written["DATABASE_PASSWORD"], written["API_TOKEN"]) == (password, "second")
 
 
 def test_a_reset_deletes_nothing_when_the_database_cannot_be_emptied(
