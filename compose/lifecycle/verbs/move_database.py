@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,15 @@ from lifecycle.build import images
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.doctor import checks
 from lifecycle.home import Home
+from lifecycle.runtime import volumes
 from lifecycle.runtime.host_stack import HostStack
-from lifecycle.runtime.runtime import Stack, choose_accelerator, choose_runtime, docker_stack
+from lifecycle.runtime.runtime import (
+    Stack,
+    choose_accelerator,
+    choose_architecture,
+    choose_runtime,
+    docker_stack,
+)
 from lifecycle.settings import env_file, known, network
 from lifecycle.settings import settings as settings_module
 from lifecycle.settings.settings import ENV_HEADER, Settings
@@ -62,12 +70,15 @@ def _copy(home: Home, target: Mapping[str, str], asked: Mapping[str, str]) -> tu
     if asked:  # until the switch it is SQLite
         _keep(home, {known.DATABASE: known.SQLITE, "DATABASE_URL": ""})
     build_ahead(home)
-    stack = _stack_on(home, settings_module.load(home) | target)
+    settings = settings_module.load(home) | target
+    stack = _stack_on(home, settings)
     heading("Stop, back up, and copy")
     ran = stop(home)
     try:
         # The way back.
-        return write_archive(home, _present(home)), stack.move_database()
+        archive = write_archive(home, _present(home))
+        with _composed_for(settings):
+            return archive, stack.move_database()
     except BaseException as error:
         if ran:
             note("nothing was moved: starting what ran")
@@ -79,7 +90,6 @@ def _copy(home: Home, target: Mapping[str, str], asked: Mapping[str, str]) -> tu
 
 def _present(home: Home) -> Stack:
     """The stack as .env has it, on SQLite."""
-    os.environ.pop("COMPOSE_FILE", None)
     settings = settings_module.load(home)
     return docker_stack(home, settings) if settings.last_runtime == "docker" else HostStack(home, settings)
 
@@ -98,13 +108,27 @@ def _stack_on(home: Home, settings: Settings) -> Stack:
         line("database", checks.database(home, settings, running=left))
         return stack
     accelerator = choose_accelerator(settings, runtime)
-    images.build_images(home, accelerator, None, postgres=True)
-    # Compose prefers these to .env, which is not to be changed yet.
-    os.environ["COMPOSE_FILE"] = settings_module.compose_files(settings, on_gpu=settings.device == "cuda")
-    os.environ.update({name: settings.get(name, "") for name in _WANTED[1:]})
+    arch = choose_architecture(settings, accelerator)
+    volumes.prepare_volumes(home, settings.containers_user, postgres=settings.own_postgres)
+    with _composed_for(settings):
+        images.build_images(home, accelerator, arch, settings.get("REGISTRY", ""), postgres=True)
     return docker_stack(home, settings)
 
 
+@contextmanager
+def _composed_for(settings: Settings) -> Iterator[None]:
+    """Has Compose go by these settings, which it prefers to .env, since that is not to be changed yet."""
+    wanted = {"COMPOSE_FILE": settings_module.compose_files(settings, on_gpu=settings.device == "cuda")}
+    wanted.update({name: settings.get(name, "") for name in _WANTED[1:]})
+    before = {name: os.environ.pop(name) for name in wanted if name in os.environ}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name in wanted:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
 def _keep(home: Home, changes: Mapping[str, str]) -> None:
-    os.environ.pop("COMPOSE_FILE", None)
     env_file.update(home.env_file, changes, header=ENV_HEADER, mode=0o600)

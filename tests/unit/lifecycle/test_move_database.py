@@ -2,6 +2,7 @@
 tests/integration/labelstudio/test_postgres.py.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,63 @@ def test_on_the_host_the_copy_goes_to_the_port_that_the_server_will_have(
     assert checked == ["postgresql://labelloop@127.0.0.1:5439/labelloop?sslmode=disable"]
     assert isinstance(stack, HostStack)
     assert stack._environment()["DATABASE_URL"] == checked[0]
+
+
+@pytest.mark.parametrize(("given", "file"), [({}, "postgres.yml"), (WITH_URL, "database-url.yml")])
+def test_under_docker_compose_builds_and_copies_by_what_env_does_not_say_yet(
+    home: Home, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], file: str
+) -> None:
+    """The backup before it is of the stack as it is."""
+    kept.fill(home)
+    on_gpu = {"COMPOSE_FILE": "docker-compose.yml:compose/gpu.yml", "REGISTRY": "reg.lan/team"}
+    env_file.update(home.env_file, on_gpu, header="", mode=0o600)
+    for name in ("COMPOSE_FILE", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    seen: list[tuple[str, str | None, str | None]] = []
+    built: list[tuple[object, ...]] = []
+    prepared: list[bool] = []
+
+    def see(step: str) -> None:
+        seen.append((step, os.environ.get("COMPOSE_FILE"), os.environ.get("DATABASE_URL")))
+
+    class Docker(Steps):
+        def step(self, name: str) -> None:
+            see(name)
+
+    def build(home: Home, *what: object, postgres: bool) -> None:
+        see("image")
+        built.append((*what, postgres))
+
+    docker = Docker(home)
+    names = {"build_ahead": docker.build, "stop": docker.stop, "write_archive": docker.archive}
+    doubles = {
+        **names,
+        "up": docker.up,
+        "docker_stack": lambda home, settings: docker,
+        "_present": lambda home: docker.stack,
+        "choose_runtime": lambda settings: "docker",
+        "choose_accelerator": lambda settings, runtime: "cuda",
+        "choose_architecture": lambda settings, accelerator: "9.0",
+    }
+    for name, double in doubles.items():
+        monkeypatch.setattr(module, name, double)
+    monkeypatch.setattr(module.images, "build_images", build)
+    monkeypatch.setattr(
+        module.volumes, "prepare_volumes", lambda home, user, *, postgres: prepared.append(postgres)
+    )
+    move_database(home, given)
+    there = f"docker-compose.yml:compose/gpu.yml:compose/{file}", given.get("DATABASE_URL", "")
+    nothing = (None, None)
+    assert seen == [
+        ("build", *nothing),
+        ("image", *there),
+        ("stop", *nothing),
+        ("archive", *nothing),
+        ("copy", *there),
+        ("up", *nothing),
+    ]
+    assert built == [("cuda", "9.0", "reg.lan/team", True)]
+    assert prepared == [not given], "Docker would make the server's folder as root"
 
 
 def test_a_server_that_a_killed_attempt_left_is_in_nobodys_way(
