@@ -150,7 +150,10 @@ def test_on_the_host_the_copy_goes_to_the_port_that_the_server_will_have(
 
 @pytest.mark.parametrize(
     ("given", "files"),
-    [({}, "docker-compose.yml:compose/postgres.yml"), (WITH_URL, "docker-compose.yml:compose/database-url.yml")],
+    [
+        ({}, "docker-compose.yml:compose/postgres.yml"),
+        (WITH_URL, "docker-compose.yml:compose/database-url.yml"),
+    ],
 )
 def test_compose_makes_the_copy_by_the_files_that_the_stack_will_have_and_forgets_them_then(
     home: Home, steps: Steps, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], files: str
