@@ -99,7 +99,7 @@ def _stack_on(home: Home, settings: Settings) -> Stack:
 
 @contextmanager
 def told_to_compose(settings: Settings) -> Iterator[None]:
-    """Tells Compose of these settings by variables, which it prefers to .env: that is not to be changed yet."""
+    """Tells Compose of these settings by variables, which it prefers to .env, as that is to stay yet."""
     told = {
         "COMPOSE_FILE": settings_module.compose_files(settings, on_gpu=False),
         **{name: settings.get(name, "") for name in _WANTED[1:]},
