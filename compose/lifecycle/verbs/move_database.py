@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from labelloop import database_place
 from lifecycle.build import images
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.doctor import checks
 from lifecycle.home import Home
+from lifecycle.runtime import volumes
 from lifecycle.runtime.host_stack import HostStack
-from lifecycle.runtime.runtime import Stack, choose_accelerator, choose_runtime, docker_stack
+from lifecycle.runtime.runtime import (
+    Stack,
+    choose_accelerator,
+    choose_architecture,
+    choose_runtime,
+    docker_stack,
+)
 from lifecycle.settings import env_file, known, network
 from lifecycle.settings import settings as settings_module
 from lifecycle.settings.settings import ENV_HEADER, Settings
@@ -48,7 +56,8 @@ def move_database(home: Home, given: Mapping[str, str]) -> None:
     try:
         # The way back.
         archive = write_archive(home, _present(home))
-        counts = stack.move_database()
+        with told_to_compose(settings):
+            counts = stack.move_database()
     except BaseException as error:
         if ran:
             note("nothing was moved: starting what ran")
@@ -65,7 +74,6 @@ def move_database(home: Home, given: Mapping[str, str]) -> None:
 
 def _present(home: Home) -> Stack:
     """The stack as .env has it, on SQLite."""
-    os.environ.pop("COMPOSE_FILE", None)
     settings = settings_module.load(home)
     return docker_stack(home, settings) if settings.last_runtime == "docker" else HostStack(home, settings)
 
@@ -81,13 +89,32 @@ def _stack_on(home: Home, settings: Settings) -> Stack:
         line("database", checks.database(home, settings, running=False))
         return HostStack(home, settings)
     accelerator = choose_accelerator(settings, runtime)
-    images.build_images(home, accelerator, None, postgres=True)
-    # Compose prefers these to .env, which is not to be changed yet.
-    os.environ["COMPOSE_FILE"] = settings_module.compose_files(settings, on_gpu=settings.device == "cuda")
-    os.environ.update({name: settings.get(name, "") for name in _WANTED[1:]})
+    arch = choose_architecture(settings, accelerator)
+    published_at = settings.get("REGISTRY", "")
+    with told_to_compose(settings):
+        images.build_images(home, accelerator, arch, published_at, postgres=True)
+    volumes.prepare_volumes(home, settings.containers_user, postgres=settings.own_postgres)
     return docker_stack(home, settings)
 
 
+@contextmanager
+def told_to_compose(settings: Settings) -> Iterator[None]:
+    """Tells Compose of these settings by variables, which it prefers to .env, as that is to stay yet."""
+    told = {
+        "COMPOSE_FILE": settings_module.compose_files(settings, on_gpu=False),
+        **{name: settings.get(name, "") for name in _WANTED[1:]},
+    }
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 def _keep(home: Home, changes: Mapping[str, str]) -> None:
-    os.environ.pop("COMPOSE_FILE", None)
     env_file.update(home.env_file, changes, header=ENV_HEADER, mode=0o600)

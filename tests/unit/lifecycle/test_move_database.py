@@ -2,6 +2,7 @@
 tests/integration/labelstudio/test_postgres.py.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Steps:
         self.stack = kept.PretendedStack(home)
         self.seen: list[tuple[str, str]] = []
         self.target: Settings | None = None
+        self.told_to_compose: dict[str, str | None] = {}
         self.fail_at = ""
         self.error: BaseException = Killed()
 
@@ -54,6 +56,7 @@ class Steps:
         return home.backups / "labelloop-1.tar.gz"
 
     def move_database(self) -> dict[str, int]:
+        self.told_to_compose = {name: os.environ.get(name) for name in ("COMPOSE_FILE", "DATABASE_URL")}
         self.step("copy")
         return {"rows": 9, "tables": 3, "annotations": 3}
 
@@ -143,3 +146,38 @@ def test_on_the_host_the_copy_goes_to_the_port_that_the_server_will_have(
     assert checked == ["postgresql://labelloop@127.0.0.1:5439/labelloop?sslmode=disable"]
     assert isinstance(stack, HostStack)
     assert stack._environment()["DATABASE_URL"] == checked[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "files"),
+    [
+        ({}, "docker-compose.yml:compose/postgres.yml"),
+        (WITH_URL, "docker-compose.yml:compose/database-url.yml"),
+    ],
+)
+def test_compose_makes_the_copy_by_the_files_that_the_stack_will_have_and_forgets_them_then(
+    home: Home, steps: Steps, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], files: str
+) -> None:
+    """.env, which says otherwise until the switch, starts what ran when the copy fails."""
+    monkeypatch.setenv("COMPOSE_FILE", "docker-compose.yml")
+    steps.fail_at = "copy"
+    with pytest.raises(Killed):
+        move_database(home, given)
+    assert steps.told_to_compose == {"COMPOSE_FILE": files, "DATABASE_URL": given.get("DATABASE_URL", "")}
+    assert os.environ["COMPOSE_FILE"] == "docker-compose.yml" and "DATABASE_URL" not in os.environ
+
+
+def test_on_docker_the_folder_is_the_containers_and_the_images_are_those_of_make_up(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker itself would make the folder as root, whose the server isn't."""
+    made: list[tuple[Any, ...]] = []
+    kept.fill(home)
+    monkeypatch.setattr(module, "choose_runtime", lambda settings: "docker")
+    monkeypatch.setattr(module.images, "build_images", lambda *given, **more: made.append((*given[1:], more)))
+    monkeypatch.setattr(
+        module.volumes, "prepare_volumes", lambda home, user, *, postgres: made.append((user, postgres))
+    )
+    on_cuda = {"ACCELERATOR": "cuda", "TORCH_CUDA_ARCH_LIST": "9.0", "REGISTRY": "127.0.0.1:5000/labels"}
+    module._stack_on(home, Settings({"DATABASE": "postgres", "PUID": "7", "PGID": "8", **on_cuda}))
+    assert made == [("cuda", "9.0", "127.0.0.1:5000/labels", {"postgres": True}), ((7, 8), True)]
