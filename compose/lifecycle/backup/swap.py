@@ -127,8 +127,13 @@ class Swap:
     def _put_secrets(self, home: Home, aside: Path, staged: Path) -> None:
         if self.env == "changed":
             files.replace_text(aside / ENV, home.env_file.read_text(), 0o600)
-        kept = env_file.read(staged / ENV)
-        secrets = {name: kept[name] for name in (*ALL_SECRETS, "ADMIN_EMAIL") if kept.get(name)}
+        kept, have = env_file.read(staged / ENV), env_file.read(home.env_file)
+        # Of a server elsewhere, the password that it takes today is this host's own.
+        elsewhere = (
+            {"DATABASE_PASSWORD"} if have.get("DATABASE_URL") and have.get("DATABASE_PASSWORD") else ()
+        )
+        names = {*ALL_SECRETS, "ADMIN_EMAIL"}.difference(elsewhere)
+        secrets = {name: kept[name] for name in sorted(names) if kept.get(name)}
         env_file.update(home.env_file, secrets, header="# Secrets from a backup.", mode=0o600)
 
 

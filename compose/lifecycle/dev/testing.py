@@ -28,6 +28,7 @@ _SERVICES = (
     *("tests/contract", "tests/integration", "tests/faults", "tests/e2e"),
     *("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--verbose"),
 )
+_LOCK = "--option=DPkg::Lock::Timeout=300"
 _CODE = ("compose/lifecycle", *venvs.CODE)
 _RUFF = ("compose", "configs", "images", "tests")
 
@@ -172,7 +173,8 @@ def _installed(package: str, what: str) -> bool:
     line(package, f"installing Debian's package for {what}")
     run(["apt-get", "update", "--quiet"], what="apt-get update", quiet=True)
     run(
-        ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", package],
+        # Another installation on this machine, such as its daily one, has its turn first.
+        ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", _LOCK, package],
         what=f"installing {package}",
         quiet=True,
         do="Install it by hand.",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from labelloop import database_place
 from lifecycle.build import images
@@ -46,7 +48,26 @@ def move_database(home: Home, given: Mapping[str, str]) -> None:
         do = "`make up DATABASE=postgres` begins on it." if found == "none" else ""
         raise Failure("the labels", found=found, needed="some in SQLite's file", do=do)
     target = {known.DATABASE: known.POSTGRES, **{name: before.get(name, "") for name in _WANTED[1:]}, **given}
-    if before.on_postgres:  # asked for in .env, but not done: until the switch it is SQLite
+    asked = {name: before.get(name, "") for name in _WANTED[:2]} if before.on_postgres else {}
+    try:
+        archive, counts = _copy(home, target, asked)
+    except BaseException:
+        if asked:  # as it was found: the next attempt goes to the same place
+            _keep(home, asked)
+        raise
+    rows = f"{counts['rows']} rows of {counts['tables']} tables"
+    line("copied", f"{rows}, {counts['annotations']} annotations; compared, row by row")
+    _keep(home, {**target, known.LAST_DATABASE: known.POSTGRES})
+    up(home, {})
+    line("moved", f"the labels are on PostgreSQL; as they were before: {home.database.name}, {archive.name}")
+
+
+def _copy(home: Home, target: Mapping[str, str], asked: Mapping[str, str]) -> tuple[Path, dict[str, Any]]:
+    """All but the switch. asked: what .env says of a database that it is not on yet.
+
+    Returns: the backup from before the copy, and what was counted.
+    """
+    if asked:  # until the switch it is SQLite
         _keep(home, {known.DATABASE: known.SQLITE, "DATABASE_URL": ""})
     build_ahead(home)
     settings = settings_module.load(home) | target
@@ -57,7 +78,7 @@ def move_database(home: Home, given: Mapping[str, str]) -> None:
         # The way back.
         archive = write_archive(home, _present(home))
         with told_to_compose(settings):
-            counts = stack.move_database()
+            return archive, stack.move_database()
     except BaseException as error:
         if ran:
             note("nothing was moved: starting what ran")
@@ -65,11 +86,6 @@ def move_database(home: Home, given: Mapping[str, str]) -> None:
         if isinstance(error, Failure):
             raise Failure(f"{error.text} Nothing was moved", do=error.do) from error
         raise
-    rows = f"{counts['rows']} rows of {counts['tables']} tables"
-    line("copied", f"{rows}, {counts['annotations']} annotations; compared, row by row")
-    _keep(home, {**target, known.LAST_DATABASE: known.POSTGRES})
-    up(home, {})
-    line("moved", f"the labels are on PostgreSQL; as they were before: {home.database.name}, {archive.name}")
 
 
 def _present(home: Home) -> Stack:
@@ -86,8 +102,11 @@ def _stack_on(home: Home, settings: Settings) -> Stack:
             port = {"DATABASE_PORT": str(network.free_port(database_place.PORT))}
             _keep(home, port)
             settings = settings | port
-        line("database", checks.database(home, settings, running=False))
-        return HostStack(home, settings)
+        stack = HostStack(home, settings)
+        # A server that a killed attempt left holds the port until the stop.
+        left = stack.holds_ports() and not stack.is_running()
+        line("database", checks.database(home, settings, running=left))
+        return stack
     accelerator = choose_accelerator(settings, runtime)
     arch = choose_architecture(settings, accelerator)
     published_at = settings.get("REGISTRY", "")

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from labelloop import layout
+from labelloop.database_place import DatabasePlace
 from lifecycle.backup import contents
 from lifecycle.backup.service import parse_answer
 from lifecycle.console import Failure, heading, line
 from lifecycle.home import Home
 from lifecycle.runtime import volumes
 from lifecycle.runtime.runtime import Stack, running_stack
+from lifecycle.settings import known
 from lifecycle.settings import settings as settings_module
 from lifecycle.settings.given import is_yes
 from lifecycle.settings.settings import Settings
@@ -31,16 +33,19 @@ def reset(home: Home, given: Mapping[str, str]) -> None:
     YES=1 asks nothing, for scripts; BACKUP=0 goes without the backup.
 
     Raises:
-        Failure: neither a terminal nor YES=1; the word was another one; the backup failed, and what ran runs
-            again. Nothing is deleted then.
+        Failure: neither a terminal nor YES=1; the word was another one; the database is that of a state which
+            stays; the backup failed, and what ran runs again. Nothing is deleted then.
     """
     yes = is_yes(given, "YES")
     if not yes and not sys.stdin.isatty():
         raise Failure(
             "make reset", found="no terminal to ask on", needed="one, or YES=1", do="Nothing is deleted."
         )
-    heading("This goes:")
     settings = settings_module.load(home)
+    empties = _is_ours(home, settings)
+    if empties:
+        _check_is_of_no_other_state(home, settings)
+    heading("This goes:")
     stack = running_stack(home, settings)
     _say_what_goes(home, stack)
     line("stays", "volumes/images, volumes/backups, volumes/cache, .env, configs/")
@@ -53,7 +58,7 @@ def reset(home: Home, given: Mapping[str, str]) -> None:
     if wanted and home.has_labels:
         heading("Backup")
         _back_up(stack, home, ran)
-    if settings.on_postgres:
+    if empties:
         _empty_database(home, stack, settings, ran)
     for name in contents.STATE:
         _empty(home.root / name)
@@ -61,8 +66,28 @@ def reset(home: Home, given: Mapping[str, str]) -> None:
     line("reset", "done; `make up` begins anew")
 
 
+def _is_ours(home: Home, settings: Settings) -> bool:
+    """Whether the stack has begun on its database on PostgreSQL. One that .env asks for may be another's."""
+    was_used = home.database_name.is_file() or settings.get(known.LAST_DATABASE) == known.POSTGRES
+    return settings.on_postgres and was_used
+
+
+def _check_is_of_no_other_state(home: Home, settings: Settings) -> None:
+    """Raises Failure: the database that the stack begins anew on holds the labels of a replaced-… folder."""
+    name = DatabasePlace.parse(settings.database_url()).name
+    for file in sorted(home.backups.glob(f"replaced-*/{contents.DATABASE_NAME}")):
+        if file.read_text(encoding="utf-8").strip() == name:
+            folder = file.parents[2]
+            raise Failure(
+                f"the database {name}",
+                found=f"the labels of {folder.relative_to(home.root)} in it, which a restore put aside",
+                needed="a database that may be emptied, for the stack to begin anew on",
+                do=f"Nothing is deleted. Delete {folder} first, if you have no use for these labels.",
+            )
+
+
 def _empty_database(home: Home, stack: Stack, settings: Settings, ran: bool) -> None:
-    """Empties the database on PostgreSQL. Those of replaced-… folders, which stay, stay too.
+    """Empties the database on PostgreSQL.
 
     Raises:
         Failure: it could not be emptied; nothing is deleted, and what ran runs again.

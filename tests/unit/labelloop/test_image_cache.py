@@ -135,14 +135,14 @@ def test_many_that_want_one_image_fetch_it_once(server: ImageServer, remote: Rem
 
     def ask() -> None:
         own = RemoteImages(remote.cache.folder.parent, Outside())
-        together.wait(10)
+        together.wait(60)
         files.append(get(own, server, "/large.png"))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert len(files) == 8 and len(set(files)) == 1
     assert server.answered["/large.png"] == [200]
 

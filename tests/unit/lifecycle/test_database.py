@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from requests import certs
 from support import kept
 
+from lifecycle.backup.swap import Swap
 from lifecycle.backup.unpack import _manifest, check_engine, verify
 from lifecycle.console import Failure
 from lifecycle.database import client, programs, server
@@ -21,8 +23,8 @@ from lifecycle.settings.settings import Settings
 from lifecycle.verbs import reset, rotate, up
 
 URL = "postgresql://labels@db.example.com/labels"
-# Of the tests' own; any certificate will do.
-CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+# Any will do.
+CERTIFICATES = Path(certs.where())
 
 
 def completed(home: Home, given: dict[str, str], *, host_runtime: bool = True) -> dict[str, str]:
@@ -101,11 +103,24 @@ def test_the_password_of_a_server_elsewhere_is_not_rotated(home: Home) -> None:
     assert "DATABASE_PASSWORD" in rotate.replace_secrets(home, admin=False)
 
 
+@pytest.mark.parametrize(("url", "password"), [(URL, "todays"), ("", "of the backup")])
+def test_a_backups_password_replaces_none_of_a_server_elsewhere(home: Home, url: str, password: str) -> None:
+    """The stack's own PostgreSQL takes the one of the backup at its next start."""
+    kept.fill(home)
+    ours = {"DATABASE_URL": url, "DATABASE_PASSWORD": "todays", "API_TOKEN": "first"}
+    env_file.update(home.env_file, ours, header="", mode=0o600)
+    staged, aside = home.backups / "staged", home.backups / "replaced-1"
+    staged.mkdir(parents=True)
+    (staged / ".env").write_text("DATABASE_PASSWORD=of the backup\nAPI_TOKEN=second\n")
+    Swap.plan(home, staged, aside).do(home)
+    written = env_file.read(home.env_file)
+    assert (written["DATABASE_PASSWORD"], written["API_TOKEN"]) == (password, "second")
+
+
 def test_a_reset_deletes_nothing_when_the_database_cannot_be_emptied(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept.fill(home)
-    env_file.update(home.env_file, {"DATABASE": "postgres"}, header="", mode=0o600)
+    on_postgres(home)
     stack = kept.PretendedStack(home)
     monkeypatch.setattr(reset, "running_stack", lambda home, settings: stack)
     monkeypatch.setattr(reset, "stop", lambda home: True)
@@ -114,6 +129,58 @@ def test_a_reset_deletes_nothing_when_the_database_cannot_be_emptied(
     with pytest.raises(Failure, match="away\nNothing is deleted"):
         reset.reset(home, {"YES": "1", "BACKUP": "0"})
     assert kept.state(home) == before and stack.calls == ["start"]
+
+
+def on_postgres(home: Home, **more: str) -> None:
+    """A stack with labels, whose last `make up` was on PostgreSQL."""
+    kept.fill(home)
+    asked = {"DATABASE": "postgres", known.LAST_DATABASE: "postgres", **more}
+    env_file.update(home.env_file, asked, header="", mode=0o600)
+
+
+@pytest.fixture
+def emptied(home: Home, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a reset has the backup service do, of a stack that only pretends."""
+    asked: list[str] = []
+    stack = kept.PretendedStack(home)
+    monkeypatch.setattr(reset, "running_stack", lambda home, settings: stack)
+    monkeypatch.setattr(reset, "stop", lambda home: True)
+
+    def service(arguments: list[str], stdin: bytes = b"") -> str:
+        asked.extend(arguments)
+        return "{}"
+
+    monkeypatch.setattr(stack, "backup_service", service)
+    return asked
+
+
+def test_a_reset_empties_no_database_but_the_stacks_own(home: Home, emptied: list[str]) -> None:
+    """One that .env asks for, before `make move-database` or the first `make up`, may be somebody's."""
+    on_postgres(home, DATABASE_URL=URL, **{known.LAST_DATABASE: "sqlite"})
+    reset.reset(home, {"YES": "1", "BACKUP": "0"})
+    assert "empty" not in emptied and not home.has_labels
+    on_postgres(home, DATABASE_URL=URL)
+    reset.reset(home, {"YES": "1", "BACKUP": "0"})
+    assert "empty" in emptied
+
+
+def test_a_reset_empties_no_database_of_a_state_that_a_restore_put_aside(
+    home: Home, emptied: list[str]
+) -> None:
+    on_postgres(home, DATABASE_URL=URL)
+    (home.volumes / "labelstudio" / "database_name").write_text("labels_20260314t092653z\n")
+    aside = home.backups / "replaced-20260314T092653Z"
+    named = aside / "volumes" / "labelstudio" / "database_name"
+    named.parent.mkdir(parents=True)
+    named.write_text("labels\n")
+    before = kept.state(home)
+    with pytest.raises(Failure, match=f"found the labels of volumes/backups/{aside.name} in it"):
+        reset.reset(home, {"YES": "1", "BACKUP": "0"})
+    assert kept.state(home) == before and not emptied
+    # That of an earlier restore is another one.
+    named.write_text("labels_20260101t000000z\n")
+    reset.reset(home, {"YES": "1", "BACKUP": "0"})
+    assert "empty" in emptied and named.is_file()
 
 
 def test_a_missing_server_is_named_with_what_installs_it(
@@ -145,13 +212,29 @@ def test_a_folder_that_the_servers_user_cannot_reach_is_named(
         server.check_reach(below, 54321, 54321)
 
 
-def test_a_server_that_is_not_there_is_told_by_its_place_and_without_the_password(home: Home) -> None:
+def test_a_server_that_is_not_there_is_told_by_its_place_and_without_the_password(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """psql gets the password by a file alone. A program in its place, as this machine may have none."""
+    psql = tmp_path / "psql"
+    psql.write_text(
+        """#!/bin/sh
+case "$* $(env)" in *secret*) echo 'shown to everybody' >&2; exit 2;; esac
+grep -q '^[*]:[*]:[*]:[*]:secret$' "$PGPASSFILE" || { echo 'no password' >&2; exit 2; }
+[ "$(stat -c %a "$PGPASSFILE")" = 600 ] || { echo 'a file for everybody' >&2; exit 2; }
+echo "connection to server at $PGHOST, port $PGPORT failed" >&2
+exit 2
+"""
+    )
+    psql.chmod(0o755)
+    monkeypatch.setattr(programs, "client", lambda name: str(tmp_path / name))
     database = client.Database.of(
         home, {"DATABASE_URL": "postgresql://a@127.0.0.1:9/b", "DATABASE_PASSWORD": "secret"}
     )
     assert database is not None
     with pytest.raises(Failure, match=r"PostgreSQL at postgresql://a@127\.0\.0\.1:9/b") as refused:
         database.ask("SELECT 1")
+    assert "connection to server at 127.0.0.1, port 9 failed" in str(refused.value)
     assert "secret" not in str(refused.value)
 
 

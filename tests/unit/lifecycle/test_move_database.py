@@ -11,6 +11,7 @@ from support import kept
 
 from lifecycle.console import Failure
 from lifecycle.home import Home
+from lifecycle.runtime import orphans
 from lifecycle.runtime.host_stack import HostStack
 from lifecycle.settings import env_file, known
 from lifecycle.settings.settings import Settings
@@ -116,6 +117,20 @@ def test_a_setting_that_asked_for_it_already_is_taken_as_the_target(home: Home, 
     assert env_file.read(home.env_file)["DATABASE_URL"] == WITH_URL["DATABASE_URL"]
 
 
+@pytest.mark.parametrize("step", STEPS[:-1])
+def test_a_setting_that_asked_for_it_stays_where_the_move_fails(home: Home, steps: Steps, step: str) -> None:
+    """The next attempt would go to a PostgreSQL of the stack's own otherwise."""
+    env_file.update(home.env_file, WITH_URL, header="", mode=0o600)
+    steps.fail_at, steps.error = step, Failure("that server is away")
+    with pytest.raises(Failure, match="that server is away"):
+        move_database(home, {})
+    assert steps.seen[-1] == (step, "sqlite") and steps.stack.running
+    assert env_file.read(home.env_file)["DATABASE_URL"] == WITH_URL["DATABASE_URL"]
+    steps.fail_at = ""
+    move_database(home, {})
+    assert steps.target is not None and not steps.target.own_postgres
+
+
 def test_what_is_on_postgresql_already_or_nowhere_is_refused(home: Home, steps: Steps) -> None:
     env_file.update(home.env_file, {known.LAST_DATABASE: "postgres"}, header="", mode=0o600)
     with pytest.raises(Failure, match="on PostgreSQL already"):
@@ -181,3 +196,23 @@ def test_on_docker_the_folder_is_the_containers_and_the_images_are_those_of_make
     on_cuda = {"ACCELERATOR": "cuda", "TORCH_CUDA_ARCH_LIST": "9.0", "REGISTRY": "127.0.0.1:5000/labels"}
     module._stack_on(home, Settings({"DATABASE": "postgres", "PUID": "7", "PGID": "8", **on_cuda}))
     assert made == [("cuda", "9.0", "127.0.0.1:5000/labels", {"postgres": True}), ((7, 8), True)]
+
+
+def test_a_server_that_a_killed_attempt_left_is_in_nobodys_way(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds the port until the stop, which ends it. Of a stack that runs, no such server is left."""
+    kept.fill(home)
+    looked: list[bool] = []
+    monkeypatch.setattr(module, "choose_runtime", lambda settings: "host")
+    monkeypatch.setattr(
+        module.checks, "database", lambda home, settings, *, running: looked.append(running) or ""
+    )
+    there: list[int] = []
+    monkeypatch.setattr(orphans, "find", lambda folder: there)
+    asked = Settings({"DATABASE": "postgres", "DATABASE_PORT": "5439"})
+    for left, runs in (([], False), ([4711], False), ([4711], True)):
+        there[:] = left
+        monkeypatch.setattr(HostStack, "is_running", lambda stack, runs=runs: runs)
+        module._stack_on(home, asked)
+    assert looked == [False, True, False]

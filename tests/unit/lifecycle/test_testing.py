@@ -118,3 +118,17 @@ def test_what_could_not_be_installed_beside_lint_ends_the_run(
     monkeypatch.setattr(subprocess, "run", lambda command, **options: pytest.fail("runs tests"))
     with pytest.raises(Failure, match=r"labelstudio/requirements\.lock"):
         testing.test(home, {})
+
+
+def test_a_package_waits_for_another_installation_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the daily one, which would make `make test` fail by dpkg's lock."""
+    ran: list[list[str]] = []
+    monkeypatch.setattr(testing.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(testing.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(testing.Path, "exists", lambda path: True)
+    monkeypatch.setattr(testing, "run", lambda command, **options: ran.append(command))
+    assert testing._installed("postgresql", "a test")
+    update, install = ran
+    assert update[:2] == ["apt-get", "update"], "the lists of a fresh machine are empty"
+    assert install[:2] == ["apt-get", "install"] and install[-1] == "postgresql"
+    assert "--option=DPkg::Lock::Timeout=300" in install
