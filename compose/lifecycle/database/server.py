@@ -76,7 +76,9 @@ def serve(home: Home, environment: Mapping[str, str]) -> NoReturn:
         "unix_socket_directories": "",
     }
     words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-    os.execve(str(bins / "postgres"), ["postgres", "-D", str(folder), *words], there)
+    program = str(bins / "postgres")
+    # By its path, since it looks for its own files beside itself.
+    os.execve(program, [program, "-D", str(folder), *words], there)
 
 
 def become_unprivileged(home: Home) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,37 @@ def simulate(home: Home, given: Mapping[str, str]) -> None:
     in_force = settings.load(home)
     stack, before = running_stack(home, in_force), _summaries(home)
     machine = records.this_machine(_runtime(stack), in_force.threads)
-    stack.labelloop(["simulate", source.name, *_arguments(given)], None)
-    if records.is_wanted(given.get("RECORD", "")):
+    command = ["simulate", source.name, *_arguments(given)]
+    if not records.is_wanted(given.get("RECORD", "")):
+        stack.labelloop(command, None)
+    else:
+        _in_a_child(lambda: stack.labelloop(command, None))
         _record(home, given, source.name, begun, machine, _summaries(home) - before)
+
+
+def _in_a_child(become: Callable[[], object]) -> None:
+    """Has a child become another program, and returns when that has ended well.
+
+    Ctrl-C and SIGTERM are the child's, which then takes away what it has made.
+
+    Raises:
+        SystemExit: it has ended otherwise, with its status. It has said why.
+    """
+    child = os.fork()
+    if not child:
+        become()
+        os._exit(0)
+    former = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number)),
+    }
+    try:
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    if status:
+        raise SystemExit(status if status > 0 else 128 - status)
 
 
 def _record(

@@ -34,6 +34,7 @@ class DockerStack:
         self._home = home
         self._project = project
         self._own_postgres = own_postgres
+        self._services = ("postgres", *engine.SERVICES) if own_postgres else engine.SERVICES
 
     def start(self) -> None:
         """Starts what isn't running and waits until every service is healthy; a live line for each.
@@ -43,7 +44,7 @@ class DockerStack:
         """
         self._restart_unhealthy()
         started = time.monotonic()
-        board = Board(list(engine.SERVICES))
+        board = Board(list(self._services))
         up = subprocess.Popen(
             engine.compose("up", "--detach", "--no-build", "--remove-orphans"),
             cwd=self._home.root,
@@ -57,8 +58,8 @@ class DockerStack:
                 ended = up.poll()
                 states = self.states()
                 seconds = time.monotonic() - started
-                board.show({name: states.get(name, "waiting") for name in engine.SERVICES}, seconds)
-                if ended == 0 and all(states.get(name) == "healthy" for name in engine.SERVICES):
+                board.show({name: states.get(name, "waiting") for name in self._services}, seconds)
+                if ended == 0 and all(states.get(name) == "healthy" for name in self._services):
                     return
                 # Compose itself waits for a service that others depend on until its health check gives it up.
                 if ended is not None or seconds > START_SECONDS or "failing" in states.values():
@@ -282,7 +283,7 @@ class DockerStack:
                 )
 
     def _give_up_if_hopeless(self, states: dict[str, str], seconds: float) -> None:
-        for name in engine.SERVICES:
+        for name in self._services:
             state = states.get(name, "not started")
             late = seconds > START_SECONDS and state != "healthy"
             if late or state in ("unhealthy", "failing", "exited", "dead"):

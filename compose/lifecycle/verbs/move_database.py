@@ -77,7 +77,7 @@ def _copy(home: Home, target: Mapping[str, str], asked: Mapping[str, str]) -> tu
     try:
         # The way back.
         archive = write_archive(home, _present(home))
-        with _composed_for(settings):
+        with told_to_compose(settings):
             return archive, stack.move_database()
     except BaseException as error:
         if ran:
@@ -109,25 +109,30 @@ def _stack_on(home: Home, settings: Settings) -> Stack:
         return stack
     accelerator = choose_accelerator(settings, runtime)
     arch = choose_architecture(settings, accelerator)
+    published_at = settings.get("REGISTRY", "")
+    with told_to_compose(settings):
+        images.build_images(home, accelerator, arch, published_at, postgres=True)
     volumes.prepare_volumes(home, settings.containers_user, postgres=settings.own_postgres)
-    with _composed_for(settings):
-        images.build_images(home, accelerator, arch, settings.get("REGISTRY", ""), postgres=True)
     return docker_stack(home, settings)
 
 
 @contextmanager
-def _composed_for(settings: Settings) -> Iterator[None]:
-    """Has Compose go by these settings, which it prefers to .env, since that is not to be changed yet."""
-    wanted = {"COMPOSE_FILE": settings_module.compose_files(settings, on_gpu=settings.device == "cuda")}
-    wanted.update({name: settings.get(name, "") for name in _WANTED[1:]})
-    before = {name: os.environ.pop(name) for name in wanted if name in os.environ}
-    os.environ.update(wanted)
+def told_to_compose(settings: Settings) -> Iterator[None]:
+    """Tells Compose of these settings by variables, which it prefers to .env, as that is to stay yet."""
+    told = {
+        "COMPOSE_FILE": settings_module.compose_files(settings, on_gpu=False),
+        **{name: settings.get(name, "") for name in _WANTED[1:]},
+    }
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
     try:
         yield
     finally:
-        for name in wanted:
-            os.environ.pop(name, None)
-        os.environ.update(before)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _keep(home: Home, changes: Mapping[str, str]) -> None:

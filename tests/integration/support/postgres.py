@@ -16,6 +16,7 @@ from typing import Self
 from integration.support.labelstudio import REPO
 from support.ports import free_port
 
+from lifecycle.database import programs
 from lifecycle.database.client import Database
 from lifecycle.home import Home
 
@@ -70,7 +71,7 @@ class Postgres:
             self._server = server = subprocess.Popen(
                 [sys.executable, "-m", "lifecycle.postgres_service"],
                 env={
-                    "PATH": os.environ["PATH"],
+                    "PATH": path_without_a_server(),
                     "LANG": "C.UTF-8",
                     "PYTHONPATH": paths,
                     "LABELLOOP_HOME": str(self.home.root),
@@ -87,3 +88,11 @@ class Postgres:
             self._server.send_signal(number)
             self._server.wait(60)
             self._server = None
+
+
+def path_without_a_server() -> str:
+    """The PATH as in the server's container, where no folder on it holds PostgreSQL's server."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    if not programs.DEBIAN.is_dir():
+        return os.pathsep.join(folders)
+    return os.pathsep.join(folder for folder in folders if not Path(folder, "postgres").exists())

@@ -80,3 +80,30 @@ exit 1
     with pytest.raises(Failure) as raised:
         DockerStack(home, "labelloop").start()
     assert words in raised.value.text and way_out in raised.value.do
+
+
+def test_a_database_that_ends_again_and_again_is_named_with_its_last_words(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compose itself says of it only that a dependency failed to start, and nothing of why."""
+    container = {
+        "Id": "abc",
+        "Config": {"Labels": {"com.docker.compose.service": "postgres"}},
+        "State": {"Status": "restarting", "StartedAt": STARTED},
+        "RestartCount": 3,
+    }
+    (tmp_path / "inspected.json").write_text(json.dumps([container]))
+    (tmp_path / "docker").write_text(
+        f"""#!/bin/sh
+case "$*" in
+  ps*) echo abc ;;
+  "inspect abc") cat {tmp_path}/inspected.json ;;
+  "compose logs"*postgres) echo "FAIL  the database's server: needed PostgreSQL 15" ;;
+  "compose up"*) echo "dependency failed to start"; exit 1 ;;
+esac
+"""
+    )
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(Failure, match="postgres is failing after .*\n\nFAIL .* needed PostgreSQL 15"):
+        DockerStack(home, "labelloop", own_postgres=True).start()

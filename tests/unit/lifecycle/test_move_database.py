@@ -34,6 +34,7 @@ class Steps:
         self.stack = kept.PretendedStack(home)
         self.seen: list[tuple[str, str]] = []
         self.target: Settings | None = None
+        self.told_to_compose: dict[str, str | None] = {}
         self.fail_at = ""
         self.error: BaseException = Killed()
 
@@ -56,6 +57,7 @@ class Steps:
         return home.backups / "labelloop-1.tar.gz"
 
     def move_database(self) -> dict[str, int]:
+        self.told_to_compose = {name: os.environ.get(name) for name in ("COMPOSE_FILE", "DATABASE_URL")}
         self.step("copy")
         return {"rows": 9, "tables": 3, "annotations": 3}
 
@@ -161,61 +163,39 @@ def test_on_the_host_the_copy_goes_to_the_port_that_the_server_will_have(
     assert stack._environment()["DATABASE_URL"] == checked[0]
 
 
-@pytest.mark.parametrize(("given", "file"), [({}, "postgres.yml"), (WITH_URL, "database-url.yml")])
-def test_under_docker_compose_builds_and_copies_by_what_env_does_not_say_yet(
-    home: Home, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], file: str
+@pytest.mark.parametrize(
+    ("given", "files"),
+    [
+        ({}, "docker-compose.yml:compose/postgres.yml"),
+        (WITH_URL, "docker-compose.yml:compose/database-url.yml"),
+    ],
+)
+def test_compose_makes_the_copy_by_the_files_that_the_stack_will_have_and_forgets_them_then(
+    home: Home, steps: Steps, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], files: str
 ) -> None:
-    """The backup before it is of the stack as it is."""
+    """.env, which says otherwise until the switch, starts what ran when the copy fails."""
+    monkeypatch.setenv("COMPOSE_FILE", "docker-compose.yml")
+    steps.fail_at = "copy"
+    with pytest.raises(Killed):
+        move_database(home, given)
+    assert steps.told_to_compose == {"COMPOSE_FILE": files, "DATABASE_URL": given.get("DATABASE_URL", "")}
+    assert os.environ["COMPOSE_FILE"] == "docker-compose.yml" and "DATABASE_URL" not in os.environ
+
+
+def test_on_docker_the_folder_is_the_containers_and_the_images_are_those_of_make_up(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker itself would make the folder as root, whose the server isn't."""
+    made: list[tuple[Any, ...]] = []
     kept.fill(home)
-    on_gpu = {"COMPOSE_FILE": "docker-compose.yml:compose/gpu.yml", "REGISTRY": "reg.lan/team"}
-    env_file.update(home.env_file, on_gpu, header="", mode=0o600)
-    for name in ("COMPOSE_FILE", "DATABASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    seen: list[tuple[str, str | None, str | None]] = []
-    built: list[tuple[object, ...]] = []
-    prepared: list[bool] = []
-
-    def see(step: str) -> None:
-        seen.append((step, os.environ.get("COMPOSE_FILE"), os.environ.get("DATABASE_URL")))
-
-    class Docker(Steps):
-        def step(self, name: str) -> None:
-            see(name)
-
-    def build(home: Home, *what: object, postgres: bool) -> None:
-        see("image")
-        built.append((*what, postgres))
-
-    docker = Docker(home)
-    names = {"build_ahead": docker.build, "stop": docker.stop, "write_archive": docker.archive}
-    doubles = {
-        **names,
-        "up": docker.up,
-        "docker_stack": lambda home, settings: docker,
-        "_present": lambda home: docker.stack,
-        "choose_runtime": lambda settings: "docker",
-        "choose_accelerator": lambda settings, runtime: "cuda",
-        "choose_architecture": lambda settings, accelerator: "9.0",
-    }
-    for name, double in doubles.items():
-        monkeypatch.setattr(module, name, double)
-    monkeypatch.setattr(module.images, "build_images", build)
+    monkeypatch.setattr(module, "choose_runtime", lambda settings: "docker")
+    monkeypatch.setattr(module.images, "build_images", lambda *given, **more: made.append((*given[1:], more)))
     monkeypatch.setattr(
-        module.volumes, "prepare_volumes", lambda home, user, *, postgres: prepared.append(postgres)
+        module.volumes, "prepare_volumes", lambda home, user, *, postgres: made.append((user, postgres))
     )
-    move_database(home, given)
-    there = f"docker-compose.yml:compose/gpu.yml:compose/{file}", given.get("DATABASE_URL", "")
-    nothing = (None, None)
-    assert seen == [
-        ("build", *nothing),
-        ("image", *there),
-        ("stop", *nothing),
-        ("archive", *nothing),
-        ("copy", *there),
-        ("up", *nothing),
-    ]
-    assert built == [("cuda", "9.0", "reg.lan/team", True)]
-    assert prepared == [not given], "Docker would make the server's folder as root"
+    on_cuda = {"ACCELERATOR": "cuda", "TORCH_CUDA_ARCH_LIST": "9.0", "REGISTRY": "127.0.0.1:5000/labels"}
+    module._stack_on(home, Settings({"DATABASE": "postgres", "PUID": "7", "PGID": "8", **on_cuda}))
+    assert made == [("cuda", "9.0", "127.0.0.1:5000/labels", {"postgres": True}), ((7, 8), True)]
 
 
 def test_a_server_that_a_killed_attempt_left_is_in_nobodys_way(

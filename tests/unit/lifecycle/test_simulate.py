@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -173,6 +174,36 @@ def test_what_a_simulation_found_is_recorded(home: Home, coco: Path, summaries: 
     )
     page = (home.root / "docs" / "benchmarks" / "README.md").read_text()
     assert "| uncertainty: saved, quick |" in page and "67.3 % (± 1.1, 3 seeds)" in page
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_it_is_recorded_although_the_stack_becomes_another_program(
+    home: Home,
+    coco: Path,
+    stack: Stack,
+    summaries: list[object],
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As both runtimes do; whoever waited in the same process would never come back."""
+    path = home.volumes / "rounds" / "simulate-20261129-090000.json"
+    text = json.dumps({"figures": [{"name": "saved", "value": 50.0}], "options": {}})
+    code = (
+        "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.argv[2]); sys.exit(int(sys.argv[3]))"
+    )
+
+    def labelloop(arguments: Sequence[str], project: str | None) -> None:
+        os.execv(sys.executable, [sys.executable, "-c", code, str(path), text, str(status)])
+
+    monkeypatch.setattr(stack, "labelloop", labelloop)
+    if status:
+        with pytest.raises(SystemExit) as ended:
+            simulate(home, {"COCO": str(coco), "RECORD": "1"})
+        assert ended.value.code == status and not records.read(home.root)
+    else:
+        simulate(home, {"COCO": str(coco), "RECORD": "1"})
+        assert [record.sections[0].figures[0].value for record in records.read(home.root)] == [50.0]
+    assert path.exists()
 
 
 @pytest.mark.parametrize("written", [[], [{"options": {}}], [{"figures": [{"name": "saved"}]}]], ids=str)
