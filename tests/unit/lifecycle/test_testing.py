@@ -120,12 +120,34 @@ def test_what_could_not_be_installed_beside_lint_ends_the_run(
         testing.test(home, {})
 
 
-def test_a_package_waits_for_another_installation_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such as the daily one, which would make `make test` fail by dpkg's lock."""
-    ran: list[list[str]] = []
+def on_debian(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root, who may install."""
     monkeypatch.setattr(testing.os, "geteuid", lambda: 0)
     monkeypatch.setattr(testing.shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(testing.Path, "exists", lambda path: True)
+
+
+def test_a_package_that_cannot_be_had_stops_no_other_test(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreachable(command: list[str], *, what: str, **options: object) -> None:
+        raise Failure(f"{what} failed: no mirror")
+
+    def no_server() -> Path:
+        raise Failure("none")
+
+    on_debian(monkeypatch)
+    monkeypatch.setattr(testing, "run", unreachable)
+    monkeypatch.setattr(testing.programs, "server_folder", no_server)
+    testing._ensure_postgres()
+    told = capsys.readouterr().out
+    assert "apt-get update failed: no mirror" in told and "the tests on PostgreSQL will fail" in told
+
+
+def test_a_package_waits_for_another_installation_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the daily one, which would make `make test` fail by dpkg's lock."""
+    ran: list[list[str]] = []
+    on_debian(monkeypatch)
     monkeypatch.setattr(testing, "run", lambda command, **options: ran.append(command))
     assert testing._installed("postgresql", "a test")
     update, install = ran
