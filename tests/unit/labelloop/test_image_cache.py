@@ -94,6 +94,20 @@ def test_the_rest_of_another_image_is_not_put_behind_a_part(
     assert server.answered["/large.png"] == [200, 200]
 
 
+def test_nor_by_a_server_that_gives_a_part_of_whichever_version(
+    server: ImageServer, remote: RemoteImages, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    server.careless = True
+    with monkeypatch.context() as at_once:
+        at_once.setattr(remote_images, "DEADLINE_S", 0.0)
+        server.breaking["/large.png"] = [100_000]
+        with pytest.raises(ImageAway):
+            get(remote, server, "/large.png")
+    server.files["/large.png"] = picture(9, 300)
+    assert get(remote, server, "/large.png").read_bytes() == picture(9, 300)
+    assert (server.answered["/large.png"], pauses) == ([200, 206, 200], [0.5])
+
+
 def test_a_damaged_part_is_begun_anew(
     server: ImageServer, remote: RemoteImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
