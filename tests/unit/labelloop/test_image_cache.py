@@ -181,6 +181,19 @@ def test_an_image_on_a_full_disk_is_read_all_the_same(
     assert server.answered == {"/1.png": [200], "/2.png": [200]}
 
 
+def test_an_image_that_has_not_changed_is_not_fetched_again_on_a_full_disk(
+    server: ImageServer, remote: RemoteImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    file = get(remote, server, "/1.png")
+    monkeypatch.setattr(remote_images, "FRESH_S", 0.0)
+    monkeypatch.setattr(image_cache, "_put", full)
+    assert get(remote, server, "/1.png") == file
+    assert server.answered["/1.png"] == [200, 304]
+
+
 @pytest.fixture
 def cache(tmp_path: Path) -> ImageCache:
     return ImageCache(tmp_path / "cache")
