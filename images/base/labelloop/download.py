@@ -58,6 +58,11 @@ class Stamp:
         headers = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
         return {name: value for name, value in headers.items() if value}
 
+    def may_be_of(self, other: "Stamp") -> bool:
+        """Whether both may be of the same bytes, as far as both say of which they are."""
+        pairs = (self.etag, other.etag), (self.last_modified, other.last_modified)
+        return all(not ours or not theirs or ours == theirs for ours, theirs in pairs)
+
 
 @dataclass(frozen=True)
 class Part:
@@ -156,7 +161,7 @@ def fetch(
                     if known and answer.status == 304:
                         return Fetched(None, known)
                     if not location:
-                        begun = part.content if part and "Range" in headers else None
+                        begun = part if "Range" in headers else None
                         reading = _Body(answer, name, deadline, ours, _stamp(answer, address))
                         return Fetched(reading.read(begun), reading.stamp)
             address = _led_to(name, address, location)
@@ -192,8 +197,8 @@ class _Body:
     ours: bool
     stamp: Stamp
 
-    def read(self, begun: bytes | None) -> bytes:
-        """begun: the bytes after which the rest was asked for."""
+    def read(self, begun: Part | None) -> bytes:
+        """begun: that of which the rest was asked for."""
         if self.deadline.words():  # urllib3 takes the lines before a cut for complete headers
             raise ImageAway(f"{self.name}: {self.deadline.words()}")
         body, declared = self._begin(begun)
@@ -217,14 +222,16 @@ class _Body:
             raise BrokenOff(f"{self.name}: {broken}", self._part(bytes(body)))
         return bytes(body)
 
-    def _begin(self, begun: bytes | None) -> tuple[bytearray, int | None]:
+    def _begin(self, begun: Part | None) -> tuple[bytearray, int | None]:
         """What the body begins with, and how long the whole of it is, where that is told."""
         answer, headers = self.answer, self.answer.headers
         if begun is not None and answer.status == 206:
             found = _RANGE.fullmatch(headers.get("content-range", ""))
-            if found is None or int(found[1]) != len(begun):
+            if found is None or int(found[1]) != len(begun.content):
                 raise BrokenOff(f"{self.name}: answered with another part than was asked for", None)
-            return bytearray(begun), int(found[2])
+            if not self.stamp.may_be_of(begun.stamp):  # some servers do not look at If-Range
+                raise BrokenOff(f"{self.name}: has changed since it broke off", None)
+            return bytearray(begun.content), int(found[2])
         if begun is not None and answer.status == 416:
             raise BrokenOff(f"{self.name}: has changed since it broke off", None)
         if answer.status != 200:

@@ -7,6 +7,7 @@ breaks off is taken up where it ended, if the server can, at once and by whoever
 
 import logging
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from urllib.parse import urlsplit
@@ -91,7 +92,8 @@ class RemoteImages:
             return kept.file
         if fetched.content is None:
             assert kept is not None, "without a stamp nothing is unchanged"
-            self.cache.note(key, Kept(kept.file, kept.stamp, asked_at))
+            with suppress(OSError):  # on a full disk the server is asked again the next time
+                self.cache.note(key, Kept(kept.file, kept.stamp, asked_at))
             return kept.file
         try:
             image_size(fetched.content, shown(url))

@@ -113,7 +113,7 @@ def _synchronise(storage: Any, after: str, size: int) -> dict[str, Any]:
 
 def _slice(storage: Any, after: str, size: int) -> Slice:
     until, found = time.monotonic() + SLICE_S, Slice()
-    for page in _pages(storage, after, size):
+    for page, more in _pages(storage, after, size):
         stamps = {}
         for row in page:
             if _is_image(row["Key"]):
@@ -123,22 +123,23 @@ def _slice(storage: Any, after: str, size: int) -> Slice:
         named = {f"s3://{storage.bucket}/{key}": key for key in stamps}
         known = known_stamps(storage.project_id, list(named))
         found.new |= {key: stamps[key] for path, key in named.items() if known.get(path) != stamps[key]}
-        if len(page) == size and (len(found.new) >= size or time.monotonic() > until):
+        if more and page and (len(found.new) >= size or time.monotonic() > until):
             found.following = page[-1]["Key"]
             break
     return found
 
 
-def _pages(storage: Any, after: str, size: int) -> Iterator[list[dict[str, Any]]]:
+def _pages(storage: Any, after: str, size: int) -> Iterator[tuple[list[dict[str, Any]], bool]]:
+    """The keys after one, and whether more follow: a server may list fewer at once than it is asked for."""
     asked = {"Prefix": f"{storage.prefix}/" if storage.prefix else "", "StartAfter": after}
     wanted = {name: value for name, value in asked.items() if value}
     pages = storage.get_client().get_paginator("list_objects_v2")
     for page in pages.paginate(Bucket=storage.bucket, MaxKeys=size, **wanted):
-        yield page.get("Contents", [])
+        yield page.get("Contents", []), bool(page.get("IsTruncated"))
 
 
 def _is_empty(storage: Any) -> bool:
-    return not next(_pages(storage, "", 1), [])
+    return not any(page for page, _ in _pages(storage, "", 1))
 
 
 def _is_image(key: str) -> bool:

@@ -48,7 +48,7 @@ def _end(sender: Any, request: HttpRequest, user: Any, **kwargs: Any) -> None:
 
     now = time.time()
     with connection.cursor() as cursor:
-        _make_table(cursor)
+        make_table(cursor)
         cursor.execute(f"DELETE FROM {TABLE} WHERE until < %s", [now])
         # Django reads no cookie that was signed longer ago.
         cursor.execute(_NOTE, [name, now + settings.SESSION_COOKIE_AGE])
@@ -58,12 +58,13 @@ def _has_ended(name: object) -> bool:
     from django.db import connection
 
     with connection.cursor() as cursor:
-        _make_table(cursor)
+        make_table(cursor)
         cursor.execute(f"SELECT 1 FROM {TABLE} WHERE name = %s", [name])
         return cursor.fetchone() is not None
 
 
-def _make_table(cursor: Any) -> None:
+def make_table(cursor: Any) -> None:
+    """Makes the table unless it is there."""
     # To PostgreSQL, REAL would be four bytes, which tell the time of today within two minutes.
     cursor.execute(
         f"CREATE TABLE IF NOT EXISTS {TABLE} (name TEXT PRIMARY KEY, until DOUBLE PRECISION NOT NULL)"

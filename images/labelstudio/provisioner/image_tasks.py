@@ -122,7 +122,7 @@ class ProjectImages:
         rows = Task.objects.filter(project=project_id).values_list("data", flat=True).iterator(2000)
         images = cls(project_id, settings, {path for data in rows for path in local_files(data)})
         with connection.cursor() as cursor:
-            cursor.execute(_TABLE)
+            make_table(cursor)
             cursor.execute(_FORGET)
             cursor.execute(_KNOWN_FILES, [project_id])
             images.known = {path: (size, mtime_ns) for path, size, mtime_ns in cursor.fetchall()}
@@ -142,13 +142,18 @@ class ProjectImages:
                 cursor.executemany(_LEARN, rows[first : first + _AT_ONCE])
 
 
+def make_table(cursor: Any) -> None:
+    """Makes the table unless it is there."""
+    cursor.execute(_TABLE)
+
+
 def known_stamps(project_id: int, paths: list[str]) -> dict[str, Stamp]:
     """Of these images, the stamps of those of which the project had a task."""
     if not paths:
         return {}
     marks = ", ".join(["%s"] * len(paths))
     with connection.cursor() as cursor:
-        cursor.execute(_TABLE)
+        make_table(cursor)
         cursor.execute(f"{_KNOWN} AND path IN ({marks})", [project_id, *paths])
         return {path: (size, mtime_ns) for path, size, mtime_ns in cursor.fetchall()}
 

@@ -9,8 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import connection, transaction
+from projects.models import Project
 
 LONGEST_PAUSE_S = 0.25
+
+
+def one_at_a_time(project_id: int) -> None:
+    """Has whoever else calls this for the project, or takes labels in, wait until the transaction ends.
+
+    SQLite has one writer anyway. On PostgreSQL, two transactions at once do not see each other's rows, and a
+    statement that has waited for a row still sees the other tables as they were before. People who submit are
+    not kept waiting.
+    """
+    list(Project.objects.filter(pk=project_id).select_for_update(no_key=True).values_list("pk"))
 
 
 @contextmanager

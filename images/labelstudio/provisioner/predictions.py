@@ -22,6 +22,7 @@ from rest_framework.response import Response
 from tasks.models import Prediction, Task
 
 from provisioner.counts import count_anew
+from provisioner.in_turn import one_at_a_time
 from provisioner.intake import Finite, Results, first_fault, refused
 from provisioner.people import Administrators
 
@@ -108,6 +109,7 @@ def store(request: Request, project_id: int) -> Response:
         else:
             rows[row.task] = row
     with transaction.atomic():
+        one_at_a_time(project_id)
         tasks = asked.tasks(project).filter(id__in=rows).select_for_update(no_key=True)
         numbers = list(tasks.order_by("id").values_list("id", flat=True))
         Prediction.objects.bulk_create(

@@ -83,7 +83,7 @@ def _note(project_id: int, before: str, now: str, request: Mapping[str, Any]) ->
     if choice is None:
         return
     with connection.cursor() as cursor:
-        _make_table(cursor)
+        make_table(cursor)
         if choice:
             cursor.execute(_CHOOSE, [project_id, now])
         else:
@@ -95,7 +95,7 @@ def _chosen() -> dict[int, str]:
     from django.db import connection
 
     with connection.cursor() as cursor:
-        _make_table(cursor)
+        make_table(cursor)
         cursor.execute(f"SELECT project, model_version FROM {TABLE}")
         return dict(cursor.fetchall())
 
@@ -112,7 +112,8 @@ def _backends() -> dict[int, list[dict[str, Any]]]:
     return found
 
 
-def _make_table(cursor: Any) -> None:
+def make_table(cursor: Any) -> None:
+    """Makes the table unless it is there."""
     cursor.execute(
         f"CREATE TABLE IF NOT EXISTS {TABLE} (project INTEGER PRIMARY KEY, model_version TEXT NOT NULL)"
     )

@@ -25,5 +25,17 @@ def prepare() -> None:
 
 
 def _complete(settings: Settings) -> None:
+    _make_tables()
     indexes.ensure()
     account.ensure_account(settings)
+
+
+def _make_tables() -> None:
+    """Those of ours that requests make where they lack: PostgreSQL refuses one of two that do so at once."""
+    from django.db import connection
+
+    from provisioner import ended_sessions, image_tasks, project_fields
+
+    with connection.cursor() as cursor:
+        for ours in (ended_sessions, image_tasks, project_fields):
+            ours.make_table(cursor)

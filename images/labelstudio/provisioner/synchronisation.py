@@ -19,7 +19,7 @@ from tasks.models import Task
 from webhooks.models import WebhookAction
 from webhooks.utils import emit_webhooks_for_instance
 
-from provisioner.in_turn import written_in_turn
+from provisioner.in_turn import one_at_a_time, written_in_turn
 
 AT_ONCE = 250
 """So many tasks are made in a transaction, which takes a few hundredths of a second."""
@@ -63,6 +63,7 @@ class _Synchronisation:
         known = Link.exists(keys, self.storage)
         found = {key: self.twin_of(Path(key)) for key in keys if key not in known}  # which may read the files
         with written_in_turn():
+            one_at_a_time(self.storage.project_id)
             known |= Link.exists(found, self.storage)
             new = [key for key in found if key not in known]
             twins = {key: found[key] for key in new if found[key] is not None}

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from integration.support.labelstudio import EMAIL, REPO, LabelStudio
 from integration.support.postgres import Postgres
+from integration.support.twice import TWICE
 from support.ports import free_port
 
 from lifecycle.backup.unpack import unpack, verify
@@ -206,6 +207,20 @@ def test_an_empty_database_in_the_place_of_one_with_labels_is_not_begun_anew(
     (label_studio.data / "database_name").write_text("empty")
     said = label_studio.run_program(START)
     assert "is empty, but" in said and "`make restore FILE=…`" in said
+
+
+def test_two_that_write_at_once_make_nothing_twice(
+    fresh: Callable[[], LabelStudio], postgres: Postgres
+) -> None:
+    label_studio = fresh()
+    label_studio.environment |= postgres.copy_of_the_first("twice")
+    told = json.loads(label_studio.run_program(TWICE, timeout=200).split("TWICE")[1])
+    assert told["inner"] == [1, 2, 3] and told["predictions"] == 3
+    assert told["created"] == [0, 3] and told["counts"] == [1, 1, 1]
+    # PostgreSQL would refuse one of two requests that make the same table.
+    assert told["ours"] == [
+        f"labelloop_{name}" for name in ("applied", "chosen", "ended_sessions", "imported")
+    ]
 
 
 @pytest.fixture

@@ -94,6 +94,20 @@ def test_the_rest_of_another_image_is_not_put_behind_a_part(
     assert server.answered["/large.png"] == [200, 200]
 
 
+def test_nor_by_a_server_that_gives_a_part_of_whichever_version(
+    server: ImageServer, remote: RemoteImages, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    server.careless = True
+    with monkeypatch.context() as at_once:
+        at_once.setattr(remote_images, "DEADLINE_S", 0.0)
+        server.breaking["/large.png"] = [100_000]
+        with pytest.raises(ImageAway):
+            get(remote, server, "/large.png")
+    server.files["/large.png"] = picture(9, 300)
+    assert get(remote, server, "/large.png").read_bytes() == picture(9, 300)
+    assert (server.answered["/large.png"], pauses) == ([200, 206, 200], [0.5])
+
+
 def test_a_damaged_part_is_begun_anew(
     server: ImageServer, remote: RemoteImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +179,19 @@ def test_an_image_on_a_full_disk_is_read_all_the_same(
     remote.cache.folder.write_text("a file where the folder was")
     assert remote(f"{server.url}/2.png", server.url, None) == server.files["/2.png"]
     assert server.answered == {"/1.png": [200], "/2.png": [200]}
+
+
+def test_an_image_that_has_not_changed_is_not_fetched_again_on_a_full_disk(
+    server: ImageServer, remote: RemoteImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    file = get(remote, server, "/1.png")
+    monkeypatch.setattr(remote_images, "FRESH_S", 0.0)
+    monkeypatch.setattr(image_cache, "_put", full)
+    assert get(remote, server, "/1.png") == file
+    assert server.answered["/1.png"] == [200, 304]
 
 
 @pytest.fixture

@@ -78,13 +78,14 @@ class BucketImport:
         if not storages:
             problem, fix = f"{bucket.url}: Label Studio has no storage for it yet", "`make up`"
         for project, storage in storages:
+            before = made
             for answer in self._slices(int(storage["id"]), should_stop):
                 made += int(answer["made"])
                 left_out += int(answer.get("left_out") or 0)
                 if answer["problem"]:
                     problem, fix = str(answer["problem"]), str(answer["fix"])
-            if made:
-                log.info("project %d: %s from %s", project, plural(made, "new task"), bucket.url)
+            if made > before:
+                log.info("project %d: %s from %s", project, plural(made - before, "new task"), bucket.url)
         if problem != self._said:
             log.log(logging.WARNING if problem else logging.INFO, "%s", problem or f"{bucket.url} is well")
             self._said = problem

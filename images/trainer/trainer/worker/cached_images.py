@@ -42,8 +42,11 @@ class CachedImages:
             self._swept_at = time.monotonic()
 
     def usage(self) -> Usage:
-        """What the cache holds now."""
-        return self._cache.usage(self.needed())
+        """What the cache holds now. Lists of images are read only where it is more than CACHE_GB, as it may
+        take long: otherwise nothing counts as needed.
+        """
+        found = self._cache.usage()
+        return self._cache.usage(self.needed()) if found.size > self._settings.cache_bytes else found
 
     def needed(self) -> frozenset[str]:
         """The names of the images that stay."""

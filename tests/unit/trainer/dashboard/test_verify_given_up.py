@@ -32,7 +32,8 @@ def image(loop: WatchedLoop, fake_studio: FakeStudio) -> Propose:
 
 @pytest.fixture(autouse=True)
 def looked_through_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All tasks are read anew each time that the page has too few crops."""
+    """All tasks are read anew each time that the page has too few crops, and it waits until they are."""
+    monkeypatch.setattr(verifying, "FIRST_WAIT_S", 60.0)
     monkeypatch.setattr(verifying, "AGAIN_S", 0.0)
     monkeypatch.setattr(verifying, "AGAIN_TIMES", 0.0)
 

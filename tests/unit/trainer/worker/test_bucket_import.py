@@ -26,7 +26,7 @@ class Buckets:
         self.storages = [{"id": 7, "title": URL}, {"id": 8, "title": "somebody's own"}]
 
     def buckets(self, project: int) -> list[dict[str, Any]]:
-        return self.storages if project == 1 else []
+        return self.storages if project in (1, 3) else []
 
     def sync_bucket(self, storage: int, after: str, most: int, seconds: float) -> dict[str, Any]:
         self.asked.append((storage, after))
@@ -45,8 +45,8 @@ def settings(tmp_path: Path) -> TrainerSettings:
     return found
 
 
-def look(studio: Buckets, settings: Settings) -> int:
-    return BucketImport(cast(Studio, studio), settings).run([2, 1])
+def look(studio: Buckets, settings: Settings, *projects: int) -> int:
+    return BucketImport(cast(Studio, studio), settings).run(projects or (2, 1))
 
 
 def test_slices_follow_one_another_to_the_end(studio: Buckets, settings: TrainerSettings) -> None:
@@ -59,6 +59,15 @@ def test_slices_follow_one_another_to_the_end(studio: Buckets, settings: Trainer
     assert studio.asked == [(7, ""), (7, "c.jpg"), (7, "m.jpg")], "somebody's own is not touched"
     found = read_state(settings)
     assert found is not None and (found.problem, found.left_out) == (None, 1)
+
+
+def test_each_projects_new_tasks_are_told(
+    studio: Buckets, settings: TrainerSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    studio.answers = [{"following": None, "made": 5}, {"following": None}]
+    with caplog.at_level("INFO", "trainer.worker.bucket_import"):
+        assert look(studio, settings, 1, 3) == 5
+    assert [text for text in caplog.messages if "new task" in text] == [f"project 1: 5 new tasks from {URL}"]
 
 
 def test_without_a_bucket_nothing_is_asked(studio: Buckets, settings: TrainerSettings) -> None:

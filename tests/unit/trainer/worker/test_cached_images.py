@@ -95,6 +95,20 @@ def test_the_doctor_says_when_rounds_need_more_than_is_allowed(settings: Trainer
     assert found.command == "make up CACHE_GB=3"
 
 
+def test_no_list_is_read_while_the_cache_is_within_its_bound(
+    settings: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(self: CachedImages) -> frozenset[str]:
+        raise AssertionError("the lists of a large project take many seconds")
+
+    monkeypatch.setattr(CachedImages, "needed", read)
+    assert CachedImages(settings).usage().images == 0
+    keep(settings, 3)
+    keeper = CachedImages(settings)
+    keeper.tend()
+    assert keeper.usage().images == 3
+
+
 @pytest.fixture
 def server() -> Iterator[ImageServer]:
     with ImageServer().serving() as served:
