@@ -118,8 +118,7 @@ def test_she_labels_in_the_stream_and_one_by_one(ann: Browser, provisioned: Labe
     page, annotations = ann.page, r"/api/tasks/\d+/annotations"
     ann.open(waiting(f"/projects/{ann.project}/data"))
     expect(page.get_by_text("Tasks: 4 / 4")).to_be_visible(timeout=PATIENCE_MS)
-    ann.open("/projects/")
-    page.get_by_text("page", exact=True).first.click()
+    ann.open(f"/projects/{ann.project}/data")
     page.get_by_role("button", name="Label All Tasks").click()
     ann.draws(40, regions=1)
     ann.presses("submit", annotations)

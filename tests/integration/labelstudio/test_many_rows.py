@@ -107,6 +107,7 @@ Storage.iter_objects = lambda storage: iter(sorted(Path(storage.path).glob("*.jp
 by_label_studio = made(lambda storage: storage._scan_and_create_links(Link))
 assert not pauses
 by_us = made(lambda storage: storage.scan_and_create_links())
+Project.objects.filter(title="both").delete()
 print("BOTH" + json.dumps([by_label_studio, by_us, pauses], default=str))
 """
 
