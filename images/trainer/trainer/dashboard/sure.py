@@ -95,8 +95,9 @@ def read(
     """A task of Label Studio's with its predictions; None when there is nothing to verify in it.
 
     Nothing is when somebody has begun to label it, when its boxes come from a labelled near-duplicate or it
-    is one, and when a region is not one upright box with one label. finishable: whether boxes are all that
-    the label config asks for.
+    is one, and when a region is not one upright box with one label; nor where somebody has to open the image
+    anyway, as she would look at the same boxes twice. finishable: whether boxes are all that the label config
+    asks for; where they aren't, every image has to be opened.
     """
     prediction = _of_version(task, version)
     image = config.image_of(task.get("data"))
@@ -114,8 +115,12 @@ def read(
     if not boxes:
         return None
     size = int(rows[0]["original_width"]), int(rows[0]["original_height"])
-    done = finishable and len(boxes) == len(rows) and not _sees_more(prediction, labels, config, card)
-    return Proposed(int(task["id"]), version, int(prediction["id"]), image, size, rows, boxes, done)
+    done = len(boxes) == len(rows) and not _sees_more(prediction, labels, config, card)
+    if finishable and not done:
+        return None
+    return Proposed(
+        int(task["id"]), version, int(prediction["id"]), image, size, rows, boxes, finishable and done
+    )
 
 
 def _of_version(task: Json, version: str) -> Json | None:

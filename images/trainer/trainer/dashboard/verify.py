@@ -118,7 +118,8 @@ def _why_empty(page: Page, least: dict[str, float], boxes: int, label: str | Non
     of = f"of {label} " if label else ""
     return (
         f"of the images that nobody has labelled, none is left with a box {of}that is sure and that nobody "
-        "has answered or has before her. A new version, or new images, bring more."
+        "has answered or has before her. Images in which the model also sees something that it is not sure "
+        "of have to be opened anyway, and are not asked about. A new version, or new images, bring more."
     )
 
 
