@@ -184,7 +184,7 @@ def _machine(record: Record) -> str:
     told = [
         str(row.get("cpu", "unknown")),
         f"{row.get('cores', '?')} cores",
-        f"{row.get('threads', '?')} threads",
+        f"{row.get('threads', '?')} {'thread' if row.get('threads') == 1 else 'threads'}",
     ]
     more = [f"{row['memory_gb']:g} GB"] if row.get("memory_gb") else []
     return ", ".join(
