@@ -19,6 +19,7 @@ from lifecycle.home import Home
 
 ASK_SECONDS = 60.0
 WAIT_SECONDS = 60.0
+_PSQL = ("--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1")
 _RESTORED = re.compile(r"_\d{8}t\d{6}z(_\d+)?$")
 _CAN_T = "Is it running, and are DATABASE_URL and DATABASE_PASSWORD in .env right? `make doctor` looks."
 
@@ -52,8 +53,7 @@ class Database:
         Raises:
             Failure: the server can't be asked, or refuses the statement.
         """
-        words = ["--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--field-separator=\t"]
-        said = self._run("psql", *words, "--set=ON_ERROR_STOP=1", "--command", sql, seconds=ASK_SECONDS)
+        said = self._run("psql", *_PSQL, "--field-separator=\t", "--command", sql, seconds=ASK_SECONDS)
         return [row.split("\t") for row in said.splitlines()]
 
     def wait(self, seconds: float = WAIT_SECONDS, still: Callable[[], bool] = lambda: True) -> None:
@@ -84,10 +84,9 @@ class Database:
         Raises:
             Failure: the server can't be asked.
         """
-        words = ["--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "--set=ON_ERROR_STOP=1"]
         with self._environment() as environment, tempfile.TemporaryFile("w+") as complaints:
             holder = subprocess.Popen(
-                [programs.client("psql"), *words],
+                [programs.client("psql"), *_PSQL],
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

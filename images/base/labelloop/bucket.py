@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 
 SCHEME = "s3://"
-ACCESS_KEY, SECRET_KEY = "S3_ACCESS_KEY", "S3_SECRET_KEY"
-"""The names of the secrets by which it is asked."""
 
 
 @dataclass(frozen=True)

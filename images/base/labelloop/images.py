@@ -21,6 +21,8 @@ from labelloop import decoding, orientation, partial
 from labelloop.errors import Explained
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIX_OF = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
+"""The suffix of a file of each format that `image_format` names and that has one of SUFFIXES."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_PIXELS = 200_000_000
 BATCH_PIXELS = 48_000_000

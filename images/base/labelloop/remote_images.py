@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from labelloop.download import DEADLINE_S, BrokenOff, Fetched, Stamp, fetch
 from labelloop.image_cache import ImageCache, Kept, key_of
-from labelloop.images import SUFFIXES, ImageAway, ImageError, image_format, image_size
+from labelloop.images import SUFFIX_OF, SUFFIXES, ImageAway, ImageError, image_format, image_size
 from labelloop.outside import Outside
 from labelloop.urls import shown
 
@@ -27,7 +27,6 @@ HOST_REST_S = 30.0
 """A host that has failed FAILURES_IN_A_ROW times in a row is left alone for so long."""
 FIRST_PAUSE_S = 0.5
 TURN_S = 2 * DEADLINE_S
-_SUFFIX_OF = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 
 
 class RemoteImages:
@@ -146,7 +145,7 @@ class RemoteImages:
 def _suffix_of(content: bytes) -> str:
     """The suffix of an image whose URL tells none, as those that lead to a bucket; empty for another kind."""
     try:
-        return _SUFFIX_OF.get(image_format(content), "")
+        return SUFFIX_OF.get(image_format(content), "")
     except ImageError:
         return ""
 

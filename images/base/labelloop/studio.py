@@ -54,7 +54,6 @@ def where(field: str, operator: str, value: Any, kind: str = "Number") -> Row:
 
 LABELLED = where("total_annotations", "greater", 0)
 UNLABELLED = where("total_annotations", "equal", 0)
-WITHOUT_PREDICTIONS = where("total_predictions", "equal", 0)
 
 
 def with_prediction_of(version: str) -> Row:

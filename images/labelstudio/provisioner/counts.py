@@ -8,7 +8,7 @@ annotations of a project that come together, all labels but those of the last bo
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, IntegerField, Max, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from tasks.models import Annotation, Prediction, Task
 
@@ -20,6 +20,11 @@ def count_anew(tasks: Collection[int]) -> None:
         cancelled_annotations=_number(Annotation.objects.filter(was_cancelled=True)),
         total_predictions=_number(Prediction.objects.all()),
     )
+
+
+def last_inner_id(project: Any) -> int:
+    """The highest number that a task has within the project, 0 without any."""
+    return Task.objects.filter(project=project).aggregate(last=Max("inner_id"))["last"] or 0
 
 
 def _number(rows: QuerySet[Any]) -> Any:

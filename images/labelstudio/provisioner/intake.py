@@ -13,7 +13,6 @@ from urllib.parse import quote
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Max
 from django.http import Http404
 from django.utils.timezone import now
 from projects.models import Project
@@ -26,7 +25,7 @@ from tasks.models import Annotation, Prediction, Task, bulk_update_stats_project
 from users.models import User
 
 from labelloop import layout, task_value
-from provisioner.counts import add_to_summary, count_anew
+from provisioner.counts import add_to_summary, count_anew, last_inner_id
 from provisioner.people import Administrators
 from provisioner.storage_links import StorageLinks
 
@@ -263,7 +262,7 @@ class _Intake:
     def _make_all(self) -> None:
         """Makes the tasks of files that have none."""
         new = {item.path: item for item in self.asked.items if item.path and self._task(item) is None}
-        last = Task.objects.filter(project=self.project).aggregate(last=Max("inner_id"))["last"] or 0
+        last = last_inner_id(self.project)
         tasks = Task.objects.bulk_create(
             Task(
                 project=self.project,

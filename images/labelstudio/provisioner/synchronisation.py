@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Max
 from fsm.functions import backfill_fsm_states_for_tasks
 from io_storages.localfiles.models import LocalFilesImportStorageLink as Link
 from projects.models import ProjectSummary
@@ -19,6 +18,7 @@ from tasks.models import Task
 from webhooks.models import WebhookAction
 from webhooks.utils import emit_webhooks_for_instance
 
+from provisioner.counts import last_inner_id
 from provisioner.in_turn import one_at_a_time, written_in_turn
 
 AT_ONCE = 250
@@ -93,7 +93,7 @@ class _Synchronisation:
         if not keys:
             return []
         project = self.storage.project
-        last = Task.objects.filter(project=project).aggregate(last=Max("inner_id"))["last"] or 0
+        last = last_inner_id(project)
         found = [(key, thing) for key in keys for thing in self.storage.get_data(key)]
         tasks = Task.objects.bulk_create(
             Task(

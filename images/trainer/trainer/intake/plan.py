@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from labelloop.files import sha256_file
-from labelloop.images import SUFFIXES, ImageError, image_format, image_size
+from labelloop.images import SUFFIX_OF, SUFFIXES, ImageError, image_format, image_size
 from labelloop.studio import Studio
 from trainer.intake.drafts import Counts, Draft, Drafting
 from trainer.intake.existing import Existing, Match, NoMatch
@@ -29,7 +29,6 @@ CREATE TABLE targets (target TEXT PRIMARY KEY);
 """
 _LOOKED_AT_ONCE = 200
 _SAME_SHAPE = 0.01
-_SUFFIX_OF = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 _MAX_DEPTH = 100
 _LONGEST_PART = 150
 """Of a path, in bytes: file systems take 255, and a copy that is under way has a longer name."""
@@ -336,7 +335,7 @@ def _suffix_of(file: Path) -> str:
         _LeaveOut: it is of a kind that has none. ImageError: it cannot be read.
     """
     found = image_format(file)
-    suffix = _SUFFIX_OF.get(found)
+    suffix = SUFFIX_OF.get(found)
     if suffix is None:
         raise _LeaveOut(f"an image of the kind {found}; convert it to JPEG or PNG")
     return suffix
