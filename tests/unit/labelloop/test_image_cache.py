@@ -59,6 +59,14 @@ def get(remote: RemoteImages, server: ImageServer, path: str) -> Path:
     return file
 
 
+def break_off(server: ImageServer, remote: RemoteImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download of the large image ends after 100,000 bytes, and is not gone on with."""
+    monkeypatch.setattr(remote_images, "DEADLINE_S", 0.0)
+    server.breaking["/large.png"] = [100_000]
+    with pytest.raises(ImageAway):
+        get(remote, server, "/large.png")
+
+
 def test_what_breaks_off_goes_on_where_it_ended(
     server: ImageServer, remote: RemoteImages, pauses: list[float]
 ) -> None:
@@ -85,10 +93,7 @@ def test_another_process_goes_on_where_a_killed_one_was(
 def test_the_rest_of_another_image_is_not_put_behind_a_part(
     server: ImageServer, remote: RemoteImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote_images, "DEADLINE_S", 0.0)
-    server.breaking["/large.png"] = [100_000]
-    with pytest.raises(ImageAway):
-        get(remote, server, "/large.png")
+    break_off(server, remote, monkeypatch)
     server.files["/large.png"] = picture(9, 300)
     assert get(remote, server, "/large.png").read_bytes() == picture(9, 300)
     assert server.answered["/large.png"] == [200, 200]
@@ -99,10 +104,7 @@ def test_nor_by_a_server_that_gives_a_part_of_whichever_version(
 ) -> None:
     server.careless = True
     with monkeypatch.context() as at_once:
-        at_once.setattr(remote_images, "DEADLINE_S", 0.0)
-        server.breaking["/large.png"] = [100_000]
-        with pytest.raises(ImageAway):
-            get(remote, server, "/large.png")
+        break_off(server, remote, at_once)
     server.files["/large.png"] = picture(9, 300)
     assert get(remote, server, "/large.png").read_bytes() == picture(9, 300)
     assert (server.answered["/large.png"], pauses) == ([200, 206, 200], [0.5])
@@ -111,10 +113,7 @@ def test_nor_by_a_server_that_gives_a_part_of_whichever_version(
 def test_a_damaged_part_is_begun_anew(
     server: ImageServer, remote: RemoteImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote_images, "DEADLINE_S", 0.0)
-    server.breaking["/large.png"] = [100_000]
-    with pytest.raises(ImageAway):
-        get(remote, server, "/large.png")
+    break_off(server, remote, monkeypatch)
     (part,) = (remote.cache.folder / "parts").iterdir()
     part.write_bytes(part.read_bytes()[:-1])
     assert get(remote, server, "/large.png").read_bytes() == LARGE
