@@ -139,17 +139,20 @@ class Champions:
         while True:
             # A load that began before the pointer moved says nothing of what it points at now.
             loading = self._poll(place)
-            if not self._may_answer(place) and loading is not None:
+            if self._that_may_answer(place) is None and loading is not None:
                 wait([loading], max(deadline - time.monotonic(), 0.0))
-            champion = place.champion
-            if champion is not None and self._may_answer(place):
+            champion = self._that_may_answer(place)
+            if champion is not None:
                 return champion
-            if (champion is None and loading is None) or time.monotonic() >= deadline:
+            if (place.champion is None and loading is None) or time.monotonic() >= deadline:
                 error = f"project {project_id}: its model is still being loaded"
                 raise BackendError(503, place.error or error)
 
-    def _may_answer(self, place: Place) -> bool:
-        return place.champion is not None and (not self._switch_s or time.monotonic() < place.leased_until)
+    def _that_may_answer(self, place: Place) -> Champion | None:
+        """The champion, unless it is one of several backends' and has no lease."""
+        with self._lock:  # a lease is that champion's which has it
+            leased = not self._switch_s or time.monotonic() < place.leased_until
+            return place.champion if leased else None
 
     def _place(self, project_id: int) -> Place:
         models = self._registry.project(project_id)
