@@ -37,7 +37,7 @@ SWITCH_S = 1.5
 _LOOK_S = 0.25
 """Of one among several: from a promotion on, all serve it after the two together, if it is loaded by then."""
 _LEAST_PATIENCE_S = 15.0
-"""For one among several that has a champion and is not done with loading the next. Label Studio waits for 20 s."""
+"""For one among several that is not done with loading the next. Label Studio waits for 20 s."""
 _WARM_UP_SIDE = 64
 _NEVER = ((-1, -1), None)
 

@@ -1,24 +1,10 @@
-"""Of people who ask for their next task at the same moment, each gets another one, whichever process answers."""
-
-from concurrent.futures import ThreadPoolExecutor
+"""Of people who ask for their next task at the same moment, each gets another one, from whichever process."""
 
 from integration.support.labelstudio import LabelStudio
-from integration.support.people import Person, labeller
+from integration.support.people import labeller, next_tasks
 from support import shapes
 
 PEOPLE, TIMES = 4, 3
-
-
-def next_tasks(people: list[Person], project: int) -> list[int]:
-    """What each is given of a project, all at the same moment."""
-
-    def ask(person: Person) -> int:
-        answer = person.post(f"/api/dm/actions?id=next_task&project={project}")
-        assert answer.status_code == 200, answer.text[:500]
-        return int(answer.json()["id"])
-
-    with ThreadPoolExecutor(len(people)) as pool:
-        return list(pool.map(ask, people))
 
 
 def new_project(label_studio: LabelStudio, tasks: int) -> int:

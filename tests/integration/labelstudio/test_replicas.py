@@ -11,7 +11,7 @@ import requests
 from integration.support.fake_backend import FakeBackend
 from integration.support.front import Front
 from integration.support.labelstudio import EMAIL, PASSWORD, LabelStudio
-from integration.support.people import PASSWORD_OF_ALL, Person, invitation
+from integration.support.people import PASSWORD_OF_ALL, Person, invitation, next_tasks
 from integration.support.postgres import Postgres
 from support import shapes
 
@@ -140,13 +140,7 @@ def test_nobody_gets_the_task_that_another_has_open(replicas: Replicas) -> None:
     studio.request("POST", f"/api/projects/{project}/import", json=images)
     people = [signed_up(replicas, number) for number in range(4)]
 
-    def next_task(person: Person) -> int:
-        answer = person.post(f"/api/dm/actions?id=next_task&project={project}")
-        assert answer.status_code == 200, answer.text[:500]
-        return int(answer.json()["id"])
-
-    with ThreadPoolExecutor(len(people)) as pool:
-        given = list(pool.map(next_task, people))
+    given = next_tasks(people, project)
     assert sorted(given) == sorted(task["id"] for task in studio.iter_tasks(project))
 
 

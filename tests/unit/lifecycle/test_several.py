@@ -1,12 +1,14 @@
 """REPLICAS and BACKENDS: where they are refused, and what a service of several containers is said to be."""
 
 import json
+import re
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from labelloop import ranges
 from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.runtime.docker_stack import DockerStack
@@ -50,6 +52,12 @@ def test_several_backends_are_docker_s_alone(home: Home) -> None:
 def test_impossible_numbers_are_refused(home: Home, given: dict[str, str]) -> None:
     with pytest.raises(Failure, match="a whole number from 1 to"):
         settings.check(home, given)
+
+
+def test_the_proxy_has_a_place_for_each_container_that_there_may_be() -> None:
+    text = (REPO / "configs" / "haproxy" / "labelstudio.cfg").read_text()
+    places = re.search(r"server-template replica (\d+) labelstudio:8080", text)
+    assert places is not None and int(places[1]) == ranges.WHOLE_NUMBERS["REPLICAS"][1]
 
 
 def test_the_files_of_compose_are_those_that_the_numbers_need() -> None:
