@@ -255,7 +255,9 @@ def test_the_proxys_container_is_confined_as_the_others_are(home: Home) -> None:
 @pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
 def test_several_ml_backends_know_of_each_other(home: Home, accelerator: str) -> None:
     settings.keep(home, {"BACKENDS": "2"})
-    service = config(home, accelerator)["services"]["mlbackend"]
+    services = config(home, accelerator)["services"]
+    service = services["mlbackend"]
     assert service["deploy"]["replicas"] == 2 and service["environment"]["BACKENDS"] == "2"
+    assert services["trainer"]["environment"]["BACKENDS"] == "2" and "replicas" not in str(services["trainer"])
     assert service["environment"]["SECRETS_DIR"], "what the service has otherwise stays"
     assert bool(service["deploy"].get("resources")) == (accelerator == "cuda")
