@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 MAX_LOADED = 4
 POLL_S = 1.0
 RETRY_S = 15.0
-SWITCH_S = 1.5
-_LOOK_S = 0.25
+SWITCH_S = 1.25
+_LOOK_S = 0.2
 """Of one among several: from a promotion on, all serve it after the two together, if it is loaded by then."""
 _LEAST_PATIENCE_S = 15.0
 """For one among several that is not done with loading the next. Label Studio waits for 20 s."""
