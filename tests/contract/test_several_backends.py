@@ -18,7 +18,7 @@ from support.ports import free_port
 
 AUTH = ("labelstudio", PASSWORD)
 START_S = 300.0
-SLOW_S = 3.0
+SLOW_S = 2.0
 """How long one of them takes to load a version: longer than it may answer with a former one."""
 # With a detector that needs no torch; everything else is the real backend's.
 SERVE = """
