@@ -15,13 +15,19 @@ chdir = str(django_app.package_dir())
 
 # Loaded once, then forked: half the memory and half the time to the first page.
 preload_app = True
-workers = 2
+# REPLICAS adds containers under Docker, each behind the proxy, and processes on the host runtime.
+behind_proxy = bool(os.environ.get("LABELSTUDIO_FRONT"))
+workers = 2 if behind_proxy else 2 * int(os.environ.get("REPLICAS") or 1)
 # Threads, because a page may wait minutes for predictions while others want their images.
 worker_class = "gthread"
 threads = 8
 timeout = 120
 graceful_timeout = 20
 keepalive = 5
+# Behind the proxy of compose/replicas.yml, a connection begins with the browser's address. Only services of
+# the stack can reach this port then.
+proxy_protocol = "auto" if behind_proxy else "off"
+proxy_allow_ips = "*"
 
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
 control_socket_disable = True

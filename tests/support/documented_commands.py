@@ -45,6 +45,8 @@ UP = {
     "make up REGISTRY=registry.example.com/labelloop": {"REGISTRY": "registry.example.com/labelloop"},
     "make up ADMINS=ann@example.org,bob@example.org": {"ADMINS": "ann@example.org,bob@example.org"},
     "make up DATABASE=postgres": {"DATABASE": "postgres"},
+    "make up DATABASE=postgres REPLICAS=2": {"DATABASE": "postgres", "REPLICAS": "2"},
+    "make up BACKENDS=2": {"BACKENDS": "2"},
     "make up DATABASE=sqlite DATABASE_URL=": {"DATABASE": "sqlite", "DATABASE_URL": ""},
     "make up SCORE_THRESHOLD=0.4 PORT=8090": {"SCORE_THRESHOLD": "0.4", "PORT": "8090"},
 }

@@ -29,19 +29,28 @@ _INPUTS = {
 BACKUP = "backup"
 """The service that has an image of its own where the database is on PostgreSQL, with that one's programs."""
 _BACKUP_INPUTS = ("images/postgres",)
+FRONT = "front"
+"""The proxy before several containers of Label Studio."""
+_FRONT_INPUTS = ("images/front",)
 _AFTER = {"base": ("mmcv-full",), "trainer": ("base",), "mlbackend": ("base",)}
-_SECONDS = {"labelstudio": 100.0, "base": 60.0, "trainer": 30.0, "mlbackend": 20.0, BACKUP: 60.0}
+_SECONDS = {"labelstudio": 100.0, "base": 60.0, "trainer": 30.0, "mlbackend": 20.0, BACKUP: 60.0, FRONT: 20.0}
 """How long each takes alone on 2 cores."""
 _CUDA_BASE_S = 105.0
 """With NVIDIA's libraries."""
 
 
 def build_images(
-    home: Home, accelerator: str, arch: Optional[str], published_at: str = "", *, postgres: bool = False
+    home: Home,
+    accelerator: str,
+    arch: Optional[str],
+    published_at: str = "",
+    *,
+    postgres: bool = False,
+    front: bool = False,
 ) -> None:
     """The three services' images: pulled from the registry `published_at` if it has this version's, else
     built, each only if its inputs changed, and with them python and base. postgres: the image of its
-    programs, too, which is built here always.
+    programs, too, which is built here always; front: so is the proxy's.
 
     Raises:
         Failure: a build failed; the end of its output is on the terminal.
@@ -53,7 +62,7 @@ def build_images(
         {service: version[service] for service in _INPUTS},
         {service: image_name(service, accelerator) for service in _INPUTS},
     )
-    if pulled and not postgres:
+    if pulled and not postgres and not front:
         return
     python_image.ensure_python_image()
     python_id = answer(["docker", "image", "inspect", "--format", "{{.Id}}", python_image.NAME]) or ""
@@ -61,6 +70,9 @@ def build_images(
     if postgres:
         hashes[BACKUP] = inputs_hash(home.root, _BACKUP_INPUTS, python_id)
         version[BACKUP] = inputs_hash(home.root, _BACKUP_INPUTS, "")
+    if front:
+        hashes[FRONT] = inputs_hash(home.root, _FRONT_INPUTS, python_id)
+        version[FRONT] = inputs_hash(home.root, _FRONT_INPUTS, "")
     stale = [service for service in hashes if _built(service, accelerator) != hashes[service]]
     for service in hashes:
         if service not in stale:
@@ -125,6 +137,8 @@ def images_are_built(accelerator: str) -> bool:
 def image_name(service: str, accelerator: str) -> str:
     if service == BACKUP:
         return "labelloop/postgres"
+    if service == FRONT:
+        return "labelloop/front"
     return "labelloop/labelstudio" if service == "labelstudio" else f"labelloop/{service}:{accelerator}"
 
 

@@ -22,19 +22,27 @@ from lifecycle.shell import answer, ask, converse, phrases, run, watch
 START_SECONDS = 900.0
 FAILING_AFTER = 3
 """Restarts after which a container that ends is not waited for any longer."""
+_WORST_FIRST = ("failing", "dead", "exited", "unhealthy", "restarting", "created", "starting", "healthy")
 _LOG_LINES = "25"
 _GAVE_UP = "entered FATAL state"
 _MORE = "`make logs` shows more; `make up` tries again."
 
 
 class DockerStack:
-    """Start, stop, wait for and speak to the three containers."""
+    """Start, stop, wait for and speak to the three services' containers.
 
-    def __init__(self, home: Home, project: str, *, own_postgres: bool = False) -> None:
+    front: whether a proxy is before several of Label Studio's.
+    """
+
+    def __init__(self, home: Home, project: str, *, own_postgres: bool = False, front: bool = False) -> None:
         self._home = home
         self._project = project
         self._own_postgres = own_postgres
-        self._services = ("postgres", *engine.SERVICES) if own_postgres else engine.SERVICES
+        self._services = (
+            *(("postgres",) if own_postgres else ()),
+            *engine.SERVICES,
+            *(("front",) if front else ()),
+        )
 
     def start(self) -> None:
         """Starts what isn't running and waits until every service is healthy; a live line for each.
@@ -73,10 +81,15 @@ class DockerStack:
                 up.terminate()
 
     def states(self) -> dict[str, str]:
-        """Service → healthy, starting, unhealthy, failing (it ends again and again), exited, …"""
-        return {
-            engine.service_of(container): _state(container) for container in engine.containers(self._project)
-        }
+        """Service → healthy, starting, unhealthy, failing (it ends again and again), exited, …
+
+        Of a service with several containers, how the one is that is worst off.
+        """
+        found: dict[str, str] = {}
+        for container in engine.containers(self._project):
+            service, state = engine.service_of(container), _state(container)
+            found[service] = min(found.get(service, state), state, key=_badness)
+        return found
 
     def is_there(self) -> bool:
         """Whether there is any container to stop. An engine that does not answer may have some."""
@@ -154,8 +167,11 @@ class DockerStack:
         return ask(command, cwd=self._home.root, seconds=seconds)
 
     def complaint(self, service: str) -> str:
-        """What the service's health check last said; else the last line of its log."""
-        for container in engine.containers(self._project):
+        """What the service's health check last said, of one that is not healthy first; else the last line of
+        its log.
+        """
+        found = engine.containers(self._project)
+        for container in sorted(found, key=lambda one: _health(one) == "healthy"):
             checks = (container["State"].get("Health") or {}).get("Log") or []
             if engine.service_of(container) == service and container["State"]["Running"] and checks:
                 return str(checks[-1].get("Output", "")).strip()[-500:]
@@ -307,14 +323,24 @@ def _way_out(output: str) -> str:
     return _MORE
 
 
+def _badness(state: str) -> int:
+    """The worse, the lower."""
+    return _WORST_FIRST.index(state) if state in _WORST_FIRST else len(_WORST_FIRST)
+
+
 def _state(container: dict[str, Any]) -> str:
     state = container["State"]
     if container["RestartCount"] >= FAILING_AFTER and state["Status"] in ("restarting", "exited"):
         return "failing"
-    health = state.get("Health", {}).get("Status") if state["Status"] == "running" else None
+    health = _health(container) if state["Status"] == "running" else None
     if health == "starting" and _gave_up(container):
         return "failing"
     return str(health or state["Status"])
+
+
+def _health(container: dict[str, Any]) -> Optional[str]:
+    """What the health check says; None where there is none."""
+    return (container["State"].get("Health") or {}).get("Status")
 
 
 def _gave_up(container: dict[str, Any]) -> bool:

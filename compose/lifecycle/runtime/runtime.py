@@ -99,4 +99,5 @@ def running_stack(home: Home, settings: Settings) -> Stack:
 
 
 def docker_stack(home: Home, settings: Settings) -> DockerStack:
-    return DockerStack(home, settings.project_name, own_postgres=settings.own_postgres)
+    front = settings.replicas > 1
+    return DockerStack(home, settings.project_name, own_postgres=settings.own_postgres, front=front)

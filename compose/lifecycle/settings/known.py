@@ -96,6 +96,8 @@ HOST_SETTINGS = (
     "DATABASE",
     "DATABASE_URL",
     "DATABASE_CA",
+    "REPLICAS",
+    "BACKENDS",
 )
 # What else docker-compose.yml and Compose itself take from the environment before they look into .env.
 FOR_COMPOSE = (
@@ -109,6 +111,8 @@ FOR_COMPOSE = (
     "TRAINER_INPUTS",
     "BACKUP_INPUTS",
     "BACKUP_VERSION",
+    "FRONT_INPUTS",
+    "FRONT_VERSION",
     "BASE_VERSION",
     "LABELSTUDIO_VERSION",
     "MLBACKEND_VERSION",

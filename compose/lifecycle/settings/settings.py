@@ -22,7 +22,7 @@ _LOCAL_HEADER = """\
 # `make up NAME=VALUE` writes them here."""
 
 # What the services' programs read once; see the label labelloop.programs in docker-compose.yml.
-_PROGRAMS = ("configs/gunicorn", "configs/supervisor")
+_PROGRAMS = ("configs/gunicorn", "configs/supervisor", "configs/haproxy")
 GPU_FILE = "compose/gpu.yml"
 
 
@@ -130,6 +130,16 @@ class Settings(Mapping[str, str]):
         name = database_place.NAME
         port = self.database_port
         return str(database_place.DatabasePlace(host, name, name, port, tls="disable"))
+
+    @property
+    def replicas(self) -> int:
+        """Of Label Studio: containers, or on the host runtime as many more processes of one server."""
+        return self._number("REPLICAS", 1)
+
+    @property
+    def backends(self) -> int:
+        """Containers of the ML backend."""
+        return self._number("BACKENDS", 1)
 
     @property
     def labelstudio_url(self) -> str:
@@ -306,6 +316,10 @@ def compose_files(settings: Settings, *, on_gpu: bool) -> str:
         files.append(GPU_FILE)
     if settings.on_postgres:
         files.append("compose/postgres.yml" if settings.own_postgres else "compose/database-url.yml")
+    if settings.replicas > 1:
+        files.append("compose/replicas.yml")
+    if settings.backends > 1:
+        files.append("compose/backends.yml")
     return ":".join(files)
 
 

@@ -101,6 +101,27 @@ def check_engine(home: Home, settings: Settings) -> None:
     raise Failure("the labels", found=f"on {last}", needed=f"on {settings.database}", do=do)
 
 
+def check_numbers(home: Home, settings: Settings, runtime: str) -> None:
+    """Raises Failure: REPLICAS or BACKENDS are more than one where that can't be."""
+    if settings.replicas > 1 and not settings.on_postgres:
+        way = "`make move-database` takes the labels there"
+        if not home.has_labels:
+            way = f"`make up DATABASE=postgres REPLICAS={settings.replicas}` begins there"
+        raise Failure(
+            f"REPLICAS={settings.replicas}",
+            found="Label Studio's database on SQLite",
+            needed="PostgreSQL, since SQLite's file has one writer at a time, for whom all others would wait",
+            do=f"{way}; `make up REPLICAS=1` stays with SQLite.",
+        )
+    if settings.backends > 1 and runtime == "host":
+        raise Failure(
+            f"BACKENDS={settings.backends}",
+            found="the host runtime, where the ML backend is one process that uses THREADS cores",
+            needed="Docker, which has several containers answer to one name",
+            do="`make up BACKENDS=1`; more THREADS do more here.",
+        )
+
+
 def _stop_programs(stack: HostStack) -> None:
     note("stopping what runs on an environment that has to be made anew")
     stack.stop()
@@ -129,6 +150,7 @@ def _prepare(
     heading("Checks. Nothing is changed yet.")
     check_engine(home, settings)
     runtime = choose_runtime(settings)
+    check_numbers(home, settings, runtime)
     check_alone(home, settings, runtime)
     accelerator = choose_accelerator(settings, runtime)
     arch = choose_architecture(settings, accelerator)
@@ -160,7 +182,14 @@ def _prepare(
         heading("Images")
         volumes.prepare_volumes(home, settings.containers_user, postgres=settings.own_postgres)
         published_at = settings.get("REGISTRY", "") if pull else ""
-        images.build_images(home, accelerator, arch, published_at, postgres=settings.on_postgres)
+        images.build_images(
+            home,
+            accelerator,
+            arch,
+            published_at,
+            postgres=settings.on_postgres,
+            front=settings.replicas > 1,
+        )
         return docker_stack(home, settings), settings
     heading("Environments")
     volumes.prepare_volumes(home, None, postgres=settings.own_postgres)

@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     labelloop_home: Path = Path("/labelloop")
     labelstudio_url: str = f"http://labelstudio:{layout.LABELSTUDIO_PORT}"
     mlbackend_url: str = f"http://mlbackend:{layout.MLBACKEND_PORT}"
+    backends: int = within("BACKENDS", 1)
     trainer_url: str = f"http://trainer:{layout.TRAINER_PORT}"
 
     admin_email: str = "admin@labelloop.local"

@@ -33,6 +33,7 @@ class Overrides(AppConfig):  # type: ignore[misc]
         backend_title.lead_to_the_dashboard()
         ended_sessions.note()
         label_stream.keep_the_projects_order()
+        label_stream.give_each_another_task()
         s3_endpoints.exempt()
         bucket_keys.take_over()
         user_agent.introduce()

@@ -130,9 +130,11 @@ class ProjectImages:
         return images
 
     def learn(self, paths: Iterable[str]) -> None:
-        """Notes that tasks were made of these images."""
+        """Notes that tasks were made of these images, by name: of two that write the same rows in two orders,
+        PostgreSQL ends one.
+        """
         rows = []
-        for path in paths:
+        for path in sorted(paths):
             stamp = _stamp(self.settings.volumes_dir / path)
             if stamp is not None:
                 self.known[path] = stamp

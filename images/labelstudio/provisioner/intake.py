@@ -137,8 +137,12 @@ def first_fault(error: ValidationError) -> str:
 
 
 def locked(project_id: int) -> Any:
-    """The project, for the transaction alone. Raises Http404: there is none."""
-    project = Project.objects.select_for_update().filter(pk=project_id).first()
+    """The project, held for the transaction as `in_turn.one_at_a_time` does. Raises Http404: there is none.
+
+    If its key were held, too, PostgreSQL would keep people waiting who submit, and would end one of two that
+    wait for each other: whoever submits changes the task before the commit looks for the project.
+    """
+    project = Project.objects.select_for_update(no_key=True).filter(pk=project_id).first()
     if project is None:
         raise Http404
     return project

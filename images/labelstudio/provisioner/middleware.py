@@ -1,12 +1,13 @@
 """What Label Studio's answers carry, and how often a password may be tried at its doors."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.signals import user_logged_in
 from django.http import HttpRequest, HttpResponse
 
-from labelloop.throttle import Throttle
+from provisioner import attempts
 
 # Of the login page, of Django's administration, and of the API's own pages.
 LOGINS = ("user-login", "admin:login", "rest_framework:login")
@@ -20,9 +21,6 @@ _HEADERS = {
 }
 # Images are shown all the same. A page or SVG among the images can't act in the name of whoever opens it.
 _FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
-
-# Django loads each middleware twice in a process; the attempts are counted once.
-_throttle = Throttle()
 
 View = Callable[..., HttpResponse]
 
@@ -43,10 +41,7 @@ class SecurityHeaders:
 
 
 class LoginThrottle:
-    """Django middleware: refuses a login with 429 while its name or address has tried too often.
-
-    Each of gunicorn's workers counts for itself.
-    """
+    """Django middleware: refuses a login with 429 while its name or address has tried too often."""
 
     def __init__(self, get_response: View) -> None:
         self._get_response = get_response
@@ -59,16 +54,16 @@ class LoginThrottle:
         if request.method != "POST" or request.resolver_match.view_name not in LOGINS:
             return None
         name = request.POST.get("email") or request.POST.get("username") or ""
-        wait_s = _throttle.attempt(name.strip(), request.META.get("REMOTE_ADDR", ""))
+        wait_s = attempts.attempt(name, request.META.get("REMOTE_ADDR", ""))
         if not wait_s:
             return None
-        seconds = f"{wait_s:.0f}"
+        seconds = str(math.ceil(wait_s))
         words = f"Too many attempts to log in. Try again in {seconds} seconds."
         return HttpResponse(words, "text/plain; charset=utf-8", 429, headers={"Retry-After": seconds})
 
 
 def _succeeded(sender: Any, request: HttpRequest, user: Any, **kwargs: Any) -> None:
-    _throttle.succeeded(user.email, request.META.get("REMOTE_ADDR", ""))
+    attempts.succeeded(user.email, request.META.get("REMOTE_ADDR", ""))
 
 
 user_logged_in.connect(_succeeded)

@@ -34,8 +34,8 @@ def _make_tables() -> None:
     """Those of ours that requests make where they lack: PostgreSQL refuses one of two that do so at once."""
     from django.db import connection
 
-    from provisioner import ended_sessions, image_tasks, project_fields
+    from provisioner import attempts, ended_sessions, image_tasks, project_fields
 
     with connection.cursor() as cursor:
-        for ours in (ended_sessions, image_tasks, project_fields):
+        for ours in (attempts, ended_sessions, image_tasks, project_fields):
             ours.make_table(cursor)

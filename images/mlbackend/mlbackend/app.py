@@ -65,6 +65,7 @@ def create_app(settings: Settings, load: LoadDetector, stop: threading.Event | N
         load,
         ImageLoader(settings, _image_workers(settings)),
         settings.score_threshold,
+        several=settings.backends > 1,
     )
     manager = ChampionManager(settings, champions, TrainerClient(settings))
     app = Flask(__name__)

@@ -1,4 +1,11 @@
-"""The champions in service: loaded once, kept, swapped in the background when a registry pointer moves."""
+"""The champions in service: loaded once, kept, swapped in the background when a registry pointer moves.
+
+Several backends behind one name change together: no request that begins after one of them has named a newer
+version is answered by another one with an older. None knows of the others; each goes by its own looks at the
+pointers. A look that finds what serves leases it for SWITCH_S seconds: so long it may answer, whatever the
+pointers say by then. What is loaded anew answers SWITCH_S seconds after its pointer was read, by when every
+lease on a former one has ended. Whoever has no lease and is not done with loading keeps requests waiting.
+"""
 
 import logging
 import threading
@@ -26,6 +33,11 @@ log = logging.getLogger(__name__)
 MAX_LOADED = 4
 POLL_S = 1.0
 RETRY_S = 15.0
+SWITCH_S = 1.25
+_LOOK_S = 0.2
+"""Of one among several: from a promotion on, all serve it after the two together, if it is loaded by then."""
+_LEAST_PATIENCE_S = 15.0
+"""For one among several that is not done with loading the next. Label Studio waits for 20 s."""
 _WARM_UP_SIDE = 64
 _NEVER = ((-1, -1), None)
 
@@ -57,7 +69,8 @@ class Place:
 
     seen: the stamp of the pointers when `champion` and `error` were set. folder: inode and time of the last
     change of the champion's folder; another project that gets this number has versions of the same names.
-    error: why the version that the pointer names is not served. used_at, retry_at: by time.monotonic().
+    error: why the version that the pointer names is not served. read_at: when the pointers were read for the
+    load that is under way. leased_until: see the module. The times are time.monotonic()'s.
     """
 
     project_id: int
@@ -67,11 +80,16 @@ class Place:
     folder: tuple[int, int] = (-1, -1)
     loading: Future[None] | None = None
     retry_at: float = 0.0
+    read_at: float = 0.0
+    leased_until: float = 0.0
     used_at: float = field(default_factory=time.monotonic)
 
 
 class Champions:
-    """At most `max_loaded` projects' champions in memory; the least recently used one makes room."""
+    """At most `max_loaded` projects' champions in memory; the least recently used one makes room.
+
+    several: whether other backends are behind the same name.
+    """
 
     def __init__(
         self,
@@ -80,14 +98,18 @@ class Champions:
         images: ImageLoader,
         threshold: float,
         max_loaded: int = MAX_LOADED,
+        *,
+        several: bool = False,
     ) -> None:
         self._registry = registry
         self._load_detector = load
         self._images = images
         self._threshold = threshold
         self._max_loaded = max_loaded
+        self._switch_s = SWITCH_S if several else 0.0
         self._forward = ForwardLane()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._swaps = ThreadPoolExecutor(max_loaded, thread_name_prefix="swap")
         self._places: dict[int, Place] = {}
         self._leaving: list[Champion | None] = []
         self._left: list[Champion | None] = []
@@ -103,25 +125,34 @@ class Champions:
             return sorted(self._places.values(), key=lambda place: place.project_id)
 
     def get(self, project_id: int, patience_s: float) -> Champion:
-        """The project's champion, loaded if need be; while a newer one is being loaded, the one that serves.
+        """The project's champion, loaded if need be; while a newer one is being loaded, the one that serves,
+        of several backends no longer than its lease.
 
         Raises:
             BackendError: 503, there is none, it cannot be loaded, or that takes longer than patience_s.
         """
         place = self._place(project_id)
         place.used_at = time.monotonic()
+        if self._switch_s and place.champion is not None:
+            patience_s = max(patience_s, _LEAST_PATIENCE_S)
         deadline = place.used_at + patience_s
         while True:
             # A load that began before the pointer moved says nothing of what it points at now.
             loading = self._poll(place)
-            if place.champion is None and loading is not None:
+            if self._that_may_answer(place) is None and loading is not None:
                 wait([loading], max(deadline - time.monotonic(), 0.0))
-            champion = place.champion
+            champion = self._that_may_answer(place)
             if champion is not None:
                 return champion
-            if loading is None or time.monotonic() >= deadline:
+            if (place.champion is None and loading is None) or time.monotonic() >= deadline:
                 error = f"project {project_id}: its model is still being loaded"
                 raise BackendError(503, place.error or error)
+
+    def _that_may_answer(self, place: Place) -> Champion | None:
+        """The champion, unless it is one of several backends' and has no lease."""
+        with self._lock:  # a lease is that champion's which has it
+            leased = not self._switch_s or time.monotonic() < place.leased_until
+            return place.champion if leased else None
 
     def _place(self, project_id: int) -> Place:
         models = self._registry.project(project_id)
@@ -147,7 +178,7 @@ class Champions:
                         self._poll(place)
             except Exception:
                 log.exception("following the champion pointers failed; trying on")
-            stop.wait(POLL_S)
+            stop.wait(_LOOK_S if self._switch_s else POLL_S)
 
     def _has_room(self) -> bool:
         with self._lock:
@@ -156,25 +187,30 @@ class Champions:
 
     def _poll(self, place: Place) -> Future[None] | None:
         """The load that is under way, begun now if the pointer has moved."""
+        looked_at = time.monotonic()
         stamp = self._registry.project(place.project_id).serving_stamp()
         with self._lock:
+            if stamp == place.seen:
+                place.leased_until = looked_at + self._switch_s
             if place.loading is None:
                 again = bool(place.error) and time.monotonic() >= place.retry_at
                 if stamp != place.seen or again:
-                    place.loading = self._loader.submit(self._load, place, stamp)
+                    place.loading = self._swaps.submit(self._swap, place, stamp)
             return place.loading
 
-    def _load(self, place: Place, stamp: Stamp) -> None:
+    def _swap(self, place: Place, stamp: Stamp) -> None:
         champion, error = place.champion, ""
         began = time.monotonic()
         try:
-            champion, error = self._loaded(place)
+            champion, error = self._loader.submit(self._loaded, place).result()
         except Exception as problem:
             error = f"project {place.project_id}: {problem}"
             if not self._registry.project(place.project_id).path.is_dir():
                 champion = None  # the project is gone, and another project may get its number
             if champion is not None:
                 error += f" {champion.version} keeps serving."
+        if champion is not place.champion:
+            time.sleep(max(place.read_at + self._switch_s - time.monotonic(), 0.0))
         with self._lock:
             if error and error != place.error:
                 log.warning("%s", error)
@@ -188,6 +224,7 @@ class Champions:
             if champion is not place.champion:
                 self._leaving.append(place.champion)
             place.champion, place.error, place.seen, place.loading = champion, error, stamp, None
+            place.leased_until = 0.0  # the next look leases it, if it is what serves
             place.retry_at = time.monotonic() + RETRY_S
             self._make_room(place)
 
@@ -197,6 +234,7 @@ class Champions:
         """
         models = self._registry.project(place.project_id)
         version = models.serving()
+        place.read_at = time.monotonic()
         if version is None:
             raise RegistryError(
                 f"no model yet at {models.path}: the trainer writes the starting model; see `make logs`."

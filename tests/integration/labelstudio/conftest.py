@@ -8,10 +8,20 @@ from integration.support.bucket_server import BucketServer
 from integration.support.fake_backend import FakeBackend
 from integration.support.fake_s3 import FakeS3
 from integration.support.labelstudio import BACKEND_PASSWORD, BIN, NAMED_ADMIN, LabelStudio
+from integration.support.postgres import Postgres
 
 PUBLIC_URL = "https://labels.example"
 DEAD_PROXY = "http://127.0.0.1:9"
 """For what is outside. All that a test sees happen went past it, to services of the stack."""
+
+MIGRATE = """
+from labelloop.settings import get_settings
+from provisioner import django_app, postgres
+
+django_app.setup()
+with postgres.alone(get_settings().postgres):
+    postgres.migrate(get_settings().postgres)
+"""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -80,3 +90,13 @@ def fresh(
     yield make
     for label_studio in made:
         label_studio.stop(hard=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(provisioned: LabelStudio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """Its first database is migrated and empty, and nobody is connected to it."""
+    with Postgres() as server:
+        first = LabelStudio(tmp_path_factory.mktemp("migrating"))
+        first.environment |= server.environment
+        first.run_program(MIGRATE, timeout=400)
+        yield server

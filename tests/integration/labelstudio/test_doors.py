@@ -108,12 +108,11 @@ def test_nobody_may_have_a_page_fail(provisioned: LabelStudio) -> None:
 
 def test_guessing_a_password_is_slowed_down_at_every_door(fresh: Callable[[], LabelStudio]) -> None:
     """One server for all of them: names that don't exist are counted as those that do."""
-    label_studio, workers = fresh().start(), 2
+    label_studio = fresh().start()
     for door in ("/user/login/", "/user/login", "/admin/login/"):
         name = f"{door.strip('/').replace('/', '.')}{len(door)}@example.org"
-        statuses = [guess(label_studio.url, door, name) for _ in range(workers * PER_USER + 1)]
-        assert statuses[:PER_USER] == [200] * PER_USER, door
-        assert set(statuses) == {200, 429}, f"{door}: {statuses}"
+        statuses = [guess(label_studio.url, door, name) for _ in range(PER_USER + 3)]
+        assert statuses == [200] * PER_USER + [429] * 3, f"{door}, by either of two processes"
     assert "/user/login" not in sign_in(label_studio.url).url, "others come in"
 
 

@@ -26,14 +26,6 @@ from lifecycle.home import Home
 from lifecycle.runtime.host_stack import HostStack
 from lifecycle.settings.settings import Settings
 
-MIGRATE = """
-from labelloop.settings import get_settings
-from provisioner import django_app, postgres
-
-django_app.setup()
-with postgres.alone(get_settings().postgres):
-    postgres.migrate(get_settings().postgres)
-"""
 # Of every kind that people make, and values that the two databases write differently.
 WORK = """
 from labelloop.settings import get_settings
@@ -113,16 +105,6 @@ for damage in json.loads(DAMAGE):
     database.close()
     move_database.main()
 """
-
-
-@pytest.fixture(scope="module")
-def postgres(provisioned: LabelStudio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """Its first database is migrated and empty, and nobody is connected to it."""
-    with Postgres() as server:
-        first = LabelStudio(tmp_path_factory.mktemp("migrating"))
-        first.environment |= server.environment
-        first.run_program(MIGRATE, timeout=400)
-        yield server
 
 
 def served_on(label_studio: LabelStudio, environment: dict[str, str]) -> LabelStudio:
@@ -217,9 +199,12 @@ def test_two_that_write_at_once_make_nothing_twice(
     told = json.loads(label_studio.run_program(TWICE, timeout=200).split("TWICE")[1])
     assert told["inner"] == [1, 2, 3] and told["predictions"] == 3
     assert told["created"] == [0, 3] and told["counts"] == [1, 1, 1]
+    assert told["said"] == ["submitted"], "who submits does not wait for labels that are taken in"
+    # Two that write the same rows in two orders wait for each other, until PostgreSQL ends one.
+    assert told["noted"] == [f"images/twice/{number}.jpg" for number in range(3)]
     # PostgreSQL would refuse one of two requests that make the same table.
     assert told["ours"] == [
-        f"labelloop_{name}" for name in ("applied", "chosen", "ended_sessions", "imported")
+        f"labelloop_{name}" for name in ("applied", "attempts", "chosen", "ended_sessions", "imported")
     ]
 
 

@@ -1,6 +1,8 @@
 """People of a test's Label Studio: they sign up by invitation and log in, as browsers do."""
 
 import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import requests
@@ -67,6 +69,18 @@ def labeller(label_studio: LabelStudio, email: str) -> Person:
     answer = sign_up(label_studio, email)
     assert answer.status_code == 302, answer.text[:500]
     return log_in(label_studio, email, PASSWORD_OF_ALL)
+
+
+def next_tasks(people: Sequence[Person], project: int) -> list[int]:
+    """The task that each is given who asks for her next one, all at the same moment."""
+
+    def ask(person: Person) -> int:
+        answer = person.post(f"/api/dm/actions?id=next_task&project={project}")
+        assert answer.status_code == 200, answer.text[:500]
+        return int(answer.json()["id"])
+
+    with ThreadPoolExecutor(len(people)) as pool:
+        return list(pool.map(ask, people))
 
 
 def _send(session: requests.Session, url: str, form: dict[str, str]) -> requests.Response:

@@ -1,6 +1,7 @@
 """A program of Label Studio's in which two write the same at once."""
 
-# Two threads make tasks of the same files, and then predictions for the same tasks.
+# Two threads make tasks of the same files, and then predictions for the same tasks. Then somebody submits
+# while labels are taken in, and files are noted in the order of a set.
 TWICE = """
 import json
 import threading
@@ -12,12 +13,12 @@ from labelloop.settings import get_settings
 from provisioner import start
 
 start.prepare()
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from io_storages.localfiles.models import LocalFilesImportStorage as Storage
 from projects.models import Project
-from provisioner import predictions, synchronisation
+from provisioner import image_tasks, intake, predictions, synchronisation
 from rest_framework.test import APIRequestFactory, force_authenticate
-from tasks.models import Prediction, Task
+from tasks.models import Annotation, Prediction, Task
 from users.models import User
 
 admin = User.objects.get(email="admin@labelloop.local")
@@ -86,9 +87,38 @@ def store():
 
 predictions.count_anew = meeting(predictions.count_anew)
 created = both(store)
+
+def submit():
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '10s'")
+        Annotation.objects.create(task=tasks[0], project=project, completed_by=admin, result=[])
+        said.append("submitted")
+    except Exception as error:
+        said.append(str(error))
+    finally:
+        connections.close_all()
+
+said, noted = [], []
+with transaction.atomic():
+    intake.locked(project.id)
+    person = threading.Thread(target=submit)
+    person.start()
+    person.join(60)
+
+def note(execute, statement, rows, many, context):
+    if many:
+        noted.extend(row[1] for row in rows)
+    return execute(statement, rows, many, context)
+
+with connection.execute_wrapper(note):
+    images = image_tasks.ProjectImages(project.id, get_settings(), set())
+    images.learn(f"images/twice/{number}.jpg" for number in (2, 0, 1))
 print("TWICE" + json.dumps({
     "inner": [task.inner_id for task in tasks],
     "created": sorted(created),
+    "said": said,
+    "noted": noted,
     "predictions": Prediction.objects.filter(project=project).count(),
     "counts": list(Task.objects.filter(project=project).values_list("total_predictions", flat=True)),
     "ours": sorted(t for t in connection.introspection.table_names() if t.startswith("labelloop_")),

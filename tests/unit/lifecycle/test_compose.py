@@ -227,3 +227,38 @@ def test_without_postgresql_nothing_of_it_is_there(home: Home) -> None:
     assert "postgres" not in made["services"] and "database" not in made["networks"]
     assert "DATABASE_PASSWORD" not in json.dumps(made)
     assert made["services"]["backup"]["image"] == "labelloop/labelstudio"
+
+
+def test_several_of_label_studio_are_behind_a_proxy_that_alone_is_published(home: Home) -> None:
+    made = with_database(home, {"DATABASE": "postgres", "REPLICAS": "3", "BIND": "192.0.2.10"})
+    services = made["services"]
+    assert services["labelstudio"]["deploy"]["replicas"] == 3
+    assert not services["labelstudio"].get("ports")
+    [port] = services["front"]["ports"]
+    assert (port["host_ip"], port["published"], port["target"]) == ("192.0.2.10", "8080", 8080)
+    assert set(services["front"]["networks"]) == {"loop"} and not services["front"].get("secrets")
+    assert services["labelstudio"]["environment"]["LABELSTUDIO_FRONT"], "it heeds the browsers' addresses"
+    assert not {"REPLICAS", "DATABASE_PASSWORD"} & services["labelstudio"]["environment"].keys()
+    assert services["labelstudio"]["environment"]["DATABASE_URL"], "what the service has otherwise stays"
+
+
+def test_the_proxys_container_is_confined_as_the_others_are(home: Home) -> None:
+    service = with_database(home, {"DATABASE": "postgres", "REPLICAS": "2"})["services"]["front"]
+    assert service["read_only"] and service["init"] and service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"] and not service["user"].startswith("0:")
+    assert service["restart"] == "unless-stopped" and 0 < service["pids_limit"] <= 4096
+    assert [(mount["target"], mount.get("read_only")) for mount in service["volumes"]] == [
+        ("/labelloop/configs", True)
+    ]
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
+def test_several_ml_backends_know_of_each_other(home: Home, accelerator: str) -> None:
+    settings.keep(home, {"BACKENDS": "2"})
+    services = config(home, accelerator)["services"]
+    service = services["mlbackend"]
+    assert service["deploy"]["replicas"] == 2 and service["environment"]["BACKENDS"] == "2"
+    assert services["trainer"]["environment"]["BACKENDS"] == "2"
+    assert "replicas" not in services["trainer"].get("deploy", {})
+    assert service["environment"]["SECRETS_DIR"], "what the service has otherwise stays"
+    assert bool(service["deploy"].get("resources")) == (accelerator == "cuda")

@@ -370,13 +370,15 @@ class Prelabeller:
             yield pending.result()
 
     def _point(self, run: _Run, showing: Showing) -> None:
-        """Sets the project's model_version to what `showing` wants, unless that is the champion and it has no
-        prediction, as Label Studio refuses that.
+        """Sets the project's model_version to what `showing` wants, of several backends once all serve it,
+        unless that is the champion and it has no prediction, as Label Studio refuses that.
 
         Raises:
-            OtherVersion: another version is the champion by now.
+            OtherVersion, BackendError: as `_wait_for`.
         """
         project_id, version = run.project.id, showing.version
+        if self._settings is not None and self._settings.backends > 1:
+            self._wait_for(project_id, version, run.should_stop)
         if self._registry.project(project_id).serving() != version:
             raise OtherVersion(f"{version} is in service no longer")
         project = fetch(self._studio, project_id)  # an earlier run, or a person, may have moved it

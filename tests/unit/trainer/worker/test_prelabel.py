@@ -169,6 +169,31 @@ def test_a_rollback_keeps_the_predictions_that_are_there(
     assert fake_studio.projects[1]["model_version"] == "v0000"
 
 
+def test_label_studio_is_told_a_version_once_several_backends_serve_it(
+    prelabeller: Prelabeller,
+    loop_settings: TrainerSettings,
+    run: Callable[[], int],
+    fake_studio: FakeStudio,
+    fake_backend: FakeBackend,
+    models: ProjectModels,
+    tmp_path: Path,
+) -> None:
+    """After a roll-back there is nothing to predict, so that nothing else waits for them."""
+    prelabeller._settings = loop_settings.model_copy(update={"backends": 2})
+    add_tasks(fake_studio, 3)
+    run()
+    models.promote(add_version(models, tmp_path / "made"))
+    fake_backend.version = "v0001"
+    run()
+    models.promote("v0000")
+    with pytest.raises(BackendError, match="serves v0001"):
+        run()
+    assert fake_studio.projects[1]["model_version"] == "v0001"
+    fake_backend.version = "v0000"
+    run()
+    assert fake_studio.projects[1]["model_version"] == "v0000"
+
+
 def test_a_rollback_while_predictions_are_stored_leaves_the_projects_version(
     run: Callable[[], int],
     fake_studio: FakeStudio,
