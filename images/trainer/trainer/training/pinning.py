@@ -1,6 +1,6 @@
 """Batches in page-locked memory, out of which a GPU copies by itself while the process goes on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,16 +19,18 @@ class Pinnable(DataContainer):  # type: ignore[misc]  # mmcv is untyped
 
     def pin_memory(self) -> "Pinnable":
         """Called by torch's loader, on a thread of its own. What stays on the CPU is left as it is."""
-        return self if self.cpu_only else Pinnable.of(self, pin_memory(self.data))
+        if self.cpu_only:
+            return self
+        return Pinnable.of(self, pin_memory(self.data))  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
 class _Collated:
     """Makes a batch of Pinnables, by a function that makes one of DataContainers."""
 
-    collate: Callable[[Sequence[Any]], Mapping[str, DataContainer]]
+    collate: Callable[[Any], Any]
 
-    def __call__(self, samples: Sequence[Any]) -> dict[str, Pinnable]:
+    def __call__(self, samples: list[Any]) -> dict[str, Pinnable]:
         return {name: Pinnable.of(value, value.data) for name, value in self.collate(samples).items()}
 
 
