@@ -8,7 +8,7 @@ than the clock. With THREADS=1 they add up; with more, threads that wait for eac
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,8 +20,9 @@ from bench.options import REPO, Options
 from bench.report import Figure, figure
 from bench.serving import is_image
 
+from labelloop.batches import batches
 from labelloop.connection import USER
-from labelloop.detector import Detector
+from labelloop.detector import Detector, load_weights
 from labelloop.images import Pixels, read_image
 from labelloop.registry import Registry
 from labelloop.settings import Settings
@@ -30,6 +31,7 @@ from labelloop.yolox import Yolox
 SECTION = "limit"
 IMAGES = 60
 WARM_UP = 10
+BULK = 16
 TARGET = 1.3
 PASSWORD = "of this run alone"
 PROJECT = 1
@@ -52,9 +54,10 @@ def run(options: Options) -> Iterator[Figure]:
         quick = Yolox.of(detector.model)
         if quick is None:
             raise ValueError(f"{detector.card and detector.card.detector}: parts are timed of a YOLOX alone")
-        whole = _answers(settings, files, options)
+        whole, each = _answers(settings, files, options)
         parts = _parts(quick, files)
         mmdets = [_ms(partial(_as_mmdet, detector, read_image(file)))[0] for file in files]
+        bare = _bare(folder, files)
     least = [sum(row) for row in zip(parts["decode"], parts["graph"], strict=True)]
     command = f"POST /predict in one process, processor time, {len(files)} images, THREADS={options.threads}"
     yield figure(
@@ -73,6 +76,8 @@ def run(options: Options) -> Iterator[Figure]:
     ours = sum(median(parts[name]) for name in ("prepare", "graph", "boxes"))
     name = "prepare, graph and boxes, against mmdet's around the same graph"
     yield figure(SECTION, name, ours, "ms", command, baseline=median(mmdets))
+    name = f"each of {BULK} tasks at once, against mmdet's inference_detector"
+    yield figure(SECTION, name, median(each), "ms", command, baseline=median(bare))
 
 
 def _home(home: Path, options: Options) -> tuple[Settings, list[Path]]:
@@ -103,8 +108,8 @@ def _home(home: Path, options: Options) -> tuple[Settings, list[Path]]:
     return settings, files
 
 
-def _answers(settings: Settings, files: list[Path], options: Options) -> list[float]:
-    """Milliseconds of each image's request."""
+def _answers(settings: Settings, files: list[Path], options: Options) -> tuple[list[float], list[float]]:
+    """Milliseconds of each image's request, and of an image in each request of BULK."""
     from mlbackend.app import create_app
 
     stop = Event()
@@ -112,18 +117,31 @@ def _answers(settings: Settings, files: list[Path], options: Options) -> list[fl
     labels = options.dataset().label_config_xml
     try:
 
-        def ask(file: Path) -> Any:
-            task = {"id": 1, "data": {"image": f"/data/local-files/?d=images/bench/{file.name}"}}
-            body = {"tasks": [task], "project": f"{PROJECT}.1", "label_config": labels, "params": {}}
+        def ask(some: Sequence[Path]) -> Any:
+            urls = [f"/data/local-files/?d=images/bench/{file.name}" for file in some]
+            tasks = [{"id": number, "data": {"image": url}} for number, url in enumerate(urls)]
+            body = {"tasks": tasks, "project": f"{PROJECT}.1", "label_config": labels, "params": {}}
             answer = client.post("/predict", json=body, auth=(USER, PASSWORD))
-            if answer.status_code != 200 or "error" in answer.get_json()["results"][0]:
-                raise RuntimeError(f"{file.name}: {answer.get_data(as_text=True)[:300]}")
+            if answer.status_code != 200 or any("error" in row for row in answer.get_json()["results"]):
+                raise RuntimeError(f"{some[0].name}: {answer.get_data(as_text=True)[:300]}")
 
         for file in files[:WARM_UP]:
-            ask(file)
-        return [_ms(partial(ask, file))[0] for file in files]
+            ask([file])
+        alone = [_ms(partial(ask, [file]))[0] for file in files]
+        return alone, [_ms(partial(ask, some))[0] / len(some) for some in batches(files, BULK)]
     finally:
         stop.set()
+
+
+def _bare(folder: Path, files: list[Path]) -> list[float]:
+    """Milliseconds of each image, as mmdet's documentation looks at it."""
+    from mmdet.apis import inference_detector, init_detector
+
+    model = init_detector(str(folder / "config.py"), device="cpu")
+    model.load_state_dict(load_weights(folder / "weights.pth"))
+    for file in files[:WARM_UP]:
+        inference_detector(model, str(file))
+    return [_ms(partial(inference_detector, model, str(file)))[0] for file in files]
 
 
 def _parts(quick: Yolox, files: list[Path]) -> dict[str, list[float]]:

@@ -51,6 +51,10 @@ class FakeDetector:
     def batch_size(self) -> int:
         return 4
 
+    @property
+    def in_a_pass(self) -> bool:
+        return self._inside.locked()
+
     def predict(self, images: Sequence[Pixels]) -> list[Boxes]:
         self.overlapped |= not self._inside.acquire(blocking=False)
         try:

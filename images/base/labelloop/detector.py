@@ -152,7 +152,7 @@ class Detector:
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise graph.GraphError(f"{folder}: not to be built without its network: {reason}") from error
-        graph.attach(model, folder, torch.get_num_threads())
+        graph.attach(model, folder, torch.get_num_threads(), side=_side(model))
         return cls(model, tuple(card.classes), mmdet_model.preparation(config), card)
 
     @classmethod
@@ -170,12 +170,13 @@ class Detector:
             try:
                 model = mmdet_model.build_model(graph.without_network(config), "cpu")
                 _fill(model, head, folder)
-                graph.attach(model, base, torch.get_num_threads(), yolox_layers(model.bbox_head))
+                layers = yolox_layers(model.bbox_head)
+                graph.attach(model, base, torch.get_num_threads(), layers, _side(model))
                 return cls(model, tuple(card.classes), mmdet_model.preparation(config), card)
             except graph.GraphError as error:
                 log.warning("%s: %s; the network itself serves, at a third of the speed", folder, error)
         weights = {**load_weights(base / "weights.pth"), **head}
-        return cls.build(config, weights, card.classes, device, card, str(folder))
+        return cls.build(config, weights, card.classes, device, card, str(folder), _read_card(base))
 
     @classmethod
     def build(
@@ -186,8 +187,11 @@ class Detector:
         device: str | None = None,
         card: Card | None = None,
         name: str = "model",
+        champion: Card | None = None,
     ) -> "Detector":
         """A detector from a config and a state_dict that fits it.
+
+        champion: of an instant version, the card of the version whose backbone and neck it has.
 
         Raises:
             RegistryError: the weights do not fit the config.
@@ -199,7 +203,7 @@ class Detector:
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise RegistryError(f"{name}: the weights do not fit the config: {reason}") from error
-        precision.prepare_to_serve(model, card, device)
+        precision.prepare_to_serve(model, champion or card, device, with_head=champion is None)
         return cls(model, tuple(classes), mmdet_model.preparation(config), card)
 
     @staticmethod
@@ -318,6 +322,12 @@ def _read_config(folder: Path) -> "Config":
         return Config.fromfile(str(folder / "config.py"))
     except Exception as error:
         raise RegistryError(f"{folder}: the version cannot be read: {error}") from error
+
+
+def _side(model: Any) -> int | None:
+    """See `graph.load`."""
+    quick = Yolox.of(model)
+    return None if quick is None else quick.side
 
 
 def _fill(model: Any, head: dict[str, Any], folder: Path) -> None:

@@ -65,25 +65,56 @@ def export(model: Any, folder: Path) -> None:
 
 
 def load(
-    folder: Path, levels: int, threads: int, heads: "Sequence[Sequence[Layer]]" = ()
+    folder: Path,
+    levels: int,
+    threads: int,
+    heads: "Sequence[Sequence[Layer]]" = (),
+    side: int | None = None,
 ) -> "Callable[[torch.Tensor], Maps]":
     """Loads a folder's graph as a function from images (n, 3, height, width) to the head's maps.
 
     levels: the number of maps of each kind. heads: for each map, the convolutions that make it, from the last
-    one backwards, in place of the graph's own; () leaves these.
+    one backwards, in place of the graph's own; () leaves these. side: of the squares that images are, in
+    pixels; None where they are of any size. A graph of one size takes a seventh less time for an image, and
+    half as long for the first one. It takes one image at a time, since several at once are no quicker.
 
     Raises:
         GraphError: there is no graph, it cannot be read, or it does not end in such convolutions.
     """
-    import openvino
     import torch
+
+    run = _compiled(folder, threads, heads, side)
+    of_any_size: list[Callable[[torch.Tensor], Maps]] = []
+
+    def maps_of(images: torch.Tensor) -> "Maps":
+        maps = [torch.from_numpy(value) for value in run(images.contiguous().numpy()).values()]
+        return tuple(maps[start : start + levels] for start in range(0, len(maps), levels))
+
+    def one_by_one(images: torch.Tensor) -> "Maps":
+        if tuple(images.shape[2:]) != (side, side):
+            if not of_any_size:
+                of_any_size.append(load(folder, levels, threads, heads))
+            return of_any_size[0](images)
+        found = [maps_of(image[None]) for image in images]
+        if len(found) == 1:
+            return found[0]
+        return tuple(list(map(torch.cat, zip(*kind, strict=True))) for kind in zip(*found, strict=True))
+
+    return maps_of if side is None else one_by_one
+
+
+def _compiled(folder: Path, threads: int, heads: "Sequence[Sequence[Layer]]", side: int | None) -> Any:
+    """A folder's graph, compiled for one square image at a time, or for any number of any size."""
+    import openvino
 
     try:
         core = openvino.Core()
         network = core.read_model(str(folder / XML))
         if heads:
             _replace_heads(network, heads)
-        compiled = core.compile_model(
+        if side is not None:
+            network.reshape([1, 3, side, side])
+        return core.compile_model(
             network,
             "CPU",
             {
@@ -96,12 +127,6 @@ def load(
         )
     except RuntimeError as error:
         raise GraphError(f"{folder / XML} cannot be read: {' '.join(str(error).split())[:200]}") from error
-
-    def run(images: torch.Tensor) -> "Maps":
-        maps = [torch.from_numpy(value) for value in compiled(images.contiguous().numpy()).values()]
-        return tuple(maps[start : start + levels] for start in range(0, len(maps), levels))
-
-    return run
 
 
 def _replace_heads(network: Any, heads: "Sequence[Sequence[Layer]]") -> None:
@@ -139,12 +164,18 @@ def without_network(config: "Config") -> "Config":
     return bare
 
 
-def attach(model: Any, folder: Path, threads: int, heads: "Sequence[Sequence[Layer]]" = ()) -> None:
+def attach(
+    model: Any,
+    folder: Path,
+    threads: int,
+    heads: "Sequence[Sequence[Layer]]" = (),
+    side: int | None = None,
+) -> None:
     """Makes a folder's graph the network of an mmdet detector that was built from `without_network`.
 
-    heads, Raises: as `load`.
+    heads, side, Raises: as `load`.
     """
-    model.bbox_head.forward = load(folder, _levels(model), threads, heads)
+    model.bbox_head.forward = load(folder, _levels(model), threads, heads, side)
 
 
 def _has_one_stage(model: Any) -> bool:

@@ -44,24 +44,26 @@ def can_mix(model: Any) -> bool:
     return not any(part is not None and has_operators(part) for part in parts)
 
 
-def mix(model: Any, precision: str, device: str) -> None:
+def mix(model: Any, precision: str, device: str, with_head: bool = True) -> None:
     """Has a detector's backbone and neck, and a head of convolutions alone, compute in 16 bits.
 
     model: mmdet's detector, for which `can_mix` holds. What they give is float32, so that boxes, losses and
-    what mmdet does between the stages stay in 32 bits.
+    what mmdet does between the stages stay in 32 bits. with_head: False leaves the head in 32 bits, too.
     """
     import torch
 
     dtype, kind = getattr(torch, _DTYPES[precision]), device.partition(":")[0]
     model.extract_feat = _in_16_bits(model.extract_feat, dtype, kind)
     head = getattr(model, "bbox_head", None)
-    if type(head).__name__ in _PLAIN_HEADS:
+    if with_head and type(head).__name__ in _PLAIN_HEADS:
         head.forward = _in_16_bits(head.forward, dtype, kind)  # type: ignore[union-attr]
 
 
-def prepare_to_serve(model: Any, card: Card | None, device: str) -> None:
+def prepare_to_serve(model: Any, card: Card | None, device: str, with_head: bool = True) -> None:
     """On a GPU, has a detector compute as fast as it may: channels last, and in the precision in which its
     version was found to give the same boxes (`Card.precision`). On a CPU nothing changes.
+
+    with_head: False where the head is another than the version's, whose boxes nobody has compared.
     """
     import torch
 
@@ -73,7 +75,7 @@ def prepare_to_serve(model: Any, card: Card | None, device: str) -> None:
     if wanted not in _DTYPES:
         return
     if wanted in choices(device) and can_mix(model):
-        mix(model, wanted, device)
+        mix(model, wanted, device, with_head)
     else:
         log.warning("a version was checked in %s, in which this GPU does not compute: it serves fp32", wanted)
 

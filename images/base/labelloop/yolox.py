@@ -62,6 +62,11 @@ class Yolox:
         levels = tuple(map(float, grey)) if isinstance(grey, Sequence) else (float(grey),) * 3
         return cls(model, (int(scale[0]), int(scale[1])), levels)
 
+    @property
+    def side(self) -> int:
+        """Of the squares that the network's input is, in pixels."""
+        return self.scale[0]
+
     def predict(self, images: Sequence[Pixels]) -> list[Boxes]:
         """Boxes of each image, in its pixels, as mmdet's `get_bboxes` finds them; under torch.no_grad."""
         return self.boxes(*self.seen(images))

@@ -7,12 +7,16 @@ pointers say by then. What is loaded anew answers SWITCH_S seconds after its poi
 lease on a former one has ended. Whoever has no lease and is not done with loading keeps requests waiting.
 """
 
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
+from queue import PriorityQueue
+from typing import TypeVar
 
 import numpy as np
 
@@ -38,29 +42,65 @@ _LOOK_S = 0.2
 """Of one among several: from a promotion on, all serve it after the two together, if it is loaded by then."""
 _LEAST_PATIENCE_S = 15.0
 """For one among several that is not done with loading the next. Label Studio waits for 20 s."""
+OVERTAKEN = 4
+QUIET_S = 0.5
+"""After so long without a pass, freeing a model keeps nobody waiting."""
+IN_NETWORK_S = 0.003
+"""After so long a pass has prepared its images; its network takes longer."""
 _WARM_UP_SIDE = 64
 _NEVER = ((-1, -1), None)
 
+T = TypeVar("T")
 Stamp = tuple[tuple[int, int] | None, tuple[int, int] | None] | None
 
 
 class ForwardLane:
     """Runs forward passes one by one, on one thread: torch keeps a pool of threads per calling thread.
 
-    Between two of a request's batches other requests have their turn.
+    Between two of a request's batches other requests have their turn. A pass of one image, for which a person
+    waits, goes before as many as OVERTAKEN that came earlier with several.
     """
 
     def __init__(self) -> None:
         self._lane = ThreadPoolExecutor(1, thread_name_prefix="forward")
+        self._numbers = itertools.count()
+        self._waiting: PriorityQueue[tuple[int, int, Callable[[], None]]] = PriorityQueue()
+        self._begun = threading.Condition()
 
     def __call__(self, detector: Detects, images: Sequence[Pixels]) -> list[Boxes]:
         found: list[Boxes] = []
         for batch in batches(images, detector.batch_size):
-            found += self._lane.submit(detector.predict, batch).result()
+            found += self._in_turn(partial(detector.predict, batch), len(images))
         return found
 
     def raw(self, detector: Detects, images: Sequence[Pixels]) -> list[RawBoxes]:
-        return self._lane.submit(detector.raw, images).result()
+        return self._in_turn(partial(detector.raw, images), len(images))
+
+    def _in_turn(self, run: Callable[[], list[T]], images: int) -> list[T]:
+        done: Future[list[T]] = Future()
+
+        def work() -> None:
+            try:
+                done.set_result(run())
+            except BaseException as error:
+                done.set_exception(error)
+
+        number = next(self._numbers)
+        self._waiting.put((number if images == 1 else number + OVERTAKEN, number, work))
+        self._lane.submit(self._next)
+        return done.result()
+
+    def _next(self) -> None:
+        """Runs the pass that goes first. There are as many calls of this as passes that wait."""
+        _, _, work = self._waiting.get_nowait()
+        with self._begun:
+            self._begun.notify_all()
+        work()
+
+    def wait_for_begin(self, at_most_s: float) -> None:
+        """Returns when the next pass begins, or after `at_most_s` without one."""
+        with self._begun:
+            self._begun.wait(at_most_s)
 
 
 @dataclass
@@ -275,8 +315,13 @@ class Champions:
     def _free(self) -> None:
         """Lets go of the champions that left before the last look at the pointers.
 
-        Whoever holds a model last frees it, which takes as long as a request. By now no request holds it.
+        Whoever holds a model last frees it; by now no request does. Meanwhile no thread runs Python code, for
+        half as long as a request takes. So it is done while a pass is in its network, which needs none.
         """
         with self._lock:
             gone, self._left, self._leaving = self._left, self._leaving, []
-        gone.clear()
+        while gone:
+            if gone[-1] is not None:
+                self._forward.wait_for_begin(QUIET_S)
+                time.sleep(IN_NETWORK_S)
+            gone.pop()

@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 SETUP_PATIENCE_S = 2.0
 PREDICT_PATIENCE_S = 60.0
-PREDICTS_AT_ONCE = 2
+PREDICTS_AT_ONCE = 3
+"""Pre-labelling asks for two at once, and nobody else should wait for these to end."""
 CLICK_PATIENCE_S = 5.0
 
 

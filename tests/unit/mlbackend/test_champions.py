@@ -1,17 +1,21 @@
 """Loaded once, kept, swapped when the pointer moves."""
 
 import gc
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from weakref import finalize
 
 import pytest
-from support.backend_home import Home, wait_until
+from support.backend_home import PATIENCE_S, Home, wait_until
 
+from labelloop.boxes import Boxes
+from labelloop.images import Pixels
 from labelloop.instant import HEAD
 from labelloop.registry import ProjectModels
 from mlbackend import champions
-from mlbackend.app import keep_out_of_garbage_collections
+from mlbackend.app import keep_out_of_garbage_collections, serve
 
 
 def test_model_is_loaded_once_for_many_requests(home: Home) -> None:
@@ -134,6 +138,84 @@ def test_the_thread_that_watches_frees_what_left(home: Home) -> None:
     home.predict(home.add_image("a.png"))
     wait_until(lambda: bool(freed_by))
     assert freed_by == ["watch"]
+
+
+def test_what_left_is_freed_while_a_pass_is_in_its_network(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread runs Python code while a model is freed, and a network needs none."""
+    monkeypatch.setattr(champions, "QUIET_S", PATIENCE_S)
+    waits, freed, in_a_pass = threading.Event(), threading.Event(), list[bool]()
+    wait_for_begin = champions.ForwardLane.wait_for_begin
+
+    def waiting(lane: champions.ForwardLane, at_most_s: float) -> None:
+        waits.set()
+        wait_for_begin(lane, at_most_s)
+
+    def note() -> None:
+        in_a_pass.append(home.detector.in_a_pass)
+        freed.set()
+
+    def answer(image: Pixels) -> Boxes:
+        freed.wait(PATIENCE_S / 10)
+        return Boxes.empty()
+
+    monkeypatch.setattr(champions.ForwardLane, "wait_for_begin", waiting)
+    home.setup()
+    finalize(home.detectors.pop(), note)
+    home.add_version()
+    wait_until(lambda: home.serves("v0001"))
+    assert waits.wait(PATIENCE_S)
+    home.detector.answer = answer
+    url = home.add_image("a.png")
+    while not freed.is_set():
+        home.results(url)
+    assert in_a_pass == [True]
+
+
+def test_a_model_that_left_is_freed_though_nobody_asks(home: Home) -> None:
+    home.setup()
+    freed = threading.Event()
+    finalize(home.detectors.pop(), freed.set)
+    home.add_version()
+    assert freed.wait(PATIENCE_S)
+
+
+def test_a_pass_of_one_image_goes_before_larger_ones_but_does_not_starve_them() -> None:
+    lane, order, begun, go = champions.ForwardLane(), list[str](), threading.Event(), threading.Event()
+
+    def passing(name: str, images: int, wait: bool = False) -> threading.Thread:
+        def run() -> list[str]:
+            order.append(name)
+            if wait:
+                begun.set()
+                assert go.wait(PATIENCE_S)
+            return []
+
+        before = lane._waiting.qsize()
+        thread = threading.Thread(target=lane._in_turn, args=(run, images))
+        thread.start()
+        wait_until((lambda: begun.is_set()) if wait else (lambda: lane._waiting.qsize() > before))
+        return thread
+
+    threads = [passing("first", 4, wait=True), passing("many", 4)]
+    threads += [passing(f"one {number}", 1) for number in range(6)]
+    go.set()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert order == ["first", "one 0", "one 1", "one 2", "many", "one 3", "one 4", "one 5"]
+
+
+def test_a_thread_has_its_turn_while_another_one_loads_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own interval is a fifth of a request, which needs some ten turns."""
+    for name in ("keep_out_of_garbage_collections", "create_app", "get_settings"):
+        monkeypatch.setattr(f"mlbackend.app.{name}", lambda *args: SimpleNamespace(threads=1))
+    before = sys.getswitchinterval()
+    try:
+        serve()
+        assert sys.getswitchinterval() == pytest.approx(0.0005)
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_no_model_yet(bare_home: Home) -> None:

@@ -128,3 +128,9 @@ class MetricsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
         )
         append(self._path, metrics)
         self._done = time.monotonic()
+
+    def after_run(self, runner: Any) -> None:
+        took = self._done - self._started
+        if took > 0:
+            share = f"{self._waited:.1f} s, {self._waited / took:.0%},"
+            print(f"Of {took:.0f} s of iterations the model waited {share} for images and hooks", flush=True)

@@ -12,6 +12,7 @@ from labelloop.halving import OutOfMemory
 from trainer.training.resuming import ResumingRunner
 
 Batch = dict[str, DataContainer]
+Gradients = list[tuple[torch.nn.Parameter, torch.Tensor]]
 
 
 @RUNNERS.register_module()
@@ -21,13 +22,22 @@ class PartsRunner(ResumingRunner):
 
     A batch for which the GPU's memory does not suffice is divided in two, and so is every later one; the
     gradients of the parts add up. So a round has as many steps as it would have had, on the same images.
-    precision: of labelloop.precision; fp16's gradients are scaled.
+    precision: of labelloop.precision; fp16's gradients are scaled. The scale, and the number of parts, are in
+    the checkpoint.
     """
 
     def __init__(self, *args: Any, precision: str, device: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.scaler = torch.amp.GradScaler(device, enabled=precision == "fp16")
         self.parts = 1
+
+    def kept(self) -> dict[str, Any]:
+        return {"scaler": self.scaler.state_dict(), "parts": self.parts}
+
+    def take_back(self, kept: dict[str, Any]) -> None:
+        self.parts = kept.get("parts", 1)
+        if self.scaler.is_enabled() and kept.get("scaler"):  # {} if it was trained in another precision
+            self.scaler.load_state_dict(kept["scaler"])
 
     def train(self, data_loader: Any, **kwargs: Any) -> None:
         """One iteration, as IterBasedRunner's, with the gradients."""
@@ -46,11 +56,15 @@ class PartsRunner(ResumingRunner):
 
     def _outputs(self, batch: Batch) -> dict[str, Any]:
         """Raises OutOfMemory: one image of the batch does not fit."""
+        before = self._put_aside()
         while True:
             try:
-                return self._in_parts(batch)
+                found = self._in_parts(batch)
             except torch.OutOfMemoryError:
                 pass  # Outside of this block, nothing of the failed pass is kept alive by its traceback.
+            else:
+                _add(before)
+                return found
             images = len(batch["img_metas"].data[0])
             if self.parts >= images:
                 raise OutOfMemory("the training of one image")
@@ -62,6 +76,17 @@ class PartsRunner(ResumingRunner):
                 f"each batch is trained on in {self.parts} parts, whose gradients add up",
                 flush=True,
             )
+
+    def _put_aside(self) -> Gradients:
+        """The gradients that earlier iterations have gathered for the next step, taken from the parameters: a
+        failed pass leaves some of its own there, which are thrown away. There are none where each iteration
+        takes a step.
+        """
+        parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
+        gathered = [(one, one.grad) for one in parameters if one.grad is not None]
+        for parameter, _ in gathered:
+            parameter.grad = None
+        return gathered
 
     def _in_parts(self, batch: Batch) -> dict[str, Any]:
         images = len(batch["img_metas"].data[0])
@@ -100,6 +125,12 @@ class StepHook(OptimizerHook):  # type: ignore[misc]  # mmcv is untyped
         runner.scaler.step(runner.optimizer)
         runner.scaler.update()
         runner.optimizer.zero_grad()
+
+
+def _add(gradients: Gradients) -> None:
+    """Adds gradients that were put aside to those that the parameters have now. It takes no more memory."""
+    for parameter, before in gradients:
+        parameter.grad = before if parameter.grad is None else before.add_(parameter.grad)
 
 
 def parted(batch: Batch, parts: int) -> Iterator[Batch]:

@@ -152,11 +152,13 @@ def has_own_steps(config: Config) -> bool:
 
 
 def fit_gpu(config: Config, device: str, precision: str) -> None:
-    """Has a GPU train in parts of batches that its memory holds (trainer.training.parts).
+    """Has a GPU train in parts of batches that its memory holds (trainer.training.parts), which come in
+    page-locked memory.
 
     precision: of labelloop.precision. A detector whose config brings an optimizer's hook of its own keeps it.
     """
     config.fp16 = None
+    config.runner.pins = device.startswith("cuda")
     if has_own_steps(config):
         return
     options = config.get("optimizer_config") or {}

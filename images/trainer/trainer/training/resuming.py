@@ -12,6 +12,7 @@ from mmcv.runner import RUNNERS, IterBasedRunner
 from mmcv.runner.hooks import Hook
 
 from labelloop.files import replacing
+from trainer.training.pinning import pin
 
 
 @RUNNERS.register_module()
@@ -25,14 +26,19 @@ class ResumingRunner(IterBasedRunner):  # type: ignore[misc]  # mmcv is untyped
     the same images in the same order, but draw new flips and crops.
 
     A checkpoint that cannot be read, or is of another model, is deleted, and training starts anew.
+
+    pins: whether batches come in page-locked memory, see `pinning`.
     """
 
-    def __init__(self, *args: Any, last: str, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, last: str, pins: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._last = Path(last)
+        self._pins = pins
 
     def run(self, data_loaders: list[Any], workflow: list[tuple[str, int]], **kwargs: Any) -> None:
         self.go_on()
+        if self._pins:
+            pin(data_loaders[0])
         skip(data_loaders[0].batch_sampler, self.iter)
         super().run(data_loaders, workflow, **kwargs)
 
@@ -45,6 +51,13 @@ class ResumingRunner(IterBasedRunner):  # type: ignore[misc]  # mmcv is untyped
         except Exception as error:  # the round can do without the file, whatever is wrong with it
             self.logger.warning("%s cannot be resumed from, starting anew: %s", self._last, error)
             self._last.unlink()
+
+    def kept(self) -> dict[str, Any]:
+        """What a subclass adds to a checkpoint, in types that one may hold."""
+        return {}
+
+    def take_back(self, kept: dict[str, Any]) -> None:
+        """Restores what `kept` gave; {} is from a former release, or from a runner that keeps nothing."""
 
     def _restore(self, content: dict[str, Any]) -> None:
         """Restores the state. Nothing is changed before all of it is known to fit.
@@ -60,6 +73,7 @@ class ResumingRunner(IterBasedRunner):  # type: ignore[misc]  # mmcv is untyped
         model.load_state_dict(weights)
         for name, module in model.named_modules():
             vars(module).update(numbers[name])
+        self.take_back(content.get("kept", {}))
         self.meta = meta
         self._iter = self._inner_iter = done
         self.register_hook(states)
@@ -76,6 +90,7 @@ def save(runner: Any, path: Path, done: int) -> None:
         "counted": counted(model),
         "generators": generators(),
         "meta": runner.meta or {},
+        "kept": runner.kept(),
     }
     with replacing(path) as temporary:
         torch.save(content, temporary)

@@ -12,14 +12,12 @@ read, gets none. It is listed (trainer.rounds.unpredicted), and tried again afte
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from labelloop.batches import batches
 from labelloop.errors import Explained
 from labelloop.instant import is_instant
 from labelloop.locks import holding, is_held
@@ -34,6 +32,7 @@ from trainer.rounds.progress import Progress, write_progress
 from trainer.rounds.unpredicted import Unpredicted
 from trainer.worker.ahead import few_next
 from trainer.worker.former import FormerPredictions
+from trainer.worker.predicting import in_portions
 from trainer.worker.showing import Showing
 from trainer.worker.storing import gathered, store
 from trainer.worker.twins import Twins
@@ -42,8 +41,8 @@ log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
-# The number of tasks per request for predicting, per portion of predictions, and per list of Label Studio's.
-BATCH, PORTION, PAGE = 16, 48, 480
+PAGE = 480
+"""The number of tasks per list of Label Studio's."""
 STORE_S = 0.5
 """So long portions are gathered, as each request to store some costs as much as dozens of predictions."""
 BACKEND_WAIT_S = 120.0
@@ -349,25 +348,13 @@ class Prelabeller:
     def _predictions(
         self, run: _Run, tasks: Sequence[Row], version: str
     ) -> Iterator[tuple[list[Row], list[Unread]]]:
-        """One prediction per task, or an Unread, in portions. The next portion is predicted while the caller
-        stores one.
-        """
+        """One prediction per task, or an Unread, in portions."""
 
-        def predict(portion: Sequence[Row]) -> tuple[list[Row], list[Unread]]:
-            asked = run.twins.with_twins(portion) if run.twins is not None else portion
-            predictions = (self._backend.predict(run.project, b, version) for b in batches(asked, BATCH))
-            made = [row for rows in predictions for row in rows]
-            unread = [row for row in made if isinstance(row, Unread)]
-            return [row for row in made if not isinstance(row, Unread)], unread
+        def ask(batch: Sequence[Row]) -> list[Row | Unread]:
+            asked = run.twins.with_twins(batch) if run.twins is not None else batch
+            return self._backend.predict(run.project, asked, version)
 
-        with ThreadPoolExecutor(1, thread_name_prefix="predict") as ahead:
-            portions = batches(tasks, PORTION)
-            pending = ahead.submit(predict, next(portions))
-            for portion in portions:
-                made = pending.result()
-                pending = ahead.submit(predict, portion)
-                yield made
-            yield pending.result()
+        return in_portions(ask, tasks)
 
     def _point(self, run: _Run, showing: Showing) -> None:
         """Sets the project's model_version to what `showing` wants, of several backends once all serve it,

@@ -119,17 +119,17 @@ def printing(text: str, status: int = 0, seconds: float = 0.0) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "at_most_s", "told"),
     [
-        (printing("no lines"), "nothing looked at"),
-        (printing("", status=3), "exit status 3"),
-        (printing("", seconds=30), "not done after 1 s"),
-        ([sys.executable, "-c", "import os; os.abort()"], "exit status -6"),
+        (printing("no lines"), 60.0, "nothing looked at"),
+        (printing("", status=3), 60.0, "exit status 3"),
+        (printing("", seconds=600), 1.0, "not done after 1 s"),
+        ([sys.executable, "-c", "import os; os.abort()"], 60.0, "exit status -6"),
     ],
 )
-def test_a_check_that_ends_badly_is_a_line(command: list[str], told: str) -> None:
+def test_a_check_that_ends_badly_is_a_line(command: list[str], at_most_s: float, told: str) -> None:
     said: list[Line] = []
-    lines = run.all_lines([run.Bounded("boxes", 1.0)], lambda name: command, said.append)
+    lines = run.all_lines([run.Bounded("boxes", at_most_s)], lambda name: command, said.append)
     assert lines == said and not verdict(lines) and told in str(lines[-1].figures["by"])
 
 

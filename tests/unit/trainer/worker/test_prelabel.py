@@ -20,13 +20,8 @@ from trainer.env import TrainerSettings
 from trainer.peers.backend import BackendError
 from trainer.peers.projects import fetch
 from trainer.rounds.progress import Progress, read_progress
-from trainer.worker.prelabel import (
-    BATCH,
-    PAGE,
-    PORTION,
-    PredictionsLost,
-    Prelabeller,
-)
+from trainer.worker.predicting import BATCH, PORTION
+from trainer.worker.prelabel import PAGE, PredictionsLost, Prelabeller
 
 pytestmark = pytest.mark.usefixtures("models")
 
