@@ -64,8 +64,8 @@ def test_a_list_of_projects_brings_what_is_asked_for_and_no_counts(
     found = {row["id"]: row for row in studio.projects()}
     assert found.keys() >= {1, *projects}
     for number in projects:
-        whole = studio.project(number)
-        assert found[number] == {name: whole[name] for name in LISTED}
+        whole = studio.whole_project(number)
+        assert found[number] == {name: whole[name] for name in LISTED} == studio.project(number)
 
 
 def test_labels_are_found_by_when_their_task_was_changed(studio: Studio, projects: tuple[int, int]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from integration.support.labelstudio import EMAIL, REPO, LabelStudio
-from integration.support.postgres import Postgres
+from integration.support.postgres import MIGRATE, Postgres
 from integration.support.twice import TWICE
 from support.ports import free_port
 
@@ -26,14 +26,6 @@ from lifecycle.home import Home
 from lifecycle.runtime.host_stack import HostStack
 from lifecycle.settings.settings import Settings
 
-MIGRATE = """
-from labelloop.settings import get_settings
-from provisioner import django_app, postgres
-
-django_app.setup()
-with postgres.alone(get_settings().postgres):
-    postgres.migrate(get_settings().postgres)
-"""
 # Of every kind that people make, and values that the two databases write differently.
 WORK = """
 from labelloop.settings import get_settings

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench.growth import OPERATIONS, save_images, summary, told
+from bench.appliance import save_images
+from bench.growth import OPERATIONS, summary, told
 from bench.growth_operations import Measured
 
 from labelloop.images import read_image
