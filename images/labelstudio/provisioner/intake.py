@@ -179,6 +179,8 @@ def _date(annotations: Sequence[Any], answers: Sequence[Answer]) -> None:
             annotation.created_at = answer.created_at or annotation.created_at
             annotation.updated_at = answer.updated_at or annotation.updated_at
             dated.append(annotation)
+    if not dated:
+        return
     stored = connection.ops.adapt_datetimefield_value
     with connection.cursor() as cursor:
         cursor.executemany(

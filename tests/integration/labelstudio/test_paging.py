@@ -53,7 +53,10 @@ def test_conditions_hold_on_every_page(studio: Studio, projects: tuple[int, int]
 
 def test_labelled_tasks_bring_predictions_when_asked(studio: Studio, projects: tuple[int, int]) -> None:
     plain, whole = (list(studio.annotated_tasks(projects[0], predictions=wanted)) for wanted in (False, True))
-    assert [task["annotations"] for task in plain] == [task["annotations"] for task in whole]
+    for bare, full in zip(plain, whole, strict=True):
+        assert bare["annotations"] and len(bare["annotations"]) == len(full["annotations"])
+        for ours, theirs in zip(bare["annotations"], full["annotations"], strict=True):
+            assert ours == {name: theirs[name] for name in ours}
     assert not any("predictions" in task for task in plain)
     assert all("predictions" in task for task in whole)
 
