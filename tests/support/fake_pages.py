@@ -5,16 +5,16 @@ from collections.abc import Container, Mapping
 from support.answering import Answer, Row
 
 
-def listed(tasks: Mapping[int, Row], project: int, asked: Row) -> list[Row]:
+def listed(tasks: Mapping[int, Row], project: int, query: Mapping[str, list[str]]) -> list[Row]:
     """The tasks of the page that is asked for."""
     found = [
         tasks[number]
         for number in sorted(tasks)
         if tasks[number]["project"] == project
-        and number > asked["after"]
-        and (tasks[number]["total_annotations"] or not asked["labelled"])
+        and number > int(query["after"][0])
+        and (tasks[number]["total_annotations"] or "labelled" not in query)
     ]
-    return found[: asked["limit"]]
+    return found[: int(query["limit"][0])]
 
 
 def counts(tasks: Mapping[int, Row], projects: Container[int], project: int) -> Answer:

@@ -148,9 +148,9 @@ class FakeStudio:
         if path.startswith("/labelloop/projects/") and path.endswith("/predictions"):
             return self._store(int(path.split("/")[3]), body)
         if path.startswith("/labelloop/projects/") and path.endswith("/tasks"):
-            found = fake_pages.listed(self.tasks, int(path.split("/")[3]), body)
+            found = fake_pages.listed(self.tasks, int(path.split("/")[3]), query)
             self.pages.append((1, len(found)))
-            told = ("id", "data", "annotations") if body["labelled"] else ("id", "data")
+            told = ("id", "data", "annotations") if "labelled" in query else ("id", "data")
             return 200, {"tasks": [{n: v for n, v in self._whole(t).items() if n in told} for t in found]}
         if path.startswith("/labelloop/projects/") and path.endswith("/counts"):
             return fake_pages.counts(self.tasks, self.projects, int(path.split("/")[3]))

@@ -208,7 +208,7 @@ class Studio:
 
     def all_tasks(self, project_id: int) -> Iterator[Row]:
         """Every task, as {"id", "data"}, by id."""
-        return self._listed(project_id, {"labelled": False, "limit": LISTED_AT_ONCE})
+        return self._listed(project_id, {"limit": LISTED_AT_ONCE})
 
     def iter_tasks(
         self,
@@ -357,7 +357,7 @@ class Studio:
         """Tasks by id, as the provisioner's module `task_pages` lists them."""
         last = 0
         while True:
-            page = self.request("POST", _ours(project_id, "tasks"), json={**asked, "after": last})["tasks"]
+            page = self.request("GET", _ours(project_id, "tasks"), params={**asked, "after": last})["tasks"]
             yield from page
             if len(page) < asked["limit"]:
                 return

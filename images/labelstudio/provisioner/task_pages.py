@@ -58,13 +58,13 @@ class Page(BaseModel):
     labelled: bool = False
 
 
-@api_view(["POST"])  # type: ignore[untyped-decorator]
+@api_view(["GET"])  # type: ignore[untyped-decorator]
 @schema(None)  # type: ignore[untyped-decorator]
 @permission_classes([IsAuthenticated, Administrators])  # type: ignore[untyped-decorator]
 def listed(request: Request, project_id: int) -> Response:
     """Tasks by their numbers, as {"id", "data"}, with "annotations" where labelled ones are asked for."""
     try:
-        asked = Page.model_validate(request.data)
+        asked = Page.model_validate(request.query_params.dict())
     except ValidationError as error:
         return refused(error)
     project = project_of(project_id)
