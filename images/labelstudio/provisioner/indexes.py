@@ -4,10 +4,12 @@ Without them, what is asked for each file, each page or each next task reads all
 takes time quadratic in the number of images.
 """
 
+from collections.abc import Mapping
+
 from django.db import connection
 
 _FILES = "io_storages_localfilesimportstoragelink"
-INDEXES = {
+INDEXES: Mapping[str, str | Mapping[str, str]] = {
     # A file's path may be longer than what PostgreSQL takes into an index of the usual kind.
     "labelloop_link_of_a_file": {
         "sqlite": f"{_FILES} (storage_id, key)",
