@@ -13,23 +13,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from uuid import UUID
 
 from bench.memory import peak_mb
 from fastapi.testclient import TestClient
 from integration.support.labelstudio import EMAIL, PASSWORD
 from requests import codes
 from support.dashboard import log_in
-from support.shapes import LABELS
+from typer.testing import CliRunner
 
-from labelloop.batches import batches
 from labelloop.registry import Registry
-from labelloop.studio import UNLABELLED, Studio
+from labelloop.studio import Studio
+from trainer import cli
 from trainer.dashboard.app import create_app
 from trainer.dashboard.loop import WatchedLoop
 from trainer.env import TrainerSettings, get_settings
-from trainer.intake.carry_out import BATCH
 from trainer.peers.backend import Backend
 from trainer.peers.projects import fetch
 from trainer.worker.image_index import ImageIndex
@@ -37,6 +36,12 @@ from trainer.worker.importer import Importer
 from trainer.worker.prelabel import PAGE, Prelabeller
 
 PROJECT = 1
+BROUGHT = "brought.json"
+"""The dataset whose labels are brought, below the home."""
+PORTION = 1000
+"""So many images and labels more, on rows that are there already."""
+EVERY = {"version": "v9999", "alone": False, "among": None}
+"""Wanted is a prediction for every unlabelled task."""
 REPEATS, LOOKS = 5, 3
 
 
@@ -57,6 +62,11 @@ class Measured:
 class Context:
     settings: TrainerSettings
     studio: Studio
+
+    @cached_property
+    def unlabelled(self) -> Iterator[int]:
+        """Tasks that nobody has labelled."""
+        return iter([int(task["id"]) for task in next(self.studio.lacking(PROJECT, EVERY, PAGE))])
 
     @property
     def round_dir(self) -> Path:
@@ -100,40 +110,44 @@ def _prelabel(context: Context) -> int:
 
 def _unpredicted(context: Context) -> int:
     """The first page of what a new champion would have to pre-label: every unlabelled task."""
-    wanted = {"version": "v9999", "alone": False, "among": None}
-    return len(next(context.studio.lacking(PROJECT, wanted, PAGE)))
+    return len(next(context.studio.lacking(PROJECT, EVERY, PAGE)))
+
+
+def _lacking(context: Context) -> int:
+    """How many tasks lack a prediction, when all have one."""
+    version = Registry(context.settings.models_dir).project(PROJECT).champion()
+    return context.studio.count_lacking(PROJECT, {"version": version, "alone": False, "among": None})
 
 
 def _next_task(context: Context) -> int:
     return int(context.studio.request("GET", f"/api/projects/{PROJECT}/next")["id"])
 
 
-def _submit(context: Context, task: int) -> None:
+def _submit(context: Context, task: int | None = None) -> int:
     """Label Studio keeps the task that it gave out for this person until it is submitted."""
-    context.studio.request("POST", f"/api/tasks/{task}/annotations/", json={"result": []})
+    task = task or next(context.unlabelled)
+    return int(context.studio.request("POST", f"/api/tasks/{task}/annotations/", json={"result": []})["task"])
 
 
 def _intake(context: Context) -> int:
-    """Labels brought for every other task, as `make import` brings them."""
-    ids = [task["id"] for task in context.studio.iter_tasks(PROJECT, UNLABELLED)][::2]
-    for portion in batches(ids, BATCH):
-        items = [{"task": task, "annotations": [_answer(task)]} for task in portion]
-        context.studio.request("POST", f"/labelloop/projects/{PROJECT}/intake", json={"items": items})
-    return len(ids)
+    """Labels brought as `make import DATASET=` brings them, reading and planning included; how many."""
+    before = context.studio.counts(PROJECT)[1]
+    words = ["intake", str(context.settings.labelloop_home / BROUGHT), "--name", "brought", "--yes"]
+    more = ["--project", str(PROJECT), "--images", str(context.settings.images_dir)]
+    done = CliRunner().invoke(cli.app, [*words, *more], catch_exceptions=False)
+    if done.exit_code:
+        raise RuntimeError(done.output)
+    return context.studio.counts(PROJECT)[1] - before
 
 
-def _answer(task: int) -> dict[str, object]:
-    box = {"x": 3.0, "y": 5.0 + task % 60, "width": 15.0, "height": 20.0, "rotation": 0}
-    region = {
-        "id": f"b{task}",
-        "from_name": "label",
-        "to_name": "image",
-        "type": "rectanglelabels",
-        "original_width": 320,
-        "original_height": 240,
-        "value": box | {"rectanglelabels": [LABELS[task % 2]]},
-    }
-    return {"unique_id": str(UUID(int=task)), "result": [region]}
+def _list(context: Context) -> int:
+    """The first page of Label Studio's own list of tasks, as it shows that."""
+    params = {"project": PROJECT, "page": 1, "page_size": 30}
+    return len(context.studio.request("GET", "/api/tasks", params=params)["tasks"])
+
+
+def _open(context: Context) -> int:
+    return int(context.studio.task(next(context.unlabelled))["id"])
 
 
 def _pages(context: Context) -> Iterator[tuple[str, int]]:
@@ -186,7 +200,11 @@ CHANGING: dict[str, Callable[[Context], int]] = {
 LOOKING: dict[str, Callable[[Context], int]] = {
     "look": _look,
     "unpredicted": _unpredicted,
+    "lacking": _lacking,
     "next-task": _next_task,
+    "list": _list,
+    "open": _open,
+    "submit": _submit,
     "status": _status,
 }
 

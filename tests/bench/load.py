@@ -14,11 +14,13 @@ from typing import Any
 
 import requests
 from bench import growth
+from bench.appliance import Appliance, databases
 from bench.memory import peak_mb, resident_mb
 from bench.options import Options
 from bench.report import Figure, figure
 from bench.startup import throw_away_stack
-from support import shapes, shapes_stack
+from integration.support.labelstudio import BACKEND_PASSWORD
+from support import shapes, shapes_stack, versions
 from support.stack import MAKE_S, Stack, wait_for
 
 from labelloop.connection import USER
@@ -37,6 +39,7 @@ REQUEST_S = 60.0
 GROWTH_TARGET = 1.2
 # Label Studio's patience with /health.
 HEALTH_TARGET_S = 1.0
+PAGE_TARGET_S = 1.0
 
 
 def run(options: Options) -> Iterator[Figure]:
@@ -224,33 +227,43 @@ class Promotion:
 
 
 def labellers(home: Path, options: Options) -> Iterator[Figure]:
-    """So many people submit and correct at once while pre-labelling writes predictions, all on SQLite."""
-    appliance = growth.Appliance(home, TASKS_OF_LABELLERS)
-    appliance.backend.start()
-    with appliance.champion.serve() as appliance.champion.url:
-        try:
-            appliance.start()
-            appliance.prepare("import")
-            appliance.operate("import")
-            yield from _label_at_once(appliance, options)
-        finally:
-            appliance.stop()
+    """So many people submit and correct at once while pre-labelling writes predictions."""
+    with databases(options.database) as new:
+        appliance = Appliance(home, TASKS_OF_LABELLERS, new("labellers"))
+        appliance.backend.start()
+        with appliance.champion.serve() as appliance.champion.url:
+            yield from _labelled(appliance, options)
 
 
-def _label_at_once(appliance: growth.Appliance, options: Options) -> Iterator[Figure]:
+def _labelled(appliance: Appliance, options: Options) -> Iterator[Figure]:
+    try:
+        appliance.start()
+        appliance.prepare("import")
+        appliance.operate("import")
+        yield from _label_at_once(appliance, options)
+    finally:
+        appliance.stop()
+
+
+def _label_at_once(appliance: Appliance, options: Options) -> Iterator[Figure]:
     labelstudio = appliance.labelstudio
     ids = [task["id"] for task in labelstudio.studio.iter_tasks(PROJECT)]
     people = [labelstudio.studio for _ in range(options.labellers)]
     tally, submitted = Tally(), dict[int, tuple[int, float]]()
+    opened, handed_in = list[float](), list[float]()
     done = threading.Event()
 
     def label(worker: int, number: int) -> None:
         """Takes a task, submits a box, moves it. Every fifth task is one that all of them label."""
         studio = people[worker]
         task = ids[number % 7] if number % 5 == 0 else ids[(worker + number * options.labellers) % len(ids)]
+        began = time.monotonic()
         studio.request("GET", f"/api/tasks/{task}")
+        opened.append(time.monotonic() - began)
         content = {"result": _box(float(worker))}
+        began = time.monotonic()
         made = studio.request("POST", f"/api/tasks/{task}/annotations/", json=content)["id"]
+        handed_in.append(time.monotonic() - began)
         submitted[made] = (task, float(worker))
         moved = float(number % 50) + 20.0
         studio.request("PATCH", f"/api/annotations/{made}/", json={"result": _box(moved)})
@@ -269,12 +282,20 @@ def _label_at_once(appliance: growth.Appliance, options: Options) -> Iterator[Fi
     lost = [number for number, content in submitted.items() if there.get(number) != content]
     for failure, times in tally.failures.items():
         print(f"  {times} × {failure}")
-    command = f"{options.labellers} labellers through Label Studio's API for {options.seconds} s"
+    command = (
+        f"{options.labellers} labellers without a pause through Label Studio's API for {options.seconds} s, "
+        f"on {options.database}"
+    )
     percentiles = quantiles(tally.took, n=100)
+    opening, submitting = quantiles(opened, n=100), quantiles(handed_in, n=100)
     for name, value, unit, most in (
         ("submissions that failed", sum(tally.failures.values()), f"of {len(tally.took)}", 0),
         ("'database is locked' in its log", labelstudio.log.count("database is locked"), "", 0),
         ("lost or other than submitted", len(lost), f"of {len(submitted)}", 0),
+        ("open, p50", opening[49], "s", PAGE_TARGET_S),
+        ("open, p95", opening[94], "s", None),
+        ("submit, p50", submitting[49], "s", PAGE_TARGET_S),
+        ("submit, p95", submitting[94], "s", None),
         ("open, submit and correct, p50", percentiles[49], "s", None),
         ("open, submit and correct, p99", percentiles[98], "s", None),
     ):
@@ -289,11 +310,11 @@ def _label_at_once(appliance: growth.Appliance, options: Options) -> Iterator[Fi
     )
 
 
-def _prelabel_again(appliance: growth.Appliance, done: threading.Event, tally: Tally) -> None:
+def _prelabel_again(appliance: Appliance, done: threading.Event, tally: Tally) -> None:
     """One champion after the other, each of which pre-labels what is unlabelled."""
     labelstudio = appliance.labelstudio
     registry = Registry(labelstudio.home / "volumes" / "models")
-    backend = Backend(appliance.champion.url, growth.BACKEND_PASSWORD)
+    backend = Backend(appliance.champion.url, BACKEND_PASSWORD)
     prelabeller = Prelabeller(labelstudio.studio, backend, registry, labelstudio.home / "volumes" / "rounds")
     while not done.is_set():
         version = appliance.champion.version or ""
@@ -301,7 +322,7 @@ def _prelabel_again(appliance: growth.Appliance, done: threading.Event, tally: T
             tally.versions[version] += prelabeller.run(fetch(labelstudio.studio, PROJECT), done.is_set)
         except Explained as error:
             tally.failures[f"pre-labelling: {error}"[:300]] += 1
-        appliance.champion.version = growth.versions.add_version(
+        appliance.champion.version = versions.add_version(
             registry.project(PROJECT), labelstudio.home / "made"
         )
         registry.project(PROJECT).promote(appliance.champion.version)

@@ -24,7 +24,17 @@ def resident_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def processor_s(pid: int) -> float:
-    """The processor's time that a process has taken so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def processor_s(pid: int, ended: bool = False) -> float:
+    """The processor's time that a process has taken so far; 0 when it is gone. ended: with that of processes
+    which it had started, and which have ended.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return sum(map(int, fields[11 : 15 if ended else 13])) / os.sysconf("SC_CLK_TCK")
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, and which run."""
+    return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]

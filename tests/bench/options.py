@@ -48,7 +48,8 @@ class Options(BaseModel):
     format, for the sections that need real data. predicted: of training and simulations, the starting
     model's classes for its labels, "raccoon=cat,dog,bear". costs: of simulations, the table by which the
     person decides. seeds, labels: of the training and simulation sections. goals: of training, the mAP to
-    reach by number of labels, "40:0.55". sizes: task counts of the growth section. seconds, clients,
+    reach by number of labels, "40:0.55". sizes: task counts of the growth section; generated: on rows that
+    the benchmark copies. database: of growth and load, a PostgreSQL server of their own. seconds, clients,
     labellers, tasks: of the load section; tasks=0 leaves the many tasks out. threads: of every party that
     is compared. record: 1 keeps the figures in docs/benchmarks/, busy does so on a machine that others use.
     runtime: `docker` or `host` by the time a section sees it. out: where bench.json and
@@ -65,6 +66,8 @@ class Options(BaseModel):
     labels: Numbers = (10, 40, 160)
     goals: Goals = {}
     sizes: Numbers = (1_000, 3_000, 10_000)
+    database: Literal["sqlite", "postgres"] = "sqlite"
+    generated: bool = False
     seconds: int = Field(300, ge=10)
     clients: int = Field(64, ge=1)
     labellers: int = Field(20, ge=1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from support import fake_verified
+from support import fake_pages, fake_verified
 from support.answering import Answer, Row, Served
 from support.shapes import LABEL_CONFIG
 
@@ -130,7 +130,8 @@ class FakeStudio:
         if self.down:
             return 503, {"detail": "down for a test"}
         if any(
-            query.get("project") == [str(p)] or f"{path}/".startswith(f"/api/projects/{p}/")
+            query.get("project") == [str(p)]
+            or f"{path}/".startswith((f"/api/projects/{p}/", f"/labelloop/projects/{p}/"))
             for p in self.broken
         ):
             return 500, {"detail": "broken for a test"}
@@ -146,6 +147,13 @@ class FakeStudio:
             return self._lacking(int(path.split("/")[3]), body)
         if path.startswith("/labelloop/projects/") and path.endswith("/predictions"):
             return self._store(int(path.split("/")[3]), body)
+        if path.startswith("/labelloop/projects/") and path.endswith("/tasks"):
+            found = fake_pages.listed(self.tasks, int(path.split("/")[3]), query)
+            self.pages.append((1, len(found)))
+            told = ("id", "data", "annotations") if "labelled" in query else ("id", "data")
+            return 200, {"tasks": [{n: v for n, v in self._whole(t).items() if n in told} for t in found]}
+        if path.startswith("/labelloop/projects/") and path.endswith("/counts"):
+            return fake_pages.counts(self.tasks, self.projects, int(path.split("/")[3]))
         if path.startswith("/labelloop/projects/"):
             self.before_verified(body["items"])
             done = fake_verified.take(self.tasks, body["items"], back=path.endswith("/undo"))

@@ -19,6 +19,8 @@ TIMEOUT_S = (3.0, 60.0)
 LEEWAY = timedelta(minutes=1)
 """Label Studio's clock and ours may differ by so much: whoever must miss no change asks for so much more."""
 PAGE_SIZE = 500
+LISTED_AT_ONCE, LABELLED_AT_ONCE = 1000, 200
+"""Tasks for a request: of all, of which little is told, and of labelled ones."""
 LISTED = (
     "id",
     "title",
@@ -30,8 +32,8 @@ LISTED = (
     "ml_backends",
     "sampling",
 )
-"""The fields to ask for in a list of projects. For its other fields, Label Studio counts the tasks,
-annotations and predictions of every project, which is slow."""
+"""The fields to ask for of projects. For its other fields, Label Studio counts the tasks, annotations and
+predictions of every project, which is slow."""
 
 
 class StudioError(Explained):
@@ -147,6 +149,11 @@ class Studio:
         return list(self._pages("/api/projects", "results", {"include": ",".join(LISTED)}))
 
     def project(self, project_id: int) -> Row:
+        """A project with the fields in LISTED."""
+        return dict(self.request("GET", f"/api/projects/{project_id}", params={"include": ",".join(LISTED)}))
+
+    def whole_project(self, project_id: int) -> Row:
+        """A project with all its fields."""
         return dict(self.request("GET", f"/api/projects/{project_id}"))
 
     def update_project(self, project_id: int, **fields: Any) -> Row:
@@ -187,9 +194,21 @@ class Studio:
         """One task with its annotations. Raises StudioError: it is gone (404), or there is no answer."""
         return dict(self.request("GET", f"/api/tasks/{task_id}/"))
 
+    def counts(self, project_id: int) -> tuple[int, int]:
+        """How many tasks a project has, and how many of them have a submitted annotation."""
+        answer = self.request("GET", _ours(project_id, "counts"))
+        return int(answer["tasks"]), int(answer["labelled"])
+
     def count_tasks(self, project_id: int, *conditions: Row) -> int:
         """How many tasks meet every condition."""
+        if conditions in ((), (LABELLED,), (UNLABELLED,)):
+            every, labelled = self.counts(project_id)
+            return every - labelled if UNLABELLED in conditions else labelled if conditions else every
         return int(self._tasks(project_id, conditions, 1)["total"])
+
+    def all_tasks(self, project_id: int) -> Iterator[Row]:
+        """Every task, as {"id", "data"}, by id."""
+        return self._listed(project_id, {"limit": LISTED_AT_ONCE})
 
     def iter_tasks(
         self,
@@ -241,12 +260,13 @@ class Studio:
         return int(newest[0]["id"]) if newest else 0
 
     def annotated_tasks(self, project_id: int, predictions: bool = False) -> Iterator[Row]:
-        """Tasks with at least one submitted annotation, with their annotations, and predictions if asked for.
-
-        Without predictions, Label Studio needs two thirds of the time.
+        """Tasks with at least one submitted annotation, by id, with their annotations: {"id", "data",
+        "annotations"}. With predictions, which take many times as long, they have all that Label Studio
+        tells, less drafts.
         """
-        omit = "drafts" if predictions else "drafts,predictions"
-        return self.iter_tasks(project_id, LABELLED, fields="all", omit=omit, page_size=100)
+        if predictions:
+            return self.iter_tasks(project_id, LABELLED, fields="all", omit="drafts", page_size=100)
+        return self._listed(project_id, {"labelled": True, "limit": LABELLED_AT_ONCE})
 
     def newest_labelled(self, project_id: int, count: int) -> list[Row]:
         """The `count` tasks with a submitted annotation that were changed last, with their annotations."""
@@ -332,6 +352,16 @@ class Studio:
         except StudioError as error:
             if error.status != 404:
                 raise
+
+    def _listed(self, project_id: int, asked: Row) -> Iterator[Row]:
+        """Tasks by id, as the provisioner's module `task_pages` lists them."""
+        last = 0
+        while True:
+            page = self.request("GET", _ours(project_id, "tasks"), params={**asked, "after": last})["tasks"]
+            yield from page
+            if len(page) < asked["limit"]:
+                return
+            last = int(page[-1]["id"])
 
     def _tasks(
         self,

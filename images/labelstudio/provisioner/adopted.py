@@ -76,7 +76,7 @@ def instruct_connected(studio: Studio, settings: Settings, file: StateFile) -> N
     url = connection.backend_url(settings)
     for listed in studio.projects():
         if any(backend["url"].rstrip("/") == url for backend in listed["ml_backends"]):
-            project = studio.project(listed["id"])
+            project = studio.whole_project(listed["id"])
             if fields := _instructions(project["expert_instruction"], project["sampling"]):
                 studio.update_project(project["id"], **fields)
                 log.info("project %s has instructions now", project["id"])

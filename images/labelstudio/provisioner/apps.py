@@ -17,9 +17,11 @@ class Overrides(AppConfig):  # type: ignore[misc]
             double_tasks,
             ended_sessions,
             label_stream,
+            least_certain,
             local_files,
             permissions,
             project_fields,
+            queue_counts,
             s3_endpoints,
             signals,
             task_data,
@@ -34,10 +36,12 @@ class Overrides(AppConfig):  # type: ignore[misc]
         ended_sessions.note()
         label_stream.keep_the_projects_order()
         label_stream.give_each_another_task()
+        least_certain.take_few()
         s3_endpoints.exempt()
         bucket_keys.take_over()
         user_agent.introduce()
         signals.stay_for_others()
         task_data.give_to_image()
         project_fields.add()
+        queue_counts.count_by_number()
         adopted.furnish_when_connected()

@@ -1,21 +1,29 @@
 """Indexes that Label Studio's tables lack, made at every start.
 
-Without them, what is asked for each file or each page reads all rows of the project, and so takes time
-quadratic in the number of images.
+Without them, what is asked for each file, each page or each next task reads all rows of the project, and so
+takes time quadratic in the number of images.
 """
+
+from collections.abc import Mapping
 
 from django.db import connection
 
-# A file's path may be longer than what PostgreSQL takes into an index of the usual kind.
-_OF_A_FILE = {
-    "sqlite": "io_storages_localfilesimportstoragelink (storage_id, key)",
-    "postgresql": "io_storages_localfilesimportstoragelink USING hash (key)",
+_FILES = "io_storages_localfilesimportstoragelink"
+INDEXES: Mapping[str, str | Mapping[str, str]] = {
+    # A file's path may be longer than what PostgreSQL takes into an index of the usual kind.
+    "labelloop_link_of_a_file": {
+        "sqlite": f"{_FILES} (storage_id, key)",
+        "postgresql": f"{_FILES} USING hash (key)",
+    },
+    "labelloop_by_score": "prediction (project_id, model_version, score) WHERE cluster IS NULL",
+    "labelloop_in_clusters": "prediction (project_id, model_version) WHERE cluster IS NOT NULL",
 }
+"""By name, on which rows; where the databases differ, by database."""
 
 
 def ensure() -> None:
     """Makes the indexes that are not there."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"CREATE INDEX IF NOT EXISTS labelloop_link_of_a_file ON {_OF_A_FILE[connection.vendor]}"
-        )
+        for name, rows in INDEXES.items():
+            on = rows if isinstance(rows, str) else rows[connection.vendor]
+            cursor.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {on}")

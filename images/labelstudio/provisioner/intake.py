@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import Http404
 from django.utils.timezone import now
 from projects.models import Project
@@ -172,6 +172,27 @@ def known_people(emails: Sequence[str]) -> dict[str, int]:
     return {email.lower(): user_id for email, user_id in rows if email.lower() in wanted}
 
 
+def _date(annotations: Sequence[Any], answers: Sequence[Answer]) -> None:
+    """Gives annotations the dates that they came with: Label Studio sets the present time when a row is made.
+
+    One statement for all of them would name each by a condition, all of which are tried for each.
+    """
+    dated = []
+    for annotation, answer in zip(annotations, answers, strict=True):
+        if answer.created_at or answer.updated_at:
+            annotation.created_at = answer.created_at or annotation.created_at
+            annotation.updated_at = answer.updated_at or annotation.updated_at
+            dated.append(annotation)
+    if not dated:
+        return
+    stored = connection.ops.adapt_datetimefield_value
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"UPDATE {Annotation._meta.db_table} SET created_at = %s, updated_at = %s WHERE id = %s",
+            [(stored(each.created_at), stored(each.updated_at), each.id) for each in dated],
+        )
+
+
 def _merged(data: Any, more: Any) -> Any:
     """The data with more in it: of two values under one key the second, of two mappings both."""
     if not isinstance(data, dict) or not isinstance(more, dict):
@@ -237,14 +258,7 @@ class _Intake:
         if self.asked.look:
             return
         stored = Annotation.objects.bulk_create([annotation for annotation, _ in self.annotations])
-        dated = []
-        for annotation, (_, answer) in zip(stored, self.annotations, strict=True):
-            if answer.created_at or answer.updated_at:
-                annotation.created_at = answer.created_at or annotation.created_at
-                annotation.updated_at = answer.updated_at or annotation.updated_at
-                dated.append(annotation)
-        if dated:  # Label Studio sets the present time when a row is made
-            Annotation.objects.bulk_update(dated, ["created_at", "updated_at"])
+        _date(stored, [answer for _, answer in self.annotations])
         Prediction.objects.bulk_create(self.predictions)
         changed = [*self.tasks, *self.made]
         if not changed:

@@ -4,16 +4,10 @@ Label Studio's own API counts the whole project for each page of tasks, and take
 each task that it lists and each prediction that it stores.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
-from core import label_config
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
-from django.http import Http404
-from io_storages.localfiles.models import LocalFilesImportStorage
-from projects.models import Project
 from pydantic import BaseModel, Field, ValidationError
 from rest_framework.decorators import api_view, permission_classes, schema
 from rest_framework.permissions import IsAuthenticated
@@ -25,6 +19,7 @@ from provisioner.counts import count_anew
 from provisioner.in_turn import one_at_a_time
 from provisioner.intake import Finite, Results, first_fault, refused
 from provisioner.people import Administrators
+from provisioner.task_pages import project_of, told
 
 MAX_ITEMS = 500
 
@@ -79,11 +74,11 @@ def lacking(request: Request, project_id: int) -> Response:
         asked = Page.model_validate(request.data)
     except ValidationError as error:
         return refused(error)
-    project = _project(project_id)
+    project = project_of(project_id)
     tasks = asked.tasks(project).filter(id__gt=asked.after)
     if not asked.limit:
         return Response({"total": tasks.count()})
-    return Response({"tasks": list(_told(tasks.order_by("id")[: asked.limit], project))})
+    return Response({"tasks": list(told(tasks.order_by("id")[: asked.limit], project))})
 
 
 @api_view(["POST"])  # type: ignore[untyped-decorator]
@@ -98,7 +93,7 @@ def store(request: Request, project_id: int) -> Response:
         asked = Rows.model_validate(request.data)
     except ValidationError as error:
         return refused(error)
-    project = _project(project_id)
+    project = project_of(project_id)
     rows: dict[int, Row] = {}
     wrong = []
     for given in asked.rows:
@@ -124,24 +119,3 @@ def store(request: Request, project_id: int) -> Response:
         )
         count_anew(numbers)
     return Response({"created": len(numbers), "refused": wrong})
-
-
-def _project(project_id: int) -> Any:
-    project = Project.objects.filter(pk=project_id).first()
-    if project is None:
-        raise Http404
-    return project
-
-
-def _told(tasks: QuerySet[Any], project: Any) -> Iterator[dict[str, Any]]:
-    """Tasks with their data as Label Studio's API has them."""
-    storages = project.get_all_import_storage_objects
-    resolved = project.task_data_login or any(not isinstance(s, LocalFilesImportStorage) for s in storages)
-    if resolved:
-        tasks = tasks.prefetch_related(*settings.IO_STORAGES_IMPORT_LINK_NAMES)
-    else:
-        tasks = tasks.only("id", "data")  # the URLs of local files are what they are
-    for task in tasks:
-        data = task.resolve_uri(task.data, project) if resolved else task.data
-        label_config.replace_task_data_undefined_with_config_field(data, project)
-        yield {"id": task.id, "data": data}

@@ -66,9 +66,9 @@ def ensure_project(studio: Studio, settings: Settings, config: LabelConfigFile, 
 def _find(studio: Studio, title: str, recorded: int | None) -> Row | None:
     if recorded is not None:
         try:
-            return studio.project(recorded)
+            return studio.whole_project(recorded)
         except StudioError as error:
             if error.status != NOT_FOUND:
                 raise
     ids = [project["id"] for project in studio.projects() if project["title"] == title]
-    return studio.project(min(ids)) if ids else None
+    return studio.whole_project(min(ids)) if ids else None

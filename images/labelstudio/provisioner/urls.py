@@ -15,7 +15,7 @@ from users.views import user_signup
 
 from labelloop import addresses
 from labelloop.settings import get_settings
-from provisioner import dashboard, intake, parents, people, predictions, verified
+from provisioner import dashboard, intake, parents, people, predictions, task_pages, verified
 from provisioner.bucket_keys import SyncBucket
 from provisioner.image_tasks import SyncImages
 from provisioner.local_files import ImageFile
@@ -67,6 +67,8 @@ urlpatterns = [
     path("labelloop/projects/<int:project_id>/intake", intake.take_in, name="labelloop-intake"),
     path("labelloop/projects/<int:project_id>/lacking", predictions.lacking, name="labelloop-lacking"),
     path("labelloop/projects/<int:project_id>/predictions", predictions.store, name="labelloop-predictions"),
+    path("labelloop/projects/<int:project_id>/tasks", task_pages.listed, name="labelloop-tasks"),
+    path("labelloop/projects/<int:project_id>/counts", task_pages.counted, name="labelloop-counts"),
     path("labelloop/projects/<int:project_id>/verified", verified.hand_in, name="labelloop-verified"),
     path("labelloop/projects/<int:project_id>/verified/undo", verified.take_back, name="labelloop-undo"),
     # Label Studio's own pattern, which matches anywhere in a path.

@@ -53,7 +53,10 @@ def test_conditions_hold_on_every_page(studio: Studio, projects: tuple[int, int]
 
 def test_labelled_tasks_bring_predictions_when_asked(studio: Studio, projects: tuple[int, int]) -> None:
     plain, whole = (list(studio.annotated_tasks(projects[0], predictions=wanted)) for wanted in (False, True))
-    assert [task["annotations"] for task in plain] == [task["annotations"] for task in whole]
+    for bare, full in zip(plain, whole, strict=True):
+        assert bare["annotations"] and len(bare["annotations"]) == len(full["annotations"])
+        for ours, theirs in zip(bare["annotations"], full["annotations"], strict=True):
+            assert ours == {name: theirs[name] for name in ours}
     assert not any("predictions" in task for task in plain)
     assert all("predictions" in task for task in whole)
 
@@ -64,8 +67,8 @@ def test_a_list_of_projects_brings_what_is_asked_for_and_no_counts(
     found = {row["id"]: row for row in studio.projects()}
     assert found.keys() >= {1, *projects}
     for number in projects:
-        whole = studio.project(number)
-        assert found[number] == {name: whole[name] for name in LISTED}
+        whole = studio.whole_project(number)
+        assert found[number] == {name: whole[name] for name in LISTED} == studio.project(number)
 
 
 def test_labels_are_found_by_when_their_task_was_changed(studio: Studio, projects: tuple[int, int]) -> None:

@@ -67,7 +67,7 @@ def state(label_studio: LabelStudio) -> dict[str, Any]:
 
 
 def test_the_project_is_ready_for_active_learning(provisioned: LabelStudio) -> None:
-    project = provisioned.studio.project(state(provisioned)["project"])
+    project = provisioned.studio.whole_project(state(provisioned)["project"])
     assert project["title"] == "labelloop"
     assert project["sampling"] == "Uncertainty sampling"
     assert project["show_collab_predictions"] and not project["evaluate_predictions_automatically"]
@@ -125,7 +125,7 @@ def test_a_project_that_a_person_renames_and_tunes_stays_so(provisioned: LabelSt
     provisioned.studio.update_project(project, title="my pictures", sampling="Sequential sampling")
     try:
         assert provisioned.provision().returncode == 0
-        now = provisioned.studio.project(project)
+        now = provisioned.studio.whole_project(project)
         assert now["title"] == "my pictures" and now["sampling"] == "Sequential sampling"
         assert len(provisioned.studio.projects()) == count
     finally:
@@ -142,16 +142,16 @@ def test_instructions_of_a_former_release_are_replaced_and_a_persons_stay(provis
         studio.update_project(project, expert_instruction=OF_AN_EARLIER_RELEASE)
         studio.update_project(adopted, expert_instruction="", sampling="Sequential sampling")
         assert provisioned.provision().returncode == 0
-        assert studio.project(project)["expert_instruction"] == instructions()
-        found = studio.project(adopted)
+        assert studio.whole_project(project)["expert_instruction"] == instructions()
+        found = studio.whole_project(adopted)
         assert found["expert_instruction"] == instructions(by_uncertainty=False)
         assert found["sampling"] == "Sequential sampling"
 
         studio.update_project(project, expert_instruction="Cats alone")
         studio.update_project(adopted, expert_instruction="")
         assert provisioned.provision().returncode == 0
-        assert studio.project(project)["expert_instruction"] == "Cats alone"
-        assert studio.project(adopted)["expert_instruction"] == ""
+        assert studio.whole_project(project)["expert_instruction"] == "Cats alone"
+        assert studio.whole_project(adopted)["expert_instruction"] == ""
     finally:
         studio.update_project(project, expert_instruction=instructions())
         studio.request("DELETE", f"/api/projects/{adopted}")
@@ -179,7 +179,7 @@ def test_a_project_that_connects_our_backend_gets_what_nobody_set(
     provisioned: LabelStudio, own: dict[str, str], then: dict[str, str]
 ) -> None:
     made = connect(provisioned, **own)
-    found = provisioned.studio.project(made)
+    found = provisioned.studio.whole_project(made)
     assert {name: found[name] for name in own | then} == then | own
     provisioned.studio.request("DELETE", f"/api/projects/{made}")
 

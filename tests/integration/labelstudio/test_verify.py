@@ -97,7 +97,7 @@ def test_it_is_hers_with_the_boxes_seconds_and_origin_and_is_taken_back_whole(
 ) -> None:
     client, person = bea
     studio = provisioned.studio
-    before, began = studio.project(project), datetime.now(UTC)
+    before, began = studio.whole_project(project), datetime.now(UTC)
     told = crops(client, project=project)
     assert len(told["crops"]) == 2 * BOXES
     said = answer(client, told, seconds="0.008", project=project)
@@ -113,7 +113,7 @@ def test_it_is_hers_with_the_boxes_seconds_and_origin_and_is_taken_back_whole(
     assert annotation["result"][0]["value"] == prediction["result"][0]["value"]
     assert (studio.count_tasks(project, LABELLED), studio.count_tasks(project, UNLABELLED)) == (BOXES, 0)
     assert studio.count_tasks(project, LABELLED, changed_after(began)) == BOXES  # which ledger and looks ask
-    after = studio.project(project)
+    after = studio.whole_project(project)
     assert after["num_tasks_with_annotations"] == BOXES and after["total_annotations_number"] == BOXES
     snapshot = collect(studio, project, settings, lambda fraction, words: None)
     assert (len(snapshot.train), len(snapshot.holdout), snapshot.boxes) == (BOXES, 0, 2 * BOXES)
@@ -121,7 +121,7 @@ def test_it_is_hers_with_the_boxes_seconds_and_origin_and_is_taken_back_whole(
     assert "8 crops" in undo(client, project=project)
     assert set(map(len, annotated(studio, project).values())) == {0}
     assert studio.count_tasks(project, UNLABELLED) == BOXES
-    again = studio.project(project)
+    again = studio.whole_project(project)
     for count in ("num_tasks_with_annotations", "total_annotations_number", "finished_task_number"):
         assert again[count] == before[count], count
 

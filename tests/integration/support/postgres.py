@@ -21,6 +21,15 @@ from lifecycle.database.client import Database
 from lifecycle.home import Home
 
 PASSWORD = "a pass:word\\with odd' characters"
+MIGRATE = """
+from labelloop.settings import get_settings
+from provisioner import django_app, postgres
+
+django_app.setup()
+with postgres.alone(get_settings().postgres):
+    postgres.migrate(get_settings().postgres)
+"""
+"""Makes Label Studio's tables, where its environment says."""
 
 
 class Postgres:
@@ -47,6 +56,11 @@ class Postgres:
     ) -> None:
         self.stop()
         shutil.rmtree(self.home.root, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        assert self._server is not None, "is not running"
+        return self._server.pid
 
     @property
     def database(self) -> Database:

@@ -1,13 +1,16 @@
 """What grows as its tasks do is well; what grows faster is not."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from bench.growth import OPERATIONS, save_images, summary, told
+from bench.appliance import save_dataset, save_images
+from bench.growth import MORE, ON_ROWS, OPERATIONS, summary, told
 from bench.growth_operations import Measured
+from support import shapes
 
 from labelloop.images import read_image
 
@@ -45,8 +48,24 @@ def test_tasks_for_a_second_of_processor_and_seconds_that_people_wait_are_judged
         None,
         False,
     ]
+    more = list(told("intake-more", 3000, Measured(10.0, 60.0, 1000, 2.0), "make bench"))
+    assert [(row.value, row.met) for row in more] == [(10.0, None), (500.0, False)]
     assert [row.met for row in told("page now", 3000, Measured(2.1, 60.0, 1, 0.1), "make bench")] == [False]
     assert [row.met for row in told("status", 3000, Measured(1.9, 60.0, 1, 0.1), "make bench")] == [True]
+
+
+def test_what_is_measured_on_generated_rows_has_a_title_and_begins_with_what_only_looks() -> None:
+    assert set(ON_ROWS) <= {*OPERATIONS, *MORE}
+    assert ON_ROWS[0] == "unpredicted" and ON_ROWS[-3:] == tuple(MORE)
+
+
+def test_the_labels_that_are_brought_are_those_of_the_pictures(tmp_path: Path) -> None:
+    save_dataset(tmp_path / "brought.json", range(3, 9, 2))
+    written = json.loads((tmp_path / "brought.json").read_text())
+    save_images(tmp_path, 3, 9)
+    assert [(tmp_path / row["file_name"]).exists() for row in written["images"]] == [True] * 3
+    assert [row["image_id"] for row in written["annotations"]] == [3, 5, 7]
+    assert [row["name"] for row in written["categories"]] == list(shapes.LABELS)
 
 
 def test_every_picture_is_an_image_with_bytes_of_its_own(tmp_path: Path) -> None:

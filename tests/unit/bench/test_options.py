@@ -12,6 +12,9 @@ def test_words_of_the_make_command_line() -> None:
     assert options.sizes == (100, 1000)
     assert Options.parse(["GOALS=40:0.55, 160:0.6"]).goals == {40: 0.55, 160: 0.6}
     assert (options.threads, options.runtime, options.coco) == (1, "host", None)
+    assert (options.database, options.generated) == ("sqlite", False)
+    options = Options.parse(["DATABASE=postgres", "GENERATED=1"])
+    assert (options.database, options.generated) == ("postgres", True)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +25,7 @@ def test_words_of_the_make_command_line() -> None:
         ("SIZES=many", "valid integer"),
         ("SIZES=1000", "two different counts"),
         ("COCO=/nowhere", "no folder images/"),
+        ("DATABASE=mysql", "^DATABASE=mysql: .*'sqlite' or 'postgres'"),
         ("GOALS=0.55", "LABELS:mAP"),
         ("SEEDS=,", "^SEEDS=: needed one or more different whole numbers from 0 on$"),
         ("SEEDS=1,1", "^SEEDS=1,1: needed one or more different"),

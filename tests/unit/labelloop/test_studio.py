@@ -86,3 +86,27 @@ def test_asking_for_the_projects_has_nothing_counted(fake: FakeStudio, studio: S
     assert (first["id"], first["title"], first["description"]) == (1, "project 1", "mine")
     assert second["label_config"] == fake.projects[2]["label_config"]
     assert "task_number" not in first
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 9])
+def test_pages_of_tasks_and_of_labels_leave_none_out(
+    fake: FakeStudio, studio: Studio, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr("labelloop.studio.LISTED_AT_ONCE", 4)
+    monkeypatch.setattr("labelloop.studio.LABELLED_AT_ONCE", 2)
+    made = [fake.add_task(annotations=number % 2) for number in range(count)]
+    fake.add_task(project=2, annotations=1)
+    assert [task["id"] for task in studio.all_tasks(1)] == made
+    asked = len(fake.pages)
+    assert asked == count // 4 + 1
+    assert [task["id"] for task in studio.annotated_tasks(1)] == made[1::2]
+    assert len(fake.pages) - asked == count // 2 // 2 + 1
+
+
+def test_counting_all_labelled_and_unlabelled_tasks_lists_none(fake: FakeStudio, studio: Studio) -> None:
+    for number in range(7):
+        fake.add_task(annotations=number % 3)
+    assert studio.counts(1) == (7, 4)
+    assert [studio.count_tasks(1, *by) for by in ((), (LABELLED,), (UNLABELLED,))] == [7, 4, 3]
+    assert not fake.pages
+    assert studio.count_tasks(1, LABELLED, UNLABELLED) == 0 and len(fake.pages) == 1

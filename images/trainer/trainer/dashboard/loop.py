@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from labelloop.errors import Explained
@@ -9,6 +10,9 @@ from trainer.health.status import ProjectStatus, Status, gather
 from trainer.loop import Loop
 
 STATUS_S = 4.0
+PATIENCE_S = 0.7
+STALE = 15
+"""While a status is gathered, the one before is shown, up to so many times as old as one may be."""
 
 
 class UnknownProject(Explained):
@@ -22,22 +26,59 @@ class WatchedLoop(Loop):
     status_s: float = STATUS_S
     _status: Status | None = None
     _gathered_at: float = 0.0
+    _gathering: "Future[Status] | None" = None
     _titles: dict[int, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def status(self) -> Status:
-        """The status, at most `status_s` seconds old. It is gathered once for all pages that ask."""
+        """The status, at most `status_s` seconds old. It is gathered once for all pages that ask.
+
+        With a million tasks that takes seconds. After PATIENCE_S a page gets the one before, if that is not
+        STALE times as old, and a later page the new one.
+        """
         with self._lock:
-            if self._status is None or time.monotonic() - self._gathered_at > self.status_s:
-                self._status = gather(self.settings, self.studio, self.backend, self.preflight)
-                self._gathered_at = time.monotonic()
-                self._titles.update({project.id: project.title for project in self._status.projects})
-            return self._status
+            known, age = self._status, time.monotonic() - self._gathered_at
+            if known is not None and age <= self.status_s:
+                return known
+            gathering = self._gathering = self._gathering or self._gather()
+        if known is None or age > STALE * self.status_s:
+            return gathering.result()
+        try:
+            return gathering.result(PATIENCE_S)
+        except TimeoutError:
+            return known
+
+    def _gather(self) -> "Future[Status]":
+        """Begins to gather a status, in a thread of its own."""
+        gathering: Future[Status] = Future()
+
+        def run() -> None:
+            try:
+                found = gather(self.settings, self.studio, self.backend, self.preflight)
+            except BaseException as error:
+                self._done(gathering, None)
+                gathering.set_exception(error)
+            else:
+                self._done(gathering, found)
+                gathering.set_result(found)
+
+        threading.Thread(target=run, name="status", daemon=True).start()
+        return gathering
+
+    def _done(self, gathering: "Future[Status]", found: Status | None) -> None:
+        """Keeps a status, unless something was changed since it was begun."""
+        with self._lock:
+            if self._gathering is not gathering:
+                return
+            self._gathering = None
+            if found is not None:
+                self._status, self._gathered_at = found, time.monotonic()
+                self._titles.update({project.id: project.title for project in found.projects})
 
     def forget_status(self) -> None:
         """Makes the next page gather the status anew, because something was changed."""
         with self._lock:
-            self._status = None
+            self._status = self._gathering = None
 
     def projects(self) -> dict[int, str]:
         """Project titles by id. If Label Studio does not answer, these are the projects that have a model."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from labelloop.detector import DetectorError
 from labelloop.registry import STARTING_VERSION, Card, ProjectModels, Registry, RegistryError
-from labelloop.studio import LABELLED, UNLABELLED, Studio, StudioError
+from labelloop.studio import Studio, StudioError
 from trainer.dataset.survey import Survey
 from trainer.env import TrainerSettings
 from trainer.health import health
@@ -343,10 +343,10 @@ def _counts(
     prediction and have not failed.
     """
     try:
-        waiting = studio.count_tasks(project_id, UNLABELLED)
+        tasks, labelled = studio.counts(project_id)
+        waiting = tasks - labelled
         lacking = studio.count_lacking(project_id, showing.lacking) if showing else waiting
-        unpredicted = max(lacking - failed, 0)
-        return studio.count_tasks(project_id), studio.count_tasks(project_id, LABELLED), waiting, unpredicted
+        return tasks, labelled, waiting, max(lacking - failed, 0)
     except StudioError as error:
         problems.append(str(error))
         return None, None, None, None

@@ -22,7 +22,7 @@ CREATE TABLE tasks (
     task INTEGER PRIMARY KEY, path TEXT, base TEXT, size INTEGER, sha256 TEXT, url TEXT
 );
 CREATE INDEX tasks_by_base ON tasks (base);
-CREATE INDEX tasks_by_size ON tasks (size);
+CREATE INDEX tasks_by_size ON tasks (size, sha256, task);
 """
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")
 _THUMB = 16
@@ -54,7 +54,7 @@ class Existing:
     def read(self, studio: Studio, project: Project, progress: Callable[[float, str], None]) -> None:
         """Asks Label Studio for all tasks."""
         total, labels = studio.count_tasks(project.id), project.labels
-        for count, task in enumerate(studio.iter_tasks(project.id), start=1):
+        for count, task in enumerate(studio.all_tasks(project.id), start=1):
             self.add(int(task["id"]), labels.image_of(task.get("data")))
             if not count % 100:
                 progress(count / max(total, 1), f"{count} of {total}")
@@ -71,14 +71,17 @@ class Existing:
         self._tasks.run("INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, NULL, ?)", values)
 
     def by_bytes(self, size: int, sha256: str) -> Match | None:
-        """The first task whose image has these bytes."""
-        rows = list(
-            self._tasks.rows("SELECT task, path, sha256 FROM tasks WHERE size = ? ORDER BY task", (size,))
-        )
-        for task, path, known in rows:
-            if (known or self._digest(task, path)) == sha256:
-                return Match(task, self._volumes / path, False)
-        return None
+        """The first task whose image has these bytes.
+
+        Of the images of a size, each is read once, in the order of their tasks, until one has these bytes:
+        all images of a camera may have one size.
+        """
+        known = "SELECT task, path FROM tasks WHERE size = ? AND sha256 = ? ORDER BY task"
+        unread = "SELECT task, path FROM tasks WHERE size = ? AND sha256 IS NULL ORDER BY task"
+        found = self._tasks.row(known, (size, sha256))
+        while found is None and (row := self._tasks.row(unread, (size,))) is not None:
+            found = row if self._digest(*row) == sha256 else None
+        return None if found is None else Match(found[0], self._volumes / found[1], False)
 
     def by_name(self, name: str, file: Path | None) -> Match | None:
         """The task whose image has this name, and looks the same where both images are here.
@@ -113,10 +116,11 @@ class Existing:
             return False
 
     def _digest(self, task: int, path: str) -> str:
+        """The SHA-256 of a task's image, which is kept; empty where it cannot be read."""
         try:
             found = sha256_file(self._volumes / path)
         except OSError:
-            return ""
+            found = ""
         self._tasks.run("UPDATE tasks SET sha256 = ? WHERE task = ?", (found, task))
         return found
 

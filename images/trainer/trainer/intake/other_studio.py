@@ -91,7 +91,7 @@ def choose_project(studio: OtherStudio, wanted: int | None) -> dict[str, Any]:
     found = [row for row in rows if wanted is None or row["id"] == wanted]
     if len(found) != 1:
         raise IntakeError(f"{studio.url}: choose a project by FROM=<id>; there are: {listed}")
-    return dict(studio.project(int(found[0]["id"])))
+    return dict(studio.whole_project(int(found[0]["id"])))
 
 
 def read(studio: OtherStudio, project: dict[str, Any]) -> Iterator[Record]:

@@ -6,7 +6,7 @@ figures beside the image.
 
 from labelloop.instructions import UNDER_WAY, is_ours, with_progress
 from labelloop.registry import Registry
-from labelloop.studio import LABELLED, Studio
+from labelloop.studio import Studio
 from trainer.dataset.survey import Survey
 from trainer.env import TrainerSettings
 from trainer.peers.projects import Project
@@ -28,12 +28,8 @@ class Descriptions:
         """Raises StudioError: Label Studio does not answer or refuses."""
         if not is_ours(project.description):
             return
-        told = with_progress(
-            project.description,
-            labelled := self._studio.count_tasks(project.id, LABELLED),
-            self._studio.count_tasks(project.id),
-            self._coming(project, labelled),
-        )
+        tasks, labelled = self._studio.counts(project.id)
+        told = with_progress(project.description, labelled, tasks, self._coming(project, labelled))
         # The project was read some time ago; somebody may have written meanwhile.
         if told != project.description and self._now(project) == project.description:
             self._studio.update_project(project.id, description=told)
