@@ -26,7 +26,7 @@ def write_starting_model(project_id: int, settings: Settings) -> str:
     # torch and mmdet take seconds to import. A command that finds a champion does not need them, and `main`
     # must be able to end with its parent while they are not imported yet.
     from trainer.training import bundle, weights
-    from trainer.training.recipe import fit_model
+    from trainer.training.recipe import fit_model, looks_at_mirror_images
 
     models = Registry(settings.models_dir).project(project_id)
     champion = models.mend()
@@ -42,6 +42,7 @@ def write_starting_model(project_id: int, settings: Settings) -> str:
         detector=choice.detector,
         classes=found.classes,
         start_weights=found.source,
+        mirrored=bool(found.classes) and looks_at_mirror_images(config),
         verdict="starting model",
         reason=choice.why,
         libraries=bundle.libraries(),
