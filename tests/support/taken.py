@@ -30,7 +30,7 @@ def decided(folder: Path) -> Path:
 
 
 def promoted(models: ProjectModels, folder: Path) -> str:
-    """A folder's detector as a version that was trained here, in service."""
+    """A folder's detector as a version that was trained here, in service, and looks at mirror images too."""
     card = Card(
         detector="yolox_nano",
         classes=list(LABELS),
@@ -40,6 +40,7 @@ def promoted(models: ProjectModels, folder: Path) -> str:
         metrics={"mAP": 0.5, "AP50": 0.75, "images": HOLDOUT},
         images=TRAINED_ON,
         boxes=9,
+        mirrored=True,
     )
     version = models.write(card, (folder / "config.py").read_text(), folder / "weights.pth")
     models.promote(version)

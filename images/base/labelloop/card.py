@@ -41,7 +41,8 @@ class Card(BaseModel):
     counts over the images that the version was trained on. overlaps: of the boxes on these; None in cards of
     earlier releases and of starting models, for which the prior holds. look: the longer side of an image to
     the network, in pixels, as config.py has it; None in cards of earlier releases and of starting models, and
-    where the config does not resize images to one size.
+    where the config does not resize images to one size. mirrored: whether it looks at each image's mirror
+    image too (labelloop.mirrored); not in cards of earlier releases.
 
     instant: of a version that was learnt at once (labelloop.instant), from what it was learnt
     (trainer.instant.notes).
@@ -70,6 +71,7 @@ class Card(BaseModel):
     score_thresholds: dict[str, float] = Field(default_factory=dict)
     overlaps: Overlaps | None = None
     look: int | None = None
+    mirrored: bool = False
     instant: dict[str, Any] = Field(default_factory=dict)
     graph: str = ""
     precision: str = ""

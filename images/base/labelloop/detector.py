@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from labelloop.heads import yolox_layers
 from labelloop.images import Pixels
 from labelloop.instant import HEAD, champion_of
 from labelloop.labels import LabelConfig, LabelMap
+from labelloop.mirrored import mirror, mirror_back, together
 from labelloop.mmdet_model import MAX_BOXES, MIN_SCORE
 from labelloop.raw_boxes import RawBoxes, of_batch, of_yolox
 from labelloop.registry import Card, RegistryError
@@ -237,9 +238,15 @@ class Detector:
         most MAX_BOXES per image.
         """
         found: list[Boxes] = []
-        for batch, results in in_batches(images, self.sizes, self.device, self._boxes):
+        for batch, results in in_batches(images, self.sizes, self.device, self._seen):
             found += [_best(boxes, image) for boxes, image in zip(results, batch, strict=True)]
         return found
+
+    def looking_once(self) -> "Detector":
+        """The same without a look at the mirror image."""
+        if self.card is None or not self.card.mirrored:
+            return self
+        return replace(self, card=self.card.model_copy(update={"mirrored": False}))
 
     def raw(self, images: Sequence[Pixels]) -> list[RawBoxes]:
         """Every box of each image, in the images' order, before doubles and low scores are dropped.
@@ -255,19 +262,35 @@ class Detector:
         return found
 
     def both(self, image: Pixels) -> tuple[Boxes, RawBoxes]:
-        """What `predict` and `raw` give for an image; of a YOLOX on a CPU by one pass of its network."""
+        """What `predict` and `raw` give for an image, which a YOLOX on a CPU looks at once for both."""
         import torch
 
         if self._yolox is None:
             return self.predict([image])[0], self.raw([image])[0]
         with torch.no_grad():
             maps, factors = self._yolox.seen([image])
-            [boxes], [raw] = self._yolox.boxes(maps, factors), of_yolox(self.model.bbox_head, maps, factors)
+            found, [raw] = self._yolox.boxes(maps, factors), of_yolox(self.model.bbox_head, maps, factors)
+        [boxes] = self._with_mirrored([image], found)
         return _best(boxes, image), raw
 
     @cached_property
     def _yolox(self) -> Yolox | None:
         return Yolox.of(self.model) if self.device.type == "cpu" else None
+
+    def _seen(self, images: Sequence[Pixels]) -> list[Boxes]:
+        return self._with_mirrored(images, self._boxes(images))
+
+    def _with_mirrored(self, images: Sequence[Pixels], found: list[Boxes]) -> list[Boxes]:
+        """What was found in the images, put together with what is found in their mirror images where the
+        version looks at these too.
+        """
+        if self.card is None or not self.card.mirrored:
+            return found
+        others = self._boxes([mirror(image) for image in images])
+        return [
+            together(one, mirror_back(other, image.shape[1]))
+            for one, other, image in zip(found, others, images, strict=True)
+        ]
 
     def _boxes(self, images: Sequence[Pixels]) -> list[Boxes]:
         """What the model finds, of a YOLOX on a CPU in less time."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from integration.support.labelstudio import EMAIL, REPO, LabelStudio
-from integration.support.postgres import MIGRATE, Postgres
+from integration.support.postgres import Postgres
 from integration.support.twice import TWICE
 from support.ports import free_port
 

@@ -266,6 +266,7 @@ class Learner:
             score_thresholds=self._thresholds(upon, project),
             overlaps=tidying.learned(((image.xyxy, image.labels) for image in images), names),
             look=look,
+            mirrored=upon.base.card.mirrored,
             instant=notes.model_dump(),
             seconds=round(seconds, 1),
             device="cpu, 1 thread",

@@ -72,6 +72,12 @@ def model_json(told: Told, detector: Detector) -> str:
     return json.dumps(about, indent=2, ensure_ascii=False) + "\n"
 
 
+_SECOND_LOOK = (
+    "\nThat is what labelloop finds by one look at an image. It also looks at the mirror image, and what it "
+    "was scored by are both looks together.\n"
+)
+
+
 def readme(told: Told, sizes: Mapping[str, int]) -> str:
     """README.md. sizes: of the folder's files, in bytes."""
     card, about = told.card, ABOUT[told.form]
@@ -89,6 +95,7 @@ def readme(told: Told, sizes: Mapping[str, int]) -> str:
             "\n## Quality\n\n",
             _quality(known, card),
             f"\nCompared with what labelloop shows{', in 32 bits' if told.int8 else ''}: {told.checked}.\n",
+            _SECOND_LOOK if card.mirrored else "",
             f"\nIn whole numbers of 8 bits, as here: {told.int8}.\n" if told.int8 else "",
             "\n| label | shown from score |\n|---|---|\n",
             *(f"| {name} | {told.thresholds[name]:.2f} |\n" for name in told.config.names),

@@ -19,10 +19,12 @@ from trainer.training.gap import Gap
 
 
 class Served:
-    """What the backend shows of an image: the detector's boxes in the project's labels, one an object."""
+    """What the backend shows of an image: the detector's boxes in the project's labels, one an object; of one
+    look at it, since what is taken along doesn't look at mirror images.
+    """
 
     def __init__(self, detector: Detector, config: LabelConfig) -> None:
-        self._detector, self._map = detector, detector.label_map(config)
+        self._detector, self._map = detector.looking_once(), detector.label_map(config)
         self._rules = Rules.of(detector.card, config)
 
     def __call__(self, pixels: Pixels) -> Boxes:

@@ -25,8 +25,11 @@ IMAGES_AT_ONCE = 4
 
 
 def of_both(one: Detector, other: Detector, images: Iterable[Pixels]) -> Iterator[tuple[Boxes, Boxes]]:
-    """The boxes of two detectors in each image, of which IMAGES_AT_ONCE are in memory."""
-    rest = iter(images)
+    """The boxes of two detectors in each image, of which IMAGES_AT_ONCE are in memory.
+
+    Each looks once: whether boxes of two looks make a pair hangs on limits, and may change with the last bit.
+    """
+    one, other, rest = one.looking_once(), other.looking_once(), iter(images)
     while batch := list(islice(rest, IMAGES_AT_ONCE)):
         yield from zip(one.predict(batch), other.predict(batch), strict=True)
 

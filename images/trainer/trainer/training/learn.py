@@ -35,7 +35,15 @@ from trainer.training.head import class_rows
 from trainer.training.hooks import Diverged
 from trainer.training.job import Job
 from trainer.training.pace import KEEP, SLOWEST
-from trainer.training.recipe import fit_data, fit_gpu, fit_look, fit_model, fit_run, has_own_steps
+from trainer.training.recipe import (
+    fit_data,
+    fit_gpu,
+    fit_look,
+    fit_model,
+    fit_run,
+    has_own_steps,
+    looks_at_mirror_images,
+)
 from trainer.training.small_objects import look_of
 from trainer.training.working_size import take_look
 
@@ -113,6 +121,7 @@ def learn(folder: Path, settings: Settings) -> None:
             ((image.xyxy, image.labels) for image in map(junk.without, snapshot.train)), snapshot.classes
         ),
         look=look_of(config),
+        mirrored=looks_at_mirror_images(config),
         seconds=round(time.monotonic() - started, 1),
         device=torch.cuda.get_device_name() if device == "cuda" else f"cpu, {job.threads} threads",
         libraries=bundle.libraries(),

@@ -95,6 +95,24 @@ def _sides(img_scale: Any) -> Iterator[int]:
         yield from [part] if isinstance(part, int) else _sides(part)
 
 
+def looks_at_mirror_images(config: Config) -> bool:
+    """Whether versions of a detector look at each image's mirror image too (labelloop.mirrored).
+
+    They do if it is taught by such images: if its training mirrors them left to right. `mirror=False` in a
+    config's `loop` saves the time of the second look.
+    """
+    taught = any(part.get("type") == "RandomFlip" and _mirrors(part) for part in _dicts(config.data.train))
+    return taught and bool(config.get("loop", {}).get("mirror", True))
+
+
+def _mirrors(flip: Any) -> bool:
+    """Whether mmdet's RandomFlip ever mirrors left to right."""
+    directions, ratios = flip.get("direction", "horizontal"), flip.get("flip_ratio") or 0
+    directions = [directions] if isinstance(directions, str) else directions
+    ratios = ratios if isinstance(ratios, list | tuple) else [ratios] * len(directions)
+    return any(way == "horizontal" and ratio for way, ratio in zip(directions, ratios, strict=True))
+
+
 def learning_rate_course(iterations: int) -> dict[str, Any]:
     """mmcv's lr_config: a linear warm-up, then half a cosine."""
     return dict(

@@ -83,8 +83,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> SmallRounds:
 
 @pytest.fixture
 def models(home: SmallRounds, tmp_path: Path) -> ProjectModels:
-    """v0000 is in service, and knows the class "thing" alone."""
-    return starting(home, tmp_path, Registry(tmp_path / "models").project(1))
+    """v0000 is in service, knows the class "thing" alone, and looks at mirror images too."""
+    return starting(home, tmp_path, Registry(tmp_path / "models").project(1), mirrored=True)
 
 
 def starting(home: SmallRounds, folder: Path, models: ProjectModels, **more: Any) -> ProjectModels:
@@ -135,6 +135,7 @@ def test_the_first_submitted_image_is_learnt_and_serves(
     assert learner.learn(project()) == models.serving() == "i0000.0001"
     card = models.card("i0000.0001")
     assert (card.classes, card.images, card.trained, card.parent) == (LABELS, 1, True, "v0000")
+    assert card.mirrored, "as v0000 is"
     detector = Detector.load(models.folder("i0000.0001"), "cpu")
     assert detector.classes == tuple(LABELS)
     assert len(detector.predict([read_image(home.settings.images_dir / "1.png")])) == 1

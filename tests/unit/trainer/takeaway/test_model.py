@@ -132,6 +132,7 @@ def test_its_own_page_finds_what_the_backend_shows(
             ), (label, score, corners)
     front = yaml.safe_load((folder / "README.md").read_text().split("---")[1])
     assert front["license"] == "apache-2.0" and front["pipeline_tag"] == "object-detection"
+    assert "by one look at an image. It also looks at the mirror image" in (folder / "README.md").read_text()
     metrics = {row["type"]: row["value"] for row in front["model-index"][0]["results"][0]["metrics"]}
     assert metrics == {"mAP": 0.5, "AP50": 0.75}
     assert (folder / "labels.txt").read_text().split() == list(LABELS)

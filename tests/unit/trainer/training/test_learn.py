@@ -10,13 +10,13 @@ import torch
 from mmcv.cnn.bricks import Swish
 from support.families import family
 from support.shapes import LABELS
-from support.small_rounds import SmallRounds
+from support.small_rounds import SmallRounds, trainable
 
 from trainer.training import bundle, learn
 from trainer.training.fit import new_model
 from trainer.training.learn import quicken
 from trainer.training.pace import KEEP
-from trainer.training.recipe import fit_model
+from trainer.training.recipe import fit_model, looks_at_mirror_images
 
 LEARNING_RATE = 0.001
 
@@ -120,6 +120,43 @@ def test_a_round_of_the_same_labels_goes_on_from_the_whole_model(
     told = capsys.readouterr().out
     assert f"The head starts with {card['head']}" in told
     assert f"Learns at {rate:.0%} of the detector's rate" in told and "Trains in fp32" in told
+
+
+@pytest.mark.parametrize(
+    ("flips", "mirrored"),
+    [
+        ({"flip_ratio": 0.5}, True),
+        ({"flip_ratio": 0.0}, False),
+        ({"flip_ratio": None}, False),
+        ({"flip_ratio": 0.5, "direction": "vertical"}, False),
+        ({"flip_ratio": 0.5, "direction": ["vertical", "horizontal"]}, True),
+        ({"flip_ratio": [0.5, 0.0], "direction": ["vertical", "horizontal"]}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_a_version_looks_at_mirror_images_if_it_was_taught_by_such(
+    flips: dict[str, Any], mirrored: bool
+) -> None:
+    config = family("yolox")
+    steps = [step for step in config.data.train.pipeline if step["type"] != "RandomFlip"]
+    config.data.train.pipeline = [*steps, {"type": "RandomFlip", **flips}] if flips else steps
+    assert looks_at_mirror_images(config) == mirrored
+    config.loop = {"mirror": False}
+    assert not looks_at_mirror_images(config), "who has no time for it says so in the config"
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_the_card_of_a_round_says_whether_its_version_looks_at_mirror_images(
+    mirror: bool, tmp_path: Path, seen: Seen
+) -> None:
+    config = trainable("yolox")
+    config.loop.mirror = mirror
+    small = SmallRounds.below(tmp_path, "yolox", config)
+    start = small.weights(tmp_path / "start.pth", LABELS)
+    folder = small.round("1", small.snapshot(), start, LABELS)
+    learn.learn(folder, small.settings)
+    assert trained(folder)[1]["mirrored"] == mirror
 
 
 @pytest.mark.parametrize("detector", ["yolox", "faster_rcnn"])
