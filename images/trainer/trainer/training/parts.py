@@ -29,6 +29,14 @@ class PartsRunner(ResumingRunner):
         self.scaler = torch.amp.GradScaler(device, enabled=precision == "fp16")
         self.parts = 1
 
+    def noted(self) -> dict[str, Any]:
+        return {"scaler": self.scaler.state_dict(), "parts": self.parts}
+
+    def take_up(self, noted: dict[str, Any]) -> None:
+        if noted.get("scaler"):  # one that does not scale has none
+            self.scaler.load_state_dict(noted["scaler"])
+        self.parts = int(noted.get("parts", 1))
+
     def train(self, data_loader: Any, **kwargs: Any) -> None:
         """One iteration, as IterBasedRunner's, with the gradients."""
         self.model.train()

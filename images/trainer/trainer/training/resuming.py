@@ -19,10 +19,10 @@ class ResumingRunner(IterBasedRunner):  # type: ignore[misc]  # mmcv is untyped
     """mmcv's loop over iterations, continued after the iteration at which the checkpoint `last` was saved.
 
     The checkpoint holds everything that the next iteration depends on: weights, optimizer, learning rate, the
-    detector's counters, and the random generators. The earlier batches are drawn again, but their images are
-    not read. So the weights become those of a run that never stopped. They are equal to the bit if the same
-    number of threads computes and this process loads the images. On a GPU, the loader's worker processes take
-    the same images in the same order, but draw new flips and crops.
+    detector's counters, the random generators, and what `noted` gives. The earlier batches are drawn again,
+    but their images are not read. So the weights become those of a run that never stopped. They are equal to
+    the bit if the same number of threads computes and this process loads the images. On a GPU, the loader's
+    worker processes take the same images in the same order, but draw new flips and crops.
 
     A checkpoint that cannot be read, or is of another model, is deleted, and training starts anew.
     """
@@ -30,6 +30,13 @@ class ResumingRunner(IterBasedRunner):  # type: ignore[misc]  # mmcv is untyped
     def __init__(self, *args: Any, last: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._last = Path(last)
+
+    def noted(self) -> dict[str, Any]:
+        """What the next iteration depends on beside the model, in types that a checkpoint may hold."""
+        return {}
+
+    def take_up(self, noted: dict[str, Any]) -> None:
+        """Goes on from what `noted` gave; from nothing where an earlier release saved the checkpoint."""
 
     def run(self, data_loaders: list[Any], workflow: list[tuple[str, int]], **kwargs: Any) -> None:
         self.go_on()
@@ -61,6 +68,7 @@ class ResumingRunner(IterBasedRunner):  # type: ignore[misc]  # mmcv is untyped
         for name, module in model.named_modules():
             vars(module).update(numbers[name])
         self.meta = meta
+        self.take_up(content.get("noted", {}))
         self._iter = self._inner_iter = done
         self.register_hook(states)
         self.logger.info("resumed at iteration %d", self.iter)
@@ -76,6 +84,7 @@ def save(runner: Any, path: Path, done: int) -> None:
         "counted": counted(model),
         "generators": generators(),
         "meta": runner.meta or {},
+        "noted": runner.noted(),
     }
     with replacing(path) as temporary:
         torch.save(content, temporary)

@@ -1,5 +1,6 @@
 """What training does on a GPU, with the CPU in its place: batches in parts, and fp16's scaled gradients."""
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from support.small_rounds import SmallRounds, trainable
 
 from labelloop.halving import OutOfMemory
 from trainer.rounds.metrics import Metrics
-from trainer.training import bundle, learn
+from trainer.training import bundle, hooks, learn
 from trainer.training.parts import PartsRunner, parted
 from trainer.training.recipe import fit_gpu
 
@@ -103,6 +104,39 @@ def test_fp16s_gradients_are_scaled_and_taken_back(
     losses, _ = trained(small, "cpu")
     as_on_a_gpu(monkeypatch, "fp16")
     assert trained(small, "scaled")[0] == pytest.approx(losses, rel=1e-3)
+
+
+def test_a_resumed_round_goes_on_with_the_scale_and_in_the_parts_that_it_had(
+    small: SmallRounds, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To the bit, also with gradients that are scaled: the scale grows here after each second step."""
+    monkeypatch.setattr(torch.amp, "GradScaler", partial(torch.amp.GradScaler, growth_interval=2))
+    as_on_a_gpu(monkeypatch, "fp16")
+    holding(monkeypatch, 1)
+    start = small.weights(small.settings.labelloop_home / "start.pth", LABELS)
+    snapshot = small.snapshot(LABELS)
+    through, stopped = (
+        small.round(name, snapshot, start, LABELS, iterations=5) for name in ("through", "stopped")
+    )
+    learn.learn(through, small.settings)
+
+    def stop(hook: hooks.StopHook, runner: Any) -> None:
+        if runner.iter == 3:
+            raise hooks.Stopped("a test")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(hooks.StopHook, "before_train_iter", stop)
+        with pytest.raises(hooks.Stopped):
+            learn.learn(stopped, small.settings)
+    capsys.readouterr()
+    learn.learn(stopped, small.settings)
+    assert "does not hold 2 images at once" not in capsys.readouterr().out, "that was known"
+
+    expected, found = (torch.load(of / "last.pth", weights_only=True) for of in (through, stopped))
+    assert found["noted"] == expected["noted"]
+    assert found["noted"]["parts"] == 2 and found["noted"]["scaler"]["scale"] == 2.0**18
+    key = next(name for name in found["state_dict"] if name.endswith("conv_cls.0.weight"))
+    assert torch.equal(found["state_dict"][key], expected["state_dict"][key])
 
 
 def test_one_image_that_does_not_fit_is_told_with_the_way_out(
