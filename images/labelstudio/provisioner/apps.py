@@ -16,6 +16,7 @@ class Overrides(AppConfig):  # type: ignore[misc]
             bucket_keys,
             double_tasks,
             ended_sessions,
+            finite,
             label_stream,
             local_files,
             permissions,
@@ -23,6 +24,7 @@ class Overrides(AppConfig):  # type: ignore[misc]
             s3_endpoints,
             signals,
             task_data,
+            task_locks,
             user_agent,
         )
 
@@ -39,4 +41,6 @@ class Overrides(AppConfig):  # type: ignore[misc]
         signals.stay_for_others()
         task_data.give_to_image()
         project_fields.add()
+        task_locks.end_in_time()
+        finite.refuse_infinite()
         adopted.furnish_when_connected()
