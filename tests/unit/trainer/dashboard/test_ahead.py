@@ -52,7 +52,7 @@ def test_the_pace_is_that_of_the_newest_version_with_enough_images(
     assert "the images labelled from v0002, as if the model got no better" in page
 
 
-@pytest.mark.parametrize("seconds", [1.5e308, 10**400])
+@pytest.mark.parametrize("seconds", [1.5e308, 10**400], ids=["large", "larger"])
 def test_no_time_that_somebody_tells_of_ends_the_page(
     client: TestClient, fake_studio: FakeStudio, seconds: float
 ) -> None:

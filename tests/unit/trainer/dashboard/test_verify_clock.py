@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from support.fake_studio import FakeStudio
 from support.verify_data import SURE, answer, crops, judged, propose, undo
 
+from labelloop.studio import StudioError
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.verify_store import Store
 
@@ -44,14 +45,18 @@ def test_a_page_that_somebody_left_then_is_others_now(
 
 
 def test_what_had_to_wait_then_is_handed_in_now(
-    image: Propose, store: Store, client: TestClient, fake_studio: FakeStudio
+    image: Propose, store: Store, app: FastAPI, client: TestClient
 ) -> None:
     image(("ball", SURE))
     told = crops(client)
+
+    def away() -> None:
+        raise StudioError("it does not answer")
+
     with pytest.MonkeyPatch.context() as meanwhile:
         meanwhile.setattr(store, "_clock", ahead)
-        fake_studio.down = True
-        answer(client, told)
+        meanwhile.setattr(app.state.parts.verifying.of(1), "hand_in", away)
+        assert "Written down" in answer(client, told)
         [due] = store.due(9)
         store.settle(due.task, due.unique_id, "open", 600.0)
     assert [row.task for row in store.due(9)] == [due.task]
