@@ -2,7 +2,6 @@
 
 import base64
 import time
-import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -20,7 +19,7 @@ ASKING = 8
 
 
 class InMemory:
-    """Counts the images that are read and not let go of yet. most: at one time."""
+    """Counts the images that are read and were not looked at yet. most: at one time."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = self.most = 0
@@ -32,22 +31,22 @@ class InMemory:
         with self._lock:
             self.now += 1
             self.most = max(self.most, self.now)
-        weakref.finalize(pixels, self._let_go)
         return pixels
 
-    def _let_go(self) -> None:
+    def found(self, pixels: Pixels) -> Boxes:
+        """What the model sees there, after a while: nothing."""
+        time.sleep(0.02)
         with self._lock:
             self.now -= 1
+        return Boxes.empty()
+
+    def raw(self, pixels: Pixels) -> RawBoxes:
+        return RawBoxes.of_boxes(self.found(pixels), 4)
 
 
 @pytest.fixture
 def in_memory(monkeypatch: pytest.MonkeyPatch) -> InMemory:
     return InMemory(monkeypatch)
-
-
-def slowly(pixels: Pixels) -> RawBoxes:
-    time.sleep(0.02)
-    return RawBoxes.of_boxes(Boxes.empty(), 4)
 
 
 def clicks(home: Home, number: int) -> tuple[str, dict[str, Any]]:
@@ -79,7 +78,7 @@ def test_so_many_are_in_memory(
     monkeypatch.setattr(loading, "BATCH_PIXELS", batch_pixels)
     home.add_version()
     home.setup()
-    home.detector.raw_answer, home.detector.pause_s = slowly, 0.02
+    home.detector.raw_answer, home.detector.answer = in_memory.raw, in_memory.found
     asked = [ask(home, number) for number in range(ASKING)]
 
     def post(path: str, body: dict[str, Any]) -> int:
@@ -98,7 +97,7 @@ def test_who_points_at_an_image_that_another_one_looks_at_waits_for_that_look(
     monkeypatch.setattr(loading, "BATCH_PIXELS", 1)
     home.add_version()
     home.setup()
-    home.detector.raw_answer = slowly
+    home.detector.raw_answer = in_memory.raw
     path, body = clicks(home, 0)
 
     def post(_: int) -> int:

@@ -109,6 +109,7 @@ def test_the_champion_knows_the_new_name_at_once(
     assert recorded["v0001"] != "these", "so its predictions are made anew"
 
 
+@pytest.mark.usefixtures("loop")
 def test_a_version_that_a_person_puts_into_service_meanwhile_stays(
     run: Run, models: ProjectModels, project: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
