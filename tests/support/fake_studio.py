@@ -296,9 +296,10 @@ class FakeStudio:
                 return self._has_one_named_like(task, value)
             case "predictions_model_versions", "not_contains":
                 return not self._has_one_named_like(task, value)
-            case "updated_at", "greater":
-                since = datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-                return datetime.fromisoformat(task.get("updated_at", _now())) > since
+            case "updated_at", "greater" | "less" as operator:
+                moment = datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+                changed = datetime.fromisoformat(task.get("updated_at", _now()))
+                return changed > moment if operator == "greater" else changed < moment
             case "id", "in_list":
                 return task["id"] in value
             case "id", "in":

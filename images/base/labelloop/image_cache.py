@@ -35,6 +35,9 @@ CUT_TO = 0.9
 """A cache that is too large is cut to this share of what it may have, so that it is not cut all the time."""
 OUT_OF_DATE_S = 7 * 86400.0
 """Parts of downloads, and what a killed process has left, are deleted after so long."""
+CLOCK_LEEWAY_S = 60.0
+"""What is dated later than this was dated while the clock was ahead. It counts as of long ago: otherwise the
+cache would grow until that time has come."""
 _LOCK_LOOK_S, _LOCK_WAIT_S = 0.02, 5.0
 _NAME = re.compile(r"[0-9a-f]{64}(\.[a-z]{1,5})?")
 _FORMER_INDEX = "index.sqlite3"
@@ -179,7 +182,7 @@ class ImageCache:
         """When the first of those that are `in_use` began, or `moment` if that is earlier."""
         for path in self._listed("users"):
             with suppress(FileNotFoundError):
-                began = path.stat().st_mtime
+                began = _dated(path.stat().st_mtime)
                 # One that has just been made may not be held yet.
                 if locks.is_held(path) or began > time.time() - GRACE_S:
                     moment = min(moment, began)
@@ -191,7 +194,7 @@ class ImageCache:
     def _delete_unused(file: Path, since: float) -> bool:
         """Deletes a file unless it was used meanwhile."""
         try:
-            if file.stat().st_atime >= since:
+            if _dated(file.stat().st_atime) >= since:
                 return False
             file.unlink()
         except FileNotFoundError:
@@ -209,7 +212,7 @@ class ImageCache:
         for pattern in ("parts/*", "parts/.*", "had/*/.*", ".*"):
             for path in self.folder.glob(pattern):
                 with suppress(OSError):
-                    if path.is_file() and path.stat().st_mtime < long_ago:
+                    if path.is_file() and _dated(path.stat().st_mtime) < long_ago:
                         path.unlink()
 
     def take_over_former_index(self) -> None:
@@ -233,7 +236,7 @@ class ImageCache:
                 with suppress(FileNotFoundError):
                     if _NAME.fullmatch(entry.name):
                         stat = entry.stat()
-                        found.append((entry.name, stat.st_size, stat.st_atime))
+                        found.append((entry.name, stat.st_size, _dated(stat.st_atime)))
         return found
 
     def _listed(self, name: str) -> list[Path]:
@@ -251,6 +254,11 @@ def names_in(files: Iterator[str]) -> Iterator[str]:
     """Of paths below labelloop_home, the names of those in the cache."""
     below = f"volumes/{layout.IMAGE_CACHE}/"
     return (file.removeprefix(below) for file in files if file.startswith(below))
+
+
+def _dated(moment: float) -> float:
+    """A file's time; 0.0 for one in the future."""
+    return moment if moment <= time.time() + CLOCK_LEEWAY_S else 0.0
 
 
 def used(file: Path) -> None:

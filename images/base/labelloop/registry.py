@@ -19,7 +19,7 @@ one is in service by then, it gets ChampionMoved, so that a version that a perso
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -306,10 +306,13 @@ class ProjectModels:
                 self._move(version)
             return self.in_service() == version
 
-    def exchange(self, expected: str, version: str) -> bool:
-        """Puts a version into service if `expected` is in service now; returns whether it did."""
+    def exchange(self, expected: str, version: str, unless: Callable[[], bool] = lambda: False) -> bool:
+        """Puts a version into service if `expected` is in service now; returns whether it did.
+
+        unless: is asked while the pointer cannot move; True keeps it where it is.
+        """
         with self._alone():
-            if self.in_service() != expected or not self.folder(version).is_dir():
+            if self.in_service() != expected or not self.folder(version).is_dir() or unless():
                 return False
             self._move(version)
         return True

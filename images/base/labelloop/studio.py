@@ -18,6 +18,7 @@ Row = dict[str, Any]
 TIMEOUT_S = (3.0, 60.0)
 LEEWAY = timedelta(minutes=1)
 """Label Studio's clock and ours may differ by so much: whoever must miss no change asks for so much more."""
+EVER = datetime.fromtimestamp(0, UTC)
 PAGE_SIZE = 500
 LISTED_AT_ONCE, LABELLED_AT_ONCE = 1000, 200
 """Tasks for a request: of all, of which little is told, and of labelled ones."""
@@ -71,9 +72,25 @@ def without_prediction_of(version: str) -> Row:
 
 
 def changed_after(moment: datetime) -> Row:
-    """The filter for tasks that were changed later, or have such an annotation. moment: with a time zone."""
-    form = "%Y-%m-%dT%H:%M:%S.%fZ"  # the only one that Label Studio reads
-    return where("updated_at", "greater", moment.astimezone(UTC).strftime(form), "Datetime")
+    """The filter for tasks that were changed later, or have such an annotation. moment: with a time zone. All
+    are later than one in the future: the clock was ahead when it was noted, so it does not tell.
+    """
+    return where("updated_at", "greater", _datetime(EVER if is_ahead(moment) else moment), "Datetime")
+
+
+def not_ahead() -> Row:
+    """The filter for tasks that were not changed in the future, as those were while the clock was ahead."""
+    return where("updated_at", "less", _datetime(datetime.now(UTC) + LEEWAY), "Datetime")
+
+
+def is_ahead(moment: datetime) -> bool:
+    """Whether a moment is in the future. moment: with a time zone."""
+    return moment > datetime.now(UTC) + LEEWAY
+
+
+def _datetime(moment: datetime) -> str:
+    """In the only form that Label Studio reads."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def has_draft(task: Mapping[str, Any]) -> bool:
@@ -269,9 +286,12 @@ class Studio:
         return self._listed(project_id, {"labelled": True, "limit": LABELLED_AT_ONCE})
 
     def newest_labelled(self, project_id: int, count: int) -> list[Row]:
-        """The `count` tasks with a submitted annotation that were changed last, with their annotations."""
+        """The `count` tasks with a submitted annotation that were changed last, but for those that were
+        changed in the future, with their annotations.
+        """
+        wanted = LABELLED, not_ahead()
         answer = self._tasks(
-            project_id, (LABELLED,), count, "all", "drafts,predictions", order="-tasks:updated_at"
+            project_id, wanted, count, "all", "drafts,predictions", order="-tasks:updated_at"
         )
         return list(answer["tasks"])
 

@@ -16,6 +16,7 @@ class Overrides(AppConfig):  # type: ignore[misc]
             bucket_keys,
             double_tasks,
             ended_sessions,
+            finite,
             label_stream,
             least_certain,
             local_files,
@@ -25,6 +26,7 @@ class Overrides(AppConfig):  # type: ignore[misc]
             s3_endpoints,
             signals,
             task_data,
+            task_locks,
             user_agent,
         )
 
@@ -44,4 +46,6 @@ class Overrides(AppConfig):  # type: ignore[misc]
         task_data.give_to_image()
         project_fields.add()
         queue_counts.count_by_number()
+        task_locks.end_in_time()
+        finite.refuse_infinite()
         adopted.furnish_when_connected()

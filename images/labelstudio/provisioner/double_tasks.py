@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from django.db import transaction
-from django.utils import timezone
 from io_storages.localfiles.models import LocalFilesImportStorageBase, LocalFilesImportStorageLink
 from tasks.models import Task
 from tasks.serializers import BaseTaskSerializerBulk
@@ -24,6 +23,7 @@ from labelloop.files import sha256_file
 from labelloop.settings import get_settings
 from provisioner.storage_links import StorageLinks, local_files
 from provisioner.synchronisation import synchronise
+from provisioner.task_locks import held
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +89,7 @@ def _unlinked(project: Any) -> Iterator[tuple[int, Any]]:
 
 
 def _is_untouched(task: Any) -> bool:
-    return not (
-        task.annotations.exists()
-        or task.drafts.exists()
-        or task.locks.filter(expire_at__gt=timezone.now()).exists()
-    )
+    return not (task.annotations.exists() or task.drafts.exists() or held(task).exists())
 
 
 def _says_no_more(former: object, data: object, path: str) -> bool:

@@ -3,6 +3,9 @@
 Label Studio keeps a session in its signed cookie alone. So at a logout it could only ask the browser to
 forget the cookie: a copy, or an answer that was under way meanwhile, would log in again for two weeks. The
 dashboard, which lets in whoever has a session here, rests on this too.
+
+A clock that is ahead for a while changes nothing of that. What began in the future counts as ended, since
+Django would take its cookie until that time is over; and the newest names are kept whatever the clock says.
 """
 
 import time
@@ -16,6 +19,15 @@ from django.http import HttpRequest, HttpResponse
 
 TABLE = "labelloop_ended_sessions"
 _NOTE = f"INSERT INTO {TABLE} VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET until = excluded.until"
+KEPT = 10_000
+"""So many of the names that end last are kept in any case."""
+LEEWAY_S = 60.0
+BEGAN = "last_login"
+"""Where Label Studio notes in a session when it began, in seconds since 1970."""
+_FORGET = (
+    f"DELETE FROM {TABLE} WHERE until < %s AND name NOT IN "
+    f"(SELECT name FROM {TABLE} ORDER BY until DESC LIMIT %s)"
+)
 NAME = "uid"
 """Where Label Studio gives each session a name of its own, from its first request on."""
 
@@ -30,7 +42,7 @@ class WithoutEndedSessions:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         session = request.session
-        if SESSION_KEY in session and _has_ended(session.get(NAME)):
+        if SESSION_KEY in session and (_is_ahead(session.get(BEGAN)) or _has_ended(session.get(NAME))):
             session.flush()
         return self._get_response(request)
 
@@ -49,9 +61,13 @@ def _end(sender: Any, request: HttpRequest, user: Any, **kwargs: Any) -> None:
     now = time.time()
     with connection.cursor() as cursor:
         make_table(cursor)
-        cursor.execute(f"DELETE FROM {TABLE} WHERE until < %s", [now])
+        cursor.execute(_FORGET, [now, KEPT])
         # Django reads no cookie that was signed longer ago.
         cursor.execute(_NOTE, [name, now + settings.SESSION_COOKIE_AGE])
+
+
+def _is_ahead(began: object) -> bool:
+    return isinstance(began, int | float) and began > time.time() + LEEWAY_S
 
 
 def _has_ended(name: object) -> bool:

@@ -19,16 +19,18 @@ from rest_framework.response import Response
 from tasks.models import Annotation, AnnotationDraft, Prediction, Task, bulk_update_stats_project_tasks
 from users.models import User
 
+from provisioner.access import is_member
 from provisioner.counts import add_to_summary, count_anew
 from provisioner.intake import Finite, Results, locked, refused
 from provisioner.people import Administrators
+from provisioner.task_locks import held
 
 MAX_ITEMS = 500
 
 Did = Literal["submitted", "drafted", "labelled", "begun", "open", "gone", "nobody", "taken back", "changed"]
 """What became of an item. labelled: somebody has submitted or skipped the task. begun: somebody has a draft
 of it. open: somebody else has it open in the label stream. gone: there is no such task, or nothing to take
-back. nobody: there is no such user. changed: somebody has changed it since, or is at it.
+back. nobody: there is no such active member any more. changed: somebody has changed it since, or is at it.
 """
 
 
@@ -88,11 +90,9 @@ def _answered(request: Request, project_id: int, work: Any) -> Response:
 
 def _hand_in(project: Any, tasks: dict[int, Any], items: list[Item]) -> list[Done]:
     made: list[Any] = []
-    people = set(
-        User.objects.filter(pk__in={item.person for item in items}, is_active=True).values_list(
-            "pk", flat=True
-        )
-    )
+    people = {
+        user.pk for user in User.objects.filter(pk__in={item.person for item in items}) if is_member(user)
+    }
     known = set(
         Annotation.objects.filter(unique_id__in=[item.unique_id for item in items]).values_list(
             "unique_id", flat=True
@@ -136,7 +136,7 @@ def _refusal(task: Any, item: Item, people: set[int]) -> Did | None:
         return (
             "drafted" if not item.finished and own.count() == 1 and own[0].result == item.result else "begun"
         )
-    if task.locks.filter(expire_at__gt=now()).exclude(user_id=item.person).exists():
+    if held(task).exclude(user_id=item.person).exists():
         return "open"
     return None
 
@@ -160,7 +160,7 @@ def _take_back(project: Any, tasks: dict[int, Any], items: list[Item]) -> list[D
     done, gone = [], []
     for item in items:
         if item.finished:
-            own = Annotation.objects.filter(unique_id=item.unique_id, task_id=item.task)
+            own = Annotation.objects.filter(unique_id=item.unique_id, task_id=item.task, project=project)
         else:
             own = AnnotationDraft.objects.filter(
                 task_id=item.task, task__project=project, user_id=item.person, annotation=None

@@ -1,6 +1,7 @@
 """A project's champion in service: label-studio-ml's model class around a detector."""
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -106,12 +107,20 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
                     predictions.append(self._prediction(task, next(found), image.pixels, view))
         return predictions
 
-    def detect(self, pixels: Pixels, config: LabelConfig) -> Boxes:
-        """The boxes that are shown of an image, in its pixels. Labels index config.labels."""
-        view, (height, width) = self._view(config), pixels.shape[:2]
-        candidates = view.label_map.apply(self._forward(self.detector, [pixels])[0]).clip(width, height)
+    def detect(self, content: bytes, config: LabelConfig) -> tuple[Boxes, tuple[int, int]]:
+        """The boxes that are shown of an image, in its pixels, and its width and height. Labels index
+        config.labels.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        view = self._view(config)
+        with self._images.given(content) as pixels:
+            height, width = pixels.shape[:2]
+            found = self._forward(self.detector, [pixels])[0]
+        candidates = view.label_map.apply(found).clip(width, height)
         shown = candidates.scores >= view.thresholds[candidates.labels]
-        return candidates.select(tidied(candidates, view.rules).kept & shown)
+        return candidates.select(tidied(candidates, view.rules).kept & shown), (width, height)
 
     def _view(self, config: LabelConfig) -> "_View":
         """Kept for the next request, which mostly has the same config."""
@@ -133,10 +142,9 @@ class Champion(LabelStudioMLBase):  # type: ignore[misc]
         """Every box that the network gives for each image."""
         return self._forward.raw(self.detector, images)
 
-    def image(self, task: Task, config: LabelConfig) -> TaskImage:
-        """A task's image, read now."""
-        ((image,),) = self._images.batches([task], config)
-        return image
+    def image(self, task: Task, config: LabelConfig) -> AbstractContextManager[TaskImage]:
+        """A task's image, read now, for the block."""
+        return self._images.one(task, config)
 
     def stamp(self, task: Task, config: LabelConfig) -> Hashable:
         """What tells a task's image in this version's eyes from every other one; see `ImageLoader.stamp`."""

@@ -3,7 +3,8 @@
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,9 @@ class Clicks:
             stamp = champion.stamp(task, config)
             look = self._looks.get(stamp)
             if look is None:
-                pixels = _pixels(champion, task, config)
-                look = Look.of(pixels, *champion.raw([pixels]))
+                with _pixels(champion, task, config) as pixels:
+                    # Somebody may have looked while this one waited.
+                    look = self._looks.get(stamp) or Look.of(pixels, *champion.raw([pixels]))
                 self._looks.keep(stamp, look)
         except (ImageError, OSError) as error:
             log.warning("a click on an image that cannot be read: %s", error)
@@ -113,7 +115,8 @@ class Clicks:
         if found.scores[0] > 0 or crop is None:
             return found
         try:
-            closer = _closer(champion, pixels.get(), crop, size)
+            with pixels.read() as whole:
+                closer = _closer(champion, whole, crop, size)
         except Exception:
             log.exception("a closer look failed")
             return found
@@ -142,17 +145,19 @@ class _Pixels:
     config: LabelConfig
     look: Look
 
-    def get(self) -> Pixels:
+    def read(self) -> AbstractContextManager[Pixels]:
+        """For the block."""
         if self.look.pixels is not None:
-            return self.look.pixels
+            return nullcontext(self.look.pixels)
         return _pixels(self.champion, self.task, self.config)
 
 
-def _pixels(champion: Champion, task: Task, config: LabelConfig) -> Pixels:
-    image = champion.image(task, config)
-    if image.pixels is None:
-        raise ImageError(f"{image.name}: {image.error}")
-    return image.pixels
+@contextmanager
+def _pixels(champion: Champion, task: Task, config: LabelConfig) -> Iterator[Pixels]:
+    with champion.image(task, config) as image:
+        if image.pixels is None:
+            raise ImageError(f"{image.name}: {image.error}")
+        yield image.pixels
 
 
 def _crop(at: Pointed, usual: Usual | None, size: tuple[int, int]) -> tuple[int, int, int, int] | None:

@@ -11,7 +11,7 @@ import numpy as np
 from flask import Blueprint, Response, jsonify, request
 
 from labelloop.boxes import Boxes
-from labelloop.images import ImageBusy, ImageError, read_image
+from labelloop.images import ImageBusy, ImageError
 from labelloop.labels import LabelConfig
 from mlbackend.errors import BackendError, BadRequest
 from mlbackend.manager import ChampionManager
@@ -29,25 +29,25 @@ def detect_routes(manager: ChampionManager) -> Blueprint:
         project, config = read_project_id(body.get("project")), body.get("label_config")
         if not isinstance(config, str) or not config:
             raise BadRequest("label_config: missing")
-        pixels = _pixels(body.get("image"))
-        boxes, version, labels = manager.detect(project, config, pixels)
-        height, width = pixels.shape[:2]
+        content = _content(body.get("image"))
+        try:
+            boxes, (width, height), version, labels = manager.detect(project, config, content)
+        except ImageBusy as error:
+            raise BackendError(503, str(error)) from error
+        except ImageError as error:
+            raise BackendError(NO_IMAGE, str(error)) from error
         return jsonify(version=version, width=width, height=height, boxes=_rows(boxes, labels))
 
     return blueprint
 
 
-def _pixels(image: object) -> Any:
+def _content(image: object) -> bytes:
     if not isinstance(image, str):
         raise BadRequest("image: expected the bytes of an image, in base64")
     try:
-        return read_image(base64.b64decode(image, validate=True), "the image")
+        return base64.b64decode(image, validate=True)
     except ValueError as error:
         raise BadRequest(f"image: no base64: {error}") from error
-    except ImageBusy as error:
-        raise BackendError(503, str(error)) from error
-    except ImageError as error:
-        raise BackendError(NO_IMAGE, str(error)) from error
 
 
 def _rows(boxes: Boxes, config: LabelConfig) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from labelloop.task_images import image_name, resolve_task_image
 Task = dict[str, Any]
 
 BATCH_IMAGES = 8
+FEW = 4
 DOWNLOADS_BUDGET_S = 60.0
 REMOTE_S = 600.0
 # What is decoded at once is bounded by BATCH_PIXELS already.
@@ -52,6 +54,7 @@ class ImageLoader:
         self._remote = RemoteImages(settings.cache_dir, settings.outside)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="images")
         self._one_large = threading.Lock()
+        self._few = threading.BoundedSemaphore(FEW)
 
     def batches(
         self, tasks: Sequence[Task], config: LabelConfig, at_once: int = BATCH_IMAGES
@@ -84,6 +87,26 @@ class ImageLoader:
                 ahead = decoding
         if ahead:
             yield [future.result() for future in ahead]
+
+    @contextmanager
+    def one(self, task: Task, config: LabelConfig) -> Iterator[TaskImage]:
+        """A task's image, for the block. Of all that are in memory so, FEW are at most; a larger one than
+        BATCH_PIXELS is alone, as in `batches`.
+        """
+        located = self._locate(task, config, time.monotonic() + DOWNLOADS_BUDGET_S)
+        with self._room(_weight(located)):
+            yield _decode(located)
+
+    @contextmanager
+    def given(self, content: bytes) -> Iterator[Pixels]:
+        """An image that came with a request, as `one`. Raises ImageError: it cannot be read."""
+        name = "the image"
+        width, height = image_size(content, name)
+        with self._room(width * height):
+            yield read_image(content, name, ALONE_FROM_BYTES)
+
+    def _room(self, pixels: int) -> AbstractContextManager[object]:
+        return self._one_large if pixels > BATCH_PIXELS else self._few
 
     def stamp(self, task: Task, config: LabelConfig) -> Hashable:
         """What tells a task's image from every other one, without reading it.

@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any
 
 from labelloop.boxes import Boxes
-from labelloop.images import Pixels
 from labelloop.labels import LabelConfig, parse_label_config
 from labelloop.registry import Registry
 from labelloop.settings import Settings
@@ -104,17 +103,19 @@ class ChampionManager:
         )
         return predictions, champion.version
 
-    def detect(self, project_id: int, label_config: str, pixels: Pixels) -> tuple[Boxes, str, LabelConfig]:
-        """The boxes that are shown of an image, which no task has, the version that found them, and the
-        config whose labels they index.
+    def detect(
+        self, project_id: int, label_config: str, content: bytes
+    ) -> tuple[Boxes, tuple[int, int], str, LabelConfig]:
+        """The boxes that are shown of an image, which no task has, its width and height, the version that
+        found them, and the config whose labels they index.
 
         Raises:
-            LabelConfigError, BackendError: as `setup`.
+            LabelConfigError, BackendError: as `setup`. ImageError: it cannot be read.
         """
         config = parse_label_config(label_config)
         champion = self._champions.get(project_id, PREDICT_PATIENCE_S)
         with self._predicting:
-            return champion.detect(pixels, config), champion.version, config
+            return *champion.detect(content, config), champion.version, config
 
     def _point(
         self, project_id: int, task: Task, config: LabelConfig, asked: hints.Asked

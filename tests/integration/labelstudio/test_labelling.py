@@ -1,7 +1,9 @@
 """What a labeller does all day works as before; what is another person's, she leaves alone."""
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import pytest
@@ -143,6 +145,46 @@ def test_she_labels_in_no_other_name(place: Place) -> None:
     assert [(a.status_code, "another person" in a.text) for a in tried] == [(403, True)] * len(tried)
     assert place.boss.get(f"/api/annotations/{own}").json()["completed_by"] == place.ann.id
     assert place.ann.delete(f"/api/annotations/{own}").status_code == 204
+
+
+@pytest.mark.parametrize("seconds", ["1e999", "-1e999", '"inf"', '"nan"'])
+def test_she_writes_no_number_that_ends_all_lists_of_labels(
+    place: Place, provisioned: LabelStudio, seconds: str
+) -> None:
+    """Label Studio would store it, and answer 500 to whoever asks for the project's labels: every round."""
+    own = place.submits(place.ann).json()["id"]
+    doors = [
+        ("POST", f"/api/tasks/{place.task}/annotations/"),
+        ("PATCH", f"/api/annotations/{own}/"),
+        ("POST", f"/api/tasks/{place.task}/drafts"),
+        ("POST", f"/api/tasks/{place.task}/annotations/{own}/drafts"),
+    ]
+    bodies = [f'{{"result": [], "lead_time": {seconds}}}']
+    if not seconds.startswith('"'):
+        bodies.append(f'{{"result": [{{"value": {{"x": {seconds}}}}}]}}')
+    headers = {"Content-Type": "application/json"}
+    for method, path in doors:
+        for body in bodies:
+            refused = place.ann.ask(method, path, data=body, headers=headers)
+            assert refused.status_code == 400, (method, path, body, refused.text)
+    form = place.ann.ask("PATCH", f"/api/annotations/{own}/", data={"lead_time": "inf"})
+    assert form.status_code == 400
+    (task,) = provisioned.studio.iter_tasks(place.project, fields="all")
+    assert [row["id"] for row in task["annotations"]] == [own]
+    assert place.ann.delete(f"/api/annotations/{own}").status_code == 204
+
+
+def test_a_task_that_somebody_opened_while_the_clock_was_ahead_is_not_hers_for_years(
+    place: Place, provisioned: LabelStudio
+) -> None:
+    following = f"/api/projects/{place.project}/next"
+    assert place.ann.get(following).json()["id"] == place.task
+    assert place.bea.get(following).status_code == 404, "it is hers, as ever"
+    with closing(sqlite3.connect(provisioned.data / "label_studio.sqlite3", timeout=30)) as database:
+        until = "UPDATE tasks_tasklock SET expire_at = '2041-01-01 00:00:00' WHERE task_id = ?"
+        assert database.execute(until, (place.task,)).rowcount == 1
+        database.commit()
+    assert place.bea.get(following).json()["id"] == place.task
 
 
 def test_of_the_data_managers_actions_she_has_the_next_task_alone(

@@ -3,7 +3,9 @@ of them, and what ends at either ends at both.
 """
 
 import itertools
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,39 @@ def test_a_logout_at_djangos_administration_is_one(provisioned: LabelStudio) -> 
     form = {"csrfmiddlewaretoken": boss.csrf}
     assert boss.ask("POST", "/admin/logout/", data=form).status_code in (200, 302)
     assert who_is(provisioned, value) == 401
+
+
+def test_a_clock_that_is_ahead_for_a_while_revives_no_session(provisioned: LabelStudio, ann: Person) -> None:
+    """Whoever logs out meanwhile has the times of all others behind her."""
+    value = session_of(ann, provisioned)
+    assert ann.get("/logout").status_code == 302
+    with closing(sqlite3.connect(provisioned.data / "label_studio.sqlite3", timeout=30)) as database:
+        assert database.execute("UPDATE labelloop_ended_sessions SET until = 1.0").rowcount > 0
+        database.commit()
+    assert log_in(provisioned).get("/logout").status_code == 302
+    assert who_is(provisioned, value) == 401
+
+
+SESSIONS = """
+import time
+from django.conf import settings
+settings.configure(SECRET_KEY="for tests only")
+from django.contrib.sessions.serializers import JSONSerializer
+from django.core import signing
+
+clock = time.time
+how = dict(salt="django.contrib.sessions.backends.signed_cookies", serializer=JSONSerializer)
+known = signing.loads("VALUE", **how)
+for ahead in (0.0, 1e8):
+    time.time = lambda: clock() + ahead
+    print(signing.dumps(known | {"last_login": time.time()}, compress=True, **how))
+"""
+
+
+def test_a_session_that_began_in_the_future_opens_nothing(provisioned: LabelStudio, ann: Person) -> None:
+    """The clock was ahead at its login. Django counts no cookie as too old that is not of the past."""
+    made = provisioned.run_program(SESSIONS.replace("VALUE", session_of(ann, provisioned))).splitlines()
+    assert [who_is(provisioned, value) for value in made] == [200, 401]
 
 
 FORGERIES: list[Callable[[str], str]] = [

@@ -63,3 +63,27 @@ def test_more_bytes_than_label_studio_takes_are_refused_before_they_are_stored(
     assert answer.status == 400
     [told] = json.loads(answer.read())["validation_errors"]["non_field_errors"]
     assert told.startswith("At most 250 MB of files can be uploaded at once, not 270.")
+
+
+@pytest.mark.parametrize(
+    ("path", "as_somebody"),
+    [
+        ("/user/login/", False),
+        ("/projects/", False),
+        ("/api/tasks/1/annotations/", True),
+        ("/nowhere", False),
+    ],
+)
+def test_what_anybody_may_send_is_bounded_before_it_is_read(
+    provisioned: LabelStudio, path: str, as_somebody: bool
+) -> None:
+    """Sixteen requests at a time, of 250 MB each, would be more than the container's memory."""
+    connection = HTTPConnection(provisioned.url.removeprefix("http://"), timeout=30)
+    connection.putrequest("POST", path)
+    if as_somebody:
+        connection.putheader("Authorization", f"Token {provisioned.environment['API_TOKEN']}")
+    connection.putheader("Content-Type", "application/json")
+    connection.putheader("Content-Length", str(11 << 20))
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 413 and b"at most 10 MB here, not 11" in answer.read()

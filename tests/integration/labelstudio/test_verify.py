@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from integration.labelstudio.test_dashboard_people import remove
 from integration.support.labelstudio import EMAIL, PASSWORD, LabelStudio
 from integration.support.people import PASSWORD_OF_ALL, Person, labeller
 from pydantic import SecretStr
@@ -206,6 +207,37 @@ def test_a_request_that_is_sent_again_and_again_makes_one_annotation_of_each_ima
     with closing(sqlite3.connect(provisioned.data / "label_studio.sqlite3")) as database:
         query = "SELECT count(*), count(DISTINCT task_id) FROM task_completion WHERE project_id = ?"
         assert database.execute(query, (project,)).fetchone() == (BOXES, BOXES)
+
+
+def test_nothing_is_handed_in_for_whom_an_administrator_has_removed(
+    provisioned: LabelStudio, project: int, bea: tuple[TestClient, Person]
+) -> None:
+    """What she verified may have waited here, for want of Label Studio, until after that."""
+    _, person = bea
+    number = person.id
+    remove(provisioned, person)
+    items = [
+        {"task": task, "unique_id": f"00000000-0000-4000-9000-{task:012d}", "person": number}
+        | {"result": boxes(task), "finished": finished}
+        for task, finished in zip(annotated(provisioned.studio, project), (True, False), strict=False)
+    ]
+    path = f"/labelloop/projects/{project}/verified"
+    done = provisioned.studio.request("POST", path, json={"items": items})["items"]
+    assert [row["did"] for row in done] == ["nobody", "nobody"]
+    assert set(map(len, annotated(provisioned.studio, project).values())) == {0}
+
+
+def test_what_is_taken_back_is_the_projects_own(provisioned: LabelStudio, project: int) -> None:
+    studio = provisioned.studio
+    config = {"title": f"verify {next(_numbers)}", "label_config": shapes.LABEL_CONFIG}
+    other = int(studio.request("POST", "/api/projects", json=config)["id"])
+    task = next(iter(annotated(studio, project)))
+    item = {"task": task, "unique_id": f"00000000-0000-4000-a000-{task:012d}", "person": 1, "finished": True}
+    items = {"items": [item | {"result": boxes(task)}]}
+    path = "/labelloop/projects/{}/verified{}"
+    studio.request("POST", path.format(project, ""), json=items)
+    [answered] = studio.request("POST", path.format(other, "/undo"), json=items)["items"]
+    assert answered["did"] == "gone" and len(annotated(studio, project)[task]) == 1
 
 
 def test_labellers_hand_in_nothing_by_themselves(

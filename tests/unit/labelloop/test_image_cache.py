@@ -324,3 +324,36 @@ def test_a_former_index_that_is_damaged_goes(cache: ImageCache) -> None:
     index.write_bytes(b"no database" * 100)
     cache.take_over_former_index()
     assert not index.exists()
+
+
+def test_what_was_used_in_the_future_was_used_long_ago(cache: ImageCache) -> None:
+    """The clock was ahead then. Until that time the cache would only grow."""
+    files = kept(cache)
+    for file in files[5:]:
+        os.utime(file, (time.time() + 1e8, file.stat().st_mtime))
+    assert cache.cut(6000, frozenset).size == 5000
+    assert there(files) == list(range(5))
+
+
+def test_who_began_in_the_future_and_is_still_at_it_loses_nothing(cache: ImageCache) -> None:
+    files = kept(cache)
+    with cache.in_use():
+        (user,) = (cache.folder / "users").iterdir()
+        for path in (user, *files):
+            os.utime(path, (time.time() + 1e8, time.time() + 1e8))
+        cache.cut(2000, frozenset)
+        assert there(files) == list(range(10))
+    cache.cut(2000, frozenset)
+    assert len(there(files)) == 1
+
+
+def test_parts_of_the_future_go(
+    server: ImageServer, remote: RemoteImages, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_off(server, remote, monkeypatch)
+    (part,) = (remote.cache.folder / "parts").iterdir()
+    remote.cache.sweep()
+    assert part.exists()
+    os.utime(part, (time.time() + 1e8, time.time() + 1e8))
+    remote.cache.sweep()
+    assert not part.exists()

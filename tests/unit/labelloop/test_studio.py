@@ -3,11 +3,12 @@ list of projects has nothing counted.
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.fake_studio import FakeStudio
 
-from labelloop.studio import LABELLED, UNLABELLED, Studio
+from labelloop.studio import LABELLED, UNLABELLED, Studio, changed_after
 
 PAGE = 10
 
@@ -110,3 +111,27 @@ def test_counting_all_labelled_and_unlabelled_tasks_lists_none(fake: FakeStudio,
     assert [studio.count_tasks(1, *by) for by in ((), (LABELLED,), (UNLABELLED,))] == [7, 4, 3]
     assert not fake.pages
     assert studio.count_tasks(1, LABELLED, UNLABELLED) == 0 and len(fake.pages) == 1
+
+
+def changed(fake: FakeStudio, **at: datetime) -> dict[str, int]:
+    """Labelled tasks by name, changed at these moments."""
+    tasks = {name: fake.add_task(annotations=1) for name in at}
+    for name, moment in at.items():
+        fake.tasks[tasks[name]]["updated_at"] = moment.isoformat()
+    return tasks
+
+
+def test_a_moment_in_the_future_tells_nothing_of_what_has_changed_since(
+    fake: FakeStudio, studio: Studio
+) -> None:
+    """It was noted while the clock was ahead. Until then nothing would be found any more."""
+    now = datetime.now(UTC)
+    changed(fake, before=now - timedelta(days=9), lately=now)
+    assert studio.count_tasks(1, changed_after(now - timedelta(days=1))) == 1
+    assert studio.count_tasks(1, changed_after(now + timedelta(days=3000))) == 2
+
+
+def test_the_newest_are_not_those_of_the_future(fake: FakeStudio, studio: Studio) -> None:
+    now = datetime.now(UTC)
+    tasks = changed(fake, before=now - timedelta(days=9), ahead=now + timedelta(days=3000), lately=now)
+    assert [task["id"] for task in studio.newest_labelled(1, 2)] == [tasks["lately"], tasks["before"]]

@@ -52,7 +52,7 @@ def token(
         typer.echo(f"{revoke} is revoked.")
     if name:
         chosen = loop.project(project)
-        made = tokens.make(name, chosen.id)
+        made = tokens.make(name, chosen.id, chosen.uid)
         whose = f"project {chosen.id} ({chosen.title})"
         typer.echo(f"{name}, for the model of {whose}. It is shown this once:\n\n{made}\n")
     if name or revoke:

@@ -94,7 +94,10 @@ class Detection:
     def boxes(self, token: Token, image: bytes) -> dict[str, Any]:
         """Raises Refused: 415, it is no image; 503, a service does not answer; 404, the project is gone."""
         try:
-            return self._loop.backend.detect(self._project(token.project), image)
+            project = self._project(token.project)
+            if token.of not in ("", project.uid):
+                raise NoProject(f"the project that {token.name} is for is gone; another one has its number")
+            return self._loop.backend.detect(project, image)
         except NoImage as error:
             raise Refused(415, str(error)) from error
         except (BackendError, StudioError) as error:
@@ -108,7 +111,9 @@ class Detection:
         if project is None or self._clock() - read_at > PROJECT_FRESH_S:
             try:
                 project = fetch(self._loop.studio, project_id)
-            except StudioError:
+            except StudioError as error:
+                if error.status == 404:
+                    raise NoProject(f"there is no project {project_id} any more") from error
                 if project is None:
                     raise
             self._projects[project_id] = self._clock(), project

@@ -28,6 +28,8 @@ AS_IT_WAS = 0.005  # of the image's longer side; by rounding, a mere click on a 
 UNKNOWN_SIZE = (1000, 1000)
 MOST_PEOPLE = 8
 """Of a task that more people labelled, so many are compared: those whose annotations are the newest."""
+LONGEST_S = 7 * 86400.0
+"""What a browser says of the seconds is its own word: more than a week counts as one."""
 NOBODY = 0
 """In place of a deleted user's id: Label Studio keeps the annotation and forgets whose it was."""
 
@@ -158,7 +160,7 @@ def _author(annotation: Json) -> Author:
 
 def _lead_time(annotation: Json) -> float | None:
     lead = annotation.get("lead_time")
-    return float(lead) if isinstance(lead, int | float) and lead > 0 else None
+    return float(min(lead, LONGEST_S)) if isinstance(lead, int | float) and lead > 0 else None
 
 
 def _entry(

@@ -21,6 +21,9 @@ from trainer.dashboard.security import SESSION_S
 
 log = logging.getLogger(__name__)
 
+KEPT = 1000
+"""So many of the sessions that end last are kept in any case, as the clock may be ahead for a while."""
+
 
 def begin(session: dict[str, Any], person: Person) -> None:
     """Gives a request's session to `person`, who has just logged in."""
@@ -36,7 +39,8 @@ def _is_over(session: dict[str, Any]) -> bool:
 class EndedSessions:
     """Ids of sessions that ended early, kept in `path` until they would have ended by themselves.
 
-    A session lasts SESSION_S seconds from its login, so an id can be dropped SESSION_S after its early end.
+    A session lasts SESSION_S seconds from its login, so an id can be dropped SESSION_S after its early end,
+    but for the newest KEPT.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -54,7 +58,8 @@ class EndedSessions:
             return
         now = self._clock()
         with self._lock:
-            left = {known: until for known, until in self._until.items() if until > now}
+            last = sorted(self._until.items(), key=lambda row: row[1], reverse=True)
+            left = {known: until for place, (known, until) in enumerate(last) if until > now or place < KEPT}
             self._until = {**left, session_id: now + SESSION_S}
             write_text(self._path, json.dumps(self._until) + "\n")
 

@@ -11,7 +11,7 @@ from trainer.dashboard.pages import Asked, Page
 from trainer.dashboard.security import checked_form, csrf_token
 from trainer.dashboard.takeaways import AtWork
 from trainer.dataset.exported_images import ExportedFile, pieces_of
-from trainer.takeaway.forms import ABOUT, Format, there
+from trainer.takeaway.forms import ABOUT, Format, There, there
 
 router = APIRouter()
 
@@ -36,9 +36,7 @@ def take_along(page: Page) -> dict[str, Any]:
     return values | {
         "versions": sorted(versions, key=lambda version: version != in_service),
         "in_service": in_service,
-        "taken": [
-            one for one in there(page.loop.settings.rounds_dir, page.project) if one.version in versions
-        ],
+        "taken": _taken(page),
         "work": work if work is None or work.project == page.project else None,
         "told": take_aways.told.get(page.project),
         "refused": take_aways.problems.get(page.project),
@@ -71,11 +69,26 @@ def begin(page: Asked, form: Annotated[dict[str, str], Depends(checked_form)]) -
 def archive(version: str, form: str, page: Asked) -> StreamingResponse:
     """One that was made."""
     page.require_administrator(DOWNLOADING)
-    rounds_dir, project = page.loop.settings.rounds_dir, page.project
-    found = next((one for one in there(rounds_dir, project or 0) if one.key == f"{version}-{form}"), None)
+    found = next((one for one in _taken(page) if one.key == f"{version}-{form}"), None)
     if found is None:
         why = f"{version[:20]} was not taken along as {form[:40]!r}; Downloads has a button for it"
         raise HTTPException(status.HTTP_404_NOT_FOUND, why)
-    top = f"labelloop-{project}-{found.key}"
+    top = f"labelloop-{page.project}-{found.key}"
     files = (ExportedFile(f"{top}/{path.name}", pieces_of(path)) for path in sorted(found.folder.iterdir()))
     return Archive(f"{top}.zip", files, page.require_still)
+
+
+def _taken(page: Page) -> list[There]:
+    """Those that were made of the project's versions. Others may lie there under its number, of a project
+    that had it before.
+    """
+    if page.project is None:
+        return []
+    models = page.loop.models(page.project)
+    there_are = set(models.versions())
+    weights = {card.version: card.weights_sha256 for card in models.cards() if card.version in there_are}
+    return [
+        one
+        for one in there(page.loop.settings.rounds_dir, page.project)
+        if one.version in weights and one.weights in (None, weights[one.version])
+    ]

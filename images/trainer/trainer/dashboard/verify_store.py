@@ -26,6 +26,8 @@ PAUSE_S = 300.0
 """A page that was looked at for longer was left alone meanwhile: its seconds are not recorded."""
 UNDO_S = 24 * 3600.0
 """So long a page can be taken back."""
+LONGEST_WAIT_S = 600.0
+"""So long a task that is due waits at most for its next try."""
 WRITTEN = "submitted", "drafted"
 """What became of a task of which Label Studio has something from here."""
 
@@ -223,9 +225,12 @@ class Store:
 
     def due(self, most: int) -> list[Due]:
         """What is to be handed in now."""
-        query = "SELECT * FROM task WHERE state = 'due' AND after <= ? ORDER BY id LIMIT ?"
+        now = self._clock()
+        waits = "after > ? AND after < ?"
+        query = f"SELECT * FROM task WHERE state = 'due' AND NOT ({waits}) ORDER BY id LIMIT ?"
         with reading(self.path) as database:
-            return [_due(database, row) for row in database.execute(query, (self._clock(), most)).fetchall()]
+            rows = database.execute(query, (now, now + 2 * LONGEST_WAIT_S, most)).fetchall()
+            return [_due(database, row) for row in rows]
 
     def settle(self, task: int, unique_id: str, did: str, wait_s: float = 0.0) -> None:
         """Notes what became of a task that was due. wait_s: it stays due, and is tried again after that."""
@@ -240,9 +245,11 @@ class Store:
 
     def last_answered(self, person: int) -> str | None:
         """The page that the person answered last and can take back."""
-        query = "SELECT id FROM page WHERE person = ? AND answered > ? ORDER BY answered DESC LIMIT 1"
+        now = self._clock()
+        lately = "answered > ? AND answered < ?"
+        query = f"SELECT id FROM page WHERE person = ? AND {lately} ORDER BY answered DESC LIMIT 1"
         with reading(self.path) as database:
-            row = database.execute(query, (person, self._clock() - UNDO_S)).fetchone()
+            row = database.execute(query, (person, now - UNDO_S, now + LEASE_S)).fetchone()
         return None if row is None else str(row[0])
 
     def begin_undo(self, page: str) -> None:
@@ -292,12 +299,14 @@ class Store:
 
 
 def _free_expired(database: Connection, now: float) -> None:
-    gone = "(SELECT id FROM page WHERE answered IS NULL AND NOT undoing AND expires < ?)"
+    over = "answered IS NULL AND NOT undoing AND NOT (expires >= ? AND expires < ?)"
+    between = now, now + 2 * LEASE_S
     database.execute(
-        f"UPDATE box SET page = NULL, place = NULL, marked = 0 WHERE answer IS NULL AND page IN {gone}",
-        (now,),
+        "UPDATE box SET page = NULL, place = NULL, marked = 0 WHERE answer IS NULL AND page IN "
+        f"(SELECT id FROM page WHERE {over})",
+        between,
     )
-    database.execute("DELETE FROM page WHERE answered IS NULL AND NOT undoing AND expires < ?", (now,))
+    database.execute(f"DELETE FROM page WHERE {over}", between)
 
 
 def _ready(database: Connection) -> dict[str, int]:

@@ -15,7 +15,7 @@ from labelloop.registry import Card
 from labelloop.studio import UNLABELLED, StudioError, has_draft, where, with_prediction_of
 from labelloop.verified import accepted, marked
 from trainer.dashboard import sure
-from trainer.dashboard.verify_store import CROPS, FILE, Store
+from trainer.dashboard.verify_store import CROPS, FILE, LONGEST_WAIT_S, Store
 from trainer.dashboard.verify_values import Due, NotThisPage, Page
 from trainer.loop import Loop
 from trainer.peers.projects import Project, fetch
@@ -36,7 +36,7 @@ took.
 """
 FIRST_WAIT_S = 3.0
 HAND_IN_AT_ONCE = 100
-OPEN_WAIT_S = 600.0
+OPEN_WAIT_S = LONGEST_WAIT_S
 """A task that somebody has open in Label Studio is handed in after so long, unless she labels it."""
 RETRY_S = 30.0
 

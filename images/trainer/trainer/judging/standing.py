@@ -105,10 +105,11 @@ class Stand:
         return self.round == round_.id and self.card.round_requested_at in (None, round_.requested_at)
 
     def due(self, now: datetime) -> bool:
-        """Whether it is to be scored."""
+        """Whether it is to be scored; also after it failed in the future, when the clock was ahead."""
         if self.folder is None:
             return False
-        return self.score is None or (self.score.failed is not None and self.score.at < now - AGAIN_AFTER)
+        lately = self.score is not None and now - AGAIN_AFTER <= self.score.at <= now
+        return self.score is None or (self.score.failed is not None and not lately)
 
 
 @dataclass(frozen=True)

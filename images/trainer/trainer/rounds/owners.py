@@ -71,13 +71,12 @@ class Owners:
             OSError: models cannot be moved aside.
         """
         waiting = {project.id for project in projects if not self._settle(project)}
-        known = {project.id for project in projects}
+        known, now = {project.id for project in projects}, datetime.now(UTC)
         for project_id in set(self._registry.projects()) - known:
             folder = self._registry.project(project_id).path
             owner = read(folder) or Owner()
-            if owner.missing_since is None:
-                missing = owner.model_copy(update={"missing_since": datetime.now(UTC)})
-                _write(folder, missing)
+            if owner.missing_since is None or owner.missing_since > now:  # the clock was ahead then
+                _write(folder, owner.model_copy(update={"missing_since": now}))
         return waiting
 
     def _settle(self, project: Project) -> bool:

@@ -53,6 +53,7 @@ def model_json(told: Told, detector: Detector) -> str:
     about: dict[str, Any] = {
         "project": told.title,
         "version": told.card.version,
+        "weights_sha256": told.card.weights_sha256,
         "detector": told.card.detector,
         "format": str(told.form) + ("-int8" if told.int8 else ""),
         "labels": told.config.names,

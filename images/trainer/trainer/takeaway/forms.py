@@ -1,6 +1,8 @@
 """The forms in which a model is taken along, and where it lies then. Nothing heavy is imported here."""
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
@@ -8,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 EXPORTS = "exports"
+ABOUT_FILE = "model.json"
 
 
 class Format(StrEnum):
@@ -62,13 +65,16 @@ def place(rounds_dir: Path, project: int, version: str, form: Format, int8: bool
 
 @dataclass(frozen=True)
 class There:
-    """A model that was taken along and lies there still. size: of all its files, in bytes."""
+    """A model that was taken along and lies there still. size: of all its files, in bytes. weights: the
+    SHA-256 of the version's weights; None where an earlier release made it.
+    """
 
     folder: Path
     version: str
     form: Format
     int8: bool
     size: int
+    weights: str | None = None
 
     @property
     def name(self) -> str:
@@ -87,5 +93,12 @@ def there(rounds_dir: Path, project: int) -> list[There]:
         int8, form = form.endswith("-int8"), form.removesuffix("-int8")
         if form in set(Format) and (folder / "README.md").is_file():
             size = sum(path.stat().st_size for path in folder.iterdir())
-            found.append(There(folder, version, Format(form), int8, size))
+            found.append(There(folder, version, Format(form), int8, size, _weights(folder)))
     return sorted(found, key=lambda one: (-int(one.version[1:]), one.folder.name))
+
+
+def _weights(folder: Path) -> str | None:
+    with suppress(OSError, ValueError, AttributeError):
+        told = json.loads((folder / ABOUT_FILE).read_bytes()).get("weights_sha256")
+        return str(told) if told else None
+    return None

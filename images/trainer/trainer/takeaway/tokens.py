@@ -25,12 +25,14 @@ class TokenError(Explained):
 
 
 class Token(BaseModel):
-    """project: whose version in service it may ask. sha256: of the token, which is 256 random bits, so that
-    none is found by guessing.
+    """project: whose version in service it may ask. of: that project's `uid`, since its number may be given
+    to another one; empty where an earlier release made the token. sha256: of the token, which is 256 random
+    bits, so that none is found by guessing.
     """
 
     name: str
     project: int
+    of: str = ""
     sha256: str
     made_at: datetime
 
@@ -57,8 +59,8 @@ class Tokens:
         except ValidationError as error:
             raise TokenError(f"{self._path} is damaged; delete it, and make the tokens anew") from error
 
-    def make(self, name: str, project: int) -> str:
-        """A new token.
+    def make(self, name: str, project: int, of: str) -> str:
+        """A new token. of: the project's `uid`.
 
         Raises:
             TokenError: the name is none, or has a token already.
@@ -72,7 +74,7 @@ class Tokens:
             known = self.all()
             if any(one.name == name for one in known):
                 raise TokenError(f"{name} has a token already; `make token REVOKE={name}` ends it")
-            made = Token(name=name, project=project, sha256=_hash(token), made_at=datetime.now(UTC))
+            made = Token(name=name, project=project, of=of, sha256=_hash(token), made_at=datetime.now(UTC))
             self._write([*known, made])
         return token
 

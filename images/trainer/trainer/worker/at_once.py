@@ -7,7 +7,7 @@ from pathlib import Path
 
 from labelloop.errors import Explained
 from labelloop.registry import Registry
-from labelloop.studio import LABELLED, LEEWAY, Studio, changed_after
+from labelloop.studio import LABELLED, LEEWAY, Studio, changed_after, not_ahead
 from trainer.instant.process import CANNOT
 from trainer.peers.projects import Project
 from trainer.system.children import Spawn, Watched
@@ -97,7 +97,7 @@ class AtOnce:
         """Whether something was submitted since the last look; before the first one, within LEEWAY."""
         now = datetime.now(UTC)
         since = self._since.setdefault(project.id, now - LEEWAY)
-        if not self._studio.count_tasks(project.id, LABELLED, changed_after(since)):
+        if not self._studio.count_tasks(project.id, LABELLED, changed_after(since), not_ahead()):
             return False
         self._since[project.id] = now
         return True

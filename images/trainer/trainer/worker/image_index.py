@@ -268,13 +268,15 @@ class ImageIndex:
             connection.execute("INSERT OR REPLACE INTO synced VALUES (?, ?)", (storage, newest))
 
 
-# Not decoded yet, to be looked at by now, and unchanged for SETTLED_S or dated in the future.
-_DUE = "NOT checked AND look_at <= ? AND (ctime_ns <= ? OR ctime_ns > ?)"
+# Not decoded yet, to be looked at by now, and unchanged for SETTLED_S or dated in the future. What was to
+# wait longer than CUT_WAIT_S got its time while the clock was ahead.
+_DUE = "NOT checked AND (look_at <= ? OR look_at > ?) AND (ctime_ns <= ? OR ctime_ns > ?)"
 
 
-def _due_at(now: float) -> tuple[float, int, int]:
+def _due_at(now: float) -> tuple[float, float, int, int]:
     """The values for `_DUE`."""
-    return now, int((now - SETTLED_S) * 1e9), int((now + CLOCK_LEEWAY_S) * 1e9)
+    ahead = now + CLOCK_LEEWAY_S
+    return now, ahead + CUT_WAIT_S, int((now - SETTLED_S) * 1e9), int(ahead * 1e9)
 
 
 def _without(words: str, path: str) -> str:

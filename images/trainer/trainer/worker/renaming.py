@@ -93,8 +93,9 @@ def _rename_versions(models: ProjectModels, names: Names, cards: Mapping[str, Ca
             _make_predictions_anew(predicted, version)
         models.replace_card(version, renamed_card(cards[version], names))
     _rename_scores(models, names)
-    if champion is not None:
-        models.promote(champion)
+    served = models.in_service()  # a person may have put another one into service meanwhile
+    if served is not None:
+        models.exchange(served, served)  # the pointer moves all the same, and the backend loads it anew
 
 
 def starting_classes(models: ProjectModels) -> list[str]:

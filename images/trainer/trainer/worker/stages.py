@@ -252,7 +252,7 @@ class Stages:
         champion = None
         if champion_version is not None:
             folder = models.folder(champion_version)
-            if models.card(champion_version).created_at > _began(round_):  # it may know the newer images
+            if _may_know_newer(models.card(champion_version), round_):
                 since, scored = (), scored.model_copy(update={"since": Corrections(rows=[])})
             champion = self._learning.evaluate(
                 folder,
@@ -309,6 +309,15 @@ class Stages:
             self._rounds.progress(round_id, fraction, message)
 
         return report
+
+
+def _may_know_newer(champion: Card, round_: Round) -> bool:
+    """Whether a version may have been trained on images that were labelled since the round began. Rounds of a
+    project follow one another; only what no round made is told by the clock.
+    """
+    if champion.round is not None:
+        return champion.round > round_.id
+    return champion.created_at > _began(round_)
 
 
 def _began(round_: Round) -> datetime:

@@ -10,7 +10,7 @@ from labelloop.box_sizes import SIZES_FILE, SizesBook, sizes_in
 from labelloop.locks import Busy
 from labelloop.registry import Registry
 from labelloop.settings import Settings
-from labelloop.studio import LABELLED, LEEWAY, Studio, changed_after, where
+from labelloop.studio import EVER, LABELLED, LEEWAY, Studio, changed_after, where
 from trainer.dataset import split
 from trainer.dataset.collector import newest_submitted
 from trainer.dataset.examine import Examiner, UsedTask
@@ -29,7 +29,6 @@ LOOK_S = 20.0
 MOST = 300
 """So many entries are looked at in a run, so that a long list does not keep Label Studio busy."""
 MISSES = 3
-EVER = datetime.fromtimestamp(0, UTC)
 
 
 class Surveyor:

@@ -26,7 +26,7 @@ from labelloop.log_lines import SHORT_LINE, TIMES
 from labelloop.regions import from_results
 from labelloop.registry import ProjectModels, Registry
 from labelloop.settings import Settings
-from labelloop.studio import Studio, StudioError
+from labelloop.studio import EVER, Studio, StudioError, is_ahead
 from labelloop.tidying import Rules, tidied
 from trainer.dataset import junk
 from trainer.dataset.collector import newest_submitted
@@ -113,8 +113,9 @@ class Trials:
 
         A version that a person has put into service since stays.
         """
-        if trial.outcome is Outcome.UNDONE and chosen(models) != trial.version:
-            models.exchange(trial.version, trial.former)
+        if trial.outcome is Outcome.UNDONE:
+            # Asked while nobody can move the pointer: a person may be choosing it in this moment.
+            models.exchange(trial.version, trial.former, unless=lambda: chosen(models) == trial.version)
         if trial.outcome is Outcome.UNDONE and models.in_service() != trial.former:
             off = trial.model_copy(update={"outcome": Outcome.OFF, "reason": ""})
             off.write(self.rounds.folder(round_.id))
@@ -164,8 +165,11 @@ class Trials:
 
 
 def _over(promoted: Round) -> datetime:
-    """When the promotion was made."""
-    return datetime.fromisoformat(promoted.finished_at or promoted.requested_at)
+    """When the promotion was made. EVER if that is in the future, as the clock was ahead then: no image would
+    be labelled after it, and the snapshot alone tells which images the versions have not seen.
+    """
+    over = datetime.fromisoformat(promoted.finished_at or promoted.requested_at)
+    return EVER if is_ahead(over) else over
 
 
 def _first_submitted(task: Json) -> datetime | None:

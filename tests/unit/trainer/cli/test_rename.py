@@ -17,6 +17,7 @@ from support.made_scores import History, snapshot_of
 
 from labelloop import files
 from labelloop.card import Overlaps
+from labelloop.choice import choose
 from labelloop.labels import LabelMap, parse_label_config
 from labelloop.locks import is_held
 from labelloop.registry import Card, ProjectModels
@@ -81,7 +82,7 @@ def test_no_pre_labels_are_made_between_the_mark_and_the_champions_new_card(
         held.append(is_held(lock_path(loop.settings.rounds_dir, 1)))
 
     monkeypatch.setattr(ProjectModels, "replace_card", seen)
-    monkeypatch.setattr(ProjectModels, "promote", lambda models, version: seen(models, version, None))
+    monkeypatch.setattr(ProjectModels, "exchange", lambda models, _, version: seen(models, version, None))
     rename(run, project, {"ball": "globe"})
     assert held == [True, True]
 
@@ -106,6 +107,21 @@ def test_the_champion_knows_the_new_name_at_once(
     assert models.champion() == "v0001" and models.champion_stamp() != stamp, "so the backend loads it anew"
     recorded = json.loads((loop.settings.rounds_dir / "predicted-labels-1.json").read_text())
     assert recorded["v0001"] != "these", "so its predictions are made anew"
+
+
+@pytest.mark.usefixtures("loop")
+def test_a_version_that_a_person_puts_into_service_meanwhile_stays(
+    run: Run, models: ProjectModels, project: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_card = ProjectModels.replace_card
+
+    def beside_a_person(models: ProjectModels, version: str, card: Card) -> None:
+        choose(models, "v0000")
+        replace_card(models, version, card)
+
+    monkeypatch.setattr(ProjectModels, "replace_card", beside_a_person)
+    rename(run, project, {"ball": "globe"})
+    assert models.champion() == "v0000" and models.card("v0001").classes == ["globe", "crate"]
 
 
 def test_the_starting_models_classes_are_no_labels(

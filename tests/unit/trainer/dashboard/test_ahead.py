@@ -52,6 +52,17 @@ def test_the_pace_is_that_of_the_newest_version_with_enough_images(
     assert "the images labelled from v0002, as if the model got no better" in page
 
 
+@pytest.mark.parametrize("seconds", [1.5e308, 10**400], ids=["large", "larger"])
+def test_no_time_that_somebody_tells_of_ends_the_page(
+    client: TestClient, fake_studio: FakeStudio, seconds: float
+) -> None:
+    """Whoever may label may send any number, and the sum of two of these is infinite."""
+    label(fake_studio, 12, seconds)
+    leave(fake_studio, 40)
+    answer = client.get("/effort?project=1")
+    assert answer.status_code == 200 and "Images left 40" in words(answer.text)
+
+
 def test_with_few_images_it_says_so(client: TestClient, fake_studio: FakeStudio) -> None:
     label(fake_studio, 9)
     leave(fake_studio, 5)

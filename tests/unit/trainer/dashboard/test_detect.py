@@ -1,6 +1,7 @@
 """POST /detect: with a token of `make token` an image gets boxes; each refusal says what to do."""
 
 import asyncio
+import json
 import re
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -185,3 +186,39 @@ def test_an_image_takes_a_place_before_it_is_read_and_must_arrive(
     assert status == 408 and "did not arrive" in str(answer["error"]) and len(read) == 1
     assert places.acquire(blocking=False), "its place is free again"
     assert post(stranger, token, png())[0] == 503 and len(read) == 1
+
+
+def test_a_token_is_not_for_another_project_that_got_the_number(
+    stranger: TestClient,
+    run: Run,
+    fake_studio: FakeStudio,
+    fake_backend: FakeBackend,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As after Label Studio's database was made anew: who has the token would ask a stranger's model."""
+    token = made(run)
+    assert post(stranger, token, png())[0] == 200
+    fake_studio.projects[1] |= {"title": "another", "created_at": "2026-11-24T09:30:00.500000Z"}
+    monkeypatch.setattr(detection, "PROJECT_FRESH_S", -1.0)
+    status, answer = post(stranger, token, png())
+    assert status == 404 and "another one has its number" in str(answer["error"])
+    assert len(fake_backend.detected) == 1
+
+
+def test_a_token_of_a_deleted_project_gets_nothing_any_more(
+    stranger: TestClient, run: Run, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = made(run)
+    assert post(stranger, token, png())[0] == 200
+    del fake_studio.projects[1]
+    monkeypatch.setattr(detection, "PROJECT_FRESH_S", -1.0)
+    status, answer = post(stranger, token, png())
+    assert status == 404 and "there is no project 1 any more" in str(answer["error"])
+
+
+def test_a_token_of_an_earlier_release_goes_on(stranger: TestClient, run: Run, loop: WatchedLoop) -> None:
+    token = made(run)
+    path = loop.settings.rounds_dir / FILE
+    rows = json.loads(path.read_text())
+    path.write_text(json.dumps([{key: row[key] for key in row if key != "of"} for row in rows]))
+    assert post(stranger, token, png()) == (200, FOUND)

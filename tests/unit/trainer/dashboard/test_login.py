@@ -15,6 +15,7 @@ from support.dashboard import EMAIL, PASSWORD, Login, cookie_names, csrf, log_in
 from support.fake_studio import FakeStudio, add_labelled
 
 from labelloop.throttle import WINDOW_S, Throttle
+from trainer.dashboard import sessions
 from trainer.dashboard.app import create_app
 from trainer.dashboard.loop import WatchedLoop
 from trainer.dashboard.people import FRESH_S, GRACE_S
@@ -180,7 +181,20 @@ def test_a_session_ends_twelve_hours_after_the_login_however_it_was_used(
     assert client.get("/live", headers=used).status_code == 401
 
 
-def test_a_session_is_remembered_as_ended_until_it_would_have_ended_by_itself(tmp_path: Path) -> None:
+def test_a_clock_that_is_ahead_for_a_while_forgets_no_end(tmp_path: Path) -> None:
+    now = 1000.0
+    ended = EndedSessions(tmp_path / "logged_out.json", lambda: now)
+    ended.add("a")
+    now += 1e8
+    ended.add("b")
+    now -= 1e8
+    assert "a" in EndedSessions(tmp_path / "logged_out.json", lambda: now)
+
+
+def test_a_session_is_remembered_as_ended_until_it_would_have_ended_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "KEPT", 1)
     now = 1000.0
     ended = EndedSessions(tmp_path / "logged_out.json", lambda: now)
     ended.add("a")

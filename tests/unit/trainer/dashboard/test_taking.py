@@ -1,6 +1,7 @@
 """Downloads' part about a model to take along: the button begins one, and what was made can be had."""
 
 import io
+import json
 import threading
 import zipfile
 
@@ -72,3 +73,18 @@ def test_what_was_made_can_be_had_as_a_zip(client: TestClient, loop: WatchedLoop
     assert sorted(archive.namelist()) == [f"{top}/README.md", f"{top}/model.onnx"]
     for missing in ("v0000-torchscript", "v0000-..", "v0001-onnx"):
         assert client.get(f"/downloads/model/{missing}.zip?project=1").status_code == 404
+
+
+def test_what_was_made_of_another_version_of_the_same_name_is_not_had(
+    client: TestClient, loop: WatchedLoop
+) -> None:
+    """A project that was deleted may have had this one's number, and a v0000 of its own."""
+    of = {Format.ONNX: "another's", Format.TORCHSCRIPT: loop.models(1).card("v0000").weights_sha256}
+    for form, weights in of.items():
+        folder = place(loop.settings.rounds_dir, 1, "v0000", form, int8=False)
+        folder.mkdir(parents=True)
+        (folder / "README.md").write_text("a model card")
+        (folder / "model.json").write_text(json.dumps({"weights_sha256": weights}))
+    assert "v0000-onnx.zip" not in client.get("/downloads?project=1").text
+    assert client.get("/downloads/model/v0000-onnx.zip?project=1").status_code == 404
+    assert client.get("/downloads/model/v0000-torchscript.zip?project=1").status_code == 200

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support import clocks
 from support.fake_studio import FakeStudio
 from support.versions import add_version
 from support.worker_bench import WorkerBench
@@ -16,6 +17,7 @@ from labelloop.studio import Studio
 from trainer.health import doctor
 from trainer.health.status import gather
 from trainer.peers.backend import Backend
+from trainer.rounds import owners
 from trainer.rounds.claims import claim
 from trainer.rounds.owners import NUMBER_GIVEN_AGAIN
 from trainer.rounds.table import Rounds, State
@@ -268,3 +270,17 @@ def test_rounds_of_a_project_that_is_gone_count_when_a_lost_table_numbers_on(
 def test_a_registry_with_models_moved_aside_lists_them_under_no_number(trained: WorkerBench) -> None:
     (trained.settings.models_dir / ASIDE).mkdir()
     assert Registry(trained.settings.models_dir).projects() == [1]
+
+
+def test_a_project_that_was_missed_in_the_future_is_missed_from_now_on(
+    trained: WorkerBench, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock was ahead then; what a week takes would take years."""
+    del fake_studio.projects[1]
+    with monkeypatch.context() as meanwhile:
+        clocks.set_ahead(meanwhile, owners)
+        trained.worker.look_around()
+    trained.worker.look_around()
+    owner = owners.read(trained.models.path)
+    assert owner is not None and owner.missing_since is not None
+    assert datetime.now(UTC) - timedelta(minutes=5) < owner.missing_since <= datetime.now(UTC)

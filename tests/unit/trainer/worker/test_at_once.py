@@ -5,11 +5,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support import clocks
 from support.fake_backend import FakeBackend
 from support.fake_studio import FakeStudio, add_tasks
 from support.versions import add_version
 from support.worker_bench import WorkerBench
 
+from labelloop import studio as studio_module
 from labelloop.registry import Card, ProjectModels, Registry
 from labelloop.studio import Studio
 from trainer.env import TrainerSettings
@@ -19,7 +21,7 @@ from trainer.peers.backend import Backend
 from trainer.peers.projects import DEMO, fetch
 from trainer.rounds.table import Rounds
 from trainer.system.children import RETRY
-from trainer.worker import learn_now
+from trainer.worker import at_once, learn_now
 from trainer.worker.ahead import AHEAD
 from trainer.worker.chores import ProjectsFailed
 from trainer.worker.retention import Retention
@@ -223,3 +225,20 @@ def test_the_predictions_of_superseded_ones_go_once_they_have_settled(
         Retention(loop_settings, studio, registry, rounds, settled_after).run(fetch(studio, 1))
         assert len({row["model_version"] for row in fake_studio.predictions}) == left
     assert {row["model_version"] for row in fake_studio.predictions} == {"v0000", "i0000.0002"}
+
+
+def test_a_clock_that_was_ahead_neither_ends_it_nor_keeps_it_busy(
+    worker: WorkerBench, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as meanwhile:
+        clocks.set_ahead(meanwhile, at_once, studio_module)
+        fake_studio.tasks[submit(fake_studio)]["updated_at"] = (datetime.now(UTC) + clocks.BY).isoformat()
+        worker.worker.learn_at_once()
+    assert len(worker.children) == 1
+    worker.children[-1].exit = 0
+    for _ in range(3):
+        worker.worker.learn_at_once()
+    assert len(worker.children) == 1, "what is of the future is not new for years"
+    submit(fake_studio)
+    worker.worker.learn_at_once()
+    assert len(worker.children) == 2

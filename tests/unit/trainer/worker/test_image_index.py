@@ -336,3 +336,22 @@ def test_a_link_to_a_folder_is_followed_inside_and_named_when_it_leads_out(
             f"a link to {outside}, which is not below volumes/images; move or mount the folder itself there",
         ),
     ]
+
+
+def test_a_file_that_was_to_wait_until_a_time_in_the_future_is_looked_at_now(
+    index: ImageIndex, drop: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock was ahead when it was looked at."""
+    drop("a.jpg")
+    index.scan()
+    now = time.time()
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(image_index.time, "time", lambda: now + 1e8)
+        meanwhile.setattr(image_index, "examine", _busy)
+        index.check(60.0)
+    assert [problem.path for problem in index.waiting()] == ["a.jpg"]
+    assert index.check(60.0) == 0 and index.waiting() == []
+
+
+def _busy(file: Path, name: str) -> None:
+    raise ImageBusy(f"{name}: others are read")

@@ -329,5 +329,14 @@ def test_a_version_that_is_younger_than_the_snapshot_may_know_these_images(bench
     assert judged.candidate.since == judged.champion.since == Corrections(rows=[])
 
 
+def test_an_earlier_rounds_version_knows_none_of_them_whatever_its_date(bench: Bench) -> None:
+    """The clock was ahead when it was made: by its date it would know them all, for years."""
+    made = old(bench.models.card("v0001"), years=-9)
+    bench.models.replace_card("v0001", made.model_copy(update={"round": 0}))
+    bench.learning.newer = list(made_snapshot().holdout) * 3
+    bench.run()
+    assert bench.learning.evaluated == [("candidate", 3), ("v0001", 3)]
+
+
 def old(card: Card, years: int = 1) -> Card:
     return card.model_copy(update={"created_at": card.created_at - timedelta(days=365 * years)})

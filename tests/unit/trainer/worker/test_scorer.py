@@ -1,6 +1,8 @@
 """Models are scored while the trainer has nothing else to do, and that gives way to everything else."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from support.worker_bench import WorkerBench
 from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio
 from trainer.health import health
+from trainer.judging.scores import Score
 from trainer.judging.scoring import score_all
 from trainer.judging.standing import Stand, standing
 from trainer.peers.projects import SIMULATED, fetch
@@ -190,3 +193,12 @@ def test_a_project_that_cannot_be_read_does_not_hold_up_the_others(
         with pytest.raises(ProjectsFailed):
             tended.tend(projects)
     assert [child.arguments[1] for child in begun] == ["1", "2", "1"]
+
+
+def test_what_failed_in_the_future_is_tried_again_now(bench: WorkerBench, history: History) -> None:
+    """The clock was ahead then."""
+    for minutes, tried in ((-30, False), (-90, True), (5_000_000, True)):
+        found = stand(history, "v0002")
+        at = datetime.now(UTC) + timedelta(minutes=minutes)
+        failed = Score(round=1, requested_at="", digest=None, failed="memory ran out", at=at)
+        assert replace(found, score=failed).due(datetime.now(UTC)) is tried, minutes

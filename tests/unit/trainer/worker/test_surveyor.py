@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support import shapes
+from support import clocks, shapes
 from support.fake_studio import FakeStudio
 from support.labelled_tasks import label, region, submit
 
@@ -219,3 +219,19 @@ def test_the_sizes_of_boxes_are_kept_for_clicks(
     path.write_text("torn")
     surveyor.run(fetch(studio, 1))
     assert sizes() == {"ball": [[0.6, 0.225]]}
+
+
+def test_a_clock_that_was_ahead_hides_nothing_that_comes_after(
+    surveyor: Surveyor,
+    loop_settings: TrainerSettings,
+    studio: Studio,
+    fake_studio: FakeStudio,
+    images: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    label(fake_studio, images)
+    with monkeypatch.context() as meanwhile:
+        clocks.set_ahead(meanwhile, module)
+        assert listed(surveyor, loop_settings, studio) == []
+    broken = label(fake_studio, images, BROKEN)
+    assert listed(surveyor, loop_settings, studio) == [(broken, Kind.REGION)]

@@ -226,3 +226,28 @@ def test_the_process_says_what_it_found(
     choose(court.models, NEW)
     (court.models.path / "chosen.json").unlink()
     assert main(["1"]) == RETRY
+
+
+def test_a_promotion_of_the_future_is_tried_on_what_its_versions_have_not_seen(court: Court) -> None:
+    """The clock was ahead when it was made: for years no image is labelled later."""
+    court.bench.rounds.record(court.round_id, finished_at="2041-01-01T00:00:00.000+00:00")
+    court.label(5, right=OLD)
+    found = court.carry_on()
+    assert found is not None and found.outcome is Outcome.UNDONE
+    assert court.models.champion() == OLD
+
+
+def test_who_chooses_the_new_version_in_that_very_moment_has_it(
+    court: Court, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = ProjectModels.exchange
+
+    def after_a_person(models: ProjectModels, *arguments: Any, **options: Any) -> bool:
+        choose(models, NEW)
+        return exchange(models, *arguments, **options)
+
+    monkeypatch.setattr(ProjectModels, "exchange", after_a_person)
+    court.label(5, right=OLD)
+    assert court.carry_on() is not None
+    assert court.models.champion() == NEW and court.round.verdict == "promoted v0001"
+    assert court.carry_on() is None, "and it is not tried again"
