@@ -112,7 +112,8 @@ def empty(label_studio: LabelStudio) -> str:
 
 def test_a_server_elsewhere_has_to_prove_who_it_is(label_studio: LabelStudio, tmp_path: Path) -> None:
     database = on(label_studio, "labelloop")
-    assert label_studio.run_program(CONNECT, timeout=200).strip() == "True" and database.ask(IS_TLS) == [["t"]]
+    assert label_studio.run_program(CONNECT, timeout=200).strip() == "True"
+    assert database.ask(IS_TLS) == [["t"]]
 
     # Its certificate is for the address alone.
     url = label_studio.environment["DATABASE_URL"]
