@@ -189,6 +189,14 @@ def test_services_start_at_once_in_order(home: Home) -> None:
     }
 
 
+def test_a_busy_machine_makes_no_backup_service_unhealthy(home: Home) -> None:
+    """With the fewest shares of the processor, and one failure that counts, its check took more than 5 s."""
+    services = with_database(home, {"DATABASE": "postgres"})["services"]
+    last = min(services, key=lambda name: services[name].get("cpu_shares", 1024))
+    assert last == "backup" and services[last]["healthcheck"]["retries"] == 1
+    assert services[last]["healthcheck"]["timeout"] == "30s"
+
+
 def test_no_service_fetches_from_the_stacks_own_network(home: Home) -> None:
     """Label Studio for people who import by URL, the others for tasks that name an image there."""
     made = config(home)
