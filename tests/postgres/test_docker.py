@@ -49,7 +49,7 @@ def with_labels(stack: Stack, **settings: object) -> dict[int, list[int]]:
     return labelled(stack)
 
 
-def test_it_is_begun_backed_up_restored_given_new_secrets_and_emptied(stack: Stack) -> None:
+def test_it_is_begun_backed_up_restored_given_new_secrets_upgraded_and_emptied(stack: Stack) -> None:
     first = with_labels(stack, DATABASE="postgres")
     assert not (stack.home / "volumes/labelstudio/label_studio.sqlite3").exists()
     data = stack.home / "volumes/postgres/data"
@@ -72,6 +72,21 @@ def test_it_is_begun_backed_up_restored_given_new_secrets_and_emptied(stack: Sta
     stack.run("down")
     stack.run("up")
     assert labelled(stack) == first
+
+    # As after a pull: a version that starts, and one that does not.
+    code = stack.home / "images/labelstudio/provisioner/start.py"
+    whole = code.read_text()
+    code.write_text(f"{whole}\n# changed\n")
+    assert "the former state is in the backup" in stack.run("upgrade")
+    assert labelled(stack) == first
+    code.write_text(f"{whole}\nraise RuntimeError('broken version')\n")
+    said = stack.run("upgrade", check=False)
+    assert "broken version" in said and "The former images run on the former state" in said
+    assert labelled(stack) == first
+    code.write_text(whole)
+    stack.run("up")
+    assert labelled(stack) == first
+
     stack.run("reset", YES=1, BACKUP=0)
     stack.run("up")
     wait_for("the pictures' tasks again", lambda: len(labelled(stack)) == 4, 120)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.certificates import signed
 from support.ports import free_port
 from support.registries import FLAVOUR, NAMES, forget, registry_at, small_checkout, versions
 
@@ -24,23 +25,6 @@ from lifecycle.verbs import publish
 # Of the password "secret", as `htpasswd -B` writes it.
 ANN = "ann:$2b$04$TzsPDyOkoZLKHeXPlGNt9OiNCRwekzuR9kg8fnNF.qAn5p.iiMc0K\n"
 GATEWAY = "{{range .IPAM.Config}}{{.Gateway}}{{end}}"
-
-
-def signed(folder: Path, host: str) -> Path:
-    """Makes an authority and a server's certificate. Returns: the authority's; server.crt lies beside it."""
-    authority = folder / "ca.crt"
-    (folder / "names").write_text(f"subjectAltName=IP:{host}\n")
-    key = ("-newkey", "rsa:2048", "-nodes")
-    for words in (
-        ("req", "-x509", *key, "-subj", "/CN=company", "-days", "2", "-keyout", "ca.key", "-out", "ca.crt"),
-        ("req", *key, "-subj", "/CN=registry", "-keyout", "server.key", "-out", "server.csr"),
-        (
-            *("x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"),
-            *("-days", "2", "-extfile", "names", "-out", "server.crt"),
-        ),
-    ):
-        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True, timeout=60)
-    return authority
 
 
 @pytest.fixture

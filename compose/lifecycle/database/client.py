@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Optional
 
-from labelloop.database_place import DatabaseAccess, DatabasePlace
+from labelloop import database_place
+from labelloop.database_place import USERS, DatabaseAccess, DatabasePlace
 from lifecycle.console import Failure
 from lifecycle.database import programs
 from lifecycle.home import Home
@@ -142,7 +143,9 @@ class Database:
         try:
             self.ask(f'CREATE DATABASE "{name}" TEMPLATE template0')
         except Failure as error:
-            if "permission denied" not in str(error):
+            # Not by its words, which may be in the server's own language.
+            may = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
+            if self.ask(may) != [["f"]]:
                 raise
             user = self.access.place.user
             raise Failure(
@@ -162,14 +165,42 @@ class Database:
         return is_restored(name) and _RESTORED.sub("", name) == self._base[:40]
 
     def empty(self) -> None:
-        """Empties the database that DATABASE_URL names; one in service beside it, from a restore, goes."""
+        """Empties the database that DATABASE_URL names; one in service beside it, from a restore, goes.
+
+        Raises:
+            Failure: it has tables, and none of Label Studio's; or its user may not. All is there still.
+        """
         name = self.access.place.name
         if is_restored(name):
             base = Database(self.access.named(self._base))
             base.empty()
             base.drop(name)
             return
+        self._check_may_be_emptied()
         self.ask("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+
+    def _check_may_be_emptied(self) -> None:
+        place = self.access.place
+        tables = {name for [name] in self.ask(database_place.TABLES)}
+        if tables and USERS not in tables:
+            raise Failure(
+                f"the database {place}",
+                found=f"{len(tables)} tables, {min(tables)} first, and no {USERS} among them",
+                needed="Label Studio's tables, or none",
+                do="Look what is in it. If these tables are somebody's, name another database in "
+                "DATABASE_URL; if they are of a first start that was killed, `make up` finishes it.",
+            )
+        owns = (
+            "SELECT pg_has_role(current_user, nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'public'"
+        )
+        if self.ask(owns) == [["f"]]:
+            raise Failure(
+                f"the schema public of {place}",
+                found=f"an owner other than {place.user}",
+                needed=f"{place.user}, who is to make it anew",
+                do="Have the server's administrator say, in this database: "
+                f'ALTER SCHEMA public OWNER TO "{place.user}";',
+            )
 
     def restored_name(self, moment: float) -> str:
         """The name of a database that is made beside the one in service, by when."""

@@ -23,6 +23,8 @@ START_SECONDS = 900.0
 FAILING_AFTER = 3
 """Restarts after which a container that ends is not waited for any longer."""
 _WORST_FIRST = ("failing", "dead", "exited", "unhealthy", "restarting", "created", "starting", "healthy")
+PATIENCE_SECONDS = 120.0
+"""How long a service may be unhealthy once those that it waits for are healthy."""
 _LOG_LINES = "25"
 _GAVE_UP = "entered FATAL state"
 _MORE = "`make logs` shows more; `make up` tries again."
@@ -53,6 +55,7 @@ class DockerStack:
         self._restart_unhealthy()
         started = time.monotonic()
         board = Board(list(self._services))
+        turns: dict[str, float] = {}
         up = subprocess.Popen(
             engine.compose("up", "--detach", "--no-build", "--remove-orphans"),
             cwd=self._home.root,
@@ -67,11 +70,12 @@ class DockerStack:
                 states = self.states()
                 seconds = time.monotonic() - started
                 board.show({name: states.get(name, "waiting") for name in self._services}, seconds)
+                self._note_turns(states, seconds, turns)
                 if ended == 0 and all(states.get(name) == "healthy" for name in self._services):
                     return
-                # Compose itself waits for a service that others depend on until its health check gives it up.
+                # Compose itself waits for the database until its health check gives it up.
                 if ended is not None or seconds > START_SECONDS or "failing" in states.values():
-                    self._give_up_if_hopeless(states, seconds)
+                    self._give_up_if_hopeless(states, seconds, turns)
                 if ended:
                     output = up.stdout.read() if up.stdout else ""
                     raise Failure(f"docker compose up failed: {output[-2000:].strip()}", do=_way_out(output))
@@ -298,11 +302,22 @@ class DockerStack:
                     quiet=True,
                 )
 
-    def _give_up_if_hopeless(self, states: dict[str, str], seconds: float) -> None:
+    def _note_turns(self, states: dict[str, str], seconds: float, turns: dict[str, float]) -> None:
+        """Adds to `turns` the services whose turn has come, and when: all those before them are healthy."""
+        for name in self._services:
+            turns.setdefault(name, seconds)
+            if states.get(name) != "healthy":
+                return
+
+    def _give_up_if_hopeless(self, states: dict[str, str], seconds: float, turns: dict[str, float]) -> None:
+        """Raises Failure: a service can't become healthy any more. The first of them is named, since those
+        behind it wait for it.
+        """
         for name in self._services:
             state = states.get(name, "not started")
             late = seconds > START_SECONDS and state != "healthy"
-            if late or state in ("unhealthy", "failing", "exited", "dead"):
+            waits = name not in turns or seconds - turns[name] < PATIENCE_SECONDS
+            if late or state in ("failing", "exited", "dead") or (state == "unhealthy" and not waits):
                 raise Failure(
                     f"{name} is {state} after {seconds:.0f} s. Its last words:\n\n{self.last_words(name)}\n",
                     do=_MORE,

@@ -94,19 +94,26 @@ def _empty_database(home: Home, stack: Stack, settings: Settings, ran: bool) -> 
     """
     answer = parse_answer(stack.backup_service(["empty"]))
     if answer.get("error"):
-        if ran:
-            stack.start()
         own = f"If that server is beyond repair, delete {home.volumes / layout.POSTGRES} by hand first."
-        raise Failure(f"{answer['error']}\nNothing is deleted", do=own if settings.own_postgres else "")
+        do = own if settings.own_postgres else ""
+        raise Failure(f"{answer['error']}\nNothing is deleted{_started_again(stack, ran)}", do=do)
 
 
 def _back_up(stack: Stack, home: Home, ran: bool) -> None:
     try:
         write_archive(home, stack)
     except Failure as error:
+        raise Failure(f"{error}\nNothing is deleted{_started_again(stack, ran)}") from error
+
+
+def _started_again(stack: Stack, ran: bool) -> str:
+    """Starts what ran. Returns: how that went, to be said behind why nothing is deleted."""
+    try:
         if ran:
             stack.start()
-        raise Failure(f"{error}\nNothing is deleted{'; what ran runs again' if ran else ''}") from error
+        return "; what ran runs again" if ran else ""
+    except Failure as error:
+        return f", but what ran does not start again: {error}"
 
 
 def _ask(question: str) -> str:

@@ -16,6 +16,17 @@ from labelloop import layout
 PORT = 5432
 NAME = "labelloop"
 """Of the database and its user, where the stack brings its own PostgreSQL."""
+USERS = "htx_user"
+"""A table that every Label Studio's database has."""
+TABLES = """
+SELECT relname FROM pg_class
+WHERE relkind IN ('r', 'p')
+    AND relnamespace IN (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+    AND NOT EXISTS (
+        SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e'
+    )
+"""
+"""Asks a database for its tables, but for those of extensions."""
 TLS_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
 FORM = "postgresql://USER@HOST:PORT/DATABASE, with ?sslmode= where it matters, and without a password"
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")

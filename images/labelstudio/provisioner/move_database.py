@@ -11,9 +11,10 @@ import re
 import sqlite3
 import sys
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
-from labelloop.database_place import DatabaseAccess
+from labelloop.database_place import TABLES, USERS, DatabaseAccess
 from labelloop.errors import Explained
 from labelloop.settings import get_settings
 from provisioner import django_app, postgres
@@ -21,8 +22,7 @@ from provisioner.row_copy import Columns, CopyError
 
 _AT_ONCE = 1000
 _OURS = re.compile(r"labelloop_\w+")
-_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
-_MIGRATIONS = "SELECT app || '.' || name FROM django_migrations"
+_MIGRATIONS = f"SELECT app || '.' || name FROM {postgres.MIGRATIONS}"
 _COLUMNS = """
 SELECT table_name, column_name, data_type, is_generated FROM information_schema.columns
 WHERE table_schema = current_schema() ORDER BY table_name, ordinal_position
@@ -60,7 +60,7 @@ def move() -> dict[str, int]:
         raise MoveError(f"there is no DATABASE_URL to move to, or no {settings.database_path} to move from")
     with postgres.alone(access):
         with closing(postgres.connect(access)) as target:
-            _check_is_free(target, str(access.place))
+            _check_is_free(target, access, _migrations(settings.database_path))
         django_app.setup()
         _migrate(access)
         with (
@@ -91,16 +91,29 @@ def _migrate(access: DatabaseAccess) -> None:
         connections.close_all()
 
 
-def _check_is_free(target: Any, place: str) -> None:
-    """Raises MoveError: somebody works on that database, or it has labels that no move has put there."""
-    there = {name for (name,) in target.execute(_TABLES)}
+def _migrations(file: Path) -> set[tuple[str, str]]:
+    """Those that Label Studio's SQLite file has, by app and name; none where it can't be read."""
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as source:
+            return set(source.execute(f"SELECT app, name FROM {postgres.MIGRATIONS}"))
+    except sqlite3.Error:
+        return set()
+
+
+def _check_is_free(target: Any, access: DatabaseAccess, known: set[tuple[str, str]]) -> None:
+    """Checks that nobody works on that database, and that it has no labels but those of an earlier move.
+
+    Raises:
+        MoveError, postgres.DatabaseError: somebody does, or it has.
+    """
     if target.execute(_OTHERS).fetchone()[0]:
-        raise MoveError(f"somebody works on {place}; end that, or name an empty database")
-    is_used = "htx_user" in there and target.execute("SELECT 1 FROM htx_user LIMIT 1").fetchone()
+        raise MoveError(f"somebody works on {access.place}; end that, or name an empty database")
+    with target.cursor() as cursor:
+        postgres.check_is_no_others(cursor, access, known)
+    there = {name for (name,) in target.execute(TABLES)}
+    is_used = USERS in there and target.execute(f"SELECT 1 FROM {USERS} LIMIT 1").fetchone()
     if is_used and postgres.MOVED not in there:
-        raise MoveError(f"{place} has users of a Label Studio already; name an empty database")
-    if there and "django_migrations" not in there:
-        raise MoveError(f"{place} has tables that are not Label Studio's; name an empty database")
+        raise MoveError(f"{access.place} has users of a Label Studio already; name an empty database")
 
 
 def _check_source(source: sqlite3.Connection, target: Any) -> None:

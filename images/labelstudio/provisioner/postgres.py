@@ -6,12 +6,12 @@ state from before all of them is in the backup that `make upgrade` makes.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from labelloop.database_place import DatabaseAccess
+from labelloop.database_place import TABLES, USERS, DatabaseAccess
 from labelloop.errors import Explained
 from labelloop.files import write_text
 from provisioner import django_app
@@ -24,6 +24,7 @@ _START_LOCK = 6_004_101
 """The key of the advisory lock that whoever starts or provisions holds."""
 
 
+MIGRATIONS = "django_migrations"
 MOVED = "labelloop_moved"
 """A table that is there from the end of `make move-database` to the first start on what it has copied."""
 
@@ -95,17 +96,45 @@ def alone(access: DatabaseAccess) -> Iterator[None]:
         yield
 
 
+def check_is_no_others(cursor: Any, access: DatabaseAccess, known: Collection[tuple[str, str]]) -> None:
+    """Checks that a database is empty, or Label Studio's, before anything is made in it.
+
+    cursor: psycopg's or Django's, in that database. known: Label Studio's migrations, by app and name. A
+    first start that was killed leaves some of these.
+
+    Raises:
+        DatabaseError: it has tables of others.
+    """
+    cursor.execute(TABLES)
+    tables = {name for (name,) in cursor.fetchall()}
+    if not tables or USERS in tables:
+        return
+    if MIGRATIONS in tables:
+        cursor.execute(f"SELECT app, name FROM {MIGRATIONS}")
+        if set(cursor.fetchall()) <= set(known):
+            return
+    raise DatabaseError(
+        f"the database {access.place} has {len(tables)} tables that are not Label Studio's, {min(tables)} "
+        "first. Nothing was changed there. Label Studio needs one of its own: have an empty one made, and "
+        "name it: `make up DATABASE_URL=…`"
+    )
+
+
 def migrate_if_behind(access: DatabaseAccess, noted: Path) -> bool:
     """Migrates the database if Label Studio (loaded already) has more migrations; returns whether it did.
 
     noted: the file in Label Studio's state that names the database, from the first migration on.
 
     Raises:
-        DatabaseError: the state says that it belongs to this database, which is empty.
+        DatabaseError: the state says that it belongs to this database, which is empty; or it has tables of
+            others.
     """
     from django.db import connection
+    from django.db.migrations.loader import MigrationLoader
 
-    if noted.exists() and "django_migrations" not in connection.introspection.table_names():
+    with connection.cursor() as cursor:
+        check_is_no_others(cursor, access, MigrationLoader(None).disk_migrations)
+    if noted.exists() and MIGRATIONS not in connection.introspection.table_names():
         raise DatabaseError(
             f"the database {access.place} is empty, but {noted} says that labels are in it. Does "
             "DATABASE_URL name another server than before? `make restore FILE=…` puts a backup in; `make "

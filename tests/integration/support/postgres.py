@@ -18,6 +18,7 @@ from support.ports import free_port
 
 from lifecycle.database import programs
 from lifecycle.database.client import Database
+from lifecycle.database.server import data_folder
 from lifecycle.home import Home
 
 PASSWORD = "a pass:word\\with odd' characters"
@@ -96,6 +97,37 @@ class Postgres:
                 start_new_session=True,
             )
         self.database.wait(90, still=lambda: server.poll() is None)
+
+    def serve_tls(self, certificates: Path) -> None:
+        """Starts it anew, with the certificate and the key of a folder, server.crt and server.key."""
+        self.stop()
+        data = data_folder(self.home)
+        owner = data.stat()
+        for name in ("server.crt", "server.key"):
+            placed = Path(shutil.copy(certificates / name, data))
+            os.chown(placed, owner.st_uid, owner.st_gid)
+            placed.chmod(0o600)
+        with (data / "postgresql.conf").open("a") as settings:
+            settings.write("ssl = on\n")
+        self.start()
+
+    def as_superuser(self, database: str, *statements: str) -> None:
+        """Has the server's superuser, whom nobody can log in as, carry out statements, between two starts."""
+        self.stop()
+        data = data_folder(self.home)
+        owner = data.stat()
+        done = subprocess.run(
+            [str(programs.server_folder() / "postgres"), "--single", "-j", "-D", str(data), database],
+            input="".join(f"{statement};\n\n" for statement in statements),
+            user=owner.st_uid,
+            group=owner.st_gid,
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0 and "ERROR:" not in done.stderr, done.stderr
+        self.start()
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> None:
         if self._server is not None:

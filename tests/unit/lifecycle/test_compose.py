@@ -173,6 +173,30 @@ def test_every_service_gets_the_proxy_and_the_certificates(home: Home) -> None:
         assert given.items() <= service["environment"].items() or name == "base", name
 
 
+def test_services_start_at_once_in_order(home: Home) -> None:
+    """Each asks for the others until they answer. Waiting for one after the other took 14 of 40 s."""
+    services = with_database(home, {"DATABASE": "postgres"})["services"]
+    waits = {
+        (name, other): how["condition"]
+        for name, service in services.items()
+        for other, how in (service.get("depends_on") or {}).items()
+    }
+    assert waits == {
+        ("labelstudio", "postgres"): "service_healthy",
+        ("backup", "postgres"): "service_healthy",
+        ("trainer", "labelstudio"): "service_started",
+        ("mlbackend", "trainer"): "service_started",
+    }
+
+
+def test_a_busy_machine_makes_no_backup_service_unhealthy(home: Home) -> None:
+    """With the fewest shares of the processor, and one failure that counts, its check took more than 5 s."""
+    services = with_database(home, {"DATABASE": "postgres"})["services"]
+    last = min(services, key=lambda name: services[name].get("cpu_shares", 1024))
+    assert last == "backup" and services[last]["healthcheck"]["retries"] == 1
+    assert services[last]["healthcheck"]["timeout"] == "30s"
+
+
 def test_no_service_fetches_from_the_stacks_own_network(home: Home) -> None:
     """Label Studio for people who import by URL, the others for tasks that name an image there."""
     made = config(home)

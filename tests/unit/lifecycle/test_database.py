@@ -129,6 +129,10 @@ def test_a_reset_deletes_nothing_when_the_database_cannot_be_emptied(
     with pytest.raises(Failure, match="away\nNothing is deleted"):
         reset.reset(home, {"YES": "1", "BACKUP": "0"})
     assert kept.state(home) == before and stack.calls == ["start"]
+    stack.wrong = [Failure("labelstudio is unhealthy")]
+    with pytest.raises(Failure, match="away\nNothing is deleted, but .* again: labelstudio is unhealthy"):
+        reset.reset(home, {"YES": "1", "BACKUP": "0"})
+    assert kept.state(home) == before
 
 
 def on_postgres(home: Home, **more: str) -> None:

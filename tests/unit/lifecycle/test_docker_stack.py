@@ -1,12 +1,16 @@
 """The states of the stack's containers, told by a docker that the tests write."""
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lifecycle.console import Failure
 from lifecycle.home import Home
+from lifecycle.runtime import docker_stack
 from lifecycle.runtime.docker_stack import DockerStack
 
 STARTED = "2026-01-02T00:00:00Z"
@@ -107,3 +111,72 @@ esac
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     with pytest.raises(Failure, match="postgres is failing after .*\n\nFAIL .* needed PostgreSQL 15"):
         DockerStack(home, "labelloop", own_postgres=True).start()
+
+
+@pytest.fixture
+def healths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Has docker tell of the services' health, look after look; the last look stays."""
+
+    def tell(*looks: dict[str, str]) -> None:
+        for number, look in enumerate(looks):
+            containers = [
+                {
+                    "Id": service,
+                    "Config": {"Labels": {"com.docker.compose.service": service}},
+                    "State": {"Status": "running", "StartedAt": STARTED, "Health": {"Status": health}},
+                    "RestartCount": 0,
+                }
+                for service, health in look.items()
+            ]
+            (tmp_path / f"look-{number}.json").write_text(json.dumps(containers))
+        (tmp_path / "docker").write_text(
+            f"""#!/bin/sh
+cd {tmp_path}
+case "$*" in
+  ps*) ls look-*.json | head -1 ;;
+  inspect*) cat "$2"; [ "$2" = look-{len(looks) - 1}.json ] || rm "$2" ;;
+  "compose logs"*) echo "nothing of $*" ;;
+esac
+"""
+        )
+        (tmp_path / "docker").chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+        monkeypatch.setattr(
+            docker_stack, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda s: None)
+        )
+
+    return tell
+
+
+def test_who_waits_for_another_is_not_given_up_before_that_one_is_healthy(
+    home: Home, healths: Callable[..., None]
+) -> None:
+    """All are started at once, and the starting model of a new project may take minutes to come."""
+    healths(
+        {"labelstudio": "starting", "trainer": "starting", "mlbackend": "starting"},
+        {"labelstudio": "healthy", "trainer": "starting", "mlbackend": "unhealthy"},
+        {"labelstudio": "healthy", "trainer": "healthy", "mlbackend": "unhealthy"},
+        {"labelstudio": "healthy", "trainer": "healthy", "mlbackend": "healthy"},
+    )
+    DockerStack(home, "labelloop").start()
+
+
+@pytest.mark.parametrize(
+    ("trainer", "named"), [("unhealthy", "trainer"), ("starting", ""), ("healthy", "mlbackend")]
+)
+def test_the_first_that_stays_unhealthy_is_named(
+    home: Home,
+    healths: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    trainer: str,
+    named: str,
+) -> None:
+    """What comes behind it is unhealthy because of it."""
+    monkeypatch.setattr(docker_stack, "PATIENCE_SECONDS", 0.0)
+    ill = {"labelstudio": "healthy", "trainer": trainer, "mlbackend": "unhealthy"}
+    healths(ill, ill, ill, ill, ill, ill | {"trainer": "healthy", "mlbackend": "healthy"})
+    if not named:
+        DockerStack(home, "labelloop").start()
+        return
+    with pytest.raises(Failure, match=f"^{named} is unhealthy after .*\n\nnothing of .* {named}"):
+        DockerStack(home, "labelloop").start()

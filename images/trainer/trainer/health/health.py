@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass, field
 from typing import Any
 
+from labelloop.registry import Registry
 from labelloop.settings import Settings
 from labelloop.studio import Studio
 from trainer.rounds import heartbeat
@@ -61,11 +62,16 @@ def project_problems(beat: heartbeat.Heartbeat | None, project_id: int) -> list[
     return [reason if chore == STARTING_MODELS else f"{chore}: {reason}" for chore, reason in errors.items()]
 
 
-def _nothing_served(beat: heartbeat.Heartbeat | None) -> list[str]:
-    """Why no project has a model yet; empty when one has, or there is no project."""
+def _nothing_served(beat: heartbeat.Heartbeat | None, registry: Registry) -> list[str]:
+    """Why no project has a model yet; empty when one has, or had."""
     projects = beat.projects if beat is not None else None
-    if beat is None or not projects or any(projects.values()):
+    if beat is None or projects is None or any(projects.values()):
         return []
+    if not projects:
+        models = (registry.project(project) for project in registry.projects())
+        return (
+            [] if any(one.versions() for one in models) else ["Label Studio has no project to work for yet"]
+        )
     away = beat.errors.get("projects")
     return [
         f"project {project} has no starting model yet: "
@@ -86,10 +92,10 @@ def full_disks(settings: Settings) -> list[str]:
 
 def look(settings: Settings) -> Health:
     """Checks that the worker is alive, Label Studio reachable, and room on the disk, and that some project
-    has a champion, if there is any.
+    has a champion, or had one before there was none to work for.
     """
     beat = heartbeat.read(settings.rounds_dir)
-    problems = worker_problems(beat) or _nothing_served(beat)
+    problems = worker_problems(beat) or _nothing_served(beat, Registry(settings.models_dir))
     if not Studio(settings.labelstudio_url, "").healthy():
         problems.append(f"Label Studio does not answer at {settings.labelstudio_url}/health")
     problems += full_disks(settings)

@@ -62,18 +62,22 @@ class Chore:
     """Runs `work` when it is due.
 
     work: returns the seconds until its next run, or None for `every_s`. After a failure, the reason is logged
-    and `work` is tried again after a pause, which doubles from FIRST_PAUSE_S to LONGEST_PAUSE_S. error: the
-    reason, if it concerns the service; project_errors: by the project's id, if it concerns projects alone.
+    and `work` is tried again after a pause, which doubles from FIRST_PAUSE_S to longest_pause_s; the same
+    reason is logged again after pauses that double up to LONGEST_PAUSE_S. error: the reason, if it concerns
+    the service; project_errors: by the project's id, if it concerns projects alone.
     """
 
     name: str
     every_s: float
     work: Callable[[], float | None]
     clock: Callable[[], float] = time.monotonic
+    longest_pause_s: float = LONGEST_PAUSE_S
     error: str | None = None
     project_errors: dict[int, str] = field(default_factory=dict)
     _next: float = 0.0
     _pause_s: float = field(default=FIRST_PAUSE_S, repr=False)
+    _said: str = field(default="", repr=False)
+    _say_again: float = field(default=0.0, repr=False)
 
     @property
     def failing(self) -> bool:
@@ -98,7 +102,7 @@ class Chore:
             return
         if self.failing:
             log.info("%s: works again", self.name)
-        self.error, self.project_errors, self._pause_s = None, {}, FIRST_PAUSE_S
+        self.error, self.project_errors, self._pause_s, self._said = None, {}, FIRST_PAUSE_S, ""
         self._next = self.clock() + (self.every_s if wanted is None else wanted)
 
     def _failed(self, failure: Exception) -> None:
@@ -111,9 +115,11 @@ class Chore:
             causes = [failure]
             self.error, self.project_errors = in_words(failure), {}
             words = self.error
+        now, pause_s = self.clock(), min(self._pause_s, self.longest_pause_s)
+        self._next = now + pause_s
+        if words == self._said and now < self._say_again:
+            return
         bugs = [cause for cause in causes if bug(cause)]
-        log.warning(
-            "%s: %s; again in %.0f s", self.name, words, self._pause_s, exc_info=bugs[0] if bugs else None
-        )
-        self._next = self.clock() + self._pause_s
+        log.warning("%s: %s; again in %.0f s", self.name, words, pause_s, exc_info=bugs[0] if bugs else None)
+        self._said, self._say_again = words, now + self._pause_s
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)

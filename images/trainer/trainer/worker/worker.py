@@ -29,7 +29,7 @@ from trainer.worker.at_once import LOOK_S as AT_ONCE_LOOK_S
 from trainer.worker.at_once import AtOnce
 from trainer.worker.bucket_import import BucketImport
 from trainer.worker.cached_images import CachedImages
-from trainer.worker.chores import Chore, for_each, tell
+from trainer.worker.chores import FIRST_PAUSE_S, Chore, for_each, tell
 from trainer.worker.descriptions import Descriptions
 from trainer.worker.image_index import ImageIndex
 from trainer.worker.importer import Importer
@@ -45,6 +45,11 @@ from trainer.worker.trials import TrialKeeper
 log = logging.getLogger(__name__)
 
 LOOK_S = 5.0
+SOON_S = 1.0
+STARTING_S = 300.0
+"""For how long a worker without a project looks for one every second: Label Studio may have been started with
+it.
+"""
 TEND_S = 0.5
 PREDICT_EVERY_S = 10.0
 SURVEY_EVERY_S = 30.0
@@ -86,6 +91,7 @@ class Worker:
         self._stamps: dict[int, object] = {}
         self._champions: dict[int, str | None] = {}
         self._stopping = threading.Event()
+        self._started = time.monotonic()
         self._adoption = Adoption(studio, settings)
         self.runner = RoundRunner(self._rounds, spawn, lambda: self.look.poke())
         self._starting_models = StartingModels(settings.rounds_dir, spawn)
@@ -94,7 +100,7 @@ class Worker:
         self._at_once = AtOnce(studio, self._registry, settings.rounds_dir, spawn)
         self._cached_images = CachedImages(settings)
         self._bucket = BucketImport(studio, settings)
-        self.look = Chore("projects", LOOK_S, self.look_around)
+        self.look = Chore("projects", LOOK_S, self.look_around, longest_pause_s=FIRST_PAUSE_S)
         self.tend = Chore("rounds", TEND_S, self.runner.tend)
         self.importing = Chore("import", settings.import_every, self.import_images)
         self.predicting = Chore("pre-labels", PREDICT_EVERY_S, self.predict)
@@ -172,8 +178,11 @@ class Worker:
                 found.setdefault(str(project_id), {})[name] = reason
         return found
 
-    def look_around(self) -> None:
-        """Finds projects, has starting models written, and requests the rounds that are due."""
+    def look_around(self) -> float | None:
+        """Finds projects, has starting models written, and requests the rounds that are due.
+
+        Returns: the seconds until the next look, or None for the usual pause.
+        """
         projects, others = sort_projects(self._studio)
         waiting = self._owners.settle([*projects, *others])
         settled = [project for project in projects if project.id not in waiting]
@@ -186,6 +195,8 @@ class Worker:
             for_each(lambda project: self._look_after(project, lacking), self._projects)
         finally:
             self._starting_models.write_for(sorted(lacking))
+        starting = not self._projects and time.monotonic() - self._started < STARTING_S
+        return SOON_S if starting or self._starting_models.busy else None
 
     def _look_after(self, project: Project, lacking: set[int]) -> None:
         """Does what is due for one project. Without a champion, its id is added to `lacking`."""

@@ -1,6 +1,7 @@
 """The HTTP API: who may ask, for what, and a health check that tells the truth."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ import uvicorn
 from fastapi.testclient import TestClient
 from support.fake_studio import FakeStudio, add_labelled
 from support.ports import free_port
+from support.versions import add_version
 
 from labelloop.files import write_text
 from labelloop.registry import ProjectModels
@@ -147,6 +149,20 @@ def test_not_well_before_the_starting_model_is_there(
     answer = client.get("/health")
     assert answer.status_code == 503
     assert answer.json()["problems"] == ["project 2 has no starting model yet: Label Studio is slow"]
+
+
+def test_not_well_before_there_is_a_project_but_well_when_the_last_one_has_gone(
+    client: TestClient, loop_settings: TrainerSettings, models: ProjectModels, tmp_path: Path
+) -> None:
+    """Who is well once is waited for no longer: the first project's model may take minutes to come."""
+    beat(loop_settings, {})
+    shutil.rmtree(models.path)
+    models.path.mkdir()
+    answer = client.get("/health")
+    assert answer.status_code == 503
+    assert answer.json()["problems"] == ["Label Studio has no project to work for yet"]
+    add_version(models, tmp_path / "made")
+    assert client.get("/health").json()["status"] == "UP"
 
 
 def test_well_while_new_projects_wait_for_their_starting_models(

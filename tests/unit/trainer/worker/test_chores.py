@@ -1,5 +1,9 @@
 """When a chore is due: by its period, sooner when poked, later after a failure."""
 
+import logging
+
+import pytest
+
 from trainer.worker.chores import FIRST_PAUSE_S, LONGEST_PAUSE_S, Chore
 
 
@@ -21,6 +25,29 @@ def test_pauses_double_up_to_a_minute() -> None:
     chore.run_if_due()
     assert chore.error is None
     assert chore.due_in() == 5.0
+
+
+def test_a_chore_that_tries_often_does_not_repeat_its_reason_as_often(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now, reason, tries, said = [0.0], ["refused"], [], []
+
+    def failing() -> None:
+        tries.append(now[0])
+        raise OSError(reason[0])
+
+    chore = Chore("test", 5.0, failing, clock=lambda: now[0], longest_pause_s=FIRST_PAUSE_S)
+    with caplog.at_level(logging.WARNING):
+        while now[0] < 60:
+            chore.run_if_due()
+            said += [now[0]] if caplog.records else []
+            caplog.clear()
+            now[0] += 1.0
+        assert tries == [2.0 * count for count in range(30)]
+        assert said == [0.0, 2.0, 6.0, 14.0, 30.0]
+        reason[0] = "reset"
+        chore.run_if_due()
+    assert "test: reset; again in 2 s" in caplog.text, "another reason is said at once"
 
 
 def test_a_poke_hurries_a_chore_but_not_one_that_waits_after_a_failure() -> None:

@@ -25,7 +25,8 @@ from trainer.rounds import heartbeat
 from trainer.rounds.table import State
 from trainer.system.children import RETRY
 from trainer.worker import image_index
-from trainer.worker.worker import CHECK_PAUSE_S
+from trainer.worker.chores import FIRST_PAUSE_S
+from trainer.worker.worker import CHECK_PAUSE_S, LOOK_S, SOON_S, STARTING_S
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -43,6 +44,39 @@ def test_a_project_gets_its_starting_model_before_anybody_asks(bench: WorkerBenc
     bench.children[0].exit = 0
     bench.worker.look_around()
     assert len(bench.children) == 1
+
+
+def test_the_first_project_and_its_model_are_seen_within_a_second(
+    bench: WorkerBench, fake_studio: FakeStudio, tmp_path: Path
+) -> None:
+    """Label Studio starts beside the worker, which sees it come up, however long that takes."""
+    look = bench.worker.look
+    fake_studio.down = True
+    for _ in range(5):
+        look.run_if_due()
+        assert 0 < look.due_in() <= FIRST_PAUSE_S
+        look._next = 0.0
+    projects, fake_studio.projects = fake_studio.projects, {}
+    fake_studio.down = False
+    for projects_there in ({}, projects):
+        fake_studio.projects = projects_there
+        look.run_if_due()
+        assert 0 < look.due_in() <= SOON_S
+        look.poke()
+    assert [child.arguments for child in bench.children] == [["trainer.training.starting", "1"]]
+    bench.models.promote(add_version(bench.models, tmp_path / "made"))
+    bench.children[0].exit = 0
+    look.run_if_due()
+    assert SOON_S < look.due_in() <= LOOK_S, "it is in service, and nothing else is awaited"
+
+
+def test_who_has_no_project_for_long_is_not_asked_every_second(
+    bench: WorkerBench, fake_studio: FakeStudio
+) -> None:
+    fake_studio.projects.clear()
+    bench.worker._started -= STARTING_S
+    bench.worker.look.run_if_due()
+    assert bench.worker.look.due_in() > SOON_S
 
 
 def test_a_starting_model_that_fails_is_tried_again_and_told(bench: WorkerBench) -> None:
