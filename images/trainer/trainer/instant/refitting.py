@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from labelloop.boxes import Boxes
+from labelloop.card import REFITTED
 from labelloop.instant import HEAD
 from labelloop.registry import ProjectModels
 from trainer.dataset.labelled import SnapshotImage
@@ -73,7 +74,7 @@ class Refitted:
         champion, images = self.base.champion, plural(len(self.judged), "image")
         change = {
             "start_weights": champion,
-            "verdict": "thresholds refitted at once",
+            "verdict": REFITTED,
             "reason": f"{champion}'s own boxes, by thresholds that {images} labelled since have moved",
             "score_thresholds": dict(zip(self.base.classes, thresholds, strict=True)),
             "instant": notes.model_dump(),
