@@ -158,7 +158,7 @@ class Learner:
     def _go_on(self, upon: _Upon, digest: str, names: Sequence[str]) -> None:
         """Takes over what the newest instant version has learnt, if it was learnt upon the same."""
         instant = self._models.instant
-        version = instant.of(upon.base.champion)[-1]
+        version = [name for name in instant.of(upon.base.champion) if not instant.card(name).refitted][-1]
         notes = Notes.of(instant.card(version))
         if notes.fits(digest, names):
             self._models.check(version)

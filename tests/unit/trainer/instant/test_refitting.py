@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.killed import Killed
 from support.learning_at_once import LABELS, Labelled, new, project, starting
 from support.small_rounds import SmallRounds
 
@@ -80,6 +81,31 @@ def test_they_follow_each_image_and_a_later_process_goes_on(
     assert models.serving() == "i0001.0006"
     assert sum(models.card("i0001.0006").score_thresholds.values()) < sum(after_two.values())
     assert (models.instant.folder("i0001.0006") / HEAD).is_file()
+
+
+@pytest.mark.usefixtures("all_are_found")
+def test_killed_between_the_two_versions_it_goes_on_with_what_was_learnt(
+    learner: Learner,
+    studio: Labelled,
+    models: ProjectModels,
+    home: SmallRounds,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The champion has the labels in another order, so its own head would be a wrong one to go on from."""
+    starting(home, tmp_path, models, classes=LABELS[::-1], dataset_fingerprint="a round's")
+    learnt(learner, studio, 1)
+
+    def killed(*arguments: object, **more: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(module, "trained", killed)
+        learnt(learner, studio, 2)
+    assert models.instant.ever() == ["i0001.0001", "i0001.0002"] and models.serving() == "v0001"
+    learnt(new(home, studio, models), studio, 3)
+    assert models.card(models.instant.ever()[-1]).start_weights == "i0001.0001"
+    assert models.card(str(models.serving())).refitted
 
 
 @pytest.mark.usefixtures("all_are_found")
