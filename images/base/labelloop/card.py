@@ -25,6 +25,8 @@ class Overlaps(BaseModel):
 
 NO_BOX = 1.0
 """The threshold at which no box is proposed."""
+REFITTED = "thresholds refitted at once"
+"""The verdict on an instant version that is its champion with other thresholds."""
 
 
 class Card(BaseModel):
@@ -90,6 +92,11 @@ class Card(BaseModel):
     def shows_none(self) -> bool:
         """Whether it proposes no box of any label, since its boxes would cost more time than they save."""
         return bool(self.score_thresholds) and min(self.score_thresholds.values()) >= NO_BOX
+
+    @property
+    def refitted(self) -> bool:
+        """Whether it has learnt nothing but thresholds: an instant version with its champion's own head."""
+        return self.verdict == REFITTED
 
     def thresholds(self, labels: Sequence[str], otherwise: float) -> "NDArray[np.float32]":
         """(labels,): the lowest score at which a box of each label is shown; by default `otherwise`."""

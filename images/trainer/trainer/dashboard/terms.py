@@ -250,7 +250,8 @@ _TERMS = (
         "What a promotion has to stand: on the next 20 images that are labelled it is compared with the "
         "version before it.",
         "Neither was trained on these. After 5, 10 and 20 of them it is taken back if the former version's "
-        "boxes take less time to correct.",
+        "boxes take less time to correct. Where the former version's own trial was cut short, the last one "
+        "that stood its trial is compared, too.",
         r"\b[Oo]n trial\b",
     ),
     Term(

@@ -56,6 +56,7 @@ class ProjectStatus:
     no_round: why a round could not work now, and what to do first; None when it could. instant: the version
     that was learnt at once and makes boxes in place of the champion, None when that makes them itself.
     instant_shows_none: whether it shows none, since they would cost more time than they save.
+    instant_refitted: whether it is the champion itself with other thresholds.
     speed: how long rounds take on this machine with the detectors that were measured; None before that.
     device: what the backend computes on, cpu or cuda:0; None when it doesn't say.
     """
@@ -87,6 +88,7 @@ class ProjectStatus:
     no_round: str | None = None
     instant: str | None = None
     instant_shows_none: bool = False
+    instant_refitted: bool = False
     speed: str | None = None
     device: str | None = None
 
@@ -295,6 +297,7 @@ def _project(
         no_round=no_round,
         instant=instant,
         instant_shows_none=instant is not None and _shows_none(models, instant),
+        instant_refitted=instant is not None and _refitted(models, instant),
         speed=speed,
     )
 
@@ -302,6 +305,12 @@ def _project(
 def _shows_none(models: ProjectModels, version: str) -> bool:
     with suppress(RegistryError):
         return models.card(version).shows_none
+    return False
+
+
+def _refitted(models: ProjectModels, version: str) -> bool:
+    with suppress(RegistryError):
+        return models.card(version).refitted
     return False
 
 

@@ -1,5 +1,6 @@
 """A champion as something to learn upon: its network, frozen, and a head for the project's labels."""
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -72,6 +73,11 @@ class Base:
         parts = parts_of(width, height, boxes, look, seed=image.task)
         return [view(pixels, boxes, image.labels, p, self.prepare(p.side), self.model) for p in parts]
 
+    def own_head(self, models: ProjectModels) -> dict[str, torch.Tensor]:
+        """The champion's own head, for its own classes. Raises RegistryError: its weights are damaged."""
+        weights = load_weights(models.folder(self.champion) / "weights.pth")
+        return {key: value for key, value in weights.items() if key.startswith(HEAD_KEYS)}
+
     def with_head(self, state: dict[str, torch.Tensor]) -> Any:
         """The head with these weights, whose keys are those of the whole detector."""
         self.model.bbox_head.load_state_dict(
@@ -83,6 +89,13 @@ class Base:
 def state_of(head: Any) -> dict[str, torch.Tensor]:
     """A head's weights, under the keys that they have in the detector's state_dict."""
     return {f"{HEAD_KEYS}{key}": value.detach().contiguous() for key, value in head.state_dict().items()}
+
+
+def bytes_of(state: dict[str, torch.Tensor]) -> bytes:
+    """A head's weights as its file has them."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
 
 
 def _prepare(config: Config, side: int) -> Prepare:

@@ -1,6 +1,5 @@
 """Learns from what a project's people have submitted, at once: one image after the other, one head."""
 
-import io
 import logging
 import time
 from collections import Counter
@@ -11,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-import torch
 
 from labelloop import tidying
 from labelloop.boxes import Boxes, Floats
@@ -27,12 +25,13 @@ from trainer.dataset import junk
 from trainer.dataset.collector import newest_submitted, submitted_at
 from trainer.dataset.examine import Examiner, UsedTask
 from trainer.dataset.labelled import SnapshotImage
-from trainer.instant.base import Base, state_of
+from trainer.instant.base import Base, bytes_of, state_of
 from trainer.instant.clicking import clicked
 from trainer.instant.evidence import WINDOW, Pair, click_right, is_better
 from trainer.instant.fitting import Budget, trained
 from trainer.instant.notes import Notes
-from trainer.instant.proposing import proposals
+from trainer.instant.proposing import own_thresholds, proposals
+from trainer.instant.refitting import Refitted
 from trainer.instant.views import View, look_for
 from trainer.judging.effort import NO_CLICKS, TABLES
 from trainer.judging.thresholds import Candidates
@@ -55,6 +54,7 @@ KEPT = 2
 """So many of the newest instant versions keep their weights."""
 HIGHEST_THRESHOLD = 0.5
 """What a few images have taught is sure of wrong boxes, too: above SCORE_THRESHOLD more of them go."""
+ITS_CLICKS = "champion_clicks_right"
 RECENT = timedelta(hours=1)
 """Labels that are all older than this start no learning; the next submit does."""
 
@@ -73,7 +73,7 @@ class _Upon:
     """What was learnt upon one champion. detector: the champion itself. knows: whether that one knows any of
     the labels. notes: of the newest version. images: by task, the oldest first. judged: images, and what a
     version found there that had not seen them. newest: the newest version; head: its head, or the one to
-    begin with.
+    begin with. refitted: the champion with thresholds of the newest labels.
     """
 
     base: Base
@@ -81,6 +81,7 @@ class _Upon:
     knows: bool
     head: Any
     notes: Notes
+    refitted: Refitted
     newest: str | None = None
     images: dict[int, _Known] = field(default_factory=dict)
     judged: list[tuple[SnapshotImage, Boxes]] = field(default_factory=list)
@@ -120,9 +121,10 @@ class Learner:
         if not any(known.image.labels for known in looked_at.values()):
             upon.notes.learnt = seen  # nothing to find in them; the next submit brings them along
             return None
+        stand_in = self._stand_in(upon, project)
         version = self._train(upon, project, numbers & looked_at.keys(), seen)
         if self._models.champion_stamp() == pointer:  # else another version serves, or a label was renamed
-            self._decide(upon, project, version)
+            self._decide(upon, project, version, stand_in)
         return version
 
     def _newest(self, project: Project) -> Iterator[tuple[Task, str]]:
@@ -145,7 +147,10 @@ class Learner:
         base = Base.load(self._models, champion, project.labels)
         detector = Detector.load(self._models.folder(champion), "cpu")
         knows = project.label_map(base.card).knows_any
-        self._upon = _Upon(base, detector, knows, base.model.bbox_head, Notes(upon=digest, classes=names))
+        own = own_thresholds(base.card, project.labels, self._settings)
+        refitted = Refitted(base, own, own)
+        notes = Notes(upon=digest, classes=names)
+        self._upon = _Upon(base, detector, knows, base.model.bbox_head, notes, refitted)
         with suppress(RegistryError, ValueError, IndexError, RuntimeError):
             self._go_on(self._upon, digest, names)
         return self._upon
@@ -153,12 +158,13 @@ class Learner:
     def _go_on(self, upon: _Upon, digest: str, names: Sequence[str]) -> None:
         """Takes over what the newest instant version has learnt, if it was learnt upon the same."""
         instant = self._models.instant
-        version = instant.of(upon.base.champion)[-1]
+        version = [name for name in instant.of(upon.base.champion) if not instant.card(name).refitted][-1]
         notes = Notes.of(instant.card(version))
         if notes.fits(digest, names):
             self._models.check(version)
             upon.head = upon.base.with_head(load_weights(instant.folder(version) / HEAD))
             upon.notes, upon.newest = notes, version
+            upon.refitted.go_on(notes)
 
     def _look_at(
         self, upon: _Upon, project: Project, tasks: Sequence[Task], fresh: set[int]
@@ -222,16 +228,32 @@ class Learner:
             champion_clicks_right=its_right,
         )
         pairs = [*upon.notes.pairs, pair]
+        limits = self._refitted(upon, project) if upon.knows else None
         mine, its = (
-            proposals(detector, found, image, project.labels, self._settings, _chance(project, pairs, of))
-            for detector, found, of in (
-                (before, boxes, "clicks_right"),
-                (upon.detector, its_boxes, "champion_clicks_right"),
+            proposals(detector, found, image, project.labels, self._settings, _chance(project, pairs, of), at)
+            for detector, found, of, at in (
+                (before, boxes, "clicks_right", None),
+                (upon.detector, its_boxes, ITS_CLICKS, limits),
             )
         )
         pair = pair.model_copy(update={"instant": mine.seconds, "champion": its.seconds})
         upon.notes.pairs = [*upon.notes.pairs, pair][-WINDOW:]
         upon.judged = [*upon.judged, (image, mine.found)][-WINDOW:]
+        upon.refitted.note(image, its.found)
+
+    def _refitted(self, upon: _Upon, project: Project) -> list[float]:
+        """By label, the champion's thresholds as the newest labels have them."""
+        chance = _chance(project, upon.notes.pairs, ITS_CLICKS)
+        costs, usual = TABLES[self._settings.costs], self._settings.score_threshold
+        return upon.refitted.thresholds(costs, chance, usual)
+
+    def _stand_in(self, upon: _Upon, project: Project) -> str | None:
+        """What shows the champion's boxes by refitted thresholds; None where the champion itself does."""
+        if not upon.knows:
+            return None
+        limits = self._refitted(upon, project)
+        upon.notes.refitted = dict(zip(project.labels.names, limits, strict=True))
+        return upon.refitted.stand_in(self._models, limits, upon.notes)
 
     def _train(self, upon: _Upon, project: Project, new: set[int], learnt: dict[int, str]) -> str:
         """Trains the head and writes a version. new: the tasks that it has not seen."""
@@ -242,10 +264,9 @@ class Learner:
         budget = NEXT if upon.newest else FIRST
         upon.head = trained(upon.head, groups[False], groups[True], budget, seed=len(learnt))
         notes = upon.notes.model_copy(update={"learnt": learnt})
-        buffer = io.BytesIO()
-        torch.save(state_of(upon.head), buffer)
         card = self._card(upon, project, notes, time.monotonic() - began)
-        upon.newest = self._models.instant.write(upon.base.champion, card, buffer.getvalue())
+        head = bytes_of(state_of(upon.head))
+        upon.newest = self._models.instant.write(upon.base.champion, card, head)
         upon.notes = notes
         return upon.newest
 
@@ -294,12 +315,15 @@ class Learner:
         chosen = candidates.thresholds(usual, highest)
         return {names[label]: value for label, value in chosen.items()}
 
-    def _decide(self, upon: _Upon, project: Project, version: str) -> None:
-        """Puts a version into service, or its champion if that is better."""
-        serves = is_better(upon.notes.pairs, upon.knows, self._settings.gate_confidence)
-        self._models.instant.serve(version if serves else None)
+    def _decide(self, upon: _Upon, project: Project, version: str, stand_in: str | None) -> None:
+        """Puts a version into service, or its champion if that is better. stand_in: what shows the champion's
+        boxes then; None for the champion itself.
+        """
+        better = is_better(upon.notes.pairs, upon.knows, self._settings.gate_confidence)
+        serves = version if better else stand_in
+        self._models.instant.serve(serves)
         self._models.instant.clear(KEPT)
-        serving = version if serves else upon.base.champion
+        serving = serves or upon.base.champion
         log.info(
             "project %d: learnt %s from %d images; %s serves (%s)",
             project.id,

@@ -1,5 +1,6 @@
 """A version's proposals on a labelled image, and what correcting them costs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from labelloop.boxes import Boxes
@@ -32,13 +33,20 @@ def proposals(
     config: LabelConfig,
     settings: Settings,
     click_right: float = CLICK_RIGHT,
+    thresholds: Sequence[float] | None = None,
 ) -> Proposals:
     """boxes: what the detector finds in the image. image: without junk. click_right: the chance that a click
-    fetches a right box.
+    fetches a right box. thresholds: by label; None for the card's.
     """
     card = detector.card or _NO_CARD
     named = detector.label_map(config).apply(boxes)
     found = named.select(tidied(named, Rules.of(card, config)).kept)
-    limits = card.thresholds(config.names_in(card.score_thresholds), settings.score_threshold)
+    limits = own_thresholds(card, config, settings) if thresholds is None else thresholds
     costs = TABLES[settings.costs].with_clicks(click_right)
-    return Proposals(found, on_image(image, found, limits.tolist(), costs).seconds(costs))
+    return Proposals(found, on_image(image, found, limits, costs).seconds(costs))
+
+
+def own_thresholds(card: Card, config: LabelConfig, settings: Settings) -> list[float]:
+    """By label, those of a version's card."""
+    limits = card.thresholds(config.names_in(card.score_thresholds), settings.score_threshold)
+    return [round(float(value), 4) for value in limits]

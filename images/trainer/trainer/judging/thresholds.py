@@ -91,10 +91,28 @@ class Candidates:
             if not count:
                 chosen[label] = round(start, 4)
             elif (self.seconds[own] < 0).any():
-                weights = np.where(own, 1.0, min(1.0, POOLED / max(truths.sum() - count, 1)))
                 start = min(start, as_many(self.scores[own], count))
-                chosen[label] = cheapest(self.scores, self.seconds * weights, start, highest or usual)
+                chosen[label] = cheapest(self.scores, self._pooled(label), start, highest or usual)
         return chosen
+
+    def refitted(self, start: Sequence[float], usual: float) -> list[float]:
+        """(L,): the thresholds of a version that has not seen these images. start: those that it has had.
+
+        They move as far as the boxes here justify, PRIOR_BOXES of which weigh as much as what was before. No
+        threshold goes above `usual`, or the one that it was.
+        """
+        moved = list(start)
+        for label, count in enumerate(self.truths.sum(axis=0).tolist()):
+            if count or (self.labels == label).any():
+                highest = max(usual, start[label])
+                moved[label] = cheapest(self.scores, self._pooled(label), start[label], highest)
+        return moved
+
+    def _pooled(self, label: int) -> Seconds:
+        """(B,): the seconds, those of other labels' boxes weighted as they count for this one."""
+        truths = self.truths.sum(axis=0)
+        others = min(1.0, POOLED / max(truths.sum() - truths[label], 1))
+        return self.seconds * np.where(self.labels == label, 1.0, others)
 
     def thresholds_of_others(self, usual: float, highest: float | None = None) -> Iterator[dict[int, float]]:
         """For each image the thresholds that fit the other images, those of its fold left out. Seconds that

@@ -26,7 +26,8 @@ from trainer.terminal.display import Display
 @dataclass
 class Batch:
     """images, efforts: what was labelled, and the effort for each, in that order. in_order: how many had the
-    lowest score among the remaining ones when they were handed out. experience: what clicks gave.
+    lowest score among the remaining ones when they were handed out. experience: what clicks gave, and had
+    given before.
     handed_over: images that the page Verify has left to Label Studio.
     """
 
@@ -94,17 +95,21 @@ class Labeller:
         self._instant = instant
         self._verifier = verifier
         self._submitted = 0
+        self._last: tuple[str, Experience] | None = None
 
-    def label(self, schedule: Schedule, by_score: bool, submitted: Callable[[int], None]) -> Batch:
-        """Labels until a round is due, or all is labelled. by_score: whether tasks come in the order of their
-        scores, which is checked then. submitted: called after each image, with how many those of the batch
-        are.
+    def label(
+        self, schedule: Schedule, version: str, by_score: bool, submitted: Callable[[int], None]
+    ) -> Batch:
+        """Labels until a round is due, or all is labelled. version: the one in service. by_score: whether
+        tasks come in the order of their scores, which is checked then. submitted: called after each image,
+        with how many those of the batch are.
 
         Raises:
             SimulationError: Label Studio hands out fewer, or the dashboard does not do its part.
                 StudioError, BackendError: a peer does not answer.
         """
-        batch = Batch()
+        batch = Batch(experience=self._knows(version))
+        self._last = version, batch.experience
         if self._submitted and self._verifier is not None:
             self._verify(self._verifier, batch, schedule, submitted)
         scores = self._project.scores() if by_score else {}
@@ -129,6 +134,13 @@ class Labeller:
             self._show(schedule)
         self._display.finish()
         return batch
+
+    def _knows(self, version: str) -> Experience:
+        """What she knows of clicks when a batch begins."""
+        if self._last is None:
+            return Experience()
+        former, experience = self._last
+        return experience.carried_on(version != former)
 
     def _verify(
         self, verifier: Verifier, batch: Batch, schedule: Schedule, submitted: Callable[[int], None]

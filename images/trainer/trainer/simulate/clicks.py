@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 import numpy as np
 
@@ -34,16 +35,17 @@ Ask = Callable[[Click], Floats]
 
 @dataclass
 class Experience:
-    """What clicks have given so far, since the version in service changed.
+    """What clicks have given in a batch of images, and what she knew of them before.
 
     tried, right: by how often it was clicked at the place before, the numbers of clicks and of those that
     fetched a right box. mended_s: the seconds that all boxes took that a first click did not get right, if
-    they were adjusted or drawn then.
+    they were adjusted or drawn then. before: the same of earlier batches; None in the first.
     """
 
     tried: list[int] = field(default_factory=list)
     right: list[int] = field(default_factory=list)
     mended_s: float = 0.0
+    before: "Experience | None" = None
 
     def note(self, again: int, right: bool, mended_s: float) -> None:
         """Takes one click. mended_s: what follows if it is the last one; nothing where it was right."""
@@ -54,6 +56,23 @@ class Experience:
         self.right[again] += right
         self.mended_s += 0.0 if again or right else mended_s
 
+    def carried_on(self, version_changed: bool) -> "Experience":
+        """What she brings to the next batch.
+
+        Another version has other eyes, so of its first clicks she knows nothing yet. A further click at the
+        same place asks for the next size, which is right or wrong for these objects as before.
+
+        >>> experience = Experience([4, 2], [3, 0], mended_s=3.5)
+        >>> kept, other = (experience.carried_on(version_changed=changed) for changed in (False, True))
+        >>> kept.before == experience, other.before == Experience([0, 2], [0, 0]), kept.tried, other.tried
+        (True, True, [], [])
+        """
+        known = self._in_all()
+        if version_changed:
+            first = known.tried[:1] and [0]
+            known = Experience(first + known.tried[1:], first + known.right[1:])
+        return Experience(before=known)
+
     def chance(self, again: int) -> float:
         """The chance that such a click fetches a right box; two in three before any was tried.
 
@@ -63,7 +82,8 @@ class Experience:
         >>> round(experience.chance(0), 2), round(experience.chance(1), 2)
         (0.56, 0.67)
         """
-        tried, right = (values[again] if again < len(values) else 0 for values in (self.tried, self.right))
+        known = self._in_all()
+        tried, right = (values[again] if again < len(values) else 0 for values in (known.tried, known.right))
         return (right + CLICK_RIGHT * PRIOR_CLICKS) / (tried + PRIOR_CLICKS)
 
     def pays(self, again: int, otherwise_s: float, person: Person) -> bool:
@@ -76,9 +96,17 @@ class Experience:
         failed_s, look = otherwise_s, person.accept
         if not again:
             look = 0.0
-            wrong = self.tried[0] - self.right[0] if self.tried else 0
-            failed_s = (self.mended_s + person.delete + person.draw) / (wrong + 1)
+            known = self._in_all()
+            wrong = known.tried[0] - known.right[0] if known.tried else 0
+            failed_s = (known.mended_s + person.delete + person.draw) / (wrong + 1)
         return look + person.click + chance * person.accept + (1 - chance) * failed_s < otherwise_s
+
+    def _in_all(self) -> "Experience":
+        """This batch and what was before, as one."""
+        before = self.before or Experience()
+        pairs = ((self.tried, before.tried), (self.right, before.right))
+        tried, right = ([sum(both) for both in zip_longest(*pair, fillvalue=0)] for pair in pairs)
+        return Experience(tried, right, self.mended_s + before.mended_s)
 
 
 def points(truth: Boxes, seed: int, name: str) -> Points:

@@ -32,7 +32,8 @@ class Step:
     wall_seconds: the time for the whole step, spent: the same by what it went into. clicks_tried,
     clicks_right: how many first, second … clicks on an object there were, and how many of them fetched a
     right box. test_work: what the person would do on the test images with what the version proposes, without
-    clicks.
+    clicks. efforts: those of this batch, image by image; pages of crops that no image came after are in
+    none.
     """
 
     order: str
@@ -55,6 +56,7 @@ class Step:
     clicks_tried: tuple[int, ...] = ()
     clicks_right: tuple[int, ...] = ()
     test_work: Work = Work()
+    efforts: tuple[Effort, ...] = ()
     handed_over: int = 0
     spent: dict[str, float] = field(default_factory=dict)
 

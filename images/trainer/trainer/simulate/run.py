@@ -144,7 +144,7 @@ class Run:
         schedule, number = self._schedule_of(project, models), 0
         while len(self._labelled) < schedule.most:
             number += 1
-            batch = labeller.label(schedule, self._order == "uncertainty", submitted)
+            batch = labeller.label(schedule, self._in_service, self._order == "uncertainty", submitted)
             self._labelled += batch.images
             self._efforts += batch.efforts
             due = self._options.trains and schedule.is_due(len(self._labelled))
@@ -297,6 +297,7 @@ class Run:
             clicks_tried=tuple(batch.experience.tried),
             clicks_right=tuple(batch.experience.right),
             test_work=score.work,
+            efforts=tuple(batch.efforts),
         )
 
     def _timed(self, step: Step) -> Step:

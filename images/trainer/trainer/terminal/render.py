@@ -66,7 +66,10 @@ def _project(project: ProjectStatus, console: Console) -> None:
             does = "makes the next images' boxes"
             if project.instant_shows_none:
                 does = "shows no boxes, which would cost more time than they save, and answers clicks alone"
-            line("at once", f"{project.instant}, learnt upon {found.version}, {does}")
+            of = f"learnt upon {found.version}"
+            if project.instant_refitted:
+                of = f"{found.version} with thresholds of the newest labels"
+            line("at once", f"{project.instant}, {of}, {does}")
     if project.start is not None:
         line(
             "start",

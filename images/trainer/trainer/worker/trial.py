@@ -10,7 +10,7 @@ not ended yet; any other: the process died.
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -64,13 +64,32 @@ def on_trial(rounds: Rounds, models: ProjectModels, project_id: int) -> tuple[Ro
     promoted = next((round_ for round_ in history if round_.state is State.PROMOTED), None)
     if promoted is None or promoted.version is None or promoted.parent is None:
         return None
+    kept = models.versions()
     trial = Trial.load(rounds.folder(promoted.id))
-    trial = trial or Trial(version=promoted.version, former=promoted.parent)
+    if trial is None:
+        proven = _proven(rounds, history, promoted.parent, chosen(models))
+        trial = Trial(version=promoted.version, former=promoted.parent, proven=proven)
+    if trial.proven not in kept:
+        trial = trial.without_proven()
     told = not trial.reason or trial.reason in (promoted.verdict or "")
     if trial.outcome is not Outcome.OPEN:
         return None if told else (promoted, trial)
-    served = models.in_service() == trial.version and trial.former in models.versions()
+    served = models.in_service() == trial.version and trial.former in kept
     return (promoted, trial) if served and chosen(models) != trial.version else None
+
+
+def _proven(rounds: Rounds, history: Sequence[Round], version: str, by_person: str | None) -> str | None:
+    """The last version up to `version` that had stood its trial, or that no round or a person has put into
+    service. None if it is `version` itself. history: a project's rounds, the newest first.
+    """
+    made_by = {round_.version: round_ for round_ in reversed(history) if round_.state is State.PROMOTED}
+    proven = version
+    while (made := made_by.pop(proven, None)) and made.parent and proven != by_person:
+        trial = Trial.load(rounds.folder(made.id))
+        if trial is not None and trial.outcome is not Outcome.OPEN:
+            break
+        proven = made.parent
+    return None if proven == version else proven
 
 
 @dataclass
@@ -83,7 +102,7 @@ class Trials:
     rounds: Rounds
 
     def carry_on(self, project_id: int) -> Trial | None:
-        """Compares the two versions on the images that were labelled since the promotion, and acts on it.
+        """Compares the versions on the images that were labelled since the promotion, and acts on it.
 
         Returns: the trial; None when the project has none.
 
@@ -109,14 +128,14 @@ class Trials:
         return trial
 
     def _conclude(self, round_: Round, trial: Trial, models: ProjectModels) -> None:
-        """Brings the former version back if it is the better one, and says so with the round.
+        """Brings an earlier version back if it is the better one, and says so with the round.
 
         A version that a person has put into service since stays.
         """
         if trial.outcome is Outcome.UNDONE:
             # Asked while nobody can move the pointer: a person may be choosing it in this moment.
-            models.exchange(trial.version, trial.former, unless=lambda: chosen(models) == trial.version)
-        if trial.outcome is Outcome.UNDONE and models.in_service() != trial.former:
+            models.exchange(trial.version, trial.comes_back, unless=lambda: chosen(models) == trial.version)
+        if trial.outcome is Outcome.UNDONE and models.in_service() != trial.comes_back:
             off = trial.model_copy(update={"outcome": Outcome.OFF, "reason": ""})
             off.write(self.rounds.folder(round_.id))
             return
@@ -125,9 +144,9 @@ class Trials:
 
     def _compared(
         self, round_: Round, trial: Trial, models: ProjectModels
-    ) -> Iterator[tuple[int, tuple[Work, Work] | None]]:
+    ) -> Iterator[tuple[int, dict[str, Work] | None]]:
         """Tasks that were first labelled since the promotion and are not in the trial yet, the first labelled
-        first, each with the work with the former version and with the new one; None where it does not count.
+        first, each with the work with each version; None where it does not count.
         """
         project = fetch(self.studio, round_.project)
         snapshot = Snapshot.load(self.rounds.folder(round_.id))
@@ -141,15 +160,19 @@ class Trials:
             if int(task["id"]) not in looked_at and (begun := _first_submitted(task)) and begun > over
         ]
         fresh.sort(key=lambda row: (row[0], row[1]["id"]))
-        before, after = (
-            _Proposals(models, version, project, self.settings) for version in (trial.former, trial.version)
-        )
+        proposals = {
+            version: _Proposals(models, version, project, self.settings)
+            for version in (*trial.rivals, trial.version)
+        }
         for _, task in fresh:
             image = self._image(task, project, snapshot)
             if image is None:
                 yield int(task["id"]), None
             else:
-                yield int(task["id"]), (before.work(task, image), after.work(task, image))
+                yield (
+                    int(task["id"]),
+                    {version: its.work(task, image) for version, its in proposals.items()},
+                )
 
     def _image(self, task: Json, project: Project, snapshot: Snapshot) -> SnapshotImage | None:
         """The image with its true boxes; None when it is not used, or a version may have seen it."""

@@ -11,6 +11,7 @@ from support.fake_studio import FakeStudio
 from support.made_speeds import write_speeds
 from support.versions import add_version
 
+from labelloop.card import REFITTED
 from labelloop.files import write_text
 from labelloop.registry import Card, ProjectModels
 from labelloop.studio import Studio
@@ -60,6 +61,11 @@ def test_status_names_what_was_learnt_at_once_and_serves(
     assert (
         "at once    i0000.0002, learnt upon v0000, shows no boxes, which would cost more time than they "
         "save, and answers clicks alone"
+    ) in run("status").output
+    same = card.model_copy(update={"verdict": REFITTED})
+    models.instant.serve(models.instant.write("v0000", same, b"weights"))
+    assert (
+        "at once    i0000.0003, v0000 with thresholds of the newest labels, makes the next images' boxes"
     ) in run("status").output
 
 

@@ -15,6 +15,7 @@ from support.made_speeds import write_speeds
 from support.shapes import LABEL_CONFIG
 from support.versions import add_version
 
+from labelloop.card import REFITTED
 from labelloop.registry import Card, ProjectModels
 from trainer.dashboard.loop import WatchedLoop
 from trainer.rounds import heartbeat
@@ -374,6 +375,17 @@ def test_what_shows_no_boxes_says_why(client: TestClient, models: ProjectModels)
     page = words(client.get("/").text)
     assert "The next images have no boxes, since those of i0000.0001 would cost more time than they" in page
     assert "it answers clicks alone: learnt at once from 3 images upon v0000" in page
+
+
+def test_thresholds_that_have_moved_are_not_told_as_something_learnt(
+    client: TestClient, models: ProjectModels
+) -> None:
+    reason = "v0000's own boxes, by thresholds that 8 images labelled since have moved"
+    card = Card(detector="yolox_nano", classes=["ball"], verdict=REFITTED, reason=reason)
+    models.instant.serve(models.instant.write("v0000", card, b"weights"))
+    page = words(client.get("/").text)
+    assert "boxes of i0000.0001 : v0000&#39;s own boxes, by thresholds that 8 images labelled since" in page
+    assert "from 0 images" not in page
 
 
 def test_how_long_rounds_take_here_is_said_beside_the_detector(

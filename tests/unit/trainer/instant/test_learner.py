@@ -1,16 +1,13 @@
 """Learning at once, with real training of a small detector on made images."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 from support.killed import Killed
-from support.shapes import LABELS as SHAPES
-from support.shapes import picture
+from support.learning_at_once import LABELS, Labelled, new, project, region_of, starting
 from support.small_rounds import SmallRounds, label_config
 
 from labelloop.boxes import Boxes
@@ -18,113 +15,15 @@ from labelloop.detector import Detector
 from labelloop.images import read_image
 from labelloop.instant import HEAD, InstantVersions
 from labelloop.raw_boxes import RawBoxes
-from labelloop.registry import Card, ProjectModels, Registry
-from labelloop.verified import marked
+from labelloop.registry import ProjectModels, Registry
 from trainer.dataset.labelled import SnapshotImage
 from trainer.instant import learner as module
 from trainer.instant.errors import CannotLearn
 from trainer.instant.evidence import Pair
-from trainer.instant.fitting import Budget
 from trainer.instant.learner import Learner
 from trainer.instant.notes import Notes
 from trainer.instant.proposing import Proposals
-from trainer.peers.projects import MLBackend, Project
-
-LABELS = [*SHAPES]
-QUICK = Budget(2, 60.0)
-
-
-class Labelled:
-    """Label Studio, as far as learning asks it: the newest labelled tasks."""
-
-    def __init__(self, home: SmallRounds) -> None:
-        self._home = home
-        self.tasks: list[dict[str, Any]] = []
-
-    def submit(
-        self, number: int, shapes: bool = True, minutes_ago: float = 0.0, verified: bool = False
-    ) -> None:
-        """A picture's task with its shapes as boxes, or without any. verified: crop by crop."""
-        made = picture(number, size=(128, 96))
-        name = f"{number}.png"
-        made.image.save(self._home.settings.images_dir / name)
-        at = (datetime.now(UTC) - timedelta(minutes=minutes_ago)).isoformat()
-        result = [_region(box, made.image.size) for box in made.boxes] if shapes else []
-        if verified:
-            result = [marked(row, "ann@example.org", 0.0) for row in result]
-        annotation = {"id": 100 + len(self.tasks), "result": result, "updated_at": at, "created_at": at}
-        data = {"image": f"/data/local-files/?d=images/{name}"}
-        self.tasks = [task for task in self.tasks if task["id"] != number]
-        self.tasks.append({"id": number, "data": data, "annotations": [annotation]})
-
-    def newest_labelled(self, project_id: int, count: int) -> list[dict[str, Any]]:
-        return self.tasks[::-1][:count]
-
-
-def _region(box: tuple[int, ...], size: tuple[int, int]) -> dict[str, Any]:
-    left, top, right, bottom, label = box
-    (width, height), percent = size, 100.0
-    value = {
-        "x": percent * left / width,
-        "y": percent * top / height,
-        "width": percent * (right - left) / width,
-        "height": percent * (bottom - top) / height,
-        "rotation": 0,
-        "rectanglelabels": [LABELS[label]],
-    }
-    names = {"from_name": "label", "to_name": "image", "type": "rectanglelabels"}
-    return {**names, "original_width": width, "original_height": height, "value": value}
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> SmallRounds:
-    return SmallRounds.below(tmp_path_factory.mktemp("home"), "yolox")
-
-
-@pytest.fixture
-def models(home: SmallRounds, tmp_path: Path) -> ProjectModels:
-    """v0000 is in service, knows the class "thing" alone, and looks at mirror images too."""
-    return starting(home, tmp_path, Registry(tmp_path / "models").project(1), mirrored=True)
-
-
-def starting(home: SmallRounds, folder: Path, models: ProjectModels, **more: Any) -> ProjectModels:
-    from labelloop.detector import load_detector_config
-    from trainer.training.bundle import config_text
-    from trainer.training.recipe import fit_model
-
-    config = load_detector_config(home.detector, home.settings)
-    classes = more.pop("classes", ["thing"])
-    fit_model(config, classes)
-    weights = home.weights(folder / f"weights-{len(models.versions())}.pth", classes, len(models.versions()))
-    card = Card(detector=home.detector, classes=classes, **more)
-    models.succeed(models.champion(), card, config_text(config), weights)
-    return models
-
-
-@pytest.fixture
-def studio(home: SmallRounds) -> Labelled:
-    return Labelled(home)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(module, "FIRST", QUICK)
-    monkeypatch.setattr(module, "NEXT", QUICK)
-    yield
-
-
-@pytest.fixture
-def learner(home: SmallRounds, studio: Labelled, models: ProjectModels) -> Learner:
-    return new(home, studio, models)
-
-
-def new(home: SmallRounds, studio: Labelled, models: ProjectModels) -> Learner:
-    return Learner(home.settings, studio, models)  # type: ignore[arg-type]
-
-
-def project(labels: list[str] = LABELS) -> Project:
-    backends = (MLBackend("http://ours", "labelloop"),)
-    return Project(1, "shapes", "", datetime.now(UTC), label_config(labels), "v0000", backends=backends)
+from trainer.peers.projects import MLBackend
 
 
 def test_the_first_submitted_image_is_learnt_and_serves(
@@ -395,7 +294,7 @@ def test_an_image_that_no_network_takes_keeps_no_other_from_being_learnt(
     studio.submit(2)
     strip = (3000, 2)
     Image.new("RGB", strip).save(home.settings.images_dir / "2.png")
-    studio.tasks[-1]["annotations"][0]["result"] = [_region((0, 0, 20, 2, 0), strip)]
+    studio.tasks[-1]["annotations"][0]["result"] = [region_of((0, 0, 20, 2, 0), strip)]
     studio.submit(3)
     assert learner.learn(project()) == models.serving() == "i0000.0002"
     assert models.card("i0000.0002").images == 2

@@ -164,3 +164,30 @@ def test_what_showing_boxes_costs_is_counted_at_the_thresholds_of_others() -> No
     wrong = [Boxes.of([[200, 200, 300, 300]] * 9, [0.9] * 9, [0] * 9)] * 2
     assert Candidates.of(1, images, wrong, QUICK).spent(0.3) == pytest.approx(18 * QUICK.delete)
     assert Candidates.of(1, [], [], QUICK).spent(0.3) == 0.0
+
+
+def refitted(found: list[Boxes], start: list[float], usual: float = 0.3) -> list[float]:
+    """Of images with a ball each; label 1 has none."""
+    truth = image([[0, 0, 100, 100]], [0])
+    candidates = Candidates.of(len(start), [truth] * len(found), found, QUICK)
+    return candidates.refitted(start, usual)
+
+
+def test_a_version_in_service_shows_more_where_its_right_boxes_had_lower_scores() -> None:
+    right = Boxes.of([[0, 0, 100, 100]], [0.1], [0])
+    few, many = (refitted([right] * count, [0.3])[0] for count in (2, 24))
+    assert 0.1 < many < few < 0.3
+    assert many == pytest.approx(0.1 * 3 ** (4 / 28), abs=0.001)
+
+
+def test_and_fewer_where_wrong_ones_had_but_no_fewer_than_without_labels() -> None:
+    right, wrong = [[0, 0, 100, 100]], [[200, 200, 300, 300]] * 9
+    found = Boxes.of([*right, *wrong], [0.9, *[0.25] * 9], [0] * 10)
+    assert refitted([found] * 24, [0.1])[0] == pytest.approx(0.3 * (1 / 3) ** (4 / 28), abs=0.001)
+    assert refitted([found] * 24, [0.4])[0] == pytest.approx(0.4, abs=0.001), "nothing was to gain"
+
+
+def test_a_label_that_no_image_says_anything_of_keeps_its_threshold() -> None:
+    right = Boxes.of([[0, 0, 100, 100]], [0.1], [0])
+    assert refitted([right] * 24, [0.3, 0.2])[1] == 0.2
+    assert refitted([Boxes.empty()], [0.25, 0.2]) == [0.25, 0.2]

@@ -83,7 +83,20 @@ def test_whoever_clicks_in_vain_soon_draws_until_the_next_version() -> None:
     assert 2 <= work.click_drawn <= 4 and work.drawn == 10 - work.click_drawn
     at = points(TEN, 0, "a.jpg")
     assert fetch(TEN, range(10), at, editor, CAREFULLY, experience) == Work(drawn=10)
-    assert fetch(TEN, range(10), at, editor, CAREFULLY, Experience()) == work
+    anew = experience.carried_on(version_changed=True)
+    assert fetch(TEN, range(10), at, editor, CAREFULLY, anew).click_drawn == work.click_drawn
+
+
+def test_another_version_is_tried_anew_but_not_with_clicks_for_sizes_that_never_came() -> None:
+    """She tries three objects of each version. That second and third clicks fail she knows after five."""
+    editor, experience, at = Editor(TEN, 0.1, 0.1, 0.1), Experience(), points(TEN, 0, "a.jpg")
+    for _ in range(3):
+        fetch(TEN, range(10), at, editor, CAREFULLY, experience)
+        assert experience.tried[0] == 3
+        kept = experience.carried_on(version_changed=False)
+        assert fetch(TEN, range(10), at, editor, CAREFULLY, kept) == Work(drawn=10)
+        experience = experience.carried_on(version_changed=True)
+    assert editor.times == [9, 5, 5]
 
 
 def test_the_stack_is_told_what_the_image_has_already() -> None:

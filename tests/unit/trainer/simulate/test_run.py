@@ -14,10 +14,12 @@ from support.fake_worker import FakeWorker
 from support.simulated import CONFIG, IMAGES, OPTIONS, FakeScorer, MakeRun
 
 from labelloop.box_sizes import SIZES_FILE, SizesBook
+from labelloop.boxes import Boxes
 from labelloop.order import lot
 from labelloop.regions import from_results, to_results
 from trainer.judging.effort import Work
 from trainer.peers.projects import Project
+from trainer.simulate import clicks as clicking
 from trainer.simulate import run as module
 from trainer.simulate.dataset import Dataset
 from trainer.simulate.errors import SimulationError
@@ -65,12 +67,36 @@ def test_what_lacks_is_clicked_where_the_stack_knows_clicks(
     assert (first.clicks_tried, first.clicks_right) == ((first.boxes,) * 2, (0, first.boxes))
     assert first.seconds == pytest.approx(first.boxes * (2 * 1.9 + 2 * 0.5))
     assert first.by_hand_seconds == 7.0 * first.boxes
+    assert len(first.efforts) == 2 and sum((each.work for each in first.efforts), Work()) == first.work
+    assert [row["work"]["clicked"] for row in first.as_row()["efforts"]] == [
+        each.work.clicked for each in first.efforts
+    ]
     assert second.work == Work(accepted=second.boxes)
     assert clicks.clicks[0] == (0, 0), "whether it knows clicks"
     assert [again for again, _ in clicks.clicks[1:]] == [0, 1] * first.boxes
     assert run.figures is not None
     assert run.figures.first_images.work == run.figures.work
     assert run.figures.as_row()["first_click_right"] == 0.0
+
+
+def test_what_clicks_gave_is_remembered_over_rounds(
+    make_run: MakeRun,
+    clicks: ClickBackend,
+    worker: FakeWorker,
+    dataset: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is proposed, no click fetches anything, and a single one in vain is enough for her. The round
+    after the first batch is promoted, the next one is kept.
+    """
+    monkeypatch.setattr(clicking, "PRIOR_CLICKS", 1)
+    monkeypatch.setattr(worker, "_truth", {image.name: Boxes.empty() for image in dataset.train})
+    clicks.able, clicks.fetches = True, (0.1,)
+    clicks.truth = {image.name: image.boxes for image in dataset.train}
+    steps = list(make_run(OPTIONS).steps())
+    assert [step.state for step in steps] == ["start", "promoted", "kept", "kept"]
+    assert [step.clicks_tried for step in steps] == [(), (1, 1, 1), (1, 1, 1), ()]
+    assert all(step.boxes for step in steps[1:])
 
 
 def test_clicks_can_be_switched_off_and_older_stacks_have_none(

@@ -24,7 +24,7 @@ from trainer.worker import trial as trial_module
 from trainer.worker.chores import ProjectsFailed
 from trainer.worker.trial import Trials, main
 
-OLD, NEW = "v0000", "v0001"
+OLD, NEW, NEXT = "v0000", "v0001", "v0002"
 
 
 class Court:
@@ -35,18 +35,26 @@ class Court:
         history = History(models, bench.rounds)
         promoted = history.round(snapshot_of(range(501, 521), range(601, 606)), {"ball": 3}, {"ball": 1})
         self.round_id = promoted.id
+        self.versions = (OLD, NEW)
         bench.rounds.record(promoted.id, parent=OLD)
+
+    def promote_next(self) -> None:
+        """v0002 takes v0001's place."""
+        images = snapshot_of(range(501, 521), range(601, 607))
+        promoted = History(self.models, self.bench.rounds).round(images, {"ball": 3}, {"ball": 1})
+        self.bench.rounds.record(promoted.id, parent=NEW)
+        self.round_id, self.versions = promoted.id, (OLD, NEW, NEXT)
 
     @property
     def round(self) -> Round:
         return self.bench.rounds.get(self.round_id)
 
     def label(self, count: int, right: str | None) -> None:
-        """right: the version that proposed what a person submits; the other one proposed nothing."""
+        """right: the version that proposed what a person submits; the others proposed nothing."""
         for _ in range(count):
             task = label(self.fake_studio, self.bench.settings.images_dir)
             truth = self.fake_studio.tasks[task]["annotations"][0]["result"]
-            for version in (OLD, NEW):
+            for version in self.versions:
                 result = [dict(row, score=0.9) for row in truth] if version == right else []
                 row = {"id": 10 * task, "task": task, "model_version": version, "result": result}
                 self.fake_studio.predictions.append(row)
@@ -84,6 +92,68 @@ def test_it_stays_when_it_is_the_better_one(court: Court) -> None:
     assert court.models.champion() == NEW
     assert "; it stays: on 20 images labelled since, v0000 takes " in (court.round.verdict or "")
     assert court.carry_on() is None
+
+
+def test_a_promotion_that_the_next_one_cut_short_is_still_tried(court: Court) -> None:
+    """v0001 was worse than v0000, and gave way to its like, v0002, before its first look."""
+    court.label(4, right=OLD)
+    assert court.carry_on() and court.models.champion() == NEW
+    court.promote_next()
+    court.label(3, right=OLD)
+    open_ = court.carry_on()
+    assert open_ is not None and open_.so_far.startswith(
+        "on trial: compared with v0001 and v0000 on 3 images"
+    )
+    court.label(2, right=OLD)
+    found = court.carry_on()
+    assert found is not None and found.outcome is Outcome.UNDONE
+    assert court.models.champion() == OLD
+    assert (court.round.verdict or "").startswith(
+        f"promoted v0002; taken back: on 5 images labelled since, v0000 takes "
+        f"{found.with_proven.seconds(QUICK).mean():.1f} s to correct one, v0002 "
+        f"{found.after.seconds(QUICK).mean():.1f} s ("
+    )
+    before = court.round
+    assert court.carry_on() is None and court.round == before, "it is over"
+
+
+def test_of_two_better_ones_that_comes_back_which_is_the_quickest(court: Court) -> None:
+    court.promote_next()
+    court.label(1, right=OLD)
+    court.label(4, right=NEW)
+    assert court.carry_on() and court.models.champion() == NEW
+    assert "labelled since, v0001 takes" in (court.round.verdict or "")
+
+
+def test_a_version_that_has_stood_its_trial_is_compared_alone(court: Court) -> None:
+    court.label(20, right=NEW)
+    court.carry_on()
+    court.promote_next()
+    court.label(5, right=OLD)
+    found = court.carry_on()
+    assert found is not None and (found.rivals, found.outcome) == ((NEW,), Outcome.OPEN)
+    assert court.models.champion() == NEXT
+
+
+def test_a_version_that_a_person_has_chosen_is_compared_alone(court: Court) -> None:
+    choose(court.models, NEW)
+    court.promote_next()
+    court.label(5, right=OLD)
+    found = court.carry_on()
+    assert found is not None and found.rivals == (NEW,) and court.models.champion() == NEXT
+
+
+def test_a_trial_that_an_earlier_release_began_goes_on_with_the_two(court: Court) -> None:
+    court.promote_next()
+    court.label(4, right=NEW)
+    begun = court.carry_on()
+    assert begun is not None
+    file = court.bench.rounds.folder(court.round_id) / "trial.json"
+    file.write_text(begun.model_dump_json(exclude={"proven", "with_proven", "back"}))
+    court.label(1, right=NEW)
+    found = court.carry_on()
+    assert found is not None and (found.rivals, found.outcome) == ((NEW,), Outcome.UNDONE)
+    assert court.models.champion() == NEW
 
 
 def test_what_was_labelled_before_the_promotion_does_not_count(court: Court) -> None:
