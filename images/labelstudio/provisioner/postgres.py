@@ -87,12 +87,16 @@ def connect(access: DatabaseAccess, wait_s: float = 0.0) -> Any:
 def alone(access: DatabaseAccess) -> Iterator[None]:
     """Waits for the server, and for whoever else starts on this database. A killed one's lock is freed.
 
+    It asks again and again: a statement that waits in the server would hold up the index that another one's
+    migration makes CONCURRENTLY, which waits for all statements that began before it, and so for ever.
+
     Raises:
         DatabaseError: the server can't be used.
     """
     with connect(access, WAIT_S) as connection:
         connection.autocommit = True
-        connection.execute("SELECT pg_advisory_lock(%s)", [_START_LOCK])
+        while not connection.execute("SELECT pg_try_advisory_lock(%s)", [_START_LOCK]).fetchone()[0]:
+            time.sleep(LOOK_S)
         yield
 
 

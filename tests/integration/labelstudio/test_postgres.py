@@ -191,6 +191,47 @@ def test_an_empty_database_in_the_place_of_one_with_labels_is_not_begun_anew(
     assert "is empty, but" in said and "`make restore FILE=…`" in said
 
 
+# One migrates, as Label Studio's migrations do, while another one waits for its turn to start.
+IN_TURN = """
+import threading
+import time
+
+from labelloop.settings import get_settings
+from provisioner import postgres
+
+access = get_settings().postgres
+held = []
+
+def start():
+    with postgres.alone(access):
+        held.append(True)
+
+waits = threading.Thread(target=start, daemon=True)
+with postgres.alone(access), postgres.connect(access) as other:
+    other.autocommit = True
+    waits.start()
+    while not other.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid != pg_backend_pid() AND query LIKE '%advisory%'"
+    ).fetchone()[0] > 1:
+        time.sleep(0.1)
+    other.execute("SET statement_timeout = '20s'")
+    other.execute("CREATE TABLE in_turn (number INTEGER)")
+    other.execute("CREATE INDEX CONCURRENTLY in_turn_number ON in_turn (number)")
+    before = list(held)
+waits.join(20)
+print("TURNS", before, held)
+"""
+
+
+def test_who_waits_to_start_does_not_hold_up_a_migration(
+    fresh: Callable[[], LabelStudio], postgres: Postgres
+) -> None:
+    label_studio = fresh()
+    label_studio.environment |= postgres.copy_of_the_first("in_turn")
+    assert "TURNS [] [True]" in label_studio.run_program(IN_TURN, timeout=100)
+
+
 def test_two_that_write_at_once_make_nothing_twice(
     fresh: Callable[[], LabelStudio], postgres: Postgres
 ) -> None:

@@ -15,7 +15,8 @@ from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend, Unread
 from trainer.peers.projects import fetch
 from trainer.rounds.unpredicted import FIRST_RETRY_S, LONGEST_RETRY_S, Unpredicted
-from trainer.worker.prelabel import PORTION, Prelabeller
+from trainer.worker.predicting import PORTION
+from trainer.worker.prelabel import Prelabeller
 
 pytestmark = pytest.mark.usefixtures("models")
 
