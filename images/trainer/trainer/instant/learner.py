@@ -16,7 +16,7 @@ from labelloop.boxes import Boxes, Floats
 from labelloop.card import NO_BOX
 from labelloop.detector import Detector, load_weights
 from labelloop.images import ImageError, Pixels, read_or_reason
-from labelloop.instant import HEAD
+from labelloop.instant import HEAD, champion_of, is_instant
 from labelloop.registry import Card, ProjectModels, RegistryError
 from labelloop.settings import Settings
 from labelloop.studio import Studio
@@ -248,11 +248,17 @@ class Learner:
         return upon.refitted.thresholds(costs, chance, usual)
 
     def _stand_in(self, upon: _Upon, project: Project) -> str | None:
-        """What shows the champion's boxes by refitted thresholds; None where the champion itself does."""
+        """What shows the champion's boxes by refitted thresholds; None where the champion itself does.
+
+        It does until the project shows its boxes, which is when all images have them. An instant version would
+        end that work, and with it the order in which people get the images, and what they can verify.
+        """
         if not upon.knows:
             return None
         limits = self._refitted(upon, project)
         upon.notes.refitted = dict(zip(project.labels.names, limits, strict=True))
+        if not _shows(project, upon.base.champion):
+            return None
         return upon.refitted.stand_in(self._models, limits, upon.notes)
 
     def _train(self, upon: _Upon, project: Project, new: set[int], learnt: dict[int, str]) -> str:
@@ -332,6 +338,12 @@ class Learner:
             serving,
             _words(upon.notes.pairs, upon.base.champion, project),
         )
+
+
+def _shows(project: Project, champion: str) -> bool:
+    """Whether the project's pages show a champion's boxes, or those of an instant version upon it."""
+    shown = project.model_version
+    return shown == champion or (is_instant(shown) and champion_of(shown) == champion)
 
 
 def _views(base: Base, pixels: Pixels, image: SnapshotImage, look: int) -> list[View]:
