@@ -250,8 +250,8 @@ class Learner:
     def _stand_in(self, upon: _Upon, project: Project) -> str | None:
         """What shows the champion's boxes by refitted thresholds; None where the champion itself does.
 
-        It does until the project shows its boxes, which is when all images have them. An instant version would
-        end that work, and with it the order in which people get the images, and what they can verify.
+        It does until the project shows its boxes, which is when all images have them. An instant version
+        would end that work, and with it the order in which people get images, and what they can verify.
         """
         if not upon.knows:
             return None

@@ -96,9 +96,10 @@ def test_a_version_serves_itself_until_all_images_have_its_boxes(
     assert models.serving() == "v0001" and len(models.instant.ever()) == 3
     learnt(learner, studio, 4, shown="v0001")
     assert models.card(str(models.serving())).refitted
-    assert Notes.of(models.card(models.instant.ever()[-1])).refitted == models.card(
-        str(models.serving())
-    ).score_thresholds, "those of all images since, shown or not"
+    assert (
+        Notes.of(models.card(models.instant.ever()[-1])).refitted
+        == models.card(str(models.serving())).score_thresholds
+    ), "those of all images since, shown or not"
     before = models.serving()
     learnt(learner, studio, 5, shown=str(before))
     assert models.serving() not in (before, "v0001")
