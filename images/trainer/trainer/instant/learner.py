@@ -20,14 +20,13 @@ from labelloop.instant import HEAD, champion_of, is_instant
 from labelloop.registry import Card, ProjectModels, RegistryError
 from labelloop.settings import Settings
 from labelloop.studio import Studio
-from labelloop.verified import is_verified
 from trainer.dataset import junk
 from trainer.dataset.collector import newest_submitted, submitted_at
 from trainer.dataset.examine import Examiner, UsedTask
 from trainer.dataset.labelled import SnapshotImage
 from trainer.instant.base import Base, bytes_of, state_of
 from trainer.instant.clicking import clicked
-from trainer.instant.evidence import WINDOW, Pair, click_right, is_better
+from trainer.instant.evidence import WINDOW, Pair, click_right, is_better, telling
 from trainer.instant.fitting import Budget, trained
 from trainer.instant.notes import Notes
 from trainer.instant.proposing import own_thresholds, proposals
@@ -170,12 +169,11 @@ class Learner:
         self, upon: _Upon, project: Project, tasks: Sequence[Task], fresh: set[int]
     ) -> dict[int, _Known]:
         """By task, the images that can be learnt from, the newest last. What the newest version and the
-        champion would have proposed on those that are new to both is compared, but not on images that were
-        verified: their boxes are the champion's own.
+        champion would have proposed on those that are new to both, and tell, is compared.
         """
         images = dict(self._images(upon, project, tasks, fresh))
         look = look_for(upon.base.look, [_sides(image) for image in images.values()])
-        compared = fresh - upon.notes.learnt.keys() - set(_verified(tasks))
+        compared = {*telling(tasks, upon.base.card.created_at)} & fresh - upon.notes.learnt.keys()
         before = Detector.load(self._models.folder(upon.newest), "cpu") if upon.newest else None
         known: dict[int, _Known] = {}
         for number, image in images.items():
@@ -351,14 +349,6 @@ def _views(base: Base, pixels: Pixels, image: SnapshotImage, look: int) -> list[
     ignored = [corners for _, corners in image.ignored]
     paint_over(pixels, *(np.array(rows, np.float32).reshape(-1, 4) for rows in (ignored, image.xyxy)))
     return base.views(pixels, image, look)
-
-
-def _verified(tasks: Sequence[Task]) -> Iterator[int]:
-    """Those that were verified on the dashboard, crop by crop."""
-    for task in tasks:
-        annotation = newest_submitted(task.get("annotations"))
-        if annotation is not None and is_verified(annotation.get("result")):
-            yield int(task["id"])
 
 
 def _chance(project: Project, pairs: Sequence[Pair], of: str = "clicks_right") -> float:

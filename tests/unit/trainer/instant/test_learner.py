@@ -1,6 +1,7 @@
 """Learning at once, with real training of a small detector on made images."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,20 @@ def test_what_it_has_seen_is_no_evidence(learner: Learner, studio: Labelled, mod
         learner.learn(project())
     pairs = Notes.of(models.card("i0000.0003")).pairs
     assert [(pair.task, pair.version) for pair in pairs] == [(2, "i0000.0001")]
+
+
+def test_what_a_round_may_have_been_taught_is_no_evidence_when_it_is_corrected(
+    learner: Learner, studio: Labelled, models: ProjectModels
+) -> None:
+    """As of label errors: the version in service knows the image from training, and is surer there."""
+    studio.submit(1)
+    learner.learn(project())
+    made = models.card("v0000").created_at
+    studio.submit(2, first=made - timedelta(minutes=5))
+    studio.submit(3, first=made + timedelta(milliseconds=1))
+    assert learner.learn(project()) == "i0000.0002"
+    assert [pair.task for pair in Notes.of(models.card("i0000.0002")).pairs] == [3]
+    assert models.card("i0000.0002").images == 3, "it is learnt from all the same"
 
 
 def test_it_counts_what_clicks_would_fetch_on_new_images(
