@@ -15,9 +15,10 @@ from labelloop import tidying
 from labelloop.boxes import Boxes, Floats
 from labelloop.card import NO_BOX
 from labelloop.detector import Detector, load_weights
+from labelloop.errors import Explained
 from labelloop.images import ImageError, Pixels, read_or_reason
 from labelloop.instant import HEAD, champion_of, is_instant
-from labelloop.registry import Card, ProjectModels, RegistryError
+from labelloop.registry import Card, ProjectModels
 from labelloop.settings import Settings
 from labelloop.studio import Studio
 from trainer.dataset import junk
@@ -150,14 +151,17 @@ class Learner:
         refitted = Refitted(base, own, own)
         notes = Notes(upon=digest, classes=names)
         self._upon = _Upon(base, detector, knows, base.model.bbox_head, notes, refitted)
-        with suppress(RegistryError, ValueError, IndexError, RuntimeError):
+        with suppress(Explained, ValueError, RuntimeError):
             self._go_on(self._upon, digest, names)
         return self._upon
 
     def _go_on(self, upon: _Upon, digest: str, names: Sequence[str]) -> None:
         """Takes over what the newest instant version has learnt, if it was learnt upon the same."""
         instant = self._models.instant
-        version = [name for name in instant.of(upon.base.champion) if not instant.card(name).refitted][-1]
+        newest_first = reversed(instant.of(upon.base.champion))
+        version = next((name for name in newest_first if not instant.card(name).refitted), None)
+        if version is None:
+            return
         notes = Notes.of(instant.card(version))
         if notes.fits(digest, names):
             self._models.check(version)

@@ -102,6 +102,20 @@ def test_a_later_process_goes_on(
     assert [pair.task for pair in Notes.of(models.card("i0000.0003")).pairs] == [2, 3]
 
 
+@pytest.mark.parametrize("damaged, goes_on", [("i0000.0001", True), ("i0000.0002", False)])
+def test_a_later_process_reads_the_newest_card_alone(
+    learner: Learner, studio: Labelled, models: ProjectModels, home: SmallRounds, damaged: str, goes_on: bool
+) -> None:
+    """There may be thousands. A damaged one is no reason to stop: it begins anew."""
+    for number in (1, 2):
+        studio.submit(number)
+        learner.learn(project())
+    (models.instant.folder(damaged) / "card.json").write_text("{")
+    studio.submit(3)
+    assert new(home, studio, models).learn(project()) == "i0000.0003"
+    assert models.card("i0000.0003").start_weights == ("i0000.0002" if goes_on else "v0000")
+
+
 def test_killed_before_its_version_is_whole(
     learner: Learner,
     studio: Labelled,
