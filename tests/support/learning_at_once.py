@@ -24,9 +24,16 @@ class Labelled:
         self.tasks: list[dict[str, Any]] = []
 
     def submit(
-        self, number: int, shapes: bool = True, minutes_ago: float = 0.0, verified: bool = False
+        self,
+        number: int,
+        shapes: bool = True,
+        minutes_ago: float = 0.0,
+        verified: bool = False,
+        first: datetime | None = None,
     ) -> None:
-        """A picture's task with its shapes as boxes, or without any. verified: crop by crop."""
+        """A picture's task with its shapes as boxes, or without any. verified: crop by crop. first: when it
+        was submitted for the first time, if that was before.
+        """
         made = picture(number, size=(128, 96))
         name = f"{number}.png"
         made.image.save(self._home.settings.images_dir / name)
@@ -34,7 +41,8 @@ class Labelled:
         result = [region_of(box, made.image.size) for box in made.boxes] if shapes else []
         if verified:
             result = [marked(row, "ann@example.org", 0.0) for row in result]
-        annotation = {"id": 100 + len(self.tasks), "result": result, "updated_at": at, "created_at": at}
+        annotation = {"id": 100 + len(self.tasks), "result": result, "updated_at": at}
+        annotation["created_at"] = first.isoformat() if first is not None else at
         data = {"image": f"/data/local-files/?d=images/{name}"}
         self.tasks = [task for task in self.tasks if task["id"] != number]
         self.tasks.append({"id": number, "data": data, "annotations": [annotation]})

@@ -251,13 +251,15 @@ class Detector:
     def raw(self, images: Sequence[Pixels]) -> list[RawBoxes]:
         """Every box of each image, in the images' order, before doubles and low scores are dropped.
 
-        images: as for `predict`. Boxes are in pixels of the image and may reach out of it. Of detectors of
-        several stages there is no more than `predict` gives.
+        images: as for `predict`. Boxes are in pixels of the image and may reach out of it. They are of one
+        look, since a person waits for them. Of detectors of several stages there is no more than `predict`
+        gives by one look.
         """
         found: list[RawBoxes] = []
         for group, raw in in_batches(images, self.sizes, self.device, self._raw):
             if raw is None:
-                raw = [RawBoxes.of_boxes(boxes, len(self.classes)) for boxes in self.predict(group)]
+                seen = self.looking_once().predict(group)
+                raw = [RawBoxes.of_boxes(boxes, len(self.classes)) for boxes in seen]
             found += raw
         return found
 

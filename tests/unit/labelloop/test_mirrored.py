@@ -76,6 +76,7 @@ def test_a_mirrored_version_finds_the_same_in_an_image_and_in_its_mirror_image(
     (alone,), (boxes, raw) = twice.predict(images[:1]), twice.both(images[0])
     assert np.array_equal(boxes.xyxy, alone.xyxy) and np.array_equal(boxes.scores, alone.scores)
     assert np.array_equal(raw.xyxy, twice.raw([images[0]])[0].xyxy)
+    assert np.array_equal(raw.xyxy, once.raw([images[0]])[0].xyxy), "a click waits for one look"
 
 
 def test_the_cards_of_earlier_releases_say_nothing_of_mirror_images() -> None:

@@ -137,7 +137,8 @@ _TERMS = (
         "learnt at once",
         "Between two rounds, the last layers of the model in service are trained on what was just submitted.",
         "It takes seconds after each image, and gives way to the next round's version. Where correcting its "
-        "boxes would take longer than correcting those of the model in service, the latter are proposed.",
+        "boxes would take longer than correcting those of the model in service, the latter are proposed, "
+        "from scores on that the newest labels call for.",
     ),
     Term(
         "loose",

@@ -14,8 +14,9 @@ from pathlib import Path
 from sqlite3 import Connection, DatabaseError, Row
 from uuid import uuid4
 
+from trainer.dashboard import verify_rows
 from trainer.dashboard.sure import Proposed
-from trainer.dashboard.verify_values import Answered, Crop, Due, NotThisPage, Page
+from trainer.dashboard.verify_values import Answered, Due, NotThisPage, Page
 from trainer.system.database import reading, set_aside, writing
 
 FILE = "verify.sqlite3"
@@ -80,16 +81,16 @@ class Store:
         config. Images that somebody has begun to verify stay when only the version is another one.
         """
         with writing(self.path) as database:
-            before = _note(database, "version"), _note(database, "label_config")
+            before = verify_rows.note(database, "version"), verify_rows.note(database, "label_config")
             if before == (version, label_config):
                 return
             begun = "SELECT task FROM box WHERE answer IS NOT NULL OR page IS NOT NULL"
             which = f"AND id NOT IN ({begun})" if before[1] == label_config else ""
             database.execute(f"DELETE FROM task WHERE state = 'open' {which}")
             database.execute("DELETE FROM box WHERE task NOT IN (SELECT id FROM task)")
-            _set_note(database, "version", version)
-            _set_note(database, "label_config", label_config)
-            _set_note(database, "cursor", "0")
+            verify_rows.set_note(database, "version", version)
+            verify_rows.set_note(database, "label_config", label_config)
+            verify_rows.set_note(database, "cursor", "0")
 
     def put(self, found: Collection[Proposed], cursor: int, version: str, label_config: str) -> bool:
         """Adds images that are not known yet. cursor: up to which task's number Label Studio was asked.
@@ -98,7 +99,8 @@ class Store:
         Returns: whether they were added.
         """
         with writing(self.path) as database:
-            if (_note(database, "version"), _note(database, "label_config")) != (version, label_config):
+            begun_for = verify_rows.note(database, "version"), verify_rows.note(database, "label_config")
+            if begun_for != (version, label_config):
                 return False
             for image in found:
                 values = (image.task, image.version, image.prediction, image.image, *image.size)
@@ -113,13 +115,13 @@ class Store:
                         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
                         ((image.task, box.number, box.label, box.score, *box.place) for box in image.boxes),
                     )
-            _set_note(database, "cursor", str(cursor))
+            verify_rows.set_note(database, "cursor", str(cursor))
         return True
 
     @property
     def cursor(self) -> int:
         with reading(self.path) as database:
-            return int(_note(database, "cursor") or 0)
+            return int(verify_rows.note(database, "cursor") or 0)
 
     def ready(self) -> dict[str, int]:
         """By label, how many boxes wait for an answer and are before nobody."""
@@ -149,7 +151,7 @@ class Store:
             for row in database.execute(
                 "SELECT * FROM page WHERE person = ? AND answered IS NULL ORDER BY shown DESC", (person,)
             ).fetchall():
-                if label in (None, row["label"]) and (crops := _crops(database, row["id"])):
+                if label in (None, row["label"]) and (crops := verify_rows.crops(database, row["id"])):
                     return Page(row["id"], row["label"], crops)
             ready = _ready(database)
             label = label or max(ready, key=lambda name: ready[name], default=None)
@@ -161,7 +163,7 @@ class Store:
                 (made, person, email, label, now, now + LEASE_S),
             )
             _fill(database, made, label)
-            return Page(made, label, _crops(database, made))
+            return Page(made, label, verify_rows.crops(database, made))
 
     def withdraw(self, page: str, tasks: Collection[int]) -> Page | None:
         """Forgets tasks that somebody has begun to label elsewhere, and puts other boxes on a page in the
@@ -178,7 +180,7 @@ class Store:
             database.execute(
                 "UPDATE page SET shown = ?, expires = ? WHERE id = ?", (now, now + LEASE_S, page)
             )
-            crops = _crops(database, page)
+            crops = verify_rows.crops(database, page)
             return Page(page, row["label"], crops) if crops else None
 
     def answer(self, page: str, person: int, wrong: Collection[int], seconds: float | None) -> Answered:
@@ -208,11 +210,9 @@ class Store:
                 ),
             )
             database.execute("UPDATE page SET answered = ? WHERE id = ?", (now, page))
-            due = [
-                task
-                for task in {int(box["task"]) for box in boxes}
-                if not _number(database, "SELECT count(*) FROM box WHERE task = ? AND answer IS NULL", task)
-            ]
+            lacking = "SELECT count(*) FROM box WHERE task = ? AND answer IS NULL"
+            tasks = {int(box["task"]) for box in boxes}
+            due = [task for task in tasks if not verify_rows.number(database, lacking, task)]
             database.executemany(
                 "UPDATE task SET state = 'due', unique_id = ?, person = ?, after = 0 WHERE id = ?",
                 ((str(uuid4()), person, task) for task in due),
@@ -230,7 +230,7 @@ class Store:
         query = f"SELECT * FROM task WHERE state = 'due' AND NOT ({waits}) ORDER BY id LIMIT ?"
         with reading(self.path) as database:
             rows = database.execute(query, (now, now + 2 * LONGEST_WAIT_S, most)).fetchall()
-            return [_due(database, row) for row in rows]
+            return [verify_rows.due(database, row) for row in rows]
 
     def settle(self, task: int, unique_id: str, did: str, wait_s: float = 0.0) -> None:
         """Notes what became of a task that was due. wait_s: it stays due, and is tried again after that."""
@@ -273,7 +273,7 @@ class Store:
             "ORDER BY id"
         )
         with reading(self.path) as database:
-            return [_due(database, row) for row in database.execute(query, (page,)).fetchall()]
+            return [verify_rows.due(database, row) for row in database.execute(query, (page,)).fetchall()]
 
     def undone(self, page: str, kept: Collection[int]) -> int:
         """Puts a page before its person again, with the marks that it had; returns how many crops it has.
@@ -295,7 +295,7 @@ class Store:
                 "UPDATE page SET answered = NULL, undoing = 0, shown = ?, expires = ? WHERE id = ?",
                 (now, now + LEASE_S, page),
             )
-            return len(_crops(database, page))
+            return len(verify_rows.crops(database, page))
 
 
 def _free_expired(database: Connection, now: float) -> None:
@@ -329,23 +329,6 @@ def _fill(database: Connection, page: str, label: str) -> None:
     )
 
 
-def _crops(database: Connection, page: str) -> tuple[Crop, ...]:
-    query = (
-        "SELECT box.*, task.width AS wide, task.height AS high, rows FROM box JOIN task ON id = task "
-        "WHERE page = ? AND answer IS NULL ORDER BY place"
-    )
-    return tuple(_crop(row) for row in database.execute(query, (page,)))
-
-
-def _crop(row: Row) -> Crop:
-    region = str(json.loads(row["rows"])[row["number"]].get("id"))
-    place = row["x"], row["y"], row["width"], row["height"]
-    size = row["wide"], row["high"]
-    return Crop(
-        row["place"], row["task"], row["number"], region, row["score"], *place, size, bool(row["marked"])
-    )
-
-
 def _own(database: Connection, page: str, person: int) -> Row:
     row: Row | None = database.execute("SELECT * FROM page WHERE id = ?", (page,)).fetchone()
     if row is None or row["person"] != person:
@@ -353,22 +336,6 @@ def _own(database: Connection, page: str, person: int) -> Row:
     if row["answered"] is not None or row["undoing"]:
         raise NotThisPage("This page was answered already. Nothing was written twice.")
     return row
-
-
-def _due(database: Connection, row: Row) -> Due:
-    boxes = database.execute("SELECT * FROM box WHERE task = ?", (row["id"],)).fetchall()
-    answered = [box for box in boxes if box["answer"] is not None]
-    seconds = [box["seconds"] for box in answered]
-    return Due(
-        task=row["id"],
-        unique_id=row["unique_id"],
-        person=row["person"],
-        prediction=row["prediction"],
-        finishes=bool(row["finishes"]),
-        rows=json.loads(row["rows"]),
-        answers={box["number"]: (box["answer"] == "right", box["by"], box["at"]) for box in answered},
-        lead_time=None if None in seconds else round(sum(seconds), 3),
-    )
 
 
 def _forget_old(database: Connection, now: float) -> None:
@@ -392,16 +359,3 @@ def _forget(database: Connection, which: str, *values: object) -> None:
     tasks = [(int(row[0]),) for row in database.execute(f"SELECT id FROM task WHERE {which}", values)]
     database.executemany("DELETE FROM box WHERE task = ?", tasks)
     database.executemany("DELETE FROM task WHERE id = ?", tasks)
-
-
-def _note(database: Connection, name: str) -> str:
-    row = database.execute("SELECT value FROM note WHERE name = ?", (name,)).fetchone()
-    return "" if row is None else str(row[0])
-
-
-def _set_note(database: Connection, name: str, value: str) -> None:
-    database.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (name, value))
-
-
-def _number(database: Connection, query: str, *values: object) -> int:
-    return int(database.execute(query, values).fetchone()[0])

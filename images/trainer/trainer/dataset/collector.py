@@ -121,7 +121,17 @@ def submitted_at(annotation: Mapping[str, Any]) -> datetime:
     """When an annotation was submitted. An imported one without a readable date counts as older than all
     others.
     """
-    for key in ("updated_at", "created_at"):
+    return _dated(annotation, "updated_at", "created_at")
+
+
+def first_submitted(task: Mapping[str, Any]) -> datetime | None:
+    """When a task's first annotation was made; None without one that counts."""
+    rows = task.get("annotations") or []
+    return min((_dated(row, "created_at") for row in rows if not row.get("was_cancelled")), default=None)
+
+
+def _dated(annotation: Mapping[str, Any], *keys: str) -> datetime:
+    for key in keys:
         try:
             when = datetime.fromisoformat(annotation[key])
         except (KeyError, TypeError, ValueError):

@@ -1,10 +1,15 @@
 """Whether what was learnt at once serves: what corrections would have cost on images labelled since."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
 
+from labelloop.studio import EVER, is_ahead
+from labelloop.verified import is_verified
+from trainer.dataset.collector import first_submitted, newest_submitted
 from trainer.judging.effort import CLICK_RIGHT
 from trainer.judging.gate import probability_quicker
 
@@ -32,6 +37,21 @@ class Pair(BaseModel):
     @property
     def saved(self) -> float:
         return self.champion - self.instant
+
+
+def telling(tasks: Sequence[Mapping[str, Any]], made_at: datetime) -> Iterator[int]:
+    """The tasks whose images are evidence for or against a champion. made_at: when it was made.
+
+    It may have been trained on one that was labelled before and is submitted again. Of one that was verified
+    crop by crop on the dashboard, the boxes are its own.
+    """
+    since = EVER if is_ahead(made_at) else made_at  # the clock was ahead then
+    for task in tasks:
+        annotation, begun = newest_submitted(task.get("annotations")), first_submitted(task)
+        if annotation is None or begun is None or is_verified(annotation.get("result")):
+            continue
+        if begun > since:
+            yield int(task["id"])
 
 
 def click_right(pairs: Sequence[Pair], of: str = "clicks_right") -> float:

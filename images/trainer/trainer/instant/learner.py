@@ -15,19 +15,19 @@ from labelloop import tidying
 from labelloop.boxes import Boxes, Floats
 from labelloop.card import NO_BOX
 from labelloop.detector import Detector, load_weights
+from labelloop.errors import Explained
 from labelloop.images import ImageError, Pixels, read_or_reason
-from labelloop.instant import HEAD
-from labelloop.registry import Card, ProjectModels, RegistryError
+from labelloop.instant import HEAD, champion_of, is_instant
+from labelloop.registry import Card, ProjectModels
 from labelloop.settings import Settings
 from labelloop.studio import Studio
-from labelloop.verified import is_verified
 from trainer.dataset import junk
 from trainer.dataset.collector import newest_submitted, submitted_at
 from trainer.dataset.examine import Examiner, UsedTask
 from trainer.dataset.labelled import SnapshotImage
 from trainer.instant.base import Base, bytes_of, state_of
 from trainer.instant.clicking import clicked
-from trainer.instant.evidence import WINDOW, Pair, click_right, is_better
+from trainer.instant.evidence import WINDOW, Pair, click_right, is_better, telling
 from trainer.instant.fitting import Budget, trained
 from trainer.instant.notes import Notes
 from trainer.instant.proposing import own_thresholds, proposals
@@ -151,14 +151,17 @@ class Learner:
         refitted = Refitted(base, own, own)
         notes = Notes(upon=digest, classes=names)
         self._upon = _Upon(base, detector, knows, base.model.bbox_head, notes, refitted)
-        with suppress(RegistryError, ValueError, IndexError, RuntimeError):
+        with suppress(Explained, ValueError, RuntimeError):
             self._go_on(self._upon, digest, names)
         return self._upon
 
     def _go_on(self, upon: _Upon, digest: str, names: Sequence[str]) -> None:
         """Takes over what the newest instant version has learnt, if it was learnt upon the same."""
         instant = self._models.instant
-        version = [name for name in instant.of(upon.base.champion) if not instant.card(name).refitted][-1]
+        newest_first = reversed(instant.of(upon.base.champion))
+        version = next((name for name in newest_first if not instant.card(name).refitted), None)
+        if version is None:
+            return
         notes = Notes.of(instant.card(version))
         if notes.fits(digest, names):
             self._models.check(version)
@@ -170,12 +173,11 @@ class Learner:
         self, upon: _Upon, project: Project, tasks: Sequence[Task], fresh: set[int]
     ) -> dict[int, _Known]:
         """By task, the images that can be learnt from, the newest last. What the newest version and the
-        champion would have proposed on those that are new to both is compared, but not on images that were
-        verified: their boxes are the champion's own.
+        champion would have proposed on those that are new to both, and tell, is compared.
         """
         images = dict(self._images(upon, project, tasks, fresh))
         look = look_for(upon.base.look, [_sides(image) for image in images.values()])
-        compared = fresh - upon.notes.learnt.keys() - set(_verified(tasks))
+        compared = {*telling(tasks, upon.base.card.created_at)} & fresh - upon.notes.learnt.keys()
         before = Detector.load(self._models.folder(upon.newest), "cpu") if upon.newest else None
         known: dict[int, _Known] = {}
         for number, image in images.items():
@@ -248,11 +250,17 @@ class Learner:
         return upon.refitted.thresholds(costs, chance, usual)
 
     def _stand_in(self, upon: _Upon, project: Project) -> str | None:
-        """What shows the champion's boxes by refitted thresholds; None where the champion itself does."""
+        """What shows the champion's boxes by refitted thresholds; None where the champion itself does.
+
+        It does until the project shows its boxes, which is when all images have them. An instant version
+        would end that work, and with it the order in which people get images, and what they can verify.
+        """
         if not upon.knows:
             return None
         limits = self._refitted(upon, project)
         upon.notes.refitted = dict(zip(project.labels.names, limits, strict=True))
+        if not _shows(project, upon.base.champion):
+            return None
         return upon.refitted.stand_in(self._models, limits, upon.notes)
 
     def _train(self, upon: _Upon, project: Project, new: set[int], learnt: dict[int, str]) -> str:
@@ -334,19 +342,17 @@ class Learner:
         )
 
 
+def _shows(project: Project, champion: str) -> bool:
+    """Whether the project's pages show a champion's boxes, or those of an instant version upon it."""
+    shown = project.model_version
+    return shown == champion or (is_instant(shown) and champion_of(shown) == champion)
+
+
 def _views(base: Base, pixels: Pixels, image: SnapshotImage, look: int) -> list[View]:
     """What is learnt from an image, on whose pixels is painted."""
     ignored = [corners for _, corners in image.ignored]
     paint_over(pixels, *(np.array(rows, np.float32).reshape(-1, 4) for rows in (ignored, image.xyxy)))
     return base.views(pixels, image, look)
-
-
-def _verified(tasks: Sequence[Task]) -> Iterator[int]:
-    """Those that were verified on the dashboard, crop by crop."""
-    for task in tasks:
-        annotation = newest_submitted(task.get("annotations"))
-        if annotation is not None and is_verified(annotation.get("result")):
-            yield int(task["id"])
 
 
 def _chance(project: Project, pairs: Sequence[Pair], of: str = "clicks_right") -> float:

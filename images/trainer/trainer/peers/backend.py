@@ -21,8 +21,8 @@ Row = dict[str, Any]
 POLL_S = 1.0
 SENT = ("id", "data", FIELD)
 HEALTH_TIMEOUT_S = (3.0, 10.0)
-# A batch of a large detector on a CPU takes minutes, and shares it with another one.
-PREDICT_TIMEOUT_S = (3.0, 600.0)
+# A batch of a large detector on a CPU takes minutes for each of two looks, and shares it with another one.
+PREDICT_TIMEOUT_S = (3.0, 1200.0)
 DETECT_TIMEOUT_S = (3.0, 60.0)
 
 

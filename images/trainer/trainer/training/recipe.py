@@ -98,11 +98,13 @@ def _sides(img_scale: Any) -> Iterator[int]:
 def looks_at_mirror_images(config: Config) -> bool:
     """Whether versions of a detector look at each image's mirror image too (labelloop.mirrored).
 
-    They do if it is taught by such images: if its training mirrors them left to right. `mirror=False` in a
-    config's `loop` saves the time of the second look.
+    They do if it is taught by such images: if its training mirrors them left to right, and does not leave
+    that out by mmdet's `skip_type_keys`. `mirror=False` in a config's `loop` saves the second look's time.
     """
-    taught = any(part.get("type") == "RandomFlip" and _mirrors(part) for part in _dicts(config.data.train))
-    return taught and bool(config.get("loop", {}).get("mirror", True))
+    parts = list(_dicts(config.data.train))
+    left_out = any("RandomFlip" in (part.get("skip_type_keys") or ()) for part in parts)
+    taught = any(part.get("type") == "RandomFlip" and _mirrors(part) for part in parts)
+    return taught and not left_out and bool(config.get("loop", {}).get("mirror", True))
 
 
 def _mirrors(flip: Any) -> bool:

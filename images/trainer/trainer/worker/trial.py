@@ -29,7 +29,7 @@ from labelloop.settings import Settings
 from labelloop.studio import EVER, Studio, StudioError, is_ahead
 from labelloop.tidying import Rules, tidied
 from trainer.dataset import junk
-from trainer.dataset.collector import newest_submitted
+from trainer.dataset.collector import first_submitted, newest_submitted
 from trainer.dataset.examine import Examiner
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.left_out import LeftOut
@@ -157,7 +157,7 @@ class Trials:
         fresh = [
             (begun, task)
             for task in tasks_since(self.studio, project.id, over, predictions=True)
-            if int(task["id"]) not in looked_at and (begun := _first_submitted(task)) and begun > over
+            if int(task["id"]) not in looked_at and (begun := first_submitted(task)) and begun > over
         ]
         fresh.sort(key=lambda row: (row[0], row[1]["id"]))
         proposals = {
@@ -193,16 +193,6 @@ def _over(promoted: Round) -> datetime:
     """
     over = datetime.fromisoformat(promoted.finished_at or promoted.requested_at)
     return EVER if is_ahead(over) else over
-
-
-def _first_submitted(task: Json) -> datetime | None:
-    """When the task's first annotation was made; None without one that counts."""
-    made = [
-        datetime.fromisoformat(row["created_at"])
-        for row in task.get("annotations") or []
-        if not row.get("was_cancelled")
-    ]
-    return min(made, default=None)
 
 
 class _Proposals:

@@ -1,9 +1,12 @@
 """Whether what was learnt at once serves, and how well clicks do."""
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import numpy as np
 import pytest
 
-from trainer.instant.evidence import WINDOW, Pair, click_right, is_better
+from trainer.instant.evidence import WINDOW, Pair, click_right, is_better, telling
 from trainer.judging.gate import probability_quicker
 
 
@@ -33,3 +36,25 @@ def test_how_often_clicks_fetch_is_learnt_from_the_newest_images(right: int, exp
     newest = [Pair(task=2, version="", clicks=0)] * (WINDOW - 1)
     seen = [old, *newest, Pair(task=3, version="", clicks=30, clicks_right=right)]
     assert click_right(seen) == pytest.approx(expected)
+
+
+def labelled(task: int, *made: datetime, skipped: datetime | None = None) -> dict[str, Any]:
+    rows = [{"id": n, "result": [], "created_at": at.isoformat()} for n, at in enumerate(made)]
+    if skipped is not None:
+        rows.append({"id": 9, "result": [], "created_at": skipped.isoformat(), "was_cancelled": True})
+    return {"id": task, "annotations": rows}
+
+
+def test_an_image_tells_if_it_was_first_labelled_after_the_champion_was_made() -> None:
+    """While the clock was ahead, champions were made in the future; then all tell."""
+    made = datetime.now(UTC) - timedelta(hours=1)
+    before, after = made - timedelta(minutes=1), made + timedelta(minutes=1)
+    tasks = [
+        labelled(1, before),
+        labelled(2, after),
+        labelled(3, after, before),
+        labelled(4, after, skipped=before),
+        labelled(5, skipped=after),
+    ]
+    assert [*telling(tasks, made)] == [2, 4]
+    assert [*telling(tasks, made + timedelta(days=300))] == [1, 2, 3, 4]

@@ -1,6 +1,7 @@
 """Learning at once, with real training of a small detector on made images."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,20 @@ def test_what_it_has_seen_is_no_evidence(learner: Learner, studio: Labelled, mod
     assert [(pair.task, pair.version) for pair in pairs] == [(2, "i0000.0001")]
 
 
+def test_what_a_round_may_have_been_taught_is_no_evidence_when_it_is_corrected(
+    learner: Learner, studio: Labelled, models: ProjectModels
+) -> None:
+    """As of label errors: the version in service knows the image from training, and is surer there."""
+    studio.submit(1)
+    learner.learn(project())
+    made = models.card("v0000").created_at
+    studio.submit(2, first=made - timedelta(minutes=5))
+    studio.submit(3, first=made + timedelta(milliseconds=1))
+    assert learner.learn(project()) == "i0000.0002"
+    assert [pair.task for pair in Notes.of(models.card("i0000.0002")).pairs] == [3]
+    assert models.card("i0000.0002").images == 3, "it is learnt from all the same"
+
+
 def test_it_counts_what_clicks_would_fetch_on_new_images(
     learner: Learner, studio: Labelled, models: ProjectModels
 ) -> None:
@@ -85,6 +100,20 @@ def test_a_later_process_goes_on(
     assert later.learn(project()) == "i0000.0003"
     assert models.card("i0000.0003").images == 3
     assert [pair.task for pair in Notes.of(models.card("i0000.0003")).pairs] == [2, 3]
+
+
+@pytest.mark.parametrize("damaged, goes_on", [("i0000.0001", True), ("i0000.0002", False)])
+def test_a_later_process_reads_the_newest_card_alone(
+    learner: Learner, studio: Labelled, models: ProjectModels, home: SmallRounds, damaged: str, goes_on: bool
+) -> None:
+    """There may be thousands. A damaged one is no reason to stop: it begins anew."""
+    for number in (1, 2):
+        studio.submit(number)
+        learner.learn(project())
+    (models.instant.folder(damaged) / "card.json").write_text("{")
+    studio.submit(3)
+    assert new(home, studio, models).learn(project()) == "i0000.0003"
+    assert models.card("i0000.0003").start_weights == ("i0000.0002" if goes_on else "v0000")
 
 
 def test_killed_before_its_version_is_whole(

@@ -1,5 +1,6 @@
 """The champion's own boxes, by thresholds that the newest labels have moved."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +32,11 @@ def all_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "proposals", found)
 
 
-def learnt(learner: Learner, studio: Labelled, *numbers: int) -> None:
+def learnt(learner: Learner, studio: Labelled, *numbers: int, shown: str = "v0001") -> None:
+    """shown: the version whose boxes the project's pages show."""
     for number in numbers:
         studio.submit(number)
-        learner.learn(project())
+        learner.learn(replace(project(), model_version=shown))
 
 
 @pytest.mark.usefixtures("all_are_found")
@@ -81,6 +83,26 @@ def test_they_follow_each_image_and_a_later_process_goes_on(
     assert models.serving() == "i0001.0006"
     assert sum(models.card("i0001.0006").score_thresholds.values()) < sum(after_two.values())
     assert (models.instant.folder("i0001.0006") / HEAD).is_file()
+
+
+@pytest.mark.usefixtures("all_are_found")
+def test_a_version_serves_itself_until_all_images_have_its_boxes(
+    learner: Learner, studio: Labelled, models: ProjectModels, home: SmallRounds, tmp_path: Path
+) -> None:
+    """An instant version in its place would end that: it looks only at the few tasks that people get next."""
+    starting(home, tmp_path, models, classes=LABELS, dataset_fingerprint="a round's")
+    learnt(learner, studio, 1, 2, shown="i0000.0007")
+    learnt(learner, studio, 3, shown="v0000")
+    assert models.serving() == "v0001" and len(models.instant.ever()) == 3
+    learnt(learner, studio, 4, shown="v0001")
+    assert models.card(str(models.serving())).refitted
+    assert (
+        Notes.of(models.card(models.instant.ever()[-1])).refitted
+        == models.card(str(models.serving())).score_thresholds
+    ), "those of all images since, shown or not"
+    before = models.serving()
+    learnt(learner, studio, 5, shown=str(before))
+    assert models.serving() not in (before, "v0001")
 
 
 @pytest.mark.usefixtures("all_are_found")

@@ -142,6 +142,10 @@ def test_a_version_looks_at_mirror_images_if_it_was_taught_by_such(
     steps = [step for step in config.data.train.pipeline if step["type"] != "RandomFlip"]
     config.data.train.pipeline = [*steps, {"type": "RandomFlip", **flips}] if flips else steps
     assert looks_at_mirror_images(config) == mirrored
+    for skipped, still in ((("Mosaic",), mirrored), (("Mosaic", "RandomFlip"), False)):
+        config.data.train.skip_type_keys = skipped
+        assert looks_at_mirror_images(config) == still, "as the detectors here leave out mosaics"
+    del config.data.train["skip_type_keys"]
     config.loop = {"mirror": False}
     assert not looks_at_mirror_images(config), "who has no time for it says so in the config"
 
