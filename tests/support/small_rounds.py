@@ -51,11 +51,13 @@ class SmallRounds:
         settings.images_dir.mkdir(parents=True)
         return cls(settings, detector, config)
 
-    def snapshot(self, labels: Sequence[str] = LABELS) -> Snapshot:
-        """The pictures' balls and crates become the first two labels."""
+    def snapshot(self, labels: Sequence[str] = LABELS, size: tuple[int, int] = (128, 96)) -> Snapshot:
+        """The pictures' balls and crates become the first two labels. size: of a picture, which has room for
+        one shape unless it is larger.
+        """
         images = []
         for number in range(1, 7):
-            made = picture(number, size=(128, 96))
+            made = picture(number, size)
             path = self.settings.images_dir / f"{number}.png"
             made.image.save(path)
             side = Side.HOLDOUT if number > 5 else Side.TRAIN

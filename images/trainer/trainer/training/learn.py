@@ -30,6 +30,7 @@ from trainer.rounds.folder import CANDIDATE, LAST_CHECKPOINT, TRAIN_IMAGES
 from trainer.training import bundle, trainset
 from trainer.training import loading as _loading  # noqa: F401 - registers the loader with mmdet
 from trainer.training import parts as _parts  # noqa: F401 - registers a GPU's runner and its hook
+from trainer.training import pasting as _pasting  # noqa: F401 - registers its step with mmdet
 from trainer.training.fit import blend, carry_over, head_in_words, knows_every_label, new_model
 from trainer.training.head import class_rows
 from trainer.training.hooks import Diverged

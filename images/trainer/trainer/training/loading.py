@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import mmcv
 import numpy as np
@@ -11,9 +11,11 @@ from mmdet.datasets.builder import PIPELINES
 from labelloop.boxes import Floats
 from labelloop.images import ImageError, Pixels, read_image
 
+Kept = TypeVar("Kept")
 
-class ImageCache:
-    """Decoded images by name, as many as fit into `capacity` bytes.
+
+class ImageCache(Generic[Kept]):
+    """Decoded images, or pieces of such, by name: as many as fit into `capacity` bytes.
 
     Images are never dropped, and one that no longer fits is not added. Every epoch asks for every image once,
     in a new order, so the image that was used longest ago is as likely to be the next as any other, and
@@ -22,15 +24,16 @@ class ImageCache:
 
     def __init__(self, capacity: int) -> None:
         self._left = capacity
-        self._images: dict[str, tuple[Pixels, float]] = {}
+        self._images: dict[str, Kept] = {}
 
-    def get(self, name: str) -> tuple[Pixels, float] | None:
+    def get(self, name: str) -> Kept | None:
         return self._images.get(name)
 
-    def put(self, name: str, pixels: Pixels, scale: float) -> None:
-        if pixels.nbytes <= self._left:
-            self._images[name] = (pixels, scale)
-            self._left -= pixels.nbytes
+    def put(self, name: str, image: Kept, size: int) -> None:
+        """size: in bytes."""
+        if size <= self._left:
+            self._images[name] = image
+            self._left -= size
 
 
 @PIPELINES.register_module()
@@ -47,17 +50,17 @@ class LoadSnapshotImage:
 
     def __init__(self, long_side: int, cache_bytes: int) -> None:
         self._long_side = long_side
-        self._cache = ImageCache(cache_bytes)
+        self._cache: ImageCache[tuple[Pixels, float]] = ImageCache(cache_bytes)
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any] | None:
         name = str(Path(results["img_prefix"]) / results["img_info"]["filename"])
         entry = self._cache.get(name)
         if entry is None:
             try:
-                entry = self._load(name, results["ann_info"])
+                entry = load_shrunk(Path(name), self._long_side, results["ann_info"])
             except ImageError:
                 return None
-            self._cache.put(name, *entry)
+            self._cache.put(name, entry, entry[0].nbytes)
         pixels, scale = entry
         info = results["ann_info"]
         for key in ("bboxes", "bboxes_ignore"):
@@ -72,14 +75,22 @@ class LoadSnapshotImage:
         )
         return results
 
-    def _load(self, name: str, truth: Mapping[str, Floats]) -> tuple[Pixels, float]:
-        pixels = read_image(Path(name))
-        scale = min(self._long_side / max(pixels.shape[:2]), 1.0)
-        if scale < 1:
-            height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
-            pixels = mmcv.imresize(pixels, (width, height))
-        paint_over(pixels, truth["bboxes_ignore"] * scale, truth["bboxes"] * scale)
-        return pixels, scale
+
+def load_shrunk(path: Path, long_side: int, truth: Mapping[str, Floats]) -> tuple[Pixels, float]:
+    """An image as training sees it, and its scale: its size by that in its file.
+
+    truth: of trainset.truth, in the file's pixels.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    pixels = read_image(path)
+    scale = min(long_side / max(pixels.shape[:2]), 1.0)
+    if scale < 1:
+        height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+        pixels = mmcv.imresize(pixels, (width, height))
+    paint_over(pixels, truth["bboxes_ignore"] * scale, truth["bboxes"] * scale)
+    return pixels, scale
 
 
 def paint_over(pixels: Pixels, ignored: Floats, kept: Floats) -> None:

@@ -1,10 +1,11 @@
 """Turns a detector's config (configs/detectors/) into the config of one round's training.
 
 A detector's config is mmdet's own with a `loop` added:
-    loop = dict(train_size=320, test_size=352, iterations=220)
+    loop = dict(train_size=320, test_size=352, iterations=220, paste=0.5)
 train_size: the side of an image in training, in pixels. test_size: the side of an image for a model that was
-trained so. Both are mmdet's by default. iterations: at 40 labelled images. This module sets everything about
-data, classes, length and side effects, so that any of mmdet's detectors can be used.
+trained so. Both are mmdet's by default. iterations: at 40 labelled images. paste: the share of the training
+images that get copies of other images' objects (trainer.training.pasting), none by default. This module sets
+everything about data, classes, length and side effects, so that any of mmdet's detectors can be used.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,11 +21,13 @@ from trainer.training.job import Job
 LEAST_WORKERS, MOST_WORKERS = 2, 8
 
 DEFAULT_LONG_SIDE = 1333
-# Registered with mmdet by trainer.training.trainset and trainer.training.loading.
+# Registered with mmdet by trainer.training.trainset, trainer.training.loading and trainer.training.pasting.
 DATASET = "TrainingImages"
 LOADER = "LoadSnapshotImage"
-# The memory for decoded images, in bytes.
+PASTE = "PasteObjects"
+# The memory for decoded images and for pieces of them that are copied into others, in bytes.
 CACHE_BYTES = 512 << 20
+PIECES_BYTES = 64 << 20
 WARMUP_PART = 0.1
 FINAL_LR_RATIO = 0.02
 
@@ -87,6 +90,25 @@ def fit_data(config: Config, annotations: Path, images: Path, classes: Sequence[
         if part.get("type") == "LoadImageFromFile":
             part.clear()
             part.update(type=LOADER, long_side=long_side)
+    chance = config.get("loop", {}).get("paste", 0)
+    if chance:
+        step = dict(
+            type=PASTE,
+            ann_file=str(annotations),
+            img_prefix=str(images),
+            long_side=long_side,
+            chance=chance,
+        )
+        for part in parts:
+            _put_in(step, part.get("pipeline", []))
+
+
+def _put_in(step: dict[str, Any], pipeline: list[dict[str, Any]]) -> None:
+    """Puts a step before a pipeline flips or resizes the image; not at all into one that does neither."""
+    at = (n for n, part in enumerate(pipeline) if part.get("type") in ("RandomFlip", "Resize"))
+    first = next(at, None)
+    if first is not None:
+        pipeline.insert(first, step)
 
 
 def _sides(img_scale: Any) -> Iterator[int]:
@@ -155,8 +177,9 @@ def fit_run(config: Config, folder: Path, job: Job, device: str) -> None:
         workers = min(max(job.threads, LEAST_WORKERS), MOST_WORKERS) if device == "cuda" else 0
     config.data.workers_per_gpu, config.data.persistent_workers = workers, workers > 0
     for part in _dicts(config.data.train):
-        if part.get("type") == LOADER:  # each worker process has a separate cache
-            part["cache_bytes"] = CACHE_BYTES // max(workers, 1)
+        whole = {LOADER: CACHE_BYTES, PASTE: PIECES_BYTES}.get(part.get("type", ""))
+        if whole is not None:  # each worker process has separate caches
+            part["cache_bytes"] = whole // max(workers, 1)
     config.device = device
     config.gpu_ids = [0]
     config.seed = job.seed

@@ -17,6 +17,7 @@ from mmdet.datasets import build_dataset
 from labelloop.detector import load_detector_config, look_of
 from labelloop.settings import Settings
 from trainer.training import loading as _loading  # noqa: F401 - registers the loader with mmdet
+from trainer.training import pasting as _pasting  # noqa: F401 - registers its step with mmdet
 from trainer.training import trainset as _trainset  # noqa: F401 - registers the dataset with mmdet
 from trainer.training.cores import Usage, usage
 from trainer.training.fit import new_model

@@ -6,7 +6,7 @@ line only when its image is needed.
 
 import json
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,24 @@ def lines(images: Iterable[SnapshotImage]) -> Iterator[str]:
         )
 
 
+def offsets(path: Path) -> Sequence[int]:
+    """Where each line of a file written from `lines` begins, in bytes, for row_at."""
+    found, position = array("q"), 0
+    with path.open("rb") as file:
+        for line in file:
+            found.append(position)
+            position += len(line)
+    return found
+
+
+def row_at(path: Path, offset: int) -> dict[str, Any]:
+    """The line of the file that begins at this offset. The file is opened each time."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        row: dict[str, Any] = json.loads(file.readline())
+    return row
+
+
 @DATASETS.register_module()
 class TrainingImages(Dataset[dict[str, Any]]):
     """Replaces mmdet's CocoDataset. Images without boxes are included.
@@ -108,17 +126,14 @@ class TrainingImages(Dataset[dict[str, Any]]):
         return int(np.random.choice(np.where(self.flag == self.flag[index])[0]))
 
     def _row(self, index: int) -> dict[str, Any]:
-        with self._path.open("rb") as file:
-            file.seek(int(self._offsets[index]))
-            row: dict[str, Any] = json.loads(file.readline())
-        return row
+        return row_at(self._path, int(self._offsets[index]))
 
     def _asked(self, index: int) -> dict[str, Any]:
         """The input of mmdet's pipelines for an image."""
         row = self._row(index)
         return {
             "img_info": {"filename": row["file"], "width": row["width"], "height": row["height"]},
-            "ann_info": _truth(row),
+            "ann_info": truth(row),
             "img_prefix": self._img_prefix,
             "seg_prefix": None,
             "proposal_file": None,
@@ -128,7 +143,7 @@ class TrainingImages(Dataset[dict[str, Any]]):
         }
 
 
-def _truth(row: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
+def truth(row: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
     """bboxes (n, 4) float32, labels (n,) int64, bboxes_ignore (m, 4) float32, without boxes that are under
     MIN_BOX_SIDE or outside the image.
     """

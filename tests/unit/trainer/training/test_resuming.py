@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from mmdet.datasets.samplers import InfiniteGroupBatchSampler
-from support.small_rounds import SmallRounds
+from support.small_rounds import SmallRounds, trainable
 
+from trainer.rounds.folder import TRAIN_IMAGES
 from trainer.training import bundle, hooks, learn
 from trainer.training.hooks import LastCheckpointHook
+from trainer.training.pasting import Objects
 from trainer.training.resuming import ResumingRunner, save, skip
 
 ITERATIONS = 7
@@ -51,16 +53,21 @@ def assert_same(one: Any, other: Any) -> None:
 def test_weights_are_those_of_a_round_that_was_not_interrupted(
     detector: str, classes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To the bit: order, flips, sizes and samples drawn, momentum, learning rate, and what is blended in.
+    """To the bit: order, flips, copied objects, sizes and samples drawn, momentum, learning rate, and what is
+    blended in.
 
     YOLOX draws a size after iterations 2, 4 and 6 and keeps it for two; Faster R-CNN draws proposals.
     """
-    small = SmallRounds.below(tmp_path, detector)
-    snapshot, start = small.snapshot(), small.weights(tmp_path / "start.pth", classes)
+    config = trainable(detector)
+    config.loop.paste = 1.0
+    small = SmallRounds.below(tmp_path, detector, config)
+    snapshot = small.snapshot(size=(480, 360))
+    start = small.weights(tmp_path / "start.pth", classes)
     through, stopped = (
         small.round(name, snapshot, start, classes, iterations=ITERATIONS) for name in ("through", "stopped")
     )
     learn.learn(through, small.settings)
+    assert Objects(through / TRAIN_IMAGES), "there is something to copy"
 
     before_iteration = hooks.StopHook.before_train_iter
     for end in (3, 5):
