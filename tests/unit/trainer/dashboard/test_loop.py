@@ -75,6 +75,7 @@ def test_a_page_that_would_wait_gets_the_one_before_and_a_later_one_the_new(
     clock[0] += 5.0
     gathering.go.clear()
     assert [number(watched) for _ in range(3)] == [1, 1, 1]
+    assert all(gathering.started.acquire(timeout=WAIT_S) for _ in range(2))
     assert gathering.begun == 2, "once for all pages"
     gathering.go.set()
     settled(watched)
