@@ -111,7 +111,7 @@ for count in (3, 40):
     asked.append(len(queries))
     ordered = [q["sql"] for q in queries if "ORDER BY" in q["sql"] and "score" in q["sql"]]
 answer["queries"], answer["ordered"] = asked, len(ordered)
-answer["order"] = ordered[0].split("ORDER BY")[1]
+answer["order"] = ordered[0].rsplit("ORDER BY", 1)[1]
 with connection.cursor() as cursor:
     cursor.execute("EXPLAIN QUERY PLAN " + ordered[0].replace("%", "%%"))
     answer["plan"] = [row[3] for row in cursor.fetchall()]
