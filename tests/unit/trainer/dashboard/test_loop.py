@@ -47,7 +47,7 @@ def gathering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gathering]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds, as one wants them."""
     now = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
