@@ -8,20 +8,11 @@ from integration.support.bucket_server import BucketServer
 from integration.support.fake_backend import FakeBackend
 from integration.support.fake_s3 import FakeS3
 from integration.support.labelstudio import BACKEND_PASSWORD, BIN, NAMED_ADMIN, LabelStudio
-from integration.support.postgres import Postgres
+from integration.support.postgres import MIGRATE, Postgres
 
 PUBLIC_URL = "https://labels.example"
 DEAD_PROXY = "http://127.0.0.1:9"
 """For what is outside. All that a test sees happen went past it, to services of the stack."""
-
-MIGRATE = """
-from labelloop.settings import get_settings
-from provisioner import django_app, postgres
-
-django_app.setup()
-with postgres.alone(get_settings().postgres):
-    postgres.migrate(get_settings().postgres)
-"""
 
 
 @pytest.fixture(scope="session", autouse=True)
