@@ -22,7 +22,10 @@ from lifecycle.shell import answer, ask, converse, phrases, run, watch
 START_SECONDS = 900.0
 FAILING_AFTER = 3
 """Restarts after which a container that ends is not waited for any longer."""
-_WORST_FIRST = ("failing", "dead", "exited", "unhealthy", "restarting", "created", "starting", "healthy")
+_WORST_FIRST = (
+    *("failing", "dead", "exited", "unhealthy", "restarting", "created", "starting"),
+    *("running", "healthy"),
+)
 PATIENCE_SECONDS = 120.0
 """How long a service may be unhealthy once those that it waits for are healthy."""
 _LOG_LINES = "25"
@@ -339,8 +342,8 @@ def _way_out(output: str) -> str:
 
 
 def _badness(state: str) -> int:
-    """The worse, the lower."""
-    return _WORST_FIRST.index(state) if state in _WORST_FIRST else len(_WORST_FIRST)
+    """The worse, the lower. A state that is not listed, such as paused, is the worst."""
+    return _WORST_FIRST.index(state) if state in _WORST_FIRST else -1
 
 
 def _state(container: dict[str, Any]) -> str:

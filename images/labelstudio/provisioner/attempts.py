@@ -1,7 +1,8 @@
 """How often a password may be tried at Label Studio's doors, counted in its database.
 
 Label Studio runs as several processes, and as several containers with REPLICAS. A count in each one's memory
-would let each be tried as often again.
+would let each be tried as often again. What was noted in the future was noted while the clock was ahead, and
+counts no longer: otherwise nobody of that name, or from there, would come in before that time.
 """
 
 import time
@@ -17,7 +18,13 @@ from labelloop.throttle import PER_ADDRESS, PER_USER, WINDOW_S
 TABLE = "labelloop_attempts"
 _LOCK = 6_004_102
 """The key of the advisory lock under which an attempt is counted on PostgreSQL."""
-_SINCE = f"SELECT tried FROM {TABLE} WHERE who = %s AND tried > %s ORDER BY tried DESC LIMIT 1 OFFSET %s"
+LEEWAY_S = 60.0
+"""So far apart the clocks of several machines may be."""
+_SINCE = (
+    f"SELECT tried FROM {TABLE} WHERE who = %s AND tried > %s AND tried <= %s ORDER BY tried DESC "
+    "LIMIT 1 OFFSET %s"
+)
+_FORGET = f"DELETE FROM {TABLE} WHERE tried <= %s OR tried > %s"
 _NEWEST = f"DELETE FROM {TABLE} WHERE who = %s AND tried = (SELECT max(tried) FROM {TABLE} WHERE who = %s)"
 
 
@@ -36,7 +43,7 @@ def attempt(name: str, address: str) -> float:
         if wait_s := _wait_s(cursor, allowed):
             return wait_s
         now = time.time()
-        cursor.execute(f"DELETE FROM {TABLE} WHERE tried <= %s", [now - WINDOW_S])
+        cursor.execute(_FORGET, [now - WINDOW_S, now + LEEWAY_S])
         cursor.executemany(f"INSERT INTO {TABLE} VALUES (%s, %s)", [[who, now] for who in allowed])
     return 0.0
 
@@ -70,7 +77,7 @@ def _wait_s(cursor: Any, allowed: dict[str, int]) -> float:
     """Seconds until all of them are below what is allowed. allowed: attempts, by who tries."""
     now, longest = time.time(), 0.0
     for who, most in allowed.items():
-        cursor.execute(_SINCE, [who, now - WINDOW_S, most - 1])
+        cursor.execute(_SINCE, [who, now - WINDOW_S, now + LEEWAY_S, most - 1])
         if found := cursor.fetchone():
             longest = max(longest, found[0] + WINDOW_S - now)
     return longest

@@ -29,7 +29,7 @@ def take_few() -> None:
             predictions__project=project,
             predictions__model_version=version,
             predictions__cluster__isnull=True,
-        ).order_by("predictions__score")
+        ).order_by("predictions__score", "predictions__id")  # of equal scores, each portion goes on
         numbers = in_portions(by_score.values_list("id", flat=True))
         first = next(numbers, None)
         if first is None:  # as Label Studio does it then

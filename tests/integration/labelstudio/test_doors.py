@@ -2,7 +2,9 @@
 
 import json
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 import requests
@@ -114,6 +116,10 @@ def test_guessing_a_password_is_slowed_down_at_every_door(fresh: Callable[[], La
         statuses = [guess(label_studio.url, door, name) for _ in range(PER_USER + 3)]
         assert statuses == [200] * PER_USER + [429] * 3, f"{door}, by either of two processes"
     assert "/user/login" not in sign_in(label_studio.url).url, "others come in"
+    with closing(sqlite3.connect(label_studio.data / "label_studio.sqlite3", timeout=30)) as database:
+        assert database.execute("UPDATE labelloop_attempts SET tried = tried + 1e8").rowcount > 0
+        database.commit()
+    assert guess(label_studio.url, door, name) == 200, "the clock was ahead, and is right again"
 
 
 def guess(base: str, door: str, name: str) -> int:

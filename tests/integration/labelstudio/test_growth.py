@@ -111,6 +111,7 @@ for count in (3, 40):
     asked.append(len(queries))
     ordered = [q["sql"] for q in queries if "ORDER BY" in q["sql"] and "score" in q["sql"]]
 answer["queries"], answer["ordered"] = asked, len(ordered)
+answer["order"] = ordered[0].rsplit("ORDER BY", 1)[1]
 with connection.cursor() as cursor:
     cursor.execute("EXPLAIN QUERY PLAN " + ordered[0].replace("%", "%%"))
     answer["plan"] = [row[3] for row in cursor.fetchall()]
@@ -172,6 +173,8 @@ def test_predictions_in_clusters_go_label_studios_way(each_way: Any) -> None:
 def test_the_next_task_takes_as_many_queries_of_many_tasks_and_one_index(each_way: Any) -> None:
     few, many = each_way["queries"]
     assert few == many and each_way["ordered"] == 1
+    score, number = each_way["order"].split(",")
+    assert '"score"' in score and '"prediction"."id"' in number, "portions of equal scores leave none out"
     first = each_way["plan"][0]
     assert "prediction" in first and "labelloop_by_score" in first
     assert not any("B-TREE FOR ORDER BY" in line for line in each_way["plan"])

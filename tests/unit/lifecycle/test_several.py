@@ -95,6 +95,7 @@ def test_on_the_host_runtime_replicas_are_processes(
         (["healthy", "unhealthy"], "unhealthy"),
         (["starting", "healthy"], "starting"),
         (["unhealthy", "starting", "healthy"], "unhealthy"),
+        (["healthy", "paused"], "paused"),
     ],
 )
 def test_a_service_is_as_its_worst_container(
@@ -105,7 +106,7 @@ def test_a_service_is_as_its_worst_container(
             "Id": str(number),
             "Config": {"Labels": {"com.docker.compose.service": "labelstudio"}},
             "State": {
-                "Status": "running",
+                "Status": "paused" if state == "paused" else "running",
                 "Running": True,
                 "StartedAt": "2026-11-29T00:00:00Z",
                 "Health": {"Status": state, "Log": [{"Output": f"{number} says {state}"}]},

@@ -30,18 +30,18 @@ class WatchedLoop(Loop):
     _titles: dict[int, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def status(self) -> Status:
+    def status(self, newest: bool = False) -> Status:
         """The status, at most `status_s` seconds old. It is gathered once for all pages that ask.
 
         With a million tasks that takes seconds. After PATIENCE_S a page gets the one before, if that is not
-        STALE times as old, and a later page the new one.
+        STALE times as old, and a later page the new one. newest: it is waited for all the same.
         """
         with self._lock:
             known, age = self._status, time.monotonic() - self._gathered_at
             if known is not None and age <= self.status_s:
                 return known
             gathering = self._gathering = self._gathering or self._gather()
-        if known is None or age > STALE * self.status_s:
+        if newest or known is None or age > STALE * self.status_s:
             return gathering.result()
         try:
             return gathering.result(PATIENCE_S)
@@ -80,9 +80,12 @@ class WatchedLoop(Loop):
         with self._lock:
             self._status = self._gathering = None
 
-    def projects(self) -> dict[int, str]:
-        """Project titles by id. If Label Studio does not answer, these are the projects that have a model."""
-        found = {project.id: project.title for project in self.status().projects}
+    def projects(self, newest: bool = False) -> dict[int, str]:
+        """Project titles by id. If Label Studio does not answer, these are the projects that have a model.
+
+        newest: as `status`.
+        """
+        found = {project.id: project.title for project in self.status(newest).projects}
         if found:
             return found
         return {number: self._titles.get(number, f"project {number}") for number in self.registry.projects()}
@@ -94,6 +97,8 @@ class WatchedLoop(Loop):
             UnknownProject: there is no project `wanted`.
         """
         projects = self.projects()
+        if wanted is not None and wanted not in projects:
+            projects = self.projects(newest=True)  # it may be younger than the status
         if wanted is not None:
             if wanted not in projects:
                 listed = ", ".join(f"{number} ({title})" for number, title in projects.items()) or "none"

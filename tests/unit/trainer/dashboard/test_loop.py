@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ class Gathering:
     def __init__(self) -> None:
         self.begun, self.go, self.started = 0, threading.Event(), threading.Semaphore(0)
         self.error: Exception | None = None
+        self.projects: list[Any] = []
         self.go.set()
 
     def __call__(self, *parts: Any) -> Status:
@@ -28,7 +31,7 @@ class Gathering:
         assert self.go.wait(WAIT_S)
         if self.error is not None:
             raise self.error
-        return Status([], [], [], [str(number)])
+        return Status([], list(self.projects), [], [str(number)])
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def gathering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gathering]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds, as one wants them."""
     now = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
@@ -75,6 +78,7 @@ def test_a_page_that_would_wait_gets_the_one_before_and_a_later_one_the_new(
     clock[0] += 5.0
     gathering.go.clear()
     assert [number(watched) for _ in range(3)] == [1, 1, 1]
+    assert all(gathering.started.acquire(timeout=WAIT_S) for _ in range(2))
     assert gathering.begun == 2, "once for all pages"
     gathering.go.set()
     settled(watched)
@@ -108,6 +112,20 @@ def test_what_was_begun_before_a_change_is_not_kept(
     gathering.go.set()
     assert before is not None and before.result(WAIT_S).problems == ["2"]
     assert number(watched) == 3
+
+
+def test_a_project_that_is_younger_than_the_status_is_waited_for(
+    watched: WatchedLoop, gathering: Gathering, clock: list[float]
+) -> None:
+    clock[0] += 5.0
+    gathering.projects = [SimpleNamespace(id=70, title="new")]
+    gathering.go.clear()
+    with ThreadPoolExecutor(1) as pool:
+        choosing = pool.submit(watched.choose, 70)
+        with pytest.raises(TimeoutError):
+            choosing.result(0.1)
+        gathering.go.set()
+        assert choosing.result(WAIT_S) == 70
 
 
 def test_a_failure_is_told_once_and_the_next_page_asks_again(
