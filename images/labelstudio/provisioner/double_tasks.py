@@ -66,7 +66,7 @@ def settle(project: Any, rows: Iterable[tuple[int, Any]]) -> None:
     for task_id, path in named:
         with transaction.atomic():
             former = links.task_of(path)
-            if former is not None and former.id in new:
+            if former is not None and (former.id in new or not _locked(former)):
                 continue
             task = Task.objects.filter(id=task_id).first()
             if task is None:
@@ -86,6 +86,11 @@ def _unlinked(project: Any) -> Iterator[tuple[int, Any]]:
     tasks = Task.objects.filter(project=project).exclude(id__in=linked).order_by("id")
     rows: Iterator[tuple[int, Any]] = tasks.values_list("id", "data").iterator(chunk_size=_CHUNK)
     return rows
+
+
+def _locked(task: Any) -> bool:
+    """Whether the task is still there. If so, nobody can submit for it before the transaction's end."""
+    return bool(Task.objects.select_for_update().filter(id=task.id))
 
 
 def _is_untouched(task: Any) -> bool:

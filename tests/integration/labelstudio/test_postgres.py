@@ -241,6 +241,7 @@ def test_two_that_write_at_once_make_nothing_twice(
     assert told["inner"] == [1, 2, 3] and told["predictions"] == 3
     assert told["created"] == [0, 3] and told["counts"] == [1, 1, 1]
     assert told["said"] == ["submitted"], "who submits does not wait for labels that are taken in"
+    assert told["late"] == ["refused", 0], "what is submitted for a task that goes is refused, not lost"
     # Two that write the same rows in two orders wait for each other, until PostgreSQL ends one.
     assert told["noted"] == [f"images/twice/{number}.jpg" for number in range(3)]
     # PostgreSQL would refuse one of two requests that make the same table.

@@ -1,7 +1,7 @@
 """A program of Label Studio's in which two write the same at once."""
 
 # Two threads make tasks of the same files, and then predictions for the same tasks. Then somebody submits
-# while labels are taken in, and files are noted in the order of a set.
+# while labels are taken in, and while a task's place is taken; and files are noted in the order of a set.
 TWICE = """
 import json
 import threading
@@ -16,7 +16,7 @@ start.prepare()
 from django.db import connection, connections, transaction
 from io_storages.localfiles.models import LocalFilesImportStorage as Storage
 from projects.models import Project
-from provisioner import image_tasks, intake, predictions, synchronisation
+from provisioner import double_tasks, image_tasks, intake, predictions, synchronisation
 from rest_framework.test import APIRequestFactory, force_authenticate
 from tasks.models import Annotation, Prediction, Task
 from users.models import User
@@ -114,7 +114,32 @@ def note(execute, statement, rows, many, context):
 with connection.execute_wrapper(note):
     images = image_tasks.ProjectImages(project.id, get_settings(), set())
     images.learn(f"images/twice/{number}.jpg" for number in (2, 0, 1))
+
+# Somebody submits for a task in the very moment in which another one takes its place.
+late = []
+
+def submit_late():
+    try:
+        Annotation.objects.create(task=tasks[1], project=project, completed_by=admin, result=[{"id": "late"}])
+        late.append("submitted")
+    except Exception as error:
+        late.append("refused")
+    finally:
+        connections.close_all()
+
+def meanwhile(*_):
+    person.start()
+    person.join(2)
+    return True
+
+person = threading.Thread(target=submit_late)
+double_tasks._says_no_more = meanwhile
+again = Task.objects.create(project=project, data=tasks[1].data)
+double_tasks.settle(project, [(again.id, again.data)])
+person.join(60)
+late.append(Annotation.objects.filter(project=project, result__contains="late").count())
 print("TWICE" + json.dumps({
+    "late": late,
     "inner": [task.inner_id for task in tasks],
     "created": sorted(created),
     "said": said,
