@@ -29,8 +29,10 @@ from xml.sax.saxutils import quoteattr
 
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from support.unpredicted import without_prediction_of
 
-from labelloop.studio import UNLABELLED, Studio, without_prediction_of
+from labelloop.studio import Studio
+from labelloop.task_filters import UNLABELLED
 
 IMPORT_S, PRELABEL_S = 300, 900
 

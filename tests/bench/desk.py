@@ -24,9 +24,10 @@ from playwright.sync_api import Page
 from support import shapes, shapes_stack
 from support.browser import chromium, log_in_to_label_studio
 from support.stack import Stack, wait_for
+from support.unpredicted import without_prediction_of
 
 from labelloop.boxes import Boxes
-from labelloop.studio import UNLABELLED, without_prediction_of
+from labelloop.task_filters import UNLABELLED
 from trainer.dashboard.agreement import Agreement, compare
 
 LEARNT, IMAGES = 40, 8

@@ -27,6 +27,7 @@ from bench.report import Figure, figure
 from bench.startup import throw_away_stack
 from bench.stock import StockSetUp, delete_predictions
 from support.stack import Stack, wait_for
+from support.unpredicted import without_prediction_of
 
 from labelloop.boxes import Boxes
 from labelloop.connection import USER
@@ -34,7 +35,8 @@ from labelloop.detector import Detector, load_weights
 from labelloop.images import SUFFIXES, ImageError, Pixels, check_image, read_image
 from labelloop.locks import Busy, holding
 from labelloop.registry import Registry
-from labelloop.studio import UNLABELLED, Studio, without_prediction_of
+from labelloop.studio import Studio
+from labelloop.task_filters import UNLABELLED
 from trainer.peers.backend import Backend
 from trainer.peers.projects import fetch
 from trainer.training.gap import VISIBLE

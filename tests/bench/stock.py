@@ -16,7 +16,8 @@ from bench.startup import end, until_login
 from support.ports import free_port
 from support.stack import wait_for
 
-from labelloop.studio import UNLABELLED, Studio, where
+from labelloop.studio import Studio
+from labelloop.task_filters import UNLABELLED, where
 
 BOOT_S = 60.0
 BULK_S = 1200.0

@@ -16,9 +16,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from support.browser import chromium, loaded
 from support.dashboard_pages import PAGES
 from support.stack import Stack, wait_for
+from support.unpredicted import without_prediction_of
 
 from labelloop.registry import ProjectModels, Registry
-from labelloop.studio import LABELLED, UNLABELLED, without_prediction_of
+from labelloop.task_filters import LABELLED, UNLABELLED
 from trainer.judging.standing import NOT_YET
 
 SERIOUS = ("serious", "critical")

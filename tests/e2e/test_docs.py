@@ -9,7 +9,7 @@ from support import datasets, shapes
 from support.documented_commands import STACK
 from support.stack import Stack, wait_for
 
-from labelloop.studio import LABELLED
+from labelloop.task_filters import LABELLED
 
 COMMAND_S = 240
 SAYS = {

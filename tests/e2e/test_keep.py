@@ -14,7 +14,7 @@ from support import kept, shapes
 from support.stack import Stack, wait_for
 
 from labelloop.registry import Registry
-from labelloop.studio import UNLABELLED
+from labelloop.task_filters import UNLABELLED
 
 SERVICES = ("labelstudio", "trainer", "mlbackend")
 

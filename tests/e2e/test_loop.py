@@ -13,12 +13,13 @@ import requests
 from PIL import Image
 from support import shapes
 from support.stack import Stack, wait_for
+from support.unpredicted import without_prediction_of
 
 from labelloop.boxes import iou_matrix
 from labelloop.labels import parse_label_config
 from labelloop.regions import from_results
 from labelloop.registry import Registry
-from labelloop.studio import UNLABELLED, without_prediction_of
+from labelloop.task_filters import UNLABELLED
 
 CORRECTED = 28
 IMPORTED_WITHIN_S = 180

@@ -21,7 +21,7 @@ import requests
 from support.dashboard_pages import guarded
 from support.stack import Stack, wait_for
 
-from labelloop.studio import UNLABELLED
+from labelloop.task_filters import UNLABELLED
 
 SECRETS = (
     "ADMIN_PASSWORD",

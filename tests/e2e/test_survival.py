@@ -15,7 +15,7 @@ from support.consistency import check_consistent, everything_pre_labelled, kille
 from support.stack import Stack, wait_for
 
 from labelloop.registry import Registry
-from labelloop.studio import UNLABELLED
+from labelloop.task_filters import UNLABELLED
 
 SERVICES = ("labelstudio", "mlbackend", "trainer")
 CARRIES_ON_WITHIN_S = 240

@@ -14,7 +14,8 @@ from support import shapes, shapes_stack
 from support.consistency import check_consistent, everything_pre_labelled, killed_while_booting, rounds_of
 from support.stack import MAKE_S, Stack, wait_for
 
-from labelloop.studio import UNLABELLED, StudioError
+from labelloop.studio import StudioError
+from labelloop.task_filters import UNLABELLED
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(3600)]
 

@@ -1,9 +1,10 @@
 """What holds of a whole stack at any moment, whatever was done to it; and one such thing."""
 
 from support.stack import Stack, wait_for
+from support.unpredicted import without_prediction_of
 
 from labelloop.registry import Registry
-from labelloop.studio import UNLABELLED, without_prediction_of
+from labelloop.task_filters import UNLABELLED
 
 
 def rounds_of(stack: Stack) -> list[tuple[str, str | None]]:

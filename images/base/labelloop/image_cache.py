@@ -26,6 +26,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from labelloop import layout, locks
+from labelloop.clocks import LEEWAY_S
 from labelloop.download import Part, Stamp
 from labelloop.files import sha256_file, write_bytes
 
@@ -35,9 +36,6 @@ CUT_TO = 0.9
 """A cache that is too large is cut to this share of what it may have, so that it is not cut all the time."""
 OUT_OF_DATE_S = 7 * 86400.0
 """Parts of downloads, and what a killed process has left, are deleted after so long."""
-CLOCK_LEEWAY_S = 60.0
-"""What is dated later than this was dated while the clock was ahead. It counts as of long ago: otherwise the
-cache would grow until that time has come."""
 _LOCK_LOOK_S, _LOCK_WAIT_S = 0.02, 5.0
 _NAME = re.compile(r"[0-9a-f]{64}(\.[a-z]{1,5})?")
 _FORMER_INDEX = "index.sqlite3"
@@ -257,8 +255,10 @@ def names_in(files: Iterator[str]) -> Iterator[str]:
 
 
 def _dated(moment: float) -> float:
-    """A file's time; 0.0 for one in the future."""
-    return moment if moment <= time.time() + CLOCK_LEEWAY_S else 0.0
+    """A file's time; 0.0 for one in the future, as if it were of long ago: otherwise the cache would grow
+    until that time has come.
+    """
+    return moment if moment <= time.time() + LEEWAY_S else 0.0
 
 
 def used(file: Path) -> None:

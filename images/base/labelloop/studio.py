@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Self
 
@@ -12,13 +11,11 @@ import requests
 from labelloop.errors import Explained
 from labelloop.sessions import service_session
 from labelloop.settings import Settings
+from labelloop.task_filters import LABELLED, UNLABELLED, not_ahead, where
 
 Row = dict[str, Any]
 
 TIMEOUT_S = (3.0, 60.0)
-LEEWAY = timedelta(minutes=1)
-"""Label Studio's clock and ours may differ by so much: whoever must miss no change asks for so much more."""
-EVER = datetime.fromtimestamp(0, UTC)
 PAGE_SIZE = 500
 LISTED_AT_ONCE, LABELLED_AT_ONCE = 1000, 200
 """Tasks for a request: of all, of which little is told, and of labelled ones."""
@@ -48,49 +45,6 @@ class StudioError(Explained):
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
-
-
-def where(field: str, operator: str, value: Any, kind: str = "Number") -> Row:
-    """One condition of a data-manager filter, e.g. where("total_annotations", "greater", 0)."""
-    return {"filter": f"filter:tasks:{field}", "operator": operator, "type": kind, "value": value}
-
-
-LABELLED = where("total_annotations", "greater", 0)
-UNLABELLED = where("total_annotations", "equal", 0)
-
-
-def with_prediction_of(version: str) -> Row:
-    """The filter for tasks with a prediction of `version`.
-
-    Label Studio looks for the name anywhere in a prediction's model_version, so it also finds longer names.
-    """
-    return where("predictions_model_versions", "contains", [version], "List")
-
-
-def without_prediction_of(version: str) -> Row:
-    return where("predictions_model_versions", "not_contains", [version], "List")
-
-
-def changed_after(moment: datetime) -> Row:
-    """The filter for tasks that were changed later, or have such an annotation. moment: with a time zone. All
-    are later than one in the future: the clock was ahead when it was noted, so it does not tell.
-    """
-    return where("updated_at", "greater", _datetime(EVER if is_ahead(moment) else moment), "Datetime")
-
-
-def not_ahead() -> Row:
-    """The filter for tasks that were not changed in the future, as those were while the clock was ahead."""
-    return where("updated_at", "less", _datetime(datetime.now(UTC) + LEEWAY), "Datetime")
-
-
-def is_ahead(moment: datetime) -> bool:
-    """Whether a moment is in the future. moment: with a time zone."""
-    return moment > datetime.now(UTC) + LEEWAY
-
-
-def _datetime(moment: datetime) -> str:
-    """In the only form that Label Studio reads."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def has_draft(task: Mapping[str, Any]) -> bool:

@@ -13,13 +13,12 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils.crypto import salted_hmac
 
+from labelloop.clocks import LEEWAY_S
 from labelloop.throttle import PER_ADDRESS, PER_USER, WINDOW_S
 
 TABLE = "labelloop_attempts"
 _LOCK = 6_004_102
 """The key of the advisory lock under which an attempt is counted on PostgreSQL."""
-LEEWAY_S = 60.0
-"""So far apart the clocks of several machines may be."""
 _SINCE = (
     f"SELECT tried FROM {TABLE} WHERE who = %s AND tried > %s AND tried <= %s ORDER BY tried DESC "
     "LIMIT 1 OFFSET %s"

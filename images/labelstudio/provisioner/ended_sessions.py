@@ -17,11 +17,12 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.signals import user_logged_out
 from django.http import HttpRequest, HttpResponse
 
+from labelloop.clocks import LEEWAY_S
+
 TABLE = "labelloop_ended_sessions"
 _NOTE = f"INSERT INTO {TABLE} VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET until = excluded.until"
 KEPT = 10_000
 """So many of the names that end last are kept in any case."""
-LEEWAY_S = 60.0
 BEGAN = "last_login"
 """Where Label Studio notes in a session when it began, in seconds since 1970."""
 _FORGET = (

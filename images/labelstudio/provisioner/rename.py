@@ -13,12 +13,13 @@ people who submit wait until it is over.
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import groupby, islice
 from operator import itemgetter
 from tempfile import TemporaryFile
 from typing import Any
 
+from labelloop.clocks import LEEWAY
 from labelloop.errors import Explained
 from labelloop.renaming import RenamedConfig, RenameError, rename_in_config, rename_in_results
 from labelloop.settings import get_settings
@@ -26,7 +27,6 @@ from provisioner import django_app
 from provisioner.state import StateFile
 
 PORTION = 500
-LEEWAY = timedelta(minutes=1)
 KINDS = {
     "annotations": ("Annotation", "project"),
     "drafts": ("AnnotationDraft", "task__project"),

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.utils.timezone import now
 from tasks.models import Task
 
-LEEWAY = timedelta(minutes=1)
+from labelloop.clocks import LEEWAY
 
 
 def held(task: Any) -> Any:

@@ -8,7 +8,8 @@ import pytest
 from integration.support.labelstudio import LabelStudio
 from integration.support.people import labeller
 
-from labelloop.studio import LABELLED, UNLABELLED, StudioError
+from labelloop.studio import StudioError
+from labelloop.task_filters import LABELLED, UNLABELLED
 
 CONFIG = """<View><Image name="image" value="$image"/>
   <RectangleLabels name="label" toName="image"><Label value="ball"/></RectangleLabels></View>"""

@@ -11,8 +11,10 @@ from uuid import uuid4
 import pytest
 from integration.support.labelstudio import LabelStudio
 from integration.support.people import labeller
+from support.unpredicted import without_prediction_of
 
-from labelloop.studio import UNLABELLED, Row, Studio, StudioError, where, without_prediction_of
+from labelloop.studio import Row, Studio, StudioError
+from labelloop.task_filters import UNLABELLED, where
 
 VERSION = "v0003"
 WANTED: Row = {"version": VERSION, "alone": False, "among": None}

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from integration.support.labelstudio import LabelStudio
 
-from labelloop.studio import LABELLED, LISTED, UNLABELLED, Studio, changed_after, where
+from labelloop.studio import LISTED, Studio
+from labelloop.task_filters import LABELLED, UNLABELLED, changed_after, where
 
 PAGE = 5
 

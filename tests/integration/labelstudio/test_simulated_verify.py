@@ -14,7 +14,8 @@ from support.versions import add_version
 
 from labelloop.boxes import Boxes
 from labelloop.regions import to_results
-from labelloop.studio import LABELLED, StudioError
+from labelloop.studio import StudioError
+from labelloop.task_filters import LABELLED
 from labelloop.verified import BESIDE, is_verified
 from trainer.dashboard.app import create_app
 from trainer.dashboard.loop import WatchedLoop

@@ -14,7 +14,7 @@ from integration.support.people import Person, labeller, log_in
 from labelloop.addresses import DASHBOARD_PATH
 from labelloop.connection import TITLE
 from labelloop.layout import LABELSTUDIO_PORT, default_dashboard_port
-from labelloop.studio import UNLABELLED
+from labelloop.task_filters import UNLABELLED
 
 AT = f"http://127.0.0.1:{default_dashboard_port(LABELSTUDIO_PORT)}"
 

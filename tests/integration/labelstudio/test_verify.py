@@ -20,7 +20,8 @@ from support.dashboard import log_in
 from support.verify_data import SURE, answer, crops, region, undo
 from support.versions import add_version
 
-from labelloop.studio import LABELLED, UNLABELLED, Row, Studio, changed_after
+from labelloop.studio import Row, Studio
+from labelloop.task_filters import LABELLED, UNLABELLED, changed_after
 from labelloop.verified import BESIDE
 from trainer.dashboard.app import create_app
 from trainer.dashboard.loop import WatchedLoop

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.fake_studio import FakeStudio
 
-from labelloop.studio import LABELLED, UNLABELLED, Studio, changed_after
+from labelloop.studio import Studio
+from labelloop.task_filters import LABELLED, UNLABELLED, changed_after
 
 PAGE = 10
 

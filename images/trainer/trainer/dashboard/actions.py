@@ -7,7 +7,7 @@ from labelloop.choice import choose
 from labelloop.errors import Explained
 from labelloop.locks import Busy
 from labelloop.registry import RegistryError
-from labelloop.studio import with_prediction_of
+from labelloop.task_filters import with_prediction_of
 from trainer.dashboard.loop import WatchedLoop
 from trainer.peers.projects import fetch
 from trainer.rounds.asking import on_the_dashboard

@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from labelloop.clocks import LEEWAY
 from labelloop.errors import Explained
 from labelloop.files import Stamp, stamp_of
 from labelloop.labels import LabelConfig
 from labelloop.regions import read_regions
-from labelloop.studio import LABELLED, LEEWAY, Row, Studio, changed_after, where
+from labelloop.studio import Row, Studio
+from labelloop.task_filters import LABELLED, changed_after, where
 from trainer.dataset.collector import newest_submitted
 from trainer.dataset.examine import with_regions
 from trainer.dataset.labelled import SnapshotImage

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from labelloop.locks import Busy
-from labelloop.studio import LABELLED, StudioError, changed_after
+from labelloop.studio import StudioError
+from labelloop.task_filters import LABELLED, changed_after
 from trainer.dataset.snapshot import Snapshot, labels_now
 from trainer.loop import Loop
 from trainer.system.failures import bug, in_words

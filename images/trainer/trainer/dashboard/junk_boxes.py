@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from labelloop.errors import Explained
 from labelloop.labels import LabelConfig
-from labelloop.studio import where
+from labelloop.task_filters import where
 from trainer.dashboard import stored
 from trainer.dashboard.pages import Asked, Page, View
 from trainer.dashboard.security import checked_form

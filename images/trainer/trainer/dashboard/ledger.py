@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from labelloop.clocks import LEEWAY
 from labelloop.errors import Explained
 from labelloop.labels import LabelConfig
-from labelloop.studio import LABELLED, LEEWAY, Studio, changed_after
+from labelloop.studio import Studio
+from labelloop.task_filters import LABELLED, changed_after
 from trainer.dashboard import annotators
 from trainer.dashboard.annotators import Annotator
 from trainer.dashboard.book import Book, Effort

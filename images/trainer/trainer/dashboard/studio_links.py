@@ -8,7 +8,8 @@ import base64
 import gzip
 import json
 
-from labelloop.studio import LABELLED, UNLABELLED, Row
+from labelloop.studio import Row
+from labelloop.task_filters import LABELLED, UNLABELLED
 
 
 def stream(data_url: str) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 
 from labelloop.regions import read_regions
 from labelloop.registry import Card
-from labelloop.studio import UNLABELLED, StudioError, has_draft, where, with_prediction_of
+from labelloop.studio import StudioError, has_draft
+from labelloop.task_filters import UNLABELLED, where, with_prediction_of
 from labelloop.verified import accepted, marked
 from trainer.dashboard import sure
 from trainer.dashboard.verify_store import CROPS, FILE, LONGEST_WAIT_S, Store

@@ -11,10 +11,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from labelloop.clocks import LEEWAY
 from labelloop.files import write_lines
 from labelloop.registry import Registry
 from labelloop.settings import Settings
-from labelloop.studio import LABELLED, LEEWAY, Studio, changed_after
+from labelloop.studio import Studio
+from labelloop.task_filters import LABELLED, changed_after
 from labelloop.verified import is_verified
 from trainer.dataset import coco, near_duplicates, split
 from trainer.dataset.collector import Collector, newest_submitted

@@ -18,7 +18,8 @@ from labelloop.labels import LabelConfig, parse_label_config
 from labelloop.locks import holding
 from labelloop.registry import Registry
 from labelloop.settings import Settings
-from labelloop.studio import LABELLED, Studio
+from labelloop.studio import Studio
+from labelloop.task_filters import LABELLED
 from trainer.dataset import coco, near_duplicates, split
 from trainer.dataset.collector import Collector
 from trainer.dataset.examine import Examiner

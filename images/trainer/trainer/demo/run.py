@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from labelloop.registry import STARTING_VERSION, ProjectModels
-from labelloop.studio import LABELLED
+from labelloop.task_filters import LABELLED
 from trainer.demo.project import TITLE, DemoProject, find, open_project, to_be_deleted
 from trainer.judging.effort import TABLES, Costs, Work
 from trainer.rounds.table import State

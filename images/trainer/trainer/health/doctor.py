@@ -4,10 +4,11 @@
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 from math import ceil
 
+from labelloop.clocks import is_ahead
 from labelloop.findings import LOGS, Finding, ok, problem, warning
 from labelloop.studio import Studio, StudioError
 from trainer.env import TrainerSettings
@@ -23,7 +24,6 @@ from trainer.worker.cached_images import CachedImages
 SHOWN = 5
 TIMEOUT_S = (3.0, 10.0)
 """The limits for each request to Label Studio, in seconds: to connect, to answer."""
-CLOCK_LEEWAY = timedelta(minutes=1)
 OVER = 1.1
 """A cache above CACHE_GB by less is about to be cut."""
 WELL = ("CO", "TR", "PR")
@@ -229,7 +229,7 @@ def _round(project: ProjectStatus) -> Iterator[Finding]:
     name = f"round, project {project.id}"
     last, running = project.last_round, project.open_round
     for round_ in filter(None, (running, last)):
-        if datetime.fromisoformat(round_.requested_at) > datetime.now(UTC) + CLOCK_LEEWAY:
+        if is_ahead(datetime.fromisoformat(round_.requested_at)):
             text = f"round {round_.called} is dated in the future: {in_this_zone(round_.requested_at)}"
             yield warning(name, text, "Set the clock right; the round stays.", "date --utc")
     if running is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from labelloop.studio import EVER, is_ahead
+from labelloop.clocks import EVER, is_ahead
 from labelloop.verified import is_verified
 from trainer.dataset.collector import first_submitted, newest_submitted
 from trainer.judging.effort import CLICK_RIGHT

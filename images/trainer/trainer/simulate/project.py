@@ -15,7 +15,8 @@ from labelloop.boxes import Boxes, Floats
 from labelloop.order import lot
 from labelloop.regions import from_results, to_results
 from labelloop.settings import Settings
-from labelloop.studio import UNLABELLED, Studio, StudioError, where
+from labelloop.studio import Studio, StudioError
+from labelloop.task_filters import UNLABELLED, where
 from trainer.peers.backend import Backend
 from trainer.peers.projects import SIMULATED, Project, fetch
 from trainer.simulate.annotator import annotation

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labelloop.errors import Explained
-from labelloop.studio import with_prediction_of
+from labelloop.task_filters import with_prediction_of
 from trainer.health import health
 from trainer.loop import Loop
 from trainer.peers.projects import fetch

@@ -14,7 +14,8 @@ from labelloop.batches import batches
 from labelloop.files import write_text
 from labelloop.order import lot
 from labelloop.registry import ProjectModels
-from labelloop.studio import UNLABELLED, Studio, where
+from labelloop.studio import Studio
+from labelloop.task_filters import UNLABELLED, where
 from trainer.peers.projects import Project
 
 AHEAD = 8

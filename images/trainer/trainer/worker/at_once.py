@@ -5,9 +5,11 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from labelloop.clocks import LEEWAY
 from labelloop.errors import Explained
 from labelloop.registry import Registry
-from labelloop.studio import LABELLED, LEEWAY, Studio, changed_after, not_ahead
+from labelloop.studio import Studio
+from labelloop.task_filters import LABELLED, changed_after, not_ahead
 from trainer.instant.process import CANNOT
 from trainer.peers.projects import Project
 from trainer.system.children import Spawn, Watched

@@ -12,7 +12,8 @@ from labelloop.files import write_text
 from labelloop.instant import is_instant
 from labelloop.labels import LabelConfig
 from labelloop.registry import Registry
-from labelloop.studio import UNLABELLED, Studio, where, with_prediction_of
+from labelloop.studio import Studio
+from labelloop.task_filters import UNLABELLED, where, with_prediction_of
 from trainer.dataset.origin import earlier_name
 from trainer.peers.projects import Project
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from labelloop.clocks import LEEWAY_S
 from labelloop.images import ImageAway, ImageError, examine
 from trainer.system.database import reading, set_aside, writing
 from trainer.worker.image_files import walk
@@ -23,7 +24,6 @@ CUT_WAIT_S = 60.0
 as it is.
 """
 RETRY_S = 30.0
-CLOCK_LEEWAY_S = 60.0
 NOT_UTF8 = "the file's name is not UTF-8; rename it"
 BEING_WRITTEN = "is still being written"
 NOT_WHOLE = "it becomes a task once all of it is there; if nobody is copying it, copy it again"
@@ -143,7 +143,7 @@ class ImageIndex:
         Changes dated in the future do not count. The clock was ahead then, and nobody is writing that file
         now.
         """
-        newest_change, future = 0.0, time.time() + CLOCK_LEEWAY_S
+        newest_change, future = 0.0, time.time() + LEEWAY_S
 
         def look() -> Iterator[tuple[str, int, int, int, str | None]]:
             nonlocal newest_change
@@ -275,7 +275,7 @@ _DUE = "NOT checked AND (look_at <= ? OR look_at > ?) AND (ctime_ns <= ? OR ctim
 
 def _due_at(now: float) -> tuple[float, float, int, int]:
     """The values for `_DUE`."""
-    ahead = now + CLOCK_LEEWAY_S
+    ahead = now + LEEWAY_S
     return now, ahead + CUT_WAIT_S, int((now - SETTLED_S) * 1e9), int(ahead * 1e9)
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from labelloop.errors import Explained
 from labelloop.regions import BOXES
 from labelloop.registry import ProjectModels, Registry, RegistryError
-from labelloop.studio import LABELLED, Studio
+from labelloop.studio import Studio
+from labelloop.task_filters import LABELLED
 from trainer.dataset import split
 from trainer.dataset.collector import newest_submitted
 from trainer.dataset.survey import Survey

@@ -23,7 +23,8 @@ from labelloop.instant import is_instant
 from labelloop.locks import holding, is_held
 from labelloop.registry import Registry
 from labelloop.settings import Settings
-from labelloop.studio import Studio, with_prediction_of
+from labelloop.studio import Studio
+from labelloop.task_filters import with_prediction_of
 from labelloop.task_images import image_name
 from trainer.peers.backend import Backend, BackendError, OtherVersion, Unread
 from trainer.peers.projects import Project, fetch

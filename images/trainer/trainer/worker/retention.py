@@ -19,7 +19,8 @@ import ijson
 
 from labelloop.files import write_text
 from labelloop.registry import STARTING_VERSION, ProjectModels, Registry, RegistryError
-from labelloop.studio import Studio, has_draft, with_prediction_of
+from labelloop.studio import Studio, has_draft
+from labelloop.task_filters import with_prediction_of
 from trainer.dataset import coco
 from trainer.dataset.collector import newest_submitted
 from trainer.dataset.origin import is_earlier_name, started_from

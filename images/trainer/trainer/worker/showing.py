@@ -14,12 +14,8 @@ from itertools import islice
 from labelloop.connection import TITLE
 from labelloop.instant import champion_of, is_instant
 from labelloop.registry import ProjectModels
-from labelloop.studio import (
-    UNLABELLED,
-    Row,
-    Studio,
-    with_prediction_of,
-)
+from labelloop.studio import Row, Studio
+from labelloop.task_filters import UNLABELLED, with_prediction_of
 from trainer.dataset.origin import earlier_name
 from trainer.peers.projects import Project
 

@@ -27,7 +27,8 @@ from labelloop.files import sha256_file
 from labelloop.locks import Busy, holding
 from labelloop.log_lines import SHORT_LINE, TIMES
 from labelloop.registry import Card, ChampionMoved, ProjectModels, Registry
-from labelloop.studio import LABELLED, Studio, StudioError
+from labelloop.studio import Studio, StudioError
+from labelloop.task_filters import LABELLED
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot, snapshotting
 from trainer.env import get_settings

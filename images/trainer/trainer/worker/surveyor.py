@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from labelloop.box_sizes import SIZES_FILE, SizesBook, sizes_in
+from labelloop.clocks import EVER, LEEWAY
 from labelloop.locks import Busy
 from labelloop.registry import Registry
 from labelloop.settings import Settings
-from labelloop.studio import EVER, LABELLED, LEEWAY, Studio, changed_after, where
+from labelloop.studio import Studio
+from labelloop.task_filters import LABELLED, changed_after, where
 from trainer.dataset import split
 from trainer.dataset.collector import newest_submitted
 from trainer.dataset.examine import Examiner, UsedTask

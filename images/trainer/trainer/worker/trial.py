@@ -18,6 +18,7 @@ from typing import Any
 
 from labelloop.boxes import Boxes
 from labelloop.choice import chosen
+from labelloop.clocks import EVER, is_ahead
 from labelloop.detector import Detector
 from labelloop.errors import Explained
 from labelloop.images import ImageError
@@ -26,7 +27,7 @@ from labelloop.log_lines import SHORT_LINE, TIMES
 from labelloop.regions import from_results
 from labelloop.registry import ProjectModels, Registry
 from labelloop.settings import Settings
-from labelloop.studio import EVER, Studio, StudioError, is_ahead
+from labelloop.studio import Studio, StudioError
 from labelloop.tidying import Rules, tidied
 from trainer.dataset import junk
 from trainer.dataset.collector import first_submitted, newest_submitted

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from labelloop.errors import Explained
 from labelloop.registry import Registry
-from labelloop.studio import LABELLED, Studio
+from labelloop.studio import Studio
+from labelloop.task_filters import LABELLED
 from trainer.judging.trial import Outcome
 from trainer.peers.projects import Project
 from trainer.rounds.table import Rounds

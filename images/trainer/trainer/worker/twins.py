@@ -19,11 +19,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from labelloop.clocks import LEEWAY
 from labelloop.images import ImageAway, ImageError
 from labelloop.looks import NEAR, WORDS, Looks, are_near, distances, look_of
 from labelloop.regions import read_regions
 from labelloop.settings import Settings
-from labelloop.studio import LABELLED, LEEWAY, UNLABELLED, Studio, changed_after, where, with_prediction_of
+from labelloop.studio import Studio
+from labelloop.task_filters import LABELLED, UNLABELLED, changed_after, where, with_prediction_of
 from labelloop.task_images import resolve_task_image
 from labelloop.twins import FIELD, Twin
 from trainer.dataset.collector import newest_submitted

@@ -12,7 +12,8 @@ from contextlib import suppress
 
 from labelloop.locks import Busy
 from labelloop.registry import Registry
-from labelloop.studio import LABELLED, Studio
+from labelloop.studio import Studio
+from labelloop.task_filters import LABELLED
 from trainer.dataset.survey import forget_all_but
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend

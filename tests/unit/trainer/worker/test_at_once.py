@@ -11,7 +11,8 @@ from support.fake_studio import FakeStudio, add_tasks
 from support.versions import add_version
 from support.worker_bench import WorkerBench
 
-from labelloop import studio as studio_module
+from labelloop import clocks as clock_module
+from labelloop import task_filters
 from labelloop.registry import Card, ProjectModels, Registry
 from labelloop.studio import Studio
 from trainer.env import TrainerSettings
@@ -231,7 +232,7 @@ def test_a_clock_that_was_ahead_neither_ends_it_nor_keeps_it_busy(
     worker: WorkerBench, fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as meanwhile:
-        clocks.set_ahead(meanwhile, at_once, studio_module)
+        clocks.set_ahead(meanwhile, at_once, clock_module, task_filters)
         fake_studio.tasks[submit(fake_studio)]["updated_at"] = (datetime.now(UTC) + clocks.BY).isoformat()
         worker.worker.learn_at_once()
     assert len(worker.children) == 1
