@@ -4,29 +4,12 @@ A job of its own, since it takes minutes and an engine: `make test TESTS=tests/p
 containers is in tests/integration/labelstudio/test_postgres.py.
 """
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from support import shapes, shapes_stack
-from support.stack import Stack, engine_answers, wait_for
+from support.stack import Stack, wait_for
 
 QUIET = {"RETRAIN_EVERY": 0}
 pytestmark = pytest.mark.timeout(3600)
-
-
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
-    """Not up yet."""
-    assert engine_answers(), "no Docker engine answers"
-    made = Stack.copy_of_work_tree(tmp_path / "appliance", f"labelloop-pg-{os.getpid()}")
-    made.runtime = "docker"
-    try:
-        yield made
-    finally:
-        print(made.run("logs", check=False, timeout=60)[-8000:])
-        made.run("down", check=False, timeout=180)
 
 
 def labelled(stack: Stack) -> dict[int, list[int]]:

@@ -4,33 +4,17 @@ A job of its own, beside test_docker.py. What does not need containers is in
 tests/integration/labelstudio/test_replicas.py and tests/contract/test_several_backends.py.
 """
 
-import os
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
 from support import shapes, shapes_stack
-from support.stack import Stack, engine_answers, wait_for
+from support.stack import Stack, wait_for
 
 from lifecycle import engine
 
 pytestmark = pytest.mark.timeout(3600)
-
-
-@pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
-    """Not up yet."""
-    assert engine_answers(), "no Docker engine answers"
-    made = Stack.copy_of_work_tree(tmp_path / "appliance", f"labelloop-several-{os.getpid()}")
-    made.runtime = "docker"
-    try:
-        yield made
-    finally:
-        print(made.run("logs", check=False, timeout=60)[-8000:])
-        made.run("down", check=False, timeout=180)
 
 
 def containers(stack: Stack, service: str) -> list[str]:

@@ -28,10 +28,10 @@ _INPUTS = {
 }
 BACKUP = "backup"
 """The service that has an image of its own where the database is on PostgreSQL, with that one's programs."""
-_BACKUP_INPUTS = ("images/postgres",)
 FRONT = "front"
 """The proxy before several containers of Label Studio."""
-_FRONT_INPUTS = ("images/front",)
+_BUILT_HERE = {BACKUP: "images/postgres", FRONT: "images/front"}
+"""The inputs of images that are built here always, where they are needed."""
 _AFTER = {"base": ("mmcv-full",), "trainer": ("base",), "mlbackend": ("base",)}
 _SECONDS = {"labelstudio": 100.0, "base": 60.0, "trainer": 30.0, "mlbackend": 20.0, BACKUP: 60.0, FRONT: 20.0}
 """How long each takes alone on 2 cores."""
@@ -62,17 +62,15 @@ def build_images(
         {service: version[service] for service in _INPUTS},
         {service: image_name(service, accelerator) for service in _INPUTS},
     )
-    if pulled and not postgres and not front:
+    built_here = [service for service, wanted in ((BACKUP, postgres), (FRONT, front)) if wanted]
+    if pulled and not built_here:
         return
     python_image.ensure_python_image()
     python_id = answer(["docker", "image", "inspect", "--format", "{{.Id}}", python_image.NAME]) or ""
     hashes = {} if pulled else image_hashes(home, python_id, accelerator, arch)
-    if postgres:
-        hashes[BACKUP] = inputs_hash(home.root, _BACKUP_INPUTS, python_id)
-        version[BACKUP] = inputs_hash(home.root, _BACKUP_INPUTS, "")
-    if front:
-        hashes[FRONT] = inputs_hash(home.root, _FRONT_INPUTS, python_id)
-        version[FRONT] = inputs_hash(home.root, _FRONT_INPUTS, "")
+    for service in built_here:
+        hashes[service] = inputs_hash(home.root, [_BUILT_HERE[service]], python_id)
+        version[service] = inputs_hash(home.root, [_BUILT_HERE[service]], "")
     stale = [service for service in hashes if _built(service, accelerator) != hashes[service]]
     for service in hashes:
         if service not in stale:

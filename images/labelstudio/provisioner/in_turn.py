@@ -7,6 +7,7 @@ to a tenth of a second. A write that began anew at once would keep her out until
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import connection, transaction
 from projects.models import Project
@@ -14,14 +15,19 @@ from projects.models import Project
 LONGEST_PAUSE_S = 0.25
 
 
-def one_at_a_time(project_id: int) -> None:
+def one_at_a_time(project_id: int) -> Any:
     """Has whoever else calls this for the project, or takes labels in, wait until the transaction ends.
 
     SQLite has one writer anyway. On PostgreSQL, two transactions at once do not see each other's rows, and a
-    statement that has waited for a row still sees the other tables as they were before. People who submit are
-    not kept waiting.
+    statement that has waited for a row still sees the other tables as they were before.
+
+    The row's key is not held. If it were, people who submit would be kept waiting, and PostgreSQL would end
+    one of two that wait for each other: whoever submits changes the task before the commit looks for the
+    project.
+
+    Returns: the project, None if there is none.
     """
-    list(Project.objects.filter(pk=project_id).select_for_update(no_key=True).values_list("pk"))
+    return Project.objects.select_for_update(no_key=True).filter(pk=project_id).first()
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.http import Http404
 from django.utils.timezone import now
-from projects.models import Project
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
 from rest_framework.decorators import api_view, permission_classes, schema
 from rest_framework.permissions import IsAuthenticated
@@ -26,6 +25,7 @@ from users.models import User
 
 from labelloop import layout, task_value
 from provisioner.counts import add_to_summary, count_anew, last_inner_id
+from provisioner.in_turn import one_at_a_time
 from provisioner.people import Administrators
 from provisioner.storage_links import StorageLinks
 
@@ -137,12 +137,8 @@ def first_fault(error: ValidationError) -> str:
 
 
 def locked(project_id: int) -> Any:
-    """The project, held for the transaction as `in_turn.one_at_a_time` does. Raises Http404: there is none.
-
-    If its key were held, too, PostgreSQL would keep people waiting who submit, and would end one of two that
-    wait for each other: whoever submits changes the task before the commit looks for the project.
-    """
-    project = Project.objects.select_for_update(no_key=True).filter(pk=project_id).first()
+    """The project, held for the transaction. Raises Http404: there is none."""
+    project = one_at_a_time(project_id)
     if project is None:
         raise Http404
     return project

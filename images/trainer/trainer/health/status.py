@@ -258,6 +258,7 @@ def _project(
     last = next((round_ for round_ in history if round_.state in CLOSED), None)
     mapped = project.label_map(champion) if champion else None
     instant = models.instant.serving(champion.version) if champion else None
+    learnt = _card(models, instant) if instant else None
     if champion is not None and serving is not None and serving not in (champion.version, instant):
         problems.append(f"the backend serves {serving}; in service should be {instant or champion.version}")
     if device == "cpu" and settings.accelerator == "cuda":
@@ -296,22 +297,17 @@ def _project(
         standing=standing(models, rounds, project.id),
         no_round=no_round,
         instant=instant,
-        instant_shows_none=instant is not None and _shows_none(models, instant),
-        instant_refitted=instant is not None and _refitted(models, instant),
+        instant_shows_none=learnt is not None and learnt.shows_none,
+        instant_refitted=learnt is not None and learnt.refitted,
         speed=speed,
     )
 
 
-def _shows_none(models: ProjectModels, version: str) -> bool:
+def _card(models: ProjectModels, version: str) -> Card | None:
+    """None where it cannot be read."""
     with suppress(RegistryError):
-        return models.card(version).shows_none
-    return False
-
-
-def _refitted(models: ProjectModels, version: str) -> bool:
-    with suppress(RegistryError):
-        return models.card(version).refitted
-    return False
+        return models.card(version)
+    return None
 
 
 def _speed(settings: TrainerSettings, champion: Card | None, problems: list[str]) -> str | None:
