@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Optional
 
 from lifecycle.console import Failure
@@ -26,7 +26,14 @@ _SAME = (
     *("cap_drop", "command", "entrypoint", "environment", "healthcheck", "image", "init", "labels"),
     *("logging", "networks", "read_only", "stop_grace_period", "stop_signal", "user"),
 )
-_BUILDS = ("build", "profiles")
+_GPU = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
+# Nothing waits for another one: each asks for the others until they answer. What ends is started again.
+_LEFT_OUT = ("build", "profiles", "depends_on", "restart")
+_TOLD = {
+    "security_opt": 'no-new-privileges, which is `"no-new-privileges": true` in each node\'s daemon.json',
+    "cpu_shares": "cpu_shares, which Swarm doesn't have: all are equal where the processor is contended",
+}
+_GPU_TOLD = "a GPU by reservation: each node's default runtime has to give it (docs/how-to/swarm.md)"
 _SCHEMA = "3.9"
 _ALONE = "-alone"
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
@@ -42,12 +49,12 @@ class Places:
     backends: Optional[str] = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class StackFile:
     """content: the file. told: what Swarm does otherwise than Compose, a line for each key."""
 
-    content: Row = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
+    content: Row
+    told: list[str]
 
 
 def made_of(
@@ -94,69 +101,59 @@ def made_of(
 
 def _service(name: str, service: Row, all_services: Row, empty: Collection[str]) -> tuple[Row, list[str]]:
     """Returns: the service in Swarm's words, without image and placement, and what is otherwise."""
-    left = {key: value for key, value in service.items() if value is not None and key not in _BUILDS}
+    left = {key: value for key, value in service.items() if value is not None and key not in _LEFT_OUT}
     made: Row = {key: left.pop(key) for key in _SAME if key in left}
-    environment: Row = made.setdefault("environment", {})
-    notes: list[str] = []
-    deploy = _deploy(name, left, notes)
-    # Nothing waits for another one: each asks for the others until they answer.
-    left.pop("depends_on", None)
-    if left.pop("security_opt", None):
-        notes.append(
-            'no-new-privileges, which is `"no-new-privileges": true` of each node\'s daemon.json here'
-        )
-    if left.pop("cpu_shares", None):
-        notes.append("cpu_shares, which Swarm doesn't have: all are equal where the processor is contended")
+    asked = left.pop("deploy", {})
+    has_gpu = _reserves_gpu(name, asked)
+    made["environment"] = _environment(name, service.get("environment") or {}, has_gpu)
     if "network_mode" in left:
         _own_network(name, made, left.pop("network_mode"), all_services)
-    made["volumes"] = [_mount(name, mount) for mount in left.pop("volumes", ())]
-    made["volumes"] += [_tmpfs(entry) for entry in left.pop("tmpfs", ())]
-    if "shm_size" in left:
-        made["volumes"].append(_memory("/dev/shm", int(left.pop("shm_size"))))
-    made["secrets"] = [
-        _secret(secret, str(made["user"]))
-        for secret in left.pop("secrets", ())
-        if secret["source"] not in empty
+    made["volumes"] = [
+        *(_mount(name, mount) for mount in left.pop("volumes", ())),
+        *(_tmpfs(entry) for entry in left.pop("tmpfs", ())),
+        *(_memory("/dev/shm", int(size)) for size in [left.pop("shm_size", 0)] if int(size)),
     ]
+    secrets = [secret for secret in left.pop("secrets", ()) if secret["source"] not in empty]
+    made["secrets"] = [_secret(secret, str(made["user"])) for secret in secrets]
     made["ports"] = [_port(port) for port in left.pop("ports", ())]
-    if name in _ROLLING:
-        # While one is replaced there are two, which have to change versions together.
-        several = max(2, int(environment.get("BACKENDS") or 1))
-        made["environment"] = {**environment, "BACKENDS": str(several)}
+    limits = {"memory": left.pop("mem_limit", "0"), "pids": left.pop("pids_limit", 0)}
+    made["deploy"] = _deploy(name, asked, {key: limit for key, limit in limits.items() if int(limit)})
+    told = [text for key, text in _TOLD.items() if left.pop(key, None)] + ([_GPU_TOLD] if has_gpu else [])
     if left:
         raise _unknown(name, ", ".join(sorted(left)))
-    return {**made, "deploy": deploy}, notes
+    return made, told
 
 
-def _deploy(name: str, left: Row, notes: list[str]) -> Row:
-    """Takes out of `left` what Swarm has under `deploy`."""
-    asked = left.pop("deploy", {})
-    limits: Row = {}
-    if int(left.get("mem_limit", 0)):
-        limits["memory"] = str(left["mem_limit"])
-    if left.get("pids_limit"):
-        limits["pids"] = left["pids_limit"]
-    for key in ("mem_limit", "pids_limit", "restart"):
-        left.pop(key, None)
-    reserved = (asked.get("resources") or {}).get("reservations") or {}
-    if reserved.pop("devices", None):
-        notes.append("the GPU, which each node's default runtime has to give: docs/how-to/swarm.md")
-    if reserved:
-        raise _unknown(name, f"deploy.resources.reservations.{', '.join(sorted(reserved))}")
-    # A new backend answers before the former one goes; of all else there may not be two at a time.
-    update = {
-        "parallelism": 1,
-        "order": "start-first" if name in MOVABLE else "stop-first",
-        "failure_action": "rollback" if name in MOVABLE else "pause",
-        "monitor": "10s",
-    }
+def _environment(name: str, given: Row, has_gpu: bool) -> Row:
+    made = {**given, **(_GPU if has_gpu else {})}
+    if name in _ROLLING:
+        # While one is replaced there are two, which have to change versions together.
+        made["BACKENDS"] = str(max(2, int(given.get("BACKENDS") or 1)))
+    return made
+
+
+def _reserves_gpu(name: str, deploy: Row) -> bool:
+    reserved = (deploy.get("resources") or {}).get("reservations") or {}
+    if unknown := reserved.keys() - {"devices"}:
+        raise _unknown(name, f"deploy.resources.reservations.{', '.join(sorted(unknown))}")
+    return bool(reserved.get("devices"))
+
+
+def _deploy(name: str, asked: Row, limits: Row) -> Row:
+    """A new backend answers before the former one goes; of all else there may not be two at a time."""
+    order, on_failure = ("start-first", "rollback") if name in MOVABLE else ("stop-first", "pause")
     return {
         "replicas": int(asked.get("replicas") or 1),
         # Docker's names give the containers' own addresses, as under Compose; a virtual one needs IP_VS.
         "endpoint_mode": "dnsrr",
         "restart_policy": {"condition": "any", "delay": "5s"},
-        "update_config": update,
-        "rollback_config": {"parallelism": 1, "order": update["order"]},
+        "update_config": {
+            "parallelism": 1,
+            "order": order,
+            "failure_action": on_failure,
+            "monitor": "10s",
+        },
+        "rollback_config": {"parallelism": 1, "order": order},
         "resources": {"limits": limits},
     }
 
