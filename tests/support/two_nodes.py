@@ -100,14 +100,13 @@ def swarm_of_two(folder: Path) -> Iterator[Swarm]:
         yield Swarm(manager, worker, f"{_HOST_CABLE}.2")
 
 
-def carry(image: str, come_from: str, *nodes: Node) -> None:
-    """Has engines hold an image of another one, which DOCKER_HOST's form names; "" is this host's own."""
+def carry(node: Node, *images: str, come_from: str = "") -> None:
+    """Has a node hold images of another engine, which DOCKER_HOST's form names; "" is this host's own."""
     there = ["docker", *(["--host", come_from] if come_from else [])]
-    for node in nodes:
-        with subprocess.Popen([*there, "save", image], stdout=subprocess.PIPE) as saving:
-            load = ["docker", "--host", node.engine, "load", "--quiet"]
-            subprocess.run(load, stdin=saving.stdout, check=True, capture_output=True, timeout=600)
-        assert saving.returncode == 0, f"no image {image}"
+    with subprocess.Popen([*there, "save", *images], stdout=subprocess.PIPE) as saving:
+        load = ["docker", "--host", node.engine, "load", "--quiet"]
+        loaded = subprocess.run(load, stdin=saving.stdout, capture_output=True, text=True, timeout=1200)
+    assert saving.returncode == loaded.returncode == 0, f"{', '.join(images)}: {loaded.stderr}"
 
 
 @contextmanager

@@ -119,7 +119,7 @@ def small(swarm: Swarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.fixture(scope="module", autouse=True)
 def python(swarm: Swarm) -> None:
-    carry(PYTHON, "", swarm.manager)
+    carry(swarm.manager, PYTHON)
 
 
 @contextmanager
@@ -203,7 +203,7 @@ def test_backends_on_the_other_node(small: Small) -> None:
         small.stack.start()
     image = re.search(r"docker save (\S+) \| ssh node2 docker load", raised.value.do)
     assert image is not None
-    carry(image[1], small.swarm.manager.engine, small.swarm.worker)
+    carry(small.swarm.worker, image[1], come_from=small.swarm.manager.engine)
 
     (small.home.root / "small").rename(small.home.root / "elsewhere")
     text = (small.home.root / "docker-compose.yml").read_text()

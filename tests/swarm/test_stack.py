@@ -41,7 +41,7 @@ def stack(swarm: Swarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     made = Stack.copy_of_work_tree(tmp_path / "appliance", f"swarm{os.getpid()}")
     made.runtime = "docker"
     made.run("build", timeout=3600)
-    carry(" ".join(IMAGES), "", swarm.manager)
+    carry(swarm.manager, *IMAGES)
     monkeypatch.setenv("DOCKER_HOST", swarm.manager.engine)
     made.runtime, made.inside, made.host = "swarm", tuple(swarm.manager.within()), swarm.address
     try:
@@ -103,7 +103,7 @@ def test_boxes_come_from_the_other_node_and_an_update_fails_none(stack: Stack, s
     told = shapes_stack_up(stack, check=False)
     lacking = re.search(r"docker save (\S+) \| ssh node2 docker load", told)
     assert lacking is not None, told
-    carry(lacking[1], swarm.manager.engine, swarm.worker)
+    carry(swarm.worker, lacking[1], come_from=swarm.manager.engine)
     shapes_stack_up(stack)
     assert nodes_of(stack, "mlbackend") == ["node2"] and nodes_of(stack, "trainer") == ["node1"]
     wait_for("the pictures' tasks", lambda: stack.studio().count_tasks(1) == 6, 180)
@@ -130,7 +130,7 @@ def test_boxes_come_from_the_other_node_and_an_update_fails_none(stack: Stack, s
         told = stack.run("stack", check=False)
         lacking = re.search(r"docker save (\S+) \| ssh node2 docker load", told)
         assert lacking is not None, told
-        carry(lacking[1], swarm.manager.engine, swarm.worker)
+        carry(swarm.worker, lacking[1], come_from=swarm.manager.engine)
         stack.run("stack")
         stack.run("stack", BACKENDS=2)
     print(f"{len(stream.statuses)} detections, the longest {stream.longest:.1f} s")

@@ -1,4 +1,4 @@
-"""Docker, a swarm or the host: what is chosen, that it is kept, and that an engine that is silent is there."""
+"""Docker, a swarm or the host: what is chosen, that it is kept, that an engine that is silent is there."""
 
 from collections.abc import Callable
 from pathlib import Path
