@@ -11,6 +11,7 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## Check the host, build what isn't built, start, wait until all is healthy; NAME=VALUE settings are kept
+stack: ## As up, on a Docker swarm, of which this is a manager; again after a change, replaces one container after the other
 down: ## Stop; volumes/ keeps everything
 restart: ## Stop and start
 status: ## Services, model in service, labels and which are not used, open round

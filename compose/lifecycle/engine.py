@@ -11,6 +11,8 @@ from lifecycle.console import Failure
 from lifecycle.shell import answer, ask
 
 SERVICES = ("labelstudio", "trainer", "mlbackend")
+FOLDER_LABEL = "labelloop.folder"
+"""Of a container that Swarm runs: the checkout that it is of."""
 PROBE_SECONDS = 30.0
 """An engine that builds or starts much may take so long to say who it is."""
 BUILDX_SINCE = 23
@@ -104,7 +106,8 @@ def _is_one_off(container: dict[str, Any]) -> bool:
 
 def folder_of(container: dict[str, Any]) -> str:
     """The project directory that the container was started from."""
-    return str(container["Config"]["Labels"].get("com.docker.compose.project.working_dir", ""))
+    labels = container["Config"]["Labels"]
+    return str(labels.get("com.docker.compose.project.working_dir") or labels.get(FOLDER_LABEL, ""))
 
 
 def published_ports(containers: list[dict[str, Any]]) -> set[int]:

@@ -48,6 +48,8 @@ UP = {
     "make up DATABASE=postgres REPLICAS=2": {"DATABASE": "postgres", "REPLICAS": "2"},
     "make up BACKENDS=2": {"BACKENDS": "2"},
     "make up DATABASE=sqlite DATABASE_URL=": {"DATABASE": "sqlite", "DATABASE_URL": ""},
+    "make stack BIND=0.0.0.0": {"BIND": "0.0.0.0"},
+    "make stack BACKENDS=2": {"BACKENDS": "2"},
     "make up SCORE_THRESHOLD=0.4 PORT=8090": {"SCORE_THRESHOLD": "0.4", "PORT": "8090"},
 }
 """`make up` itself runs in tests/e2e; that it takes and keeps these settings is tested by tests/unit/docs."""
@@ -89,6 +91,12 @@ ELSEWHERE = {
     ),
     'curl --fail-with-body -H "Authorization: Bearer $TOKEN" --data-binary @photo.jpg '
     "http://127.0.0.1:8081/detect": ("tests/unit/trainer/dashboard/test_detect.py", "--data-binary"),
+    "docker swarm init --advertise-addr 192.0.2.10": ("tests/support/two_nodes.py", '"init"'),
+    "docker node update --label-add labelloop.backend=true gpu-2": (
+        "tests/swarm/test_stack.py",
+        '"--label-add"',
+    ),
+    "make stack": ("tests/swarm/test_stack.py", 'stack.run("stack")'),
     "make gpu-check": ("tests/unit/lifecycle/test_gpu_check.py", "gpu_check("),
     "make test TESTS=tests/cuda": ("tests/cuda/test_detectors.py", "train_and_serve"),
     "make doctor": ("tests/e2e/test_doctor.py", '"doctor"'),

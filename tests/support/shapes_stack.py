@@ -14,8 +14,10 @@ optimizer = dict(_delete_=True, type="AdamW", lr=0.003, weight_decay=0.05)
 """
 
 
-def up(stack: Stack, iterations: int = 100, timeout: float = 3600, **settings: object) -> str:
-    """Writes label config and detector, and makes `up` with them; its output.
+def up(
+    stack: Stack, iterations: int = 100, timeout: float = 3600, target: str = "up", **settings: object
+) -> str:
+    """Writes label config and detector, and makes `up`, or another target, with them; its output.
 
     Nothing is learnt at once unless `settings` say so: the version that serves would change with each submit.
 
@@ -26,5 +28,5 @@ def up(stack: Stack, iterations: int = 100, timeout: float = 3600, **settings: o
     detector.write_text(detector.read_text() + _QUICK.format(iterations=iterations))
     settings = {"INSTANT": "false", **settings}
     return stack.run(
-        "up", PORT=stack.port, LABEL_CONFIG=LABEL_CONFIG, DETECTOR=DETECTOR, timeout=timeout, **settings
+        target, PORT=stack.port, LABEL_CONFIG=LABEL_CONFIG, DETECTOR=DETECTOR, timeout=timeout, **settings
     )

@@ -65,6 +65,10 @@ class Stack:
     port: int = field(default_factory=partial(free_port, 2))
     """Of Label Studio; the dashboard's is the next."""
     runtime: str = field(default_factory=default_runtime)
+    inside: tuple[str, ...] = ()
+    """What `make` is a program of: the command that runs it on another network."""
+    host: str = "127.0.0.1"
+    """Where the stack's ports are."""
 
     @classmethod
     def copy_of_work_tree(cls, home: Path, name: str) -> "Stack":
@@ -86,8 +90,9 @@ class Stack:
 
     def start(self, target: str, **settings: object) -> "subprocess.Popen[str]":
         """Begins `make target NAME=value …`; both its streams are its stdout."""
+        given = ((name, str(value)) for name, value in settings.items())
         return subprocess.Popen(
-            ["make", "--no-print-directory", target, *(f"{key}={value}" for key, value in settings.items())],
+            [*self.inside, "make", "--no-print-directory", target, *map("=".join, given)],
             cwd=self.home,
             env={**os.environ, "COMPOSE_PROJECT_NAME": self.name, "RUNTIME": self.runtime},
             stdin=subprocess.DEVNULL,
@@ -210,7 +215,7 @@ class Stack:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def archives(self) -> set[Path]:
         """What `make backup` has made."""

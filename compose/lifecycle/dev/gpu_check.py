@@ -12,7 +12,7 @@ from lifecycle import engine
 from lifecycle.build.images import image_name
 from lifecycle.console import Failure, heading
 from lifecycle.home import Home
-from lifecycle.runtime.runtime import choose_runtime
+from lifecycle.runtime.runtime import HOST, choose_runtime
 from lifecycle.settings import settings
 from lifecycle.settings.host import cores
 from lifecycle.shell import answer
@@ -36,7 +36,7 @@ def gpu_check(home: Home, given: Mapping[str, str]) -> None:
     out = home.root / OUT
     out.mkdir(parents=True, exist_ok=True)
     in_force = settings.load(home)
-    docker = choose_runtime(in_force) == "docker"
+    docker = choose_runtime(in_force) != HOST
     command = in_docker(home, in_force.containers_user) if docker else on_the_host(home)
     heading("The GPU beside the CPU: 8 minutes at most")
     environment = {**os.environ, "LABELLOOP_HOME": str(home.root), "OMP_NUM_THREADS": str(cores())}

@@ -33,11 +33,16 @@ HOST_PORTS = ("MLBACKEND_PORT", "TRAINER_PORT")
 
 
 def check_docker(
-    home: Home, settings: Settings, *, built: bool, given: Optional[Mapping[str, str]] = None
+    home: Home,
+    settings: Settings,
+    *,
+    built: bool,
+    running: Optional[list[dict[str, Any]]] = None,
+    given: Optional[Mapping[str, str]] = None,
 ) -> None:
     """Engine, Compose, what builds, processor, folders, disk, memory, project name and ports.
 
-    given: what was typed, for the way out.
+    running: the stack's containers on this host; None for Compose's. given: what was typed, for the way out.
 
     Raises:
         Failure: the first thing that is missing.
@@ -61,7 +66,7 @@ def check_docker(
     )
     if total := float(info.get("MemTotal", 0)):
         line("memory", memory(total))
-    running = engine.containers(settings.project_name)
+    running = engine.containers(settings.project_name) if running is None else running
     check_name(home, settings.project_name, running)
     for text in ports(settings, ours=engine.published_ports(running), given=given):
         line("port", text)

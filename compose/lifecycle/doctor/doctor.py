@@ -12,12 +12,12 @@ from typing import Any, Optional
 from labelloop.findings import LOGS, OK, PROBLEM, WARNING, Finding, ok, problem, warning
 from lifecycle import engine
 from lifecycle.console import Failure
-from lifecycle.doctor import checks, host_findings, outside, places
+from lifecycle.doctor import checks, host_findings, outside, places, swarm_checks
 from lifecycle.doctor.findings import Check, bounded, of_failure
 from lifecycle.engine import NoEngine
 from lifecycle.home import Home
 from lifecycle.runtime.host_stack import HostStack
-from lifecycle.runtime.runtime import Stack, asked_runtime, docker_stack
+from lifecycle.runtime.runtime import DOCKER, HOST, SWARM, Stack, asked_runtime, docker_stack
 from lifecycle.settings import settings as settings_module
 from lifecycle.settings.given import is_yes
 from lifecycle.settings.settings import Settings
@@ -76,9 +76,9 @@ def examine(home: Home) -> Iterator[Finding]:
     yield from bounded("engine", partial(_engine, settings, info, runtime, refusal), LOOK_SECONDS)
     for name, check in _host_checks(home, settings, info, runtime).items():
         yield from bounded(name, check, LOOK_SECONDS)
-    if runtime == "docker" and not info:
+    if runtime != HOST and not info:
         return  # Neither the services nor who has their ports can be told.
-    stack = docker_stack(home, settings) if runtime == "docker" else HostStack(home, settings)
+    stack = HostStack(home, settings) if runtime == HOST else docker_stack(home, settings, runtime)
     states: dict[str, str] = {}
     yield from bounded("services", partial(_services, stack, states), SERVICES_SECONDS)
     for name, check in _stack_checks(home, settings, stack, states).items():
@@ -90,13 +90,14 @@ def _host_checks(home: Home, settings: Settings, info: dict[str, Any], runtime: 
     return {
         "compose": partial(_compose, info, runtime),
         "gpu": partial(host_findings.gpu, settings, info, runtime),
-        "disk": partial(host_findings.disk, home, info if runtime == "docker" else {}),
+        "disk": partial(host_findings.disk, home, {} if runtime == HOST else info),
         "volumes": partial(host_findings.volumes, home, settings, runtime),
         "file system": partial(places.findings, home),
         "network": partial(outside.findings, home, settings),
         "secrets": partial(host_findings.secrets, home, settings, runtime),
         "clock": partial(host_findings.clock, home),
         "project": partial(host_findings.project, home),
+        **({"swarm": partial(swarm_checks.findings, home, settings)} if runtime == SWARM else {}),
     }
 
 
@@ -139,18 +140,18 @@ def _ask_engine(info: dict[str, Any]) -> Iterator[Finding]:
 
 def _runtime(home: Home, settings: Settings, refusal: Optional[NoEngine]) -> str:
     """As `runtime.running_stack` chooses, without a word and without asking the engine again."""
-    if settings.runtime != "docker" and HostStack(home, settings).is_running():
-        return "host"
+    if settings.runtime not in (DOCKER, SWARM) and HostStack(home, settings).is_running():
+        return HOST
     chosen = asked_runtime(settings)
-    if chosen in ("docker", "host"):
+    if chosen in (DOCKER, SWARM, HOST):
         return chosen
-    return "docker" if refusal is None or refusal.is_there else "host"
+    return DOCKER if refusal is None or refusal.is_there else HOST
 
 
 def _engine(
     settings: Settings, info: dict[str, Any], runtime: str, refusal: Optional[NoEngine]
 ) -> Iterator[Finding]:
-    if runtime == "docker":
+    if runtime != HOST:
         yield of_failure("engine", refusal) if refusal else ok("engine", checks.engine_version(info))
     elif refusal and asked_runtime(settings) == "auto" and shutil.which("docker"):
         yield replace(of_failure("engine", refusal), level=WARNING)
@@ -159,7 +160,7 @@ def _engine(
 
 
 def _compose(info: Mapping[str, Any], runtime: str) -> Iterator[Finding]:
-    if runtime == "docker" and info:
+    if runtime != HOST and info:
         yield ok("compose", checks.compose_version())
 
 
@@ -185,7 +186,7 @@ def _ports(home: Home, settings: Settings, stack: Stack) -> Iterator[Finding]:
         ours = settings.published_ports if stack.holds_ports() else ()
         yield from host_findings.ports(settings, ours=ours, inner=True)
         return
-    containers = engine.containers(settings.project_name)
+    containers = stack.containers()
     checks.check_name(home, settings.project_name, containers)
     yield from host_findings.ports(settings, ours=engine.published_ports(containers), inner=False)
 

@@ -108,7 +108,7 @@ def volumes(home: Home, values: Settings, runtime: str) -> Iterator[Finding]:
     there = [name for name in layout.VOLUMES if name not in missing]
     foreign = [name for name in STATE if name in there and not _is_ours(home.volumes / name, values, runtime)]
     if foreign:
-        user = _user(values) if runtime == "docker" else (os.geteuid(), os.getegid())
+        user = _user(values) if runtime != "host" else (os.geteuid(), os.getegid())
         folders = " ".join(str(home.volumes / name) for name in foreign)
         yield problem(
             "volumes",
@@ -140,7 +140,7 @@ def secrets(home: Home, values: Settings, runtime: str) -> Iterator[Finding]:
     if opened:
         text = f"open to others: {', '.join(opened)}"
         yield problem("secrets", text, "Close them.", f"chmod -R go= {folder}")
-    if runtime == "docker" and any(status.st_uid != _user(values)[0] for status in files.values()):
+    if runtime != "host" and any(status.st_uid != _user(values)[0] for status in files.values()):
         yield problem("secrets", f"not readable by user {_user(values)[0]}, the services'", anew, "make up")
     if not missing and not opened:
         yield ok("secrets", f"{len(files)} files")
@@ -248,7 +248,7 @@ def ports(values: Settings, *, ours: Collection[int], inner: bool) -> Iterator[F
 
 
 def _is_ours(folder: Path, values: Settings, runtime: str) -> bool:
-    if runtime == "docker":
+    if runtime != "host":
         return folder.stat().st_uid == _user(values)[0]
     return os.access(folder, os.R_OK | os.W_OK | os.X_OK)
 

@@ -87,6 +87,10 @@ class DockerStack:
             if up.poll() is None:
                 up.terminate()
 
+    def containers(self) -> list[dict[str, Any]]:
+        """`docker inspect` of the stack's containers on this host."""
+        return engine.containers(self._project)
+
     def states(self) -> dict[str, str]:
         """Service → healthy, starting, unhealthy, failing (it ends again and again), exited, …
 
@@ -119,10 +123,8 @@ class DockerStack:
 
     def labelloop(self, arguments: Sequence[str], project: Optional[str]) -> NoReturn:
         """Becomes `labelloop …` in the trainer's container, so that Ctrl-C and the terminal reach it."""
-        terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        options = [*([] if terminal else ["-T"]), *_environment(project)]
         self._require_trainer()
-        self._become(engine.compose("exec", *options, "trainer", "labelloop", *arguments))
+        self._become(self._within("trainer", "labelloop", *arguments, told=_environment(project)))
 
     def labelloop_reading(
         self,
@@ -154,9 +156,8 @@ class DockerStack:
             mounts += ["--volume", f"{source}:{target}:ro"]
         into = Path("/given/images")
         mounts += ["--volume", f"{self._home.volumes / layout.IMAGES}:{into}"]
-        terminal = sys.stdin.isatty() and sys.stdout.isatty()
         options = [
-            *([] if terminal else ["-T"]),
+            *([] if on_a_terminal() else ["-T"]),
             *_environment(project),
             *(["--env", variable] if variable else []),
         ]
@@ -170,7 +171,7 @@ class DockerStack:
         Raises:
             Failure: it isn't running, ends with another status than 0, or takes longer than `seconds`.
         """
-        command = engine.compose("exec", "-T", *_environment(None), "trainer", "labelloop", *arguments)
+        command = self._within("trainer", "labelloop", *arguments, told=_environment(None), quiet=True)
         return ask(command, cwd=self._home.root, seconds=seconds)
 
     def complaint(self, service: str) -> str:
@@ -187,9 +188,7 @@ class DockerStack:
     def provision(self, seconds: int, look: Callable[[], None]) -> tuple[int, str]:
         """Runs the provisioner to its end, with a `look` every second. Returns: exit status, last words."""
         return watch(
-            engine.compose(
-                "exec", "-T", "labelstudio", "python", "-m", "provisioner", "--wait", str(seconds)
-            ),
+            self._within("labelstudio", "python", "-m", "provisioner", "--wait", str(seconds), quiet=True),
             look,
             cwd=self._home.root,
         )
@@ -277,8 +276,17 @@ class DockerStack:
 
     def _studio(self, program: str, *arguments: str) -> list[str]:
         """The command that runs one of the provisioner's programs in Label Studio's container."""
-        module = f"provisioner.{program}"
-        return engine.compose("exec", "-T", "labelstudio", "python", "-m", module, *arguments)
+        return self._within("labelstudio", "python", "-m", f"provisioner.{program}", *arguments, quiet=True)
+
+    def _within(
+        self, service: str, *program: str, told: Sequence[str] = (), quiet: bool = False
+    ) -> list[str]:
+        """The command that runs a program in a service's container, on this terminal if we have one.
+
+        told: options that give it environment variables. quiet: not on the terminal.
+        """
+        options = [*([] if not quiet and on_a_terminal() else ["-T"]), *told]
+        return engine.compose("exec", *options, service, *program)
 
     def last_words(self, service: str) -> str:
         """The end of the service's log."""
@@ -329,6 +337,10 @@ class DockerStack:
     def _become(self, command: Sequence[str]) -> NoReturn:
         os.chdir(self._home.root)
         os.execvp(command[0], list(command))
+
+
+def on_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _way_out(output: str) -> str:

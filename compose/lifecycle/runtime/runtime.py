@@ -1,4 +1,4 @@
-"""Docker or the host, CPU or GPU: what this checkout runs on."""
+"""Docker, a swarm or the host, CPU or GPU: what this checkout runs on."""
 
 from __future__ import annotations
 
@@ -9,30 +9,34 @@ from lifecycle.console import Failure, line
 from lifecycle.home import Home
 from lifecycle.runtime.docker_stack import DockerStack
 from lifecycle.runtime.host_stack import HostStack
+from lifecycle.runtime.swarm_stack import SwarmStack
 from lifecycle.settings.settings import Settings
 
 Stack = Union[DockerStack, HostStack]
 
+DOCKER, SWARM, HOST = "docker", "swarm", "host"
+
 
 def choose_runtime(settings: Settings) -> str:
-    """`docker`, whose engine answers, or `host`: see `asked_runtime`, else Docker when there is an engine.
+    """`docker` or `swarm`, whose engine answers, or `host`: see `asked_runtime`, else Docker when there is an
+    engine.
 
     Raises:
         NoEngine: it has to be Docker, or an engine is there but refuses us.
     """
     chosen = asked_runtime(settings)
-    if chosen == "host":
+    if chosen == HOST:
         return chosen
     trouble = engine.trouble()
     if trouble is None:
-        return "docker"
-    if chosen == "docker" or trouble.is_there:
+        return SWARM if chosen == SWARM else DOCKER
+    if chosen in (DOCKER, SWARM) or trouble.is_there:
         raise trouble
     line(
         "runtime",
         "no Docker engine answers: running on the host itself (RUNTIME=docker insists on Docker)",
     )
-    return "host"
+    return HOST
 
 
 def asked_runtime(settings: Settings) -> str:
@@ -41,27 +45,27 @@ def asked_runtime(settings: Settings) -> str:
 
 
 def check_alone(home: Home, settings: Settings, runtime: str) -> None:
-    """Raises Failure while this checkout's stack runs on the other runtime: both keep state in volumes/."""
-    if runtime == "host":
-        other, runs = "docker", docker_stack(home, settings).runs_here()
-    else:
-        other, runs = "host", HostStack(home, settings).is_there()
-    if runs:
-        raise Failure(
-            "the runtime",
-            found=f"this checkout's stack running on {other}",
-            needed=f"none, to start one on {runtime}",
-            do=f"Stop it, `make down RUNTIME={other}`, or stay with it, `make up RUNTIME={other}`.",
-        )
+    """Raises Failure while this checkout's stack runs on another runtime: all keep state in volumes/."""
+    runs = {
+        HOST: HostStack(home, settings).is_there,
+        DOCKER: DockerStack(home, settings.project_name).runs_here,
+        SWARM: SwarmStack(home, settings).runs_here,
+    }
+    for other, runs_here in runs.items():
+        if other != runtime and runs_here():
+            raise Failure(
+                "the runtime",
+                found=f"this checkout's stack running on {other}",
+                needed=f"none, to start one on {runtime}",
+                do=f"Stop it, `make down RUNTIME={other}`, or stay with it, `make up RUNTIME={other}`.",
+            )
 
 
 def choose_accelerator(settings: Settings, runtime: str) -> str:
     """`cpu` or `cuda`: ACCELERATOR if it names one, else by whether NVIDIA's runtime or driver answers."""
     if settings.accelerator in ("cpu", "cuda"):
         return settings.accelerator
-    answers = (
-        engine.nvidia_runtime_answers() if runtime == "docker" else engine.gpu_architecture() is not None
-    )
+    answers = engine.gpu_architecture() is not None if runtime == HOST else engine.nvidia_runtime_answers()
     return "cuda" if answers else "cpu"
 
 
@@ -91,13 +95,15 @@ def running_stack(home: Home, settings: Settings) -> Stack:
         NoEngine: it is Docker's, and can't be asked.
     """
     host = HostStack(home, settings)
-    if settings.runtime != "docker" and host.is_running():
+    if settings.runtime not in (DOCKER, SWARM) and host.is_running():
         return host
-    if choose_runtime(settings) == "host":
-        return host
-    return docker_stack(home, settings)
+    runtime = choose_runtime(settings)
+    return host if runtime == HOST else docker_stack(home, settings, runtime)
 
 
-def docker_stack(home: Home, settings: Settings) -> DockerStack:
+def docker_stack(home: Home, settings: Settings, runtime: str = DOCKER) -> DockerStack:
+    """runtime: docker, or swarm."""
+    if runtime == SWARM:
+        return SwarmStack(home, settings)
     front = settings.replicas > 1
     return DockerStack(home, settings.project_name, own_postgres=settings.own_postgres, front=front)

@@ -16,7 +16,7 @@ from labelloop.database_place import DatabasePlace
 from lifecycle.home import Home
 
 MEMORY_LIMITS = ("TRAINER_MEMORY", "MLBACKEND_MEMORY")
-_CHOICES = {"RUNTIME": ("auto", "docker", "host"), "ACCELERATOR": ("auto", "cpu", "cuda")}
+_CHOICES = {"RUNTIME": ("auto", "docker", "swarm", "host"), "ACCELERATOR": ("auto", "cpu", "cuda")}
 DATABASE = "DATABASE"
 DATABASES = SQLITE, POSTGRES = "sqlite", "postgres"
 _PORTS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT", "DATABASE_PORT")

@@ -50,7 +50,7 @@ class Settings(Mapping[str, str]):
 
     @property
     def runtime(self) -> str:
-        """docker, host, or auto."""
+        """docker, swarm, host, or auto."""
         return self.get("RUNTIME", "auto")
 
     @property
@@ -264,11 +264,14 @@ def keep(home: Home, given: Mapping[str, str]) -> list[str]:
     ]
 
 
-def complete(home: Home, *, host_runtime: bool, accelerator: str, gpu: bool = True) -> list[str]:
+def complete(
+    home: Home, *, host_runtime: bool, accelerator: str, gpu: bool = True, swarm: bool = False
+) -> list[str]:
     """Generates what .env lacks and brings the facts of this host in it up to date; all else in it stays.
 
     The host runtime gets ports for the services that Docker doesn't publish. accelerator: what images and
     environments are made for. gpu: for cuda, whether this host has one; what was made runs on the CPU, too.
+    swarm: whether Docker's containers are placed by Swarm.
 
     Returns: the names that were written.
     """
@@ -297,7 +300,7 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str, gpu: bool = Tr
     facts = {
         "COMPOSE_FILE": compose_files(load(home), on_gpu=accelerator == "cuda" and gpu),
         "COMPOSE_ACCELERATOR": accelerator,
-        known.LAST_RUNTIME: "host" if host_runtime else "docker",
+        known.LAST_RUNTIME: "host" if host_runtime else "swarm" if swarm else "docker",
         known.LAST_DATABASE: load(home).database,
         "PROGRAMS_STAMP": inputs_hash(home.root, _PROGRAMS),
     }

@@ -16,6 +16,7 @@ from lifecycle.home import Home
 from lifecycle.runtime import volumes
 from lifecycle.runtime.host_stack import HostStack
 from lifecycle.runtime.runtime import (
+    HOST,
     Stack,
     choose_accelerator,
     choose_architecture,
@@ -91,13 +92,14 @@ def _copy(home: Home, target: Mapping[str, str], asked: Mapping[str, str]) -> tu
 def _present(home: Home) -> Stack:
     """The stack as .env has it, on SQLite."""
     settings = settings_module.load(home)
-    return docker_stack(home, settings) if settings.last_runtime == "docker" else HostStack(home, settings)
+    runtime = settings.last_runtime
+    return HostStack(home, settings) if runtime == HOST else docker_stack(home, settings, runtime)
 
 
 def _stack_on(home: Home, settings: Settings) -> Stack:
     """The stack with the database that it is to have; what that needs is checked and built."""
     runtime = choose_runtime(settings)
-    if runtime == "host":
+    if runtime == HOST:
         if settings.own_postgres and not settings.get("DATABASE_PORT"):
             port = {"DATABASE_PORT": str(network.free_port(database_place.PORT))}
             _keep(home, port)
@@ -113,7 +115,7 @@ def _stack_on(home: Home, settings: Settings) -> Stack:
     with told_to_compose(settings):
         images.build_images(home, accelerator, arch, published_at, postgres=True)
     volumes.prepare_volumes(home, settings.containers_user, postgres=settings.own_postgres)
-    return docker_stack(home, settings)
+    return docker_stack(home, settings, runtime)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from lifecycle.build.python_image import NAME as PYTHON
 from lifecycle.console import Failure, heading, line, note
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
-from lifecycle.runtime.runtime import choose_accelerator, choose_architecture, choose_runtime
+from lifecycle.runtime.runtime import HOST, choose_accelerator, choose_architecture, choose_runtime
 from lifecycle.settings import settings as settings_module
 from lifecycle.settings.known import PROXIES
 from lifecycle.shell import answer, run
@@ -41,7 +41,7 @@ def publish(home: Home, given: Mapping[str, str]) -> None:
             do="`docker login` comes before, where the registry asks for it.",
         )
     settings_module.check(home, given)
-    if choose_runtime(settings) != "docker":
+    if choose_runtime(settings) == HOST:
         raise Failure("make publish", found="the host runtime", needed="Docker", do="Add RUNTIME=docker.")
     refuse_passwords(settings | engine.build_arguments())
     registry.require(to)

@@ -38,7 +38,7 @@ from lifecycle.verbs.reset import reset
 from lifecycle.verbs.restore import restore, stop
 from lifecycle.verbs.rotate import rotate
 from lifecycle.verbs.takeaway import MODEL_TAKES, TOKEN_TAKES, model, token
-from lifecycle.verbs.up import build, build_ahead, check_settings, up
+from lifecycle.verbs.up import build, build_ahead, check_settings, stack, up
 from lifecycle.verbs.upgrade import upgrade
 
 Given = Mapping[str, str]
@@ -177,6 +177,7 @@ _PROJECT = "PROJECT=2"
 
 VERBS = {
     "up": Verb(up, None, resumed=True, alone=True),
+    "stack": Verb(stack, None, resumed=True, alone=True),
     "down": Verb(_down, alone=True),
     "restart": Verb(_restart, None, resumed=True, alone=True),
     "build": Verb(build, None, resumed=True, alone=True),

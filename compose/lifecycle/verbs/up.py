@@ -13,12 +13,14 @@ from lifecycle.backup import version
 from lifecycle.backup.swap import undo_interrupted
 from lifecycle.build import images, venvs
 from lifecycle.console import Failure, heading, line, note
-from lifecycle.doctor import checks, outside, places
+from lifecycle.doctor import checks, outside, places, swarm_checks
 from lifecycle.doctor.host_findings import unknown_admins
 from lifecycle.home import Home
 from lifecycle.runtime import volumes
 from lifecycle.runtime.host_stack import HostStack
 from lifecycle.runtime.runtime import (
+    HOST,
+    SWARM,
     Stack,
     check_alone,
     choose_accelerator,
@@ -51,6 +53,11 @@ def up(home: Home, given: Mapping[str, str]) -> None:
     heading("Label Studio's project")
     _provision(home, stack)
     _say_next(home, settings, time.monotonic() - started)
+
+
+def stack(home: Home, given: Mapping[str, str]) -> None:
+    """`make stack`: `make up` on a Docker swarm. Again after a change, it replaces one after the other."""
+    up(home, {**given, "RUNTIME": SWARM})
 
 
 def build(home: Home, given: Mapping[str, str], *, pull: bool = True) -> None:
@@ -113,7 +120,7 @@ def check_numbers(home: Home, settings: Settings, runtime: str) -> None:
             needed="PostgreSQL, since SQLite's file has one writer at a time, for whom all others would wait",
             do=f"{way}; `make up REPLICAS=1` stays with SQLite.",
         )
-    if settings.backends > 1 and runtime == "host":
+    if settings.backends > 1 and runtime == HOST:
         raise Failure(
             f"BACKENDS={settings.backends}",
             found="the host runtime, where the ML backend is one process that uses THREADS cores",
@@ -155,9 +162,12 @@ def _prepare(
     accelerator = choose_accelerator(settings, runtime)
     arch = choose_architecture(settings, accelerator)
     gpu = accelerator == "cuda" and engine.gpu_architecture() is not None
-    if runtime == "docker":
+    if runtime != HOST:
         built = images.images_are_built(accelerator)
-        checks.check_docker(home, settings, built=built, given=given)
+        if runtime == SWARM:
+            swarm_checks.check(home, settings)
+        ours = docker_stack(home, settings, runtime).containers()
+        checks.check_docker(home, settings, running=ours, built=built, given=given)
     else:
         running = HostStack(home, settings).holds_ports()
         checks.check_host(home, settings, built=venvs.are_there(home), running=running, given=given)
@@ -172,13 +182,15 @@ def _prepare(
     heading("Settings")
     for text in settings_module.keep(home, moved):
         note(text)
-    written = settings_module.complete(home, host_runtime=runtime == "host", accelerator=accelerator, gpu=gpu)
+    written = settings_module.complete(
+        home, host_runtime=runtime == HOST, accelerator=accelerator, gpu=gpu, swarm=runtime == SWARM
+    )
     note(f".env: {', '.join(written)} written" if written else ".env: nothing to add")
     secret_files.publish(home, settings_module.load(home))
     settings = settings_module.load(home)
     outside.use_for_builds(home, settings)
 
-    if runtime == "docker":
+    if runtime != HOST:
         heading("Images")
         volumes.prepare_volumes(home, settings.containers_user, postgres=settings.own_postgres)
         published_at = settings.get("REGISTRY", "") if pull else ""
@@ -190,7 +202,7 @@ def _prepare(
             postgres=settings.on_postgres,
             front=settings.replicas > 1,
         )
-        return docker_stack(home, settings), settings
+        return docker_stack(home, settings, runtime), settings
     heading("Environments")
     volumes.prepare_volumes(home, None, postgres=settings.own_postgres)
     stack = HostStack(home, settings)

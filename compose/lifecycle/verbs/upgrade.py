@@ -12,7 +12,7 @@ from lifecycle.console import Failure, heading, line, note
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.runtime import volumes
-from lifecycle.runtime.runtime import Stack, choose_accelerator, choose_runtime, running_stack
+from lifecycle.runtime.runtime import HOST, Stack, choose_accelerator, choose_runtime, running_stack
 from lifecycle.settings import settings as settings_module
 from lifecycle.shell import answer
 from lifecycle.verbs.backup import write_archive
@@ -38,9 +38,9 @@ def upgrade(home: Home, given: Mapping[str, str]) -> None:
             healthy, and the former images run on the former state. The state that they replace is kept.
     """
     settings = settings_module.load(home)
-    docker = choose_runtime(settings) == "docker"
-    accelerator = choose_accelerator(settings, "docker" if docker else "host")
-    kept = _keep_images(accelerator) if docker else []
+    runtime = choose_runtime(settings)
+    accelerator = choose_accelerator(settings, runtime)
+    kept = _keep_images(accelerator) if runtime != HOST else []
     try:
         built = build_ahead(home)
     except Failure as error:

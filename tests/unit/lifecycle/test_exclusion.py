@@ -20,6 +20,7 @@ from lifecycle.verbs.table import VERBS
 
 HARMFUL = {
     "up",
+    "stack",
     "down",
     "restart",
     "build",

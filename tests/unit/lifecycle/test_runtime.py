@@ -1,4 +1,4 @@
-"""Docker or the host: what is chosen, that it is kept, and that an engine which can't be asked is there."""
+"""Docker, a swarm or the host: what is chosen, that it is kept, that an engine that is silent is there."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +10,10 @@ from lifecycle import engine
 from lifecycle.console import Failure
 from lifecycle.engine import NoEngine
 from lifecycle.home import Home
-from lifecycle.runtime import runtime
+from lifecycle.runtime import runtime, swarm
 from lifecycle.runtime.docker_stack import DockerStack
 from lifecycle.runtime.host_stack import HostStack
+from lifecycle.runtime.swarm_stack import SwarmStack
 from lifecycle.settings import settings
 from lifecycle.settings.settings import Settings
 
@@ -39,12 +40,12 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
     return says
 
 
-@pytest.mark.parametrize("runs_on", ["docker", "host"])
+@pytest.mark.parametrize("runs_on", ["docker", "swarm", "host"])
 def test_what_it_came_to_is_kept_whatever_becomes_of_the_engine(
     home: Home, docker: Docker, monkeypatch: pytest.MonkeyPatch, runs_on: str
 ) -> None:
     docker("")
-    settings.complete(home, host_runtime=runs_on == "host", accelerator="cpu")
+    settings.complete(home, host_runtime=runs_on == "host", accelerator="cpu", swarm=runs_on == "swarm")
     kept = settings.load(home)
     assert runtime.choose_runtime(kept) == runs_on
     assert runtime.choose_runtime(kept | {"RUNTIME": "host"}) == "host"
@@ -69,6 +70,7 @@ def test_without_docker_or_with_its_client_alone_the_host_is_the_runtime(
         ({"RUNTIME": "docker"}, DENIED, "usermod -aG docker"),
         ({"RUNTIME": "docker"}, DOWN, "systemctl start docker"),
         ({"LAST_RUNTIME": "docker"}, DOWN, "systemctl start docker"),
+        ({"LAST_RUNTIME": "swarm"}, DOWN, "systemctl start docker"),
         ({"RUNTIME": "auto", "LAST_RUNTIME": "docker"}, DENIED, "usermod -aG docker"),
     ],
 )
@@ -100,7 +102,9 @@ def test_a_stack_that_cannot_be_asked_is_not_taken_for_one_that_is_down(home: Ho
     with pytest.raises(NoEngine):
         runtime.running_stack(home, settings.load(home))
     docker("")
-    assert isinstance(runtime.running_stack(home, settings.load(home)), DockerStack)
+    assert type(runtime.running_stack(home, settings.load(home))) is DockerStack
+    on_swarm = settings.load(home) | {"RUNTIME": "swarm"}
+    assert type(runtime.running_stack(home, on_swarm)) is SwarmStack
 
 
 def test_two_runtimes_do_not_share_the_volumes(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,10 +115,15 @@ def test_two_runtimes_do_not_share_the_volumes(home: Home, monkeypatch: pytest.M
     }
     monkeypatch.setattr(engine, "containers", lambda project: [container])
     monkeypatch.setattr(HostStack, "is_there", lambda stack: True)
-    for here, other in (("host", "docker"), ("docker", "host")):
+    monkeypatch.setattr(swarm, "services_of", lambda folder: [folder] if folder == str(home.root) else [])
+    for here, other in (("host", "docker"), ("docker", "host"), ("swarm", "host")):
         with pytest.raises(Failure, match=rf"running on {other}.*`make down RUNTIME={other}`"):
             runtime.check_alone(home, Settings({}), here)
     monkeypatch.setattr(HostStack, "is_there", lambda stack: False)
+    for here, other in (("docker", "swarm"), ("host", "docker"), ("swarm", "docker")):
+        with pytest.raises(Failure, match=rf"running on {other}.*`make down RUNTIME={other}`"):
+            runtime.check_alone(home, Settings({}), here)
+    monkeypatch.setattr(swarm, "services_of", lambda folder: [])
     runtime.check_alone(home, Settings({}), "docker")
     container["Config"]["Labels"]["com.docker.compose.project.working_dir"] = "/another/checkout"
     runtime.check_alone(home, Settings({}), "host")

@@ -1,0 +1,145 @@
+"""A Docker swarm of two nodes on this machine: two engines, each in a network namespace, joined by a cable.
+
+It needs root on Linux, and Debian's docker.io. Nothing of it listens on this host's own addresses.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.stack import wait_for
+
+START_S = 90.0
+_CABLE, _HOST_CABLE = "10.98.7", "10.98.8"
+
+
+@dataclass(frozen=True)
+class Node:
+    """An engine. namespace: of its network. address: where the other one reaches it."""
+
+    name: str
+    folder: Path
+    namespace: str
+    address: str
+
+    @property
+    def engine(self) -> str:
+        """As DOCKER_HOST names it."""
+        return f"unix://{self.folder}/docker.sock"
+
+    def docker(self, *words: str, timeout: float = 300) -> str:
+        """What a command of Docker's prints, stripped. Raises AssertionError: it failed."""
+        done = subprocess.run(
+            ["docker", "--host", self.engine, *words], capture_output=True, text=True, timeout=timeout
+        )
+        assert done.returncode == 0, f"docker {' '.join(words)} on {self.name}: {done.stderr}"
+        return done.stdout.strip()
+
+    def within(self, *command: str) -> list[str]:
+        """The command that runs another one on this node's network."""
+        return ["nsenter", f"--net=/run/netns/{self.namespace}", *command]
+
+
+@dataclass(frozen=True)
+class Swarm:
+    """manager: the node that this host reaches at `address`."""
+
+    manager: Node
+    worker: Node
+    address: str
+
+
+@contextmanager
+def swarm_of_two(folder: Path) -> Iterator[Swarm]:
+    """Two nodes, manager and worker, that have no image yet. All of it is gone behind the block."""
+    names = [f"swarm{os.getpid()}{end}" for end in "ab"]
+    nodes = [
+        Node(f"node{number}", folder / f"node{number}", name, f"{_CABLE}.{number}")
+        for number, name in enumerate(names, 1)
+    ]
+    with ExitStack() as left:
+        for name in names:
+            _ip("netns", "add", name)
+            left.callback(_ip, "netns", "delete", name)
+            _ip("-n", name, "link", "set", "lo", "up")
+        _ip(
+            "link",
+            "add",
+            "cable",
+            "netns",
+            names[0],
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "cable",
+            "netns",
+            names[1],
+        )
+        host_end = f"sw{os.getpid()}"
+        _ip("link", "add", host_end, "type", "veth", "peer", "name", "host", "netns", names[0])
+        _ip("address", "add", f"{_HOST_CABLE}.1/24", "dev", host_end)
+        _ip("link", "set", host_end, "up")
+        _ip("-n", names[0], "address", "add", f"{_HOST_CABLE}.2/24", "dev", "host")
+        _ip("-n", names[0], "link", "set", "host", "up")
+        for node in nodes:
+            _ip("-n", node.namespace, "address", "add", f"{node.address}/24", "dev", "cable")
+            _ip("-n", node.namespace, "link", "set", "cable", "up")
+            left.enter_context(_engine(node))
+        manager, worker = nodes
+        manager.docker("swarm", "init", "--advertise-addr", manager.address)
+        token = manager.docker("swarm", "join-token", "--quiet", "worker")
+        worker.docker(
+            *("swarm", "join", "--token", token, "--advertise-addr", worker.address),
+            f"{manager.address}:2377",
+        )
+        yield Swarm(manager, worker, f"{_HOST_CABLE}.2")
+
+
+def carry(node: Node, *images: str, come_from: str = "") -> None:
+    """Has a node hold images of another engine, which DOCKER_HOST's form names; "" is this host's own."""
+    there = ["docker", *(["--host", come_from] if come_from else [])]
+    with subprocess.Popen([*there, "save", *images], stdout=subprocess.PIPE) as saving:
+        load = ["docker", "--host", node.engine, "load", "--quiet"]
+        loaded = subprocess.run(load, stdin=saving.stdout, capture_output=True, text=True, timeout=1200)
+    assert saving.returncode == loaded.returncode == 0, f"{', '.join(images)}: {loaded.stderr}"
+
+
+@contextmanager
+def _engine(node: Node) -> Iterator[None]:
+    """Its containers end with it, and its folder goes."""
+    node.folder.mkdir(parents=True)
+    words = [
+        *("dockerd", "--data-root", f"{node.folder}/data", "--exec-root", f"{node.folder}/exec"),
+        *("--pidfile", f"{node.folder}/pid", "--host", node.engine),
+    ]
+    # A name of its own, by which `docker node ls` tells it.
+    script = f'hostname {node.name}; exec "$@"'
+    with (node.folder / "log").open("w") as log:
+        engine = subprocess.Popen(
+            node.within("unshare", "--uts", "sh", "-c", script, "sh", *words), stdout=log, stderr=log
+        )
+    try:
+        wait_for(f"{node.name}'s engine", lambda: _answers(node), START_S)
+        yield
+    finally:
+        if _answers(node):
+            for each in node.docker("ps", "--quiet").split():
+                node.docker("rm", "--force", each)
+        engine.terminate()
+        engine.wait(60)
+        shutil.rmtree(node.folder, ignore_errors=True)
+
+
+def _answers(node: Node) -> bool:
+    done = subprocess.run(["docker", "--host", node.engine, "info"], capture_output=True, timeout=30)
+    return done.returncode == 0
+
+
+def _ip(*words: str) -> None:
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
