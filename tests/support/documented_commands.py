@@ -47,6 +47,7 @@ UP = {
     "make up DATABASE=postgres": {"DATABASE": "postgres"},
     "make up DATABASE=postgres REPLICAS=2": {"DATABASE": "postgres", "REPLICAS": "2"},
     "make up BACKENDS=2": {"BACKENDS": "2"},
+    "make up TRAINING_PROCESSES=auto": {"TRAINING_PROCESSES": "auto"},
     "make up DATABASE=sqlite DATABASE_URL=": {"DATABASE": "sqlite", "DATABASE_URL": ""},
     "make stack BIND=0.0.0.0": {"BIND": "0.0.0.0"},
     "make stack BACKENDS=2": {"BACKENDS": "2"},

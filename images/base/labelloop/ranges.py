@@ -15,6 +15,7 @@ WHOLE_NUMBERS = {
     "DATABASE_PORT": (1, 65535),
     "LABELSTUDIO_PORT": (1, 65535),
     "THREADS": (1, 1024),
+    "TRAINING_PROCESSES": (1, 64),
     "REPLICAS": (1, 5),
     "BACKENDS": (1, 8),
     "RETRAIN_EVERY": (0, MANY),

@@ -3,7 +3,7 @@
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import (
@@ -20,7 +20,7 @@ from labelloop.errors import Explained
 from labelloop.outside import Outside, ca_files
 
 
-def within(name: str, default: float) -> Any:
+def within(name: str, default: Any = ...) -> Any:
     """A field with the range that the setting `name` has."""
     least, most = {**ranges.WHOLE_NUMBERS, **ranges.NUMBERS}[name]
     return Field(default, ge=least, le=most)
@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     round_minutes: float = within("ROUND_MINUTES", 5.0)
     accelerator: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
+    training_processes: Literal["auto"] | Annotated[int, within("TRAINING_PROCESSES")] = 1
     score_threshold: float = within("SCORE_THRESHOLD", 0.3)
 
     retrain_every: int = within("RETRAIN_EVERY", 50)

@@ -333,7 +333,8 @@ def _in_words(metrics: Metrics) -> str:
     parts = (
         f"; each batch in {metrics.parts} parts, as the GPU's memory is short" if metrics.parts > 1 else ""
     )
-    return f"iteration {metrics.iteration} of {metrics.iterations}; {losses}{parts}"
+    together = f", in {metrics.processes} processes" if metrics.processes > 1 else ""
+    return f"iteration {metrics.iteration} of {metrics.iterations}{together}; {losses}{parts}"
 
 
 def main(arguments: list[str]) -> int:
