@@ -129,8 +129,10 @@ class Appliance:
     def generate(self) -> None:
         """Makes rows for `size` tasks, copies of those of one that was imported, pre-labelled and labelled.
 
-        A fiftieth is labelled, and has files; the others' images are named alone.
+        A fiftieth is labelled, and has files. The others' images are named alone, those too that operations
+        label: of few rows more than a round allows to be missing.
         """
+        self.labelstudio.environment["MISSING_PERCENT"] = "100"
         save_images(self.labelstudio.images, 0, 1)
         time.sleep(SETTLE_S)
         save_dataset(self.labelstudio.home / BROUGHT, range(1))

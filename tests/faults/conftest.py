@@ -12,6 +12,9 @@ from faults.loop import QuickLoop, SlowStudio
 WHOLE = os.environ.get("FAULTS") == "all"
 SEED = int(os.environ.get("SEED") or (time.time_ns() % 100_000 if WHOLE else 20))
 KILLS = int(os.environ.get("KILLS") or (200 if WHOLE else 12))
+# The parts of test_parts.py.
+DATABASE = os.environ.get("FAULTS_DATABASE") or "sqlite"
+REPLICAS, BACKENDS = (int(os.environ.get(f"FAULTS_{name}") or 1) for name in ("REPLICAS", "BACKENDS"))
 ROWS_OF_A_SLICE = 8
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from faults.parts import stages_of
 from support import shapes
 from support.fake_studio import FakeStudio, Row
 from support.ports import free_port
@@ -128,13 +129,7 @@ class QuickLoop:
         return bool(pids)
 
     def stages(self) -> list[int]:
-        """The worker's children that run a round."""
-        found = []
-        for pid in _children(self.processes["worker"].pid):
-            with suppress(OSError):
-                if b"stages" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
-                    found.append(pid)
-        return found
+        return stages_of(self.processes["worker"].pid)
 
     def end(self, name: str, number: signal.Signals) -> None:
         """Ends a program (or a round's process), and starts it again as supervisord (or the worker) does."""
@@ -247,11 +242,3 @@ class QuickLoop:
                 assert self.models.card(round_.version or "").round == round_.id
             elif round_.state is State.FAILED:
                 assert round_.error, round_
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except OSError:
-        return []

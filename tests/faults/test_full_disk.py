@@ -2,14 +2,14 @@
 
 import errno
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from faults.conftest import running
+from faults.disks import small_disk
 from faults.loop import HEALS_WITHIN_S, PROJECT, QuickLoop
 from support.stack import wait_for
 
@@ -21,27 +21,6 @@ pytestmark = [
     pytest.mark.matrix,
     pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system"),
 ]
-
-SIZE = "8m"
-
-
-@contextmanager
-def small_disk(folder: Path, size: str = SIZE) -> Iterator[Callable[[], Path]]:
-    """A file system of that size at `folder`; what it gives fills it up and returns the file that does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "labelloop-test", str(folder)], check=True)
-
-    def fill() -> Path:
-        filler = folder / "filler"
-        with filler.open("ab", buffering=0) as file, suppress(OSError):
-            while True:
-                file.write(b"\0" * 4096)
-        return filler
-
-    try:
-        yield fill
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture

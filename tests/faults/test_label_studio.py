@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from faults.test_full_disk import small_disk
+from faults.disks import small_disk
 from integration.support.labelstudio import LabelStudio
 from support import shapes
 

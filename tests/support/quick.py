@@ -1,8 +1,9 @@
 """The loop's programs as they are, but that nothing is learnt: `python -m support.quick NAME ARGUMENT…`.
 
 The worker, its rounds and starting models, and the ML backend are real processes on real files; only the
-steps that take minutes are replaced, by ones that take QUICK_STEP_S. A step waits while the file `hold` in
-LABELLOOP_HOME names it, and says in the file `at` that it has come there.
+steps that take minutes are replaced, by ones that take QUICK_STEP_S; with QUICK_SNAPSHOT=real the snapshot is
+not. A step waits while the file `hold` in LABELLOOP_HOME names it, and says in the file `at` that it has come
+there.
 """
 
 import logging
@@ -52,6 +53,10 @@ class SlowLearning(FakeLearning):
 
     def snapshot(self, studio: Studio, project_id: int, folder: Path, progress: Progress) -> Snapshot:
         step("snapshot")
+        if os.environ.get("QUICK_SNAPSHOT") == "real":
+            from trainer.dataset.snapshot import take
+
+            return take(studio, project_id, get_settings(), folder, progress)
         return super().snapshot(studio, project_id, folder, progress)
 
     def train(

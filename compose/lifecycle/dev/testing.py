@@ -84,12 +84,19 @@ def test(home: Home, given: Mapping[str, str]) -> None:
 
 
 def faults(home: Home, given: Mapping[str, str]) -> None:
-    """The whole fault matrix, of which `make test` runs a few rows: SEED repeats a run, KILLS is how many."""
-    for name in ("SEED", "KILLS"):
+    """The whole fault matrix, of which `make test` runs a few rows: SEED repeats a run, KILLS is how many.
+
+    DATABASE, REPLICAS and BACKENDS are the parts that tests/faults/test_parts.py has. TESTS names some of it.
+    """
+    for name in ("SEED", "KILLS", "REPLICAS", "BACKENDS"):
         if not given.get(name, "0").isdigit():
             raise Failure("make faults", found=f"{name}={given[name]}", needed="a whole number")
-    os.environ.update({"FAULTS": "all", **given})
-    test(home, {"TESTS": "tests/faults"})
+    os.environ["FAULTS"] = "all"
+    os.environ.update({name: given[name] for name in ("SEED", "KILLS") if name in given})
+    # By names of their own: whole stacks, which some of the tests bring up, have settings called so.
+    parts = ("DATABASE", "REPLICAS", "BACKENDS")
+    os.environ.update({f"FAULTS_{name}": given[name] for name in parts if name in given})
+    test(home, {"TESTS": given.get("TESTS") or "tests/faults"})
 
 
 def bench(home: Home, given: Mapping[str, str]) -> None:

@@ -24,6 +24,7 @@ from tasks.models import Annotation, Prediction, Task, bulk_update_stats_project
 from users.models import User
 
 from labelloop import layout, task_value
+from labelloop.batches import batches
 from provisioner.counts import add_to_summary, count_anew, last_inner_id
 from provisioner.in_turn import one_at_a_time
 from provisioner.people import Administrators
@@ -31,6 +32,8 @@ from provisioner.storage_links import StorageLinks
 
 IMPORTED = "imported"
 MAX_ITEMS = 500
+_DATED_AT_ONCE = 250
+"""SQLite takes 999 values in a statement."""
 
 
 def storable(value: Any) -> Any:
@@ -171,7 +174,7 @@ def known_people(emails: Sequence[str]) -> dict[str, int]:
 def _date(annotations: Sequence[Any], answers: Sequence[Answer]) -> None:
     """Gives annotations the dates that they came with: Label Studio sets the present time when a row is made.
 
-    One statement for all of them would name each by a condition, all of which are tried for each.
+    Django's statement for many rows would name each by a condition, all of which are tried for each.
     """
     dated = []
     for annotation, answer in zip(annotations, answers, strict=True):
@@ -179,14 +182,15 @@ def _date(annotations: Sequence[Any], answers: Sequence[Answer]) -> None:
             annotation.created_at = answer.created_at or annotation.created_at
             annotation.updated_at = answer.updated_at or annotation.updated_at
             dated.append(annotation)
-    if not dated:
-        return
-    stored = connection.ops.adapt_datetimefield_value
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            f"UPDATE {Annotation._meta.db_table} SET created_at = %s, updated_at = %s WHERE id = %s",
-            [(stored(each.created_at), stored(each.updated_at), each.id) for each in dated],
-        )
+    table, stored = Annotation._meta.db_table, connection.ops.adapt_datetimefield_value
+    for some in batches(dated, _DATED_AT_ONCE):
+        rows = [(each.id, stored(each.created_at), stored(each.updated_at)) for each in some]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {table} SET created_at = dated.column2, updated_at = dated.column3 "
+                f"FROM (VALUES {', '.join(['(%s, %s, %s)'] * len(rows))}) AS dated WHERE id = dated.column1",
+                [value for row in rows for value in row],
+            )
 
 
 def _merged(data: Any, more: Any) -> Any:

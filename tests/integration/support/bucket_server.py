@@ -28,16 +28,19 @@ class BucketServer:
 
     def start(self) -> None:
         """Returns once it answers."""
-        port = self.url.rpartition(":")[2]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "localbucket", str(self.folder), "--port", port],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        self._process = self.process()
         deadline = time.monotonic() + START_S
         while not self._answers():
             assert self._process.poll() is None and time.monotonic() < deadline, "no S3 server"
             time.sleep(0.05)
+
+    def process(self) -> subprocess.Popen[bytes]:
+        """The server's process, which is the caller's to end."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "localbucket", str(self.folder), "--port", self.url.rpartition(":")[2]],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def stop(self) -> None:
         if self._process is not None:

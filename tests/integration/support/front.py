@@ -1,6 +1,5 @@
 """One address before several servers, as HAProxy is in compose/replicas.yml."""
 
-import itertools
 import socket
 import threading
 from contextlib import closing, suppress
@@ -9,13 +8,13 @@ from typing import Self
 
 
 class Front:
-    """Hands each connection to the next server, and begins it there with `address` as the browser's (PROXY
-    protocol). Leave the `with` to have it close.
+    """Hands each connection to the next server, or the one behind it where that refuses, and begins it there
+    with `address` as the browser's (PROXY protocol), unless that is empty. Leave the `with` to have it close.
     """
 
     def __init__(self, ports: list[int], address: str = "127.0.0.1") -> None:
         self.address = address
-        self._ports = itertools.cycle(ports)
+        self._ports = ports
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
 
@@ -36,16 +35,28 @@ class Front:
                 browser, _ = self._listening.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(browser, next(self._ports)), daemon=True).start()
+            self._ports = [*self._ports[1:], self._ports[0]]
+            threading.Thread(target=self._serve, args=(browser, self._ports), daemon=True).start()
 
-    def _serve(self, browser: socket.socket, port: int) -> None:
-        with closing(browser), closing(socket.create_connection(("127.0.0.1", port), 30)) as server:
-            server.settimeout(None)
-            server.sendall(f"PROXY TCP4 {self.address} 127.0.0.1 50000 {port}\r\n".encode())
+    def _serve(self, browser: socket.socket, ports: list[int]) -> None:
+        with closing(browser), suppress(OSError), closing(_connected(ports)) as server:
+            if self.address:
+                _, port = server.getpeername()
+                server.sendall(f"PROXY TCP4 {self.address} 127.0.0.1 50000 {port}\r\n".encode())
             back = threading.Thread(target=_copy, args=(server, browser), daemon=True)
             back.start()
             _copy(browser, server)
             back.join()
+
+
+def _connected(ports: list[int]) -> socket.socket:
+    """A connection to the first of them that takes one. Raises OSError: none does."""
+    for port in ports:
+        with suppress(OSError):
+            server = socket.create_connection(("127.0.0.1", port), 30)
+            server.settimeout(None)
+            return server
+    raise ConnectionRefusedError
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

@@ -94,8 +94,12 @@ class LabelStudio:
     def launch(self) -> None:
         """Starts serving and does not wait."""
         assert self._server is None, "is running already"
+        self._server = self.process()
+
+    def process(self) -> subprocess.Popen[bytes]:
+        """A server's first process, which is the caller's to end."""
         with (self.home / "labelstudio.log").open("ab") as log:
-            self._server = subprocess.Popen(
+            return subprocess.Popen(
                 [BIN / "python", "-m", "provisioner.serve"],
                 env=self.environment,
                 cwd=self.home,

@@ -81,9 +81,14 @@ class Postgres:
         return self.named(name)
 
     def start(self) -> None:
+        self._server = server = self.process()
+        self.database.wait(90, still=lambda: server.poll() is None)
+
+    def process(self) -> subprocess.Popen[bytes]:
+        """A server's first process, which is the caller's to end."""
         paths = f"{REPO / 'compose'}{os.pathsep}{REPO / 'images' / 'base'}"
         with (self.home.root / "log").open("ab") as log:
-            self._server = server = subprocess.Popen(
+            return subprocess.Popen(
                 [sys.executable, "-m", "lifecycle.postgres_service"],
                 env={
                     "PATH": path_without_a_server(),
@@ -96,7 +101,6 @@ class Postgres:
                 stderr=log,
                 start_new_session=True,
             )
-        self.database.wait(90, still=lambda: server.poll() is None)
 
     def serve_tls(self, certificates: Path) -> None:
         """Starts it anew, with the certificate and the key of a folder, server.crt and server.key."""

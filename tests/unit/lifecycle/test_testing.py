@@ -13,7 +13,7 @@ from lifecycle.dev import testing
 from lifecycle.home import Home
 
 
-@pytest.mark.parametrize("given", [{"KILLS": "many"}, {"SEED": "-1"}], ids=str)
+@pytest.mark.parametrize("given", [{"KILLS": "many"}, {"SEED": "-1"}, {"REPLICAS": "two"}], ids=str)
 def test_what_faults_cannot_use_is_refused(home: Home, given: Mapping[str, str]) -> None:
     with pytest.raises(Failure, match=next(iter(given))):
         testing.faults(home, given)
@@ -26,6 +26,24 @@ def test_faults_runs_the_whole_suite_by_its_seed(home: Home, monkeypatch: pytest
     monkeypatch.setattr(testing, "test", lambda home, given: seen.append((given, os.environ["SEED"])))
     testing.faults(home, {"SEED": "7", "RUNTIME": "host"})
     assert seen == [({"TESTS": "tests/faults"}, "7")] and os.environ["FAULTS"] == "all"
+
+
+def test_faults_takes_the_parts_of_a_loop_past_one_machine(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By other names than a stack's settings have, which tests bring up beside it."""
+    seen: list[object] = []
+    names = ("FAULTS_DATABASE", "FAULTS_REPLICAS", "FAULTS_BACKENDS")
+    for name in ("FAULTS", "DATABASE", *names):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(
+        testing, "test", lambda home, given: seen.append([given["TESTS"], *map(os.environ.get, names)])
+    )
+    testing.faults(home, {"DATABASE": "postgres", "REPLICAS": "2", "TESTS": "tests/faults/test_parts.py"})
+    assert seen == [["tests/faults/test_parts.py", "postgres", "2", None]]
+    assert "DATABASE" not in os.environ
+    for name in ("FAULTS", *names):
+        os.environ.pop(name, None)
 
 
 def test_load_is_a_section_of_its_own(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
