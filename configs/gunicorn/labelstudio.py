@@ -1,5 +1,6 @@
 """gunicorn for Label Studio, in the container and on the host."""
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -42,3 +43,6 @@ def on_starting(server: Any) -> None:
     from provisioner.start import prepare
 
     prepare()
+    # What is loaded now stays: no collection of a worker's looks through it again, or copies its pages.
+    gc.collect()
+    gc.freeze()

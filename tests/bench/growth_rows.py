@@ -61,7 +61,7 @@ with transaction.atomic(), connection.cursor() as cursor:
     copied(cursor, TABLES[1], SIZE - 1, id="id + n", task_id="task_id + n", key=("key",))
     copied(
         cursor, "prediction", SIZE - 1, id="id + n", task_id="task_id + n",
-        score="(n * CAST(7919 AS bigint) % 100003) / 100003.0",
+        score="(n * CAST(7919 AS bigint) %% 100003) / 100003.0",
     )
     copied(
         cursor, "task_completion", LABELLED - 1, id="id + n", task_id="task_id + n", unique_id=unique

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from support.answering import Answer, Row
 from support.fake_backend import FakeBackend
-from support.fake_studio import Answer, Row
 
 from labelloop.boxes import Boxes
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from support.fake_studio import Answer, FakeStudio, Row
+from support.answering import Answer, Row
+from support.fake_studio import FakeStudio
 
 
 @dataclass

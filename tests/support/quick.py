@@ -84,7 +84,7 @@ def worker() -> int:
 
     class Worker(worker.Worker):
         def __init__(self, *parts: Any) -> None:
-            super().__init__(*parts, spawn)
+            super().__init__(*parts, spawn=spawn)
 
     vars(program).update(Worker=Worker)
     vars(worker).update(LOOK_S=0.5, TEND_S=0.05, PREDICT_EVERY_S=1.0)

@@ -279,7 +279,7 @@ class _Intake:
         last = last_inner_id(self.project)
         tasks = Task.objects.bulk_create(
             Task(
-                project=self.project,
+                project_id=self.project.id,
                 data=_merged(item.data, task_value.put(item.key, f"/data/local-files/?d={quote(path)}")),
                 overlap=self.project.maximum_annotations,
                 inner_id=last + number,
@@ -293,8 +293,8 @@ class _Intake:
     def _annotation(self, task: Any, answer: Answer) -> Any:
         person = self._people.get((answer.completed_by or "").strip().lower(), self.user.id)
         return Annotation(
-            task=task,
-            project=self.project,
+            task_id=task.id,
+            project_id=self.project.id,
             unique_id=answer.unique_id,
             result=answer.result,
             result_count=len(answer.result),
@@ -308,8 +308,8 @@ class _Intake:
 
     def _prediction(self, task: Any, proposal: Proposal) -> Any:
         return Prediction(
-            task=task,
-            project=self.project,
+            task_id=task.id,
+            project_id=self.project.id,
             result=proposal.result,
             score=proposal.score,
             model_version=proposal.model_version,

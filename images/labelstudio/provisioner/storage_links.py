@@ -43,8 +43,8 @@ class StorageLinks:
 
     def __init__(self, project: Any) -> None:
         self._volumes = get_settings().volumes_dir
-        self._storages = list(LocalFilesImportStorage.objects.filter(project=project).order_by("id"))
-        self._folders = tuple(f"{Path(storage.path)}/" for storage in self._storages if storage.path)
+        storages = LocalFilesImportStorage.objects.filter(project=project).order_by("id")
+        self._folders = [(storage, f"{Path(storage.path)}/") for storage in storages if storage.path]
 
     def task_of(self, path: str) -> Any:
         """The task of a file, by its path below volumes/; None when it has none."""
@@ -65,7 +65,7 @@ class StorageLinks:
         tasks: by paths below volumes/.
         """
         LocalFilesImportStorageLink.objects.bulk_create(
-            LocalFilesImportStorageLink(task=task, key=key, storage=storage)
+            LocalFilesImportStorageLink(task_id=task.id, key=key, storage_id=storage.id)
             for path, task in tasks.items()
             for storage, key in self._places(path)[:1]  # Label Studio allows a task one link
         )
@@ -76,7 +76,7 @@ class StorageLinks:
 
     def hold(self, path: str) -> bool:
         """Whether a storage holds the file."""
-        return f"{self._volumes}/{path}".startswith(self._folders)
+        return bool(self._places(path))
 
     def _by_storage(self, paths: Iterable[str]) -> dict[Any, dict[str, str]]:
         """What each storage calls the files that it holds, with their paths."""
@@ -88,9 +88,5 @@ class StorageLinks:
 
     def _places(self, path: str) -> list[tuple[Any, str]]:
         """The storages that hold a file, and what they call it."""
-        file = self._volumes / path
-        return [
-            (storage, str(file))
-            for storage in self._storages
-            if storage.path and file.is_relative_to(Path(storage.path))
-        ]
+        file = f"{self._volumes}/{path}"
+        return [(storage, file) for storage, folder in self._folders if file.startswith(folder)]

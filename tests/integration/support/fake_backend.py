@@ -70,9 +70,12 @@ class FakeBackend:
                     backend.refused.append(self.path)
                     return self._say(401, {"error": "who are you"})
                 backend.requests.append((self.path, body))
-                if self.path == "/webhook":
-                    return self._say(*backend.webhook) if backend.webhook else self.connection.close()
-                return self._say(200, backend.answer(self.path, body))
+                if self.path != "/webhook":
+                    self._say(200, backend.answer(self.path, body))
+                elif backend.webhook:
+                    self._say(*backend.webhook)
+                else:
+                    self.connection.close()
 
             def _say(self, status: int, content: dict[str, Any]) -> None:
                 body = json.dumps(content).encode()

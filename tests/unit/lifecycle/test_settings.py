@@ -138,7 +138,7 @@ def test_the_environment_names_runtime_and_project(home: Home, monkeypatch: pyte
     [
         ("PORT", "eighty", "PORT: found 'eighty', needed a whole number from 1 to 65535"),
         ("PORT", "0", "needed a whole number from 1 to 65535"),
-        ("RUNTIME", "vm", "needed one of auto, docker, host"),
+        ("RUNTIME", "vm", "needed one of auto, docker, swarm, host"),
         ("ACCELERATOR", "tpu", "needed one of auto, cpu, cuda"),
         ("TORCH_CUDA_ARCH_LIST", "ampere", "needed a GPU's compute capability such as 8.6"),
         ("TORCH_CUDA_ARCH_LIST", "86", "needed a GPU's compute capability"),

@@ -4,7 +4,6 @@ A batch's files are copied before its tasks are made. Killed in between, the ima
 run finds them by their bytes. So every run goes on where the former one ended.
 """
 
-import json
 import os
 import shutil
 import time
@@ -69,7 +68,7 @@ def carry_out(
         Busy: another process has been importing for too long.
     """
     outcome, done = Outcome(), 0
-    for batch in weighed_batches(plan.steps(), BATCH, _bytes, BATCH_BYTES):
+    for batch in weighed_batches(plan.steps(), BATCH, lambda step: step.size, BATCH_BYTES):
         with holding(places.rounds_dir / LOCK, LOCK_WAIT_S):
             for step in batch:
                 if step.how is How.NEW:
@@ -85,10 +84,6 @@ def carry_out(
         done += len(batch)
         progress(done)
     return outcome
-
-
-def _bytes(step: Step) -> int:
-    return len(json.dumps(step.body))
 
 
 def _item(step: Step, key: str) -> dict[str, Any]:

@@ -43,12 +43,34 @@ def base_of(name: str) -> str:
     return (parts_of(name) or ("",))[-1]
 
 
+class RealPaths:
+    """Where files lie behind all links. Each folder is looked up once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def of(self, file: Path) -> str:
+        if file.is_symlink():
+            return os.path.realpath(file)
+        folder = str(file.parent)
+        if folder not in self._folders:
+            self._folders[folder] = real_folder(file.parent)
+        return f"{self._folders[folder]}{file.name}"
+
+
+def real_folder(folder: Path) -> str:
+    """A folder behind all links, with a slash at its end."""
+    return f"{os.path.realpath(folder).rstrip('/')}/"
+
+
 class ImageFiles:
     """The images below some folders; nothing outside them is ever read."""
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self.roots = tuple(roots)
-        self._resolved = tuple(root.resolve() for root in roots)
+        self._folders = (*self.roots, *(root / "images" for root in self.roots))
+        self._real_roots = tuple(map(real_folder, roots))
+        self._real_paths = RealPaths()
         self._index: Scratch | None = None
 
     def find(self, name: str, near: Sequence[Path] = (), alone: bool = True) -> Path:
@@ -64,13 +86,10 @@ class ImageFiles:
         parts = parts_of(name)
         if not parts:
             raise NotFound(f"no image is named by {name[:80]!r}")
-        folders = (*near, *self.roots, *(root / "images" for root in self.roots))
-        for folder in folders:
-            if is_file(folder.joinpath(*parts)):
-                return self.inside(folder.joinpath(*parts))
-        for folder in folders if alone else ():
-            if is_file(folder / parts[-1]):
-                return self.inside(folder / parts[-1])
+        for tail in (parts, parts[-1:]) if alone else (parts,):
+            for folder in (*near, *self._folders):
+                if is_file(path := folder.joinpath(*tail)):
+                    return self.inside(path)
         found = self._most_alike(parts)
         if not alone and _common(found.parts, parts) < min(len(parts), 2):
             raise NotFound(
@@ -97,9 +116,10 @@ class ImageFiles:
 
     def name_of(self, file: Path) -> str:
         """What an image is called in messages: its path below the dataset's folder."""
+        whole = str(file)
         for root in self.roots:
-            if file.is_relative_to(root):
-                return file.relative_to(root).as_posix()
+            if whole.startswith(folder := f"{root}/"):
+                return whole.removeprefix(folder)
         return file.name
 
     def _most_alike(self, parts: tuple[str, ...]) -> Path:
@@ -121,11 +141,7 @@ class ImageFiles:
 
     def inside(self, path: Path) -> Path:
         """The path itself. Raises NotFound: behind all links it lies outside the folders."""
-        try:
-            resolved = path.resolve()
-        except (OSError, RuntimeError) as error:
-            raise NotFound(f"{path.name}: {error}") from error
-        if not any(resolved.is_relative_to(root) for root in self._resolved):
+        if not self._real_paths.of(path).startswith(self._real_roots):
             raise NotFound("the link leads out of the dataset; IMAGES= names another folder with images")
         return path
 

@@ -14,7 +14,7 @@ from labelloop.images import SUFFIX_OF, SUFFIXES, ImageError, image_format, imag
 from labelloop.studio import Studio
 from trainer.intake.drafts import Counts, Draft, Drafting
 from trainer.intake.existing import Existing, Match, NoMatch
-from trainer.intake.named_images import parts_of
+from trainer.intake.named_images import RealPaths, parts_of, real_folder
 from trainer.intake.records import BadShape, Record
 from trainer.system.scratch import Scratch
 
@@ -60,13 +60,16 @@ WORK = (Effect.ADD, Effect.IMAGE)
 
 @dataclass(frozen=True)
 class Step:
-    """One image that something is to be done with. source: the file to copy to `target`, below volumes/."""
+    """One image that something is to be done with. source: the file to copy to `target`, below volumes/.
+    size: of the body, in bytes of JSON.
+    """
 
     how: How
     task: int | None
     source: Path | None
     target: str | None
     body: dict[str, Any]
+    size: int
 
 
 @dataclass
@@ -101,7 +104,8 @@ class Plan:
         """What is to be done, in the dataset's order."""
         query = "SELECT how, task, source, target, body FROM rows WHERE effect IN (?, ?) ORDER BY number"
         for how, task, source, target, body in self.store.rows(query, WORK):
-            yield Step(How(how), task, Path(source) if source else None, target, json.loads(body))
+            file = Path(source) if source else None
+            yield Step(How(how), task, file, target, json.loads(body), len(body))
 
 
 @dataclass
@@ -122,6 +126,8 @@ class Planner:
 
     def __post_init__(self) -> None:
         self.plan = Plan(self.drafting.counts)
+        self._real_paths = RealPaths()
+        self._real_images = real_folder(self.images_dir)
         self._waiting: list[tuple[int, dict[str, Any]]] = []
 
     def run(self, records: Iterable[Record], progress: Callable[[int], None]) -> Plan:
@@ -207,8 +213,9 @@ class Planner:
 
     def _target(self, name: str, file: Path, digest: str) -> str:
         """Where a new image goes, as a path below volumes/."""
-        if file.resolve().is_relative_to(self.images_dir.resolve()):
-            return f"images/{file.resolve().relative_to(self.images_dir.resolve()).as_posix()}"
+        real = self._real_paths.of(file)
+        if real.startswith(self._real_images):
+            return f"images/{real.removeprefix(self._real_images)}"
         if not name.lower().endswith(SUFFIXES):
             name += _suffix_of(file)
         parts = [_plain(part) for part in parts_of(name)[-_MOST_PARTS:]]
@@ -289,7 +296,8 @@ def _json(body: dict[str, Any]) -> str:
         text.encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise _LeaveOut(f"its data or results cannot be stored: {error}") from None
-    if _depth(text) > _MAX_DEPTH:
+    brackets = text.count("[") + text.count("{")
+    if brackets > _MAX_DEPTH and _depth(text) > _MAX_DEPTH:
         raise _LeaveOut(f"its data or results have more than {_MAX_DEPTH} lists within lists")
     return text
 
