@@ -19,24 +19,31 @@ def images_a_second(gpus: int, of_a_gpu: float, stored: float, in_flight: int, r
     """Plays pre-labelling: requests go to GPUs that are free, and what they answer is stored, one at a time.
 
     of_a_gpu, stored: images a second that one GPU makes boxes of, and that the database takes. in_flight: so
-    many requests are under way at once, from their beginning until their boxes are stored.
+    many requests are under way at once, from their beginning until their boxes are stored. A GPU's times vary
+    as those of calls on a telephone do (exponentially): some images have to be fetched, some are large.
     """
-    looking, storing = BATCH / of_a_gpu, BATCH / stored
-    free_gpus = [0.0] * gpus
-    under_way: list[float] = []
-    store_free = now = 0.0
-    for _ in range(requests):
-        if len(under_way) >= in_flight:
-            now = max(now, heapq.heappop(under_way))
-        seen = max(now, heapq.heappop(free_gpus)) + looking
-        heapq.heappush(free_gpus, seen)
-        store_free = max(store_free, seen) + storing
-        heapq.heappush(under_way, store_free)
-    return requests * BATCH / max(under_way)
+    looking = np.random.default_rng(0).exponential(BATCH / of_a_gpu, requests)
+    begun = ended = seen = 0
+    idle, storing, now = gpus, False, 0.0
+    events: list[tuple[float, str]] = []
+    while ended < requests:
+        waiting = min(in_flight - (begun - ended), idle, requests - begun)
+        for duration in looking[begun : begun + waiting]:
+            heapq.heappush(events, (now + duration, "seen"))
+        begun, idle = begun + waiting, idle - waiting
+        if seen and not storing:
+            heapq.heappush(events, (now + BATCH / stored, "stored"))
+            seen, storing = seen - 1, True
+        now, what = heapq.heappop(events)
+        if what == "seen":
+            seen, idle = seen + 1, idle + 1
+        else:
+            ended, storing = ended + 1, False
+    return float(requests * BATCH / now)
 
 
 def at_most(gpus: int, of_a_gpu: float, stored: float, in_flight: int) -> float:
-    """What `images_a_second` can't exceed: the GPUs, the database, and what is under way."""
+    """What `images_a_second` can't exceed for long: the GPUs, the database, and what is under way."""
     round_trip = BATCH / of_a_gpu + BATCH / stored
     return min(gpus * of_a_gpu, stored, in_flight * BATCH / round_trip)
 
