@@ -97,6 +97,11 @@ ELSEWHERE = {
         "tests/swarm/test_stack.py",
         '"--label-add"',
     ),
+    "make test TESTS=tests/swarm": ("tests/swarm/test_rolling.py", "def test_an_update_fails_no_request"),
+    "PYTHONPATH=tests .venv/ml/bin/python -m bench.ten_million": (
+        "tests/unit/bench/test_ten_million.py",
+        "ten_million.gpu_table",
+    ),
     "make stack": ("tests/swarm/test_stack.py", 'stack.run("stack")'),
     "make gpu-check": ("tests/unit/lifecycle/test_gpu_check.py", "gpu_check("),
     "make test TESTS=tests/cuda": ("tests/cuda/test_detectors.py", "train_and_serve"),

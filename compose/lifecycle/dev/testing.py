@@ -31,7 +31,7 @@ _SERVICES = (
 _LOCK = "--option=DPkg::Lock::Timeout=300"
 _CODE = ("compose/lifecycle", *venvs.CODE)
 # What no test of `make test` imports: mypy finds what has moved away under it (pyproject.toml).
-_TESTS = ("bench", "compile", "cuda", "model", "postgres", "publish", "screenshots", "support")
+_TESTS = ("bench", "compile", "cuda", "model", "postgres", "publish", "screenshots", "support", "swarm")
 _RUFF = ("compose", "configs", "images", "tests")
 
 

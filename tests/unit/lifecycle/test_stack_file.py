@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def one(**service: Any) -> dict[str, Any]:
     return dict(made.content["services"]["one"])
 
 
-def config(home: Home, gpu: bool = False, **given: str) -> dict[str, Any]:
+def config(home: Home, given: Mapping[str, str], gpu: bool = False) -> dict[str, Any]:
     """What Compose makes of the files that these settings choose."""
     shutil.copy(REPO / "docker-compose.yml", home.root)
     shutil.copytree(REPO / "compose", home.root / "compose", ignore=shutil.ignore_patterns("lifecycle"))
@@ -64,7 +65,7 @@ ELSEWHERE = {"DATABASE_URL": "postgresql://labels@db.lan/labels"}
 @pytest.mark.parametrize("given", [{}, EVERY, ELSEWHERE], ids=["plain", "all", "database elsewhere"])
 @pytest.mark.parametrize("gpu", [False, True], ids=["cpu", "gpu"])
 def test_every_key_of_the_stacks_own_files_is_known(home: Home, gpu: bool, given: dict[str, str]) -> None:
-    found = config(home, gpu, **given)
+    found = config(home, given, gpu)
     made = of(found)
     services = made.content["services"]
     assert services.keys() == found["services"].keys()
@@ -85,7 +86,7 @@ def test_every_key_of_the_stacks_own_files_is_known(home: Home, gpu: bool, given
 
 @with_compose
 def test_the_whole_stack_in_swarms_words(home: Home) -> None:
-    found = config(home, **EVERY)
+    found = config(home, EVERY)
     made = of(found, Places("here", "labelloop.backend")).content
     services = made["services"]
     places = {name: one["deploy"]["placement"]["constraints"] for name, one in services.items()}
@@ -121,7 +122,7 @@ def found_subnet(found: dict[str, Any]) -> str:
 
 @with_compose
 def test_nothing_secret_is_in_the_file(home: Home) -> None:
-    text = json.dumps(of(config(home)).content)
+    text = json.dumps(of(config(home, {})).content)
     written = settings.load(home)
     assert not [name for name in known.SECRETS if written[name] in text]
 
