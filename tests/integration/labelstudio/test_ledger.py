@@ -45,7 +45,6 @@ def test_whose_an_annotation_is_and_what_becomes_of_it(
     provisioned: LabelStudio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ledger, "WAIT_S", 30.0)
-    monkeypatch.setattr(ledger, "FIRST_WAIT_S", 30.0)
     admin = provisioned.studio
     zoe, hers = somebody(provisioned, "zoe.ledger@example.org")
     project = int(admin.request("POST", "/api/projects", json={"title": "two", "label_config": CONFIG})["id"])

@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 KEPT_S = 60.0
 WHOLE_S = 6 * 3600.0
 """After so long a project is read whole again: Label Studio does not tell of annotations deleted in bulk."""
-FIRST_WAIT_S, WAIT_S = 10.0, 3.0
-"""How long a page waits for what is read: when there is nothing to show yet, and when there is."""
+WAIT_S = 1.0
+"""How long a page waits for what is read, before it shows what there is, or how far the first reading is."""
 PAGE = 100
 
 Json = Mapping[str, Any]
@@ -83,7 +83,7 @@ class Ledger:
 
     def of(self, project_id: int, first_wait_s: float | None = None) -> Kept:
         """What people did in a project. first_wait_s: how long to wait where nothing is known yet; by default
-        FIRST_WAIT_S.
+        WAIT_S.
 
         Raises:
             StillReading: it is being read for the first time, and that takes longer.
@@ -92,7 +92,7 @@ class Ledger:
         """
         with self._lock:
             reader = self._readers.setdefault(project_id, _Reader(self._loop.studio, project_id))
-        return reader.kept(self._kept_s, FIRST_WAIT_S if first_wait_s is None else first_wait_s)
+        return reader.kept(self._kept_s, WAIT_S if first_wait_s is None else first_wait_s)
 
     def stop(self) -> None:
         """Ends the reading that is under way."""

@@ -35,7 +35,7 @@ AGAIN_S, AGAIN_TIMES = 60.0, 10.0
 """After all tasks were read, they are read again after AGAIN_S seconds, and AGAIN_TIMES times as long as it
 took.
 """
-FIRST_WAIT_S = 3.0
+FIRST_WAIT_S = 1.0
 HAND_IN_AT_ONCE = 100
 OPEN_WAIT_S = LONGEST_WAIT_S
 """A task that somebody has open in Label Studio is handed in after so long, unless she labels it."""

@@ -10,11 +10,18 @@ from support.fake_studio import FakeStudio
 
 from labelloop.registry import ProjectModels
 from labelloop.studio import Studio
+from trainer.dashboard import ledger
 from trainer.dashboard.app import create_app
 from trainer.dashboard.loop import WatchedLoop
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
 from trainer.rounds import heartbeat
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page waits until all is read, however slow the machine is."""
+    monkeypatch.setattr(ledger, "WAIT_S", 20.0)
 
 
 @pytest.fixture

@@ -21,9 +21,8 @@ ONE = [box(10, 10)]
 
 
 @pytest.fixture
-def eager(loop: WatchedLoop, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+def eager(loop: WatchedLoop) -> Ledger:
     """Asks Label Studio each time what is new, and has read three images."""
-    monkeypatch.setattr(ledger, "WAIT_S", 20.0)
     return Ledger(loop, kept_s=-1.0)
 
 
@@ -104,7 +103,7 @@ def slow(loop: WatchedLoop, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[t
             yield task
 
     monkeypatch.setattr(loop.studio, "annotated_tasks", annotated)
-    monkeypatch.setattr(ledger, "FIRST_WAIT_S", 0.3)
+    monkeypatch.setattr(ledger, "WAIT_S", 0.3)
     yield one_read, go_on
     go_on.set()
 
