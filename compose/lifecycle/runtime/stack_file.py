@@ -23,7 +23,7 @@ MOVABLE = ("mlbackend",)
 """What may run on other nodes. All else writes what only one machine may: SQLite's files, or PostgreSQL's."""
 _ROLLING = ("trainer", "mlbackend")
 _TELLS_OF_ITS_WORK = ("backup",)
-"""Its check fails from a backup that failed until one that did not, which takes longer than Swarm would wait."""
+"""Its check fails from a backup that failed until one that did not: longer than Swarm would wait."""
 _ENDLESS = 1_000_000
 """Checks that fail in a row, before Swarm ends a container that was healthy once."""
 _SAME = (
@@ -139,8 +139,8 @@ def _environment(name: str, given: Row, has_gpu: bool) -> Row:
 
 
 def _health_check(name: str, asked: Row) -> Row:
-    """Compose only says who is unhealthy. Swarm ends the container, and with it training or a backup under way,
-    for what no new container mends: another service that is away, a full disk. So it ends backends alone.
+    """Compose only says who is unhealthy. Swarm ends the container, and with it training or a backup under
+    way, for what no new one mends: another service that is away, a full disk. So it ends backends alone.
     """
     if name in MOVABLE:
         return asked
