@@ -22,8 +22,12 @@ SPEC_LABEL = "labelloop.spec"
 MOVABLE = ("mlbackend",)
 """What may run on other nodes. All else writes what only one machine may: SQLite's files, or PostgreSQL's."""
 _ROLLING = ("trainer", "mlbackend")
+_TELLS_OF_ITS_WORK = ("backup",)
+"""Its check fails from a backup that failed until one that did not: longer than Swarm would wait."""
+_ENDLESS = 1_000_000
+"""Checks that fail in a row, before Swarm ends a container that was healthy once."""
 _SAME = (
-    *("cap_drop", "command", "entrypoint", "environment", "healthcheck", "image", "init", "labels"),
+    *("cap_drop", "command", "entrypoint", "environment", "image", "init", "labels"),
     *("logging", "networks", "read_only", "stop_grace_period", "stop_signal", "user"),
 )
 _GPU = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
@@ -106,6 +110,8 @@ def _service(name: str, service: Row, all_services: Row, empty: Collection[str])
     asked = left.pop("deploy", {})
     has_gpu = _reserves_gpu(name, asked)
     made["environment"] = _environment(name, service.get("environment") or {}, has_gpu)
+    if check := left.pop("healthcheck", None):
+        made["healthcheck"] = _health_check(name, check)
     if "network_mode" in left:
         _own_network(name, made, left.pop("network_mode"), all_services)
     made["volumes"] = [
@@ -130,6 +136,15 @@ def _environment(name: str, given: Row, has_gpu: bool) -> Row:
         # While one is replaced there are two, which have to change versions together.
         made["BACKENDS"] = str(max(2, int(given.get("BACKENDS") or 1)))
     return made
+
+
+def _health_check(name: str, asked: Row) -> Row:
+    """Compose only says who is unhealthy. Swarm ends the container, and with it training or a backup under
+    way, for what no new one mends: another service that is away, a full disk. So it ends backends alone.
+    """
+    if name in MOVABLE:
+        return asked
+    return {"disable": True} if name in _TELLS_OF_ITS_WORK else {**asked, "retries": _ENDLESS}
 
 
 def _reserves_gpu(name: str, deploy: Row) -> bool:

@@ -82,9 +82,12 @@ def services(stack: str) -> list[Service]:
     return [_service(stack, row) for row in _inspected("service", _ids(f"label={NAMESPACE}={stack}"))]
 
 
-def services_of(folder: str) -> list[str]:
-    """The names of services that were deployed from that checkout, whatever their stack is called."""
-    return _ids(f"label={FOLDER_LABEL}={folder}")
+def runs_of(folder: str) -> bool:
+    """Whether anything of that checkout is deployed, whatever its stack is called, or runs on this node: the
+    containers do, too, while managers can't agree, and where this node is no manager any more.
+    """
+    ours = f"label={FOLDER_LABEL}={folder}"
+    return bool(_ids(ours) or answer(["docker", "ps", "--quiet", "--filter", ours]))
 
 
 def tasks(stack: str) -> list[Task]:

@@ -100,14 +100,20 @@ class SwarmStack(DockerStack):
         }
 
     def is_there(self) -> bool:
-        return bool(swarm.services(self._project)) or engine.engine_version() is None
+        """As for Compose. Where no manager answers, containers run on."""
+        return bool(swarm.services(self._project) or self.containers()) or engine.engine_version() is None
 
     def runs_here(self) -> bool:
-        return bool(swarm.services_of(str(self._home.root)))
+        return swarm.runs_of(str(self._home.root))
 
     def stop(self) -> None:
-        """Raises Failure: a container of this node still runs after STOP_SECONDS."""
-        run(["docker", "stack", "rm", self._project], what="stopping the stack", quiet=True)
+        """Raises Failure: no manager answers, or a container of this node still runs after STOP_SECONDS."""
+        run(
+            ["docker", "stack", "rm", self._project],
+            what="stopping the stack",
+            do="`docker node ls`, here and on the other managers, says why none takes it.",
+            quiet=True,
+        )
         deadline = time.monotonic() + STOP_SECONDS
         while swarm.containers(self._project) or swarm.networks(self._project):
             if time.monotonic() > deadline:
@@ -157,8 +163,10 @@ class SwarmStack(DockerStack):
         )
 
     def backup_service(self, arguments: Sequence[str], stdin: bytes = b"") -> str:
-        """What `lifecycle.backup_service …` prints: in the service's container while there is one."""
-        if not swarm.services(self._project):
+        """What `lifecycle.backup_service …` prints: in the service's container while anything runs. Compose's
+        container would bring a second PostgreSQL.
+        """
+        if not self.is_there():
             return super().backup_service(arguments, stdin)
         done = subprocess.run(
             self._within("backup", *backup_service.PROGRAM, *arguments, quiet=True),

@@ -115,7 +115,7 @@ def test_two_runtimes_do_not_share_the_volumes(home: Home, monkeypatch: pytest.M
     }
     monkeypatch.setattr(engine, "containers", lambda project: [container])
     monkeypatch.setattr(HostStack, "is_there", lambda stack: True)
-    monkeypatch.setattr(swarm, "services_of", lambda folder: [folder] if folder == str(home.root) else [])
+    monkeypatch.setattr(swarm, "runs_of", lambda folder: folder == str(home.root))
     for here, other in (("host", "docker"), ("docker", "host"), ("swarm", "host")):
         with pytest.raises(Failure, match=rf"running on {other}.*`make down RUNTIME={other}`"):
             runtime.check_alone(home, Settings({}), here)
@@ -123,7 +123,35 @@ def test_two_runtimes_do_not_share_the_volumes(home: Home, monkeypatch: pytest.M
     for here, other in (("docker", "swarm"), ("host", "docker"), ("swarm", "docker")):
         with pytest.raises(Failure, match=rf"running on {other}.*`make down RUNTIME={other}`"):
             runtime.check_alone(home, Settings({}), here)
-    monkeypatch.setattr(swarm, "services_of", lambda folder: [])
+    monkeypatch.setattr(swarm, "runs_of", lambda folder: False)
     runtime.check_alone(home, Settings({}), "docker")
     container["Config"]["Labels"]["com.docker.compose.project.working_dir"] = "/another/checkout"
     runtime.check_alone(home, Settings({}), "host")
+
+
+def test_what_swarm_runs_here_is_seen_while_no_manager_answers(
+    home: Home, docker: Docker, tmp_path: Path
+) -> None:
+    """Managers that can't agree answer nothing, and their containers run on with the volumes."""
+    docker("")
+    (tmp_path / "programs/docker").write_text(
+        f"""#!/bin/sh
+case "$*" in
+  version*) echo 28.2.2 ;;
+  "ps --quiet --filter label={engine.FOLDER_LABEL}={home.root}") echo c1 ;;
+  "ps --quiet --no-trunc --filter label={swarm.NAMESPACE}=labelloop") echo c1 ;;
+  "inspect --type container c1") echo '[{{"Id": "c1"}}]' ;;
+  ps*) ;;
+  *) echo "The swarm does not have a leader." >&2; exit 1 ;;
+esac
+"""
+    )
+    with pytest.raises(Failure, match="running on swarm"):
+        runtime.check_alone(home, Settings({}), "docker")
+    stack = SwarmStack(home, Settings({}))
+    assert stack.is_there()
+    with pytest.raises(Failure, match="stopping the stack failed") as raised:
+        stack.stop()
+    assert "docker node ls" in raised.value.do
+    with pytest.raises(Failure, match="backup's container: found none on this node"):
+        stack.backup_service(["count"])  # and no container of Compose's, beside a second PostgreSQL

@@ -71,8 +71,10 @@ def test_every_key_of_the_stacks_own_files_is_known(home: Home, gpu: bool, given
     assert services.keys() == found["services"].keys()
     for name, service in services.items():
         asked = found["services"][name]
-        for key in ("command", "healthcheck", "user", "read_only", "cap_drop", "init", "stop_grace_period"):
+        for key in ("command", "user", "read_only", "cap_drop", "init", "stop_grace_period"):
             assert service.get(key) == asked.get(key)
+        checks = [{**(one["healthcheck"]), "retries": 0} for one in (service, asked)]
+        assert checks[0] == checks[1] if name != "backup" else service["healthcheck"] == {"disable": True}
         limits = service["deploy"]["resources"]["limits"]
         assert limits == {"memory": asked["mem_limit"], "pids": asked["pids_limit"]}
         targets = {mount["target"] for mount in asked["volumes"]} | {"/tmp"}
@@ -134,6 +136,19 @@ def test_backends_know_that_there_are_others_while_one_is_replaced(name: str, as
     service = {"user": "1:2", "networks": {"loop": None}, "environment": environment}
     found = {"name": "small", "services": {name: service}}
     assert of(found).content["services"][name]["environment"]["BACKENDS"] == max("2", asked or "")
+
+
+def test_swarm_ends_no_container_for_what_a_new_one_does_not_mend() -> None:
+    """The trainer's check fails while Label Studio is away, the backup's from a failed backup to the next."""
+    check = {"test": ["CMD", "true"], "interval": "5s", "retries": 6}
+    service = {"user": "1:2", "networks": {"loop": None}, "healthcheck": check}
+    names = ("postgres", "labelstudio", "trainer", "front", "mlbackend", "backup")
+    made = of({"name": "small", "services": dict.fromkeys(names, service)}).content["services"]
+    found = {name: one["healthcheck"] for name, one in made.items()}
+    assert found.pop("backup") == {"disable": True} and found.pop("mlbackend") == check
+    for patient in found.values():
+        seconds = 5 * patient["retries"]
+        assert patient == {**check, "retries": patient["retries"]} and seconds > 30 * 24 * 3600
 
 
 @pytest.mark.parametrize(

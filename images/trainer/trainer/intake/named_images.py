@@ -50,7 +50,7 @@ class RealPaths:
         self._folders: dict[str, str] = {}
 
     def of(self, file: Path) -> str:
-        if file.is_symlink():
+        if os.path.islink(file):  # False where the folder may not be looked into, as reading it will tell
             return os.path.realpath(file)
         folder = str(file.parent)
         if folder not in self._folders:

@@ -18,7 +18,7 @@ EXPLAINED = 65
 LOST = 74
 """The exit status of a member that has lost the others."""
 SETTLE_S = 10.0
-"""How long the others may take to end after the first has failed."""
+"""How long the others may take to end after one has failed, or the first one has written the candidate."""
 # How often a waiting thread looks for work before it sleeps. If it sleeps at once, two threads are no faster
 # than one. If it looks for long, it keeps other programs from the core.
 SPIN_COUNT = 10_000
@@ -105,7 +105,7 @@ class _Crew:
     ) -> None:
         self._members = members
         self._processes: list[Process] = []
-        self._failed_at: float | None = None
+        self._settles_since: float | None = None
         try:
             for member in members:
                 self._processes.append(_start(round_dir, job, member, environment))
@@ -115,11 +115,13 @@ class _Crew:
 
     def ending(self) -> Ending | None:
         found = [process.status() for process in self._processes]
-        if not any(found):
-            return Ending(0, "training", "") if None not in found else None
-        self._failed_at = self._failed_at or time.monotonic()
-        if None in found and time.monotonic() - self._failed_at < SETTLE_S:
+        if found[0] != 0 and not any(found):
             return None
+        self._settles_since = self._settles_since or time.monotonic()
+        if None in found and time.monotonic() - self._settles_since < SETTLE_S:
+            return None
+        if not any(found):
+            return Ending(0, "training", "")
         culprit = min(range(len(found)), key=lambda index: _guilt(found[index]))
         who = "training" if len(found) == 1 else f"{self._members[culprit]} of the training"
         return Ending(found[culprit], who, self._processes[culprit].last_words())

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from unit.trainer.intake.conftest import Read, Write
 
+from trainer.intake.named_images import ImageFiles
 from trainer.intake.records import IntakeError
 from trainer.words import printable
 
@@ -153,6 +154,27 @@ def test_a_label_file_that_leads_out_of_the_dataset_is_not_read(
     write("classes.txt", "ball\n")
     [record] = read()
     assert record.labels == () and record.problem.startswith("the link leads out of the dataset")
+
+
+def test_a_folder_that_leads_out_of_the_dataset_is_not_read(write: Write, read: Read, tmp_path: Path) -> None:
+    outside = write("../set-of-another/a.png", "")
+    write("real/b.png", "")
+    (tmp_path / "set/linked").symlink_to(outside.parent)
+    (tmp_path / "set/within").symlink_to("real")
+    write("boxes.csv", "".join(f"{name},1,1,5,5,ball\n" for name in ("linked/a.png", "within/b.png")))
+    gone, there = read()
+    assert gone.file is None and gone.missing.startswith("the link leads out of the dataset")
+    assert there.missing == "" and there.name == "within/b.png"
+
+
+def test_a_file_that_cannot_be_looked_at_is_left_to_who_reads_it(tmp_path: Path) -> None:
+    """As one in a folder that may be listed and not entered, after `chmod -R 644`. Root may enter all, so its
+    name is too long here.
+    """
+    file = tmp_path / f"{'x' * 300}.png"
+    with pytest.raises(OSError):
+        file.is_symlink()
+    assert ImageFiles([tmp_path]).inside(file) == file
 
 
 @pytest.mark.parametrize("format_", ["coco", "csv"])

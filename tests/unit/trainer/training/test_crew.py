@@ -163,8 +163,9 @@ def test_who_brought_the_others_down(
 
 def test_the_others_have_time_to_end(ended: Callable[..., Ending | None]) -> None:
     assert ended(LOST, None, settle_s=60) is None
-    assert ended(0, None) is None, "the first one still writes"
-    assert ended(0, 0) == Ending(0, "training", "")
+    assert ended(None, 0) is None, "the first one still writes"
+    assert ended(0, None, settle_s=60) is None
+    assert ended(0, None) == ended(0, 0) == Ending(0, "training", ""), "who hangs is not needed any more"
     assert ended(None) is None and ended(-9) == Ending(-9, "training", "words of 1")
 
 
