@@ -212,6 +212,18 @@ def test_backends_on_the_other_node(small: Small) -> None:
     small.stack.start()
     assert small.node_of_backends() == {"node2"}
     assert small.ask("/backend").startswith("first ")
+
+    another = ["build", "--quiet", "--tag", "small/server", str(small.home.root / "another")]
+    (small.home.root / "another").mkdir()
+    (small.home.root / "another" / "Dockerfile").write_text(f"FROM {PYTHON}\nLABEL another=one\n")
+    small.swarm.manager.docker(*another)
+    with asked_all_the_time(small) as said, pytest.raises(Failure, match="No such image") as raised:
+        small.stack.start()
+    assert not [answer for answer in said if answer.startswith("FAILED")]
+    newer = re.search(r"docker save (\S+) \| ssh node2 docker load", raised.value.do)
+    assert newer is not None and newer[1] != image[1]
+    carry(small.swarm.worker, newer[1], come_from=small.swarm.manager.engine)
+
     small.label("node1")
     (small.home.root / ".env").write_text("BACKENDS=2\n")
     with asked_all_the_time(small) as said:

@@ -10,9 +10,9 @@ from lifecycle.console import Failure, line
 from lifecycle.doctor.findings import of_failure
 from lifecycle.home import Home
 from lifecycle.runtime import swarm
+from lifecycle.runtime.stack_file import EVERYWHERE
 from lifecycle.settings.settings import Settings
 
-EVERYWHERE = "0.0.0.0"
 PRIVILEGES = "name=no-new-privileges"
 
 

@@ -38,6 +38,8 @@ _TOLD = {
     "cpu_shares": "cpu_shares, which Swarm doesn't have: all are equal where the processor is contended",
 }
 _GPU_TOLD = "a GPU by reservation: each node's default runtime has to give it (docs/how-to/swarm.md)"
+EVERYWHERE = "0.0.0.0"
+"""The address of published ports: Swarm publishes on all of a node's."""
 _SCHEMA = "3.9"
 _ALONE = "-alone"
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
@@ -121,7 +123,7 @@ def _service(name: str, service: Row, all_services: Row, empty: Collection[str])
     ]
     secrets = [secret for secret in left.pop("secrets", ()) if secret["source"] not in empty]
     made["secrets"] = [_secret(secret, str(made["user"])) for secret in secrets]
-    made["ports"] = [_port(port) for port in left.pop("ports", ())]
+    made["ports"] = [_port(name, port) for port in left.pop("ports", ())]
     limits = {"memory": left.pop("mem_limit", "0"), "pids": left.pop("pids_limit", 0)}
     made["deploy"] = _deploy(name, asked, {key: limit for key, limit in limits.items() if int(limit)})
     told = [text for key, text in _TOLD.items() if left.pop(key, None)] + ([_GPU_TOLD] if has_gpu else [])
@@ -227,11 +229,18 @@ def _secret(secret: Row, user: str) -> Row:
     return {"source": secret["source"], "target": secret["source"], "uid": uid, "gid": gid, "mode": 0o400}
 
 
-def _port(port: Row) -> Row:
-    """On the node itself, where the browser's address is seen; Swarm's own mesh needs IP_VS and hides it."""
+def _port(name: str, port: Row) -> Row:
+    """On the node itself, where the browser's address is seen; Swarm's own mesh needs IP_VS and hides it.
+
+    Raises:
+        Failure: it is for one address alone, and would be open to all.
+    """
+    address, published = port.get("host_ip") or EVERYWHERE, str(port["published"])
+    if address != EVERYWHERE or not published.isdigit():
+        raise _unknown(name, f"port {address}:{published}")
     return {
         "target": port["target"],
-        "published": int(port["published"]),
+        "published": int(published),
         "protocol": port["protocol"],
         "mode": "host",
     }

@@ -79,7 +79,15 @@ def nodes_with(label: str) -> dict[str, str]:
 
 
 def services(stack: str) -> list[Service]:
-    return [_service(stack, row) for row in _inspected("service", _ids(f"label={NAMESPACE}={stack}"))]
+    """None where the engine is in no swarm.
+
+    Raises:
+        Failure: this node is a worker, who can't tell.
+    """
+    found = _ids(f"label={NAMESPACE}={stack}")
+    if not found and _is_worker():
+        this_node()
+    return [_service(stack, row) for row in _inspected("service", found)]
 
 
 def runs_of(folder: str) -> bool:
@@ -115,6 +123,11 @@ def containers(stack: str, service: Optional[str] = None) -> list[dict[str, Any]
     return _inspected(
         "container", (answer(["docker", "ps", "--quiet", "--no-trunc", "--filter", ours]) or "").split()
     )
+
+
+def _is_worker() -> bool:
+    told = engine.engine_info().get("Swarm") or {}
+    return told.get("LocalNodeState") == "active" and not told.get("ControlAvailable")
 
 
 def _ids(condition: str) -> list[str]:

@@ -85,7 +85,7 @@ class SwarmStack(DockerStack):
         )
         services = made.content["services"]
         order = [*self._services, *sorted(services.keys() - set(self._services))]
-        self._wait({name: services[name]["labels"][SPEC_LABEL] for name in order}, before)
+        self._wait({name: services[name] for name in order}, before)
         self._remove_old(made.content)
 
     def containers(self) -> list[dict[str, Any]]:
@@ -242,35 +242,30 @@ class SwarmStack(DockerStack):
             )
         return answer(["docker", "image", "inspect", "--format", "{{index .RepoDigests 0}}", there]) or there
 
-    def _wait(self, wanted: dict[str, str], before: Collection[str]) -> None:
-        """wanted: service → its spec, in order. before: the ids of the tasks from before the deployment."""
+    def _wait(self, wanted: dict[str, Any], before: Collection[str]) -> None:
+        """wanted: service → what was deployed, in order. before: the ids of the tasks from before that."""
         started = time.monotonic()
         board = Board(list(wanted))
-        rollout = Rollout(wanted, before)
+        rollout = Rollout({name: one["labels"][SPEC_LABEL] for name, one in wanted.items()}, before)
         while True:
             seconds = time.monotonic() - started
             services, tasks = swarm.services(self._project), swarm.tasks(self._project)
             states = rollout.look(services, tasks, seconds)
             board.show(states, seconds)
             if rollout.trouble is not None:
-                raise self._failure(rollout.trouble)
+                raise self._failure(rollout.trouble, wanted[rollout.trouble.service]["image"])
             if all(state == HEALTHY for state in states.values()):
                 return
             if seconds > START_SECONDS:
                 late = next(name for name in wanted if states[name] != HEALTHY)
-                raise self._failure(Trouble(late, "", f"{states[late]} after {seconds:.0f} s"))
+                trouble = Trouble(late, "", f"{states[late]} after {seconds:.0f} s")
+                raise self._failure(trouble, wanted[late]["image"])
             time.sleep(1)
 
-    def _failure(self, trouble: Trouble) -> Failure:
+    def _failure(self, trouble: Trouble, image: str) -> Failure:
         node = swarm.node_name(trouble.node) if trouble.node else ""
         where = f" on {node}" if node else ""
         words = self.last_words(trouble.service)
-        image = answer(
-            [
-                *("docker", "service", "inspect", f"{self._project}_{trouble.service}"),
-                *("--format", "{{.Spec.TaskTemplate.ContainerSpec.Image}}"),
-            ]
-        )
         ways = (do.format(image=image, node=node or "NODE") for said, do in _REFUSALS if said in trouble.why)
         return Failure(
             f"{trouble.service}{where}: {trouble.why}. Its last words:\n\n{words}\n",

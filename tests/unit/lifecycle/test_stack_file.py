@@ -166,6 +166,12 @@ def test_a_service_without_the_stacks_network_has_one_of_its_own(mode: str, inte
     [
         ("privileged", True, "privileged"),
         ("network_mode", "host", "network_mode: host"),
+        (
+            "ports",
+            [{"target": 1, "published": "6379", "protocol": "tcp", "host_ip": "192.0.2.1"}],
+            "port 192.0.2.1:6379",
+        ),
+        ("ports", [{"target": 1, "published": "10-12", "protocol": "tcp"}], "port 0.0.0.0:10-12"),
         ("volumes", [{"type": "volume", "source": "a", "target": "/b"}], "a volume of type volume"),
         ("deploy", {"resources": {"reservations": {"cpus": "2"}}}, "reservations.cpus"),
     ],

@@ -13,6 +13,7 @@ from lifecycle.doctor import swarm_checks
 from lifecycle.engine import FOLDER_LABEL
 from lifecycle.home import Home
 from lifecycle.runtime import swarm
+from lifecycle.runtime.swarm_stack import SwarmStack
 from lifecycle.settings.settings import Settings
 
 OPEN = Settings({"BIND": "0.0.0.0"})
@@ -76,6 +77,16 @@ def test_only_a_manager_deploys(home: Home, tell: Tell, told: dict[str, Any], fo
     assert do in raised.value.do
     [finding, *_] = swarm_checks.findings(home, OPEN)
     assert finding.level == PROBLEM and found in finding.text
+
+
+def test_a_worker_does_not_say_that_nothing_runs(home: Home, tell: Tell) -> None:
+    stack = SwarmStack(home, OPEN)
+    tell({"LocalNodeState": "inactive"})
+    assert stack.states() == {}
+    tell({"LocalNodeState": "active", "ControlAvailable": False})
+    for ask in (stack.is_there, stack.states):
+        with pytest.raises(Failure, match="found a worker, needed a manager"):
+            ask()
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1", "192.0.2.10", ""])
