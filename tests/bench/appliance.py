@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from bench.growth_operations import BROUGHT, PORTION, PROJECT, Measured
 from bench.memory import children, peak_mb, processor_s
 from integration.support.fake_backend import FakeBackend
 from integration.support.labelstudio import BACKEND_PASSWORD, REPO, LabelStudio
-from integration.support.postgres import MIGRATE, Postgres
+from integration.support.postgres import Postgres
 from support import fake_backend, shapes, versions
 
 from labelloop.registry import Registry
@@ -49,10 +48,8 @@ def databases(kind: str) -> Iterator[Callable[[str], Server]]:
     if kind == "sqlite":
         yield lambda name: Server()
         return
-    with Postgres() as postgres, tempfile.TemporaryDirectory(prefix="labelloop-migrating-") as home:
-        first = LabelStudio(Path(home))
-        first.environment |= postgres.environment
-        first.run_program(MIGRATE, timeout=OPERATION_S)
+    with Postgres() as postgres:
+        postgres.migrate()
         yield lambda name: Server(postgres.copy_of_the_first(name), postgres.pid)
 
 

@@ -21,7 +21,7 @@ from faults.parts import Part, descendants, stages_of
 from integration.support.bucket_server import BucketServer
 from integration.support.front import Front
 from integration.support.labelstudio import BACKEND_PASSWORD, LabelStudio
-from integration.support.postgres import MIGRATE, Postgres
+from integration.support.postgres import Postgres
 from support import shapes
 from support.ports import free_port
 from support.stack import wait_for
@@ -116,9 +116,7 @@ class GrownLoop:
             disk = small_disk(postgres.home.volumes, DATABASES_DISK)
             self.disks["the database's disk"] = self._stack.enter_context(disk)
         self._stack.enter_context(postgres)
-        first = LabelStudio(self.home / "migrating")
-        first.environment |= postgres.environment
-        first.run_program(MIGRATE, timeout=STARTS_WITHIN_S)
+        postgres.migrate()
         postgres.stop()
         self._add("database", postgres.process)
         return postgres.environment

@@ -9,7 +9,7 @@ from typing import Any
 
 from core import label_config
 from django.conf import settings
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404
 from io_storages.localfiles.models import LocalFilesImportStorage
 from projects.models import Project
@@ -83,7 +83,8 @@ def listed(request: Request, project_id: int) -> Response:
 def counted(request: Request, project_id: int) -> Response:
     """How many tasks there are, and how many of them have a submitted annotation."""
     tasks = Task.objects.filter(project=project_of(project_id))
-    return Response(tasks.aggregate(tasks=Count("id"), labelled=Count("id", filter=LABELLED)))
+    # By two statements, each of which an index answers.
+    return Response({"tasks": tasks.count(), "labelled": tasks.filter(LABELLED).count()})
 
 
 def project_of(project_id: int) -> Any:

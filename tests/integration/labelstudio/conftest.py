@@ -8,7 +8,7 @@ from integration.support.bucket_server import BucketServer
 from integration.support.fake_backend import FakeBackend
 from integration.support.fake_s3 import FakeS3
 from integration.support.labelstudio import BACKEND_PASSWORD, BIN, NAMED_ADMIN, LabelStudio
-from integration.support.postgres import MIGRATE, Postgres
+from integration.support.postgres import Postgres
 
 PUBLIC_URL = "https://labels.example"
 DEAD_PROXY = "http://127.0.0.1:9"
@@ -84,10 +84,8 @@ def fresh(
 
 
 @pytest.fixture(scope="session")
-def postgres(provisioned: LabelStudio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres(provisioned: LabelStudio) -> Iterator[Postgres]:
     """Its first database is migrated and empty, and nobody is connected to it."""
     with Postgres() as server:
-        first = LabelStudio(tmp_path_factory.mktemp("migrating"))
-        first.environment |= server.environment
-        first.run_program(MIGRATE, timeout=400)
+        server.migrate()
         yield server

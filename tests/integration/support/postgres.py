@@ -3,17 +3,19 @@
 Where root runs the tests, the server runs as Debian's user postgres, who can't reach pytest's folders.
 """
 
+import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from integration.support.labelstudio import REPO
+from integration.support.labelstudio import REPO, LabelStudio
 from support.ports import free_port
 
 from lifecycle.database import programs
@@ -22,6 +24,7 @@ from lifecycle.database.server import data_folder
 from lifecycle.home import Home
 
 PASSWORD = "a pass:word\\with odd' characters"
+MIGRATE_S = 1800.0
 MIGRATE = """
 from labelloop.settings import get_settings
 from provisioner import django_app, postgres
@@ -74,6 +77,28 @@ class Postgres:
             **self.environment,
             "DATABASE_URL": self.environment["DATABASE_URL"].replace("/labelloop?", f"/{name}?"),
         }
+
+    def migrate(self) -> None:
+        """Makes Label Studio's tables in the first database: a minute of two cores, so once for a checkout,
+        whose build/ keeps the server's folder.
+        """
+        with tempfile.TemporaryDirectory(prefix="labelloop-migrating-") as folder:
+            first = LabelStudio(Path(folder))
+            first.environment |= self.environment
+            kept = REPO / "build" / f"postgres-{_migrations()}"
+            if not kept.is_dir():
+                first.run_program(MIGRATE, timeout=MIGRATE_S)
+                self.stop()
+                part = kept.with_name(f".{kept.name}-{os.getpid()}")
+                shutil.copytree(data_folder(self.home), part)
+                with suppress(OSError):  # another process was first
+                    part.rename(kept)
+                shutil.rmtree(part, ignore_errors=True)
+            else:
+                self.stop()
+                shutil.rmtree(data_folder(self.home))
+                shutil.copytree(kept, data_folder(self.home))
+            self.start()
 
     def copy_of_the_first(self, name: str) -> dict[str, str]:
         """Another database, as the first one is now. Nobody may be connected to that."""
@@ -138,6 +163,14 @@ class Postgres:
             self._server.send_signal(number)
             self._server.wait(60)
             self._server = None
+
+
+def _migrations() -> str:
+    """What the tables depend on: Label Studio's and the server's release, and our own code beside it."""
+    ours = sorted((REPO / "images" / "labelstudio" / "provisioner").glob("*.py"))
+    locked = REPO / "images" / "labelstudio" / "requirements.lock"
+    read = [path.read_bytes() for path in (locked, *ours)]
+    return hashlib.sha256(b"".join([str(programs.server_folder()).encode(), *read])).hexdigest()[:16]
 
 
 def path_without_a_server() -> str:
