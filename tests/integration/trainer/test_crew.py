@@ -129,7 +129,8 @@ def test_a_process_that_hangs_is_named_and_the_round_can_go_on_in_three_until_it
         run(folder, seen.append, lambda: bool(seen), None, on_this_machine(3))
     assert members(folder) == [] and not candidate_folder(folder).exists()
     rows = read(folder / "metrics.jsonl")
-    assert rows[-1].iteration > done and {row.processes for row in rows} == {2, 3}
+    assert rows[-1].iteration >= done, "at most the iteration whose checkpoint was being written is repeated"
+    assert (rows[0].processes, rows[-1].processes) == (2, 3)
     assert "batches are of 9 images, as 8 cannot be divided, at 1.125 of the learning" in log.read_text()
     before, after = (row.lr / (0.1 + 0.9 * (row.iteration - 1) / 1000) for row in (rows[0], rows[-1]))
     assert after == pytest.approx(1.125 * before, rel=0.01), "both are in the warm-up, of 1000 iterations"

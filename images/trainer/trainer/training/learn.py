@@ -112,7 +112,7 @@ def learn(folder: Path, settings: Settings, member: Member = ALONE) -> None:
     config.optimizer.lr *= start.pace
     set_random_seed(job.seed + member.rank)
     try:
-        train_detector(model, build_dataset(config.data.train), config, not member.alone, meta={})
+        train_detector(model, build_dataset(config.data.train), config, distributed=not member.alone, meta={})
     except (RuntimeError, ValueError) as error:
         if not all(torch.isfinite(value).all() for value in model.parameters()):
             raise Diverged(
