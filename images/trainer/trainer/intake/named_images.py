@@ -50,7 +50,8 @@ class RealPaths:
         self._folders: dict[str, str] = {}
 
     def of(self, file: Path) -> str:
-        if os.path.islink(file):  # False where the folder may not be looked into, as reading it will tell
+        # Unlike Path's it is False where the folder may not be looked into, as reading the file will tell.
+        if os.path.islink(file):  # noqa: PTH114
             return os.path.realpath(file)
         folder = str(file.parent)
         if folder not in self._folders:
