@@ -3,7 +3,7 @@
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,8 +21,12 @@ NAMES = {service: f"labelloop-published-in-a-test/{service}" for service in SERV
 
 
 @contextmanager
-def registry_at(folder: Path, host: str, port: int, tls: str = "", auth: str = "") -> Iterator[str]:
-    """Serves an empty registry. tls, auth: of its configuration, in YAML. Yields a prefix in it."""
+def registry_at(
+    folder: Path, host: str, port: int, tls: str = "", auth: str = "", inside: Sequence[str] = ()
+) -> Iterator[str]:
+    """Serves an empty registry. tls, auth: of its configuration, in YAML. inside: the command that runs it on
+    another network, where it is not waited for. Yields a prefix in it.
+    """
     config = folder / "registry.yml"
     config.write_text(
         f"version: 0.1\nlog: {{level: error}}\n"
@@ -32,9 +36,10 @@ def registry_at(folder: Path, host: str, port: int, tls: str = "", auth: str = "
     program = shutil.which("docker-registry")
     assert program, "`apt-get install docker-registry` has the registry of this test"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen([program, "serve", str(config)], **quiet) as serving:
+    with subprocess.Popen([*inside, program, "serve", str(config)], **quiet) as serving:
         try:
-            wait_for("the registry", lambda: _answers(host, port), 60, every=0.1)
+            if not inside:
+                wait_for("the registry", lambda: _answers(host, port), 60, every=0.1)
             yield f"{host}:{port}/team/labelloop"
         finally:
             serving.terminate()

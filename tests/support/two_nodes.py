@@ -116,6 +116,7 @@ def _engine(node: Node) -> Iterator[None]:
     words = [
         *("dockerd", "--data-root", f"{node.folder}/data", "--exec-root", f"{node.folder}/exec"),
         *("--pidfile", f"{node.folder}/pid", "--host", node.engine),
+        *("--insecure-registry", f"{_CABLE}.0/24"),
     ]
     # A name of its own, by which `docker node ls` tells it.
     script = f'hostname {node.name}; exec "$@"'

@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.registries import registry_at
 from support.stack import wait_for
 from support.two_nodes import Swarm, carry
 
+from lifecycle.build import registry
 from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.runtime import swarm as asked
 from lifecycle.runtime.swarm_stack import SwarmStack
 from lifecycle.settings.settings import Settings
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(3600)
 
 PYTHON = "python:3.11-slim-bookworm"
 PORT = 18080
@@ -230,6 +232,28 @@ def test_backends_on_the_other_node(small: Small) -> None:
         small.stack.start()
     assert not [answer for answer in said if answer.startswith("FAILED")]
     assert small.node_of_backends() == {"node1", "node2"}
+
+
+def test_a_registry_has_the_image_for_the_other_nodes(small: Small, tmp_path: Path) -> None:
+    manager = small.swarm.manager
+    (small.home.root / "Dockerfile").write_text(f"FROM {PYTHON}\nLABEL labelloop.version=abc\n")
+    manager.docker("build", "--quiet", "--tag", "small/server", str(small.home.root))
+    small.label("node2")
+    with registry_at(tmp_path, manager.address, 5000, inside=manager.within()) as prefix:
+        values = {"COMPOSE_PROJECT_NAME": "small", "SECRETS_STAMP": "one", "API_TOKEN": "secret"}
+        stack = SwarmStack(small.home, Settings({**values, "REGISTRY": prefix}))
+        pushed = f"{prefix}/mlbackend:abc"
+        wait_for("the registry", lambda: "unknown" in (registry.pull(pushed) or ""), 60)
+        with pytest.raises(Failure, match="needed an image that every node may pull") as raised:
+            stack.start()
+        assert f"`make publish REGISTRY={prefix}`" in raised.value.do
+        manager.docker("tag", "small/server", pushed)
+        manager.docker("push", "--quiet", pushed)
+        stack.start()
+        assert small.node_of_backends() == {"node2"}
+        assert pushed.rpartition(":")[0] + "@sha256:" in small.swarm.worker.docker(
+            "ps", "--format", "{{.Image}}"
+        )
 
 
 def test_new_secrets_replace_the_old_ones(small: Small) -> None:
