@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     accelerator: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
     training_processes: Literal["auto"] | Annotated[int, within("TRAINING_PROCESSES")] = 1
+    cluster: Literal["none", "ray"] = "none"
+    ray_address: str = ""
+    cluster_dir: Path | None = None
     score_threshold: float = within("SCORE_THRESHOLD", 0.3)
 
     retrain_every: int = within("RETRAIN_EVERY", 50)
@@ -165,6 +168,18 @@ class Settings(BaseSettings):
     def cache_bytes(self) -> int:
         """How much of other servers' images is kept."""
         return round(self.cache_gb * 1e9)
+
+    @property
+    def cluster_address(self) -> str:
+        """The cluster's head, host:port: RAY_ADDRESS, or what the head has written into CLUSTER_DIR; ""
+        before it has.
+        """
+        if self.ray_address or self.cluster_dir is None:
+            return self.ray_address
+        try:
+            return (self.cluster_dir / "address").read_text(encoding="ascii").strip()
+        except OSError:
+            return ""
 
     @property
     def admin_addresses(self) -> frozenset[str]:

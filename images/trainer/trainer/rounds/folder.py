@@ -25,6 +25,10 @@ RETENTION: Final = "retention.json"
 
 RENDEZVOUS: Final = ".crew"
 """Where processes that train a round together on one machine find each other."""
+OUTCOME: Final = "outcome.json"
+"""How training on a cluster ended, as a member there tells its driver."""
+CLUSTER_DRIVER: Final = "log-cluster.txt"
+"""The output of the process that has a cluster train the round."""
 
 STAGES_LOCK: Final = "stages.lock"
 TRAIN_LOCK: Final = "train.lock"

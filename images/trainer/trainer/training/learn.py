@@ -88,7 +88,7 @@ def learn(folder: Path, settings: Settings, member: Member = ALONE) -> None:
     fit_look(config)
     served = bundle.config_text(config)
     model = new_model(config)
-    start = _start(config, model, job, snapshot)
+    start = _start(config, model, job, snapshot, settings.labelloop_home)
     print(f"The head starts with {start.head}", flush=True)
     print(f"Learns at {start.pace:.0%} of the detector's rate", flush=True)
     model.load_state_dict(start.state)
@@ -186,11 +186,11 @@ class _Start:
     pace: float
 
 
-def _start(config: Config, model: torch.nn.Module, job: Job, snapshot: Snapshot) -> _Start:
+def _start(config: Config, model: torch.nn.Module, job: Job, snapshot: Snapshot, home: Path) -> _Start:
     """The job's start. model: built from `config` and freshly initialised."""
     trained = job.parent is not None
     to_label = LabelMap.build(job.start_classes, snapshot.label_config, trained=trained).to_label
-    weights, labels = load_weights(Path(job.start_weights)), len(snapshot.classes)
+    weights, labels = load_weights(home / job.start_weights), len(snapshot.classes)
     carried = carry_over(model.state_dict(), weights, class_rows(config, labels), to_label, labels)
     known = knows_every_label(to_label, labels) and not carried.lost
     pace = (job.pace or SLOWEST) if known else 1.0

@@ -20,7 +20,7 @@ from labelloop.locks import holding
 from labelloop.settings import get_settings
 from trainer.rounds.folder import CANCEL, CANDIDATE, METRICS, TRAIN_LOCK
 from trainer.rounds.metrics import Metrics, newest
-from trainer.system.children import STOPPED, describe, die_with_parent
+from trainer.system.children import RETRY, STOPPED, describe, die_with_parent
 from trainer.system.failures import Unforeseen, without_traceback
 from trainer.training.crew import Member
 from trainer.training.job import Job
@@ -39,6 +39,10 @@ class TrainingKilled(TrainingFailed):
     """A signal ended a training process, e.g. the kernel's for lack of memory, or one hung, or was lost to
     the others; the checkpoint stays.
     """
+
+
+class TrainingWaits(Explained):
+    """What is to train the round does not answer, or has no room for it now; the checkpoint stays."""
 
 
 class TrainingCancelled(Exception):
@@ -63,7 +67,8 @@ def run(
 
     Raises:
         TrainingCancelled: should_cancel() was true. TrainingKilled: when run again, training goes on from its
-        checkpoint. TrainingFailed: the message says why. Unforeseen: it ended by a fault.
+        checkpoint. TrainingWaits: so it does when the cluster answers. TrainingFailed: the message says why.
+        Unforeseen: it ended by a fault.
     """
     if candidate_folder(round_dir).is_dir():
         return
@@ -86,6 +91,8 @@ def _failure(ending: Ending, round_dir: Path) -> Exception:
         return TrainingKilled(f"{ending.who} hung: the others had no answer from it any more")
     if status < 0:
         return TrainingKilled(f"{ending.who} was ended by {describe(status)}")
+    if status == RETRY:
+        return TrainingWaits(words)
     if status == LOST:
         return TrainingKilled(without_traceback(words))
     if status == EXPLAINED:

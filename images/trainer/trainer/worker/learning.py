@@ -61,6 +61,7 @@ class RealLearning:
         on_progress: Callable[[Metrics], None],
         should_cancel: Callable[[], bool],
     ) -> Path:
+        from trainer.cluster.begin import on_the_cluster
         from trainer.training.crew import processes
         from trainer.training.members import on_this_machine
         from trainer.training.plan import write_job
@@ -68,8 +69,10 @@ class RealLearning:
 
         if not candidate_folder(folder).is_dir():
             job = write_job(folder, self.settings, project_id, snapshot)
-            size = processes(self.settings, job.accelerator)
-            run(folder, on_progress, should_cancel, begin=on_this_machine(size))
+            begin = on_the_cluster
+            if self.settings.cluster == "none":
+                begin = on_this_machine(processes(self.settings, job.accelerator))
+            run(folder, on_progress, should_cancel, begin=begin)
         return candidate_folder(folder)
 
     def since(
