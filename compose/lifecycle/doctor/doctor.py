@@ -12,7 +12,7 @@ from typing import Any, Optional
 from labelloop.findings import LOGS, OK, PROBLEM, WARNING, Finding, ok, problem, warning
 from lifecycle import engine
 from lifecycle.console import Failure
-from lifecycle.doctor import checks, host_findings, outside, places
+from lifecycle.doctor import checks, cluster, host_findings, outside, places
 from lifecycle.doctor.findings import Check, bounded, of_failure
 from lifecycle.engine import NoEngine
 from lifecycle.home import Home
@@ -104,6 +104,7 @@ def _stack_checks(home: Home, settings: Settings, stack: Stack, states: dict[str
     return {
         "ports": partial(_ports, home, settings, stack),
         "database": partial(_database, home, settings, stack, states),
+        "cluster": partial(cluster.findings, home, settings, stack),
         "backups": partial(host_findings.backups, home, states.get("backup", "")),
     }
 

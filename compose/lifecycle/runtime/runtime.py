@@ -100,4 +100,7 @@ def running_stack(home: Home, settings: Settings) -> Stack:
 
 def docker_stack(home: Home, settings: Settings) -> DockerStack:
     front = settings.replicas > 1
-    return DockerStack(home, settings.project_name, own_postgres=settings.own_postgres, front=front)
+    worker = bool(settings.cluster_head)
+    return DockerStack(
+        home, settings.project_name, own_postgres=settings.own_postgres, front=front, worker=worker
+    )
