@@ -120,9 +120,10 @@ def ensure_cluster(home: Home) -> None:
 
 
 def ensure_tests(home: Home, accelerator: str, arch: Optional[str]) -> Path:
-    """The ml environment with the test tools on top."""
+    """The ml environment with Ray and the test tools on top."""
     venv = ensure_ml(home, accelerator, arch)
-    stamp = inputs_hash(home.root, [TEST_LOCK], _text(venv / _MARKER))
+    ensure_cluster(home)
+    stamp = inputs_hash(home.root, [TEST_LOCK], _text(venv / _CLUSTER_MARKER))
 
     def install() -> None:
         line("tests", "installing the test tools")

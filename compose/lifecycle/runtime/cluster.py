@@ -53,15 +53,20 @@ class Node:
         return f"{what}{self.name}: {self.brings}; version {self.version or 'unknown'}; {how}"
 
 
-def nodes(home: Home, settings: Settings, stack: Stack) -> list[Node]:
-    """Raises Failure: they can't be told, and why."""
+def nodes(home: Home, settings: Settings, stack: Stack, *, running: bool = True) -> list[Node]:
+    """running: whether this machine's own node runs; without it the head is asked all the same.
+
+    Raises:
+        Failure: they can't be told, and why.
+    """
     program = ["-m", "cluster.nodes"]
     if isinstance(stack, HostStack):
         command = [str(home.venvs / "ml/bin/python"), *program]
         told = converse(command, "", cwd=home.root, env=environment(home, settings), seconds=ASK_SECONDS)
     else:
         service = "worker" if settings.cluster_head else "trainer"
-        command = engine.compose("exec", "-T", service, "python", *program)
+        how = ("exec", "-T") if running else ("run", "--rm", "--no-deps", "-T")
+        command = engine.compose(*how, service, "python", *program)
         told = converse(command, "", cwd=home.root, seconds=ASK_SECONDS)
     rows: list[dict[str, Any]] = told.get("nodes", [])
     return [Node(**row) for row in rows]

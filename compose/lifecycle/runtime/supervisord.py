@@ -35,13 +35,13 @@ files={files}
 def config(home: Home, settings: Settings, socket: Path) -> str:
     """socket: where supervisorctl reaches it."""
     folder = home.root / "configs" / "supervisor"
-    files = " ".join(f"{folder / name}*.conf" for name in _programs(settings))
+    files = " ".join(str(folder / name / "*.conf") for name in _programs(settings))
     return _CONFIG.format(run=home.run, socket=socket, name=settings.project_name, files=files)
 
 
 def _programs(settings: Settings) -> list[str]:
-    """The folders below configs/supervisor, each with a slash behind it; empty: that folder itself."""
+    """The folders below configs/supervisor; "." is that folder itself."""
     if settings.cluster_head:
-        return ["worker/"]
-    more = {"postgres/": settings.own_postgres, "cluster/": settings.cluster}
-    return ["", *(name for name, wanted in more.items() if wanted)]
+        return ["worker"]
+    more = {"postgres": settings.own_postgres, "cluster": settings.cluster}
+    return [".", *(name for name, wanted in more.items() if wanted)]

@@ -334,7 +334,7 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str, gpu: bool = Tr
         known.LAST_RUNTIME: "host" if host_runtime else "docker",
         known.LAST_DATABASE: load(home).database,
         "PROGRAMS_STAMP": inputs_hash(home.root, _PROGRAMS),
-        **(_cluster_facts(home) if load(home).in_cluster else {}),
+        **(_cluster_facts(home, load(home) | changes) if load(home).in_cluster else {}),
     }
     changes.update({name: value for name, value in facts.items() if have.get(name) != value})
     if changes:
@@ -344,8 +344,7 @@ def complete(home: Home, *, host_runtime: bool, accelerator: str, gpu: bool = Tr
     return list(changes)
 
 
-def _cluster_facts(home: Home) -> dict[str, str]:
-    settings = load(home)
+def _cluster_facts(home: Home, settings: Settings) -> dict[str, str]:
     studio = "127.0.0.1" if settings.bind == "0.0.0.0" else settings.bind
     code = code_version(home)
     return {"CLUSTER_CODE": code, "CLUSTER_GATEWAY": settings.gateway, "CLUSTER_STUDIO": studio}

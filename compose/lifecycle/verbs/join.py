@@ -65,6 +65,8 @@ def join(home: Home, given: Mapping[str, str]) -> None:
     check_alone(home, settings, runtime)
     stack, settings = _prepare(home, joining, {**kept, "CLUSTER_HEAD": head}, runtime)
     heading("Node")
+    nodes(home, settings, stack, running=False)
+    line("token", "the head takes it")
     stack.start()
     _say(home, settings, stack)
 

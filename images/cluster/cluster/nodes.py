@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cluster.place import Place
+from cluster.ray_node import certify
 from labelloop import reach
 from labelloop.errors import Explained, in_one_line
 
@@ -103,6 +104,8 @@ def main() -> int:
     try:
         place = Place.of(os.environ)
         head = os.environ.get("CLUSTER_HEAD") or place.here
+        if not place.certificate.is_file():  # of a machine that is about to join
+            certify(place)
         told: dict[str, Any] = {"nodes": [asdict(node) for node in ask(place, head)]}
     except (Explained, OSError) as error:
         told = {"error": in_one_line(error)}

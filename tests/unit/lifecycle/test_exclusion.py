@@ -30,6 +30,8 @@ HARMFUL = {
     "reset",
     "move-database",
     "rotate-secrets",
+    "join",
+    "leave",
 }
 
 _AT_WORK = """
