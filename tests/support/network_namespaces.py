@@ -3,6 +3,7 @@
 Only root may make them. Everything else of the machine they share: files, processes, clock.
 """
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 PREFIX = "10.77.0"
+_CLONE_NEWNET = 0x40000000
 
 
 def cannot() -> str:
@@ -66,6 +68,16 @@ class Machine:
             **more,
         )
 
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """This thread, and what it starts meanwhile, is in the machine's network."""
+        with Path("/proc/self/ns/net").open() as own, Path("/run/netns", self.name).open() as theirs:
+            _set_namespace(theirs.fileno())
+            try:
+                yield
+            finally:
+                _set_namespace(own.fileno())
+
     def cut(self) -> None:
         """Pulls its cable out: no packet comes or goes, and nobody is told."""
         _ip("-n", self.hub, "link", "set", self.cable, "down")
@@ -95,6 +107,11 @@ def machines(*names: str) -> Iterator[list[Machine]]:
         for name in made:
             _empty(name)
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+
+
+def _set_namespace(descriptor: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def _plug_in(machine: Machine) -> None:

@@ -67,7 +67,9 @@ def upgrade(home: Home, given: Mapping[str, str]) -> None:
         raise _way_back(home, archive, kept, accelerator, error) from error
     line("upgraded", "the former state is in the backup" if archive else "there was no state yet")
     if settings.cluster_bind:
-        note("the machines of the cluster have the former version: check the new one out there, and join again")
+        note(
+            "the machines of the cluster have the former version: check the new one out there, and join again"
+        )
 
 
 def _build_behind(home: Home) -> None:

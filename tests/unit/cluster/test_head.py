@@ -91,6 +91,6 @@ def test_rays_words(place: Place) -> None:
 
 
 def test_a_node_that_can_not_tell_its_version_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_node.sys, "executable", "/bin/false")
+    monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(ray_node.NoAnnouncement, match="ended with 1"):
         ray_node.announcement()

@@ -9,7 +9,7 @@ import pytest
 from labelloop.findings import OK, PROBLEM, WARNING
 from labelloop.join_file import JoinFile, Mark
 from lifecycle.console import Failure
-from lifecycle.doctor import cluster
+from lifecycle.doctor import cluster, doctor
 from lifecycle.home import Home
 from lifecycle.runtime import supervisord
 from lifecycle.runtime.cluster import Node, total
@@ -180,3 +180,37 @@ def test_a_node_in_words() -> None:
     assert HEAD.told.startswith("the head, big: 8 cores") and "version 0a1b; since 2026-" in HEAD.told
     assert "lost; it was here from" in replace(OTHER, state="lost").told
     assert total([HEAD, OTHER, replace(OTHER, state="lost")]) == "2 machines, 9 cores, 2 GPUs"
+
+
+class _Node:
+    """A stack that is but a machine's node."""
+
+    def __init__(self, state: str) -> None:
+        self._state = state
+
+    def states(self) -> dict[str, str]:
+        return {"worker": self._state} if self._state else {}
+
+    def complaint(self, service: str) -> str:
+        return "the head is away"
+
+
+@pytest.mark.parametrize(
+    ("state", "level", "words"),
+    [
+        ("healthy", OK, "healthy"),
+        ("unhealthy", PROBLEM, "unhealthy: the head is away"),
+        ("", PROBLEM, "not there: its node does not run"),
+    ],
+)
+def test_the_doctor_looks_at_a_joined_machines_node_alone(
+    home: Home, monkeypatch: pytest.MonkeyPatch, state: str, level: str, words: str
+) -> None:
+    home.env_file.write_text("CLUSTER_HEAD=10.0.0.5:6379\nRUNTIME=host\n")
+    monkeypatch.setattr(doctor, "HostStack", lambda home, settings: _Node(state))
+    monkeypatch.setattr(doctor, "_runtime", lambda home, settings, refusal: "host")
+    monkeypatch.setattr(cluster, "nodes", lambda home, settings, stack: [HEAD, OTHER])
+    found = {finding.name: finding for finding in doctor.examine(home)}
+    assert found["worker"].level == level and words in found["worker"].text
+    assert found["cluster"].level == OK
+    assert not {"loop", "project", "trainer", "backups", "ports"} & found.keys()
