@@ -116,6 +116,7 @@ def ray_variables(home: Path) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(home / "volumes/run/secrets/CLUSTER_TOKEN"),
         "RAY_USE_TLS": "1",
+        "RAY_grpc_keepalive_timeout_ms": "90000",
         "RAY_TLS_CA_CERT": str(folder / "ca.pem"),
         "RAY_TLS_SERVER_CERT": str(folder / "node.pem"),
         "RAY_TLS_SERVER_KEY": str(folder / "node.key"),

@@ -23,6 +23,7 @@ def _cluster(home: Home) -> dict[str, str]:
         "RAY_TLS_SERVER_CERT": str(home.cluster / "node.pem"),
         "RAY_TLS_SERVER_KEY": str(home.cluster / "node.key"),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_grpc_keepalive_timeout_ms": "90000",
     }
 
 

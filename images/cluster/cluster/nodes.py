@@ -6,6 +6,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -63,14 +64,21 @@ def ask(place: Place, head: str) -> list[Node]:
         ) from error
     except RayError as error:
         raise NotTold(f"{head} does not tell its nodes: {error}") from error
-    nodes = [_node(row, place.address) for row in rows.values()]
-    alive = {node.address for node in nodes if node.state == "alive"}
-    kept = {
-        (node.state, node.address): node
-        for node in nodes
-        if node.state == "alive" or node.address not in alive
-    }
-    return sorted(kept.values(), key=lambda node: (node.state != "alive", not node.is_head, node.address))
+    return told(list(rows.values()), place.address)
+
+
+def told(rows: Sequence[Any], here: str) -> list[Node]:
+    """Of each machine one node: that which lives, if one does.
+
+    rows: Ray's GcsNodeInfo. here: this machine's address.
+    """
+    nodes = [_node(row, here) for row in rows]
+    alive = {node.address: node for node in nodes if node.state == "alive"}
+    ended = {node.address: node for node in nodes if node.address not in alive}
+    return sorted(
+        (*alive.values(), *ended.values()),
+        key=lambda node: (node.state != "alive", not node.is_head, node.address),
+    )
 
 
 def _node(row: Any, here: str) -> Node:
@@ -96,8 +104,8 @@ def _state(row: Any) -> str:
 
     if row.state == GcsNodeInfo.GcsNodeState.ALIVE:
         return "alive"
-    said_so = NodeDeathInfo.Reason.EXPECTED_TERMINATION
-    return "left" if row.death_info.reason == said_so else "lost"
+    unsaid = (NodeDeathInfo.Reason.UNEXPECTED_TERMINATION, NodeDeathInfo.Reason.UNSPECIFIED)
+    return "lost" if row.death_info.reason in unsaid else "left"
 
 
 def main() -> int:
@@ -106,11 +114,11 @@ def main() -> int:
         head = os.environ.get("CLUSTER_HEAD") or place.here
         if not place.certificate.is_file():  # of a machine that is about to join
             certify(place)
-        told: dict[str, Any] = {"nodes": [asdict(node) for node in ask(place, head)]}
+        answer: dict[str, Any] = {"nodes": [asdict(node) for node in ask(place, head)]}
     except (Explained, OSError) as error:
-        told = {"error": in_one_line(error)}
-    print(json.dumps(told), flush=True)
-    return 1 if "error" in told else 0
+        answer = {"error": in_one_line(error)}
+    print(json.dumps(answer), flush=True)
+    return 1 if "error" in answer else 0
 
 
 if __name__ == "__main__":

@@ -90,6 +90,10 @@ class Place:
             "RAY_TLS_SERVER_CERT": str(self.certificate),
             "RAY_TLS_SERVER_KEY": str(self.key),
             "RAY_USAGE_STATS_ENABLED": "0",
+            # By default one side drops a connection that is silent for 30 s, and the other waits for minutes.
+            "RAY_grpc_keepalive_timeout_ms": "90000",
+            # How long a node that is stopped waits for what runs on it.
+            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "10",
             # A machine that trains beside may be slow to start them.
             "RAY_agent_register_timeout_ms": "60000",
         }
