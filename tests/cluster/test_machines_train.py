@@ -60,7 +60,7 @@ def test_a_round_trains_on_the_head_and_on_two_that_have_joined(
     stack: Stack, network: list[Machine], tmp_path: Path
 ) -> None:
     status = stack.run("status", check=False)
-    assert "the head, " in status and "1 machine, 1 cores" in status
+    assert "the head, " in status and "1 machine, 1 core," in status
     workers = [
         Worker(machine, sharing(tmp_path / machine.name, stack.home), stack.home).joined()
         for machine in network[1:]

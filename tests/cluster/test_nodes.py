@@ -2,7 +2,6 @@
 lost and come back. Needs root; a job of its own: `make test TESTS=tests/cluster`.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -13,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.cluster_machines import SEEN_S, Head, Worker, clone, sharing
+from support.cluster_machines import SEEN_S, Head, Worker, clone, ran, sharing
 from support.network_namespaces import Machine, cannot, machines
 from support.stack import wait_for
 
@@ -67,8 +66,8 @@ def test_a_machine_joins_says_what_it_brings_and_leaves(head: Head, workers: lis
     assert (
         f"{one.machine.name}: 1 core" in status.stdout and f"the head, {head.machine.name}" in status.stdout
     )
-    ran = json.loads(head.compute(24, 0.5).communicate(timeout=300)[0])
-    assert set(ran) == {head.machine.address, one.machine.address}
+    places = ran(head.compute(24, 0.5))
+    assert set(places) == {head.machine.address, one.machine.address}
     for file in ("ca.key", "node.key", "join.json"):
         assert (one.home / "volumes/run/cluster" / file).stat().st_mode & 0o077 == 0
     assert one.make("leave").returncode == 0
@@ -136,8 +135,8 @@ def test_tasks_run_on_one_two_and_three_machines_that_have_joined(head: Head, wo
     for worker in workers:
         addresses.add(worker.joined().machine.address)
         assert head.states() == dict.fromkeys(addresses, "alive")
-        ran = json.loads(head.compute(6 * len(addresses), 0.5).communicate(timeout=400)[0])
-        assert set(ran) == addresses
+        places = ran(head.compute(6 * len(addresses), 0.5))
+        assert set(places) == addresses
 
 
 def test_a_cut_of_thirty_seconds_loses_no_task(head: Head, workers: list[Worker]) -> None:
@@ -148,8 +147,8 @@ def test_a_cut_of_thirty_seconds_loses_no_task(head: Head, workers: list[Worker]
     one.machine.cut()
     time.sleep(30)
     one.machine.mend()
-    ran = json.loads(at_work.communicate(timeout=500)[0])
-    assert len(ran) == 60 and {one.machine.address, two.machine.address} <= set(ran)
+    places = ran(at_work)
+    assert len(places) == 60 and {one.machine.address, two.machine.address} <= set(places)
     wait_for("all to be there", lambda: set(head.states().values()) == {"alive"}, SEEN_S)
 
 
@@ -163,7 +162,7 @@ def test_a_killed_worker_is_noticed_and_comes_back(head: Head, workers: list[Wor
     for pid in pids.stdout.split():
         os.kill(int(pid), signal.SIGKILL)
     wait_for("the head to notice", lambda: head.states().get(one.machine.address) == "lost", SEEN_S, 2.0)
-    assert len(json.loads(at_work.communicate(timeout=500)[0])) == 40
+    assert len(ran(at_work)) == 40
     assert head.states()[two.machine.address] == "alive"
     done = one.make("join")
     assert done.returncode == 0, done.stdout
@@ -182,5 +181,5 @@ def test_machines_find_a_head_again_that_was_killed(head: Head, workers: list[Wo
             300,
             5.0,
         )
-    ran = json.loads(head.compute(12, 0.5).communicate(timeout=400)[0])
-    assert set(ran) == {head.machine.address, one.machine.address, two.machine.address}
+    places = ran(head.compute(12, 0.5))
+    assert set(places) == {head.machine.address, one.machine.address, two.machine.address}

@@ -100,7 +100,7 @@ class Head:
         return {node["address"]: node["state"] for node in self.nodes()}
 
     def compute(self, count: int, seconds: float = 0.2) -> "subprocess.Popen[str]":
-        """Begins so many tasks of a core and so many seconds; prints as JSON where each ran."""
+        """Begins so many tasks of a core and so many seconds; see `ran`."""
         command = [sys.executable, "-c", _TASKS, self.place, str(count), str(seconds)]
         return subprocess.Popen(
             self.machine.command(command),
@@ -108,6 +108,12 @@ class Head:
             stdout=subprocess.PIPE,
             text=True,
         )
+
+
+def ran(computing: "subprocess.Popen[str]", seconds: float = 500) -> list[str]:
+    """Where each task ran, once all have. Ray says of each retry before."""
+    said, _ = computing.communicate(timeout=seconds)
+    return list(json.loads(said.strip().splitlines()[-1]))
 
 
 def ray_variables(home: Path) -> dict[str, str]:

@@ -41,8 +41,8 @@ class Node:
     @property
     def brings(self) -> str:
         """For example `8 cores, 1 GPU, 31 GB`."""
-        gpus = f", {self.gpus:g} GPU{'s' if self.gpus != 1 else ''}" if self.gpus else ""
-        return f"{self.cores:g} core{'s' if self.cores != 1 else ''}{gpus}, {self.memory / 1e9:.0f} GB"
+        gpus = f", {_counted(self.gpus, 'GPU')}" if self.gpus else ""
+        return f"{_counted(self.cores, 'core')}{gpus}, {self.memory / 1e9:.0f} GB"
 
     @property
     def told(self) -> str:
@@ -99,4 +99,8 @@ def total(found: Sequence[Node]) -> str:
     """What the alive ones have together."""
     alive = [node for node in found if node.state == ALIVE]
     cores, gpus = sum(node.cores for node in alive), sum(node.gpus for node in alive)
-    return f"{len(alive)} machine{'s' if len(alive) != 1 else ''}, {cores:g} cores, {gpus:g} GPUs"
+    return f"{_counted(len(alive), 'machine')}, {_counted(cores, 'core')}, {_counted(gpus, 'GPU')}"
+
+
+def _counted(number: float, what: str) -> str:
+    return f"{number:g} {what}{'' if number == 1 else 's'}"
