@@ -33,7 +33,9 @@ def environment(home: Home, settings: Settings) -> dict[str, str]:
     backend, trainer = f"127.0.0.1:{settings.mlbackend_port}", f"127.0.0.1:{settings.trainer_port}"
     reach = "127.0.0.1" if bind == "0.0.0.0" else bind
     everything = {**os.environ, **settings}
-    open_to_see = {name: value for name, value in everything.items() if name not in ALL_SECRETS}
+    # A shell's RAY_ADDRESS names another cluster.
+    hidden = {*ALL_SECRETS, "RAY_ADDRESS"}
+    open_to_see = {name: value for name, value in everything.items() if name not in hidden}
     return {
         **open_to_see,
         "SECRETS_DIR": str(home.secrets),

@@ -1,16 +1,37 @@
 """A machine that has joined a cluster: `python -m cluster.worker`, with CLUSTER_HEAD=host:port.
 
-Becomes Ray's program, which ends when the head is away for a minute; supervisord or Docker starts it again.
+Waits for the head, and becomes Ray's program, which ends when the head is away for a minute; supervisord or
+Docker starts it again.
 """
 
 import os
 import sys
+import time
 from typing import NoReturn
 
 from cluster import ray_node
 from cluster.place import NoPlace, Place
 from labelloop import reach
 from labelloop.errors import Explained, in_one_line
+
+PAUSE_S = 5.0
+
+
+def wait_for(head: str, authority: str, pause_s: float = PAUSE_S) -> str:
+    """Returns once the head answers: its address and port.
+
+    Raises:
+        Stranger: something else answers there.
+    """
+    said = ""
+    while True:
+        try:
+            return reach.greet(head, authority)
+        except reach.NotReached as error:
+            if str(error) != said:
+                said = str(error)
+                print(f"waiting: {said}", flush=True)
+            time.sleep(pause_s)
 
 
 def become(place: Place, head: str) -> NoReturn:
@@ -20,7 +41,7 @@ def become(place: Place, head: str) -> NoReturn:
     ]
     if missing or not head:
         raise NoPlace(f"{missing[0] if missing else 'CLUSTER_HEAD'} is not there. `make join` writes it.")
-    address = reach.greet(head, place.authority.read_text())
+    address = wait_for(head, place.authority.read_text())
     ray_node.certify(place)
     ray_node.clear(place)
     command = ray_node.start_words(place, ray_node.announcement(), os.environ, address)

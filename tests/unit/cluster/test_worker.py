@@ -7,7 +7,7 @@ import pytest
 from cluster import worker
 from cluster.certificates import make_authority
 from cluster.place import NoPlace, Place, put
-from labelloop.reach import NotReached
+from labelloop.reach import NotReached, Stranger
 
 
 @pytest.fixture
@@ -28,8 +28,31 @@ def test_a_file_that_is_missing_is_named(place: Place, missing: str) -> None:
         worker.become(place, "127.0.0.1:1")
 
 
-def test_no_head_is_named_and_one_that_is_away_is_said_to_be(place: Place) -> None:
+def test_without_a_head_nothing_is_waited_for(place: Place) -> None:
     with pytest.raises(NoPlace, match="CLUSTER_HEAD"):
         worker.become(place, "")
-    with pytest.raises(NotReached, match="127.0.0.1:1 does not answer"):
-        worker.become(place, "127.0.0.1:1")
+
+
+def test_a_head_that_is_away_is_waited_for_and_said_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers: list[Exception | str] = [NotReached("away")] * 3 + ["10.0.0.5:6379"]
+
+    def greet(head: str, authority: str) -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("labelloop.reach.greet", greet)
+    assert worker.wait_for("big.lan:6379", "authority", pause_s=0.0) == "10.0.0.5:6379"
+    assert capsys.readouterr().out == "waiting: away\n"
+
+
+def test_a_stranger_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def greet(head: str, authority: str) -> str:
+        raise Stranger("another authority")
+
+    monkeypatch.setattr("labelloop.reach.greet", greet)
+    with pytest.raises(Stranger):
+        worker.wait_for("big.lan:6379", "authority", pause_s=0.0)
