@@ -92,6 +92,8 @@ def start_words(
         f"--resources={json.dumps(announced.resources)}",
         f"--labels={','.join(f'{name}={value}' for name, value in announced.labels.items())}",
         f"--temp-dir={scratch(place)}",
+        # It would send what programs print to whoever started them; a round's processes have own logs.
+        "--include-log-monitor=false",
         "--disable-usage-stats",
     ]
 
