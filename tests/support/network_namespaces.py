@@ -18,10 +18,8 @@ _CLONE_NEWNET = 0x40000000
 
 
 def cannot() -> str:
-    """Why this process can't make any; empty when it can."""
-    if os.geteuid() != 0:
-        return "network namespaces need root"
-    return "" if shutil.which("ip") else "no `ip`: install iproute2"
+    """Why this process may not make any; empty for root, for whom it is a failure if it can't."""
+    return "network namespaces need root" if os.geteuid() != 0 else ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +87,7 @@ class Machine:
 @contextmanager
 def machines(*names: str) -> Iterator[list[Machine]]:
     """So many of them, in one network that nothing else is in. They go with whatever still runs in them."""
+    assert shutil.which("ip"), "no `ip`: install iproute2"
     mark = f"ll{os.getpid() % 100000}"
     hub = f"{mark}hub"
     made = [hub]

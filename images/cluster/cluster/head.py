@@ -4,6 +4,7 @@ Makes the authority at the first start, and each time a certificate for the pres
 other machines join, and the mark on the shared volume. Stays until Ray's programs end or it is told to.
 """
 
+import ctypes
 import os
 import secrets
 import signal
@@ -18,6 +19,8 @@ from cluster.certificates import make_authority
 from cluster.place import NoPlace, Place, put
 from labelloop.errors import Explained, in_one_line
 from labelloop.join_file import RENEWED_S, JoinFile, Mark, NotJoinable
+
+_PR_SET_PDEATHSIG = 1
 
 
 def prepare(place: Place, version: str) -> str:
@@ -55,6 +58,14 @@ def _mark(place: Place) -> str:
         return secrets.token_hex(8)
 
 
+def _die_with_parent() -> None:
+    """Has the kernel end this process with its parent, however that ends: the next head needs its ports.
+
+    Ray's other programs do the same with it.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def renew(place: Place, mark: str) -> None:
     """Says on the shared volume that this head lives. A disk that is full now may have room the next time."""
     try:
@@ -65,7 +76,9 @@ def renew(place: Place, mark: str) -> None:
 
 def run(place: Place, mark: str, command: list[str], environment: Mapping[str, str]) -> int:
     """Runs Ray's programs to their end. Returns: their exit status."""
-    node = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL)
+    node = subprocess.Popen(
+        command, env=dict(environment), stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent
+    )
 
     def stop(number: int, frame: FrameType | None) -> None:
         node.terminate()

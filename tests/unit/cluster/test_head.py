@@ -1,10 +1,14 @@
 """What a head makes before it starts: authority, certificate, the file for others, and its mark."""
 
+import os
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from support.stack import wait_for
 
 from cluster import head, ray_node
 from cluster.place import NoPlace, Place
@@ -66,6 +70,19 @@ def test_the_mark_is_renewed_and_a_full_disk_ends_nothing(
 
 def test_it_ends_with_rays_programs(place: Place) -> None:
     assert head.run(place, "mark", ["sh", "-c", "exit 3"], {}) == 3
+
+
+def test_rays_programs_end_with_a_head_that_was_killed(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path\n"
+    code += "from cluster.head import run; from cluster.place import Place\nfolder = Path(sys.argv[1]); place = Place(folder, '', 1, folder, folder)\n"
+    code += "run(place, 'mark', ['sh', '-c', f'echo $$ > {folder}/pid && sleep 100'], {})"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment) as killed:
+        pid = tmp_path / "pid"
+        wait_for("the program", lambda: pid.exists() and pid.read_text(), 60, 0.1)
+        killed.kill()
+    status = Path("/proc", pid.read_text().strip(), "status")
+    wait_for("its end", lambda: not status.exists() or "(zombie)" in status.read_text(), 30, 0.1)
 
 
 @pytest.mark.parametrize("missing", ["LABELLOOP_HOME", "SECRETS_DIR"])
