@@ -72,12 +72,19 @@ def test_it_ends_with_rays_programs(place: Place) -> None:
     assert head.run(place, "mark", ["sh", "-c", "exit 3"], {}) == 3
 
 
+_RUNS = """
+import sys
+from pathlib import Path
+from cluster.head import run
+from cluster.place import Place
+folder = Path(sys.argv[1])
+run(Place(folder, "", 1, folder, folder), "mark", ["sh", "-c", f"echo $$ > {folder}/pid && sleep 100"], {})
+"""
+
+
 def test_rays_programs_end_with_a_head_that_was_killed(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path\n"
-    code += "from cluster.head import run; from cluster.place import Place\nfolder = Path(sys.argv[1]); place = Place(folder, '', 1, folder, folder)\n"
-    code += "run(place, 'mark', ['sh', '-c', f'echo $$ > {folder}/pid && sleep 100'], {})"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment) as killed:
+    with subprocess.Popen([sys.executable, "-c", _RUNS, str(tmp_path)], env=environment) as killed:
         pid = tmp_path / "pid"
         wait_for("the program", lambda: pid.exists() and pid.read_text(), 60, 0.1)
         killed.kill()
