@@ -56,6 +56,7 @@ _TERMS = (
         "cluster",
         "Several machines that train one round together, or several rounds at once.",
         "One is the head, where Label Studio is; the others have joined it.",
+        r"\bcluster\b",
     ),
     Term(
         "confusion matrix",
