@@ -13,6 +13,8 @@ help: ## This list
 up: ## Check the host, build what isn't built, start, wait until all is healthy; NAME=VALUE settings are kept
 stack: ## As up, on a Docker swarm, of which this is a manager; again after a change, replaces one container after the other
 down: ## Stop; volumes/ keeps everything
+join: ## This machine works for another one's cluster: TOKEN_FILE=join.json of that one, HEAD=host:port
+leave: ## It does no longer
 restart: ## Stop and start
 status: ## Services, model in service, labels and which are not used, open round
 doctor: ## Look for what is wrong, everywhere, and name the way out; fails when there are problems; JSON=1

@@ -77,6 +77,20 @@ class Home:
         return self.run / "secrets"
 
     @property
+    def cluster(self) -> Path:
+        """Of a node of a cluster: certificates, and at a head the file by which others join."""
+        return self.volumes / layout.CLUSTER
+
+    @property
+    def join_file(self) -> Path:
+        return self.cluster / layout.JOIN_FILE
+
+    @property
+    def cluster_mark(self) -> Path:
+        """The head's, on what the machines of a cluster share."""
+        return self.volumes / layout.ROUNDS / layout.MARK_FILE
+
+    @property
     def venvs(self) -> Path:
         """The host runtime's environments, which checkouts of one version may share (LABELLOOP_VENVS)."""
         return Path(os.environ.get("LABELLOOP_VENVS") or self.root / ".venv")

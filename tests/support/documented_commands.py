@@ -48,6 +48,7 @@ UP = {
     "make up DATABASE=postgres REPLICAS=2": {"DATABASE": "postgres", "REPLICAS": "2"},
     "make up BACKENDS=2": {"BACKENDS": "2"},
     "make up TRAINING_PROCESSES=auto": {"TRAINING_PROCESSES": "auto"},
+    "make up CLUSTER=ray CLUSTER_BIND=192.168.1.20": {"CLUSTER": "ray", "CLUSTER_BIND": "192.168.1.20"},
     "make up DATABASE=sqlite DATABASE_URL=": {"DATABASE": "sqlite", "DATABASE_URL": ""},
     "make stack BIND=0.0.0.0": {"BIND": "0.0.0.0"},
     "make stack BACKENDS=2": {"BACKENDS": "2"},
@@ -71,6 +72,10 @@ STACK = [
 """Run by tests/e2e/test_docs.py, in this order, on a stack with a labelled image."""
 
 ELSEWHERE = {
+    "make join TOKEN_FILE=join.json HEAD=192.168.1.20:6379": (
+        "tests/cluster/test_nodes.py",
+        "one.join(HEAD=head.place)",
+    ),
     "make import DATASET=~/data/mine": ("tests/unit/lifecycle/test_intake.py", "import_("),
     "make import DATASET=~/data/mine AS=predictions": ("tests/unit/lifecycle/test_intake.py", "predictions"),
     "make import DATASET=https://labels.example.com FROM=3 TOKEN_FILE=~/their-token": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -30,11 +30,18 @@ BACKUP = "backup"
 """The service that has an image of its own where the database is on PostgreSQL, with that one's programs."""
 FRONT = "front"
 """The proxy before several containers of Label Studio."""
-_BUILT_HERE = {BACKUP: "images/postgres", FRONT: "images/front"}
+CLUSTER = "cluster"
+"""The trainer's with Ray, for a machine in a cluster."""
+_BUILT_HERE = {BACKUP: "images/postgres", FRONT: "images/front", CLUSTER: "images/cluster"}
 """The inputs of images that are built here always, where they are needed."""
-_AFTER = {"base": ("mmcv-full",), "trainer": ("base",), "mlbackend": ("base",)}
-_SECONDS = {"labelstudio": 100.0, "base": 60.0, "trainer": 30.0, "mlbackend": 20.0, BACKUP: 60.0, FRONT: 20.0}
+_AFTER = {"base": ("mmcv-full",), "trainer": ("base",), "mlbackend": ("base",), CLUSTER: ("trainer",)}
+_SECONDS = {
+    **{"labelstudio": 100.0, "base": 60.0, "trainer": 30.0, "mlbackend": 20.0},
+    **{BACKUP: 60.0, FRONT: 20.0, CLUSTER: 60.0},
+}
 """How long each takes alone on 2 cores."""
+# With CLUSTER=ray the trainer's service runs on another image than its own.
+_FILES = {"trainer": ("--file", "docker-compose.yml")}
 _CUDA_BASE_S = 105.0
 """With NVIDIA's libraries."""
 
@@ -47,10 +54,13 @@ def build_images(
     *,
     postgres: bool = False,
     front: bool = False,
+    cluster: bool = False,
+    services: Sequence[str] = tuple(_INPUTS),
 ) -> None:
     """The three services' images: pulled from the registry `published_at` if it has this version's, else
     built, each only if its inputs changed, and with them python and base. postgres: the image of its
-    programs, too, which is built here always; front: so is the proxy's.
+    programs, too, which is built here always; front: so is the proxy's; cluster: so is the trainer's with
+    Ray. services: those of the three that are wanted.
 
     Raises:
         Failure: a build failed; the end of its output is on the terminal.
@@ -59,18 +69,23 @@ def build_images(
     pulled = published_at and registry.pull_version(
         home,
         published_at,
-        {service: version[service] for service in _INPUTS},
-        {service: image_name(service, accelerator) for service in _INPUTS},
+        {service: version[service] for service in services},
+        {service: image_name(service, accelerator) for service in services},
     )
-    built_here = [service for service, wanted in ((BACKUP, postgres), (FRONT, front)) if wanted]
+    extra = ((BACKUP, postgres), (FRONT, front), (CLUSTER, cluster))
+    built_here = [service for service, wanted in extra if wanted]
     if pulled and not built_here:
         return
     python_image.ensure_python_image()
     python_id = answer(["docker", "image", "inspect", "--format", "{{.Id}}", python_image.NAME]) or ""
-    hashes = {} if pulled else image_hashes(home, python_id, accelerator, arch)
+    all_hashes = image_hashes(home, python_id, accelerator, arch)
+    hashes = {} if pulled else {name: all_hashes[name] for name in ("base", *services)}
     for service in built_here:
-        hashes[service] = inputs_hash(home.root, [_BUILT_HERE[service]], python_id)
-        version[service] = inputs_hash(home.root, [_BUILT_HERE[service]], "")
+        stands_on, of_version = (python_id, "")
+        if service == CLUSTER:
+            stands_on, of_version = all_hashes["trainer"], version["trainer"]
+        hashes[service] = inputs_hash(home.root, [_BUILT_HERE[service]], stands_on)
+        version[service] = inputs_hash(home.root, [_BUILT_HERE[service]], of_version)
     stale = [service for service in hashes if _built(service, accelerator) != hashes[service]]
     for service in hashes:
         if service not in stale:
@@ -98,7 +113,7 @@ def build_images(
 def _build(home: Home, service: str, environment: dict[str, str]) -> None:
     started = time.monotonic()
     run(
-        engine.compose("--profile", "build", "build", service),
+        engine.compose(*_FILES.get(service, ()), "--profile", "build", "build", service),
         cwd=home.root,
         env=environment,
         what=f"building the image {service}",
@@ -137,6 +152,8 @@ def image_name(service: str, accelerator: str) -> str:
         return "labelloop/postgres"
     if service == FRONT:
         return "labelloop/front"
+    if service == CLUSTER:
+        return f"labelloop/cluster:{accelerator}"
     return "labelloop/labelstudio" if service == "labelstudio" else f"labelloop/{service}:{accelerator}"
 
 

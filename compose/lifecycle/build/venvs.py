@@ -25,16 +25,20 @@ _ML_LOCKS = (
 _ML_PACKAGES = ("images/base", "images/mlbackend", "images/trainer")
 _LABELSTUDIO_LOCKS = ("images/labelstudio/requirements.lock",)
 _LABELSTUDIO_PACKAGES = ("images/base", "images/labelstudio")
-PACKAGES = (*_ML_PACKAGES, "images/labelstudio")
+PACKAGES = (*_ML_PACKAGES, "images/labelstudio", "images/cluster")
 CODE = (
     "images/base/labelloop",
     "images/labelstudio/provisioner",
     "images/mlbackend/mlbackend",
     "images/trainer/trainer",
+    "images/cluster/cluster",
 )
 """What the packages' programs are made of."""
 TEST_LOCK = "tests/requirements.lock"
+CLUSTER_LOCK = "images/cluster/requirements.lock"
+_CLUSTER_PACKAGES = ("images/cluster",)
 _MARKER = ".labelloop-inputs"
+_CLUSTER_MARKER = ".labelloop-cluster"
 
 
 def are_there(home: Home) -> bool:
@@ -102,10 +106,24 @@ def ensure_both(home: Home, accelerator: str, arch: Optional[str]) -> None:
     )
 
 
+def ensure_cluster(home: Home) -> None:
+    """Puts Ray on top of the ml environment, which has to be there."""
+    venv = home.venvs / "ml"
+    stamp = inputs_hash(home.root, [CLUSTER_LOCK, *_projects(_CLUSTER_PACKAGES)], _text(venv / _MARKER))
+
+    def install() -> None:
+        line("cluster", "installing Ray (300 MB to download)")
+        _install(home, venv, [CLUSTER_LOCK])
+        _install_own(home, venv, _CLUSTER_PACKAGES)
+
+    _once(venv, venv / _CLUSTER_MARKER, stamp, install)
+
+
 def ensure_tests(home: Home, accelerator: str, arch: Optional[str]) -> Path:
-    """The ml environment with the test tools on top."""
+    """The ml environment with Ray and the test tools on top."""
     venv = ensure_ml(home, accelerator, arch)
-    stamp = inputs_hash(home.root, [TEST_LOCK], _text(venv / _MARKER))
+    ensure_cluster(home)
+    stamp = inputs_hash(home.root, [TEST_LOCK], _text(venv / _CLUSTER_MARKER))
 
     def install() -> None:
         line("tests", "installing the test tools")

@@ -48,7 +48,7 @@ def lock(home: Home, upgrade: bool) -> None:
         for name in ("images/base/nodeps", "images/mlbackend/nodeps"):
             _compile(home, uv, f"{name}.in", f"{name}.lock", [], upgrade, "--no-deps")
         before = [whole]
-        for name in (*_ML, "tests/requirements"):
+        for name in (*_ML, "images/cluster/requirements", "tests/requirements"):
             _compile(home, uv, f"{name}.in", f"{name}.lock", before, upgrade)
             before.append(home.root / f"{name}.lock")
         studio = "images/labelstudio/requirements"

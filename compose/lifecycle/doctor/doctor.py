@@ -12,7 +12,7 @@ from typing import Any, Optional
 from labelloop.findings import LOGS, OK, PROBLEM, WARNING, Finding, ok, problem, warning
 from lifecycle import engine
 from lifecycle.console import Failure
-from lifecycle.doctor import checks, host_findings, outside, places, swarm_checks
+from lifecycle.doctor import checks, cluster, host_findings, outside, places, swarm_checks
 from lifecycle.doctor.findings import Check, bounded, of_failure
 from lifecycle.engine import NoEngine
 from lifecycle.home import Home
@@ -80,6 +80,10 @@ def examine(home: Home) -> Iterator[Finding]:
         return  # Neither the services nor who has their ports can be told.
     stack = HostStack(home, settings) if runtime == HOST else docker_stack(home, settings, runtime)
     states: dict[str, str] = {}
+    if settings.cluster_head:
+        yield from bounded("services", partial(_worker, stack), SERVICES_SECONDS)
+        yield from bounded("cluster", partial(cluster.findings, home, settings, stack), LOOK_SECONDS)
+        return
     yield from bounded("services", partial(_services, stack, states), SERVICES_SECONDS)
     for name, check in _stack_checks(home, settings, stack, states).items():
         yield from bounded(name, check, LOOK_SECONDS)
@@ -96,7 +100,7 @@ def _host_checks(home: Home, settings: Settings, info: dict[str, Any], runtime: 
         "network": partial(outside.findings, home, settings),
         "secrets": partial(host_findings.secrets, home, settings, runtime),
         "clock": partial(host_findings.clock, home),
-        "project": partial(host_findings.project, home),
+        **({} if settings.cluster_head else {"project": partial(host_findings.project, home)}),
         **({"swarm": partial(swarm_checks.findings, home, settings)} if runtime == SWARM else {}),
     }
 
@@ -105,6 +109,7 @@ def _stack_checks(home: Home, settings: Settings, stack: Stack, states: dict[str
     return {
         "ports": partial(_ports, home, settings, stack),
         "database": partial(_database, home, settings, stack, states),
+        "cluster": partial(cluster.findings, home, settings, stack),
         "backups": partial(host_findings.backups, home, states.get("backup", "")),
     }
 
@@ -179,6 +184,16 @@ def _services(stack: Stack, states: dict[str, str]) -> Iterator[Finding]:
         else:
             said = stack.complaint(service)
             yield problem(service, f"{state}: {said}", "Start it again; `make logs` has the rest.", "make up")
+
+
+def _worker(stack: Stack) -> Iterator[Finding]:
+    """The only program of a machine that has joined a cluster."""
+    state = stack.states().get("worker", "not there")
+    if state == "healthy":
+        yield ok("worker", state)
+    else:
+        said = stack.complaint("worker") if state in RUNNING else "its node does not run"
+        yield problem("worker", f"{state}: {said}", "Start it again; `make logs` has the rest.", "make join")
 
 
 def _ports(home: Home, settings: Settings, stack: Stack) -> Iterator[Finding]:

@@ -36,17 +36,31 @@ _MORE = "`make logs` shows more; `make up` tries again."
 class DockerStack:
     """Start, stop, wait for and speak to the three services' containers.
 
-    front: whether a proxy is before several of Label Studio's.
+    front: whether a proxy is before several of Label Studio's. worker: whether this is but a machine that has
+    joined a cluster.
     """
 
-    def __init__(self, home: Home, project: str, *, own_postgres: bool = False, front: bool = False) -> None:
+    def __init__(
+        self,
+        home: Home,
+        project: str,
+        *,
+        own_postgres: bool = False,
+        front: bool = False,
+        worker: bool = False,
+    ) -> None:
         self._home = home
         self._project = project
         self._own_postgres = own_postgres
+        self._alone = ("--no-deps", "worker") if worker else ()
         self._services = (
-            *(("postgres",) if own_postgres else ()),
-            *engine.SERVICES,
-            *(("front",) if front else ()),
+            ("worker",)
+            if worker
+            else (
+                *(("postgres",) if own_postgres else ()),
+                *engine.SERVICES,
+                *(("front",) if front else ()),
+            )
         )
 
     def start(self) -> None:
@@ -60,7 +74,7 @@ class DockerStack:
         board = Board(list(self._services))
         turns: dict[str, float] = {}
         up = subprocess.Popen(
-            engine.compose("up", "--detach", "--no-build", "--remove-orphans"),
+            engine.compose("up", "--detach", "--no-build", "--remove-orphans", *self._alone),
             cwd=self._home.root,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -12,13 +12,30 @@ from lifecycle.settings.proxies import proxies
 from lifecycle.settings.settings import Settings
 
 
+def _cluster(home: Home) -> dict[str, str]:
+    """By which Ray's programs know one another, as compose/cluster.yml has it."""
+    return {
+        "CLUSTER_DIR": str(home.cluster),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(home.secrets / "CLUSTER_TOKEN"),
+        "RAY_USE_TLS": "1",
+        "RAY_TLS_CA_CERT": str(home.cluster / "ca.pem"),
+        "RAY_TLS_SERVER_CERT": str(home.cluster / "node.pem"),
+        "RAY_TLS_SERVER_KEY": str(home.cluster / "node.key"),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_grpc_keepalive_timeout_ms": "90000",
+    }
+
+
 def environment(home: Home, settings: Settings) -> dict[str, str]:
     """What the images and docker-compose.yml give the programs, with this host's paths and ports."""
     bind, port = settings.bind, settings.port
     backend, trainer = f"127.0.0.1:{settings.mlbackend_port}", f"127.0.0.1:{settings.trainer_port}"
     reach = "127.0.0.1" if bind == "0.0.0.0" else bind
     everything = {**os.environ, **settings}
-    open_to_see = {name: value for name, value in everything.items() if name not in ALL_SECRETS}
+    # A shell's RAY_ADDRESS names another cluster.
+    hidden = {*ALL_SECRETS, "RAY_ADDRESS"}
+    open_to_see = {name: value for name, value in everything.items() if name not in hidden}
     return {
         **open_to_see,
         "SECRETS_DIR": str(home.secrets),
@@ -36,6 +53,7 @@ def environment(home: Home, settings: Settings) -> dict[str, str]:
         "MALLOC_ARENA_MAX": "2",
         "SQLITE_TMPDIR": str(home.volumes / layout.CACHE),
         "DATABASE_URL": settings.database_url(),
+        **(_cluster(home) if settings.in_cluster else {}),
         "LABELSTUDIO_URL": f"http://{reach}:{port}",
         "MLBACKEND_URL": f"http://{backend}",
         "TRAINER_URL": f"http://{trainer}",

@@ -19,7 +19,7 @@ from lifecycle.console import Board, Failure, note
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
 from lifecycle.inputs import inputs_hash
-from lifecycle.runtime import orphans, own_postgres
+from lifecycle.runtime import orphans, own_postgres, supervisord
 from lifecycle.runtime.host_environment import environment
 from lifecycle.settings.settings import Settings
 from lifecycle.shell import answer, ask, converse, phrases, watch
@@ -33,32 +33,8 @@ _HEALTH = {
     "labelstudio": "provisioner.health",
     "trainer": "trainer.health.probe",
     "mlbackend": "mlbackend.probe",
+    "worker": "cluster.probe",
 }
-
-_CONFIG = """\
-; Written by `make up`.
-[supervisord]
-nodaemon=true
-pidfile={run}/supervisord.pid
-logfile=/dev/null
-logfile_maxbytes=0
-umask=022
-identifier={name}
-
-[unix_http_server]
-file={socket}
-chmod=0700
-
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
-
-[supervisorctl]
-serverurl=unix://{socket}
-
-[include]
-files={root}/configs/supervisor/*.conf{more}
-"""
-_OWN_POSTGRES = " {root}/configs/supervisor/postgres/*.conf"
 
 
 class HostStack:
@@ -67,6 +43,7 @@ class HostStack:
     def __init__(self, home: Home, settings: Settings) -> None:
         self._home = home
         self._settings = settings
+        self._services = ("worker",) if settings.cluster_head else SERVICES
 
     @property
     def _log(self) -> Path:
@@ -107,7 +84,7 @@ class HostStack:
         """Service → healthy or unhealthy; empty when nothing runs."""
         if not self.is_running():
             return {}
-        return {service: "unhealthy" if self._complaint(service) else "healthy" for service in SERVICES}
+        return {service: "unhealthy" if self._complaint(service) else "healthy" for service in self._services}
 
     def stop(self) -> None:
         """Stops the programs and supervisord itself; the programs get their own stop times."""
@@ -265,15 +242,7 @@ class HostStack:
             f"labelloop-{os.getuid()}-{inputs_hash(self._home.root, [], str(self._home.root))}.sock",
         )
         config = self._home.run / "supervisord.conf"
-        config.write_text(
-            _CONFIG.format(
-                run=self._home.run,
-                root=self._home.root,
-                socket=socket,
-                name=self._settings.project_name,
-                more=_OWN_POSTGRES.format(root=self._home.root) if self._settings.own_postgres else "",
-            )
-        )
+        config.write_text(supervisord.config(self._home, self._settings, socket))
         _keep_small(self._log)
         # The programs log to supervisord's standard output, as they do in the containers.
         with self._log.open("ab") as log:
@@ -297,7 +266,7 @@ class HostStack:
 
     def _wait(self) -> None:
         started = time.monotonic()
-        board = Board(list(SERVICES))
+        board = Board(list(self._services))
         while True:
             states = self.states()
             seconds = time.monotonic() - started
@@ -316,7 +285,7 @@ class HostStack:
             if not states:
                 raise Failure("supervisord ended", do=f"See {self._log}.")
             if seconds > START_SECONDS:
-                service = next(name for name in SERVICES if states[name] != "healthy")
+                service = next(name for name in self._services if states[name] != "healthy")
                 raise Failure(
                     f"{service} is not healthy after {seconds:.0f} s: {self._complaint(service)}\n\n"
                     f"{self.last_words()}\n",

@@ -106,4 +106,7 @@ def docker_stack(home: Home, settings: Settings, runtime: str = DOCKER) -> Docke
     if runtime == SWARM:
         return SwarmStack(home, settings)
     front = settings.replicas > 1
-    return DockerStack(home, settings.project_name, own_postgres=settings.own_postgres, front=front)
+    worker = bool(settings.cluster_head)
+    return DockerStack(
+        home, settings.project_name, own_postgres=settings.own_postgres, front=front, worker=worker
+    )

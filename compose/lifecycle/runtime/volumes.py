@@ -16,15 +16,20 @@ from lifecycle.home import Home
 _MOUNTED = (*layout.VOLUMES, layout.UPLOADS, layout.WEIGHTS, layout.IMAGE_CACHE, layout.BACKUP_STATUS)
 # Label Studio's database holds tokens, and so do its backups.
 PRIVATE = (layout.LABELSTUDIO, layout.BACKUPS)
+# What the machines of a cluster have in common.
+_SHARED = (layout.IMAGES, layout.MODELS, layout.ROUNDS, layout.CACHE, layout.UPLOADS)
 STATE = tuple(name for name in layout.VOLUMES if name != layout.IMAGES)
 
 
-def prepare_volumes(home: Home, user: Optional[tuple[int, int]], *, postgres: bool = False) -> None:
+def prepare_volumes(
+    home: Home, user: Optional[tuple[int, int]], *, postgres: bool = False, cluster: bool = False
+) -> None:
     """Makes the folders; given the containers' user and group, and run by root, hands the state to them.
 
     postgres: the folder of the stack's own PostgreSQL, too. On the host, its server gives it to its own user.
+    cluster: the folder of a cluster's certificates, too.
     """
-    own = (layout.POSTGRES,) if postgres else ()
+    own = (*((layout.POSTGRES,) if postgres else ()), *((layout.CLUSTER,) if cluster else ()))
     if user is not None and os.geteuid() != 0:
         _check_owner(home, (*STATE, *own), *user)
     for name in (*_MOUNTED, *own):
@@ -35,6 +40,21 @@ def prepare_volumes(home: Home, user: Optional[tuple[int, int]], *, postgres: bo
         for name in (*STATE, *own):
             _hand_over(home.volumes / name, *user)
         _open_images(home.volumes / layout.IMAGES, *user)
+
+
+def prepare_node(home: Home, user: Optional[tuple[int, int]]) -> None:
+    """Makes the folder of a machine that joins a cluster; what it shares with the head is there.
+
+    Raises:
+        Failure: the containers' user may not write to what they share.
+    """
+    if user is not None:
+        _check_owner(home, (layout.ROUNDS,), *user)
+    for name in (layout.CLUSTER, *_SHARED):
+        (home.volumes / name).mkdir(parents=True, exist_ok=True)
+    _close(home.volumes / layout.CLUSTER)
+    if user is not None and os.geteuid() == 0:
+        _hand_over(home.volumes / layout.CLUSTER, *user)
 
 
 def _check_owner(home: Home, names: Sequence[str], uid: int, gid: int) -> None:

@@ -18,8 +18,9 @@ from lifecycle.home import Home
 MEMORY_LIMITS = ("TRAINER_MEMORY", "MLBACKEND_MEMORY")
 _CHOICES = {"RUNTIME": ("auto", "docker", "swarm", "host"), "ACCELERATOR": ("auto", "cpu", "cuda")}
 DATABASE = "DATABASE"
+CLUSTERS = NO_CLUSTER, RAY = "none", "ray"
 DATABASES = SQLITE, POSTGRES = "sqlite", "postgres"
-_PORTS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT", "DATABASE_PORT")
+_PORTS = ("PORT", "DASHBOARD_PORT", "MLBACKEND_PORT", "TRAINER_PORT", "DATABASE_PORT", "CLUSTER_PORT")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY")
 _ADDRESS = r"[^@\s,]+@(localhost|[^@\s.,]+(\.[^@\s.,]+)+)"
 _PATTERNS = {
@@ -99,6 +100,8 @@ HOST_SETTINGS = (
     "DATABASE_CA",
     "REPLICAS",
     "BACKENDS",
+    "CLUSTER",
+    "CLUSTER_BIND",
 )
 # What else docker-compose.yml and Compose itself take from the environment before they look into .env.
 FOR_COMPOSE = (
@@ -114,6 +117,12 @@ FOR_COMPOSE = (
     "BACKUP_VERSION",
     "FRONT_INPUTS",
     "FRONT_VERSION",
+    "CLUSTER_INPUTS",
+    "CLUSTER_VERSION",
+    "CLUSTER_CODE",
+    "CLUSTER_HEAD",
+    "CLUSTER_GATEWAY",
+    "CLUSTER_STUDIO",
     "BASE_VERSION",
     "LABELSTUDIO_VERSION",
     "MLBACKEND_VERSION",
@@ -140,6 +149,7 @@ SECRETS: dict[str, Callable[[], str]] = {
     "TRAINER_PASSWORD": lambda: secrets.token_urlsafe(24),
     "DASHBOARD_SECRET": lambda: secrets.token_urlsafe(48),
     "DATABASE_PASSWORD": lambda: secrets.token_urlsafe(24),
+    "CLUSTER_TOKEN": lambda: secrets.token_urlsafe(48),
 }
 GIVEN_SECRETS = ("S3_ACCESS_KEY", "S3_SECRET_KEY")
 """Secrets that somebody else made and the operator puts into .env. They may be empty."""
@@ -152,6 +162,14 @@ def problem(home: Home, name: str, value: str) -> Optional[str]:
         return "one of " + ", ".join(_CHOICES[name])
     if name == "DATABASE" and value not in DATABASES:
         return "one of " + ", ".join(DATABASES)
+    if name == "CLUSTER" and value not in CLUSTERS:
+        return "one of " + ", ".join(CLUSTERS)
+    if (
+        name == "CLUSTER_BIND"
+        and value
+        and not (_is_ipv4(ipaddress.IPv4Address, value) and _is_of_one_host(value))
+    ):
+        return "an IPv4 address of this host that the other machines reach, such as 192.168.1.20"
     if name == "DATABASE_URL" and value:
         return _url_problem(value)
     if name in _PATTERNS and not re.fullmatch(_PATTERNS[name][0], value):
@@ -216,6 +234,12 @@ def _is_ipv4(kind: Callable[[str], object], value: str) -> bool:
         return str(kind(value)) == value
     except ValueError:
         return False
+
+
+def _is_of_one_host(value: str) -> bool:
+    """Whether an address is neither all of this host's nor one that only itself reaches."""
+    address = ipaddress.IPv4Address(value)
+    return not (address.is_unspecified or address.is_loopback or address.is_multicast)
 
 
 def _is_file_below(root: Path, relative: str) -> bool:

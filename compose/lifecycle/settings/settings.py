@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ _LOCAL_HEADER = """\
 
 # What the services' programs read once; see the label labelloop.programs in docker-compose.yml.
 _PROGRAMS = ("configs/gunicorn", "configs/supervisor", "configs/haproxy")
+# Two machines of one cluster have these alike.
+_CODE = ("images/base", "images/trainer", "images/cluster")
 GPU_FILE = "compose/gpu.yml"
 
 
@@ -140,6 +143,37 @@ class Settings(Mapping[str, str]):
     def backends(self) -> int:
         """Containers of the ML backend."""
         return self._number("BACKENDS", 1)
+
+    @property
+    def cluster(self) -> bool:
+        """Whether this stack is the head of a Ray cluster."""
+        return self.get("CLUSTER") == known.RAY
+
+    @property
+    def cluster_bind(self) -> str:
+        """The IPv4 address by which other machines reach the head; empty where it is alone."""
+        return self.get("CLUSTER_BIND", "") if self.cluster else ""
+
+    @property
+    def cluster_port(self) -> int:
+        """The first of the ports of this machine's node."""
+        return self._number("CLUSTER_PORT", layout.CLUSTER_PORT)
+
+    @property
+    def cluster_head(self) -> str:
+        """Host and port of the head that this machine has joined; empty where it has not."""
+        return self.get("CLUSTER_HEAD", "")
+
+    @property
+    def in_cluster(self) -> bool:
+        """Whether this machine is a node of a cluster: its head, or one that has joined."""
+        return self.cluster or bool(self.cluster_head)
+
+    @property
+    def gateway(self) -> str:
+        """This host, as the stack's containers reach it."""
+        subnet = ipaddress.IPv4Network(self.get("SUBNET") or "10.213.0.0/24")
+        return str(subnet.network_address + 1)
 
     @property
     def labelstudio_url(self) -> str:
@@ -303,6 +337,7 @@ def complete(
         known.LAST_RUNTIME: "host" if host_runtime else "swarm" if swarm else "docker",
         known.LAST_DATABASE: load(home).database,
         "PROGRAMS_STAMP": inputs_hash(home.root, _PROGRAMS),
+        **(_cluster_facts(home, load(home) | changes) if load(home).in_cluster else {}),
     }
     changes.update({name: value for name, value in facts.items() if have.get(name) != value})
     if changes:
@@ -310,6 +345,17 @@ def complete(
     if home.env_file.stat().st_mode & 0o077:
         home.env_file.chmod(0o600)
     return list(changes)
+
+
+def _cluster_facts(home: Home, settings: Settings) -> dict[str, str]:
+    studio = "127.0.0.1" if settings.bind == "0.0.0.0" else settings.bind
+    code = code_version(home)
+    return {"CLUSTER_CODE": code, "CLUSTER_GATEWAY": settings.gateway, "CLUSTER_STUDIO": studio}
+
+
+def code_version(home: Home) -> str:
+    """Of what a round consists of: the same on every machine with the same checkout."""
+    return inputs_hash(home.root, _CODE)[:12]
 
 
 def compose_files(settings: Settings, *, on_gpu: bool) -> str:
@@ -323,6 +369,14 @@ def compose_files(settings: Settings, *, on_gpu: bool) -> str:
         files.append("compose/replicas.yml")
     if settings.backends > 1:
         files.append("compose/backends.yml")
+    if settings.cluster:
+        files.append("compose/cluster.yml")
+    if settings.cluster_bind:
+        files.append("compose/cluster-hosts.yml")
+    if settings.cluster_head:
+        files.append("compose/worker.yml")
+        if on_gpu:
+            files.append("compose/worker-gpu.yml")
     return ":".join(files)
 
 

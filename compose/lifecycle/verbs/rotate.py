@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 
 from lifecycle.console import Failure, heading, line, note
@@ -36,6 +37,9 @@ def rotate(home: Home, given: Mapping[str, str]) -> None:
         line(name, f"new, in {home.env_file.name}")
     if elsewhere:
         note("DATABASE_PASSWORD stays: change it at the server of DATABASE_URL, then in .env")
+    if settings_module.load(home).cluster:
+        shutil.rmtree(home.cluster, ignore_errors=True)
+        note("the cluster gets a new authority: copy the new join file to the other machines, and join again")
     if runs:
         up(home, {})
     else:

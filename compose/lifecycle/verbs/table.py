@@ -28,9 +28,11 @@ from lifecycle.settings import settings as settings_module
 from lifecycle.settings.given import given_to_make, is_yes, parse_arguments
 from lifecycle.settings.known import FROM_ENVIRONMENT
 from lifecycle.verbs.backup import backup, say_status
+from lifecycle.verbs.cluster_status import say_nodes
 from lifecycle.verbs.demo import demo
 from lifecycle.verbs.intake import TAKES as IMPORT_TAKES
 from lifecycle.verbs.intake import import_
+from lifecycle.verbs.join import JOIN_TAKES, join, leave
 from lifecycle.verbs.labels import labels
 from lifecycle.verbs.move_database import move_database
 from lifecycle.verbs.publish import publish
@@ -89,11 +91,16 @@ def _restart(home: Home, given: Given) -> None:
 
 
 def _status(home: Home, given: Given) -> None:
-    stack = running_stack(home, settings_module.load(home))
+    settings = settings_module.load(home)
+    stack = running_stack(home, settings)
     states = stack.states()
     heading("Services")
-    for service in SERVICES:
+    for service in ("worker",) if settings.cluster_head else SERVICES:
         line(service, states.get(service, "not running"))
+    if settings.in_cluster and states:
+        say_nodes(home, settings, stack)
+    if settings.cluster_head:
+        return
     say_status(home, states.get("backup"))
     operation = exclusion.at_work(home)
     if operation:
@@ -185,6 +192,8 @@ VERBS = {
     "labels": Verb(
         labels, ("FILE=configs/labels/x.xml", "DETECTOR=yolox_s", "RENAME=cat=feline", "DRY=1", _PROJECT)
     ),
+    "join": Verb(join, JOIN_TAKES, alone=True),
+    "leave": Verb(leave, alone=True),
     "status": Verb(_status, (_PROJECT,)),
     "doctor": Verb(doctor, ("JSON=1",)),
     "logs": Verb(_logs),

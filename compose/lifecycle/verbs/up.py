@@ -13,10 +13,11 @@ from lifecycle.backup import version
 from lifecycle.backup.swap import undo_interrupted
 from lifecycle.build import images, venvs
 from lifecycle.console import Failure, heading, line, note
-from lifecycle.doctor import checks, outside, places, swarm_checks
+from lifecycle.doctor import checks, cluster, outside, places, swarm_checks
 from lifecycle.doctor.host_findings import unknown_admins
 from lifecycle.home import Home
 from lifecycle.runtime import volumes
+from lifecycle.runtime.cluster import total, wait_for_head
 from lifecycle.runtime.host_stack import HostStack
 from lifecycle.runtime.runtime import (
     HOST,
@@ -50,6 +51,9 @@ def up(home: Home, given: Mapping[str, str]) -> None:
     heading("Services")
     stack.start()
     version.note(home)
+    if settings.cluster:
+        heading("Cluster")
+        _say_cluster(home, settings, stack)
     heading("Label Studio's project")
     _provision(home, stack)
     _say_next(home, settings, time.monotonic() - started)
@@ -159,6 +163,7 @@ def _prepare(
     runtime = choose_runtime(settings)
     check_numbers(home, settings, runtime)
     check_alone(home, settings, runtime)
+    cluster.check(settings, runtime, running=settings_module.load(home).cluster and home.join_file.is_file())
     accelerator = choose_accelerator(settings, runtime)
     arch = choose_architecture(settings, accelerator)
     gpu = accelerator == "cuda" and engine.gpu_architecture() is not None
@@ -192,7 +197,9 @@ def _prepare(
 
     if runtime != HOST:
         heading("Images")
-        volumes.prepare_volumes(home, settings.containers_user, postgres=settings.own_postgres)
+        volumes.prepare_volumes(
+            home, settings.containers_user, postgres=settings.own_postgres, cluster=settings.cluster
+        )
         published_at = settings.get("REGISTRY", "") if pull else ""
         images.build_images(
             home,
@@ -201,15 +208,27 @@ def _prepare(
             published_at,
             postgres=settings.on_postgres,
             front=settings.replicas > 1,
+            cluster=settings.cluster,
         )
         return docker_stack(home, settings, runtime), settings
     heading("Environments")
-    volumes.prepare_volumes(home, None, postgres=settings.own_postgres)
+    volumes.prepare_volumes(home, None, postgres=settings.own_postgres, cluster=settings.cluster)
     stack = HostStack(home, settings)
     if not venvs.are_current(home, accelerator, arch) and stack.holds_ports():
         on_use(stack)
     venvs.ensure_both(home, accelerator, arch)
+    if settings.cluster:
+        venvs.ensure_cluster(home)
     return stack, settings
+
+
+def _say_cluster(home: Home, settings: Settings, stack: Stack) -> None:
+    found = wait_for_head(home, settings, stack)
+    line("cluster", total(found))
+    if settings.cluster_bind:
+        line("join", f"copy {home.join_file} to another machine: `make join TOKEN_FILE=…` in a clone there")
+    else:
+        line("join", "this machine alone; `make up CLUSTER_BIND=<its address>` lets others join")
 
 
 def _provision(home: Home, stack: Stack) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -40,7 +40,8 @@ def upgrade(home: Home, given: Mapping[str, str]) -> None:
     settings = settings_module.load(home)
     runtime = choose_runtime(settings)
     accelerator = choose_accelerator(settings, runtime)
-    kept = _keep_images(accelerator) if runtime != HOST else []
+    services = (*SERVICES, *((images.CLUSTER,) if settings.cluster else ()))
+    kept = _keep_images(accelerator, services) if runtime != HOST else []
     try:
         built = build_ahead(home)
     except Failure as error:
@@ -65,6 +66,10 @@ def upgrade(home: Home, given: Mapping[str, str]) -> None:
     except Exception as error:
         raise _way_back(home, archive, kept, accelerator, error) from error
     line("upgraded", "the former state is in the backup" if archive else "there was no state yet")
+    if settings.cluster_bind:
+        note(
+            "the machines of the cluster have the former version: check the new one out there, and join again"
+        )
 
 
 def _build_behind(home: Home) -> None:
@@ -98,11 +103,11 @@ def _not_begun(home: Home, error: Exception, ran: bool) -> Failure:
     return Failure(f"{error}\nNothing was upgraded; what ran runs again")
 
 
-def _keep_images(accelerator: str) -> list[str]:
+def _keep_images(accelerator: str, services: Sequence[str]) -> list[str]:
     """Tags the services' images as previous. Returns: the services that have one."""
     kept = [
         service
-        for service in SERVICES
+        for service in services
         if answer(["docker", "tag", images.image_name(service, accelerator), _previous(service)]) is not None
     ]
     line("images", f"{', '.join(kept) or 'none'} kept as previous")

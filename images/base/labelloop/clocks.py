@@ -1,6 +1,11 @@
 """Clocks that differ, or were wrong: moments that are in the future, or about the same."""
 
-from datetime import UTC, datetime, timedelta
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+# The host's own Python, which reads this, too, may be 3.9 and lack datetime.UTC.
+UTC = timezone.utc  # noqa: UP017
 
 LEEWAY = timedelta(minutes=1)
 """The clocks of two programs may differ by so much. Whoever must miss no change asks for so much more, and

@@ -35,11 +35,21 @@ IMAGE_INDEX_FILE = "images.sqlite3"
 POSTGRES = "postgres"
 """The folder in volumes/ of the stack's own PostgreSQL, where there is one."""
 
+CLUSTER = "run/cluster"
+"""The folder in volumes/ of a cluster's certificates and of the file by which other machines join."""
+JOIN_FILE = "join.json"
+"""That file, which the head writes. The next one has the head's address, for programs on its machine."""
+ADDRESS_FILE = "address"
+MARK_FILE = ".cluster-head"
+"""The head's mark, within volumes/rounds/: by it a machine that joins knows that it sees the head's."""
+
 LABELSTUDIO_PORT = 8080
 """The port on which Label Studio listens. It is also published on this port unless PORT is set."""
 MLBACKEND_PORT = 9090
 TRAINER_PORT = 9191
 """The port of the trainer's API."""
+CLUSTER_PORT = 6379
+"""The first of a cluster node's ports: the head listens there."""
 DASHBOARD_PORT = 9292
 """The port on which the dashboard listens. It is published on the port in the setting DASHBOARD_PORT."""
 

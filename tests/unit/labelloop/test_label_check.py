@@ -186,9 +186,11 @@ def test_near_misses_are_understood(label: str, classes: tuple[str, ...]) -> Non
 
 
 ON_PYTHON_ALONE = (
+    "clocks",
     "database_place",
     "errors",
     "findings",
+    "join_file",
     "label_check",
     "label_fill",
     "label_xml",
@@ -196,6 +198,7 @@ ON_PYTHON_ALONE = (
     "layout",
     "locks",
     "ranges",
+    "reach",
     "renaming",
     "schedule",
     "task_value",

@@ -286,3 +286,49 @@ def test_several_ml_backends_know_of_each_other(home: Home, accelerator: str) ->
     assert "replicas" not in services["trainer"].get("deploy", {})
     assert service["environment"]["SECRETS_DIR"], "what the service has otherwise stays"
     assert bool(service["deploy"].get("resources")) == (accelerator == "cuda")
+
+
+def test_a_heads_trainer_has_ray_its_secret_and_no_port_more(home: Home) -> None:
+    settings.keep(home, {"CLUSTER": "ray"})
+    made = config(home)
+    trainer = made["services"]["trainer"]
+    assert trainer["image"] == "labelloop/cluster:cpu" and not trainer.get("build")
+    assert [port["target"] for port in trainer["ports"]] == [9292] and set(trainer["networks"]) == {"loop"}
+    assert trainer["environment"]["RAY_USE_TLS"] == "1" and trainer["environment"]["RAY_AUTH_MODE"] == "token"
+    assert trainer["environment"]["SQLITE_TMPDIR"], "what the service has otherwise stays"
+    holders = {
+        name
+        for name, service in made["services"].items()
+        if any(secret["source"] == "CLUSTER_TOKEN" for secret in service.get("secrets", ()))
+    }
+    assert holders == {"trainer"}
+    assert trainer["read_only"] and trainer["cap_drop"] == ["ALL"], "it is confined as before"
+
+
+def test_a_head_that_others_may_join_is_on_the_hosts_network_and_the_rest_reaches_it(home: Home) -> None:
+    settings.keep(home, {"CLUSTER": "ray", "CLUSTER_BIND": "192.0.2.10"})
+    services = config(home)["services"]
+    trainer = services["trainer"]
+    assert trainer["network_mode"] == "host" and not trainer.get("networks") and not trainer.get("ports")
+    gateway = settings.load(home).gateway
+    assert trainer["environment"]["TRAINER_BIND"] == f"{gateway}:9191", "not on the host's other addresses"
+    assert trainer["environment"]["DASHBOARD_BIND"] == "127.0.0.1:8081"
+    for name in ("labelstudio", "mlbackend"):
+        assert f"trainer={gateway}" in services[name]["extra_hosts"]
+    [port] = services["mlbackend"]["ports"]
+    assert port["host_ip"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "cuda"])
+def test_a_machine_that_has_joined_has_a_confined_node_with_one_secret(home: Home, accelerator: str) -> None:
+    home.env_file.write_text("CLUSTER_HEAD=192.0.2.10:6379\n")
+    service = config(home, accelerator)["services"]["worker"]
+    assert service["network_mode"] == "host" and service["image"] == f"labelloop/cluster:{accelerator}"
+    assert [secret["source"] for secret in service["secrets"]] == ["CLUSTER_TOKEN"]
+    assert service["read_only"] and service["init"] and service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"] and not service["user"].startswith("0:")
+    assert service["restart"] == "unless-stopped" and 0 < service["pids_limit"] <= 4096
+    assert service["environment"]["ACCELERATOR"] == accelerator
+    assert bool(service.get("deploy")) == (accelerator == "cuda")
+    writable = {mount["target"] for mount in service["volumes"] if not mount.get("read_only")}
+    assert writable == {f"/labelloop/volumes/{name}" for name in ("models", "rounds", "cache", "run/cluster")}

@@ -31,6 +31,8 @@ HARMFUL = {
     "reset",
     "move-database",
     "rotate-secrets",
+    "join",
+    "leave",
 }
 
 _AT_WORK = """

@@ -7,10 +7,16 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).parents[3]
-SOURCES = ("compose", "images/base", "images/labelstudio", "images/mlbackend", "images/trainer")
+SOURCES = (
+    "compose",
+    *(f"images/{name}" for name in ("base", "labelstudio", "mlbackend", "trainer", "cluster")),
+)
 # The checkout's configs/ are mounted into whichever images run: those of the former version too, when
 # `make upgrade` goes back to them. So a name that has been released stays, wherever its code moves.
 RELEASED = {
+    "cluster.head",
+    "cluster.probe",
+    "cluster.worker",
     "lifecycle.backup_service",
     "lifecycle.postgres_service",
     "mlbackend.probe",

@@ -53,6 +53,12 @@ _TERMS = (
         "drawn one.",
     ),
     Term(
+        "cluster",
+        "Several machines that train one round together, or several rounds at once.",
+        "One is the head, where Label Studio is; the others have joined it.",
+        r"\bcluster\b",
+    ),
+    Term(
         "confusion matrix",
         "A table that counts, for each label, which label the model proposes there.",
         "What is on the diagonal is right.",

@@ -1,0 +1,117 @@
+"""A whole stack as a cluster's head, and two machines that have joined it: a round trains on all of them, and
+goes on when a machine and the head itself are killed.
+
+Needs root; a job of its own: `make test TESTS=tests/cluster`.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from support import shapes, shapes_stack
+from support.cluster_machines import Worker, sharing
+from support.network_namespaces import Machine, cannot, machines
+from support.stack import Stack, wait_for
+
+PICTURES = 30
+ITERATIONS = 40
+ROUND_S = 2400
+
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.skipif(bool(cannot()), reason=cannot())]
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[list[Machine]]:
+    with machines("head", "one", "two") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, network: list[Machine]) -> Iterator[Stack]:
+    """Up, in the head's network, with pictures of which most are labelled."""
+    head = network[0]
+    with head.entered():
+        made = Stack.copy_of_work_tree(tmp_path_factory.mktemp("cluster") / "head", head.name)
+        made.runtime = "host"
+        try:
+            cluster = {"CLUSTER": "ray", "CLUSTER_BIND": head.address, "TRAINING_PROCESSES": "auto"}
+            print(shapes_stack.up(made, ITERATIONS=ITERATIONS, THREADS=1, RETRAIN_EVERY=0, **cluster))
+            pictures = shapes.save(made.images / "shapes", PICTURES)
+            wait_for("tasks", lambda: made.studio().count_tasks(1) == len(pictures), 300)
+            label(made, pictures, 0, PICTURES - 4)
+            yield made
+        finally:
+            print(made.run("logs", check=False, timeout=60)[-12000:])
+            made.run("down", check=False, timeout=180)
+
+
+@pytest.fixture(scope="module")
+def workers(stack: Stack, network: list[Machine], tmp_path_factory: pytest.TempPathFactory) -> list[Worker]:
+    folder = tmp_path_factory.mktemp("workers")
+    return [
+        Worker(machine, sharing(folder / machine.name, stack.home), stack.home).joined()
+        for machine in network[1:]
+    ]
+
+
+def label(stack: Stack, pictures: dict[str, shapes.Picture], first: int, last: int) -> None:
+    """As a person would, those from `first` to before `last`."""
+    studio = stack.studio()
+    tasks = {
+        parse_qs(urlsplit(task["data"]["image"]).query)["d"][0].rpartition("/")[2]: task["id"]
+        for task in studio.iter_tasks(1, page_size=100)
+    }
+    for name in list(pictures)[first:last]:
+        where = f"/api/tasks/{tasks[name]}/annotations/"
+        studio.request("POST", where, json={"result": pictures[name].annotation()})
+
+
+def rounds_log(stack: Stack, number: int) -> str:
+    folder: Path = stack.home / f"volumes/rounds/{number:05}"
+    return "\n".join(path.read_text() for path in sorted(folder.glob("log*.txt")))
+
+
+def iterations(stack: Stack, number: int) -> int:
+    path = stack.home / f"volumes/rounds/{number:05}/metrics.jsonl"
+    return path.read_text().count("\n") if path.is_file() else 0
+
+
+def decided(output: str) -> bool:
+    return "kept v0000" in output or "promoted v0001" in output
+
+
+def test_a_round_trains_on_the_head_and_on_two_that_have_joined(
+    stack: Stack, network: list[Machine], workers: list[Worker]
+) -> None:
+    status = stack.run("status", check=False)
+    assert "the head, " in status and "3 machines, 3 cores, 0 GPUs" in status
+    output = stack.run("retrain", timeout=ROUND_S)
+    assert decided(output) and "in 3 processes" in output, output
+    log = rounds_log(stack, 1)
+    for machine in network:
+        assert machine.address in log, f"nothing ran on {machine.name}"
+
+
+def test_a_round_goes_on_when_a_machine_and_then_the_head_are_killed(
+    stack: Stack, network: list[Machine], workers: list[Worker]
+) -> None:
+    label(stack, shapes.save(stack.images / "shapes", PICTURES), PICTURES - 4, PICTURES)
+    at_work = stack.start("retrain")
+    try:
+        wait_for("the training", lambda: iterations(stack, 2) >= 5, ROUND_S)
+        lost = workers[1].machine
+        told = subprocess.run(["ip", "netns", "pids", lost.name], check=True, capture_output=True, text=True)
+        for pid in told.stdout.split():
+            os.kill(int(pid), signal.SIGKILL)
+        done = iterations(stack, 2)
+        wait_for("it to go on without that one", lambda: iterations(stack, 2) >= done + 5, ROUND_S)
+        assert stack.kill("head")
+        output, _ = at_work.communicate(timeout=ROUND_S)
+    finally:
+        at_work.kill()
+    assert decided(output), output
+    assert "in 2 processes" in output, output
