@@ -9,7 +9,7 @@ from lifecycle.console import Failure, line
 from lifecycle.doctor.findings import of_failure
 from lifecycle.home import Home
 from lifecycle.runtime.cluster import ALIVE, LOST, Node, nodes, total
-from lifecycle.runtime.runtime import Stack
+from lifecycle.runtime.runtime import SWARM, Stack
 from lifecycle.settings.network import is_here, port_is_free
 from lifecycle.settings.settings import Settings
 
@@ -31,6 +31,13 @@ def check(settings: Settings, runtime: str, *, running: bool) -> None:
         raise Failure("CLUSTER_BIND", found="no cluster", needed="CLUSTER=ray", do="`make up CLUSTER_BIND=`.")
     if not settings.cluster:
         return
+    if runtime == SWARM:
+        raise Failure(
+            "CLUSTER",
+            found="ray, on a Docker swarm",
+            needed="none: Swarm moves containers between machines, and a cluster's nodes stay where they are",
+            do="`make stack CLUSTER=none` has backends on several machines, `make up RUNTIME=docker` rounds.",
+        )
     address, port = settings.cluster_bind, settings.cluster_port
     if address and not is_here(address):
         raise Failure(
