@@ -10,7 +10,7 @@ from lifecycle import engine
 from lifecycle.console import Failure
 from lifecycle.engine import FOLDER_LABEL
 from lifecycle.runtime.stack_file import SPEC_LABEL
-from lifecycle.shell import answer
+from lifecycle.shell import answer, ask
 
 BACKEND_LABEL = "labelloop.backend"
 """Of a node: true where ML backends may run, on what the node sees of the checkout at the same path."""
@@ -69,8 +69,15 @@ def this_node() -> str:
 
 
 def nodes_with(label: str) -> dict[str, str]:
-    """The ids of the nodes that have it as true → their host names."""
-    found = _inspected("node", (answer(["docker", "node", "ls", "--quiet"]) or "").split())
+    """The ids of the nodes that have it as true → their host names.
+
+    Raises:
+        Failure: no manager answers, or not for all nodes; one that was missed would lose its backends.
+    """
+    ids = ask(["docker", "node", "ls", "--quiet"], seconds=engine.PROBE_SECONDS).split()
+    found = _inspected("node", ids)
+    if len(found) < len(ids):
+        raise Failure("the swarm's nodes", found=f"{len(found)} of {len(ids)} told", do="Try again.")
     return {
         node["ID"]: str(node["Description"].get("Hostname") or node["ID"])
         for node in found

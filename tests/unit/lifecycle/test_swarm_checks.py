@@ -115,6 +115,21 @@ def test_where_the_backends_go_is_told(home: Home, tell: Tell) -> None:
     assert swarm_checks.in_words().startswith("ML backends on host-n2 (labelloop.backend=true)")
 
 
+def test_nodes_that_nobody_tells_of_are_not_taken_for_nodes_without_the_label(
+    home: Home, tell: Tell, tmp_path: Path
+) -> None:
+    """Their backends would move to this node without a word."""
+    tell(nodes=(node("n1"), node("n2")))
+    (tmp_path / "nodes.json").write_text(json.dumps([node("n1")]))
+    with pytest.raises(Failure, match="found 1 of 2 told"):
+        swarm_checks.check(home, OPEN)
+    told = (tmp_path / "docker").read_text()
+    no_leader = '"node ls"*) echo "The swarm does not have a leader." >&2; exit 1 ;;'
+    (tmp_path / "docker").write_text(told.replace("  info*)", f"  {no_leader}\n  info*)"))
+    with pytest.raises(Failure, match="does not have a leader"):
+        swarm_checks.check(home, OPEN)
+
+
 @pytest.mark.parametrize(
     ("options", "levels"), [((), [OK, WARNING]), (("name=seccomp", "name=no-new-privileges"), [OK])]
 )
