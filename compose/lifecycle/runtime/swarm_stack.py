@@ -76,7 +76,8 @@ class SwarmStack(DockerStack):
         before = [task.id for task in swarm.tasks(self._project)]
         run(
             [
-                *("docker", "stack", "deploy", "--prune", "--resolve-image", "never", "--with-registry-auth"),
+                *_stack("deploy"),
+                *("--prune", "--resolve-image", "never", "--with-registry-auth"),
                 *("--compose-file", str(path), self._project),
             ],
             what="deploying the stack",
@@ -107,7 +108,7 @@ class SwarmStack(DockerStack):
 
     def stop(self) -> None:
         """Raises Failure: a container of this node still runs after STOP_SECONDS."""
-        run(["docker", "stack", "rm", self._project], what="stopping the stack", quiet=True)
+        run([*_stack("rm"), self._project], what="stopping the stack", quiet=True)
         deadline = time.monotonic() + STOP_SECONDS
         while swarm.containers(self._project) or swarm.networks(self._project):
             if time.monotonic() > deadline:
@@ -276,3 +277,9 @@ class SwarmStack(DockerStack):
             there = answer(["docker", "images", "--filter", f"reference={tag}", "--format", _NAMED]) or ""
             for name in set(there.split()) - used:
                 answer(["docker", "image", "rm", name])
+
+
+def _stack(verb: str) -> list[str]:
+    """The command, which is to begin it and not to wait: we do, and say how far it is. Newer Dockers ask."""
+    command = ["docker", "stack", verb]
+    return [*command, *(["--detach"] if "--detach" in (answer([*command, "--help"]) or "") else [])]
