@@ -17,10 +17,12 @@ from support.registries import registry_at
 from support.stack import wait_for
 from support.two_nodes import Swarm, carry
 
+from lifecycle import engine
 from lifecycle.build import registry
 from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.runtime import swarm as asked
+from lifecycle.runtime.docker_stack import DockerStack
 from lifecycle.runtime.swarm_stack import SwarmStack
 from lifecycle.settings.settings import Settings
 
@@ -107,7 +109,9 @@ def small(swarm: Swarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         if folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o005:
             folder.chmod(0o755)
     monkeypatch.setenv("DOCKER_HOST", swarm.manager.engine)
-    swarm.manager.docker("tag", PYTHON, "small/server")
+    # As an image is that Compose has built.
+    (tmp_path / "Dockerfile").write_text(f"FROM {PYTHON}\nLABEL com.docker.compose.project=small\n")
+    swarm.manager.docker("build", "--quiet", "--tag", "small/server", str(tmp_path))
     values = {"COMPOSE_PROJECT_NAME": "small", "SECRETS_STAMP": "one", "API_TOKEN": "secret"}
     made = Small(swarm, Home(root), SwarmStack(Home(root), Settings(values)))
     try:
@@ -152,7 +156,8 @@ def test_a_stack_on_one_node_is_as_compose_has_it(small: Small) -> None:
     small.stack.start()
     assert small.stack.states() == dict.fromkeys(("labelstudio", "trainer", "mlbackend", "backup"), "healthy")
     assert small.ask("/backend").startswith("first ")
-    assert small.stack.runs_here() and small.node_of_backends() == {"node1"}
+    assert small.stack.runs_here() and not DockerStack(small.home, "small").runs_here()
+    assert not engine.containers("small") and small.node_of_backends() == {"node1"}
     [backup] = asked.containers("small", "backup")
     assert list(backup["NetworkSettings"]["Networks"]) == ["small_backup-alone"]
     [studio] = asked.containers("small", "labelstudio")

@@ -40,6 +40,9 @@ _TOLD = {
 _GPU_TOLD = "a GPU by reservation: each node's default runtime has to give it (docs/how-to/swarm.md)"
 EVERYWHERE = "0.0.0.0"
 """The address of published ports: Swarm publishes on all of a node's."""
+# An image that Compose built has its project as a label, and so would a container have it, which Compose, and
+# we, would then take for one of Compose's.
+_NOT_COMPOSES = {"com.docker.compose.project": "", "com.docker.compose.service": ""}
 _SCHEMA = "3.9"
 _ALONE = "-alone"
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
@@ -86,7 +89,7 @@ def made_of(
         made["image"] = images[name]
         made["deploy"]["placement"] = {"constraints": [_constraint(name, places)]}
         made["deploy"]["labels"] = {FOLDER_LABEL: folder}
-        made["labels"] = {**(made.get("labels") or {}), FOLDER_LABEL: folder}
+        made["labels"] = {**(made.get("labels") or {}), FOLDER_LABEL: folder, **_NOT_COMPOSES}
         made["labels"][SPEC_LABEL] = _hash([made, secrets_stamp])
         services[name] = made
         for note in notes:

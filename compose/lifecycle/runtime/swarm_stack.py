@@ -76,7 +76,8 @@ class SwarmStack(DockerStack):
         before = [task.id for task in swarm.tasks(self._project)]
         run(
             [
-                *("docker", "stack", "deploy", "--prune", "--resolve-image", "never", "--with-registry-auth"),
+                *_stack("deploy"),
+                *("--prune", "--resolve-image", "never", "--with-registry-auth"),
                 *("--compose-file", str(path), self._project),
             ],
             what="deploying the stack",
@@ -109,7 +110,7 @@ class SwarmStack(DockerStack):
     def stop(self) -> None:
         """Raises Failure: no manager answers, or a container of this node still runs after STOP_SECONDS."""
         run(
-            ["docker", "stack", "rm", self._project],
+            [*_stack("rm"), self._project],
             what="stopping the stack",
             do="`docker node ls`, here and on the other managers, says why none takes it.",
             quiet=True,
@@ -284,3 +285,9 @@ class SwarmStack(DockerStack):
             there = answer(["docker", "images", "--filter", f"reference={tag}", "--format", _NAMED]) or ""
             for name in set(there.split()) - used:
                 answer(["docker", "image", "rm", name])
+
+
+def _stack(verb: str) -> list[str]:
+    """The command, which is to begin it and not to wait: we do, and say how far it is. Newer Dockers ask."""
+    command = ["docker", "stack", verb]
+    return [*command, *(["--detach"] if "--detach" in (answer([*command, "--help"]) or "") else [])]

@@ -190,6 +190,11 @@ def test_the_form_of_a_service_is_told_by_its_spec() -> None:
     assert one()["labels"][engine.FOLDER_LABEL] == "/somewhere"
 
 
+def test_no_container_is_taken_for_one_of_composes() -> None:
+    """Images that Compose built have this label."""
+    assert one()["labels"]["com.docker.compose.project"] == ""
+
+
 def test_unlimited_memory_stays_so() -> None:
     assert one(mem_limit="0")["deploy"]["resources"] == {"limits": {}}
 
