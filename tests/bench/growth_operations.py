@@ -3,7 +3,7 @@
     python -m bench.growth_operations NAME
 
 The appliance is that of the environment (LABELLOOP_HOME, LABELSTUDIO_URL, API_TOKEN, …). Prints what was
-measured as JSON, by name.
+measured as JSON, by name. What one operation alone needs is imported by it: the others' memory is their own.
 """
 
 import json
@@ -17,17 +17,9 @@ from functools import cached_property
 from pathlib import Path
 
 from bench.memory import peak_mb
-from fastapi.testclient import TestClient
-from integration.support.labelstudio import EMAIL, PASSWORD
-from requests import codes
-from support.dashboard import log_in
-from typer.testing import CliRunner
 
 from labelloop.registry import Registry
 from labelloop.studio import Studio
-from trainer import cli
-from trainer.dashboard.app import create_app
-from trainer.dashboard.loop import WatchedLoop
 from trainer.env import TrainerSettings, get_settings
 from trainer.peers.backend import Backend
 from trainer.peers.projects import fetch
@@ -131,6 +123,10 @@ def _submit(context: Context, task: int | None = None) -> int:
 
 def _intake(context: Context) -> int:
     """Labels brought as `make import DATASET=` brings them, reading and planning included; how many."""
+    from typer.testing import CliRunner
+
+    from trainer import cli
+
     before = context.studio.counts(PROJECT)[1]
     words = ["intake", str(context.settings.labelloop_home / BROUGHT), "--name", "brought", "--yes"]
     more = ["--project", str(PROJECT), "--images", str(context.settings.images_dir)]
@@ -152,6 +148,14 @@ def _open(context: Context) -> int:
 
 def _pages(context: Context) -> Iterator[tuple[str, int]]:
     """The dashboard's pages before an administrator: each one's name, and how many bytes it has."""
+    from fastapi.testclient import TestClient
+    from integration.support.labelstudio import EMAIL, PASSWORD
+    from requests import codes
+    from support.dashboard import log_in
+
+    from trainer.dashboard.app import create_app
+    from trainer.dashboard.loop import WatchedLoop
+
     app = create_app(WatchedLoop.connect(context.settings), "a secret")
     with TestClient(app, base_url="http://127.0.0.1", follow_redirects=False) as browser:
         log_in(browser, PASSWORD, email=EMAIL)

@@ -99,7 +99,8 @@ def test_random_losses_of_parts(
                 if sum(done.values()) >= KILLS:
                     break
                 both = struck(fault, faults, rng)
-                print(f"{sum(done.values())}: {both} at {moment}", flush=True)
+                with capsys.disabled():
+                    print(f"\n{sum(done.values())}: {both} at {moment}", end="", flush=True)
                 with ExitStack() as befallen:
                     with at(loop, moment, rng):
                         for one in both:
