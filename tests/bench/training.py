@@ -27,6 +27,7 @@ from trainer.dataset.split import Sides
 from trainer.judging.evaluate import evaluate
 from trainer.rounds.folder import METRICS
 from trainer.training import process as train
+from trainer.training.plan import write_job
 from trainer.training.starting import write_starting_model
 
 PROJECT = 1
@@ -156,7 +157,7 @@ class Bench:
         folder = self._settings.rounds_dir / f"{labels}-{seed}"
         folder.mkdir(parents=True)
         snapshot.write(folder)
-        train.write_job(folder, self._settings, PROJECT, snapshot)
+        write_job(folder, self._settings, PROJECT, snapshot)
         began = time.monotonic()
         with _environment(self._settings, {"OMP_WAIT_POLICY": "PASSIVE"}):  # as in docker-compose.yml
             train.run(folder, lambda metrics: None, lambda: False)

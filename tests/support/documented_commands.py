@@ -48,6 +48,7 @@ UP = {
     "make up DATABASE=postgres REPLICAS=2": {"DATABASE": "postgres", "REPLICAS": "2"},
     "make up BACKENDS=2": {"BACKENDS": "2"},
     "make up CLUSTER=ray CLUSTER_BIND=192.168.1.20": {"CLUSTER": "ray", "CLUSTER_BIND": "192.168.1.20"},
+    "make up TRAINING_PROCESSES=auto": {"TRAINING_PROCESSES": "auto"},
     "make up DATABASE=sqlite DATABASE_URL=": {"DATABASE": "sqlite", "DATABASE_URL": ""},
     "make up SCORE_THRESHOLD=0.4 PORT=8090": {"SCORE_THRESHOLD": "0.4", "PORT": "8090"},
 }

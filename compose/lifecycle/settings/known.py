@@ -87,6 +87,7 @@ HOST_SETTINGS = (
     *_CHOICES,
     *_PORTS,
     "THREADS",
+    "TRAINING_PROCESSES",
     *MEMORY_LIMITS,
     "BIND",
     "SUBNET",
@@ -173,10 +174,11 @@ def problem(home: Home, name: str, value: str) -> Optional[str]:
         return _url_problem(value)
     if name in _PATTERNS and not re.fullmatch(_PATTERNS[name][0], value):
         return _PATTERNS[name][1]
-    if name in ranges.WHOLE_NUMBERS:
+    if name in ranges.WHOLE_NUMBERS and not (name == "TRAINING_PROCESSES" and value == "auto"):
         lowest, highest = ranges.WHOLE_NUMBERS[name]
         if not (re.fullmatch("[0-9]{1,9}", value) and lowest <= int(value) <= highest):
-            return f"a whole number from {lowest} to {highest}"
+            also = "; or auto" if name == "TRAINING_PROCESSES" else ""
+            return f"a whole number from {lowest} to {highest}{also}"
     if name in ranges.NUMBERS:
         least, most = ranges.NUMBERS[name]
         if not (

@@ -3,7 +3,7 @@
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import (
@@ -20,7 +20,7 @@ from labelloop.errors import Explained
 from labelloop.outside import Outside, ca_files
 
 
-def within(name: str, default: float) -> Any:
+def within(name: str, default: Any = ...) -> Any:
     """A field with the range that the setting `name` has."""
     least, most = {**ranges.WHOLE_NUMBERS, **ranges.NUMBERS}[name]
     return Field(default, ge=least, le=most)
@@ -68,6 +68,10 @@ class Settings(BaseSettings):
     round_minutes: float = within("ROUND_MINUTES", 5.0)
     accelerator: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
+    training_processes: Literal["auto"] | Annotated[int, within("TRAINING_PROCESSES")] = 1
+    cluster: Literal["none", "ray"] = "none"
+    ray_address: str = ""
+    cluster_dir: Path | None = None
     score_threshold: float = within("SCORE_THRESHOLD", 0.3)
 
     retrain_every: int = within("RETRAIN_EVERY", 50)
@@ -164,6 +168,18 @@ class Settings(BaseSettings):
     def cache_bytes(self) -> int:
         """How much of other servers' images is kept."""
         return round(self.cache_gb * 1e9)
+
+    @property
+    def cluster_address(self) -> str:
+        """The cluster's head, host:port: RAY_ADDRESS, or what the head has written into CLUSTER_DIR; ""
+        before it has.
+        """
+        if self.ray_address or self.cluster_dir is None:
+            return self.ray_address
+        try:
+            return (self.cluster_dir / "address").read_text(encoding="ascii").strip()
+        except OSError:
+            return ""
 
     @property
     def admin_addresses(self) -> frozenset[str]:

@@ -287,7 +287,7 @@ def test_a_failure_gives_its_reason_in_one_line(
 
 def test_training_that_diverges_fails_and_says_what_to_change(settings: Settings, round_dir: Path) -> None:
     job = json.loads((round_dir / "job.json").read_text())
-    state = torch.load(job["start_weights"], weights_only=True)
+    state = torch.load(settings.labelloop_home / job["start_weights"], weights_only=True)
     state["backbone.stem.conv.conv.weight"][:] = float("nan")
     torch.save(state, round_dir / "broken.pth")
     change_job(round_dir, start_weights=str(round_dir / "broken.pth"))

@@ -10,12 +10,12 @@ from lifecycle.console import Failure
 from lifecycle.home import Home
 from lifecycle.settings import settings
 
-SHARED = ["THREADS", "SCORE_THRESHOLD", "RETRAIN_EVERY", "ITERATIONS", "HOLDOUT_PERCENT", "HOLDOUT_MIN",
-          "GATE_CONFIDENCE", "IMPORT_EVERY", "COSTS"]  # fmt: skip
+SHARED = ["THREADS", "TRAINING_PROCESSES", "SCORE_THRESHOLD", "RETRAIN_EVERY", "ITERATIONS",
+          "HOLDOUT_PERCENT", "HOLDOUT_MIN", "GATE_CONFIDENCE", "IMPORT_EVERY", "COSTS"]  # fmt: skip
 NAMES = [*SHARED, "PORT", "RUNTIME", "DETECTOR", "LABEL_CONFIG", "COMPOSE_PROJECT_NAME", "LOG_LEVEL", "BIND",
          "SUBNET", "ADMIN_EMAIL", "PROJECT_TITLE"]  # fmt: skip
 ODD = ["", "-1", "1e9", "nan", "inf", "²", "١", "1_000", " 1", "+1", "0x10", "9" * 5000, "\0", "x" * 500,
-       "../..", "configs", ".", "/", "~", "1.5", ".5", "."]  # fmt: skip
+       "../..", "configs", ".", "/", "~", "1.5", ".5", ".", "auto"]  # fmt: skip
 VALUES = st.sampled_from(ODD) | st.integers().map(str) | st.floats().map(str) | st.text(max_size=8)
 
 
@@ -26,6 +26,7 @@ VALUES = st.sampled_from(ODD) | st.integers().map(str) | st.floats().map(str) | 
         ("PORT", "70000", "a whole number from 1 to 65535"),
         ("PORT", "²", "a whole number from 1 to 65535"),
         ("THREADS", "-1", "a whole number from 1 to 1024"),
+        ("TRAINING_PROCESSES", "0", "a whole number from 1 to 64; or auto"),
         ("ITERATIONS", "1e9", "a whole number from 0 to 1000000"),
         ("RETRAIN_EVERY", "1.5", "a whole number from 0 to 1000000"),
         ("GATE_CONFIDENCE", "2", "a number from 0 to 1"),

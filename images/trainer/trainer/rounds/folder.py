@@ -23,11 +23,23 @@ CANCEL: Final = "cancel"
 RETENTION: Final = "retention.json"
 """When retention removed the data, and the facts that cannot be derived without it."""
 
+RENDEZVOUS: Final = ".crew"
+"""Where processes that train a round together on one machine find each other."""
+OUTCOME: Final = "outcome.json"
+"""How training on a cluster ended, as a member there tells its driver."""
+CLUSTER_DRIVER: Final = "log-cluster.txt"
+"""The output of the process that has a cluster train the round."""
+
 STAGES_LOCK: Final = "stages.lock"
 TRAIN_LOCK: Final = "train.lock"
 
 SEEN: Final = "seen"
 """Beside a project's versions: what these have seen on its labelled images, and the labels of then."""
+
+
+def member_log(number: int) -> str:
+    """The output of the second process, or a later one, of those that train a round together."""
+    return f"log-{number}.txt"
 
 
 def predictions_file(version: str) -> str:

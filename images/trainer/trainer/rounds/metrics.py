@@ -24,6 +24,7 @@ class Metrics:
     waited: float = 0.0
     threads: int = 1
     parts: int = 1
+    processes: int = 1
 
     @property
     def fraction(self) -> float:
@@ -44,6 +45,7 @@ class Metrics:
                 "waited": round(self.waited, 2),
                 "threads": self.threads,
                 **({} if self.parts == 1 else {"parts": self.parts}),
+                **({} if self.processes == 1 else {"processes": self.processes}),
                 **({} if self.eta is None else {"eta": round(self.eta, 1)}),
             }
         )
@@ -64,6 +66,7 @@ class Metrics:
                 waited=float(row.get("waited", 0.0)),
                 threads=int(row.get("threads", 1)),
                 parts=int(row.get("parts", 1)),
+                processes=int(row.get("processes", 1)),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"no line of metrics.jsonl: {line!r:.100}") from error

@@ -11,6 +11,7 @@ from mmcv.runner.hooks import HOOKS, Hook
 from labelloop.errors import Explained
 from trainer.rounds.metrics import Metrics, append
 from trainer.rounds.pace import Pace
+from trainer.training import together
 from trainer.training.cores import Cores
 from trainer.training.resuming import save
 
@@ -31,7 +32,7 @@ class StopHook(Hook):  # type: ignore[misc]  # mmcv is untyped
         self._cancel_file = Path(cancel_file)
 
     def before_train_iter(self, runner: Any) -> None:
-        if self._cancel_file.exists():
+        if together.agreed(self._cancel_file.exists()):
             raise Stopped(f"cancelled at iteration {runner.iter} of {runner.max_iters}")
 
 
@@ -50,8 +51,9 @@ class LastCheckpointHook(Hook):  # type: ignore[misc]  # mmcv is untyped
         self._saved_at = time.monotonic()
 
     def after_train_iter(self, runner: Any) -> None:
-        due = time.monotonic() - self._saved_at >= self._every_s
-        if due and (runner.iter + 1) % self._every_iters == 0:
+        if (runner.iter + 1) % self._every_iters:
+            return
+        if together.agreed(time.monotonic() - self._saved_at >= self._every_s):
             self._save(runner, runner.iter + 1)
 
     def after_run(self, runner: Any) -> None:
@@ -125,12 +127,14 @@ class MetricsHook(Hook):  # type: ignore[misc]  # mmcv is untyped
             waited=self._waited,
             threads=torch.get_num_threads(),
             parts=getattr(runner, "parts", 1),
+            processes=together.size(),
         )
-        append(self._path, metrics)
+        if together.leads():
+            append(self._path, metrics)
         self._done = time.monotonic()
 
     def after_run(self, runner: Any) -> None:
         took = self._done - self._started
-        if took > 0:
+        if took > 0 and together.leads():
             share = f"{self._waited:.1f} s, {self._waited / took:.0%},"
             print(f"Of {took:.0f} s of iterations the model waited {share} for images and hooks", flush=True)

@@ -20,8 +20,9 @@ class JobError(Explained):
 class Job(BaseModel):
     """parent: the version whose training continues; None when it begins from the starting weights.
 
-    start_weights: the file of a state_dict, whose head has one row for each class of start_classes. start:
-    its origin, in words. look: the test_size of the look (trainer.training.working_size); None for a
+    start_weights: the file of a state_dict, from LABELLOOP_HOME on, whose head has one row for each class of
+    start_classes. start: its origin, in words. look: the test_size of the look
+    (trainer.training.working_size); None for a
     detector that has one, and in the jobs of earlier releases. precision: on a GPU, whether 16 bits may be
     used. loader_workers: processes that load images; None leaves that to the recipe. small_objects: how large
     the objects are to the network; None in the jobs of earlier releases. pace: the share of the detector's

@@ -27,16 +27,18 @@ from trainer.dataset import junk
 from trainer.dataset.labelled import SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.rounds.folder import CANDIDATE, LAST_CHECKPOINT, TRAIN_IMAGES
-from trainer.training import bundle, trainset
+from trainer.training import bundle, together, trainset
 from trainer.training import loading as _loading  # noqa: F401 - registers the loader with mmdet
 from trainer.training import parts as _parts  # noqa: F401 - registers a GPU's runner and its hook
 from trainer.training import pasting as _pasting  # noqa: F401 - registers its step with mmdet
+from trainer.training.crew import ALONE, Member
 from trainer.training.fit import blend, carry_over, head_in_words, knows_every_label, new_model
 from trainer.training.head import class_rows
 from trainer.training.hooks import Diverged
 from trainer.training.job import Job
 from trainer.training.pace import KEEP, SLOWEST
 from trainer.training.recipe import (
+    fit_crew,
     fit_data,
     fit_gpu,
     fit_look,
@@ -55,8 +57,11 @@ class NoReadableImage(Explained):
     """Every image to train on is gone or damaged."""
 
 
-def learn(folder: Path, settings: Settings) -> None:
+def learn(folder: Path, settings: Settings, member: Member = ALONE) -> None:
     """Trains the job in a round's folder, from its last checkpoint if there is one, and writes candidate/.
+
+    member: this process's place among those that train the round together. All of them call this, with the
+    crew joined (trainer.training.together); the first one writes.
 
     Raises:
         hooks.Stopped: training was told to stop. hooks.Diverged: the loss is NaN or infinite.
@@ -69,11 +74,13 @@ def learn(folder: Path, settings: Settings) -> None:
     job, snapshot = Job.load(folder), Snapshot.load(folder)
     _require_a_readable_image(snapshot, settings)
     cv2.setNumThreads(1)
-    torch.set_num_threads(job.threads)
+    threads = member.threads or job.threads
+    torch.set_num_threads(threads)
     device = "cuda" if job.accelerator == "cuda" and torch.cuda.is_available() else "cpu"
 
-    for leftover in folder.glob(f".{LAST_CHECKPOINT}.*"):  # from a process that was killed
-        leftover.unlink()
+    if member.leads:
+        for leftover in folder.glob(f".{LAST_CHECKPOINT}.*"):  # from a process that was killed
+            leftover.unlink()
     set_random_seed(job.seed)
     config = load_detector_config(job.detector, settings)
     take_look(config, job.look)
@@ -81,7 +88,7 @@ def learn(folder: Path, settings: Settings) -> None:
     fit_look(config)
     served = bundle.config_text(config)
     model = new_model(config)
-    start = _start(config, model, job, snapshot)
+    start = _start(config, model, job, snapshot, settings.labelloop_home)
     print(f"The head starts with {start.head}", flush=True)
     print(f"Learns at {start.pace:.0%} of the detector's rate", flush=True)
     model.load_state_dict(start.state)
@@ -91,15 +98,21 @@ def learn(folder: Path, settings: Settings) -> None:
     model.CLASSES = tuple(snapshot.classes)
 
     annotations = folder / TRAIN_IMAGES
-    write_lines(annotations, trainset.lines(snapshot.train))
+    if member.leads:
+        write_lines(annotations, trainset.lines(snapshot.train))
+    together.wait()
     fit_data(config, annotations, settings.labelloop_home, snapshot.classes)
-    fit_run(config, folder, job, device)
+    fit_run(config, folder, job, device, member)
+    if not member.alone:
+        print(f"Trains in {fit_crew(config, member)}", flush=True)
+        if device == "cpu":
+            together.allow_cpus()
     if device == "cuda":
         fit_gpu(config, device, mixed)
     config.optimizer.lr *= start.pace
-    set_random_seed(job.seed)
+    set_random_seed(job.seed + member.rank)
     try:
-        train_detector(model, build_dataset(config.data.train), config, meta={})
+        train_detector(model, build_dataset(config.data.train), config, distributed=not member.alone, meta={})
     except (RuntimeError, ValueError) as error:
         if not all(torch.isfinite(value).all() for value in model.parameters()):
             raise Diverged(
@@ -107,6 +120,8 @@ def learn(folder: Path, settings: Settings) -> None:
             ) from error
         raise
 
+    if not member.leads:
+        return
     boxes_by_class = _boxes_by_class(snapshot)
     card = Card(
         parent=job.parent,
@@ -124,7 +139,7 @@ def learn(folder: Path, settings: Settings) -> None:
         look=look_of(config),
         mirrored=looks_at_mirror_images(config),
         seconds=round(time.monotonic() - started, 1),
-        device=torch.cuda.get_device_name() if device == "cuda" else f"cpu, {job.threads} threads",
+        device=_device_in_words(device, threads, member.size),
         libraries=bundle.libraries(),
     )
     state: Mapping[str, torch.Tensor] = {
@@ -171,11 +186,11 @@ class _Start:
     pace: float
 
 
-def _start(config: Config, model: torch.nn.Module, job: Job, snapshot: Snapshot) -> _Start:
+def _start(config: Config, model: torch.nn.Module, job: Job, snapshot: Snapshot, home: Path) -> _Start:
     """The job's start. model: built from `config` and freshly initialised."""
     trained = job.parent is not None
     to_label = LabelMap.build(job.start_classes, snapshot.label_config, trained=trained).to_label
-    weights, labels = load_weights(Path(job.start_weights)), len(snapshot.classes)
+    weights, labels = load_weights(home / job.start_weights), len(snapshot.classes)
     carried = carry_over(model.state_dict(), weights, class_rows(config, labels), to_label, labels)
     known = knows_every_label(to_label, labels) and not carried.lost
     pace = (job.pace or SLOWEST) if known else 1.0
@@ -194,6 +209,11 @@ def quicken(model: torch.nn.Module) -> None:
         for name, child in module.named_children():
             if isinstance(child, Swish):
                 setattr(module, name, torch.nn.SiLU(inplace=True))
+
+
+def _device_in_words(device: str, threads: int, processes: int) -> str:
+    name = torch.cuda.get_device_name() if device == "cuda" else f"cpu, {threads} threads"
+    return name if processes == 1 else f"{processes} processes, each: {name}"
 
 
 def _boxes_by_class(snapshot: Snapshot) -> dict[str, int]:

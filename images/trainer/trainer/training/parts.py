@@ -9,6 +9,7 @@ from mmcv.runner import RUNNERS
 from mmcv.runner.hooks import HOOKS, OptimizerHook
 
 from labelloop.halving import OutOfMemory
+from trainer.training import together
 from trainer.training.resuming import ResumingRunner
 
 Batch = dict[str, DataContainer]
@@ -22,6 +23,9 @@ class PartsRunner(ResumingRunner):
 
     A batch for which the GPU's memory does not suffice is divided in two, and so is every later one; the
     gradients of the parts add up. So a round has as many steps as it would have had, on the same images.
+    Of processes that train together none can do that by itself, and memory that does not suffice ends the
+    round.
+
     precision: of labelloop.precision; fp16's gradients are scaled. The scale, and the number of parts, are in
     the checkpoint.
     """
@@ -55,7 +59,7 @@ class PartsRunner(ResumingRunner):
         self._iter += 1
 
     def _outputs(self, batch: Batch) -> dict[str, Any]:
-        """Raises OutOfMemory: one image of the batch does not fit."""
+        """Raises OutOfMemory: one image of the batch does not fit, or what each of several processes has."""
         before = self._put_aside()
         while True:
             try:
@@ -66,6 +70,11 @@ class PartsRunner(ResumingRunner):
                 _add(before)
                 return found
             images = len(batch["img_metas"].data[0])
+            if together.size() > 1:
+                raise OutOfMemory(
+                    f"the {images} images of each of {together.size()} processes, which cannot divide them "
+                    "further (TRAINING_PROCESSES=1 can)"
+                )
             if self.parts >= images:
                 raise OutOfMemory("the training of one image")
             self.parts = min(2 * self.parts, images)

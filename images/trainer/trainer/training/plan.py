@@ -74,7 +74,7 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
         why=choice.why,
         parent=parent,
         start=start,
-        start_weights=str(start_weights),
+        start_weights=str(_below(start_weights, settings.labelloop_home)),
         start_classes=start_classes,
         iterations=iterations_for(
             snapshot.labelled, reference_iterations(detector, settings, look), settings.iterations
@@ -89,6 +89,13 @@ def write_job(round_dir: Path, settings: Settings, project_id: int, snapshot: Sn
         log.warning("%s", job.small_objects.words)
     write_text(round_dir / JOB, job.model_dump_json(indent=2) + "\n")
     return job
+
+
+def _below(path: Path, home: Path) -> Path:
+    """The path from `home`, which may be elsewhere on another machine that trains; as it is where it isn't
+    below.
+    """
+    return path.relative_to(home) if path.is_relative_to(home) else path
 
 
 def _look(snapshot: Snapshot, detector: str, settings: Settings, before: int | None) -> int | None:

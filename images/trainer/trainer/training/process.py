@@ -2,34 +2,33 @@
 
 The folder holds job.json and snapshot.json. Training adds train.jsonl, metrics.jsonl, log.txt, last.pth and,
 as its last step, candidate/ (config.py, weights.pth, card.json). Exit status 0: candidate/ is complete; 75:
-training was stopped; 65: it failed, and the last line on stderr tells a person why; any other: a fault that
-nobody foresaw, of which the last line says something.
+training was stopped; 65: it failed, and the last line on stderr tells a person why; 74: another process that
+trains with it was lost; any other: a fault that nobody foresaw, of which the last line says something.
+
+Several processes may train a round together (trainer.training.crew). Then the first one writes the files.
 """
 
-import os
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 from labelloop.errors import Explained, in_one_line
 from labelloop.locks import holding
 from labelloop.settings import get_settings
-from trainer.rounds.folder import CANCEL, CANDIDATE, LOG, METRICS, TRAIN_LOCK
+from trainer.rounds.folder import CANCEL, CANDIDATE, METRICS, TRAIN_LOCK
 from trainer.rounds.metrics import Metrics, newest
-from trainer.system.children import STOPPED, describe, die_with_parent
+from trainer.system.children import RETRY, STOPPED, describe, die_with_parent
 from trainer.system.failures import Unforeseen, without_traceback
+from trainer.training.crew import Member
 from trainer.training.job import Job
+from trainer.training.members import EXPLAINED, LOST, Begin, Ending, Members, on_this_machine
 
 LOCK_WAIT_S = 120.0
 POLL_S = 0.5
 STOP_GRACE_S = 90.0
-EXPLAINED = 65
-# How often a waiting thread looks for work before it sleeps. If it sleeps at once, two threads are no faster
-# than one. If it looks for long, it keeps other programs from the core.
-SPIN_COUNT = 10_000
 
 
 class TrainingFailed(Explained):
@@ -37,7 +36,13 @@ class TrainingFailed(Explained):
 
 
 class TrainingKilled(TrainingFailed):
-    """A signal ended the training process, e.g. the kernel's for lack of memory; its checkpoint stays."""
+    """A signal ended a training process, e.g. the kernel's for lack of memory, or one hung, or was lost to
+    the others; the checkpoint stays.
+    """
+
+
+class TrainingWaits(Explained):
+    """What is to train the round does not answer, or has no room for it now; the checkpoint stays."""
 
 
 class TrainingCancelled(Exception):
@@ -53,89 +58,71 @@ def run(
     on_progress: Callable[[Metrics], None],
     should_cancel: Callable[[], bool],
     environment: Mapping[str, str] | None = None,
+    begin: Begin | None = None,
 ) -> None:
     """Trains the job in `round_dir`. Returns when its candidate is complete, at once if it is already.
 
-    environment: variables that the process gets besides this one's.
+    environment: variables that the process gets besides this one's. begin: starts the processes; by default
+    one on this machine.
 
     Raises:
         TrainingCancelled: should_cancel() was true. TrainingKilled: when run again, training goes on from its
-        checkpoint. TrainingFailed: the message says why. Unforeseen: it ended by a fault.
+        checkpoint. TrainingWaits: so it does when the cluster answers. TrainingFailed: the message says why.
+        Unforeseen: it ended by a fault.
     """
     if candidate_folder(round_dir).is_dir():
         return
-    job = Job.load(round_dir)
-    log = round_dir / LOG
-    log_start = log.stat().st_size if log.exists() else 0
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "trainer.training.process", str(round_dir)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env={**training_environment(job.threads, job.accelerator), **(environment or {})},
-        )
+    members = (begin or on_this_machine(1))(round_dir, Job.load(round_dir), environment or {})
     try:
-        status = _follow(process, round_dir, on_progress, should_cancel)
+        ending = _follow(members, round_dir, on_progress, should_cancel)
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        members.end()
+    if ending.status != 0:
+        raise _failure(ending, round_dir)
+    if not candidate_folder(round_dir).is_dir():
+        raise Unforeseen(describe(0))
+
+
+def _failure(ending: Ending, round_dir: Path) -> Exception:
+    status, words = ending.status, ending.words
     if status == STOPPED:
-        raise TrainingCancelled(_last_line(log, log_start))
+        return TrainingCancelled(words)
+    if status is None:
+        return TrainingKilled(f"{ending.who} hung: the others had no answer from it any more")
     if status < 0:
-        raise TrainingKilled(f"training was ended by {describe(status)}")
+        return TrainingKilled(f"{ending.who} was ended by {describe(status)}")
+    if status == RETRY:
+        return TrainingWaits(words)
+    if status == LOST:
+        return TrainingKilled(without_traceback(words))
     if status == EXPLAINED:
-        raise TrainingFailed(_last_line(log, log_start))
-    if status != 0 or not candidate_folder(round_dir).is_dir():
-        raise Unforeseen(without_traceback(_last_line(log, log_start)) or describe(status))
-
-
-def training_environment(threads: int, accelerator: str) -> dict[str, str]:
-    """The variables of a process that trains, with so many threads."""
-    environment = os.environ | {
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        "GOMP_SPINCOUNT": str(SPIN_COUNT),
-        "PYTHONUNBUFFERED": "1",
-    }
-    if accelerator == "cpu":
-        environment["CUDA_VISIBLE_DEVICES"] = ""
-    return environment
+        return TrainingFailed(words)
+    return Unforeseen(without_traceback(words) or describe(status))
 
 
 def _follow(
-    process: "subprocess.Popen[bytes]",
+    members: Members,
     round_dir: Path,
     on_progress: Callable[[Metrics], None],
     should_cancel: Callable[[], bool],
-) -> int:
-    """Reports metrics until the process ends; returns its exit status."""
+) -> Ending:
+    """Reports metrics until training ends; returns how it did."""
     metrics = round_dir / METRICS
     position = metrics.stat().st_size if metrics.exists() else 0
     stop_by: float | None = None
     while True:
-        ended = process.poll() is not None
+        ending = members.ending()
         latest, position = newest(metrics, position)
         if latest is not None:
             on_progress(latest)
-        if ended:
-            return process.returncode
+        if ending is not None:
+            return ending
         if stop_by is None and should_cancel():
             (round_dir / CANCEL).touch()
             stop_by = time.monotonic() + STOP_GRACE_S
         if stop_by is not None and time.monotonic() > stop_by:
-            process.kill()
-            process.wait()
-            return STOPPED
+            return Ending(STOPPED, "training", f"it did not stop within {STOP_GRACE_S:.0f} s, and was killed")
         time.sleep(POLL_S)
-
-
-def _last_line(log: Path, start: int) -> str:
-    with log.open("rb") as file:
-        file.seek(start)
-        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else "it left no word; see log.txt"
 
 
 def main(arguments: list[str]) -> int:
@@ -143,11 +130,12 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m trainer.training.process ROUND_FOLDER", file=sys.stderr)
         return 2
     die_with_parent()
-    folder = Path(arguments[0])
+    folder, member = Path(arguments[0]), Member.of()
+    # A process that a killed trainer left behind must end first.
+    lock = holding(folder / TRAIN_LOCK, LOCK_WAIT_S) if member.leads else nullcontext()
     try:
-        # A process that a killed trainer left behind must end first.
-        with holding(folder / TRAIN_LOCK, LOCK_WAIT_S):
-            return _learn(folder)
+        with lock:
+            return _learn(folder, member)
     except Explained as error:
         print(in_one_line(error), file=sys.stderr)
         return EXPLAINED
@@ -157,16 +145,21 @@ def main(arguments: list[str]) -> int:
         return 1
 
 
-def _learn(folder: Path) -> int:
+def _learn(folder: Path, member: Member) -> int:
     # Only the child imports torch and mmdet, not the processes that start it or read its metrics.
     from trainer.training.hooks import Stopped
     from trainer.training.learn import learn
+    from trainer.training.together import PeersLost, joined
 
     try:
-        learn(folder, get_settings())
+        with joined(member, "cpu" if member.alone else Job.load(folder).accelerator):
+            learn(folder, get_settings(), member)
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         return STOPPED
+    except PeersLost as lost:
+        print(in_one_line(lost), file=sys.stderr)
+        return LOST
     return 0
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from mmcv import Config
 
 from trainer.rounds.folder import CANCEL, LAST_CHECKPOINT, METRICS
+from trainer.training.crew import ALONE, Member, share
 from trainer.training.job import Job
 
 # Processes that load images for a GPU: one a core, so that it waits for none.
@@ -149,9 +150,27 @@ def learning_rate_course(iterations: int) -> dict[str, Any]:
     )
 
 
-def fit_run(config: Config, folder: Path, job: Job, device: str) -> None:
+def fit_crew(config: Config, member: Member) -> str:
+    """Divides batches over the processes that train together. Returns: what that came to, in words."""
+    batch = int(config.data.samples_per_gpu)
+    own = share(batch, member.size)
+    config.data.samples_per_gpu = own.images
+    if not (config.get("auto_scale_lr") or {}).get("enable"):  # else mmdet scales it
+        config.optimizer.lr *= own.rate
+    # Parts of a detector may have no share in a batch, as a head for labels that none of its images shows.
+    config.find_unused_parameters = True
+    each = f"{member.size} processes, with {own.images} images of a batch each"
+    if own.rate == 1:
+        return each
+    return (
+        f"{each}: batches are of {own.images * member.size} images, as {batch} cannot be divided, at "
+        f"{own.rate:.3f} of the learning rate"
+    )
+
+
+def fit_run(config: Config, folder: Path, job: Job, device: str, member: Member = ALONE) -> None:
     """Sets the length, the learning rate schedule and the device, and replaces mmdet's hooks with ours."""
-    last = str(folder / LAST_CHECKPOINT)
+    last, threads = str(folder / LAST_CHECKPOINT), member.threads or job.threads
     config.runner = dict(type="ResumingRunner", max_iters=job.iterations, last=last)
     # mmdet chooses its sampler by the name of mmcv's runner, which ours replaces.
     config.data.setdefault("train_dataloader", {})["runner_type"] = "IterBasedRunner"
@@ -168,18 +187,18 @@ def fit_run(config: Config, folder: Path, job: Job, device: str) -> None:
         dict(type="StopHook", cancel_file=str(folder / CANCEL)),
     ]
     if device == "cpu":
-        config.custom_hooks.append(dict(type="ThreadsHook", limit=job.threads))
+        config.custom_hooks.append(dict(type="ThreadsHook", limit=threads))
     config.checkpoint_config = None
     config.log_config = dict(interval=1, hooks=[])
     config.workflow = [("train", 1)]
     workers = job.loader_workers
     if workers is None:
-        workers = min(max(job.threads, LEAST_WORKERS), MOST_WORKERS) if device == "cuda" else 0
+        workers = min(max(threads, LEAST_WORKERS), MOST_WORKERS) if device == "cuda" else 0
     config.data.workers_per_gpu, config.data.persistent_workers = workers, workers > 0
     for part in _dicts(config.data.train):
         whole = {LOADER: CACHE_BYTES, PASTE: PIECES_BYTES}.get(part.get("type", ""))
-        if whole is not None:  # each worker process has separate caches
-            part["cache_bytes"] = whole // max(workers, 1)
+        if whole is not None:  # each process that loads images has separate caches
+            part["cache_bytes"] = whole // (max(workers, 1) * member.size)
     config.device = device
     config.gpu_ids = [0]
     config.seed = job.seed

@@ -11,8 +11,14 @@ from mmcv.parallel import is_module_wrapper
 from mmcv.runner import RUNNERS, IterBasedRunner
 from mmcv.runner.hooks import Hook
 
+from labelloop.errors import Explained
 from labelloop.files import replacing
+from trainer.training import together
 from trainer.training.pinning import pin
+
+
+class Apart(Explained):
+    """Processes that train a round together have different checkpoints before them."""
 
 
 @RUNNERS.register_module()
@@ -27,6 +33,10 @@ class ResumingRunner(IterBasedRunner):  # type: ignore[misc]  # mmcv is untyped
 
     A checkpoint that cannot be read, or is of another model, is deleted, and training starts anew.
 
+    Processes that train together go on from one checkpoint, each with its own random generators. It may be
+    one of another number of processes: those that were not there then draw as at the start of a round, and
+    the learning rate is this number's.
+
     pins: whether batches come in page-locked memory, see `pinning`.
     """
 
@@ -37,6 +47,7 @@ class ResumingRunner(IterBasedRunner):  # type: ignore[misc]  # mmcv is untyped
 
     def run(self, data_loaders: list[Any], workflow: list[tuple[str, int]], **kwargs: Any) -> None:
         self.go_on()
+        _require_one(together.everyones(self.iter), self._last)
         if self._pins:
             pin(data_loaders[0])
         skip(data_loaders[0].batch_sampler, self.iter)
@@ -50,7 +61,7 @@ class ResumingRunner(IterBasedRunner):  # type: ignore[misc]  # mmcv is untyped
             self._restore(torch.load(self._last, map_location="cpu", weights_only=True))
         except Exception as error:  # the round can do without the file, whatever is wrong with it
             self.logger.warning("%s cannot be resumed from, starting anew: %s", self._last, error)
-            self._last.unlink()
+            self._last.unlink(missing_ok=True)
 
     def kept(self) -> dict[str, Any]:
         """What a subclass adds to a checkpoint, in types that one may hold."""
@@ -66,34 +77,61 @@ class ResumingRunner(IterBasedRunner):  # type: ignore[misc]  # mmcv is untyped
             ValueError, KeyError: the checkpoint does not fit the model.
         """
         model, weights, numbers = unwrapped(self.model), content["state_dict"], content["counted"]
-        done, meta, states = content["iter"], content["meta"], _Generators(content["generators"])
+        done, meta, states = content["iter"], content["meta"], _generators_of(content, together.rank())
         if _shapes(weights) != _shapes(model.state_dict()) or numbers.keys() != counted(model).keys():
             raise ValueError("it is of another model")
+        rates = [group["lr"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(content["optimizer"])
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["initial_lr"] = rate
         model.load_state_dict(weights)
         for name, module in model.named_modules():
             vars(module).update(numbers[name])
         self.take_back(content.get("kept", {}))
         self.meta = meta
         self._iter = self._inner_iter = done
-        self.register_hook(states)
+        if states is not None:
+            self.register_hook(_Generators(states))
         self.logger.info("resumed at iteration %d", self.iter)
 
 
 def save(runner: Any, path: Path, done: int) -> None:
-    """Replaces the checkpoint with the state after `done` iterations."""
+    """Replaces the checkpoint with the state after `done` iterations. Of processes that train together, all
+    have to call it at the same point, and the first one writes.
+    """
     model = unwrapped(runner.model)
+    together.average_statistics(model)
+    mine, *others = together.everyones(generators())
+    if not together.leads():
+        return
     content = {
         "iter": done,
         "state_dict": model.state_dict(),
         "optimizer": runner.optimizer.state_dict(),
         "counted": counted(model),
-        "generators": generators(),
+        "generators": mine,
+        "others": others,
         "meta": runner.meta or {},
         "kept": runner.kept(),
     }
     with replacing(path) as temporary:
         torch.save(content, temporary)
+
+
+def _generators_of(content: dict[str, Any], rank: int) -> dict[str, Any] | None:
+    """A process's random generators in a checkpoint; None where it was not among those that trained then."""
+    everyones = [content["generators"], *content.get("others", [])]
+    return everyones[rank] if rank < len(everyones) else None
+
+
+def _require_one(iterations: list[int], path: Path) -> None:
+    """Raises Apart: the processes have not gone on from the same checkpoint."""
+    if len(set(iterations)) > 1:
+        told = ", ".join(f"process {number} at {at}" for number, at in enumerate(iterations, start=1))
+        raise Apart(
+            f"the processes that train this round went on from different iterations ({told}): do all "
+            f"machines see the same {path}?"
+        )
 
 
 def _shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:

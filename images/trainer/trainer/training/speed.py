@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from labelloop.settings import Settings
 from trainer.system.children import describe
 from trainer.training.cores import Usage
-from trainer.training.process import training_environment
+from trainer.training.members import training_environment
 
 if TYPE_CHECKING:
     from mmcv import Config

@@ -1,4 +1,4 @@
-"""Runs one round at a time: begins, watches, cancels, retries and resumes it."""
+"""Runs the rounds, one at a time unless a cluster trains them: begins, watches, cancels, retries, resumes."""
 
 import logging
 import sqlite3
@@ -42,21 +42,22 @@ class Setbacks:
 
 
 class RoundRunner:
-    """Runs the open rounds one at a time, oldest first, each in a separate process.
+    """Runs the open rounds, oldest first, each in a separate process; a project has one open round at most.
 
-    on_closed: called when a process has ended with its round closed.
+    on_closed: called when a process has ended with its round closed. at_once: how many run beside each other.
     """
 
-    def __init__(self, rounds: Rounds, spawn: Spawn, on_closed: Callable[[], None]) -> None:
+    def __init__(self, rounds: Rounds, spawn: Spawn, on_closed: Callable[[], None], at_once: int = 1) -> None:
         self._rounds = rounds
         self._spawn = spawn
         self._on_closed = on_closed
-        self._running: Running | None = None
+        self._at_once = at_once
+        self._running: dict[int, Running] = {}
         self._setbacks: dict[int, Setbacks] = {}
         self._projects: Collection[int] | None = None
 
     def tend(self) -> None:
-        """Begins the oldest open round, or watches the one that runs. Mends a damaged table."""
+        """Watches the rounds that run, and begins the oldest that may. Mends a damaged table."""
         try:
             self._tend()
         except sqlite3.DatabaseError:
@@ -76,25 +77,27 @@ class RoundRunner:
                 self._rounds.cancel(round_.id)
 
     def stop(self) -> None:
-        """Ends the process. Its round stays open, and the next worker resumes it."""
-        if self._running is not None:
-            self._running.child.stop()
+        """Ends the processes. Their rounds stay open, and the next worker resumes them."""
+        for running in self._running.values():
+            running.child.stop()
 
     def _tend(self) -> None:
-        if self._running is None:
+        before = list(self._running.values())
+        if len(before) < self._at_once:
             chosen = next((r for r in self._rounds.open_rounds() if self._may_run(r)), None)
             if chosen is not None:
                 self._begin(chosen)
-            return
-        running = self._running
-        status = running.child.status()
-        if status is None:
-            self._running = self._cancelled_in_time(running)
-        else:
-            self._running = None
-            self._ended(self._rounds.get(running.round_id), status, running.child)
+        for running in before:
+            status = running.child.status()
+            if status is None:
+                self._running[running.round_id] = self._cancelled_in_time(running)
+            else:
+                del self._running[running.round_id]
+                self._ended(self._rounds.get(running.round_id), status, running.child)
 
     def _may_run(self, round_: Round) -> bool:
+        if round_.id in self._running:
+            return False
         setbacks = self._setbacks.get(round_.id)
         return setbacks is None or setbacks.not_before <= time.monotonic()
 
@@ -109,7 +112,8 @@ class RoundRunner:
             "begins" if chosen.started_at is None else "goes on",
         )
         log_path = claim(self._rounds, chosen) / LOG
-        self._running = Running(chosen.id, self._spawn(["trainer.worker.stages", str(chosen.id)], log_path))
+        child = self._spawn(["trainer.worker.stages", str(chosen.id)], log_path)
+        self._running[chosen.id] = Running(chosen.id, child)
 
     def _cancelled_in_time(self, running: Running) -> Running:
         """Stops a process that has not ended CANCEL_PATIENCE_S after its round was cancelled."""

@@ -42,7 +42,7 @@ from trainer.rounds.metrics import Metrics
 from trainer.rounds.table import Round, Rounds, State, log_name
 from trainer.system.children import RETRY, STOPPED, die_with_parent
 from trainer.system.failures import FULL, brief, without_traceback
-from trainer.training.process import TrainingCancelled, TrainingKilled
+from trainer.training.process import TrainingCancelled, TrainingKilled, TrainingWaits
 from trainer.worker.learning import Learning, Progress, RealLearning
 
 log = logging.getLogger(__name__)
@@ -76,8 +76,8 @@ class Stages:
         """Runs the remaining stages; returns the closed round.
 
         Raises:
-            StudioError, Busy, TrainingKilled: Label Studio does not answer, another process is taking a
-                snapshot, or training was killed; the round stays open.
+            StudioError, Busy, TrainingKilled, TrainingWaits: Label Studio does not answer, another process
+                is taking a snapshot, training was killed, or the cluster is away; the round stays open.
         """
         round_ = self._rounds.get(round_id)
         if round_.closed:
@@ -98,7 +98,7 @@ class Stages:
             if self._project_is_gone(round_.project):
                 return self._rounds.move(round_id, State.CANCELLED, verdict=NO_PROJECT)
             return self._fail(round_id, error)
-        except (Busy, TrainingKilled):
+        except (Busy, TrainingKilled, TrainingWaits):
             raise
         except Exception as error:
             return self._fail(round_id, error)
@@ -333,7 +333,8 @@ def _in_words(metrics: Metrics) -> str:
     parts = (
         f"; each batch in {metrics.parts} parts, as the GPU's memory is short" if metrics.parts > 1 else ""
     )
-    return f"iteration {metrics.iteration} of {metrics.iterations}; {losses}{parts}"
+    together = f", in {metrics.processes} processes" if metrics.processes > 1 else ""
+    return f"iteration {metrics.iteration} of {metrics.iterations}{together}; {losses}{parts}"
 
 
 def main(arguments: list[str]) -> int:
@@ -350,7 +351,7 @@ def main(arguments: list[str]) -> int:
         # A process that a killed worker left behind must end first.
         with holding(lock, LEFT_OVER_S):
             closed = stages.run(int(arguments[0]))
-    except (StudioError, Busy) as error:
+    except (StudioError, Busy, TrainingWaits) as error:
         rounds.record(int(arguments[0]), message=str(error))
         print(error)
         return RETRY

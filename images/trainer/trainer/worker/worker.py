@@ -63,6 +63,10 @@ RETAIN_SOON_S = 30.0
 CHECK_SLICE_S = 5.0
 CHECK_PAUSE_S = 1.0
 THREAD_PATIENCE_S = 2.0
+ROUNDS_OF_A_CLUSTER = 4
+"""So many projects' rounds run at once where a cluster trains them. Each takes its snapshot and is judged on
+this machine, and waits for room on the cluster in between.
+"""
 
 
 class Worker:
@@ -94,7 +98,8 @@ class Worker:
         self._stopping = threading.Event()
         self._started = time.monotonic()
         self._adoption = Adoption(studio, settings)
-        self.runner = RoundRunner(self._rounds, spawn, lambda: self.look.poke())
+        at_once = 1 if settings.cluster == "none" else ROUNDS_OF_A_CLUSTER
+        self.runner = RoundRunner(self._rounds, spawn, lambda: self.look.poke(), at_once)
         self._starting_models = StartingModels(settings.rounds_dir, spawn)
         self._scorer = Scorer(self._registry, self._rounds, spawn, lambda: self._starting_models.busy)
         self._trials = TrialKeeper(studio, self._registry, self._rounds, spawn)

@@ -17,6 +17,7 @@ from labelloop.halving import OutOfMemory
 from trainer.rounds.metrics import Metrics
 from trainer.training import bundle, hooks, learn
 from trainer.training import parts as on_a_gpu
+from trainer.training.crew import Member
 from trainer.training.parts import PartsRunner, parted
 from trainer.training.pinning import pin
 from trainer.training.recipe import fit_gpu
@@ -35,7 +36,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallRounds:
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch, precision: str = "fp32") -> None:
     fit_run = learn.fit_run
 
-    def fit(config: Any, folder: Path, job: Any, device: str) -> None:
+    def fit(config: Any, folder: Path, job: Any, device: str, member: Member) -> None:
         fit_run(config, folder, job, device)
         fit_gpu(config, "cpu", precision)
 

@@ -28,7 +28,7 @@ def test_what_a_person_should_read_stands_alone_and_a_bug_is_named(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    def fail(folder: Path, settings: object) -> None:
+    def fail(folder: Path, settings: object, member: object) -> None:
         raise error
 
     monkeypatch.setattr(learn, "learn", fail)
