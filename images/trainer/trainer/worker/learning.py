@@ -63,13 +63,13 @@ class RealLearning:
     ) -> Path:
         from trainer.cluster.begin import on_the_cluster
         from trainer.training.crew import processes
-        from trainer.training.members import on_this_machine
+        from trainer.training.members import Begin, on_this_machine
         from trainer.training.plan import write_job
         from trainer.training.process import candidate_folder, run
 
         if not candidate_folder(folder).is_dir():
             job = write_job(folder, self.settings, project_id, snapshot)
-            begin = on_the_cluster
+            begin: Begin = on_the_cluster
             if self.settings.cluster == "none":
                 begin = on_this_machine(processes(self.settings, job.accelerator))
             run(folder, on_progress, should_cancel, begin=begin)
