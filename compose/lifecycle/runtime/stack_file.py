@@ -43,9 +43,6 @@ EVERYWHERE = "0.0.0.0"
 # An image that Compose built has its project as a label, and so would a container have it, which Compose, and
 # we, would then take for one of Compose's.
 _NOT_COMPOSES = {"com.docker.compose.project": "", "com.docker.compose.service": ""}
-# Swarm ends what is unhealthy, where Compose only says so. On a machine that is busy an answer may take long,
-# and a trainer that is ended loses minutes.
-_PATIENCE = {"timeout": "30s", "retries": 30}
 _SCHEMA = "3.9"
 _ALONE = "-alone"
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
@@ -117,8 +114,6 @@ def _service(name: str, service: Row, all_services: Row, empty: Collection[str])
     made: Row = {key: left.pop(key) for key in _SAME if key in left}
     asked = left.pop("deploy", {})
     has_gpu = _reserves_gpu(name, asked)
-    if "healthcheck" in made:
-        made["healthcheck"] = {**made["healthcheck"], **_PATIENCE}
     made["environment"] = _environment(name, service.get("environment") or {}, has_gpu)
     if check := left.pop("healthcheck", None):
         made["healthcheck"] = _health_check(name, check)

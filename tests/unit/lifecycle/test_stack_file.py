@@ -205,13 +205,6 @@ def test_no_container_is_taken_for_one_of_composes() -> None:
     assert one()["labels"]["com.docker.compose.project"] == ""
 
 
-def test_what_is_slow_on_a_busy_machine_is_not_ended_for_it() -> None:
-    check = {"test": ["CMD", "true"], "interval": "5s", "timeout": "5s", "retries": 6, "start_period": "5m"}
-    patient = one(healthcheck=check)["healthcheck"]
-    assert {**patient, "timeout": "5s", "retries": 6} == check
-    assert int(patient["timeout"][:-1]) >= 30 and patient["retries"] * 5 >= 120
-
-
 def test_unlimited_memory_stays_so() -> None:
     assert one(mem_limit="0")["deploy"]["resources"] == {"limits": {}}
 
