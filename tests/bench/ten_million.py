@@ -68,8 +68,8 @@ def gpu_table() -> Iterator[str]:
     yield "| GPUs | under way | stored/s | images/s | at most |"
     yield "|---:|---:|---:|---:|---:|"
     for gpus, in_flight, stored in (
-        *((1, 2, 1000.0), (2, 2, 1000.0), (100, 2, 1000.0)),
-        *((4, 8, 1000.0), (100, 200, 1000.0), (100, 200, 30000.0)),
+        *((1, 2, 775.0), (2, 2, 775.0), (100, 2, 775.0)),
+        *((3, 6, 775.0), (100, 200, 775.0), (100, 200, 30000.0)),
     ):
         played = images_a_second(gpus, 300.0, stored, in_flight)
         most = at_most(gpus, 300.0, stored, in_flight)
@@ -80,7 +80,7 @@ def order_table() -> Iterator[str]:
     """The share met, by the share looked at before the next promotion and the correlation of the scores."""
     yield "| looked at | 0.5 | 0.8 | 0.95 |"
     yield "|---:|---:|---:|---:|"
-    for looked_at in (0.001, 0.01, 0.06, 0.25, 1.0):
+    for looked_at in (0.001, 0.01, 0.05, 0.25, 1.0):
         shares = (share_met(looked_at, 0.00012, correlation) for correlation in (0.5, 0.8, 0.95))
         yield f"| {looked_at:.1%} | {' | '.join(f'{share:.0%}' for share in shares)} |"
 

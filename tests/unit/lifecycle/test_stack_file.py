@@ -62,7 +62,11 @@ ELSEWHERE = {"DATABASE_URL": "postgresql://labels@db.lan/labels"}
 
 
 @with_compose
-@pytest.mark.parametrize("given", [{}, EVERY, ELSEWHERE], ids=["plain", "all", "database elsewhere"])
+@pytest.mark.parametrize(
+    "given",
+    [{}, EVERY, ELSEWHERE, {"CLUSTER": "ray"}],
+    ids=["plain", "all", "database elsewhere", "a cluster of one machine"],
+)
 @pytest.mark.parametrize("gpu", [False, True], ids=["cpu", "gpu"])
 def test_every_key_of_the_stacks_own_files_is_known(home: Home, gpu: bool, given: dict[str, str]) -> None:
     found = config(home, given, gpu)
@@ -120,6 +124,12 @@ def test_the_whole_stack_in_swarms_words(home: Home) -> None:
 
 def found_subnet(found: dict[str, Any]) -> str:
     return str(found["networks"]["loop"]["ipam"]["config"][0]["subnet"])
+
+
+@with_compose
+def test_a_cluster_of_several_machines_is_refused_since_its_head_is_on_the_hosts_network(home: Home) -> None:
+    with pytest.raises(Failure, match="trainer on a swarm: found network_mode: host"):
+        of(config(home, {"CLUSTER": "ray", "CLUSTER_BIND": "127.0.0.1"}))
 
 
 @with_compose
