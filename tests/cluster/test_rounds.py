@@ -24,8 +24,8 @@ if why_not := cannot():
 
 CLASSES = ["ball", "crate"]
 ITERATIONS = 60
-ROUND_S = 900
-NAMED_S = 900
+ROUND_S = 1800
+NAMED_S = 1800
 
 
 @pytest.fixture(scope="module")
