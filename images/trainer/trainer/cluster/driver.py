@@ -38,6 +38,8 @@ kill.
 ROOM_WAIT_S = 20.0
 """How long a crew that has ended may take to give its room back."""
 LOOK_S = 2.0
+START_S = 180
+"""How long a machine may take to start a process; one that is busy beside is slow at it."""
 LOOK_TIMEOUT_S = 60.0
 
 
@@ -71,6 +73,7 @@ def main(arguments: list[str]) -> int:
 
 def _train(folder: Path, settings: TrainerSettings) -> int:
     job = Job.load(folder)
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(START_S))
     connect(settings)
     Outcome.forget(folder)
     relative = folder.resolve().relative_to(settings.labelloop_home.resolve())
