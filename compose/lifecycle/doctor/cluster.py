@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from labelloop.findings import LOGS, Finding, ok, problem, warning
+from labelloop.join_file import JoinFile, Mark, NotJoinable
 from lifecycle.console import Failure, line
 from lifecycle.doctor.findings import of_failure
 from lifecycle.home import Home
@@ -20,13 +21,7 @@ def check(settings: Settings, runtime: str, *, running: bool) -> None:
     Raises:
         Failure: what is in the way.
     """
-    if settings.cluster_head:
-        raise Failure(
-            "this checkout",
-            found=f"a machine that has joined the cluster of {settings.cluster_head}",
-            needed="one that has not, for a stack of its own",
-            do="`make leave` first; `make join` starts it again as what it is.",
-        )
+    _check_not_joined(settings)
     if settings.get("CLUSTER_BIND") and not settings.cluster:
         raise Failure("CLUSTER_BIND", found="no cluster", needed="CLUSTER=ray", do="`make up CLUSTER_BIND=`.")
     if not settings.cluster:
@@ -64,6 +59,46 @@ def check(settings: Settings, runtime: str, *, running: bool) -> None:
     line("cluster", f"head on {address or 'this machine alone'}, port {port}")
 
 
+def check_own(home: Home, settings: Settings) -> None:
+    """For what changes or deletes state: a machine that trains for another's stack has that one's folders.
+
+    Raises:
+        Failure: this machine has joined a cluster, or volumes/rounds is that of a head that lives elsewhere.
+    """
+    _check_not_joined(settings)
+    if settings.cluster:
+        return
+    try:
+        mark = Mark.read(home.cluster_mark)
+    except NotJoinable:
+        return
+    if mark.clock_difference() or _own_mark(home) == mark.mark:
+        return
+    raise Failure(
+        f"{home.cluster_mark}",
+        found="the sign of life of another machine's stack, so the labels and models here are that one's",
+        needed="volumes/ of this checkout's own",
+        do="`make` there does it. To do it here, unmount that one's folders first.",
+    )
+
+
+def _own_mark(home: Home) -> str:
+    try:
+        return JoinFile.read(home.join_file).mark
+    except NotJoinable:
+        return ""
+
+
+def _check_not_joined(settings: Settings) -> None:
+    if settings.cluster_head:
+        raise Failure(
+            "this checkout",
+            found=f"a machine that has joined the cluster of {settings.cluster_head}",
+            needed="one that has not, for a stack of its own",
+            do="`make leave` first; `make join` starts it again as what it is.",
+        )
+
+
 def findings(home: Home, settings: Settings, stack: Stack) -> Iterator[Finding]:
     """The nodes, of which lost ones and those with another version are worth a look."""
     if not settings.in_cluster:
@@ -82,6 +117,11 @@ def of_nodes(found: Sequence[Node]) -> Iterator[Finding]:
         yield problem("cluster", "its head is not among its nodes", *LOGS)
         return
     yield ok("cluster", total(found))
+    idle = [node for node in found if node.state == ALIVE and node.gpus] if not head.gpus else []
+    if idle:
+        text = f"the head has no GPU, so rounds train on cores, and the GPU of {idle[0].name} stays idle"
+        fix = "Have the stack on a machine with a GPU; GPUs train where the head has one, too."
+        yield warning("cluster", text, fix, "make status")
     for node in found:
         if node.state == LOST:
             fix = "Look at that machine and the network; it comes back by itself. "

@@ -88,7 +88,9 @@ def leave(home: Home, given: Mapping[str, str]) -> None:
     stack = running_stack(home, settings)
     if stack.is_there():
         stack.stop()
-    env_file.update(home.env_file, {"CLUSTER_HEAD": ""}, header=ENV_HEADER, mode=0o600)
+    forgotten = {"CLUSTER_HEAD": "", "CLUSTER_TOKEN": ""}
+    env_file.update(home.env_file, forgotten, header=ENV_HEADER, mode=0o600)
+    (home.secrets / "CLUSTER_TOKEN").unlink(missing_ok=True)
     shutil.rmtree(home.cluster, ignore_errors=True)
     line("left", f"the cluster of {settings.cluster_head}; what was built stays")
 

@@ -39,6 +39,14 @@ def rotate(home: Home, given: Mapping[str, str]) -> None:
         note("DATABASE_PASSWORD stays: change it at the server of DATABASE_URL, then in .env")
     if settings_module.load(home).cluster:
         shutil.rmtree(home.cluster, ignore_errors=True)
+        if home.join_file.exists():
+            raise Failure(
+                f"{home.cluster}",
+                found="files that this user may not delete, so the former join file still lets machines in",
+                needed="none",
+                do=f"`sudo rm -r {home.cluster}` and `make up`, which makes the cluster's keys anew.",
+            )
+        home.cluster_mark.unlink(missing_ok=True)
         note("the cluster gets a new authority: copy the new join file to the other machines, and join again")
     if runs:
         up(home, {})

@@ -20,6 +20,7 @@ from lifecycle.dev.sbom import sbom
 from lifecycle.dev.simulate import OPTIONS as SIMULATION_OPTIONS
 from lifecycle.dev.simulate import simulate
 from lifecycle.dev.testing import bench, faults, lint, load, screenshots, test
+from lifecycle.doctor import cluster
 from lifecycle.doctor.doctor import doctor
 from lifecycle.engine import SERVICES
 from lifecycle.home import Home
@@ -63,6 +64,8 @@ def main(arguments: list[str], root: Path = _ROOT) -> int:
         name, given = arguments[0], parse_arguments([*arguments[1:], *words])
         VERBS[name].check(name, given)
         verb = VERBS[name]
+        if verb.alone and name not in _OF_A_NODE:
+            cluster.check_own(home, settings_module.load(home))
         with exclusion.operation(home, name) if verb.alone else nullcontext():
             verb.run(home, given)
     except Failure as error:
@@ -181,6 +184,8 @@ class Verb:
 
 
 _PROJECT = "PROJECT=2"
+_OF_A_NODE = ("join", "leave", "down", "publish")
+"""What changes no state of a stack, and so may be done on a machine that trains for another one's."""
 
 VERBS = {
     "up": Verb(up, None, resumed=True, alone=True),

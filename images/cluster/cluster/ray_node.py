@@ -1,5 +1,6 @@
 """Ray's own programs on this machine: how they are started, for a head and for a node that joins."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from tempfile import gettempdir
 from typing import Any
 
 from cluster.certificates import Certificate, issue
-from cluster.place import Place, put
+from cluster.place import NoPlace, Place, put
 from labelloop.errors import Explained
 
 OBJECT_STORE_BYTES = 200_000_000
@@ -67,8 +68,11 @@ def certify(place: Place) -> None:
 
 
 def scratch(place: Place) -> Path:
-    """For sockets and logs of one node: short, since a socket's path has 107 bytes at most."""
-    return Path(gettempdir(), f"labelloop-ray-{os.getuid()}-{place.port}-{place.address}")
+    """For sockets and logs of one node: short, since a socket's path has 107 bytes at most, of which Ray's
+    names take 64. Ray opens its own folder to all; the one around it is closed (`clear`).
+    """
+    of = hashlib.sha256(f"{os.getuid()} {place.here}".encode()).hexdigest()[:12]
+    return Path(gettempdir(), f"labelloop-ray-{of}", "r")
 
 
 def start_words(
@@ -99,5 +103,14 @@ def start_words(
 
 
 def clear(place: Place) -> None:
-    """Deletes what an earlier run of this node left in its folder."""
-    shutil.rmtree(scratch(place), ignore_errors=True)
+    """Makes this node's folder anew, closed to all but its owner.
+
+    Raises:
+        NoPlace: somebody else's is there.
+    """
+    folder = scratch(place).parent
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError as error:
+        raise NoPlace(f"{folder} is there and can't be deleted. Whose is it? Delete it.") from error

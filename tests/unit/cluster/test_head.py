@@ -111,7 +111,21 @@ def test_rays_words(place: Place) -> None:
     joining = ray_node.start_words(place, announced, {"ACCELERATOR": "cuda"}, "10.0.0.1:6379")
     assert "--address=10.0.0.1:6379" in joining and "--head" not in joining
     assert not [word for word in joining if "gpus" in word], "Ray counts them itself"
-    assert len(str(ray_node.scratch(place))) < 50
+    assert len(str(ray_node.scratch(place))) <= 107 - 64, "with Ray's names a socket's path has 107 bytes"
+
+
+def test_the_folder_for_sockets_is_closed_and_nobody_elses(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ray_node, "gettempdir", lambda: str(tmp_path))
+    ray_node.clear(place)
+    folder = ray_node.scratch(place).parent
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.rmdir()
+    folder.symlink_to(tmp_path)  # which is not followed, nor deleted
+    with pytest.raises(NoPlace, match="can't be deleted"):
+        ray_node.clear(place)
+    assert place.token_file.is_file()
 
 
 def test_a_node_that_can_not_tell_its_version_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from lifecycle.runtime.cluster import Node, total
 from lifecycle.runtime.host_environment import environment
 from lifecycle.settings import env_file, known, settings
 from lifecycle.settings.settings import Settings
-from lifecycle.verbs import join, rotate
+from lifecycle.verbs import join, rotate, table
 
 HEAD = Node("10.0.0.5", "big", True, True, 8, 2, 64e9, "0a1b", 1795979531.0, "alive")
 OTHER = replace(HEAD, address="10.0.0.6", name="small", is_head=False, is_here=False, cores=1, gpus=0)
@@ -216,3 +216,50 @@ def test_the_doctor_looks_at_a_joined_machines_node_alone(
     assert found["worker"].level == level and words in found["worker"].text
     assert found["cluster"].level == OK
     assert not {"loop", "project", "trainer", "backups", "ports"} & found.keys()
+
+
+@pytest.mark.parametrize("verb", ["reset", "restore", "upgrade", "rotate-secrets", "up"])
+def test_a_machine_that_trains_for_another_keeps_its_hands_off_that_ones_state(
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.chdir(home.root)
+    home.env_file.write_text("CLUSTER_HEAD=10.0.0.5:6379\nCLUSTER_TOKEN=theirs\n")
+    assert table.main([verb], home.root) != 0
+    assert "has joined the cluster of 10.0.0.5:6379" in capsys.readouterr().err
+    home.env_file.write_text("")  # it has left, but the head's folders are mounted yet
+    home.cluster_mark.parent.mkdir(parents=True)
+    home.cluster_mark.write_text(Mark("theirs", time.time()).text())
+    assert table.main([verb], home.root) != 0
+    assert "another machine's stack" in capsys.readouterr().err
+
+
+def test_a_stacks_own_state_and_a_dead_heads_are_its_own(home: Home) -> None:
+    cluster.check_own(home, Settings({}))
+    home.cluster_mark.parent.mkdir(parents=True)
+    home.cluster_mark.write_text(Mark("mark", time.time() - 600).text())
+    cluster.check_own(home, Settings({}))
+    home.cluster_mark.write_text(Mark("mark", time.time()).text())
+    cluster.check_own(home, Settings({"CLUSTER": "ray"}))
+    with pytest.raises(Failure, match="another machine's stack"):
+        cluster.check_own(home, Settings({}))
+    home.cluster.mkdir(parents=True)
+    home.join_file.write_text(FILE.text())
+    cluster.check_own(home, Settings({}))
+
+
+def test_a_gpu_that_a_head_without_one_can_not_use_is_told() -> None:
+    [_, idle] = cluster.of_nodes([replace(HEAD, gpus=0), replace(OTHER, gpus=1)])
+    assert idle.level == WARNING and "small stays idle" in idle.text
+
+
+def test_who_leaves_forgets_the_token(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def is_there(self) -> bool:
+            return False
+
+    monkeypatch.setattr(join, "running_stack", lambda home, settings: Gone())
+    home.env_file.write_text("CLUSTER_HEAD=10.0.0.5:6379\nCLUSTER_TOKEN=theirs\n")
+    home.secrets.mkdir(parents=True)
+    (home.secrets / "CLUSTER_TOKEN").write_text("theirs")
+    join.leave(home, {})
+    assert "theirs" not in home.env_file.read_text() and not list(home.secrets.iterdir())
