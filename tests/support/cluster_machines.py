@@ -166,8 +166,12 @@ def clone(home: Path) -> Path:
 
 
 def sharing(home: Path, heads: Path) -> Path:
-    """A clone whose volumes/ has the head's in it."""
-    clone(home)
+    """A clone of what the head's checkout has, which shares with it what machines of a cluster do."""
+    left_out = shutil.ignore_patterns("volumes", ".env", ".venv", "configs", "*.log")
+    shutil.copytree(heads, home, ignore=left_out)
+    (home / ".venv").symlink_to((heads / ".venv").resolve())
+    (home / "configs").symlink_to(heads / "configs")
+    (home / "volumes").mkdir()
     for name in SHARED:
         shared, own = heads / "volumes" / name, home / "volumes" / name
         shared.mkdir(exist_ok=True)

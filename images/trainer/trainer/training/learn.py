@@ -1,5 +1,6 @@
 """Trains one round's candidate with mmdet, in the process that trainer.training.process starts."""
 
+import hashlib
 import shutil
 import time
 from collections import Counter
@@ -53,6 +54,10 @@ from trainer.training.working_size import take_look
 GRAPH_IMAGES = 32
 
 
+class OtherConfig(Explained):
+    """Machines that train a round together have different configurations of its detector."""
+
+
 class NoReadableImage(Explained):
     """Every image to train on is gone or damaged."""
 
@@ -65,6 +70,7 @@ def learn(folder: Path, settings: Settings, member: Member = ALONE) -> None:
 
     Raises:
         hooks.Stopped: training was told to stop. hooks.Diverged: the loss is NaN or infinite.
+            OtherConfig: another machine has another one of the detector.
             NoReadableImage, trainset.TooSmall: there is nothing to train on. fit.FitError: the weights are
             from another detector. DetectorError: the job's detector no longer has a config, or that look.
     """
@@ -87,6 +93,7 @@ def learn(folder: Path, settings: Settings, member: Member = ALONE) -> None:
     fit_model(config, snapshot.classes)
     fit_look(config)
     served = bundle.config_text(config)
+    _require_one_config(served, job.detector)
     model = new_model(config)
     start = _start(config, model, job, snapshot, settings.labelloop_home)
     print(f"The head starts with {start.head}", flush=True)
@@ -219,6 +226,17 @@ def _device_in_words(device: str, threads: int, processes: int) -> str:
 def _boxes_by_class(snapshot: Snapshot) -> dict[str, int]:
     counts = Counter(label for image in map(junk.without, snapshot.train) for label in image.labels)
     return {name: counts[index] for index, name in enumerate(snapshot.classes)}
+
+
+def _require_one_config(text: str, detector: str) -> None:
+    """Raises OtherConfig: the processes that train together do not all have this text."""
+    digests = together.everyones(hashlib.sha256(text.encode()).hexdigest()[:12])
+    if len(set(digests)) > 1:
+        told = ", ".join(f"process {number} has {digest}" for number, digest in enumerate(digests, start=1))
+        raise OtherConfig(
+            f"the machines that train this round have different configurations of the detector {detector} "
+            f"({told}): share the head's configs/ with every machine (docs/how-to/several-machines.md)"
+        )
 
 
 def _require_a_readable_image(snapshot: Snapshot, settings: Settings) -> None:

@@ -196,3 +196,10 @@ def test_a_head_that_cannot_be_carried_over_is_no_fine_tune_and_is_told(
     torch.testing.assert_close(weights[key], seen.start[key] + 1)
     told = f"all labels at random in 1 tensor that could not be carried over: {key}"
     assert told in card["head"] and told in capsys.readouterr().out
+
+
+def test_machines_with_other_configurations_do_not_train_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    learn._require_one_config("optimizer = 1", "yolox_nano")
+    monkeypatch.setattr("trainer.training.together.everyones", lambda mine: [mine, "0123456789ab"])
+    with pytest.raises(learn.OtherConfig, match=r"yolox_nano \(process 1 has \w{12}, process 2 has 01234"):
+        learn._require_one_config("optimizer = 1", "yolox_nano")
