@@ -107,10 +107,8 @@ def test_one_worker_trains_a_round_as_this_machine_would(
     ended = begun.end()
     assert ended.startswith("trained"), begun.said
     assert_whole(begun.folder)
-    for mine, theirs in zip(begun.rows, read(embedded / "metrics.jsonl"), strict=True):
-        assert mine.losses == pytest.approx(theirs.losses, rel=1e-4), (
-            "to the same weights, by the same images"
-        )
+    for row, here in zip(begun.rows, read(embedded / "metrics.jsonl"), strict=True):
+        assert row.losses == pytest.approx(here.losses, rel=1e-4), "by the same images, to the same weights"
     with capsys.disabled():
         theirs, ours = (read(folder / "metrics.jsonl")[-1].seconds for folder in (begun.folder, embedded))
         print(f"\n{ended}, iterations {theirs:.1f} s; embedded: {seconds:.1f} s, iterations {ours:.1f} s")

@@ -107,7 +107,7 @@ ELSEWHERE = {
         "tests/unit/bench/test_ten_million.py",
         "ten_million.gpu_table",
     ),
-    "make stack": ("tests/swarm/test_stack.py", 'stack.run("stack"'),
+    "make stack": ("tests/swarm/test_stack.py", 'target="stack"'),
     "make gpu-check": ("tests/unit/lifecycle/test_gpu_check.py", "gpu_check("),
     "make test TESTS=tests/cuda": ("tests/cuda/test_detectors.py", "train_and_serve"),
     "make doctor": ("tests/e2e/test_doctor.py", '"doctor"'),

@@ -1,6 +1,5 @@
 """The two models behind docs/explanation/ten-million-images.md, and that the page has their tables."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -34,9 +33,3 @@ def test_models_that_agree_need_no_more_than_the_first_tasks_and_strangers_need_
 def test_the_page_has_the_table(table: object) -> None:
     assert callable(table)
     assert "\n".join(table()) in PAGE.read_text()
-
-
-def test_no_figure_of_the_page_is_still_a_name() -> None:
-    """Such as TOTAL_GB, which stands for what is to be measured yet."""
-    text = re.sub(r"```.*?```|`[^`]*`", "", PAGE.read_text(), flags=re.DOTALL)
-    assert not re.findall(r"\b[A-Z_]{4,}\b", text)

@@ -43,7 +43,8 @@ def test_as_shipped_nothing_of_a_cluster_is_there(home: Home) -> None:
     settings.complete(home, host_runtime=True, accelerator="cpu")
     found = settings.load(home)
     assert not found.in_cluster and "cluster" not in found["COMPOSE_FILE"]
-    assert not [name for name in environment(home, found) if name.startswith("RAY_")]
+    secured = ("RAY_AUTH", "RAY_TLS", "RAY_USE_TLS")
+    assert not [name for name in environment(home, found) if name.startswith(secured)]
     assert "cluster" not in supervisord.config(home, found, Path("/tmp/s"))
     cluster.check(found, "docker", running=False)
     assert list(cluster.findings(home, found, None)) == []  # type: ignore[arg-type]

@@ -60,7 +60,8 @@ class ResumingRunner(IterBasedRunner):  # type: ignore[misc]  # mmcv is untyped
         try:
             self._restore(torch.load(self._last, map_location="cpu", weights_only=True))
         except Exception as error:  # the round can do without the file, whatever is wrong with it
-            self.logger.warning("%s cannot be resumed from, starting anew: %s", self._last, error)
+            # mmcv lets those that do not lead say errors alone.
+            self.logger.error("%s cannot be resumed from, starting anew: %r", self._last, error)
             self._last.unlink(missing_ok=True)
 
     def kept(self) -> dict[str, Any]:

@@ -49,12 +49,15 @@ def test_a_quickened_detector_finds_the_same(name: str) -> None:
     def found() -> np.ndarray:
         with torch.no_grad():
             (boxes,) = model.simple_test(images, metas)
-        return np.concatenate(boxes)
+        return np.concatenate([np.insert(rows, 0, label, axis=1) for label, rows in enumerate(boxes)])
 
     before = found()
     quicken(model)
-    assert len(before) > 2, "no boxes, nothing is compared"
-    np.testing.assert_allclose(found(), before, atol=1e-3)
+    after = found()
+    assert len(after) == len(before) > 2, "no boxes, nothing is compared"
+    # Of boxes with nearly equal scores, as an untrained model has them, either may come first.
+    apart = np.abs(after[:, None] - before[None]).max(axis=2)
+    assert max(apart.min(axis=0).max(), apart.min(axis=1).max()) < 1e-3
 
 
 class Seen:
