@@ -68,7 +68,7 @@ def detections(stack: Stack, token: str, askers: int = 2) -> Iterator[Stream]:
     url, known = f"http://{stack.host}:{stack.port + 1}/detect", {"Authorization": f"Bearer {token}"}
 
     def ask() -> None:
-        while not over.is_set():
+        while not over.wait(1.1):  # a token may ask 120 times a minute
             began = time.monotonic()
             try:
                 told = requests.post(url, data=data.getvalue(), headers=known, timeout=120)
