@@ -250,45 +250,6 @@ def test_two_that_write_at_once_make_nothing_twice(
     ]
 
 
-# What is asked of a project's tasks, by which indexes, where reading all rows would be dear.
-PLANS = """
-import json
-from provisioner import django_app, indexes
-
-django_app.setup()
-from django.db import connection
-from projects.models import Project
-from provisioner.predictions import Wanted
-from provisioner.task_pages import LABELLED
-from tasks.models import Task
-from users.models import User
-
-indexes.ensure()
-project = Project(id=1)
-wanted = Wanted(version="v0001").tasks(project)
-asked = {
-    "lacking": wanted.values("id"),
-    "page": wanted.filter(id__gt=5).order_by("id").values("id")[:5],
-    "labelled": Task.objects.filter(project=project, id__gt=5).filter(LABELLED).order_by("id")[:5],
-}
-with connection.cursor() as cursor:
-    cursor.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
-    cursor.execute("SET enable_hashjoin = off")
-print("PLANS" + json.dumps({name: rows.explain() for name, rows in asked.items()}))
-"""
-
-
-def test_what_is_asked_of_a_million_tasks_is_answered_by_indexes(
-    fresh: Callable[[], LabelStudio], postgres: Postgres
-) -> None:
-    label_studio = fresh()
-    label_studio.environment |= postgres.copy_of_the_first("plans")
-    plans = json.loads(label_studio.run_program(PLANS, timeout=120).split("PLANS")[1])
-    assert "Only Scan using labelloop_unlabelled" in plans["lacking"], plans
-    assert "labelloop_predicted" in plans["lacking"] and "labelloop_predicted" in plans["page"], plans
-    assert "labelloop_unlabelled" in plans["page"] and "labelloop_labelled" in plans["labelled"], plans
-
-
 @pytest.fixture
 def on_sqlite(fresh: Callable[[], LabelStudio]) -> LabelStudio:
     """Not started, with labels in SQLite's file."""
