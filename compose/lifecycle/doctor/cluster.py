@@ -26,14 +26,14 @@ def check(settings: Settings, runtime: str, *, running: bool) -> None:
         raise Failure("CLUSTER_BIND", found="no cluster", needed="CLUSTER=ray", do="`make up CLUSTER_BIND=`.")
     if not settings.cluster:
         return
-    if runtime == SWARM:
-        raise Failure(
-            "CLUSTER",
-            found="ray, on a Docker swarm",
-            needed="none: Swarm moves containers between machines, and a cluster's nodes stay where they are",
-            do="`make stack CLUSTER=none` has backends on several machines, `make up RUNTIME=docker` rounds.",
-        )
     address, port = settings.cluster_bind, settings.cluster_port
+    if address and runtime == SWARM:
+        raise Failure(
+            "CLUSTER_BIND",
+            found=f"{address}, on a Docker swarm",
+            needed="none there: the head of several machines is on the host's own network, away from the swarm's",
+            do="`make stack CLUSTER_BIND=`, a cluster of this machine alone; or `make up RUNTIME=docker`.",
+        )
     if address and not is_here(address):
         raise Failure(
             "CLUSTER_BIND",
