@@ -31,7 +31,7 @@ def check(settings: Settings, runtime: str, *, running: bool) -> None:
         raise Failure(
             "CLUSTER_BIND",
             found=f"{address}, on a Docker swarm",
-            needed="none there: the head of several machines is on the host's own network, away from the swarm's",
+            needed="none there: the head of several machines is on the host's own network, not the swarm's",
             do="`make stack CLUSTER_BIND=`, a cluster of this machine alone; or `make up RUNTIME=docker`.",
         )
     if address and not is_here(address):
