@@ -127,12 +127,6 @@ def found_subnet(found: dict[str, Any]) -> str:
 
 
 @with_compose
-def test_a_cluster_of_several_machines_is_refused_since_its_head_is_on_the_hosts_network(home: Home) -> None:
-    with pytest.raises(Failure, match="trainer on a swarm: found network_mode: host"):
-        of(config(home, {"CLUSTER": "ray", "CLUSTER_BIND": "127.0.0.1"}))
-
-
-@with_compose
 def test_nothing_secret_is_in_the_file(home: Home) -> None:
     text = json.dumps(of(config(home, {})).content)
     written = settings.load(home)
