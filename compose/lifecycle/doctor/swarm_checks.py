@@ -48,7 +48,7 @@ def check_cluster(settings: Settings) -> None:
             "CLUSTER_BIND",
             found=f"{settings.cluster_bind}, for a head on the host's own network",
             needed="none on a swarm, whose services have a network of their own",
-            do="`make stack CLUSTER_BIND=` has a cluster of this machine alone, `make up RUNTIME=docker` one of more.",
+            do="`make stack CLUSTER_BIND=` has one machine alone, `make up RUNTIME=docker` has several.",
         )
 
 
