@@ -24,6 +24,7 @@ def check(home: Home, settings: Settings) -> None:
     """
     swarm.this_node()
     check_bind(settings)
+    check_cluster(settings)
     check_folder(home, settings)
     line("swarm", in_words())
 
@@ -37,6 +38,17 @@ def check_bind(settings: Settings) -> None:
             needed=f"{EVERYWHERE}, since Swarm publishes on all addresses of a node",
             do=f"`make stack BIND={EVERYWHERE}` says that this is meant; a firewall can close "
             f"{settings.port} and {settings.dashboard_port} to others.",
+        )
+
+
+def check_cluster(settings: Settings) -> None:
+    """Raises Failure: other machines are to join a Ray cluster, whose head is on the host's own network."""
+    if settings.cluster_bind:
+        raise Failure(
+            "CLUSTER_BIND",
+            found=f"{settings.cluster_bind}, for a head on the host's own network",
+            needed="none on a swarm, whose services have a network of their own",
+            do="`make stack CLUSTER_BIND=` has one machine alone, `make up RUNTIME=docker` has several.",
         )
 
 
@@ -66,6 +78,7 @@ def findings(home: Home, settings: Settings) -> Iterator[Finding]:
     try:
         swarm.this_node()
         check_bind(settings)
+        check_cluster(settings)
         check_folder(home, settings)
         yield ok("swarm", in_words())
     except Failure as error:

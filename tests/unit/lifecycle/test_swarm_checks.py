@@ -97,6 +97,15 @@ def test_one_address_is_refused_rather_than_made_all(home: Home, tell: Tell, bin
     assert "`make stack BIND=0.0.0.0`" in raised.value.do
 
 
+def test_a_cluster_that_others_join_is_refused(home: Home, tell: Tell) -> None:
+    tell()
+    swarm_checks.check(home, OPEN | {"CLUSTER": "ray"})
+    with pytest.raises(Failure, match="CLUSTER_BIND: found 192.0.2.10") as raised:
+        swarm_checks.check(home, OPEN | {"CLUSTER": "ray", "CLUSTER_BIND": "192.0.2.10"})
+    assert "`make stack CLUSTER_BIND=`" in raised.value.do
+    swarm_checks.check(home, OPEN | {"CLUSTER": "none", "CLUSTER_BIND": "192.0.2.10"})
+
+
 def test_a_stack_of_another_checkout_is_not_replaced(home: Home, tell: Tell) -> None:
     tell(folder="/another/checkout")
     with pytest.raises(
