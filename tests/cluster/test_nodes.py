@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.cluster_machines import SEEN_S, Head, Worker, clone, ran, sharing
-from support.network_namespaces import Machine, cannot, machines
+from support.network_namespaces import PREFIX, Machine, cannot, machines
 from support.stack import wait_for
 
 from labelloop.join_file import JoinFile, Mark
@@ -97,8 +97,8 @@ def test_who_does_not_belong_is_refused_and_told_why(
     told = refused(one, replace(right, token="another-token-than-the-heads-own-one"), tmp_path)
     assert "refuses the token" in told and "join.json" in told
 
-    told = refused(one, right, tmp_path, HEAD="10.77.0.9:6379")
-    assert "10.77.0.9:6379 does not answer" in told
+    told = refused(one, right, tmp_path, HEAD=f"{PREFIX}.9:6379")
+    assert f"{PREFIX}.9:6379 does not answer" in told
 
     stranger = Head(workers[2].machine, clone(tmp_path / "stranger"))
     secrets = stranger.home / "volumes/run/secrets"

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PREFIX = "10.77.0"
+# Of this run alone: machines of several share the folder for temporary files, where a node's has its address.
+PREFIX = f"10.77.{os.getpid() % 250}"
 _CLONE_NEWNET = 0x40000000
 
 
