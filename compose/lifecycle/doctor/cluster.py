@@ -10,7 +10,7 @@ from lifecycle.console import Failure, line
 from lifecycle.doctor.findings import of_failure
 from lifecycle.home import Home
 from lifecycle.runtime.cluster import ALIVE, LOST, Node, nodes, total
-from lifecycle.runtime.runtime import SWARM, Stack
+from lifecycle.runtime.runtime import Stack
 from lifecycle.settings.network import is_here, port_is_free
 from lifecycle.settings.settings import Settings
 
@@ -27,13 +27,6 @@ def check(settings: Settings, runtime: str, *, running: bool) -> None:
     if not settings.cluster:
         return
     address, port = settings.cluster_bind, settings.cluster_port
-    if address and runtime == SWARM:
-        raise Failure(
-            "CLUSTER_BIND",
-            found=f"{address}, on a Docker swarm",
-            needed="none there: the head of several machines is on the host's own network, not the swarm's",
-            do="`make stack CLUSTER_BIND=`, a cluster of this machine alone; or `make up RUNTIME=docker`.",
-        )
     if address and not is_here(address):
         raise Failure(
             "CLUSTER_BIND",

@@ -85,7 +85,6 @@ def test_a_machine_that_has_joined_runs_its_node_alone(home: Home) -> None:
         ({"CLUSTER_BIND": "10.0.0.5"}, "docker", "CLUSTER=ray"),
         ({"CLUSTER": "ray", "CLUSTER_BIND": "192.0.2.77"}, "docker", "no address of this host"),
         ({"CLUSTER": "ray", "CLUSTER_BIND": "127.0.0.1", "BACKENDS": "2"}, "docker", "BACKENDS=1"),
-        ({"CLUSTER": "ray", "CLUSTER_BIND": "127.0.0.1"}, "swarm", "make stack CLUSTER_BIND="),
     ],
 )
 def test_what_can_not_be_is_refused_with_the_way_out(given: dict[str, str], runtime: str, words: str) -> None:
