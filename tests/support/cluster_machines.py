@@ -19,6 +19,7 @@ from lifecycle.settings import settings
 SHARED = ("images", "models", "rounds", "cache")
 JOIN_S = 240
 SEEN_S = 120
+START_S = 400
 PORT = 6379
 
 _TASKS = """
@@ -71,9 +72,15 @@ class Head:
     def start(self) -> None:
         command = [sys.executable, "-m", "cluster.head"]
         log = self.home / "head.log"
-        self.running = self.machine.start(command, env=self.environment, cwd=self.home, log=log)
+
+        def answers() -> bool:
+            """Ray gives its programs 30 s to start; on a busy machine supervisord tries again, as this does."""
+            if self.running is None or self.running.poll() is not None:
+                self.running = self.machine.start(command, env=self.environment, cwd=self.home, log=log)
+            return bool(self.nodes())
+
         try:
-            wait_for("the head to answer", self.nodes, SEEN_S)
+            wait_for("the head to answer", answers, START_S)
         except AssertionError:
             print(log.read_text()[-4000:])
             raise
