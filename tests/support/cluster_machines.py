@@ -74,7 +74,7 @@ class Head:
         log = self.home / "head.log"
 
         def answers() -> bool:
-            """Ray gives its programs 30 s to start. Where that is too short, it is started again."""
+            """Ray gives its programs 30 s to start; on a busy machine supervisord would try again."""
             if self.running is None or self.running.poll() is not None:
                 self.running = self.machine.start(command, env=self.environment, cwd=self.home, log=log)
             return bool(self.nodes())
