@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from trainer.cluster.announce import LABEL, announcement
+from labelloop.cluster_node import VERSION_LABEL
+from trainer.cluster.announce import announcement
 
 NETWORK = "10.78.0"
 PORT = 6379
@@ -57,7 +58,7 @@ class Nodes:
         (self._folder / str(number)).mkdir(parents=True, exist_ok=True)
         found = announcement()
         if version is not None:
-            found = {"resources": {f"labelloop-code-{version}": 1000}, "labels": {LABEL: version}}
+            found = {"resources": {f"labelloop-code-{version}": 1000}, "labels": {VERSION_LABEL: version}}
         labels = found["labels"]
         assert isinstance(labels, dict)
         place = ["--head", f"--port={PORT}"] if number == 1 else [f"--address={self.head}"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from labelloop.cluster_node import ALIVE, LOST, Node
 from labelloop.findings import LOGS, Finding, ok, problem, warning
 from labelloop.join_file import JoinFile, Mark, NotJoinable
 from lifecycle.console import Failure, line
 from lifecycle.doctor.findings import of_failure
 from lifecycle.home import Home
-from lifecycle.runtime.cluster import ALIVE, LOST, Node, nodes, total
+from lifecycle.runtime.cluster import nodes, total
 from lifecycle.runtime.runtime import Stack
 from lifecycle.settings.network import is_here, port_is_free
 from lifecycle.settings.settings import Settings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from labelloop.cluster_node import ALIVE, Node, counted
 from lifecycle import engine
 from lifecycle.console import Failure
 from lifecycle.home import Home
@@ -18,39 +18,6 @@ from lifecycle.shell import converse
 
 ASK_SECONDS = 90.0
 START_SECONDS = 180.0
-ALIVE, LEFT, LOST = "alive", "left", "lost"
-
-
-@dataclass(frozen=True)
-class Node:
-    """address: IPv4. is_here: whether it is this machine's. memory: in bytes. version: of its code. since: in
-    seconds since 1970. state: alive, left or lost.
-    """
-
-    address: str
-    name: str
-    is_head: bool
-    is_here: bool
-    cores: float
-    gpus: float
-    memory: float
-    version: str
-    since: float
-    state: str
-
-    @property
-    def brings(self) -> str:
-        """For example `8 cores, 1 GPU, 31 GB`."""
-        gpus = f", {_counted(self.gpus, 'GPU')}" if self.gpus else ""
-        return f"{_counted(self.cores, 'core')}{gpus}, {self.memory / 1e9:.0f} GB"
-
-    @property
-    def told(self) -> str:
-        """All of it, on one line."""
-        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.since))
-        what = "the head, " if self.is_head else ""
-        how = f"since {since}" if self.state == ALIVE else f"{self.state}; it was here from {since}"
-        return f"{what}{self.name}: {self.brings}; version {self.version or 'unknown'}; {how}"
 
 
 def nodes(home: Home, settings: Settings, stack: Stack, *, running: bool = True) -> list[Node]:
@@ -99,8 +66,4 @@ def total(found: Sequence[Node]) -> str:
     """What the alive ones have together."""
     alive = [node for node in found if node.state == ALIVE]
     cores, gpus = sum(node.cores for node in alive), sum(node.gpus for node in alive)
-    return f"{_counted(len(alive), 'machine')}, {_counted(cores, 'core')}, {_counted(gpus, 'GPU')}"
-
-
-def _counted(number: float, what: str) -> str:
-    return f"{number:g} {what}{'' if number == 1 else 's'}"
+    return f"{counted(len(alive), 'machine')}, {counted(cores, 'core')}, {counted(gpus, 'GPU')}"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from labelloop import layout, reach
+from labelloop.cluster_node import ALIVE
 from labelloop.errors import Explained
 from labelloop.join_file import JoinFile, Mark, NotJoinable
 from lifecycle import files
@@ -17,7 +18,7 @@ from lifecycle.console import Failure, heading, line, note
 from lifecycle.doctor import outside
 from lifecycle.home import Home
 from lifecycle.runtime import volumes
-from lifecycle.runtime.cluster import ALIVE, nodes, total
+from lifecycle.runtime.cluster import nodes, total
 from lifecycle.runtime.host_stack import HostStack
 from lifecycle.runtime.runtime import (
     Stack,

@@ -7,40 +7,20 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from cluster.place import Place
 from cluster.ray_node import certify
 from labelloop import reach
+from labelloop.cluster_node import ALIVE, LEFT, LOST, VERSION_LABEL, Node
 from labelloop.errors import Explained, in_one_line
 
 SECONDS = 10.0
-VERSION_LABEL = "labelloop-version"
 
 
 class NotTold(Explained):
     """The head does not tell; the message says why."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """address: IPv4. is_here: whether it is this machine's. memory: in bytes. version: of its code. since: of
-    its start, in seconds since 1970.
-
-    state: alive; left, when it said so; lost, when it no longer answered and none is at its address since.
-    """
-
-    address: str
-    name: str
-    is_head: bool
-    is_here: bool
-    cores: float
-    gpus: float
-    memory: float
-    version: str
-    since: float
-    state: str
 
 
 def ask(place: Place, head: str) -> list[Node]:
@@ -73,11 +53,11 @@ def told(rows: Sequence[Any], here: str) -> list[Node]:
     rows: Ray's GcsNodeInfo. here: this machine's address.
     """
     nodes = [_node(row, here) for row in rows]
-    alive = {node.address: node for node in nodes if node.state == "alive"}
+    alive = {node.address: node for node in nodes if node.state == ALIVE}
     ended = {node.address: node for node in nodes if node.address not in alive}
     return sorted(
         (*alive.values(), *ended.values()),
-        key=lambda node: (node.state != "alive", not node.is_head, node.address),
+        key=lambda node: (node.state != ALIVE, not node.is_head, node.address),
     )
 
 
@@ -103,9 +83,9 @@ def _state(row: Any) -> str:
     from ray.core.generated.gcs_pb2 import GcsNodeInfo
 
     if row.state == GcsNodeInfo.GcsNodeState.ALIVE:
-        return "alive"
+        return ALIVE
     unsaid = (NodeDeathInfo.Reason.UNEXPECTED_TERMINATION, NodeDeathInfo.Reason.UNSPECIFIED)
-    return "lost" if row.death_info.reason in unsaid else "left"
+    return LOST if row.death_info.reason in unsaid else LEFT
 
 
 def main() -> int:

@@ -5,13 +5,14 @@ import sys
 
 from cluster.nodes import ask
 from cluster.place import Place
+from labelloop.cluster_node import ALIVE
 from labelloop.errors import Explained, in_one_line
 
 
 def main() -> int:
     try:
         place, head = Place.of(os.environ), os.environ["CLUSTER_HEAD"]
-        here = [node for node in ask(place, head) if node.is_here and node.state == "alive"]
+        here = [node for node in ask(place, head) if node.is_here and node.state == ALIVE]
     except (Explained, OSError) as error:
         print(in_one_line(error))
         return 1

@@ -187,6 +187,7 @@ def test_near_misses_are_understood(label: str, classes: tuple[str, ...]) -> Non
 
 ON_PYTHON_ALONE = (
     "clocks",
+    "cluster_node",
     "database_place",
     "errors",
     "findings",

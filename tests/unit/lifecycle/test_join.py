@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from labelloop.cluster_node import Node
 from labelloop.findings import OK, PROBLEM, WARNING
 from labelloop.join_file import JoinFile, Mark
 from lifecycle.console import Failure
 from lifecycle.doctor import cluster, doctor
 from lifecycle.home import Home
 from lifecycle.runtime import supervisord
-from lifecycle.runtime.cluster import Node, total
+from lifecycle.runtime.cluster import total
 from lifecycle.runtime.host_environment import environment
 from lifecycle.settings import env_file, known, settings
 from lifecycle.settings.settings import Settings

@@ -8,9 +8,9 @@ gives work to a machine with other code. labels: the version, for people and for
 import json
 import sys
 
+from labelloop.cluster_node import VERSION_LABEL
 from trainer.cluster.code_version import code_version
 
-LABEL = "labelloop-version"
 PLENTY = 1000
 
 
@@ -24,7 +24,7 @@ def resource(version: str) -> str:
 
 def announcement() -> dict[str, object]:
     version = code_version()
-    return {"version": version, "resources": {resource(version): PLENTY}, "labels": {LABEL: version}}
+    return {"version": version, "resources": {resource(version): PLENTY}, "labels": {VERSION_LABEL: version}}
 
 
 if __name__ == "__main__":

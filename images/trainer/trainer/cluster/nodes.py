@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from labelloop.cluster_node import VERSION_LABEL
 from labelloop.errors import Explained
-from trainer.cluster.announce import LABEL, resource
+from trainer.cluster.announce import resource
 
 
 class NoMachine(Explained):
@@ -32,7 +33,7 @@ class Node:
         return cls(
             id=row["NodeID"],
             name=f"{name} ({address})",
-            version=row.get("Labels", {}).get(LABEL, ""),
+            version=row.get("Labels", {}).get(VERSION_LABEL, ""),
             cpus=free.get("CPU", 0.0),
             gpus=free.get("GPU", 0.0),
         )
