@@ -16,20 +16,14 @@ from lifecycle import engine
 from lifecycle.backup import service as backup_service
 from lifecycle.console import Board, Failure, note
 from lifecycle.home import Home
+from lifecycle.runtime import container_state
 from lifecycle.runtime.zone import host_zone
 from lifecycle.shell import answer, ask, converse, phrases, run, watch
 
 START_SECONDS = 900.0
-FAILING_AFTER = 3
-"""Restarts after which a container that ends is not waited for any longer."""
-_WORST_FIRST = (
-    *("failing", "dead", "exited", "unhealthy", "restarting", "created", "starting"),
-    *("running", "healthy"),
-)
 PATIENCE_SECONDS = 120.0
 """How long a service may be unhealthy once those that it waits for are healthy."""
 _LOG_LINES = "25"
-_GAVE_UP = "entered FATAL state"
 _MORE = "`make logs` shows more; `make up` tries again."
 
 
@@ -112,8 +106,8 @@ class DockerStack:
         """
         found: dict[str, str] = {}
         for container in engine.containers(self._project):
-            service, state = engine.service_of(container), _state(container)
-            found[service] = min(found.get(service, state), state, key=_badness)
+            service, state = engine.service_of(container), container_state.of(container)
+            found[service] = min(found.get(service, state), state, key=container_state.badness)
         return found
 
     def is_there(self) -> bool:
@@ -193,7 +187,7 @@ class DockerStack:
         its log.
         """
         found = engine.containers(self._project)
-        for container in sorted(found, key=lambda one: _health(one) == "healthy"):
+        for container in sorted(found, key=lambda one: container_state.health(one) == "healthy"):
             checks = (container["State"].get("Health") or {}).get("Log") or []
             if engine.service_of(container) == service and container["State"]["Running"] and checks:
                 return str(checks[-1].get("Output", "")).strip()[-500:]
@@ -365,35 +359,6 @@ def _way_out(output: str) -> str:
             "`make up ACCELERATOR=cpu` goes without it meanwhile."
         )
     return _MORE
-
-
-def _badness(state: str) -> int:
-    """The worse, the lower. A state that is not listed, such as paused, is the worst."""
-    return _WORST_FIRST.index(state) if state in _WORST_FIRST else -1
-
-
-def _state(container: dict[str, Any]) -> str:
-    state = container["State"]
-    if container["RestartCount"] >= FAILING_AFTER and state["Status"] in ("restarting", "exited"):
-        return "failing"
-    health = _health(container) if state["Status"] == "running" else None
-    if health == "starting" and _gave_up(container):
-        return "failing"
-    return str(health or state["Status"])
-
-
-def _health(container: dict[str, Any]) -> Optional[str]:
-    """What the health check says; None where there is none."""
-    return (container["State"].get("Health") or {}).get("Status")
-
-
-def _gave_up(container: dict[str, Any]) -> bool:
-    """Whether the container's supervisord said since its start that a program ends again and again.
-
-    Docker itself calls such a container "starting" until its health check's start period is over.
-    """
-    told = answer(["docker", "logs", "--since", container["State"]["StartedAt"], container["Id"]])
-    return told is not None and _GAVE_UP in told
 
 
 def _environment(project: Optional[str]) -> list[str]:
