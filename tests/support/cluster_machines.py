@@ -13,6 +13,7 @@ from typing import Any
 from support.network_namespaces import Machine
 from support.stack import Stack, wait_for
 
+from labelloop import ray_environment
 from lifecycle.home import Home
 from lifecycle.settings import settings
 
@@ -124,16 +125,8 @@ def ran(computing: "subprocess.Popen[str]", seconds: float = 500) -> list[str]:
 
 
 def ray_variables(home: Path) -> dict[str, str]:
-    folder = home / "volumes/run/cluster"
-    return {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(home / "volumes/run/secrets/CLUSTER_TOKEN"),
-        "RAY_USE_TLS": "1",
-        "RAY_grpc_keepalive_timeout_ms": "90000",
-        "RAY_TLS_CA_CERT": str(folder / "ca.pem"),
-        "RAY_TLS_SERVER_CERT": str(folder / "node.pem"),
-        "RAY_TLS_SERVER_KEY": str(folder / "node.key"),
-    }
+    run = home / "volumes/run"
+    return ray_environment.variables(run / "cluster", run / "secrets/CLUSTER_TOKEN")
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from labelloop import layout
+from labelloop import layout, ray_environment
 from lifecycle.build.venvs import PACKAGES
 from lifecycle.home import Home
 from lifecycle.settings.known import ALL_SECRETS
@@ -14,17 +14,8 @@ from lifecycle.settings.settings import Settings
 
 def _cluster(home: Home) -> dict[str, str]:
     """By which Ray's programs know one another, as compose/cluster.yml has it."""
-    return {
-        "CLUSTER_DIR": str(home.cluster),
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(home.secrets / "CLUSTER_TOKEN"),
-        "RAY_USE_TLS": "1",
-        "RAY_TLS_CA_CERT": str(home.cluster / "ca.pem"),
-        "RAY_TLS_SERVER_CERT": str(home.cluster / "node.pem"),
-        "RAY_TLS_SERVER_KEY": str(home.cluster / "node.key"),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_grpc_keepalive_timeout_ms": "90000",
-    }
+    token = home.secrets / "CLUSTER_TOKEN"
+    return {"CLUSTER_DIR": str(home.cluster), **ray_environment.variables(home.cluster, token)}
 
 
 def environment(home: Home, settings: Settings) -> dict[str, str]:

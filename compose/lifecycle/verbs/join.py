@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from labelloop import layout, reach
+from labelloop import layout, ray_environment, reach
 from labelloop.cluster_node import ALIVE
 from labelloop.errors import Explained
 from labelloop.join_file import JoinFile, Mark, NotJoinable
@@ -229,8 +229,8 @@ def _user(home: Home) -> dict[str, str]:
 
 def _put_authority(home: Home, joining: JoinFile) -> None:
     home.cluster.mkdir(mode=0o700, parents=True, exist_ok=True)
-    files.replace_text(home.cluster / "ca.key", joining.authority_key, 0o600)
-    files.replace_text(home.cluster / "ca.pem", joining.authority, 0o600)
+    files.replace_text(home.cluster / ray_environment.AUTHORITY_KEY, joining.authority_key, 0o600)
+    files.replace_text(home.cluster / ray_environment.AUTHORITY, joining.authority, 0o600)
     files.replace_text(home.join_file, joining.text(), 0o600)
 
 

@@ -177,7 +177,7 @@ class Settings(BaseSettings):
         if self.ray_address or self.cluster_dir is None:
             return self.ray_address
         try:
-            return (self.cluster_dir / "address").read_text(encoding="ascii").strip()
+            return (self.cluster_dir / layout.ADDRESS_FILE).read_text(encoding="ascii").strip()
         except OSError:
             return ""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelloop import layout
+from labelloop import layout, ray_environment
 from labelloop.errors import Explained
 
 
@@ -48,19 +48,19 @@ class Place:
 
     @property
     def authority(self) -> Path:
-        return self.folder / "ca.pem"
+        return self.folder / ray_environment.AUTHORITY
 
     @property
     def authority_key(self) -> Path:
-        return self.folder / "ca.key"
+        return self.folder / ray_environment.AUTHORITY_KEY
 
     @property
     def certificate(self) -> Path:
-        return self.folder / "node.pem"
+        return self.folder / ray_environment.CERTIFICATE
 
     @property
     def key(self) -> Path:
-        return self.folder / "node.key"
+        return self.folder / ray_environment.KEY
 
     @property
     def join_file(self) -> Path:
@@ -83,15 +83,7 @@ class Place:
     def variables(self) -> dict[str, str]:
         """By which Ray's programs on this machine take part, whoever starts them."""
         return {
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN_PATH": str(self.token_file),
-            "RAY_USE_TLS": "1",
-            "RAY_TLS_CA_CERT": str(self.authority),
-            "RAY_TLS_SERVER_CERT": str(self.certificate),
-            "RAY_TLS_SERVER_KEY": str(self.key),
-            "RAY_USAGE_STATS_ENABLED": "0",
-            # By default one side drops a connection that is silent for 30 s, and the other waits for minutes.
-            "RAY_grpc_keepalive_timeout_ms": "90000",
+            **ray_environment.variables(self.folder, self.token_file),
             # How long a node that is stopped waits for what runs on it.
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "10",
             # A machine that trains beside may be slow to start them.

@@ -199,6 +199,7 @@ ON_PYTHON_ALONE = (
     "layout",
     "locks",
     "ranges",
+    "ray_environment",
     "reach",
     "renaming",
     "schedule",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from labelloop import ray_environment
 from lifecycle import engine
 from lifecycle.home import Home
 from lifecycle.settings import known, secret_files, settings
@@ -295,6 +296,8 @@ def test_a_heads_trainer_has_ray_its_secret_and_no_port_more(home: Home) -> None
     assert trainer["image"] == "labelloop/cluster:cpu" and not trainer.get("build")
     assert [port["target"] for port in trainer["ports"]] == [9292] and set(trainer["networks"]) == {"loop"}
     assert trainer["environment"]["RAY_USE_TLS"] == "1" and trainer["environment"]["RAY_AUTH_MODE"] == "token"
+    folder, token = Path("/labelloop/volumes/run/cluster"), Path("/run/secrets/CLUSTER_TOKEN")
+    assert ray_environment.variables(folder, token).items() <= trainer["environment"].items()
     assert trainer["environment"]["SQLITE_TMPDIR"], "what the service has otherwise stays"
     holders = {
         name

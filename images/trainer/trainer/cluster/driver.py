@@ -167,14 +167,11 @@ def require_share(machines: Iterable[Node], rounds_dir: Path) -> None:
 
 
 def _trainer(relative: str, storage: str, found: Plan) -> TorchTrainer:
+    patience_s = float(os.environ.get("CREW_PATIENCE_S", PATIENCE_S))
     return TorchTrainer(
         train,
-        train_loop_config={
-            "folder": relative,
-            "threads": found.threads,
-            "patience_s": float(os.environ.get("CREW_PATIENCE_S", PATIENCE_S)),
-        },
-        torch_config=OwnAddressConfig(timeout_s=int(float(os.environ.get("CREW_PATIENCE_S", PATIENCE_S)))),
+        train_loop_config={"folder": relative, "threads": found.threads, "patience_s": patience_s},
+        torch_config=OwnAddressConfig(timeout_s=int(patience_s)),
         scaling_config=ScalingConfig(
             num_workers=found.size,
             use_gpu=found.on_gpus,
