@@ -4,9 +4,6 @@ goes on when a machine and the head itself are killed.
 Needs root; a job of its own: `make test TESTS=tests/cluster`.
 """
 
-import os
-import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -14,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from support import shapes, shapes_stack
 from support.cluster_machines import Worker, sharing
-from support.network_namespaces import Machine, cannot, machines
+from support.network_namespaces import Machine, cannot, kill_all_in, machines
 from support.stack import Stack, wait_for
 
 PICTURES = 30
@@ -104,10 +101,7 @@ def test_a_round_goes_on_when_a_machine_and_then_the_head_are_killed(
     at_work = stack.start("retrain")
     try:
         wait_for("the training", lambda: iterations(stack, number) >= 5, ROUND_S)
-        lost = workers[1].machine
-        told = subprocess.run(["ip", "netns", "pids", lost.name], check=True, capture_output=True, text=True)
-        for pid in told.stdout.split():
-            os.kill(int(pid), signal.SIGKILL)
+        kill_all_in(workers[1].machine.name)
         done = iterations(stack, number)
         wait_for("it to go on without that one", lambda: iterations(stack, number) >= done + 5, ROUND_S)
         assert stack.kill("head")

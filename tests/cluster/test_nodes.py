@@ -2,10 +2,7 @@
 lost and come back. Needs root; a job of its own: `make test TESTS=tests/cluster`.
 """
 
-import os
 import shutil
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.cluster_machines import SEEN_S, Head, Worker, clone, ran, sharing
-from support.network_namespaces import PREFIX, Machine, cannot, machines
+from support.network_namespaces import PREFIX, Machine, cannot, kill_all_in, machines
 from support.stack import wait_for
 
 from labelloop.join_file import JoinFile, Mark
@@ -156,11 +153,7 @@ def test_a_killed_worker_is_noticed_and_comes_back(head: Head, workers: list[Wor
     one, two = workers[0].joined(), workers[1].joined()
     at_work = head.compute(40, 1.0)
     time.sleep(15)
-    pids = subprocess.run(
-        ["ip", "netns", "pids", one.machine.name], check=True, capture_output=True, text=True
-    )
-    for pid in pids.stdout.split():
-        os.kill(int(pid), signal.SIGKILL)
+    kill_all_in(one.machine.name)
     wait_for("the head to notice", lambda: head.states().get(one.machine.address) == "lost", SEEN_S, 2.0)
     assert len(ran(at_work)) == 40
     assert head.states()[two.machine.address] == "alive"

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ray_nodes import Nodes, cannot, nodes, wait_until
+from support.network_namespaces import cannot
+from support.ray_nodes import Nodes, nodes
 from support.small_rounds import SmallRounds, trainable
+from support.stack import wait_for
 
 from labelloop.registry import Card
 from trainer.rounds.metrics import Metrics, read
 from trainer.training.members import on_this_machine
 from trainer.training.process import candidate_folder, run
 
-if why_not := cannot():
-    pytest.skip(why_not, allow_module_level=True)
+pytestmark = pytest.mark.skipif(bool(cannot()), reason=cannot())
 
 CLASSES = ["ball", "crate"]
 ITERATIONS = 60
@@ -65,7 +66,12 @@ class Begun:
 
     def at(self, iteration: int) -> None:
         """Waits until so many iterations are trained."""
-        wait_until(lambda: len(self.rows) >= iteration or self._process.poll() is not None, ROUND_S)
+        wait_for(
+            f"iteration {iteration}",
+            lambda: len(self.rows) >= iteration or self._process.poll() is not None,
+            ROUND_S,
+            every=0.1,
+        )
         assert len(self.rows) >= iteration, self.said
 
     @property

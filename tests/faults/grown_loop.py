@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 from faults.disks import small_disk
+from faults.loop import quick
 from faults.parts import Part, descendants, stages_of
 from integration.support.bucket_server import BucketServer
 from integration.support.front import Front
@@ -145,15 +146,7 @@ class GrownLoop:
             "QUICK_SNAPSHOT": "real",
             **KEYS,
         }
-        with (self.home / "log.txt").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "support.quick", name],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        return quick(self.home, name, environment, own_session=True)
 
     @property
     def studio(self) -> Studio:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,21 @@ from trainer.rounds.table import Round, Rounds, State
 PROJECT = 1
 HEALS_WITHIN_S = 120.0
 IMAGES = 6
+
+
+def quick(
+    home: Path, name: str, environment: Mapping[str, str], own_session: bool = False
+) -> "subprocess.Popen[bytes]":
+    """Starts a program of support.quick, which writes into `home`'s log."""
+    with (home / "log.txt").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "support.quick", name],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=own_session,
+        )
 
 
 class SlowStudio(FakeStudio):
@@ -111,14 +126,7 @@ class QuickLoop:
         for name in names or ("backend", "worker"):
             running = self.processes.get(name)
             if running is None or running.poll() is not None:
-                with (self.home / "log.txt").open("ab") as log:
-                    self.processes[name] = subprocess.Popen(
-                        [sys.executable, "-m", "support.quick", name],
-                        env=self._environment,
-                        stdin=subprocess.DEVNULL,
-                        stdout=log,
-                        stderr=log,
-                    )
+                self.processes[name] = quick(self.home, name, self._environment)
 
     def send(self, name: str, number: signal.Signals) -> bool:
         """To a program, or to the `stages` of the round that runs; whether there was one."""

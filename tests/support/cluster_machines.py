@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.network_namespaces import Machine
+from support.network_namespaces import Machine, kill_all_in
 from support.stack import Stack, wait_for
 
 from labelloop import ray_environment
@@ -88,11 +87,7 @@ class Head:
 
     def kill(self) -> None:
         """kill -9 of it and all that it started."""
-        told = subprocess.run(
-            ["ip", "netns", "pids", self.machine.name], check=True, capture_output=True, text=True
-        )
-        for pid in told.stdout.split():
-            os.kill(int(pid), signal.SIGKILL)
+        kill_all_in(self.machine.name)
         assert self.running is not None
         self.running.wait(30)
 

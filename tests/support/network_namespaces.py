@@ -6,9 +6,10 @@ Only root may make them. Everything else of the machine they share: files, proce
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,10 +80,10 @@ class Machine:
 
     def cut(self) -> None:
         """Pulls its cable out: no packet comes or goes, and nobody is told."""
-        _ip("-n", self.hub, "link", "set", self.cable, "down")
+        ip("-n", self.hub, "link", "set", self.cable, "down")
 
     def mend(self) -> None:
-        _ip("-n", self.hub, "link", "set", self.cable, "up")
+        ip("-n", self.hub, "link", "set", self.cable, "up")
 
 
 @contextmanager
@@ -93,9 +94,9 @@ def machines(*names: str) -> Iterator[list[Machine]]:
     hub = f"{mark}hub"
     made = [hub]
     try:
-        _ip("netns", "add", hub)
-        _ip("-n", hub, "link", "add", "bridge", "type", "bridge")
-        _ip("-n", hub, "link", "set", "bridge", "up")
+        ip("netns", "add", hub)
+        ip("-n", hub, "link", "add", "bridge", "type", "bridge")
+        ip("-n", hub, "link", "set", "bridge", "up")
         found = []
         for number, name in enumerate(names, 1):
             machine = Machine(f"{mark}{name}", f"{PREFIX}.{number}", f"cable{number}", hub)
@@ -105,7 +106,8 @@ def machines(*names: str) -> Iterator[list[Machine]]:
         yield found
     finally:
         for name in made:
-            _empty(name)
+            with suppress(subprocess.CalledProcessError):  # it was not made any more
+                kill_all_in(name)
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
 
@@ -115,23 +117,31 @@ def _set_namespace(descriptor: int) -> None:
 
 
 def _plug_in(machine: Machine) -> None:
-    _ip("netns", "add", machine.name)
-    _ip("-n", machine.name, "link", "set", "lo", "up")
+    ip("netns", "add", machine.name)
+    ip("-n", machine.name, "link", "set", "lo", "up")
     ends = ("link", "add", "eth0", "netns", machine.name, "type", "veth", "peer", "name", machine.cable)
-    _ip(*ends, "netns", machine.hub)
-    _ip("-n", machine.hub, "link", "set", machine.cable, "master", "bridge")
-    _ip("-n", machine.hub, "link", "set", machine.cable, "up")
-    _ip("-n", machine.name, "address", "add", f"{machine.address}/24", "dev", "eth0")
-    _ip("-n", machine.name, "link", "set", "eth0", "up")
-    _ip("-n", machine.name, "route", "add", "default", "via", f"{PREFIX}.254")
+    ip(*ends, "netns", machine.hub)
+    ip("-n", machine.hub, "link", "set", machine.cable, "master", "bridge")
+    ip("-n", machine.hub, "link", "set", machine.cable, "up")
+    ip("-n", machine.name, "address", "add", f"{machine.address}/24", "dev", "eth0")
+    ip("-n", machine.name, "link", "set", "eth0", "up")
+    ip("-n", machine.name, "route", "add", "default", "via", f"{PREFIX}.254")
 
 
-def _empty(name: str) -> None:
-    """Ends what runs in a namespace that is ours."""
-    told = subprocess.run(["ip", "netns", "pids", name], check=False, capture_output=True, text=True)
-    for pid in told.stdout.split():
-        subprocess.run(["kill", "-KILL", pid], check=False, capture_output=True)
+def pids_in(name: str) -> list[int]:
+    """What runs in a namespace."""
+    told = subprocess.run(["ip", "netns", "pids", name], check=True, capture_output=True, text=True)
+    return [int(word) for word in told.stdout.split()]
 
 
-def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+def kill_all_in(name: str) -> None:
+    """kill -9 of all that runs in a namespace that is ours."""
+    for pid in pids_in(name):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def ip(*words: str) -> None:
+    """Raises AssertionError: the kernel refuses it, and why."""
+    done = subprocess.run(["ip", *words], check=False, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"

@@ -2,15 +2,15 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from support.network_namespaces import ip, kill_all_in, pids_in
 
 from labelloop.cluster_node import VERSION_LABEL
 from trainer.cluster.announce import announcement
@@ -19,13 +19,6 @@ NETWORK = "10.78.0"
 PORT = 6379
 START_S = 600
 OBJECTS_BYTES = 100_000_000
-
-
-def cannot() -> str:
-    """Why there can be no such nodes; "" where there can."""
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        return "network namespaces need root and iproute2"
-    return ""
 
 
 class Nodes:
@@ -101,7 +94,7 @@ class Nodes:
     def kill(self, number: int) -> None:
         """Kills all of a node's programs at once."""
         mark = f"RAY_TMPDIR={self._folder / str(number)}".encode()
-        for pid in _inside(self.namespace):
+        for pid in pids_in(self.namespace):
             try:
                 if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                     os.kill(pid, signal.SIGKILL)
@@ -113,29 +106,12 @@ class Nodes:
 def nodes(home: Path, folder: Path) -> Iterator[Nodes]:
     """They go with the namespace, and so does whatever else runs in it."""
     namespace = f"llray{os.getpid() % 100000}"
-    _ip("netns", "add", namespace)
+    ip("netns", "add", namespace)
     try:
-        _ip("-n", namespace, "link", "set", "lo", "up")
+        ip("-n", namespace, "link", "set", "lo", "up")
         for number in range(1, 5):
-            _ip("-n", namespace, "address", "add", f"{NETWORK}.{number}/32", "dev", "lo")
+            ip("-n", namespace, "address", "add", f"{NETWORK}.{number}/32", "dev", "lo")
         yield Nodes(namespace, home, folder)
     finally:
-        for pid in _inside(namespace):
-            os.kill(pid, signal.SIGKILL)
-        _ip("netns", "delete", namespace)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it took too long"
-        time.sleep(0.1)
-
-
-def _inside(namespace: str) -> list[int]:
-    told = subprocess.run(["ip", "netns", "pids", namespace], check=True, capture_output=True, text=True)
-    return [int(word) for word in told.stdout.split()]
-
-
-def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+        kill_all_in(namespace)
+        ip("netns", "delete", namespace)

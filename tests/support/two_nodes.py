@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.network_namespaces import ip
 from support.stack import wait_for
 
 START_S = 90.0
@@ -62,10 +63,10 @@ def swarm_of_two(folder: Path) -> Iterator[Swarm]:
     ]
     with ExitStack() as left:
         for name in names:
-            _ip("netns", "add", name)
-            left.callback(_ip, "netns", "delete", name)
-            _ip("-n", name, "link", "set", "lo", "up")
-        _ip(
+            ip("netns", "add", name)
+            left.callback(ip, "netns", "delete", name)
+            ip("-n", name, "link", "set", "lo", "up")
+        ip(
             "link",
             "add",
             "cable",
@@ -80,14 +81,14 @@ def swarm_of_two(folder: Path) -> Iterator[Swarm]:
             names[1],
         )
         host_end = f"sw{os.getpid()}"
-        _ip("link", "add", host_end, "type", "veth", "peer", "name", "host", "netns", names[0])
-        _ip("address", "add", f"{_HOST_CABLE}.1/24", "dev", host_end)
-        _ip("link", "set", host_end, "up")
-        _ip("-n", names[0], "address", "add", f"{_HOST_CABLE}.2/24", "dev", "host")
-        _ip("-n", names[0], "link", "set", "host", "up")
+        ip("link", "add", host_end, "type", "veth", "peer", "name", "host", "netns", names[0])
+        ip("address", "add", f"{_HOST_CABLE}.1/24", "dev", host_end)
+        ip("link", "set", host_end, "up")
+        ip("-n", names[0], "address", "add", f"{_HOST_CABLE}.2/24", "dev", "host")
+        ip("-n", names[0], "link", "set", "host", "up")
         for node in nodes:
-            _ip("-n", node.namespace, "address", "add", f"{node.address}/24", "dev", "cable")
-            _ip("-n", node.namespace, "link", "set", "cable", "up")
+            ip("-n", node.namespace, "address", "add", f"{node.address}/24", "dev", "cable")
+            ip("-n", node.namespace, "link", "set", "cable", "up")
             left.enter_context(_engine(node))
         manager, worker = nodes
         manager.docker("swarm", "init", "--advertise-addr", manager.address)
@@ -138,8 +139,3 @@ def _engine(node: Node) -> Iterator[None]:
 def _answers(node: Node) -> bool:
     done = subprocess.run(["docker", "--host", node.engine, "info"], capture_output=True, timeout=30)
     return done.returncode == 0
-
-
-def _ip(*words: str) -> None:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"

@@ -1,13 +1,13 @@
 """The compose files, as Docker Compose itself reads them."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import compose_files
 
 from labelloop import ray_environment
 from lifecycle import engine
@@ -20,23 +20,10 @@ pytestmark = pytest.mark.skipif(engine.compose_version() is None, reason="no Doc
 
 
 def config(home: Home, accelerator: str = "cpu", gpu: bool = True) -> dict[str, Any]:
-    shutil.copy(REPO / "docker-compose.yml", home.root)
-    shutil.copytree(
-        REPO / "compose",
-        home.root / "compose",
-        dirs_exist_ok=True,
-        ignore=shutil.ignore_patterns("lifecycle"),
-    )
+    compose_files.put(home.root)
     settings.keep(home, {"DETECTOR": "yolox_s"})
     settings.complete(home, host_runtime=False, accelerator=accelerator, gpu=gpu)
-    done = subprocess.run(
-        engine.compose("config", "--format", "json"),
-        cwd=home.root,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return dict(json.loads(done.stdout))
+    return compose_files.composed(home.root)
 
 
 def test_only_label_studio_and_the_dashboard_are_published_and_on_loopback_alone(home: Home) -> None:

@@ -1,13 +1,12 @@
 """What Swarm is given, made of what Docker Compose makes of the stack's own files."""
 
 import json
-import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import compose_files
 
 from lifecycle import engine
 from lifecycle.console import Failure
@@ -41,20 +40,12 @@ def one(**service: Any) -> dict[str, Any]:
 
 def config(home: Home, given: Mapping[str, str], gpu: bool = False) -> dict[str, Any]:
     """What Compose makes of the files that these settings choose."""
-    shutil.copy(REPO / "docker-compose.yml", home.root)
-    shutil.copytree(REPO / "compose", home.root / "compose", ignore=shutil.ignore_patterns("lifecycle"))
+    compose_files.put(home.root)
     settings.keep(home, {"BIND": "0.0.0.0", **given})
     accelerator = "cuda" if gpu else "cpu"
     settings.complete(home, host_runtime=False, accelerator=accelerator, gpu=gpu, swarm=True)
     secret_files.publish(home, settings.load(home))
-    done = subprocess.run(
-        engine.compose("config", "--format", "json"),
-        cwd=home.root,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return dict(json.loads(done.stdout))
+    return compose_files.composed(home.root)
 
 
 EVERY = {"DATABASE": "postgres", "REPLICAS": "2", "BACKENDS": "3"}
