@@ -53,7 +53,7 @@ def main(kind: str, folder: Path, out: Path, seconds: float) -> None:
     model = build_detector(config.model)
     model.init_weights()
     own = model.state_dict()
-    start = load_weights(Path(job.start_weights))
+    start = load_weights(settings.labelloop_home / job.start_weights)
     model.load_state_dict(own | {key: value for key, value in start.items() if value.shape == own[key].shape})
     model.CLASSES = tuple(snapshot.classes)
 

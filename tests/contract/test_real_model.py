@@ -1,7 +1,6 @@
 """A real mmdet model, small and untrained, from the registry through gunicorn to an answer."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,28 +14,16 @@ import pytest
 import requests
 from PIL import Image
 from support.backend_home import LABEL_CONFIG, PASSWORD, TRAINER_PASSWORD, wait_until
-from support.detectors import tiny_yolox
+from support.detectors import add_tiny_yolox
 from support.ports import free_port
 
 from labelloop.registry import Card, Registry
-from trainer.training.graphs import add_graph
 
 pytest.importorskip("mmcv.ops", reason="mmcv-full is not installed")
 
 WORK_TREE = Path(__file__).parents[2]
 CLASSES = ["cat", "car"]
 AUTH = ("labelstudio", PASSWORD)
-
-
-def add_tiny_yolox(models: Path, seed: int) -> str:
-    """A new champion of project 1, with its graph."""
-    project = Registry(models).project(1)
-    folder = tiny_yolox(models / "tiny", CLASSES, seed)
-    card = Card(detector="tiny", classes=CLASSES, graph=add_graph(folder, []))
-    version = project.write(card, (folder / "config.py").read_text(), folder / "weights.pth")
-    shutil.rmtree(folder)
-    project.promote(version)
-    return version
 
 
 class Gunicorn:
@@ -111,7 +98,7 @@ def regions(prediction: dict[str, Any]) -> list[tuple[Any, ...]]:
 def test_from_no_model_to_predictions_to_the_next_version(home: Path, backend: Gunicorn) -> None:
     wait_until(lambda: "the trainer writes" in backend.check().stdout, 60)
     assert backend.check().returncode == 1
-    add_tiny_yolox(home / "volumes" / "models", seed=0)
+    add_tiny_yolox(home / "volumes" / "models", CLASSES, 0)
     wait_until(lambda: backend.check().returncode == 0, 60)
     assert backend.check().stdout == "serves v0000 (project 1)\n"
 
@@ -133,7 +120,7 @@ def test_from_no_model_to_predictions_to_the_next_version(home: Path, backend: G
     assert len(alone["result"]) == len(together["result"])
     assert np.allclose(regions(alone), regions(together), atol=1e-2)
 
-    version = add_tiny_yolox(home / "volumes" / "models", seed=1)
+    version = add_tiny_yolox(home / "volumes" / "models", CLASSES, 1)
     wait_until(lambda: backend.serves(version), 30)
     assert backend.predict(urls[0])["model_version"] == "v0001"
 
@@ -142,7 +129,7 @@ def test_weights_that_do_not_load_are_named_and_the_previous_version_serves(
     home: Path, backend: Gunicorn
 ) -> None:
     models = home / "volumes" / "models"
-    add_tiny_yolox(models, seed=0)
+    add_tiny_yolox(models, CLASSES, 0)
     wait_until(lambda: backend.check().returncode == 0, 60)
     torn = models / "torn.pth"
     torn.write_bytes(b"not weights")
@@ -159,7 +146,7 @@ def test_weights_that_do_not_load_are_named_and_the_previous_version_serves(
 
 
 def test_stopping_lets_a_running_batch_finish(home: Path, backend: Gunicorn) -> None:
-    add_tiny_yolox(home / "volumes" / "models", seed=0)
+    add_tiny_yolox(home / "volumes" / "models", CLASSES, 0)
     wait_until(lambda: backend.check().returncode == 0, 60)
     answers: list[Any] = []
     urls = [f"/data/local-files/?d=images/{index % 20}.png" for index in range(200)]

@@ -1,5 +1,6 @@
 """Real mmdet detectors, small and untrained."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,20 @@ def tiny_yolox(folder: Path, classes: Sequence[str], seed: int = 0) -> Path:
     config.test_pipeline[1]["img_scale"] = (128, 128)
     config.data.test.pipeline = config.test_pipeline
     return write_version(folder, config, classes, seed)
+
+
+def add_tiny_yolox(models: Path, classes: Sequence[str], seed: int) -> str:
+    """A new champion of project 1, with its graph."""
+    from labelloop.registry import Card, Registry
+    from trainer.training.graphs import add_graph
+
+    project = Registry(models).project(1)
+    folder = tiny_yolox(models / "tiny", classes, seed)
+    card = Card(detector="tiny", classes=list(classes), graph=add_graph(folder, []))
+    version = project.write(card, (folder / "config.py").read_text(), folder / "weights.pth")
+    shutil.rmtree(folder)
+    project.promote(version)
+    return version
 
 
 def write_version(folder: Path, config: "Config", classes: Sequence[str], seed: int) -> Path:

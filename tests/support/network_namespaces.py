@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,15 +68,9 @@ class Machine:
             **more,
         )
 
-    @contextmanager
-    def entered(self) -> Iterator[None]:
+    def entered(self) -> AbstractContextManager[None]:
         """This thread, and what it starts meanwhile, is in the machine's network."""
-        with Path("/proc/self/ns/net").open() as own, Path("/run/netns", self.name).open() as theirs:
-            _set_namespace(theirs.fileno())
-            try:
-                yield
-            finally:
-                _set_namespace(own.fileno())
+        return entered(self.name)
 
     def cut(self) -> None:
         """Pulls its cable out: no packet comes or goes, and nobody is told."""
@@ -84,6 +78,17 @@ class Machine:
 
     def mend(self) -> None:
         ip("-n", self.hub, "link", "set", self.cable, "up")
+
+
+@contextmanager
+def entered(name: str) -> Iterator[None]:
+    """This thread, and what it starts meanwhile, is in a namespace."""
+    with Path("/proc/self/ns/net").open() as own, Path("/run/netns", name).open() as theirs:
+        _set_namespace(theirs.fileno())
+        try:
+            yield
+        finally:
+            _set_namespace(own.fileno())
 
 
 @contextmanager

@@ -31,8 +31,12 @@ BACKUP = "backup"
 FRONT = "front"
 """The proxy before several containers of Label Studio."""
 CLUSTER = "cluster"
-"""The trainer's with Ray, for a machine in a cluster."""
-_BUILT_HERE = {BACKUP: "images/postgres", FRONT: "images/front", CLUSTER: "images/cluster"}
+"""The trainer's with the ML backend's code and Ray, for a machine in a cluster."""
+_BUILT_HERE = {
+    BACKUP: ("images/postgres",),
+    FRONT: ("images/front",),
+    CLUSTER: ("images/cluster", "images/mlbackend"),
+}
 """The inputs of images that are built here always, where they are needed."""
 _AFTER = {"base": ("mmcv-full",), "trainer": ("base",), "mlbackend": ("base",), CLUSTER: ("trainer",)}
 _SECONDS = {
@@ -84,8 +88,8 @@ def build_images(
         stands_on, of_version = (python_id, "")
         if service == CLUSTER:
             stands_on, of_version = all_hashes["trainer"], version["trainer"]
-        hashes[service] = inputs_hash(home.root, [_BUILT_HERE[service]], stands_on)
-        version[service] = inputs_hash(home.root, [_BUILT_HERE[service]], of_version)
+        hashes[service] = inputs_hash(home.root, _BUILT_HERE[service], stands_on)
+        version[service] = inputs_hash(home.root, _BUILT_HERE[service], of_version)
     stale = [service for service in hashes if _built(service, accelerator) != hashes[service]]
     for service in hashes:
         if service not in stale:

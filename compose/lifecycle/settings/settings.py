@@ -25,7 +25,7 @@ _LOCAL_HEADER = """\
 # What the services' programs read once; see the label labelloop.programs in docker-compose.yml.
 _PROGRAMS = ("configs/gunicorn", "configs/supervisor", "configs/haproxy")
 # Two machines of one cluster have these alike.
-_CODE = ("images/base", "images/trainer", "images/cluster")
+_CODE = ("images/base", "images/mlbackend", "images/trainer", "images/cluster")
 GPU_FILE = "compose/gpu.yml"
 
 

@@ -16,7 +16,7 @@ ALIVE, LEFT, LOST = "alive", "left", "lost"
 @dataclass(frozen=True)
 class Node:
     """address: IPv4. is_here: whether it is this machine's. memory: in bytes. version: of its code. since: of
-    its start, in seconds since 1970.
+    its start, in seconds since 1970. detectors: how many make pre-labels there now.
 
     state: ALIVE; LEFT, when it said so; LOST, when it no longer answered and none is at its address since.
     """
@@ -31,6 +31,7 @@ class Node:
     version: str
     since: float
     state: str
+    detectors: int = 0
 
     @property
     def brings(self) -> str:
@@ -44,7 +45,8 @@ class Node:
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.since))
         what = "the head, " if self.is_head else ""
         how = f"since {since}" if self.state == ALIVE else f"{self.state}; it was here from {since}"
-        return f"{what}{self.name}: {self.brings}; version {self.version or 'unknown'}; {how}"
+        makes = f"; {counted(self.detectors, 'detector')} for pre-labels" if self.detectors else ""
+        return f"{what}{self.name}: {self.brings}; version {self.version or 'unknown'}; {how}{makes}"
 
 
 def counted(number: float, what: str) -> str:

@@ -61,3 +61,12 @@ def default_dashboard_port(port: int) -> int:
     (8081, 65534)
     """
     return port + 1 if port < 65535 else port - 1
+
+
+def pool_port(cluster_port: int) -> int:
+    """Where the cluster's detectors answer the trainer, on the head's machine, on 127.0.0.1 alone.
+
+    >>> pool_port(6379)
+    6386
+    """
+    return cluster_port + 7

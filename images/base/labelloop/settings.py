@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     cluster: Literal["none", "ray"] = "none"
     ray_address: str = ""
     cluster_dir: Path | None = None
+    cluster_port: int = within("CLUSTER_PORT", layout.CLUSTER_PORT)
     score_threshold: float = within("SCORE_THRESHOLD", 0.3)
 
     retrain_every: int = within("RETRAIN_EVERY", 50)
@@ -180,6 +181,11 @@ class Settings(BaseSettings):
             return (self.cluster_dir / layout.ADDRESS_FILE).read_text(encoding="ascii").strip()
         except OSError:
             return ""
+
+    @property
+    def pool_url(self) -> str:
+        """Where the cluster's detectors answer; "" without a cluster."""
+        return "" if self.cluster == "none" else f"http://127.0.0.1:{layout.pool_port(self.cluster_port)}"
 
     @property
     def admin_addresses(self) -> frozenset[str]:

@@ -6,8 +6,9 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
 from typing import Any
 
 from cluster.place import Place
@@ -15,8 +16,10 @@ from cluster.ray_node import certify
 from labelloop import reach
 from labelloop.cluster_node import ALIVE, LEFT, LOST, VERSION_LABEL, Node
 from labelloop.errors import Explained, in_one_line
+from labelloop.layout import pool_port
 
 SECONDS = 10.0
+POOL_SECONDS = 3.0
 
 
 class NotTold(Explained):
@@ -88,13 +91,30 @@ def _state(row: Any) -> str:
     return LOST if row.death_info.reason in unsaid else LEFT
 
 
+def at_work(port: int) -> Mapping[str, int]:
+    """A machine's name and address → how many detectors it has; empty where they can't be asked, as on a
+    machine that has joined. port: the first of the head's.
+    """
+    import requests
+
+    with suppress(requests.RequestException, ValueError, KeyError, TypeError, AttributeError):
+        health = requests.get(f"http://127.0.0.1:{pool_port(port)}/health", timeout=POOL_SECONDS).json()
+        return {name: int(row["detectors"]) for name, row in health["machines"].items()}
+    return {}
+
+
 def main() -> int:
     try:
         place = Place.of(os.environ)
         head = os.environ.get("CLUSTER_HEAD") or place.here
         if not place.certificate.is_file():  # of a machine that is about to join
             certify(place)
-        answer: dict[str, Any] = {"nodes": [asdict(node) for node in ask(place, head)]}
+        working = at_work(place.port)
+        nodes = [
+            replace(node, detectors=working.get(f"{node.name} ({node.address})", 0))
+            for node in ask(place, head)
+        ]
+        answer: dict[str, Any] = {"nodes": [asdict(node) for node in nodes]}
     except (Explained, OSError) as error:
         answer = {"error": in_one_line(error)}
     print(json.dumps(answer), flush=True)

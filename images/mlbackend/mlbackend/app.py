@@ -12,16 +12,12 @@ from werkzeug.exceptions import HTTPException
 
 from labelloop.connection import USER
 from labelloop.labels import LabelConfigError
-from labelloop.registry import Registry
 from labelloop.settings import Settings, get_settings
 from mlbackend.champion import LoadDetector
-from mlbackend.champions import Champions
 from mlbackend.detect import detect_routes
 from mlbackend.errors import BackendError
-from mlbackend.loading import ImageLoader
 from mlbackend.manager import ChampionManager
 from mlbackend.routes import routes
-from mlbackend.trainer_client import TrainerClient
 
 log = logging.getLogger(__name__)
 
@@ -66,27 +62,14 @@ def create_app(settings: Settings, load: LoadDetector, stop: threading.Event | N
         MissingSecret: BACKEND_PASSWORD is not set.
     """
     password = settings.secret("backend_password")
-    champions = Champions(
-        Registry(settings.models_dir),
-        load,
-        ImageLoader(settings, _image_workers(settings)),
-        settings.score_threshold,
-        several=settings.backends > 1,
-    )
-    manager = ChampionManager(settings, champions, TrainerClient(settings))
+    manager = ChampionManager.start(settings, load, stop or threading.Event(), several=settings.backends > 1)
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.register_blueprint(routes(manager))
     app.register_blueprint(detect_routes(manager))
     _ask_for_credentials(app, password)
     _say_what_is_wrong(app)
-    champions.watch(stop or threading.Event())
     return app
-
-
-def _image_workers(settings: Settings) -> int:
-    """How many threads read images. At least four, since a download mostly waits."""
-    return max(4, settings.threads)
 
 
 def _ask_for_credentials(app: Flask, password: str) -> None:

@@ -5,7 +5,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 from labelloop.boxes import Boxes
 from labelloop.labels import LabelConfig, parse_label_config
@@ -13,11 +13,11 @@ from labelloop.registry import Registry
 from labelloop.settings import Settings
 from labelloop.task_images import image_name
 from mlbackend import hints
-from mlbackend.champion import Champion, Prediction
+from mlbackend.champion import Champion, LoadDetector, Prediction
 from mlbackend.champions import Champions, Place
 from mlbackend.clicks import Clicks
 from mlbackend.errors import BackendError, BadRequest
-from mlbackend.loading import Task
+from mlbackend.loading import ImageLoader, Task
 from mlbackend.trainer_client import TrainerClient
 from mlbackend.unreadable import Unreadable
 from mlbackend.wire import START_TRAINING, Body, read_project_id
@@ -29,6 +29,8 @@ PREDICT_PATIENCE_S = 60.0
 PREDICTS_AT_ONCE = 3
 """Pre-labelling asks for two at once, and nobody else should wait for these to end."""
 CLICK_PATIENCE_S = 5.0
+IMAGE_WORKERS = 4
+"""So many threads read images at least, since a download mostly waits."""
 
 
 @dataclass
@@ -50,6 +52,23 @@ class ChampionManager:
         self._known: dict[int, _Known] = {}
         self._clicks = Clicks(self._registry)
         self._predicting = threading.BoundedSemaphore(PREDICTS_AT_ONCE)
+
+    @classmethod
+    def start(
+        cls, settings: Settings, load: LoadDetector, stop: threading.Event, *, several: bool = False
+    ) -> Self:
+        """With champions of its own, which follow the registry until `stop` is set. several: whether others
+        answer Label Studio, too.
+        """
+        champions = Champions(
+            Registry(settings.models_dir),
+            load,
+            ImageLoader(settings, max(IMAGE_WORKERS, settings.threads)),
+            settings.score_threshold,
+            several=several,
+        )
+        champions.watch(stop)
+        return cls(settings, champions, TrainerClient(settings))
 
     def setup(self, project: object, label_config: str, token: str | None) -> str:
         """Learns a project's label config, which may be empty. Returns: the version in service.

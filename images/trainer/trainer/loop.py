@@ -9,6 +9,7 @@ from labelloop.registry import ProjectModels, Registry
 from labelloop.studio import Studio
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
+from trainer.peers.pool import Pool
 from trainer.peers.projects import NoProject, Project, choose, sort_projects
 from trainer.rounds.table import Round, Rounds
 from trainer.worker.adoption import require_worked_on
@@ -53,8 +54,10 @@ class Loop:
         return self.registry.project(project_id)
 
     def prelabeller(self) -> Prelabeller:
-        rounds_dir = self.settings.rounds_dir
-        return Prelabeller(self.studio, self.backend, self.registry, rounds_dir, settings=self.settings)
+        rounds_dir, pool = self.settings.rounds_dir, Pool.connect(self.settings)
+        return Prelabeller(
+            self.studio, self.backend, self.registry, rounds_dir, settings=self.settings, pool=pool
+        )
 
     def project(self, wanted: int | None) -> Project:
         """The project `wanted`, else PROJECT, else the only one.

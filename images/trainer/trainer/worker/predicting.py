@@ -1,35 +1,63 @@
-"""Predictions for many tasks, asked of the ML backend batch by batch."""
+"""Predictions for many tasks, asked batch by batch of the ML backend and of a cluster's detectors."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from labelloop.batches import batches
-from trainer.peers.backend import Unread
+from trainer.peers.backend import Backend, Unread
+from trainer.peers.pool import Pool
+from trainer.peers.projects import Project
 
 Row = dict[str, Any]
 Predictions = list[Row | Unread]
 
-# The number of tasks per request for predicting, and per portion of predictions.
-BATCH, PORTION = 16, 48
+BATCH = 16
+"""The number of tasks per request for predicting."""
 AT_ONCE = 2
-"""So many requests at once: what comes before and after the model's work on one is done while it works on
-another.
+"""The ML backend gets so many requests at once: what comes before and after the model's work on one is done
+while it works on another.
 """
+PORTION = BATCH * (AT_ONCE + 1)
+"""The number of tasks per portion of the ML backend alone."""
+
+
+class Predictors:
+    """The ML backend, and the detectors of a cluster where there is one: who is free has the next tasks."""
+
+    def __init__(self, backend: Backend, pool: Pool | None = None) -> None:
+        self._backend, self._pool = backend, pool
+
+    @property
+    def at_once(self) -> int:
+        """How many can be asked at once."""
+        return AT_ONCE + (self._pool.places if self._pool is not None else 0)
+
+    def predict(self, project: Project, tasks: Sequence[Mapping[str, Any]], version: str) -> Predictions:
+        """As Backend.predict, which has the last word on images that a detector cannot read."""
+        made = self._pool.predict(project, tasks, version) if self._pool is not None else None
+        if made is None:
+            return self._backend.predict(project, tasks, version)
+        unread = [task for task, row in zip(tasks, made, strict=True) if isinstance(row, Unread)]
+        if not unread:
+            return made
+        again = iter(self._backend.predict(project, unread, version))
+        return [next(again) if isinstance(row, Unread) else row for row in made]
 
 
 def in_portions(
-    ask: Callable[[Sequence[Row]], Predictions], tasks: Sequence[Row]
+    ask: Callable[[Sequence[Row]], Predictions], tasks: Sequence[Row], at_once: int = AT_ONCE
 ) -> Iterator[tuple[list[Row], list[Unread]]]:
-    """Predictions for the tasks, in their order, PORTION by PORTION, and what could not be read of each. The
-    next portion is asked for while the caller works on one.
+    """Predictions for the tasks, in their order, in portions of one batch more than `at_once`, and what could
+    not be read of each. The next portion is asked for while the caller works on one.
 
-    ask: of BATCH tasks, called on AT_ONCE threads. Raises: what `ask` raises, after which no more are asked.
+    ask: of BATCH tasks, called on `at_once` threads. Raises: what `ask` raises, after which no more are
+    asked.
     """
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="predict") as pool:
+    with ThreadPoolExecutor(at_once, thread_name_prefix="predict") as pool:
         before: list[Future[Predictions]] = []
         try:
-            for portion in batches(tasks, PORTION):
+            for portion in batches(tasks, BATCH * (at_once + 1)):
                 asked = [pool.submit(ask, batch) for batch in batches(portion, BATCH)]
                 if before:
                     yield _sorted(before)

@@ -27,13 +27,14 @@ from labelloop.studio import Studio
 from labelloop.task_filters import with_prediction_of
 from labelloop.task_images import image_name
 from trainer.peers.backend import Backend, BackendError, OtherVersion, Unread
+from trainer.peers.pool import Pool
 from trainer.peers.projects import Project, fetch
 from trainer.rounds.pace import Pace
 from trainer.rounds.progress import Progress, write_progress
 from trainer.rounds.unpredicted import Unpredicted
 from trainer.worker.ahead import few_next
 from trainer.worker.former import FormerPredictions
-from trainer.worker.predicting import in_portions
+from trainer.worker.predicting import Predictors, in_portions
 from trainer.worker.showing import Showing
 from trainer.worker.storing import gathered, store
 from trainer.worker.twins import Twins
@@ -106,12 +107,14 @@ class Prelabeller:
         rounds_dir: Path,
         backend_wait_s: float = BACKEND_WAIT_S,
         settings: Settings | None = None,
+        pool: Pool | None = None,
     ) -> None:
         """settings: where the images are, so that boxes of labelled near-duplicates can be proposed; without
-        them, what the model sees is proposed alone.
+        them, what the model sees is proposed alone. pool: of a cluster, beside the backend.
         """
         self._studio = studio
         self._backend = backend
+        self._predictors = Predictors(backend, pool)
         self._registry = registry
         self._rounds_dir = rounds_dir
         self._backend_wait_s = backend_wait_s
@@ -353,9 +356,9 @@ class Prelabeller:
 
         def ask(batch: Sequence[Row]) -> list[Row | Unread]:
             asked = run.twins.with_twins(batch) if run.twins is not None else batch
-            return self._backend.predict(run.project, asked, version)
+            return self._predictors.predict(run.project, asked, version)
 
-        return in_portions(ask, tasks)
+        return in_portions(ask, tasks, self._predictors.at_once)
 
     def _point(self, run: _Run, showing: Showing) -> None:
         """Sets the project's model_version to what `showing` wants, of several backends once all serve it,

@@ -17,6 +17,7 @@ from labelloop.task_filters import LABELLED
 from trainer.dataset.survey import forget_all_but
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend
+from trainer.peers.pool import Pool
 from trainer.peers.projects import Project, sort_projects
 from trainer.rounds import heartbeat
 from trainer.rounds.asking import automatic
@@ -83,7 +84,12 @@ class Worker:
             ImageIndex(settings.rounds_dir, settings.images_dir), studio, settings.rounds_dir
         )
         self._prelabeller = Prelabeller(
-            studio, backend, self._registry, settings.rounds_dir, settings=settings
+            studio,
+            backend,
+            self._registry,
+            settings.rounds_dir,
+            settings=settings,
+            pool=Pool.connect(settings),
         )
         self._preflight = Preflight(settings, studio, self._registry)
         self._refused: dict[int, str | None] = {}

@@ -1,13 +1,18 @@
-"""Predictions are asked for batch by batch, two at once, and come in the tasks' order."""
+"""Predictions are asked for batch by batch, several at once, and come in the tasks' order."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from trainer.peers.backend import BackendError, Unread
-from trainer.worker.predicting import AT_ONCE, BATCH, PORTION, Predictions, Row, in_portions
+from trainer.peers.backend import Backend, BackendError, OtherVersion, Unread
+from trainer.peers.pool import Pool
+from trainer.peers.projects import Project
+from trainer.worker.predicting import AT_ONCE, BATCH, PORTION, Predictions, Predictors, Row, in_portions
 
+PROJECT = Project(1, "cells", "", datetime(2026, 1, 1, tzinfo=UTC), "", "")
 TASKS: list[Row] = [{"id": number} for number in range(2 * PORTION + 5)]
 
 
@@ -42,3 +47,102 @@ def test_after_an_error_no_more_is_asked_for() -> None:
     with pytest.raises(BackendError, match="away"):
         list(in_portions(ask, TASKS * 20))
     assert len(asked) <= 2 * PORTION // BATCH, "of the first two portions at most"
+
+
+class Answers(Backend):
+    """A backend, or a cluster's detectors, that notes which tasks it was asked for."""
+
+    def __init__(self, name: str, places: int = 0) -> None:
+        self.name, self.places = name, places
+        self.asked: list[int] = []
+        self.refusal: BackendError | None = None
+        self.unread: set[int] = set()
+        self.both: threading.Barrier | None = None
+
+    def health(self) -> Row:
+        return {"status": "UP", "places": self.places}
+
+    def predict(
+        self, project: Project, tasks: Sequence[Mapping[str, Any]], version: str
+    ) -> list[Row | Unread]:
+        if self.both is not None:
+            self.both.wait(60)
+        if self.refusal is not None:
+            raise self.refusal
+        numbers = [task["id"] for task in tasks]
+        self.asked += numbers
+        return [
+            Unread(number, "not here") if number in self.unread else {"task": number, "by": self.name}
+            for number in numbers
+        ]
+
+
+@pytest.fixture
+def backend() -> Answers:
+    return Answers("backend")
+
+
+@pytest.fixture
+def detectors() -> Answers:
+    """Of a cluster, with room for two batches."""
+    return Answers("detectors", places=2)
+
+
+@pytest.fixture
+def predictors(backend: Answers, detectors: Answers, monkeypatch: pytest.MonkeyPatch) -> Predictors:
+    pool = Pool("http://127.0.0.1:1", "secret")
+    monkeypatch.setattr(pool, "_backend", detectors)
+    return Predictors(backend, pool)
+
+
+def ask(predictors: Predictors, tasks: Sequence[Row]) -> Predictions:
+    return predictors.predict(PROJECT, tasks, "v0001-a")
+
+
+def whose(made: Predictions) -> list[str]:
+    return [row["by"] for row in made if not isinstance(row, Unread)]
+
+
+def test_a_clusters_detectors_work_beside_the_backend(
+    predictors: Predictors, backend: Answers, detectors: Answers
+) -> None:
+    assert predictors.at_once == AT_ONCE + 2
+    # Four requests at once, of which two are with each.
+    backend.both = detectors.both = threading.Barrier(4)
+    tasks = TASKS[: 4 * BATCH]
+    asked = in_portions(lambda batch: ask(predictors, batch), tasks, predictors.at_once)
+    (rows, unread), *_ = asked
+    assert [row["task"] for row in rows] == [task["id"] for task in tasks] and not unread
+    assert len(backend.asked) == len(detectors.asked) == 2 * BATCH
+
+
+@pytest.mark.parametrize(
+    "refusal", [BackendError("a machine was lost"), OtherVersion("v0000, not v0001")], ids=str
+)
+def test_what_detectors_cannot_do_the_backend_does(
+    predictors: Predictors, backend: Answers, detectors: Answers, refusal: BackendError
+) -> None:
+    detectors.refusal = refusal
+    assert whose(ask(predictors, TASKS[:3])) == ["backend"] * 3
+    assert predictors.at_once == AT_ONCE, "it works alone for a while"
+
+
+def test_an_image_that_a_machine_cannot_read_is_read_by_the_backend(
+    predictors: Predictors, backend: Answers, detectors: Answers
+) -> None:
+    detectors.unread = {1, 2}
+    backend.unread = {2}
+    made = ask(predictors, TASKS[:4])
+    assert made == [
+        {"task": 0, "by": "detectors"},
+        {"task": 1, "by": "backend"},
+        Unread(2, "not here"),
+        {"task": 3, "by": "detectors"},
+    ]
+    assert backend.asked == [1, 2]
+
+
+def test_detectors_that_do_not_answer_are_no_place(backend: Answers) -> None:
+    predictors = Predictors(backend, Pool("http://127.0.0.1:1", "secret"))
+    assert predictors.at_once == AT_ONCE
+    assert whose(ask(predictors, TASKS[:1])) == ["backend"]

@@ -1,0 +1,120 @@
+"""The cluster's detectors, for the trainer on this machine: `python -m cluster.pool`.
+
+POST /predict is answered as the ML backend does, by whichever detector has the least to do, and GET /health
+says how many batches can be asked for at once. It listens on 127.0.0.1 alone.
+
+Ray ends a program whose head is away for a minute. supervisord starts this one again, which waits for it.
+"""
+
+import logging
+import secrets
+import sys
+import threading
+import time
+from typing import Annotated, Any
+
+import ray
+import uvicorn
+from fastapi import Depends, FastAPI, HTTPException, status
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from pydantic import BaseModel
+
+from cluster.detectors import Detectors, NoDetector
+from labelloop.connection import USER
+from labelloop.errors import in_one_line
+from labelloop.layout import pool_port
+from labelloop.log_lines import SHORT_LINE, TIMES
+from labelloop.settings import MissingSecret
+from trainer.cluster.code_version import code_version
+from trainer.cluster.driver import CannotReach, connect
+from trainer.cluster.nodes import Node, alive
+from trainer.env import TrainerSettings, get_settings
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 3.0
+HEAD_PAUSE_S = 5.0
+
+
+class Asked(BaseModel):
+    """The part of label-studio-ml's request that a detector needs."""
+
+    tasks: list[dict[str, Any]]
+    project: str
+    label_config: str
+
+
+def create_app(detectors: Detectors, password: str) -> FastAPI:
+    """The application; /predict asks for basic auth, as the ML backend does."""
+    app = FastAPI(title="labelloop's detectors", docs_url=None, redoc_url=None, openapi_url=None)
+
+    def known_caller(given: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]) -> None:
+        said, expected = f"{given.username}:{given.password}", f"{USER}:{password}"
+        if not secrets.compare_digest(said.encode(), expected.encode()):
+            raise HTTPException(status.HTTP_401_UNAUTHORIZED, "wrong user or password")
+
+    @app.get("/health")
+    def health() -> dict[str, Any]:
+        places = detectors.places
+        return {"status": "UP" if places else "DOWN", "places": places, "machines": detectors.machines}
+
+    @app.post("/predict", dependencies=[Depends(known_caller)])
+    def predict(asked: Asked) -> JSONResponse:
+        try:
+            return JSONResponse(
+                {"results": detectors.predict(asked.tasks, asked.project, asked.label_config)}
+            )
+        except NoDetector as error:
+            return JSONResponse({"error": in_one_line(error)}, status.HTTP_503_SERVICE_UNAVAILABLE)
+
+    return app
+
+
+def joined(rows: list[dict[str, Any]], head: str) -> list[Node]:
+    """The machines that live, but for the head's, whose device the ML backend has.
+
+    rows: of ray.nodes(). head: its address.
+    """
+    return [node for row in rows if row["NodeManagerAddress"] != head for node in alive([row])]
+
+
+def follow(detectors: Detectors, settings: TrainerSettings) -> None:
+    """Looks at the cluster's machines for good."""
+    version, head = code_version(), settings.cluster_address.rpartition(":")[0]
+    while True:
+        try:
+            detectors.look(joined(ray.nodes(), head), version)
+        except Exception:
+            log.exception("the cluster's machines could not be looked at")
+        time.sleep(LOOK_S)
+
+
+def main() -> int:
+    settings = get_settings()
+    logging.basicConfig(level=settings.log_level.upper(), format=SHORT_LINE, datefmt=TIMES)
+    try:
+        password = settings.secret("backend_password")
+    except MissingSecret as error:
+        log.error("%s", error)
+        return 2
+    said = ""
+    while not ray.is_initialized():
+        try:
+            connect(settings)
+        except CannotReach as error:
+            if str(error) != said:
+                said = str(error)
+                log.info("waiting: %s", said)
+            time.sleep(HEAD_PAUSE_S)
+    detectors = Detectors(settings)
+    threading.Thread(target=follow, args=(detectors, settings), name="machines", daemon=True).start()
+    port = pool_port(settings.cluster_port)
+    uvicorn.run(
+        create_app(detectors, password), host="127.0.0.1", port=port, log_level="warning", access_log=False
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
