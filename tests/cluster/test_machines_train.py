@@ -1,22 +1,28 @@
-"""A whole stack as a cluster's head, and two machines that have joined it: a round trains on all of them, and
-goes on when a machine and the head itself are killed.
+"""A whole stack as a cluster's head, and two machines that have joined it: they train a round together, make
+pre-labels, and a round goes on when a machine and the head itself are killed.
 
 Needs root; a job of its own: `make test TESTS=tests/cluster`.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
 from support import shapes, shapes_stack
-from support.cluster_machines import Worker, sharing
+from support.cluster_machines import PORT, Worker, sharing
 from support.network_namespaces import Machine, cannot, kill_all_in, machines
 from support.stack import Stack, wait_for
+
+from labelloop.layout import pool_port
+from trainer.worker.predicting import BATCH
 
 PICTURES = 30
 ITERATIONS = 30
 ROUND_S = 2400
+DETECTORS_S = 600
 
 pytestmark = [pytest.mark.timeout(3600), pytest.mark.skipif(bool(cannot()), reason=cannot())]
 
@@ -72,6 +78,14 @@ def rounds_log(stack: Stack, number: int) -> str:
     return "\n".join(path.read_text() for path in sorted(folder.glob("log*.txt")))
 
 
+def detectors() -> dict[str, int]:
+    """Machine → at how many images its detectors have looked; in the head's network."""
+    with suppress(requests.RequestException):
+        health = requests.get(f"http://127.0.0.1:{pool_port(PORT)}/health", timeout=10).json()
+        return {name: row["images"] for name, row in health["machines"].items()}
+    return {}
+
+
 def iterations(stack: Stack, number: int) -> int:
     path = stack.home / f"volumes/rounds/{number:05}/metrics.jsonl"
     return path.read_text().count("\n") if path.is_file() else 0
@@ -91,6 +105,20 @@ def test_a_round_trains_on_the_head_and_on_two_that_have_joined(
     log = rounds_log(stack, 1)
     for machine in network:
         assert machine.address in log, f"nothing ran on {machine.name}"
+
+
+def test_machines_that_have_joined_make_pre_labels(stack: Stack, workers: list[Worker]) -> None:
+    wait_for("their detectors", lambda: len(detectors()) == len(workers), DETECTORS_S)
+    added = shapes.save(stack.images / "more", 3 * BATCH, PICTURES)
+
+    def predicted() -> bool:
+        tasks = stack.studio().iter_tasks(1, fields="all", page_size=100)
+        new = [task for task in tasks if "more" in task["data"]["image"]]
+        return len(new) == len(added) and all(task["predictions"] for task in new)
+
+    wait_for("pre-labels for all", predicted, DETECTORS_S)
+    assert sum(detectors().values()) >= BATCH
+    assert stack.run("status", check=False).count("1 detector for pre-labels") == len(workers)
 
 
 def test_a_round_goes_on_when_a_machine_and_then_the_head_are_killed(

@@ -20,11 +20,16 @@ from support.ray_nodes import NETWORK, PORT, Nodes, nodes
 from support.shapes import picture
 from support.stack import wait_for
 
+from labelloop.boxes import Boxes
 from labelloop.connection import USER
 from labelloop.detector import Detector
+from labelloop.images import ImageError
 from labelloop.layout import pool_port
 from labelloop.settings import Settings
 from mlbackend.manager import ChampionManager
+from trainer.judging.detections import found, load_detector
+from trainer.judging.with_help import found_with
+from trainer.peers.pool import Pool
 
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.skipif(bool(cannot()), reason=cannot())]
 
@@ -131,11 +136,36 @@ def test_a_detector_answers_what_the_backend_does(cluster: Nodes, pool: None, ho
     machines = health(cluster)["machines"]
     (name,) = machines
     assert f"{NETWORK}.2" in name, "not the head's, whose device the backend has, nor the one with other code"
-    assert machines[name] == {"detectors": 1, "tasks": BATCH}
+    assert machines[name] == {"detectors": 1, "images": BATCH}
 
 
 def test_nobody_else_is_answered(cluster: Nodes, pool: None) -> None:
     assert ask(cluster, TASKS[:1], password="a guess").status_code == 401
+
+
+def test_an_evaluation_finds_with_it_what_it_finds_alone(cluster: Nodes, pool: None, home: Path) -> None:
+    settings = Settings(labelloop_home=home, threads=1, cluster="ray", backend_password=PASSWORD)
+    folder = settings.models_dir / "1" / "v0000"
+    files = [settings.images_dir / f"{number}.png" for number in range(PICTURES)]
+    files[-1] = settings.images_dir / "lost.png"
+    detector = load_detector(folder, settings)
+    alone = list(found(detector, files))
+    before = sum(row["images"] for row in health(cluster)["machines"].values())
+
+    def together() -> list[Boxes | ImageError]:
+        with entered(cluster.namespace):
+            return list(found_with(Pool.connect(settings), folder, detector, files, settings))
+
+    # Its threads are in the namespace of the thread that starts them.
+    with ThreadPoolExecutor(1) as apart:
+        made = apart.submit(together).result()
+    assert sum(row["images"] for row in health(cluster)["machines"].values()) > before
+    assert isinstance(made[-1], ImageError) and "lost.png" in str(made[-1])
+    for mine, theirs in zip(alone[:-1], made[:-1], strict=True):
+        assert isinstance(mine, Boxes) and isinstance(theirs, Boxes)
+        assert len(mine) and mine.xyxy.tolist() == theirs.xyxy.tolist()
+        assert mine.scores.tolist() == theirs.scores.tolist()
+        assert mine.labels.tolist() == theirs.labels.tolist()
 
 
 def test_an_image_that_is_not_there_is_named(cluster: Nodes, pool: None) -> None:
@@ -187,7 +217,7 @@ def test_two_machines_share_the_work(cluster: Nodes, pool: None, capsys: pytest.
     seconds(4)  # loads the model
     two = seconds(4)
     machines = health(cluster)["machines"]
-    assert len(machines) == 2 and all(row["tasks"] > 0 for row in machines.values())
+    assert len(machines) == 2 and all(row["images"] > 0 for row in machines.values())
     with capsys.disabled():
         images = 4 * PICTURES
         print(f"\nimages a second: one machine {images / one:.0f}, two {images / two:.0f}")

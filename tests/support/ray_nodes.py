@@ -19,6 +19,7 @@ NETWORK = "10.78.0"
 PORT = 6379
 START_S = 600
 OBJECTS_BYTES = 100_000_000
+MARK = "TESTS_NODE"
 
 
 class Nodes:
@@ -32,7 +33,7 @@ class Nodes:
         return f"{NETWORK}.1:{PORT}"
 
     def variables(self, number: int, home: Path | None = None) -> dict[str, str]:
-        """What a node's programs are told, and by which they are found again."""
+        """What programs on a node's machine are told."""
         return {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
@@ -63,7 +64,7 @@ class Nodes:
             *(f"--object-store-memory={OBJECTS_BYTES}", "--disable-usage-stats"),
             *(["--include-dashboard=false"] if number == 1 else []),
         ]
-        done = self.run(command, self.variables(number, home), START_S)
+        done = self.run(command, self.variables(number, home) | {MARK: self._mark(number)}, START_S)
         assert done.returncode == 0, done.stdout
 
     def run(
@@ -92,14 +93,17 @@ class Nodes:
         )
 
     def kill(self, number: int) -> None:
-        """Kills all of a node's programs at once."""
-        mark = f"RAY_TMPDIR={self._folder / str(number)}".encode()
+        """Kills all of a node's own programs at once, and what runs in them."""
+        mark = f"{MARK}={self._mark(number)}".encode()
         for pid in pids_in(self.namespace):
             try:
                 if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                     os.kill(pid, signal.SIGKILL)
             except OSError:  # it has ended
                 continue
+
+    def _mark(self, number: int) -> str:
+        return f"{self.namespace}-{number}"
 
 
 @contextmanager

@@ -4,10 +4,16 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from labelloop.boxes import Boxes
 from labelloop.errors import Explained, in_one_line
+from labelloop.images import ImageError
 from labelloop.settings import Settings
+
+if TYPE_CHECKING:
+    from labelloop.detector import Detector
 
 Row = dict[str, Any]
 
@@ -53,8 +59,10 @@ class Detecting:
 
         torch.set_num_threads(share.threads)
         of_the_head = {"score_threshold": score_threshold, "threads": share.threads}
-        settings = Settings().model_copy(update=of_the_head)
-        self._manager = ChampionManager.start(settings, Detector.load, threading.Event())
+        self._settings = Settings().model_copy(update=of_the_head)
+        self._manager = ChampionManager.start(self._settings, Detector.load, threading.Event())
+        self._looking = threading.Lock()
+        self._last: tuple[tuple[Path, int], Detector] | None = None
 
     def ready(self) -> None:
         """Answers once it is made."""
@@ -65,3 +73,34 @@ class Detecting:
             return self._manager.predict(tasks, project, label_config)[0]
         except (Explained, OSError) as error:
             return in_one_line(error)
+
+    def look(self, folder: str, files: list[str]) -> list[Row] | str:
+        """What a version finds in each file, in their order, in its own classes: {"xyxy", "scores",
+        "labels"}, or {"error"} of an image that cannot be read; or why there is nothing.
+
+        folder: of the version, or of a round's candidate. It and the files are paths below LABELLOOP_HOME.
+        """
+        from trainer.judging.detections import found
+
+        home = self._settings.labelloop_home
+        try:
+            with self._looking:
+                detector = self._load(home / folder)
+                return [_told(boxes) for boxes in found(detector, [home / file for file in files])]
+        except (Explained, OSError) as error:
+            return in_one_line(error)
+
+    def _load(self, folder: Path) -> "Detector":
+        """Kept for the next request: whoever asks, asks for many files."""
+        from trainer.judging.detections import load_detector
+
+        stamp = folder, folder.stat().st_mtime_ns
+        if self._last is None or self._last[0] != stamp:
+            self._last = stamp, load_detector(folder, self._settings)
+        return self._last[1]
+
+
+def _told(boxes: Boxes | ImageError) -> Row:
+    if isinstance(boxes, ImageError):
+        return {"error": str(boxes)}
+    return {name: getattr(boxes, name).tolist() for name in ("xyxy", "scores", "labels")}

@@ -45,7 +45,7 @@ class Detector:
 
 
 class Detectors:
-    """All of them. Any thread may ask; `look` is for one."""
+    """All of them. Any thread may ask; `follow` is for one."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -64,15 +64,15 @@ class Detectors:
 
     @property
     def machines(self) -> dict[str, dict[str, int]]:
-        """By machine: its detectors, and for how many tasks it has answered since this program began."""
+        """By machine: its detectors, and at how many images they have looked since this program began."""
         with self._changed:
             counts = Counter(detector.node.name for detector in self._all)
             return {
-                name: {"detectors": counts[name], "tasks": self._done[name]}
+                name: {"detectors": counts[name], "images": self._done[name]}
                 for name in sorted({*counts, *self._done})
             }
 
-    def look(self, nodes: Iterable[Node], version: str) -> None:
+    def follow(self, nodes: Iterable[Node], version: str) -> None:
         """Gives up the detectors of machines that have gone, and has machines that have come make theirs.
 
         nodes: the machines that have joined and live. version: of the head's code. Others get no work.
@@ -105,16 +105,22 @@ class Detectors:
         self._making = [detector for detector in still if detector.node.id in there]
 
     def predict(self, tasks: list[Row], project: str, label_config: str) -> list[Row]:
-        """One prediction for each task, of the detector that has the least to do.
+        """One prediction for each task; see `Detecting.predict`. Raises NoDetector."""
+        return self._ask("predict", len(tasks), tasks, project, label_config)
+
+    def look(self, folder: str, files: list[str]) -> list[Row]:
+        """A version's boxes in each file; see `Detecting.look`. Raises NoDetector."""
+        return self._ask("look", len(files), folder, files)
+
+    def _ask(self, what: str, images: int, *arguments: Any) -> list[Row]:
+        """Asks the detector that has the least to do. what: the method. images: how many it looks at.
 
         Raises:
             NoDetector: there is none, or that one was lost, or it says why it cannot.
         """
         with self._least_asked() as detector:
             try:
-                answer = ray.get(
-                    detector.actor.predict.remote(tasks, project, label_config), timeout=ANSWER_S
-                )
+                answer = ray.get(getattr(detector.actor, what).remote(*arguments), timeout=ANSWER_S)
             except GetTimeoutError as error:
                 self._give_up(detector)
                 raise NoDetector(f"{detector.node.name} has not answered in {ANSWER_S:.0f} s") from error
@@ -124,7 +130,7 @@ class Detectors:
         if isinstance(answer, str):
             raise NoDetector(f"{detector.node.name}: {answer}")
         with self._changed:
-            self._done[detector.node.name] += len(tasks)
+            self._done[detector.node.name] += images
         return list(answer)
 
     @contextmanager

@@ -1,7 +1,8 @@
 """The cluster's detectors, for the trainer on this machine: `python -m cluster.pool`.
 
-POST /predict is answered as the ML backend does, by whichever detector has the least to do, and GET /health
-says how many batches can be asked for at once. It listens on 127.0.0.1 alone.
+POST /predict is answered as the ML backend does, POST /look with all that a version finds in images, each by
+the detector that has the least to do. GET /health says how many batches can be asked for at once. It listens
+on 127.0.0.1 alone.
 
 Ray ends a program whose head is away for a minute. supervisord starts this one again, which waits for it.
 """
@@ -15,7 +16,7 @@ from typing import Annotated, Any
 
 import ray
 import uvicorn
-from fastapi import Depends, FastAPI, HTTPException, status
+from fastapi import Depends, FastAPI, HTTPException, Request, status
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from pydantic import BaseModel
@@ -37,7 +38,7 @@ LOOK_S = 3.0
 HEAD_PAUSE_S = 5.0
 
 
-class Asked(BaseModel):
+class Predict(BaseModel):
     """The part of label-studio-ml's request that a detector needs."""
 
     tasks: list[dict[str, Any]]
@@ -45,8 +46,15 @@ class Asked(BaseModel):
     label_config: str
 
 
+class Look(BaseModel):
+    """folder: of a version. It and the files are paths below LABELLOOP_HOME."""
+
+    folder: str
+    files: list[str]
+
+
 def create_app(detectors: Detectors, password: str) -> FastAPI:
-    """The application; /predict asks for basic auth, as the ML backend does."""
+    """The application; what it answers but /health wants basic auth, as the ML backend does."""
     app = FastAPI(title="labelloop's detectors", docs_url=None, redoc_url=None, openapi_url=None)
 
     def known_caller(given: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]) -> None:
@@ -59,14 +67,17 @@ def create_app(detectors: Detectors, password: str) -> FastAPI:
         places = detectors.places
         return {"status": "UP" if places else "DOWN", "places": places, "machines": detectors.machines}
 
+    @app.exception_handler(NoDetector)
+    def none(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"error": in_one_line(error)}, status.HTTP_503_SERVICE_UNAVAILABLE)
+
     @app.post("/predict", dependencies=[Depends(known_caller)])
-    def predict(asked: Asked) -> JSONResponse:
-        try:
-            return JSONResponse(
-                {"results": detectors.predict(asked.tasks, asked.project, asked.label_config)}
-            )
-        except NoDetector as error:
-            return JSONResponse({"error": in_one_line(error)}, status.HTTP_503_SERVICE_UNAVAILABLE)
+    def predict(asked: Predict) -> dict[str, Any]:
+        return {"results": detectors.predict(asked.tasks, asked.project, asked.label_config)}
+
+    @app.post("/look", dependencies=[Depends(known_caller)])
+    def look(asked: Look) -> dict[str, Any]:
+        return {"results": detectors.look(asked.folder, asked.files)}
 
     return app
 
@@ -84,7 +95,7 @@ def follow(detectors: Detectors, settings: TrainerSettings) -> None:
     version, head = code_version(), settings.cluster_address.rpartition(":")[0]
     while True:
         try:
-            detectors.look(joined(ray.nodes(), head), version)
+            detectors.follow(joined(ray.nodes(), head), version)
         except Exception:
             log.exception("the cluster's machines could not be looked at")
         time.sleep(LOOK_S)

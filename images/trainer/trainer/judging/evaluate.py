@@ -3,8 +3,9 @@
 import contextlib
 import io
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from trainer.dataset.coco import annotation
 from trainer.dataset.labelled import Corners, SnapshotImage
 from trainer.dataset.snapshot import Snapshot
 from trainer.judging.corrections import Corrections, on_image
-from trainer.judging.detections import detections, load_detector
+from trainer.judging.detections import found, in_labels, load_detector
 from trainer.judging.effort import CLICK_RIGHT, NO_CLICKS, TABLES
 from trainer.judging.matches import ClassMatches, mean_average_precision, resamples
 from trainer.judging.thresholds import Candidates
+from trainer.judging.with_help import found_with
+from trainer.peers.pool import Pool
 
 # Per image and label. COCO counts 100, so that in an image with more objects it cannot tell models apart.
 MAX_DETECTIONS = MAX_BOXES
@@ -140,7 +143,12 @@ def evaluate(
     Raises:
         registry.RegistryError: the folder holds no model that loads.
     """
-    detector = load_detector(model, settings) if isinstance(model, Path) else model
+    see: Callable[[Sequence[Path]], Iterator[Boxes | ImageError]]
+    if isinstance(model, Path):
+        detector = load_detector(model, settings)
+        see = partial(found_with, Pool.connect(settings), model, detector, settings=settings)
+    else:
+        detector, see = model, partial(found, model)
     label_map = detector.label_map(snapshot.label_config)
     rules = Rules.of(detector.card, snapshot.label_config)
     holdout = list(snapshot.holdout)
@@ -149,7 +157,7 @@ def evaluate(
     def look(images: Sequence[SnapshotImage], before: int, words: str) -> _Looked:
         looked = _Looked()
         files = [settings.labelloop_home / image.file for image in images]
-        rows = zip(images, detections(detector, label_map, files), strict=True)
+        rows = zip(images, in_labels(label_map, see(files)), strict=True)
         for done, (image, boxes) in enumerate(rows, start=1):
             if isinstance(boxes, ImageError):
                 looked.missing.append(str(boxes))

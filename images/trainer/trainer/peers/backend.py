@@ -153,14 +153,21 @@ class Backend:
         return [_row(task["id"], result, version) for task, result in zip(tasks, results, strict=True)]
 
     def _ask(self, project: Project, tasks: Sequence[Mapping[str, Any]], params: Row) -> list[Row]:
-        """Posts to /predict. Returns: a result for each task, in their order. Raises BackendError."""
-        url = f"{self.url}/predict"
         body = {
             "tasks": list(tasks),
             "project": project.uid,
             "label_config": project.label_config,
             "params": params,
         }
+        return self.results("/predict", body, len(tasks))
+
+    def results(self, path: str, body: Row, count: int) -> list[Row]:
+        """What a request for `count` results is answered with.
+
+        Raises:
+            BackendError: there is no answer, the status is 400 or above, or they are not so many.
+        """
+        url = f"{self.url}{path}"
         try:
             response = self._session.post(url, json=body, timeout=PREDICT_TIMEOUT_S)
         except requests.RequestException as error:
@@ -171,8 +178,8 @@ class Backend:
             results: list[Row] = response.json()["results"]
         except (ValueError, KeyError, TypeError) as error:
             raise BackendError(f"POST {url}: no results in {response.text[:200]}") from error
-        if len(results) != len(tasks):
-            raise BackendError(f"POST {url}: {len(results)} results for {len(tasks)} tasks")
+        if len(results) != count:
+            raise BackendError(f"POST {url}: {len(results)} results for {count} images")
         return results
 
     def detect(self, project: Project, image: bytes) -> Row:

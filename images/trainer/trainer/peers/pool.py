@@ -3,12 +3,17 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
-from trainer.env import TrainerSettings
+from labelloop.boxes import Boxes
+from labelloop.images import ImageError
+from labelloop.settings import Settings
 from trainer.peers.backend import Backend, BackendError, OtherVersion, Row, Unread
 from trainer.peers.projects import Project
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +23,8 @@ PAUSE_S = 15.0
 
 
 class Pool:
-    """They see images on the shared volumes. What they can't do, the ML backend has to: an image that lies
-    with Label Studio, or a version that they don't serve yet.
+    """They see images on the shared volumes. What they can't do, others have to: an image of another server's
+    that they don't reach, or a version that they don't serve yet.
     """
 
     def __init__(self, url: str, password: str) -> None:
@@ -29,7 +34,7 @@ class Pool:
         self._look_at = 0.0
 
     @classmethod
-    def connect(cls, settings: TrainerSettings) -> Self | None:
+    def connect(cls, settings: Settings) -> Self | None:
         """None without a cluster. Raises MissingSecret."""
         return cls(settings.pool_url, settings.secret("backend_password")) if settings.pool_url else None
 
@@ -49,15 +54,28 @@ class Pool:
         self, project: Project, tasks: Sequence[Mapping[str, Any]], version: str
     ) -> list[Row | Unread] | None:
         """As Backend.predict; None where none of its places is free, or it cannot."""
+        return self._at_a_place(lambda: self._backend.predict(project, tasks, version))
+
+    def look(self, folder: Path, files: Sequence[Path]) -> list[Boxes | ImageError] | None:
+        """What a version finds in each file, in its own classes; None as `predict`.
+
+        folder, files: below LABELLOOP_HOME, and relative to it.
+        """
+        body = {"folder": str(folder), "files": [str(file) for file in files]}
+        return self._at_a_place(
+            lambda: [_boxes(row) for row in self._backend.results("/look", body, len(files))]
+        )
+
+    def _at_a_place(self, ask: Callable[[], T]) -> T | None:
         places = self.places
         with self._lock:
             if self._asked >= places:
                 return None
             self._asked += 1
         try:
-            return self._backend.predict(project, tasks, version)
+            return ask()
         except BackendError as error:
-            log.info("the ML backend takes over from the cluster's detectors: %s", error)
+            log.info("work of the cluster's detectors is done here: %s", error)
             pause = LOOK_S if isinstance(error, OtherVersion) else PAUSE_S
             with self._lock:
                 self._places, self._look_at = 0, time.monotonic() + pause
@@ -65,3 +83,11 @@ class Pool:
         finally:
             with self._lock:
                 self._asked -= 1
+
+
+def _boxes(row: Row) -> Boxes | ImageError:
+    return (
+        ImageError(str(row["error"]))
+        if "error" in row
+        else Boxes.of(row["xyxy"], row["scores"], row["labels"])
+    )
