@@ -55,9 +55,9 @@ class There:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     made = Settings(labelloop_home=tmp_path)
-    made.images_dir.mkdir(parents=True)
+    made.images_dir.mkdir(parents=True, exist_ok=True)
     for number in range(FILES):
-        picture(number, (64, 48)).image.save(made.images_dir / f"{number}.png")
+        picture(number, (160, 120)).image.save(made.images_dir / f"{number}.png")
     return made
 
 
