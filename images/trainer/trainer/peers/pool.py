@@ -42,13 +42,17 @@ class Pool:
     def places(self) -> int:
         """How many batches it can be asked for at once; 0 while it is away."""
         with self._lock:
-            if time.monotonic() >= self._look_at:
+            due = time.monotonic() >= self._look_at
+            if due:
                 self._look_at = time.monotonic() + LOOK_S
-                try:
-                    self._places = int(self._backend.health().get("places", 0))
-                except (BackendError, ValueError, TypeError):
-                    self._places = 0
-            return self._places
+        if due:
+            try:
+                found = int(self._backend.health().get("places", 0))
+            except (BackendError, ValueError, TypeError):
+                found = 0
+            with self._lock:
+                self._places = found
+        return self._places
 
     def predict(
         self, project: Project, tasks: Sequence[Mapping[str, Any]], version: str
