@@ -5,7 +5,7 @@ A job of its own: `make test TESTS=tests/cluster`. It needs root, for a network 
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -101,8 +101,20 @@ def places(cluster: Nodes) -> int:
     return int(health(cluster).get("places", 0))
 
 
-def ask(cluster: Nodes, tasks: list[dict[str, Any]], password: str = PASSWORD) -> requests.Response:
-    body = {"tasks": tasks, "project": "1.1", "label_config": LABEL_CONFIG, "params": {}}
+def ask(
+    cluster: Nodes,
+    tasks: list[dict[str, Any]],
+    password: str = PASSWORD,
+    version: str = "v0000",
+    classes: Sequence[str] = CLASSES,
+) -> requests.Response:
+    body = {
+        "tasks": tasks,
+        "project": "1.1",
+        "label_config": LABEL_CONFIG,
+        "version": version,
+        "classes": list(classes),
+    }
     with entered(cluster.namespace):
         return requests.post(f"{URL}/predict", json=body, auth=(USER, password), timeout=400)
 
@@ -176,29 +188,46 @@ def test_an_image_that_is_not_there_is_named(cluster: Nodes, pool: None) -> None
     assert good["result"] and "lost.png" in bad["error"]
 
 
-def test_detectors_follow_a_promotion(cluster: Nodes, pool: None, home: Path) -> None:
+def test_no_paths_but_those_of_versions_and_volumes_are_looked_at(cluster: Nodes, pool: None) -> None:
+    for folder, file in (("configs", "volumes/images/0.png"), ("volumes/models/1/v0000", "../../etc/passwd")):
+        body = {"folder": folder, "files": [file]}
+        with entered(cluster.namespace):
+            answer = requests.post(f"{URL}/look", json=body, auth=(USER, PASSWORD), timeout=400)
+        assert answer.status_code == 503 and "not below" in answer.json()["error"], answer.text
+        wait_for("its rest to end", lambda: places(cluster) == 2, 60)
+
+
+def test_detectors_follow_a_promotion_and_answer_for_no_other_version(
+    cluster: Nodes, pool: None, home: Path
+) -> None:
     version = add_tiny_yolox(home / "volumes" / "models", CLASSES, 1)
+    assert version == "v0001"
 
-    def answered() -> str:
-        return str(ask(cluster, TASKS[:1]).json()["results"][0]["model_version"])
+    def answered() -> bool:
+        answer = ask(cluster, TASKS[:1], version=version)
+        return answer.status_code == 200 and answer.json()["results"][0]["model_version"] == version
 
-    wait_for("the new version", lambda: answered() == version == "v0001", 60)
+    wait_for("the new version", answered, 120)
+    for other in ({"version": "v0000"}, {"version": version, "classes": ["cat", "lorry"]}):
+        refused = ask(cluster, TASKS[:1], **other)
+        assert refused.status_code == 503 and "it has yet to load" in refused.json()["error"], refused.text
+        wait_for("its rest to end", lambda: places(cluster) == 2, 60)
 
 
 def test_a_killed_machine_is_given_up_and_taken_in_again(cluster: Nodes, pool: None) -> None:
     with ThreadPoolExecutor(2) as people:
-        asked = [people.submit(ask, cluster, TASKS) for _ in range(2)]
+        asked = [people.submit(ask, cluster, TASKS, version="v0001") for _ in range(2)]
         cluster.kill(2)
         answers = [future.result() for future in asked]
     for answer in answers:
         assert answer.status_code in (200, 503), answer.text
         assert answer.status_code == 200 or "10.78.0.2" in answer.json()["error"], answer.text
     wait_for("it to be given up", lambda: places(cluster) == 0, 300)
-    refused = ask(cluster, TASKS[:1])
+    refused = ask(cluster, TASKS[:1], version="v0001")
     assert refused.status_code == 503 and refused.json() == {"error": "no detector of the cluster is free"}
     cluster.start(2)
     wait_for("a detector again", lambda: places(cluster) == 2, MADE_S)
-    assert ask(cluster, TASKS[:1]).status_code == 200
+    assert ask(cluster, TASKS[:1], version="v0001").status_code == 200
 
 
 def test_two_machines_share_the_work(cluster: Nodes, pool: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,7 +236,8 @@ def test_two_machines_share_the_work(cluster: Nodes, pool: None, capsys: pytest.
         with ThreadPoolExecutor(at_once) as people:
             batches = [TASKS[first : first + BATCH] for first in range(0, PICTURES, BATCH)] * 4
             assert all(
-                done.status_code == 200 for done in people.map(lambda tasks: ask(cluster, tasks), batches)
+                done.status_code == 200
+                for done in people.map(lambda tasks: ask(cluster, tasks, version="v0001"), batches)
             )
         return time.monotonic() - began
 

@@ -38,6 +38,14 @@ def parse(head: str) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
+def knock(head: str, seconds: float = SECONDS) -> None:
+    """Opens a connection, and no more. Raises NotReached."""
+    try:
+        socket.create_connection(parse(head), seconds).close()
+    except OSError as error:
+        raise _not_reached(head, error) from error
+
+
 def greet(head: str, authority: str, seconds: float = SECONDS) -> str:
     """Opens a connection and looks at who answers. authority: PEM. Returns: address and port of the head.
 
@@ -59,11 +67,15 @@ def greet(head: str, authority: str, seconds: float = SECONDS) -> str:
             f"{head} speaks no TLS ({error.reason}), so it is no head of a cluster. Is the port right?"
         ) from error
     except OSError as error:
-        raise NotReached(
-            f"{head} does not answer ({error.strerror or error}). Is the head up, with CLUSTER_BIND set to "
-            "this address, and does no firewall stand between?"
-        ) from error
+        raise _not_reached(head, error) from error
     return f"{address}:{port}"
+
+
+def _not_reached(head: str, error: OSError) -> NotReached:
+    return NotReached(
+        f"{head} does not answer ({error.strerror or error}). Is the head up, with CLUSTER_BIND set to "
+        "this address, and does no firewall stand between?"
+    )
 
 
 def _why(error: ssl.SSLCertVerificationError) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,25 +22,37 @@ CORES = 4
 """On a machine without a GPU, each detector has so many cores at most: several small ones see more images
 than one that has all.
 """
+MEMORY_BYTES = 4e9
+"""For each detector at least: several projects' models, and decoded images."""
+KEPT = 2
+"""So many versions are kept that rounds are judged by: a candidate and a champion."""
+
+
+class NotBelow(Explained):
+    """A path that was asked for is not where versions or images are."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """A detector's part of its machine: one GPU, by its number there, or so many threads."""
+    """A detector's part of its machine: one GPU, by its place among those, or so many threads."""
 
     threads: int
     gpu: int | None = None
 
 
-def shares(cores: float, gpus: float) -> Sequence[Share]:
-    """What a machine's detectors have.
+def shares(cores: float, gpus: float, memory: float = 0.0) -> Sequence[Share]:
+    """What a machine's detectors have. memory: in bytes, 0 where it is not known.
 
     >>> [share.threads for share in shares(10, 0)]
     [4, 3, 3]
     >>> shares(16, 2)
     [Share(threads=8, gpu=0), Share(threads=8, gpu=1)]
+    >>> len(shares(64, 0, memory=32e9))
+    8
     """
     cores, count = max(1, int(cores)), int(gpus) or -(-max(1, int(cores)) // CORES)
+    if memory:
+        count = min(count, max(1, int(memory // MEMORY_BYTES)))
     threads = [max(1, cores // count + (number < cores % count)) for number in range(count)]
     return [Share(each, number if gpus else None) for number, each in enumerate(threads)]
 
@@ -49,8 +62,7 @@ class Detecting:
 
     def __init__(self, share: Share, score_threshold: float) -> None:
         """score_threshold: the head's; each machine has an environment of its own."""
-        # Ray shows no GPU to what reserves none. Detectors reserve nothing: they work beside rounds.
-        os.environ["CUDA_VISIBLE_DEVICES"] = "" if share.gpu is None else str(share.gpu)
+        os.environ["CUDA_VISIBLE_DEVICES"] = _visible(share)
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         import torch
 
@@ -62,16 +74,30 @@ class Detecting:
         self._settings = Settings().model_copy(update=of_the_head)
         self._manager = ChampionManager.start(self._settings, Detector.load, threading.Event())
         self._looking = threading.Lock()
-        self._last: tuple[tuple[Path, int], Detector] | None = None
+        self._kept: OrderedDict[tuple[Path, int], Detector] = OrderedDict()
 
-    def ready(self) -> None:
-        """Answers once it is made."""
+    def ready(self) -> tuple[str, str]:
+        """Once it is made: what marker.look_at_marker finds here."""
+        from trainer.cluster.marker import look_at_marker
 
-    def predict(self, tasks: list[Row], project: str, label_config: str) -> list[Row] | str:
-        """One prediction for each task, in their order; or why there is none."""
+        return look_at_marker()
+
+    def predict(
+        self, tasks: list[Row], project: str, label_config: str, version: str, classes: list[str]
+    ) -> list[Row] | str:
+        """One prediction for each task, in their order; or why there is none.
+
+        version, classes: those that are asked for. A renamed label changes the classes alone.
+        """
         try:
-            return self._manager.predict(tasks, project, label_config)[0]
-        except (Explained, OSError) as error:
+            for before in (True, False):
+                served = self._manager.served(project)
+                if served != (version, tuple(classes)):
+                    return f"it has yet to load {version}" if before else f"{version} was replaced meanwhile"
+                if before:
+                    made = self._manager.predict(tasks, project, label_config)[0]
+            return made
+        except Exception as error:  # whatever it is, others do this batch
             return in_one_line(error)
 
     def look(self, folder: str, files: list[str]) -> list[Row] | str:
@@ -82,12 +108,14 @@ class Detecting:
         """
         from trainer.judging.detections import found
 
-        home = self._settings.labelloop_home
+        settings = self._settings
+        home = settings.labelloop_home
         try:
             with self._looking:
-                detector = self._load(home / folder)
-                return [_told(boxes) for boxes in found(detector, [home / file for file in files])]
-        except (Explained, OSError) as error:
+                detector = self._load(_below(home, folder, settings.models_dir, settings.rounds_dir))
+                paths = [_below(home, file, settings.volumes_dir) for file in files]
+                return [_told(boxes) for boxes in found(detector, paths)]
+        except Exception as error:  # whatever it is, others do this batch
             return in_one_line(error)
 
     def _load(self, folder: Path) -> "Detector":
@@ -95,9 +123,28 @@ class Detecting:
         from trainer.judging.detections import load_detector
 
         stamp = folder, folder.stat().st_mtime_ns
-        if self._last is None or self._last[0] != stamp:
-            self._last = stamp, load_detector(folder, self._settings)
-        return self._last[1]
+        if stamp not in self._kept:
+            self._kept[stamp] = load_detector(folder, self._settings)
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(stamp)
+        return self._kept[stamp]
+
+
+def _visible(share: Share) -> str:
+    """CUDA_VISIBLE_DEVICES of a detector: one of those that its machine's node sees, or none."""
+    if share.gpu is None:
+        return ""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return seen.split(",")[share.gpu] if seen else str(share.gpu)
+
+
+def _below(home: Path, path: str, *rooms: Path) -> Path:
+    """The path below LABELLOOP_HOME, without `..`. Raises NotBelow: it is in none of the rooms."""
+    found = Path(os.path.normpath(home / path))
+    if not any(found.is_relative_to(room) for room in rooms):
+        raise NotBelow(f"{path}: not below {' or '.join(str(room.relative_to(home)) for room in rooms)}")
+    return found
 
 
 def _told(boxes: Boxes | ImageError) -> Row:

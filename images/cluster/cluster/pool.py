@@ -12,14 +12,18 @@ import secrets
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+import anyio
+import anyio.to_thread
 import ray
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request, status
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from cluster.detectors import Detectors, NoDetector
 from labelloop.connection import USER
@@ -36,17 +40,30 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 3.0
 HEAD_PAUSE_S = 5.0
+LONGEST_S = 1200.0
+"""A batch of a large detector on a CPU takes minutes for each of two looks, and shares it with another."""
+REQUESTS = 1000
 
 
-class Predict(BaseModel):
-    """The part of label-studio-ml's request that a detector needs."""
+class Asked(BaseModel):
+    """within_s: the seconds in which an answer is worth having."""
+
+    within_s: Annotated[float, Field(gt=0, le=LONGEST_S)] = LONGEST_S
+
+
+class Predict(Asked):
+    """The part of label-studio-ml's request that a detector needs, and the version and classes that are
+    wanted.
+    """
 
     tasks: list[dict[str, Any]]
     project: str
     label_config: str
+    version: str
+    classes: list[str]
 
 
-class Look(BaseModel):
+class Look(Asked):
     """folder: of a version. It and the files are paths below LABELLOOP_HOME."""
 
     folder: str
@@ -55,7 +72,16 @@ class Look(BaseModel):
 
 def create_app(detectors: Detectors, password: str) -> FastAPI:
     """The application; what it answers but /health wants basic auth, as the ML backend does."""
-    app = FastAPI(title="labelloop's detectors", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @asynccontextmanager
+    async def with_threads(app: FastAPI) -> AsyncIterator[None]:
+        """Requests wait for machines, on a thread each."""
+        anyio.to_thread.current_default_thread_limiter().total_tokens = REQUESTS
+        yield
+
+    app = FastAPI(
+        title="labelloop's detectors", docs_url=None, redoc_url=None, openapi_url=None, lifespan=with_threads
+    )
 
     def known_caller(given: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]) -> None:
         said, expected = f"{given.username}:{given.password}", f"{USER}:{password}"
@@ -63,7 +89,7 @@ def create_app(detectors: Detectors, password: str) -> FastAPI:
             raise HTTPException(status.HTTP_401_UNAUTHORIZED, "wrong user or password")
 
     @app.get("/health")
-    def health() -> dict[str, Any]:
+    async def health() -> dict[str, Any]:
         places = detectors.places
         return {"status": "UP" if places else "DOWN", "places": places, "machines": detectors.machines}
 
@@ -73,11 +99,11 @@ def create_app(detectors: Detectors, password: str) -> FastAPI:
 
     @app.post("/predict", dependencies=[Depends(known_caller)])
     def predict(asked: Predict) -> dict[str, Any]:
-        return {"results": detectors.predict(asked.tasks, asked.project, asked.label_config)}
+        return {"results": detectors.predict(**asked.model_dump())}
 
     @app.post("/look", dependencies=[Depends(known_caller)])
     def look(asked: Look) -> dict[str, Any]:
-        return {"results": detectors.look(asked.folder, asked.files)}
+        return {"results": detectors.look(**asked.model_dump())}
 
     return app
 
@@ -91,7 +117,16 @@ def joined(rows: list[dict[str, Any]], head: str) -> list[Node]:
 
 
 def follow(detectors: Detectors, settings: TrainerSettings) -> None:
-    """Looks at the cluster's machines for good."""
+    """Waits for the head, and looks at the cluster's machines for good."""
+    said = ""
+    while not ray.is_initialized():
+        try:
+            connect(settings)
+        except CannotReach as error:
+            if str(error) != said:
+                said = str(error)
+                log.info("waiting: %s", said)
+            time.sleep(HEAD_PAUSE_S)
     version, head = code_version(), settings.cluster_address.rpartition(":")[0]
     while True:
         try:
@@ -105,25 +140,13 @@ def main() -> int:
     settings = get_settings()
     logging.basicConfig(level=settings.log_level.upper(), format=SHORT_LINE, datefmt=TIMES)
     try:
-        password = settings.secret("backend_password")
+        detectors, password = Detectors(settings), settings.secret("backend_password")
     except MissingSecret as error:
         log.error("%s", error)
         return 2
-    said = ""
-    while not ray.is_initialized():
-        try:
-            connect(settings)
-        except CannotReach as error:
-            if str(error) != said:
-                said = str(error)
-                log.info("waiting: %s", said)
-            time.sleep(HEAD_PAUSE_S)
-    detectors = Detectors(settings)
     threading.Thread(target=follow, args=(detectors, settings), name="machines", daemon=True).start()
-    port = pool_port(settings.cluster_port)
-    uvicorn.run(
-        create_app(detectors, password), host="127.0.0.1", port=port, log_level="warning", access_log=False
-    )
+    app, port = create_app(detectors, password), pool_port(settings.cluster_port)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
     return 0
 
 

@@ -122,6 +122,11 @@ class ChampionManager:
         )
         return predictions, champion.version
 
+    def served(self, project: object) -> tuple[str, tuple[str, ...]]:
+        """The version in service for a project, and its classes. Raises BackendError, as `setup`."""
+        champion = self._champions.get(read_project_id(project), PREDICT_PATIENCE_S)
+        return champion.version, tuple(champion.detector.classes)
+
     def detect(
         self, project_id: int, label_config: str, content: bytes
     ) -> tuple[Boxes, tuple[int, int], str, LabelConfig]:

@@ -19,6 +19,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedErr
 from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from labelloop import reach
 from labelloop.errors import Explained, in_one_line
 from trainer.cluster.code_version import code_version
 from trainer.cluster.marker import look_at_marker, seen_here
@@ -137,6 +138,7 @@ def connect(settings: TrainerSettings) -> None:
     if not address:
         raise CannotReach("the cluster's head has not said where it is yet; the round waits for it")
     try:
+        reach.knock(address)  # Ray itself asks for a quarter of an hour before it says that nobody answers.
         ray.init(
             address=address,
             # Ray's programs beside the trainer, by which it joins; this machine may have several addresses.
@@ -145,8 +147,8 @@ def connect(settings: TrainerSettings) -> None:
             log_to_driver=False,
             configure_logging=False,
         )
-    except (ConnectionError, RayError, RuntimeError, ValueError, OSError, TimeoutError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except (Explained, RayError, RuntimeError, ValueError, OSError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise CannotReach(
             f"the cluster at {address} does not answer ({reason}); the round waits for it. "
             "`make doctor` looks, `make up CLUSTER=none` trains on this machine alone"

@@ -17,7 +17,7 @@ class NoMachine(Explained):
 @dataclass(frozen=True)
 class Node:
     """A machine that lives. version: of its code, as it says; "" when it says none. cpus, gpus: those that
-    may be had.
+    may be had. memory: in bytes, 0 when it does not say.
     """
 
     id: str
@@ -25,6 +25,7 @@ class Node:
     version: str
     cpus: float
     gpus: float
+    memory: float = 0.0
 
     @classmethod
     def of(cls, row: Mapping[str, Any], free: Mapping[str, float]) -> Self:
@@ -36,6 +37,7 @@ class Node:
             version=row.get("Labels", {}).get(VERSION_LABEL, ""),
             cpus=free.get("CPU", 0.0),
             gpus=free.get("GPU", 0.0),
+            memory=row.get("Resources", {}).get("memory", 0.0),
         )
 
 

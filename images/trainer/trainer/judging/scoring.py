@@ -249,7 +249,7 @@ def take_over(models: ProjectModels, rounds: Rounds, round_: Round) -> None:
 
 def judge_with(settings: Settings) -> Judge:
     """Scores with one thread: two that wait for each other beside other work are slower than one."""
-    alone = settings.model_copy(update={"threads": 1})
+    alone = settings.model_copy(update={"threads": 1, "cluster": "none"})
     return lambda folder, snapshot: evaluate(folder, snapshot, alone, lambda fraction, words: None)
 
 

@@ -134,10 +134,11 @@ class Backend:
         return next((row for row in regions if row.get("id") == hint["id"]), None)
 
     def predict(
-        self, project: Project, tasks: Sequence[Mapping[str, Any]], version: str
+        self, project: Project, tasks: Sequence[Mapping[str, Any]], version: str, more: Row | None = None
     ) -> list[Row | Unread]:
         """One prediction per task, in the order of the tasks: {"task", "result", "score", "model_version"}.
         For a task whose image could not be read, it is an Unread. Of each task, what SENT names is sent.
+        more: is sent besides.
 
         Raises:
             OtherVersion: the predictions are not those of `version`.
@@ -145,19 +146,22 @@ class Backend:
                 task.
         """
         rows = [{name: task[name] for name in SENT if name in task} for task in tasks]
-        results = self._ask(project, rows, {})
+        results = self._ask(project, rows, {}, more or {})
         others = {result.get("model_version") for result in results} - {version}
         if others:
             url = f"{self.url}/predict"
             raise OtherVersion(f"POST {url}: predictions of {', '.join(map(str, others))}, not of {version}")
         return [_row(task["id"], result, version) for task, result in zip(tasks, results, strict=True)]
 
-    def _ask(self, project: Project, tasks: Sequence[Mapping[str, Any]], params: Row) -> list[Row]:
+    def _ask(
+        self, project: Project, tasks: Sequence[Mapping[str, Any]], params: Row, more: Row | None = None
+    ) -> list[Row]:
         body = {
             "tasks": list(tasks),
             "project": project.uid,
             "label_config": project.label_config,
             "params": params,
+            **(more or {}),
         }
         return self.results("/predict", body, len(tasks))
 

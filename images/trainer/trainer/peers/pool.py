@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 from labelloop.boxes import Boxes
 from labelloop.images import ImageError
 from labelloop.settings import Settings
-from trainer.peers.backend import Backend, BackendError, OtherVersion, Row, Unread
+from trainer.peers.backend import Backend, BackendDown, BackendError, Row, Unread
 from trainer.peers.projects import Project
 
 T = TypeVar("T")
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 3.0
 PAUSE_S = 15.0
-"""After a failure the ML backend works alone for so long."""
+"""When it is away, others work alone for so long."""
 
 
 class Pool:
@@ -29,6 +29,7 @@ class Pool:
 
     def __init__(self, url: str, password: str) -> None:
         self._backend = Backend(url, password)
+        self._open = Backend(url, "")
         self._lock = threading.Lock()
         self._places = self._asked = 0
         self._look_at = 0.0
@@ -44,28 +45,39 @@ class Pool:
         with self._lock:
             due = time.monotonic() >= self._look_at
             if due:
-                self._look_at = time.monotonic() + LOOK_S
+                mine = self._look_at = time.monotonic() + LOOK_S
         if due:
             try:
-                found = int(self._backend.health().get("places", 0))
+                # Without the password: whoever listens there while the pool is away gets nothing.
+                places = int(self._open.health().get("places", 0))
             except (BackendError, ValueError, TypeError):
-                found = 0
+                places = 0
             with self._lock:
-                self._places = found
+                if self._look_at == mine:
+                    self._places = places
         return self._places
 
     def predict(
-        self, project: Project, tasks: Sequence[Mapping[str, Any]], version: str
+        self,
+        project: Project,
+        tasks: Sequence[Mapping[str, Any]],
+        version: str,
+        classes: Sequence[str],
+        within_s: float,
     ) -> list[Row | Unread] | None:
-        """As Backend.predict; None where none of its places is free, or it cannot."""
-        return self._at_a_place(lambda: self._backend.predict(project, tasks, version))
+        """As Backend.predict; None where none of its places is free, or it cannot in `within_s` seconds.
 
-    def look(self, folder: Path, files: Sequence[Path]) -> list[Boxes | ImageError] | None:
+        classes: those of the version's card, which a renamed label changes.
+        """
+        more = {"version": version, "classes": list(classes), "within_s": within_s}
+        return self._at_a_place(lambda: self._backend.predict(project, tasks, version, more))
+
+    def look(self, folder: Path, files: Sequence[Path], within_s: float) -> list[Boxes | ImageError] | None:
         """What a version finds in each file, in its own classes; None as `predict`.
 
         folder, files: below LABELLOOP_HOME, and relative to it.
         """
-        body = {"folder": str(folder), "files": [str(file) for file in files]}
+        body = {"folder": str(folder), "files": [str(file) for file in files], "within_s": within_s}
         return self._at_a_place(
             lambda: [_boxes(row) for row in self._backend.results("/look", body, len(files))]
         )
@@ -80,9 +92,9 @@ class Pool:
             return ask()
         except BackendError as error:
             log.info("work of the cluster's detectors is done here: %s", error)
-            pause = LOOK_S if isinstance(error, OtherVersion) else PAUSE_S
-            with self._lock:
-                self._places, self._look_at = 0, time.monotonic() + pause
+            if isinstance(error, BackendDown):
+                with self._lock:
+                    self._places, self._look_at = 0, time.monotonic() + PAUSE_S
             return None
         finally:
             with self._lock:
@@ -90,8 +102,6 @@ class Pool:
 
 
 def _boxes(row: Row) -> Boxes | ImageError:
-    return (
-        ImageError(str(row["error"]))
-        if "error" in row
-        else Boxes.of(row["xyxy"], row["scores"], row["labels"])
-    )
+    if "error" in row:
+        return ImageError(str(row["error"]))
+    return Boxes.of(row["xyxy"], row["scores"], row["labels"])

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 from labelloop.studio import Studio, StudioError
 from trainer.env import TrainerSettings
 from trainer.peers.backend import Backend, BackendDown, Row
-from trainer.peers.projects import Project
 from trainer.simulate.errors import NoAnswer
 
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
@@ -91,5 +90,5 @@ class PatientBackend(Backend):
         """The backend that the settings name. Raises MissingSecret."""
         return cls(settings.mlbackend_url, settings.secret("backend_password"), say)
 
-    def _ask(self, project: Project, tasks: Sequence[Any], params: Row) -> list[Row]:
-        return patiently(partial(super()._ask, project, tasks, params), self._say)
+    def results(self, path: str, body: Row, count: int) -> list[Row]:
+        return patiently(partial(super().results, path, body, count), self._say)

@@ -353,10 +353,11 @@ class Prelabeller:
         self, run: _Run, tasks: Sequence[Row], version: str
     ) -> Iterator[tuple[list[Row], list[Unread]]]:
         """One prediction per task, or an Unread, in portions."""
+        classes = self._registry.project(run.project.id).card(version).classes
 
         def ask(batch: Sequence[Row]) -> list[Row | Unread]:
             asked = run.twins.with_twins(batch) if run.twins is not None else batch
-            return self._predictors.predict(run.project, asked, version)
+            return self._predictors.predict(run.project, asked, version, classes)
 
         return in_portions(ask, tasks, self._predictors.at_once)
 

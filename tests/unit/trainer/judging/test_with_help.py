@@ -12,7 +12,7 @@ from labelloop.boxes import Boxes
 from labelloop.detector import Detector
 from labelloop.images import ImageError, Pixels
 from labelloop.settings import Settings
-from trainer.judging.with_help import BATCH, found_with
+from trainer.judging.with_help import BATCH, LEAST_S, found_with
 from trainer.peers.pool import Pool
 
 FILES = 5 * BATCH + 3
@@ -42,14 +42,21 @@ class There:
         self.asked: list[list[str]] = []
         self.folders: set[str] = set()
         self.done = threading.Event()
+        self.unread: set[int] = set()
 
-    def look(self, folder: Path, files: Sequence[Path]) -> list[Boxes | ImageError] | None:
+    def look(self, folder: Path, files: Sequence[Path], within_s: float) -> list[Boxes | ImageError] | None:
+        assert within_s >= LEAST_S
         self.asked.append([str(file) for file in files])
         self.folders.add(str(folder))
         if len(self.asked) > self._can:
             self.done.set()
             return None
-        return [Boxes.of([[0, 0, 9, 9]], [int(file.stem)], [0]) for file in files]
+        return [
+            ImageError(f"{file} is not there")
+            if int(file.stem) in self.unread
+            else Boxes.of([[0, 0, 9, 9]], [int(file.stem)], [0])
+            for file in files
+        ]
 
 
 @pytest.fixture
@@ -86,3 +93,22 @@ def test_without_its_help_all_is_found_here(settings: Settings, there: Any) -> N
     here = Here()
     assert scores(there, here, settings) == [0.5] * FILES
     assert here.looked == FILES
+
+
+def test_an_image_that_a_machine_does_not_see_is_looked_at_here(settings: Settings) -> None:
+    there, here = There(can=1, places=1), Here()
+    there.unread = {FILES - 2}
+    here.wait = there.done
+    assert scores(there, here, settings)[-3:] == [FILES - 3, 0.5, FILES - 1]
+
+
+def test_files_elsewhere_are_looked_at_here(
+    settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    there, here = There(can=9), Here()
+    elsewhere = tmp_path_factory.mktemp("disk") / "1.png"
+    picture(1, (160, 120)).image.save(elsewhere)
+    files = [*settings.images_dir.glob("*.png"), elsewhere]
+    folder = settings.models_dir / "1" / "v0001"
+    made = list(found_with(cast(Pool, there), folder, cast(Detector, here), files, settings))
+    assert len(made) == here.looked == FILES + 1 and not there.asked

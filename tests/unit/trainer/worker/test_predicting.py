@@ -1,16 +1,26 @@
 """Predictions are asked for batch by batch, several at once, and come in the tasks' order."""
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from trainer.peers.backend import Backend, BackendError, OtherVersion, Unread
+from trainer.peers.backend import Backend, BackendDown, BackendError, OtherVersion, Unread
 from trainer.peers.pool import Pool
 from trainer.peers.projects import Project
-from trainer.worker.predicting import AT_ONCE, BATCH, PORTION, Predictions, Predictors, Row, in_portions
+from trainer.worker.predicting import (
+    AT_ONCE,
+    BATCH,
+    LEAST_S,
+    PORTION,
+    Predictions,
+    Predictors,
+    Row,
+    in_portions,
+)
 
 PROJECT = Project(1, "cells", "", datetime(2026, 1, 1, tzinfo=UTC), "", "")
 TASKS: list[Row] = [{"id": number} for number in range(2 * PORTION + 5)]
@@ -58,13 +68,33 @@ class Answers(Backend):
         self.refusal: BackendError | None = None
         self.unread: set[int] = set()
         self.both: threading.Barrier | None = None
+        self.more: Row = {}
+        self.most, self.pause_s = 0, 0.0
+        self._under_way = 0
+        self._count = threading.Lock()
 
     def health(self) -> Row:
         return {"status": "UP", "places": self.places}
 
     def predict(
-        self, project: Project, tasks: Sequence[Mapping[str, Any]], version: str
+        self,
+        project: Project,
+        tasks: Sequence[Mapping[str, Any]],
+        version: str,
+        more: Row | None = None,
     ) -> list[Row | Unread]:
+        with self._count:
+            self.most = max(self.most, self._under_way + 1)
+            self._under_way += 1
+        try:
+            return self._answer(tasks, more or {})
+        finally:
+            with self._count:
+                self._under_way -= 1
+
+    def _answer(self, tasks: Sequence[Mapping[str, Any]], more: Row) -> list[Row | Unread]:
+        self.more = more
+        time.sleep(self.pause_s)
         if self.both is not None:
             self.both.wait(60)
         if self.refusal is not None:
@@ -92,11 +122,12 @@ def detectors() -> Answers:
 def predictors(backend: Answers, detectors: Answers, monkeypatch: pytest.MonkeyPatch) -> Predictors:
     pool = Pool("http://127.0.0.1:1", "secret")
     monkeypatch.setattr(pool, "_backend", detectors)
+    monkeypatch.setattr(pool, "_open", detectors)
     return Predictors(backend, pool)
 
 
 def ask(predictors: Predictors, tasks: Sequence[Row]) -> Predictions:
-    return predictors.predict(PROJECT, tasks, "v0001-a")
+    return predictors.predict(PROJECT, tasks, "v0001-a", ["ball"])
 
 
 def whose(made: Predictions) -> list[str]:
@@ -114,17 +145,37 @@ def test_a_clusters_detectors_work_beside_the_backend(
     (rows, unread), *_ = asked
     assert [row["task"] for row in rows] == [task["id"] for task in tasks] and not unread
     assert len(backend.asked) == len(detectors.asked) == 2 * BATCH
+    assert detectors.more == {"version": "v0001-a", "classes": ["ball"], "within_s": LEAST_S}
 
 
-@pytest.mark.parametrize(
-    "refusal", [BackendError("a machine was lost"), OtherVersion("v0000, not v0001")], ids=str
-)
+@pytest.mark.parametrize("refusal", [BackendDown("away"), BackendError("one was lost"), OtherVersion("v0")])
 def test_what_detectors_cannot_do_the_backend_does(
     predictors: Predictors, backend: Answers, detectors: Answers, refusal: BackendError
 ) -> None:
     detectors.refusal = refusal
     assert whose(ask(predictors, TASKS[:3])) == ["backend"] * 3
-    assert predictors.at_once == AT_ONCE, "it works alone for a while"
+    alone = isinstance(refusal, BackendDown)
+    assert predictors.at_once == (AT_ONCE if alone else AT_ONCE + 2), "those that are away rest for a while"
+
+
+def test_people_do_not_wait_behind_more_than_before_when_detectors_are_lost(
+    predictors: Predictors, backend: Answers, detectors: Answers
+) -> None:
+    detectors.refusal = BackendDown("away")
+    backend.pause_s = 0.02
+    tasks = TASKS * 4
+    asked = in_portions(lambda batch: ask(predictors, batch), tasks, at_once=12)
+    assert sum(len(rows) for rows, _ in asked) == len(tasks)
+    assert backend.most == AT_ONCE
+
+
+def test_machines_that_see_no_image_of_a_project_are_left_in_peace(
+    predictors: Predictors, detectors: Answers
+) -> None:
+    detectors.unread = {row["id"] for row in TASKS}
+    assert whose(ask(predictors, TASKS[:5])) == ["backend"] * 5
+    assert whose(ask(predictors, TASKS[5:9])) == ["backend"] * 4
+    assert detectors.asked == [0, 1, 2, 3, 4]
 
 
 def test_an_image_that_a_machine_cannot_read_is_read_by_the_backend(
