@@ -17,7 +17,6 @@ one loses its weights and keeps its card.
 
 import re
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,18 +146,16 @@ class InstantVersions:
             self._pointer.unlink()
             fsync_dir(self.path)
 
-    def clear(self, keep: int) -> int:
-        """Removes the weights of all but the newest `keep`, and of the one that the pointer names. The cards
-        stay. Returns: how many.
-        """
-        with suppress(OSError):
-            named = self._pointer.read_text(encoding="utf-8", errors="replace").strip()
-            return sum(_forget(self.folder(name) / HEAD) for name in self._old(keep) if name != named)
-        return sum(_forget(self.folder(name) / HEAD) for name in self._old(keep))
+    def clear(self, keep: int, champion: str) -> int:
+        """Removes the weights of all but the newest `keep` that were learnt upon `champion`, and the one that
+        the pointer names. The cards stay. Returns: how many.
 
-    def _old(self, keep: int) -> Iterator[str]:
-        versions = self.ever()
-        yield from versions[: max(len(versions) - keep, 0)]
+        champion: the one that is learnt upon now. After a promotion was taken back it is an older one.
+        """
+        kept = set(self.of(champion)[-keep:])
+        with suppress(OSError):
+            kept.add(self._pointer.read_text(encoding="utf-8", errors="replace").strip())
+        return sum(_forget(self.folder(name) / HEAD) for name in self.ever() if name not in kept)
 
 
 def _forget(path: Path) -> bool:

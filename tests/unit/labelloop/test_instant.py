@@ -114,10 +114,19 @@ def test_killed_while_one_is_written(
 def test_superseded_ones_keep_their_cards_alone(models: ProjectModels) -> None:
     versions = [learnt(models) for _ in range(4)]
     models.instant.serve(versions[0])
-    assert models.instant.clear(keep=2) == 1
+    assert models.instant.clear(keep=2, champion="v0000") == 1
     assert [(models.folder(version) / HEAD).is_file() for version in versions] == [True, False, True, True]
     assert [models.card(version).version for version in versions] == versions
     assert all(map(is_instant, versions))
+
+
+def test_those_upon_another_champion_go_first(models: ProjectModels) -> None:
+    """As after a promotion that was taken back: the other champion is the newer one."""
+    upon = {champion: [learnt(models, champion) for _ in range(3)] for champion in ("v0000", "v0001")}
+    models.instant.serve(None)
+    assert models.instant.clear(keep=2, champion="v0000") == 4
+    left = [name for name in models.instant.ever() if (models.folder(name) / HEAD).is_file()]
+    assert left == upon["v0000"][-2:]
 
 
 def test_nobody_chooses_an_instant_version_and_a_try_changes_no_choice(models: ProjectModels) -> None:

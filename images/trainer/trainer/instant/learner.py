@@ -330,7 +330,7 @@ class Learner:
         better = is_better(upon.notes.pairs, upon.knows, self._settings.gate_confidence)
         serves = version if better else stand_in
         self._models.instant.serve(serves)
-        self._models.instant.clear(KEPT)
+        self._models.instant.clear(KEPT, upon.base.champion)
         serving = serves or upon.base.champion
         log.info(
             "project %d: learnt %s from %d images; %s serves (%s)",

@@ -14,7 +14,7 @@ from support.small_rounds import SmallRounds, label_config
 from labelloop.boxes import Boxes
 from labelloop.detector import Detector
 from labelloop.images import read_image
-from labelloop.instant import HEAD, InstantVersions
+from labelloop.instant import HEAD, InstantVersions, champion_of
 from labelloop.raw_boxes import RawBoxes
 from labelloop.registry import ProjectModels, Registry
 from trainer.dataset.labelled import SnapshotImage
@@ -236,6 +236,29 @@ def test_a_promoted_round_is_learnt_upon_anew(
     starting(home, tmp_path, models)
     assert models.serving() == "v0001"
     assert learner.learn(project()) == models.serving() == "i0001.0001"
+
+
+def test_learning_goes_on_upon_a_champion_that_came_back(
+    learner: Learner,
+    studio: Labelled,
+    models: ProjectModels,
+    home: SmallRounds,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trainer.instant.learner.is_better", lambda *evidence: False)
+    studio.submit(1)
+    learner.learn(project())
+    starting(home, tmp_path, models)
+    for number in (2, 3):
+        studio.submit(number)
+        assert learner.learn(project()) == f"i0001.{number - 1:04}"
+    models.promote("v0000")
+    for number in (4, 5, 6):
+        studio.submit(number)
+        version = learner.learn(project())
+        assert version is not None and champion_of(version) == "v0000"
+        assert (models.instant.folder(version) / HEAD).is_file(), "the next one is compared with it"
 
 
 def test_other_labels_are_learnt_anew(learner: Learner, studio: Labelled, models: ProjectModels) -> None:
