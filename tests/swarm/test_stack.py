@@ -53,10 +53,20 @@ def stack(swarm: Swarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @dataclass
 class Stream:
-    """What was answered to POST /detect, 0 where nothing was, and the longest wait in seconds."""
+    """Of POST /detect. boxes: how often there were some. failed: when, by this machine's clock, and what was
+    answered instead, or why nothing was. longest: wait in seconds.
+    """
 
-    statuses: list[int] = field(default_factory=list)
+    boxes: int = 0
+    failed: list[str] = field(default_factory=list)
     longest: float = 0.0
+
+    def count(self, told: requests.Response | Exception) -> None:
+        if isinstance(told, requests.Response) and told.status_code == 200:
+            self.boxes += 1
+            return
+        why = str(told) if isinstance(told, Exception) else f"{told.status_code} {told.text[:300]}"
+        self.failed.append(f"{time.strftime('%H:%M:%S')} {why}")
 
 
 @contextmanager
@@ -71,10 +81,9 @@ def detections(stack: Stack, token: str, askers: int = 2) -> Iterator[Stream]:
         while not over.wait(1.1):  # a token may ask 120 times a minute
             began = time.monotonic()
             try:
-                told = requests.post(url, data=data.getvalue(), headers=known, timeout=120)
-                stream.statuses.append(told.status_code)
-            except requests.RequestException:
-                stream.statuses.append(0)
+                stream.count(requests.post(url, data=data.getvalue(), headers=known, timeout=120))
+            except requests.RequestException as error:
+                stream.count(error)
             stream.longest = max(stream.longest, time.monotonic() - began)
 
     threads = [threading.Thread(target=ask) for _ in range(askers)]
@@ -122,8 +131,8 @@ def test_boxes_come_from_the_other_node_and_an_update_fails_none(stack: Stack, s
         stack.run("stack", MLBACKEND_MEMORY="3g")
         stack.run("stack", BACKENDS=2)
         stack.run("stack", MLBACKEND_MEMORY="3500m")
-    print(f"{len(stream.statuses)} detections, the longest {stream.longest:.1f} s")
-    assert set(stream.statuses) == {200} and len(stream.statuses) > 20
+    print(f"{stream.boxes} detections, the longest {stream.longest:.1f} s")
+    assert stream.failed == [] and stream.boxes > 20
     assert nodes_of(stack, "mlbackend") == ["node2", "node2"]
 
     archive = stack.run("backup")
