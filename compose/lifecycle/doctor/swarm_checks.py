@@ -91,7 +91,7 @@ def findings(home: Home, settings: Settings) -> Iterator[Finding]:
         yield warning(
             "heartbeat",
             f"a node whose engine says nothing for {_MISSED * heartbeat_s:.0f} s is taken for lost, and all "
-            "on it is ended and started anew: training stops, pages are away. A busy one may say nothing so long",
+            "on it is ended and started anew: training stops, pages are away. A busy one can be so silent",
             f"`docker swarm update --dispatcher-heartbeat {LEAST_HEARTBEAT_S}s` waits for "
             f"{_MISSED * LEAST_HEARTBEAT_S} s.",
             "docker info --format '{{.Swarm.Cluster.Spec.Dispatcher.HeartbeatPeriod}}'",
