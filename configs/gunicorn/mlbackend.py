@@ -1,11 +1,15 @@
 """gunicorn for the ML backend, in the container and on the host."""
 
 import os
+import signal
+import threading
 from pathlib import Path
 
 from mlbackend import logs
 
 logs.configure()
+
+STILL_ASKED_S = 3.0
 
 # Threads that wait for each other sleep. With the default, which spins, two threads beside other busy
 # processes took 600 ms an image instead of 80. OpenMP reads it when the worker loads torch.
@@ -25,6 +29,18 @@ preload_app = False
 timeout = 180
 graceful_timeout = 20
 keepalive = 5
+
+
+def post_worker_init(worker):
+    """Of several backends behind one name, one that is told to end goes on for STILL_ASKED_S: it is asked by
+    who has not heard of it yet, and a connection that gunicorn doesn't take any more would be reset.
+    """
+    if int(os.environ.get("BACKENDS") or 1) > 1:
+        signal.signal(
+            signal.SIGTERM, lambda *told: threading.Timer(STILL_ASKED_S, worker.handle_exit, told).start()
+        )
+        signal.siginterrupt(signal.SIGTERM, False)  # as gunicorn has it
+
 
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
 control_socket_disable = True

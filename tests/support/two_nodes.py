@@ -14,6 +14,7 @@ from support.network_namespaces import ip
 from support.stack import wait_for
 
 START_S = 90.0
+CARRY_S = 3600.0
 _CABLE, _HOST_CABLE = "10.98.7", "10.98.8"
 
 
@@ -91,7 +92,9 @@ def swarm_of_two(folder: Path) -> Iterator[Swarm]:
             ip("-n", node.namespace, "link", "set", "cable", "up")
             left.enter_context(_engine(node))
         manager, worker = nodes
-        manager.docker("swarm", "init", "--advertise-addr", manager.address)
+        # A busy machine's engine may say nothing for longer than Swarm waits by default, 15 s.
+        patient = ["--dispatcher-heartbeat", "60s"]
+        manager.docker("swarm", "init", "--advertise-addr", manager.address, *patient)
         token = manager.docker("swarm", "join-token", "--quiet", "worker")
         worker.docker(
             *("swarm", "join", "--token", token, "--advertise-addr", worker.address),
@@ -105,7 +108,7 @@ def carry(node: Node, *images: str, come_from: str = "") -> None:
     there = ["docker", *(["--host", come_from] if come_from else [])]
     with subprocess.Popen([*there, "save", *images], stdout=subprocess.PIPE) as saving:
         load = ["docker", "--host", node.engine, "load", "--quiet"]
-        loaded = subprocess.run(load, stdin=saving.stdout, capture_output=True, text=True, timeout=1200)
+        loaded = subprocess.run(load, stdin=saving.stdout, capture_output=True, text=True, timeout=CARRY_S)
     assert saving.returncode == loaded.returncode == 0, f"{', '.join(images)}: {loaded.stderr}"
 
 

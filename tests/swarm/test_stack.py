@@ -24,6 +24,8 @@ from lifecycle.runtime import swarm as asked
 
 pytestmark = pytest.mark.timeout(5400)
 
+UPDATE_S = 1800
+"""Longer than `make stack` itself waits, which then says for what."""
 BACKEND = "labelloop/mlbackend:cpu"
 IMAGES = (
     "python:3.11-slim-bookworm",
@@ -36,11 +38,12 @@ IMAGES = (
 
 @pytest.fixture
 def stack(swarm: Swarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
-    """Its images are on the manager; it is not up yet."""
+    """Its images are on the manager, the backend's on the worker, too; it is not up yet."""
     made = Stack.copy_of_work_tree(tmp_path / "appliance", f"swarm{os.getpid()}")
     made.runtime = "docker"
     made.run("build", timeout=3600)
     carry(swarm.manager, *IMAGES)
+    carry(swarm.worker, BACKEND)
     monkeypatch.setenv("DOCKER_HOST", swarm.manager.engine)
     made.runtime, made.inside, made.host = "swarm", tuple(swarm.manager.within()), swarm.address
     try:
@@ -53,10 +56,20 @@ def stack(swarm: Swarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @dataclass
 class Stream:
-    """What was answered to POST /detect, 0 where nothing was, and the longest wait in seconds."""
+    """Of POST /detect. boxes: how often there were some. failed: when, by this machine's clock, and what was
+    answered instead, or why nothing was. longest: wait in seconds.
+    """
 
-    statuses: list[int] = field(default_factory=list)
+    boxes: int = 0
+    failed: list[str] = field(default_factory=list)
     longest: float = 0.0
+
+    def count(self, told: requests.Response | Exception) -> None:
+        if isinstance(told, requests.Response) and told.status_code == 200:
+            self.boxes += 1
+            return
+        why = str(told) if isinstance(told, Exception) else f"{told.status_code} {told.text[:300]}"
+        self.failed.append(f"{time.strftime('%H:%M:%S')} {why}")
 
 
 @contextmanager
@@ -71,10 +84,9 @@ def detections(stack: Stack, token: str, askers: int = 2) -> Iterator[Stream]:
         while not over.wait(1.1):  # a token may ask 120 times a minute
             began = time.monotonic()
             try:
-                told = requests.post(url, data=data.getvalue(), headers=known, timeout=120)
-                stream.statuses.append(told.status_code)
-            except requests.RequestException:
-                stream.statuses.append(0)
+                stream.count(requests.post(url, data=data.getvalue(), headers=known, timeout=120))
+            except requests.RequestException as error:
+                stream.count(error)
             stream.longest = max(stream.longest, time.monotonic() - began)
 
     threads = [threading.Thread(target=ask) for _ in range(askers)]
@@ -99,18 +111,19 @@ def test_boxes_come_from_the_other_node_and_an_update_fails_none(stack: Stack, s
     assert "needed 0.0.0.0" in stack.run("stack", check=False, PORT=stack.port)
     swarm.manager.docker("node", "update", "--label-add", f"{asked.BACKEND_LABEL}=true", "node2")
 
-    # The worker has no image yet: it is named, with the way out.
+    # The worker doesn't know the image by the name that it has on all nodes: it is named, with the way out,
+    # which has nothing to carry any more (test_rolling.py has an image that is not there at all).
     told = shapes_stack_up(stack, check=False)
     lacking = re.search(r"docker save (\S+) \| ssh node2 docker load", told)
     assert lacking is not None, told
-    carry(swarm.worker, lacking[1], come_from=swarm.manager.engine)
+    swarm.worker.docker("tag", BACKEND, lacking[1])
     shapes_stack_up(stack)
     assert nodes_of(stack, "mlbackend") == ["node2"] and nodes_of(stack, "trainer") == ["node1"]
-    wait_for("the pictures' tasks", lambda: stack.studio().count_tasks(1) == 6, 180)
+    wait_for("the pictures' tasks", lambda: stack.studio().count_tasks(1) == 6, 600)
     wait_for(
         "the model's predictions",
         lambda: all(rows and rows[-1]["model_version"] == "v0000" for rows in stack.predictions().values()),
-        300,
+        900,
     )
     assert re.search(r"mlbackend +healthy", stack.run("status", check=False))
     assert "ML backends on node2" in stack.run("doctor", check=False)
@@ -119,11 +132,11 @@ def test_boxes_come_from_the_other_node_and_an_update_fails_none(stack: Stack, s
 
     # One backend is replaced, then a second one comes, then both are replaced.
     with detections(stack, token) as stream:
-        stack.run("stack", MLBACKEND_MEMORY="3g")
-        stack.run("stack", BACKENDS=2)
-        stack.run("stack", MLBACKEND_MEMORY="3500m")
-    print(f"{len(stream.statuses)} detections, the longest {stream.longest:.1f} s")
-    assert set(stream.statuses) == {200} and len(stream.statuses) > 20
+        stack.run("stack", MLBACKEND_MEMORY="3g", timeout=UPDATE_S)
+        stack.run("stack", BACKENDS=2, timeout=UPDATE_S)
+        stack.run("stack", MLBACKEND_MEMORY="3500m", timeout=UPDATE_S)
+    print(f"{stream.boxes} detections, the longest {stream.longest:.1f} s")
+    assert stream.failed == [] and stream.boxes > 20
     assert nodes_of(stack, "mlbackend") == ["node2", "node2"]
 
     archive = stack.run("backup")

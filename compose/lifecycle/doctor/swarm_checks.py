@@ -14,6 +14,9 @@ from lifecycle.runtime.stack_file import EVERYWHERE
 from lifecycle.settings.settings import Settings
 
 PRIVILEGES = "name=no-new-privileges"
+LEAST_HEARTBEAT_S = 30
+_MISSED = 3
+"""Heartbeats, before a node counts as lost."""
 
 
 def check(home: Home, settings: Settings) -> None:
@@ -83,6 +86,16 @@ def findings(home: Home, settings: Settings) -> Iterator[Finding]:
         yield ok("swarm", in_words())
     except Failure as error:
         yield of_failure("swarm", error)
+    heartbeat_s = swarm.heartbeat_s()
+    if heartbeat_s is not None and heartbeat_s < LEAST_HEARTBEAT_S:
+        yield warning(
+            "heartbeat",
+            f"a node whose engine says nothing for {_MISSED * heartbeat_s:.0f} s is taken for lost, and all "
+            "on it is ended and started anew: training stops, pages are away. A busy one can be so silent",
+            f"`docker swarm update --dispatcher-heartbeat {LEAST_HEARTBEAT_S}s` waits for "
+            f"{_MISSED * LEAST_HEARTBEAT_S} s.",
+            "docker info --format '{{.Swarm.Cluster.Spec.Dispatcher.HeartbeatPeriod}}'",
+        )
     if PRIVILEGES not in (engine.engine_info().get("SecurityOptions") or ()):
         yield warning(
             "privileges",

@@ -68,6 +68,13 @@ def this_node() -> str:
     return str(told["NodeID"])
 
 
+def heartbeat_s() -> Optional[float]:
+    """How often a node has to say that it is there. None where this node is no manager."""
+    cluster = (engine.engine_info().get("Swarm") or {}).get("Cluster") or {}
+    period = ((cluster.get("Spec") or {}).get("Dispatcher") or {}).get("HeartbeatPeriod")
+    return None if period is None else float(period) / 1e9
+
+
 def nodes_with(label: str) -> dict[str, str]:
     """The ids of the nodes that have it as true → their host names.
 

@@ -17,7 +17,14 @@ from lifecycle.runtime.swarm_stack import SwarmStack
 from lifecycle.settings.settings import Settings
 
 OPEN = Settings({"BIND": "0.0.0.0"})
-MANAGER = {"NodeID": "n1", "LocalNodeState": "active", "ControlAvailable": True}
+
+
+def manager(heartbeat_s: int = 30) -> dict[str, Any]:
+    cluster = {"Spec": {"Dispatcher": {"HeartbeatPeriod": heartbeat_s * 10**9}}}
+    return {"NodeID": "n1", "LocalNodeState": "active", "ControlAvailable": True, "Cluster": cluster}
+
+
+MANAGER = manager()
 Tell = Callable[..., None]
 
 
@@ -147,3 +154,10 @@ def test_the_doctor_warns_of_privileges_that_swarm_cannot_forbid(
 ) -> None:
     tell(options=options)
     assert [finding.level for finding in swarm_checks.findings(home, OPEN)] == levels
+
+
+def test_the_doctor_warns_of_a_swarm_that_takes_a_busy_node_for_lost(home: Home, tell: Tell) -> None:
+    tell(manager(5), options=(swarm_checks.PRIVILEGES,))
+    [_, finding] = swarm_checks.findings(home, OPEN)
+    assert finding.level == WARNING and "says nothing for 15 s is taken for lost" in finding.text
+    assert "`docker swarm update --dispatcher-heartbeat 30s` waits for 90 s" in finding.fix
