@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
                 report.add(figure)
         except Exception as error:
             traceback.print_exc()
-            report.failed[name] = f"{type(error).__name__}: {error}"
+            report.failed[name] = in_a_line(error)
         report.write()
     print()
     report.show()
@@ -74,6 +74,12 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     return 1 if report.failed else 0
+
+
+def in_a_line(error: Exception) -> str:
+    """Of a program's many last words, the first line and the last: what was run, and why it ended."""
+    lines = f"{type(error).__name__}: {error}".strip().splitlines()
+    return lines[0] if len(lines) == 1 else f"{lines[0]} … {lines[-1].strip()}"
 
 
 def choose(options: Options) -> tuple[list[str], list[str]]:

@@ -131,3 +131,17 @@ def test_a_busy_machine_is_not_recorded_unless_that_is_said(
     assert module.main([f"OUT={tmp_path}", "ONLY=startup", "RECORD=1"]) == 2
     assert "RECORD=busy records it all the same" in capsys.readouterr().err
     assert not ran
+
+
+def test_a_section_that_breaks_off_is_told_in_a_line(
+    ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(options: Options) -> Iterator[Figure]:
+        raise RuntimeError(
+            "python -m program ended with 1:\nTraceback (most recent call last):\nNoFile: x is gone"
+        )
+
+    monkeypatch.setattr(module, "import_module", lambda name: SimpleNamespace(run=run))
+    assert module.main([f"OUT={tmp_path}", "ONLY=startup"]) == 1
+    failed = json.loads((tmp_path / "bench.json").read_text())["failed"]
+    assert failed == {"startup": "RuntimeError: python -m program ended with 1: … NoFile: x is gone"}
