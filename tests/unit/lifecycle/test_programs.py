@@ -16,6 +16,7 @@ SOURCES = (
 RELEASED = {
     "cluster.head",
     "cluster.probe",
+    "cluster.pool",
     "cluster.worker",
     "lifecycle.backup_service",
     "lifecycle.postgres_service",

@@ -183,7 +183,7 @@ class Backend:
         except (ValueError, KeyError, TypeError) as error:
             raise BackendError(f"POST {url}: no results in {response.text[:200]}") from error
         if len(results) != count:
-            raise BackendError(f"POST {url}: {len(results)} results for {count} images")
+            raise BackendError(f"POST {url}: {len(results)} results, {count} were asked for")
         return results
 
     def detect(self, project: Project, image: bytes) -> Row:

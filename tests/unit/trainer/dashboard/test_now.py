@@ -271,7 +271,7 @@ def test_pre_label_says_what_went_wrong(
     fake_backend.results_missing = 1
     press(client, "predict")
     app.state.parts.pre_labelling.wait(10)
-    assert "0 results for 1 tasks" in client.get("/").text
+    assert "0 results, 1 were asked for" in client.get("/").text
 
 
 def test_images_without_boxes_are_named_until_they_are_read(
