@@ -15,8 +15,8 @@ SOURCES = (
 # `make upgrade` goes back to them. So a name that has been released stays, wherever its code moves.
 RELEASED = {
     "cluster.head",
-    "cluster.probe",
     "cluster.pool",
+    "cluster.probe",
     "cluster.worker",
     "lifecycle.backup_service",
     "lifecycle.postgres_service",
