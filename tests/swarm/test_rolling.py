@@ -256,9 +256,8 @@ def test_a_registry_has_the_image_for_the_other_nodes(small: Small, tmp_path: Pa
         manager.docker("push", "--quiet", pushed, timeout=1800)
         stack.start()
         assert small.node_of_backends() == {"node2"}
-        assert pushed.rpartition(":")[0] + "@sha256:" in small.swarm.worker.docker(
-            "ps", "--format", "{{.Image}}"
-        )
+        images = small.swarm.worker.docker("ps", "--no-trunc", "--format", "{{.Image}}")
+        assert pushed.rpartition(":")[0] + "@sha256:" in images
 
 
 def test_new_secrets_replace_the_old_ones(small: Small) -> None:
