@@ -135,10 +135,13 @@ def _engine(node: Node) -> Iterator[None]:
             for each in node.docker("ps", "--quiet").split():
                 node.docker("rm", "--force", each)
         engine.terminate()
-        engine.wait(60)
+        engine.wait(300)
         subprocess.run(["rm", "--recursive", "--force", str(node.folder)])  # a hundred thousand files
 
 
 def _answers(node: Node) -> bool:
-    done = subprocess.run(["docker", "--host", node.engine, "info"], capture_output=True, timeout=30)
+    try:
+        done = subprocess.run(["docker", "--host", node.engine, "info"], capture_output=True, timeout=30)
+    except subprocess.TimeoutExpired:
+        return False
     return done.returncode == 0

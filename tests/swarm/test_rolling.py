@@ -253,12 +253,11 @@ def test_a_registry_has_the_image_for_the_other_nodes(small: Small, tmp_path: Pa
             stack.start()
         assert f"`make publish REGISTRY={prefix}`" in raised.value.do
         manager.docker("tag", "small/server", pushed)
-        manager.docker("push", "--quiet", pushed)
+        manager.docker("push", "--quiet", pushed, timeout=1800)
         stack.start()
         assert small.node_of_backends() == {"node2"}
-        assert pushed.rpartition(":")[0] + "@sha256:" in small.swarm.worker.docker(
-            "ps", "--format", "{{.Image}}"
-        )
+        images = small.swarm.worker.docker("ps", "--no-trunc", "--format", "{{.Image}}")
+        assert pushed.rpartition(":")[0] + "@sha256:" in images
 
 
 def test_new_secrets_replace_the_old_ones(small: Small) -> None:
@@ -272,7 +271,8 @@ def test_new_secrets_replace_the_old_ones(small: Small) -> None:
 
 
 def test_a_worker_deploys_nothing(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", small.swarm.worker.engine)
-    with pytest.raises(Failure, match="found a worker, needed a manager"):
-        asked.this_node()
-    assert not small.stack.runs_here()
+    with monkeypatch.context() as there:
+        there.setenv("DOCKER_HOST", small.swarm.worker.engine)
+        with pytest.raises(Failure, match="found a worker, needed a manager"):
+            asked.this_node()
+        assert not small.stack.runs_here()
