@@ -89,14 +89,12 @@ class Detecting:
 
         version, classes: those that are asked for. A renamed label changes the classes alone.
         """
+        wanted = version, tuple(classes)
         try:
-            for before in (True, False):
-                served = self._manager.served(project)
-                if served != (version, tuple(classes)):
-                    return f"it has yet to load {version}" if before else f"{version} was replaced meanwhile"
-                if before:
-                    made = self._manager.predict(tasks, project, label_config)[0]
-            return made
+            if self._manager.served(project) != wanted:
+                return f"it has yet to load {version}"
+            made = self._manager.predict(tasks, project, label_config)[0]
+            return made if self._manager.served(project) == wanted else f"{version} was replaced meanwhile"
         except Exception as error:  # whatever it is, others do this batch
             return in_one_line(error)
 

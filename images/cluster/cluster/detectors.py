@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from cluster.detecting import Detecting, Row, shares
 from labelloop.errors import Explained
 from labelloop.settings import Settings
 from trainer.cluster.announce import resource
-from trainer.cluster.marker import Mark, NoShare, seen_here
+from trainer.cluster.marker import NoShare, seen_here
 from trainer.cluster.nodes import Node
 
 log = logging.getLogger(__name__)
@@ -93,10 +93,9 @@ class Detectors:
             gone = {one.node.id for one in [*self._all, *self._making]} - there.keys()
         for node_id in gone:
             self._give_up(node_id)
-        mark = seen_here(self._settings.rounds_dir)
         for detector in list(self._making):
             if ray.wait([detector.ready], timeout=0)[0]:
-                self._take_in(detector, mark)
+                self._take_in(detector)
         with self._changed:
             known = {one.node.id for one in [*self._all, *self._making]}
         for node in (there[node_id] for node_id in there.keys() - known):
@@ -179,11 +178,11 @@ class Detectors:
             )
             self._making.append(Detector(node, actor, actor.ready.remote()))
 
-    def _take_in(self, detector: Detector, mark: Mark) -> None:
+    def _take_in(self, detector: Detector) -> None:
         """One that is made; until it is, whatever were asked of it would wait. It has to see our volumes."""
         node = detector.node
         try:
-            mark.compare(node.name, ray.get(detector.ready))
+            seen_here(self._settings.rounds_dir).compare(node.name, ray.get(detector.ready))
         except (NoShare, RayError) as error:
             reason = str(error) if isinstance(error, NoShare) else _first_line(error)
             if self._refused.get(node.id) != reason:
@@ -200,17 +199,13 @@ class Detectors:
     def _give_up(self, node_id: str) -> None:
         """A machine's detectors, all of them; a later look has it make them anew."""
         with self._changed:
-            gone = _of(node_id, [*self._all, *self._making])
+            gone = [one for one in [*self._all, *self._making] if one.node.id == node_id]
             self._all = [one for one in self._all if one not in gone]
             self._making = [one for one in self._making if one not in gone]
             self._not_before[node_id] = time.monotonic() + AGAIN_S
             self._changed.notify_all()
         for one in gone:
             ray.kill(one.actor)
-
-
-def _of(node_id: str, detectors: Collection[Detector]) -> list[Detector]:
-    return [one for one in detectors if one.node.id == node_id]
 
 
 def _first_line(error: Exception) -> str:

@@ -8,7 +8,6 @@ Ray ends a program whose head is away for a minute. supervisord starts this one 
 """
 
 import logging
-import secrets
 import sys
 import threading
 import time
@@ -20,9 +19,8 @@ import anyio
 import anyio.to_thread
 import ray
 import uvicorn
-from fastapi import Depends, FastAPI, HTTPException, Request, status
+from fastapi import Depends, FastAPI, Request, status
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from pydantic import BaseModel, Field
 
 from cluster.detectors import Detectors, NoDetector
@@ -35,6 +33,7 @@ from trainer.cluster.code_version import code_version
 from trainer.cluster.driver import CannotReach, connect
 from trainer.cluster.nodes import Node, alive
 from trainer.env import TrainerSettings, get_settings
+from trainer.system.basic_auth import only
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +82,7 @@ def create_app(detectors: Detectors, password: str) -> FastAPI:
         title="labelloop's detectors", docs_url=None, redoc_url=None, openapi_url=None, lifespan=with_threads
     )
 
-    def known_caller(given: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]) -> None:
-        said, expected = f"{given.username}:{given.password}", f"{USER}:{password}"
-        if not secrets.compare_digest(said.encode(), expected.encode()):
-            raise HTTPException(status.HTTP_401_UNAUTHORIZED, "wrong user or password")
+    guarded = [Depends(only(USER, password))]
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -97,11 +93,11 @@ def create_app(detectors: Detectors, password: str) -> FastAPI:
     def none(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"error": in_one_line(error)}, status.HTTP_503_SERVICE_UNAVAILABLE)
 
-    @app.post("/predict", dependencies=[Depends(known_caller)])
+    @app.post("/predict", dependencies=guarded)
     def predict(asked: Predict) -> dict[str, Any]:
         return {"results": detectors.predict(**asked.model_dump())}
 
-    @app.post("/look", dependencies=[Depends(known_caller)])
+    @app.post("/look", dependencies=guarded)
     def look(asked: Look) -> dict[str, Any]:
         return {"results": detectors.look(**asked.model_dump())}
 

@@ -1,7 +1,6 @@
 """The trainer's HTTP API: the ML backend asks it for rounds."""
 
 import logging
-import secrets
 import sys
 from functools import cache
 from typing import Annotated, Any
@@ -10,7 +9,6 @@ import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request, Response, status
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from pydantic import BaseModel, Field
 
 from labelloop.log_lines import SHORT_LINE, TIMES
@@ -22,6 +20,7 @@ from trainer.env import TrainerSettings, get_settings
 from trainer.health import health
 from trainer.peers.projects import fetch
 from trainer.rounds.table import Round, RoundError, Rounds
+from trainer.system.basic_auth import only
 from trainer.worker.preflight import CannotWork, Preflight
 
 USER = "mlbackend"
@@ -55,15 +54,7 @@ def create_app(settings: TrainerSettings, password: str) -> FastAPI:
         studio = Studio.connect(settings)
         return studio, Preflight(settings, studio, registry)
 
-    def known_caller(given: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]) -> None:
-        user_matches = secrets.compare_digest(given.username.encode(), USER.encode())
-        password_matches = secrets.compare_digest(given.password.encode(), password.encode())
-        if not (user_matches and password_matches):
-            raise HTTPException(
-                status.HTTP_401_UNAUTHORIZED, "wrong user or password", headers={"WWW-Authenticate": "Basic"}
-            )
-
-    guarded = [Depends(known_caller)]
+    guarded = [Depends(only(USER, password))]
 
     def require_project(project_id: int) -> None:
         if project_id not in registry.projects():
