@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 from support.network_namespaces import Machine, kill_all_in
 from support.stack import Stack, wait_for
 
-from labelloop import ray_environment
+from labelloop import layout, ray_environment
 from lifecycle.home import Home
 from lifecycle.settings import settings
 
@@ -162,14 +164,32 @@ def clone(home: Path) -> Path:
 
 def sharing(home: Path, heads: Path) -> Path:
     """A clone of what the head's checkout has, which shares with it what machines of a cluster do."""
-    left_out = shutil.ignore_patterns("volumes", ".env", ".venv", "configs", "*.log")
-    shutil.copytree(heads, home, ignore=left_out)
-    (home / ".venv").symlink_to((heads / ".venv").resolve())
+    _code(home, heads)
     (home / "configs").symlink_to(heads / "configs")
-    (home / "volumes").mkdir()
     for name in SHARED:
         shared, own = heads / "volumes" / name, home / "volumes" / name
         shared.mkdir(exist_ok=True)
-        shutil.rmtree(own, ignore_errors=True)
         own.symlink_to(shared)
     return home
+
+
+@contextmanager
+def mounted(home: Path, heads: Path) -> Iterator[Path]:
+    """A clone as `sharing` makes it, but with the shared folders mounted, as docs/how-to/several-machines.md
+    has them.
+    """
+    _code(home, heads)
+    with ExitStack() as left:
+        for name in ("configs", *(f"volumes/{name}" for name in (*SHARED, layout.UPLOADS))):
+            (home / name).mkdir(parents=True)
+            subprocess.run(["mount", "--bind", heads / name, home / name], check=True)
+            left.callback(subprocess.run, ["umount", home / name], check=True)
+        yield home
+
+
+def _code(home: Path, heads: Path) -> None:
+    """What the head's checkout has, less what is shared and what is its own."""
+    left_out = shutil.ignore_patterns("volumes", ".env", ".venv", "configs", "*.log")
+    shutil.copytree(heads, home, ignore=left_out)
+    (home / ".venv").symlink_to((heads / ".venv").resolve())
+    (home / "volumes").mkdir()

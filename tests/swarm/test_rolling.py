@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from support.registries import registry_at
 from support.stack import wait_for
-from support.two_nodes import Swarm, carry
+from support.two_engines import carry
+from support.two_nodes import Swarm
 
 from lifecycle import engine
 from lifecycle.build import registry

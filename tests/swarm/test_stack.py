@@ -18,7 +18,8 @@ import pytest
 import requests
 from support import shapes, shapes_stack
 from support.stack import Stack, wait_for
-from support.two_nodes import Swarm, carry
+from support.two_engines import carry
+from support.two_nodes import Swarm
 
 from lifecycle.runtime import swarm as asked
 
