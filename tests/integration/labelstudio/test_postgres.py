@@ -250,6 +250,33 @@ def test_two_that_write_at_once_make_nothing_twice(
     ]
 
 
+# How PostgreSQL finds the tasks that no storage knows, where they are more than its memory for a sum holds.
+LINKLESS = """
+from provisioner import django_app
+
+django_app.setup()
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from provisioner import double_tasks
+
+with CaptureQueriesContext(connection) as asked:
+    list(double_tasks._unlinked(1))
+[statement] = [row["sql"] for row in asked if '"task"."data"' in row["sql"]]
+with connection.cursor() as cursor:
+    cursor.execute("EXPLAIN " + statement[statement.index("SELECT"):].replace("%", "%%"))
+    print("PLAN", *(row[0] for row in cursor.fetchall()))
+"""
+
+
+def test_tasks_without_a_link_are_found_by_one_join(
+    fresh: Callable[[], LabelStudio], postgres: Postgres
+) -> None:
+    label_studio = fresh()
+    label_studio.environment |= postgres.copy_of_the_first("linkless")
+    plan = label_studio.run_program(LINKLESS)
+    assert "Anti Join" in plan and "SubPlan" not in plan
+
+
 @pytest.fixture
 def on_sqlite(fresh: Callable[[], LabelStudio]) -> LabelStudio:
     """Not started, with labels in SQLite's file."""
