@@ -8,9 +8,9 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from cluster.test_machines_train import PICTURES, decided, detectors, label, rounds_log
 from support import shapes, shapes_stack
 from support.cluster_machines import mounted
+from support.cluster_stack import decided, detectors, label, more_are_pre_labelled, rounds_log
 from support.network_namespaces import cannot, entered
 from support.stack import Stack, engine_answers, wait_for
 from support.two_engines import Engines, Node, carry, two_engines
@@ -19,6 +19,7 @@ from trainer.worker.predicting import BATCH
 
 pytestmark = [pytest.mark.timeout(5400), pytest.mark.skipif(bool(cannot()), reason=cannot())]
 
+PICTURES = 30
 ITERATIONS = 30
 ROUND_S = 2400
 SEEN_S = 600
@@ -87,15 +88,9 @@ def test_a_round_trains_on_both(stack: Stack, joined: Stack, engines: Engines) -
 
 
 def test_the_machine_that_has_joined_makes_pre_labels(stack: Stack, joined: Stack, engines: Engines) -> None:
-    def predicted() -> bool:
-        tasks = stack.studio().iter_tasks(1, fields="all", page_size=100)
-        new = [task for task in tasks if "more" in task["data"]["image"]]
-        return len(new) == len(added) and all(task["predictions"] for task in new)
-
     with entered(engines.first.namespace):
         wait_for("its detector", detectors, SEEN_S)
-        added = shapes.save(stack.images / "more", 3 * BATCH, PICTURES)
-        wait_for("pre-labels for all", predicted, SEEN_S)
+        more_are_pre_labelled(stack, 3 * BATCH, PICTURES)
         [looked_at] = detectors().values()
     assert looked_at >= BATCH
 

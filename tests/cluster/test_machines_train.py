@@ -5,18 +5,14 @@ Needs root; a job of its own: `make test TESTS=tests/cluster`.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import requests
 from support import shapes, shapes_stack
-from support.cluster_machines import PORT, Worker, sharing
+from support.cluster_machines import Worker, sharing
+from support.cluster_stack import decided, detectors, label, more_are_pre_labelled, rounds_log
 from support.network_namespaces import Machine, cannot, kill_all_in, machines
 from support.stack import Stack, wait_for
 
-from labelloop.layout import pool_port
 from trainer.worker.predicting import BATCH
 
 PICTURES = 30
@@ -61,38 +57,9 @@ def workers(stack: Stack, network: list[Machine], tmp_path_factory: pytest.TempP
     ]
 
 
-def label(stack: Stack, pictures: dict[str, shapes.Picture], first: int, last: int) -> None:
-    """As a person would, those from `first` to before `last`."""
-    studio = stack.studio()
-    tasks = {
-        parse_qs(urlsplit(task["data"]["image"]).query)["d"][0].rpartition("/")[2]: task["id"]
-        for task in studio.iter_tasks(1, page_size=100)
-    }
-    for name in list(pictures)[first:last]:
-        where = f"/api/tasks/{tasks[name]}/annotations/"
-        studio.request("POST", where, json={"result": pictures[name].annotation()})
-
-
-def rounds_log(stack: Stack, number: int) -> str:
-    folder: Path = stack.home / f"volumes/rounds/{number:05}"
-    return "\n".join(path.read_text() for path in sorted(folder.glob("log*.txt")))
-
-
-def detectors() -> dict[str, int]:
-    """Machine → at how many images its detectors have looked; in the head's network."""
-    with suppress(requests.RequestException):
-        health = requests.get(f"http://127.0.0.1:{pool_port(PORT)}/health", timeout=10).json()
-        return {name: row["images"] for name, row in health["machines"].items()}
-    return {}
-
-
 def iterations(stack: Stack, number: int) -> int:
     path = stack.home / f"volumes/rounds/{number:05}/metrics.jsonl"
     return path.read_text().count("\n") if path.is_file() else 0
-
-
-def decided(output: str) -> bool:
-    return "kept v0000" in output or "promoted v0001" in output
 
 
 def test_a_round_trains_on_the_head_and_on_two_that_have_joined(
@@ -109,14 +76,7 @@ def test_a_round_trains_on_the_head_and_on_two_that_have_joined(
 
 def test_machines_that_have_joined_make_pre_labels(stack: Stack, workers: list[Worker]) -> None:
     wait_for("their detectors", lambda: len(detectors()) == len(workers), DETECTORS_S)
-    added = shapes.save(stack.images / "more", 3 * BATCH, PICTURES)
-
-    def predicted() -> bool:
-        tasks = stack.studio().iter_tasks(1, fields="all", page_size=100)
-        new = [task for task in tasks if "more" in task["data"]["image"]]
-        return len(new) == len(added) and all(task["predictions"] for task in new)
-
-    wait_for("pre-labels for all", predicted, DETECTORS_S)
+    more_are_pre_labelled(stack, 3 * BATCH, PICTURES)
     assert sum(detectors().values()) >= BATCH
     assert stack.run("status", check=False).count("1 detector for pre-labels") == len(workers)
 

@@ -79,7 +79,8 @@ def two_engines(folder: Path) -> Iterator[Engines]:
             ip("-n", node.namespace, "address", "add", f"{node.address}/24", "dev", "cable")
             ip("-n", node.namespace, "link", "set", "cable", "up")
             left.enter_context(_engine(node))
-        yield Engines(*nodes, f"{_HOST_CABLE}.2")
+        first, second = nodes
+        yield Engines(first, second, f"{_HOST_CABLE}.2")
 
 
 def carry(node: Node, *images: str, come_from: str = "") -> None:
