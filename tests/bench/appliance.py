@@ -138,6 +138,8 @@ class Appliance:
         labelled = max(self.size // 50, 2)
         save_images(self.labelstudio.images, 1, labelled)
         self.labelstudio.run_program(growth_rows.program(self.size, labelled), timeout=OPERATION_S)
+        time.sleep(SETTLE_S)
+        self.operate("import")  # so that these files are no news to what is imported later
 
     def prepare(self, name: str) -> None:
         """What has to be there before an operation, and isn't part of it."""

@@ -73,9 +73,16 @@ class Context:
 
 
 def _import(context: Context) -> int:
+    """As `make import` does: every new image is decoded first."""
     index = context.index()
     importer = Importer(index, context.studio, context.settings.rounds_dir)
-    return importer.run([PROJECT], wait_s=60, force=True, check=lambda: index.check(3600.0))
+
+    def check() -> int:
+        while index.check(10.0):
+            pass
+        return 0
+
+    return importer.run([PROJECT], wait_s=60, force=True, check=check)
 
 
 def _look(context: Context) -> int:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -27,6 +28,8 @@ CLASSES = ["ball", "crate"]
 ITERATIONS = 60
 ROUND_S = 1800
 NAMED_S = 1800
+NOISE = 0.15
+"""By so much the mean loss of a round's last third differs when its images come in another order."""
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +188,25 @@ def test_a_round_whose_head_is_killed_waits_and_is_taken_up_when_it_is_back(
     assert_whole(folder)
     lines = [json.loads(line)["iter"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert lines.count(1) == 1 and before >= 5, "it went on from its last checkpoint"
+
+
+@pytest.mark.timeout(4 * NAMED_S)
+def test_rounds_of_one_two_and_three_workers_learn_alike(
+    cluster: Nodes, small: SmallRounds, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.start(2)
+    cluster.start(3)
+    losses, told = dict[int, float](), list[str]()
+    for workers in (1, 2, 3):
+        begun = Begun(cluster, round_of(small, f"of {workers}"), workers)
+        ended = begun.end()
+        assert ended.startswith("trained"), begun.said
+        assert_whole(begun.folder)
+        assert {row.processes for row in begun.rows} == {workers}
+        losses[workers] = fmean(row.losses["loss"] for row in begun.rows[-ITERATIONS // 3 :])
+        seconds = begun.rows[-1].seconds / ITERATIONS
+        told.append(f"{workers}: {ended}, {seconds:.3f} s an iteration, loss {losses[workers]:.3f}")
+    with capsys.disabled():
+        print("", *told, sep="\n")
+    for workers in (2, 3):
+        assert losses[workers] == pytest.approx(losses[1], rel=NOISE)

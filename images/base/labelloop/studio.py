@@ -149,16 +149,22 @@ class Studio:
         return dict(self.request("POST", path, json={"after": after, "most": most}, timeout=(3.0, seconds)))
 
     def sync_storage(
-        self, storage_id: int, seconds: float, files: Sequence[str] | None = None, again: bool = False
+        self,
+        storage_id: int,
+        seconds: float,
+        files: Sequence[str] | None = None,
+        again: bool = False,
+        whole: bool = True,
     ) -> Row:
         """Makes tasks for the files that have never been one. The request lasts until that is done, and may
         take `seconds`.
 
         files: paths below volumes/images; by default all that the storage finds. again: make tasks of files
-        whose tasks were deleted, too.
+        whose tasks were deleted, too. whole: count those that stay out, for which all tasks are read.
         """
         path = f"/api/storages/localfiles/{storage_id}/sync"
-        body = {"again": again} if files is None else {"again": again, "files": list(files)}
+        named = {} if files is None else {"files": list(files)}
+        body = {"again": again, "whole": whole, **named}
         return dict(self.request("POST", path, json=body, timeout=(3.0, seconds)))
 
     def task(self, task_id: int) -> Row:

@@ -22,6 +22,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from tasks.models import Task
 
+from labelloop.batches import batches
 from labelloop.images import ImageError, examine
 from labelloop.settings import Settings
 from provisioner.in_turn import written_in_turn
@@ -30,23 +31,37 @@ from provisioner.storage_links import local_files
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 500
-_TABLE = """
+_TABLES = (
+    """
 CREATE TABLE IF NOT EXISTS labelloop_imported (
     project_id INTEGER NOT NULL, path TEXT NOT NULL, size BIGINT NOT NULL, mtime_ns BIGINT NOT NULL,
     PRIMARY KEY (project_id, path)
 )
-"""
+""",
+    # Up to which task those of a project have been read for their images.
+    "CREATE TABLE IF NOT EXISTS labelloop_read (project_id INTEGER PRIMARY KEY, task_id BIGINT NOT NULL)",
+)
 _KNOWN = "SELECT path, size, mtime_ns FROM labelloop_imported WHERE project_id = %s"
 _KNOWN_FILES = f"{_KNOWN} AND path NOT LIKE 's3://%%'"
 _LEARN = """
 INSERT INTO labelloop_imported (project_id, path, size, mtime_ns) VALUES (%s, %s, %s, %s)
 ON CONFLICT (project_id, path) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns
 """
-_FORGET = "DELETE FROM labelloop_imported WHERE project_id NOT IN (SELECT id FROM project)"
+_FORGET = tuple(
+    f"DELETE FROM {table} WHERE project_id NOT IN (SELECT id FROM project)"
+    for table in ("labelloop_imported", "labelloop_read")
+)
+_READ = "SELECT task_id FROM labelloop_read WHERE project_id = %s"
+_HAVE_READ = """
+INSERT INTO labelloop_read (project_id, task_id) VALUES (%s, %s)
+ON CONFLICT (project_id) DO UPDATE SET task_id = excluded.task_id
+"""
 
 Stamp = tuple[int, int]
 """A file's size in bytes, and the time of its last change in nanoseconds."""
 SECOND_NS, ROUNDING_NS = 10**9, 1000
+_ABSENT: Stamp = (-1, 0)
+"""Of an image that a task names, and that is not there yet."""
 
 
 @dataclass
@@ -54,12 +69,14 @@ class Asked:
     """What is asked of a synchronisation, and what came of it.
 
     files: below volumes/images; None for all that the storage finds. again: make tasks of files whose tasks
-    were deleted, too. deleted: how many such stayed out. images: the project's. offered: the files that Label
-    Studio was to make tasks of, by its keys, with their paths below volumes/.
+    were deleted, too. whole: count how many such stay out, for which all of the project's tasks are read;
+    deleted: how many. images: the project's. offered: the files that Label Studio was to make tasks of, by
+    its keys, with their paths below volumes/.
     """
 
     files: tuple[str, ...] | None = None
     again: bool = False
+    whole: bool = True
     deleted: int = 0
     images: "ProjectImages | None" = None
     offered: dict[str, str] = field(default_factory=dict)
@@ -71,7 +88,8 @@ class Asked:
         files = given.get("files")
         if files is not None and not (isinstance(files, list) and all(isinstance(f, str) for f in files)):
             raise ValidationError({"files": "has to be a list of paths below volumes/images"})
-        return cls(None if files is None else tuple(files), given.get("again") is True)
+        named = None if files is None else tuple(files)
+        return cls(named, given.get("again") is True, given.get("whole") is not False)
 
     def learn(self, storage_id: int) -> None:
         """Notes the offered files of which tasks were made. Label Studio takes the files of a storage in
@@ -108,26 +126,50 @@ class SyncImages(LocalFilesImportStorageSyncAPI):  # type: ignore[misc]
 @dataclass
 class ProjectImages:
     """The images of one project. tasks: those that tasks have, known: those that had one, by path below
-    volumes/.
+    volumes/. whole: whether they are all; otherwise `known` has what was asked for alone, `tasks` nothing.
     """
 
     project_id: int
     settings: Settings
-    tasks: set[str]
+    tasks: set[str] = field(default_factory=set)
     known: dict[str, Stamp] = field(default_factory=dict)
+    whole: bool = True
 
     @classmethod
     def read(cls, project_id: int, settings: Settings) -> "ProjectImages":
         """Reads them from the database, and notes the images of tasks that were not known."""
-        rows = Task.objects.filter(project=project_id).values_list("data", flat=True).iterator(2000)
-        images = cls(project_id, settings, {path for data in rows for path in local_files(data)})
+        images = cls(project_id, settings)
         with connection.cursor() as cursor:
             make_table(cursor)
-            cursor.execute(_FORGET)
+            for statement in _FORGET:
+                cursor.execute(statement)
             cursor.execute(_KNOWN_FILES, [project_id])
             images.known = {path: (size, mtime_ns) for path, size, mtime_ns in cursor.fetchall()}
+        images.tasks, last = images._read(0)
         images.learn(images.tasks - images.known.keys())
+        images._have_read(last)
         return images
+
+    @classmethod
+    def of(cls, project_id: int, settings: Settings, stamps: Mapping[str, Stamp]) -> "ProjectImages | None":
+        """What is known of these images, by a look at new tasks alone: others' images are known already.
+
+        None where all tasks have to be read: it is the first time, or an image has changed since it had a
+        task, which may have been deleted.
+        """
+        images = cls(project_id, settings, whole=False)
+        with connection.cursor() as cursor:
+            make_table(cursor)
+            cursor.execute(_READ, [project_id])
+            row = cursor.fetchone()
+        if row is None:
+            return None
+        new, last = images._read(row[0])
+        images.learn(new - known_stamps(project_id, new).keys())
+        images._have_read(last)
+        images.known = known_stamps(project_id, stamps)
+        changed = any(not _is_same(known, stamps[path]) for path, known in images.known.items())
+        return None if changed else images
 
     def learn(self, paths: Iterable[str]) -> None:
         """Notes that tasks were made of these images, by name: of two that write the same rows in two orders,
@@ -135,29 +177,43 @@ class ProjectImages:
         """
         rows = []
         for path in sorted(paths):
-            stamp = _stamp(self.settings.volumes_dir / path)
-            if stamp is not None:
-                self.known[path] = stamp
-                rows.append((self.project_id, path, *stamp))
+            self.known[path] = stamp = _stamp(self.settings.volumes_dir / path) or _ABSENT
+            rows.append((self.project_id, path, *stamp))
         for first in range(0, len(rows), _AT_ONCE):
             with written_in_turn(), connection.cursor() as cursor:
                 cursor.executemany(_LEARN, rows[first : first + _AT_ONCE])
 
+    def _read(self, after: int) -> tuple[set[str], int]:
+        """The images of the tasks whose numbers are above `after`, and the highest of these numbers."""
+        last, found = after, set[str]()
+        tasks = Task.objects.filter(project=self.project_id, id__gt=after)
+        for number, data in tasks.values_list("id", "data").iterator(2000):
+            last = max(last, number)
+            found.update(local_files(data))
+        return found, last
+
+    def _have_read(self, last: int) -> None:
+        """Notes that the images of tasks up to this number are known."""
+        with written_in_turn(), connection.cursor() as cursor:
+            cursor.execute(_HAVE_READ, [self.project_id, last])
+
 
 def make_table(cursor: Any) -> None:
-    """Makes the table unless it is there."""
-    cursor.execute(_TABLE)
+    """Makes both tables unless they are there."""
+    for table in _TABLES:
+        cursor.execute(table)
 
 
-def known_stamps(project_id: int, paths: list[str]) -> dict[str, Stamp]:
+def known_stamps(project_id: int, paths: Iterable[str]) -> dict[str, Stamp]:
     """Of these images, the stamps of those of which the project had a task."""
-    if not paths:
-        return {}
-    marks = ", ".join(["%s"] * len(paths))
+    known: dict[str, Stamp] = {}
     with connection.cursor() as cursor:
         make_table(cursor)
-        cursor.execute(f"{_KNOWN} AND path IN ({marks})", [project_id, *paths])
-        return {path: (size, mtime_ns) for path, size, mtime_ns in cursor.fetchall()}
+        for some in batches(list(paths), _AT_ONCE):
+            marks = ", ".join(["%s"] * len(some))
+            cursor.execute(f"{_KNOWN} AND path IN ({marks})", [project_id, *some])
+            known |= {path: (size, mtime_ns) for path, size, mtime_ns in cursor.fetchall()}
+    return known
 
 
 def learn_stamps(project_id: int, stamps: Iterable[tuple[str, Stamp]]) -> None:
@@ -174,10 +230,11 @@ def wanted(storage: Any, found: Iterable[Path], settings: Settings) -> Iterator[
     A file that has another size or time of change than when it last had a task is another image.
     """
     asked = _asked.get() or Asked()
-    asked.images = images = ProjectImages.read(storage.project_id, settings)
+    files = found if asked.files is None else list(_named(storage, asked.files, settings))
+    asked.images = images = _images(storage.project_id, settings, asked, files)
     offered: set[str] = set()
     touched: list[str] = []
-    for file in found if asked.files is None else _named(storage, asked.files, settings):
+    for file in files:
         path, stamp = _path(file, settings), _stamp(file)
         if path is None or stamp is None:
             continue
@@ -198,8 +255,20 @@ def wanted(storage: Any, found: Iterable[Path], settings: Settings) -> Iterator[
         path not in images.tasks
         and path not in offered
         and _is_same(stamp, _stamp(settings.volumes_dir / path))
-        for path, stamp in images.known.items()
+        for path, stamp in (images.known.items() if images.whole else ())
     )
+
+
+def _images(project_id: int, settings: Settings, asked: Asked, files: Iterable[Path]) -> ProjectImages:
+    """As much of the project's images as is needed for what is asked."""
+    if asked.files is not None and not asked.again and not asked.whole:
+        stamps = {
+            path: stamp for file in files if (path := _path(file, settings)) and (stamp := _stamp(file))
+        }
+        found = ProjectImages.of(project_id, settings, stamps)
+        if found is not None:
+            return found
+    return ProjectImages.read(project_id, settings)
 
 
 def _is_same(known: Stamp | None, now: Stamp | None) -> bool:

@@ -84,9 +84,9 @@ def test_deleted_is_deleted_until_a_person_says_again(
     delete(provisioned, project, "b.png")
     put(folder / "d.png")
     assert importer.run([project]) == 1
-    assert importer.deleted == 1
     sync_by_hand(provisioned, project)
     assert importer.run([project], force=True) == 0
+    assert importer.deleted == 1
     assert names(provisioned, project) == ["a.png", "c.png", "d.png"]
     assert importer.run([project], force=True, again=True) == 1
     assert names(provisioned, project) == ["a.png", "c.png", "d.png", "sub/b.png"]
@@ -187,6 +187,52 @@ def test_a_task_that_was_imported_with_its_image_in_the_folder_gets_no_twin(
     )
     assert importer.run([project]) == 0
     assert names(provisioned, project) == ["a%20b.png"]
+
+
+def test_images_that_a_task_named_before_they_came_get_no_twins(
+    provisioned: LabelStudio, project: int, folder: Path, importer: Importer
+) -> None:
+    put(folder / "a.png")
+    assert importer.run([project]) == 1
+    data = {name: f"/data/local-files/?d=images/import/{name}.png" for name in ("image", "mask")}
+    provisioned.studio.request("POST", f"/api/projects/{project}/import", json=[{"data": data}])
+    put(folder / "b.png")
+    assert importer.run([project]) == 1
+    for name in data:
+        put(folder / f"{name}.png")
+    assert importer.run([project]) == 0
+    assert names(provisioned, project) == ["a.png", "image.png", "b.png"]
+
+
+# How many tasks an import looks at that makes tasks of new images alone, and the next one.
+LOOKS = """
+import json
+from provisioner import django_app
+
+django_app.setup()
+from labelloop.settings import get_settings
+from provisioner import image_tasks
+
+looks, found = [], image_tasks.local_files
+for _ in range(2):
+    read = []
+    image_tasks.local_files = lambda data: read.append(data) or found(data)
+    image_tasks.ProjectImages.of(PROJECT, get_settings(), {})
+    looks.append(len(read))
+print("LOOKS", json.dumps(looks))
+"""
+
+
+def test_new_images_are_taken_without_a_look_at_all_tasks(
+    provisioned: LabelStudio, project: int, folder: Path, importer: Importer
+) -> None:
+    for number in range(5):
+        put(folder / f"{number}.png")
+    assert importer.run([project]) == 5
+    put(folder / "new.png")
+    assert importer.run([project]) == 1
+    said = provisioned.run_program(LOOKS.replace("PROJECT", str(project)))
+    assert "LOOKS [1, 0]" in said, "only the task that came last had not been read"
 
 
 def test_a_person_who_synchronises_gets_no_torsos_and_nothing_of_the_systems(

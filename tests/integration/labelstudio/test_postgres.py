@@ -246,7 +246,8 @@ def test_two_that_write_at_once_make_nothing_twice(
     assert told["noted"] == [f"images/twice/{number}.jpg" for number in range(3)]
     # PostgreSQL would refuse one of two requests that make the same table.
     assert told["ours"] == [
-        f"labelloop_{name}" for name in ("applied", "attempts", "chosen", "ended_sessions", "imported")
+        f"labelloop_{name}"
+        for name in ("applied", "attempts", "chosen", "ended_sessions", "imported", "read")
     ]
 
 

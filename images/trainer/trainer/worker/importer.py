@@ -51,10 +51,10 @@ class Importer:
     ) -> int:
         """Imports new, whole images into these projects. Returns: how many tasks were made.
 
-        Images whose tasks were deleted stay out; `deleted` is then how many. `failures` is why some projects
-        did not take images, by their ids. While files are still being
-        written to the folder or are to be decoded, the import is left to a later call, but not for longer
-        than PATIENCE_S.
+        Images whose tasks were deleted stay out; `deleted` is then how many, where a storage comes for the
+        first time or with `force`. `failures` is why some projects did not take images, by their ids. While
+        files are still being written to the folder or are to be decoded, the import is left to a later call,
+        but not for longer than PATIENCE_S.
 
         wait_s: how long to wait for another import to end, and for the folder to settle. force: import what
         is whole even when the folder has not settled. again: make tasks of the images whose tasks were
@@ -124,7 +124,8 @@ class Importer:
         before = self._studio.count_tasks(project_id)
         files = self.index.ready(since, newest)
         seconds = SYNC_S + SYNC_S_PER_IMAGE * newest
-        answer = self._studio.sync_storage(storage["id"], seconds, files, again)
+        whole = force or key not in self._introduced
+        answer = self._studio.sync_storage(storage["id"], seconds, files, again, whole)
         self._require_success(answer)
         self.deleted += int((answer.get("labelloop") or {}).get("deleted", 0))
         self.index.record_sync(key, newest)

@@ -90,7 +90,10 @@ def test_one_storages_failure_keeps_no_other_from_its_images(
     monkeypatch.setattr(
         studio,
         "sync_storage",
-        lambda id_, seconds, files, again: {"id": id_, "status": "failed" if id_ == 3 else "completed"},
+        lambda id_, seconds, files, again, whole: {
+            "id": id_,
+            "status": "failed" if id_ == 3 else "completed",
+        },
     )
     with pytest.raises(ImportFailed, match="storage 3 was not synchronised"):
         importer.run([1])
@@ -123,9 +126,10 @@ def test_an_image_is_named_once_and_again_only_where_a_person_says_so(
     assert importer.run([1]) == 1
     assert importer.run([1], force=True) == 0
     assert importer.deleted == 1
-    assert [body["files"] for body in fake_studio.sync_bodies] == [["a.jpg"], ["b.jpg"], []]
+    asked = [(body["files"], body["whole"]) for body in fake_studio.sync_bodies]
+    assert asked == [(["a.jpg"], True), (["b.jpg"], False), ([], True)]
     importer.run([1], force=True, again=True)
-    assert fake_studio.sync_bodies[-1] == {"files": ["a.jpg", "b.jpg"], "again": True}
+    assert fake_studio.sync_bodies[-1] == {"files": ["a.jpg", "b.jpg"], "again": True, "whole": True}
 
 
 def test_images_are_named_by_their_file_names_as_label_studio_sorts_them(
