@@ -10,6 +10,7 @@ from lifecycle.dev import records
 from lifecycle.dev.record_pages import write_pages
 
 _NOT_TOLD = ("RECORD", "OUT")
+_ON_A_DATABASE = ("growth", "load")
 
 
 def record(
@@ -31,10 +32,11 @@ def record(
         return
     names = dict.fromkeys([*(row.section for row in report.figures), *report.failed])
     coco = options.coco.resolve().name if options.coco else ""
+    where = dict.fromkeys(on_coco, coco) | dict.fromkeys(_ON_A_DATABASE, options.database)
     sections = [
         records.Section(
             name,
-            coco if name in on_coco else options.runtime,
+            where.get(name, options.runtime),
             tuple(_recorded(row) for row in report.figures if row.section == name),
             report.failed.get(name, ""),
         )

@@ -52,8 +52,8 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Section:
-    """What one part of a run measured. on: the dataset, or the runtime where there is none. failed: why it
-    broke off, if it did.
+    """What one part of a run measured. on: the dataset; where there is none, the database or the runtime.
+    failed: why it broke off, if it did.
     """
 
     name: str
