@@ -14,6 +14,7 @@ class Overrides(AppConfig):  # type: ignore[misc]
             backend_address,
             backend_title,
             bucket_keys,
+            counts,
             double_tasks,
             ended_sessions,
             finite,
@@ -27,6 +28,7 @@ class Overrides(AppConfig):  # type: ignore[misc]
             signals,
             task_data,
             task_locks,
+            token_login,
             user_agent,
         )
 
@@ -49,3 +51,5 @@ class Overrides(AppConfig):  # type: ignore[misc]
         task_locks.end_in_time()
         finite.refuse_infinite()
         adopted.furnish_when_connected()
+        counts.leave_keys_alone()
+        token_login.look_up_once()

@@ -46,6 +46,7 @@ INSTALLED_APPS.append("provisioner.apps.Overrides")
 TEMPLATES[0]["DIRS"].insert(0, str(Path(__file__).with_name("templates")))
 TEMPLATES[0]["OPTIONS"]["context_processors"].append("provisioner.editor.context")
 REST_FRAMEWORK["EXCEPTION_HANDLER"] = "provisioner.uploads.answer_error"
+FEATURE_FLAGS_GET_USER_REPR = "provisioner.flags.person"
 WHOAMI_USER_SERIALIZER = "provisioner.whoami.WhoAmI"
 SUPPORTED_EXTENSIONS.update(SUFFIXES)
 # Python 3.11 knows it only where the system has a list of types, which a slim image has not.
