@@ -26,6 +26,7 @@ class Overrides(AppConfig):  # type: ignore[misc]
             queue_counts,
             s3_endpoints,
             signals,
+            task_columns,
             task_data,
             task_locks,
             token_login,
@@ -53,3 +54,4 @@ class Overrides(AppConfig):  # type: ignore[misc]
         adopted.furnish_when_connected()
         counts.leave_keys_alone()
         token_login.look_up_once()
+        task_columns.ask_once()
