@@ -98,7 +98,6 @@ ELSEWHERE = {
     'curl --fail-with-body -H "Authorization: Bearer $TOKEN" --data-binary @photo.jpg '
     "http://127.0.0.1:8081/detect": ("tests/unit/trainer/dashboard/test_detect.py", "--data-binary"),
     "docker swarm init --advertise-addr 192.0.2.10 --dispatcher-heartbeat 30s": (
-        "tests/support/two_engines.py",
         "tests/support/two_nodes.py",
         '"--dispatcher-heartbeat"',
     ),

@@ -225,7 +225,9 @@ VERBS = {
     "demo": Verb(demo, ("IMAGES=60", "REMOVE=1"), resumed=True),
     "rotate-secrets": Verb(rotate, ("ADMIN=1",), resumed=True, alone=True),
     "test": Verb(test, ("TESTS=tests/unit",)),
-    "faults": Verb(faults, ("SEED=1", "KILLS=200")),
+    "faults": Verb(
+        faults, ("SEED=1", "KILLS=200", "DATABASE=postgres", "REPLICAS=2", "BACKENDS=2", "TESTS=tests/faults")
+    ),
     "bench": Verb(bench, None),
     "load": Verb(load, None),
     "figures": Verb(figures),

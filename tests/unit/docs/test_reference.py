@@ -16,6 +16,7 @@ from labelloop.registry import Card
 from lifecycle.dev.simulate import OPTIONS
 from lifecycle.home import Home
 from lifecycle.settings import env_file, known, settings
+from lifecycle.verbs.table import VERBS
 from trainer.judging.cost_fit import FEWEST, MOST
 from trainer.judging.effort import PAGE_TABLES, SOURCES, TABLES
 from trainer.rounds import folder
@@ -43,6 +44,14 @@ def test_targets_are_the_makefiles() -> None:
     there = set(re.findall(r"^([a-z-]+):.*## ", (REPO / "Makefile").read_text(), re.MULTILINE))
     told = {words[5:] for cells in rows(REFERENCE / "targets.md") for words in coded(cells[0])}
     assert told == there
+
+
+def test_targets_take_what_the_page_says() -> None:
+    for cells in rows(REFERENCE / "targets.md"):
+        named = re.findall(r"`([A-Z_0-9]+)=", cells[-1])
+        for target in (words[5:] for words in coded(cells[0])):
+            if target in VERBS:
+                VERBS[target].check(target, dict.fromkeys(named, ""))
 
 
 def test_targets_that_are_named_in_passing_exist() -> None:
