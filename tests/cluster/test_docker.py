@@ -23,7 +23,7 @@ PICTURES = 30
 ITERATIONS = 30
 ROUND_S = 2400
 SEEN_S = 600
-NODES = ("labelloop/base:cpu", "labelloop/trainer:cpu", "labelloop/cluster:cpu")
+NODES = ("python:3.11-slim-bookworm", "labelloop/base:cpu", "labelloop/trainer:cpu", "labelloop/cluster:cpu")
 HEADS = (*NODES, "labelloop/labelstudio", "labelloop/mlbackend:cpu")
 
 

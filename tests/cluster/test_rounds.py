@@ -194,8 +194,9 @@ def test_a_round_whose_head_is_killed_waits_and_is_taken_up_when_it_is_back(
 def test_rounds_of_one_two_and_three_workers_learn_alike(
     cluster: Nodes, small: SmallRounds, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cluster.start(2)
-    cluster.start(3)
+    for number in (2, 3):
+        cluster.kill(number)
+        cluster.start(number)
     losses, told = dict[int, float](), list[str]()
     for workers in (1, 2, 3):
         begun = Begun(cluster, round_of(small, f"of {workers}"), workers)

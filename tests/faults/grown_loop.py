@@ -4,6 +4,7 @@ images in a bucket, ML backends behind one address, and a worker with its rounds
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -119,11 +120,17 @@ class GrownLoop:
         self._stack.enter_context(postgres)
         postgres.migrate()
         postgres.stop()
-        self._add("database", postgres.process)
+        # As compose/postgres.yml has it: at SIGTERM it would wait until nobody is connected.
+        self._add("database", postgres.process, signal.SIGINT)
         return postgres.environment
 
-    def _add(self, name: str, launch: Callable[[], subprocess.Popen[bytes]]) -> None:
-        self.parts[name] = Part(name, launch)
+    def _add(
+        self,
+        name: str,
+        launch: Callable[[], subprocess.Popen[bytes]],
+        ends_by: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        self.parts[name] = Part(name, launch, ends_by)
         self._stack.callback(self.parts[name].stop)
 
     def _program(self, name: str, port: int) -> subprocess.Popen[bytes]:

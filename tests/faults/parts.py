@@ -14,11 +14,19 @@ ENDS_WITHIN_S = 20.0
 
 
 class Part:
-    """One of them. launch: starts its first process. starts: how often it was started."""
+    """One of them. launch: starts its first process. ends_by: what asks that to end. starts: how often it was
+    started.
+    """
 
-    def __init__(self, name: str, launch: Callable[[], subprocess.Popen[bytes]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        launch: Callable[[], subprocess.Popen[bytes]],
+        ends_by: signal.Signals = signal.SIGTERM,
+    ) -> None:
         self.name = name
         self.starts = 0
+        self._ends_by = ends_by
         self._launch = launch
         self._may_run, self._done = threading.Event(), threading.Event()
         self._may_run.set()
@@ -40,7 +48,7 @@ class Part:
         send(self.pids, signal.SIGKILL)
 
     def end(self) -> None:
-        send([self.pid], signal.SIGTERM)
+        send([self.pid], self._ends_by)
 
     @contextmanager
     def paused(self) -> Iterator[None]:

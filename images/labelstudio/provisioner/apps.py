@@ -18,6 +18,7 @@ class Overrides(AppConfig):  # type: ignore[misc]
             double_tasks,
             ended_sessions,
             finite,
+            image_tasks,
             label_stream,
             least_certain,
             local_files,
@@ -55,3 +56,4 @@ class Overrides(AppConfig):  # type: ignore[misc]
         counts.leave_keys_alone()
         token_login.look_up_once()
         task_columns.ask_once()
+        image_tasks.watch()

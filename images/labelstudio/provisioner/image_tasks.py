@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models.signals import post_save
 from io_storages.localfiles.api import LocalFilesImportStorageSyncAPI
 from io_storages.localfiles.models import LocalFilesImportStorage, LocalFilesImportStorageLink
 from rest_framework.exceptions import ValidationError
@@ -24,7 +25,7 @@ from tasks.models import Task
 
 from labelloop.batches import batches
 from labelloop.images import ImageError, examine
-from labelloop.settings import Settings
+from labelloop.settings import Settings, get_settings
 from provisioner.in_turn import written_in_turn
 from provisioner.storage_links import local_files
 
@@ -62,6 +63,8 @@ Stamp = tuple[int, int]
 SECOND_NS, ROUNDING_NS = 10**9, 1000
 _ABSENT: Stamp = (-1, 0)
 """Of an image that a task names, and that is not there yet."""
+LONGEST_NAME, LONGEST_PATH = 255, 2000
+"""Of a file in bytes, as file systems have it; of a path in characters, as PostgreSQL takes into an index."""
 
 
 @dataclass
@@ -146,7 +149,7 @@ class ProjectImages:
             cursor.execute(_KNOWN_FILES, [project_id])
             images.known = {path: (size, mtime_ns) for path, size, mtime_ns in cursor.fetchall()}
         images.tasks, last = images._read(0)
-        images.learn(images.tasks - images.known.keys())
+        images.learn(path for path in images.tasks if images.known.get(path, _ABSENT) == _ABSENT)
         images._have_read(last)
         return images
 
@@ -189,7 +192,7 @@ class ProjectImages:
         tasks = Task.objects.filter(project=self.project_id, id__gt=after)
         for number, data in tasks.values_list("id", "data").iterator(2000):
             last = max(last, number)
-            found.update(local_files(data))
+            found.update(_names(data))
         return found, last
 
     def _have_read(self, last: int) -> None:
@@ -230,8 +233,8 @@ def wanted(storage: Any, found: Iterable[Path], settings: Settings) -> Iterator[
     A file that has another size or time of change than when it last had a task is another image.
     """
     asked = _asked.get() or Asked()
-    files = found if asked.files is None else list(_named(storage, asked.files, settings))
-    asked.images = images = _images(storage.project_id, settings, asked, files)
+    asked.images = images = _images(storage, settings, asked)
+    files = found if asked.files is None else _named(storage, asked.files, settings)
     offered: set[str] = set()
     touched: list[str] = []
     for file in files:
@@ -259,16 +262,41 @@ def wanted(storage: Any, found: Iterable[Path], settings: Settings) -> Iterator[
     )
 
 
-def _images(project_id: int, settings: Settings, asked: Asked, files: Iterable[Path]) -> ProjectImages:
+def _images(storage: Any, settings: Settings, asked: Asked) -> ProjectImages:
     """As much of the project's images as is needed for what is asked."""
     if asked.files is not None and not asked.again and not asked.whole:
+        files = _named(storage, asked.files, settings)
         stamps = {
             path: stamp for file in files if (path := _path(file, settings)) and (stamp := _stamp(file))
         }
-        found = ProjectImages.of(project_id, settings, stamps)
+        found = ProjectImages.of(storage.project_id, settings, stamps)
         if found is not None:
             return found
-    return ProjectImages.read(project_id, settings)
+    return ProjectImages.read(storage.project_id, settings)
+
+
+def watch() -> None:
+    """Notes the images of a task whose data change: it has been read already, and is not read again."""
+    post_save.connect(_data_may_have_changed, sender=Task, dispatch_uid="labelloop-images-of-tasks")
+
+
+def _data_may_have_changed(instance: Any, created: bool, update_fields: Any, **more: Any) -> None:
+    if created or (update_fields is not None and "data" not in update_fields):
+        return
+    names = _names(instance.data)
+    unknown = names - known_stamps(instance.project_id, names).keys() if names else ()
+    if unknown:
+        ProjectImages(instance.project_id, get_settings()).learn(unknown)
+
+
+def _names(data: object) -> set[str]:
+    """The images that a task's data name, less what can be the name of no file, which no database keeps."""
+    return {path for path in local_files(data) if _can_be_a_file(path)}
+
+
+def _can_be_a_file(path: str) -> bool:
+    parts = path.encode("utf-8", "surrogatepass").split(b"/")
+    return "\0" not in path and max(map(len, parts)) <= LONGEST_NAME and len(path) <= LONGEST_PATH
 
 
 def _is_same(known: Stamp | None, now: Stamp | None) -> bool:

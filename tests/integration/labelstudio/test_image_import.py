@@ -44,6 +44,18 @@ def importer(provisioned: LabelStudio, tmp_path: Path, monkeypatch: pytest.Monke
     return Importer(ImageIndex(tmp_path, provisioned.images), provisioned.studio, tmp_path)
 
 
+KNOWN = """
+from provisioner import django_app
+
+django_app.setup()
+from django.db import connection
+
+with connection.cursor() as cursor:
+    cursor.execute("SELECT path FROM labelloop_imported WHERE project_id = PROJECT ORDER BY path")
+    print("KNOWN", [list(row) for row in cursor.fetchall()])
+"""
+
+
 def put(path: Path, colour: int = 9) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.effect_noise((64, 48), colour).convert("RGB").save(path)
@@ -164,6 +176,18 @@ def test_a_task_with_a_url_that_is_none_stops_no_import(
     assert importer.run([project]) == 1
 
 
+def test_tasks_that_name_what_can_be_no_file_stop_no_import(
+    provisioned: LabelStudio, project: int, folder: Path, importer: Importer
+) -> None:
+    paths = ("a%00.png", f"{'long' * 70}.png", "/".join(["deep"] * 600))
+    tasks = [{"data": {"image": f"/data/local-files/?d=images/import/{path}"}} for path in paths]
+    provisioned.studio.request("POST", f"/api/projects/{project}/import", json=tasks)
+    put(folder / "a.png")
+    assert importer.run([project]) == 1
+    rows = provisioned.run_program(KNOWN.replace("PROJECT", str(project)))
+    assert "KNOWN [['images/import/a.png']]" in rows
+
+
 def test_another_image_under_the_name_of_a_deleted_one_becomes_a_task(
     provisioned: LabelStudio, project: int, folder: Path, importer: Importer
 ) -> None:
@@ -204,20 +228,23 @@ def test_images_that_a_task_named_before_they_came_get_no_twins(
     assert names(provisioned, project) == ["a.png", "image.png", "b.png"]
 
 
-# How many tasks an import looks at that makes tasks of new images alone, and the next one.
+# How many tasks are looked at where new images are named, in three requests; the last one wants all.
 LOOKS = """
 import json
 from provisioner import django_app
 
 django_app.setup()
+from io_storages.localfiles.models import LocalFilesImportStorage
 from labelloop.settings import get_settings
 from provisioner import image_tasks
 
+storage = LocalFilesImportStorage.objects.get(project=PROJECT)
 looks, found = [], image_tasks.local_files
-for _ in range(2):
+for whole in (False, False, True):
     read = []
     image_tasks.local_files = lambda data: read.append(data) or found(data)
-    image_tasks.ProjectImages.of(PROJECT, get_settings(), {})
+    image_tasks._asked.set(image_tasks.Asked.of({"files": ["import/new.png"], "whole": whole}))
+    assert not list(image_tasks.wanted(storage, iter(()), get_settings()))
     looks.append(len(read))
 print("LOOKS", json.dumps(looks))
 """
@@ -232,7 +259,22 @@ def test_new_images_are_taken_without_a_look_at_all_tasks(
     put(folder / "new.png")
     assert importer.run([project]) == 1
     said = provisioned.run_program(LOOKS.replace("PROJECT", str(project)))
-    assert "LOOKS [1, 0]" in said, "only the task that came last had not been read"
+    assert "LOOKS [1, 0, 6]" in said, "the task that came last, none, and all"
+
+
+def test_an_image_that_a_task_was_changed_to_gets_no_twin(
+    provisioned: LabelStudio, project: int, folder: Path, importer: Importer
+) -> None:
+    put(folder / "a.png")
+    assert importer.run([project]) == 1
+    [task] = provisioned.studio.iter_tasks(project)
+    url = "/data/local-files/?d=images/import/line3/a.png"
+    provisioned.studio.request(
+        "PATCH", f"/api/tasks/{task['id']}/", json={"data": dict.fromkeys(task["data"], url)}
+    )
+    put(folder / "line3" / "a.png")
+    assert importer.run([project]) == 0
+    assert names(provisioned, project) == ["line3/a.png"]
 
 
 def test_a_person_who_synchronises_gets_no_torsos_and_nothing_of_the_systems(
