@@ -116,7 +116,15 @@ def _engine(node: Node) -> Iterator[None]:
                 node.docker("rm", "--force", each)
         engine.terminate()
         engine.wait(300)
+        # Of containers that had the engine's own network.
+        for place in reversed(_mounts_below(node.folder)):
+            subprocess.run(["umount", "--lazy", place], check=True)
         subprocess.run(["rm", "--recursive", "--force", str(node.folder)])  # a hundred thousand files
+
+
+def _mounts_below(folder: Path) -> list[str]:
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    return [place for place in (line.split()[1] for line in mounts) if place.startswith(f"{folder}/")]
 
 
 def _answers(node: Node) -> bool:
