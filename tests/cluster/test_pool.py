@@ -82,6 +82,7 @@ def pool(cluster: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         program = cluster.popen([sys.executable, "-m", "cluster.pool"], variables, output)
     try:
         wait_for("a detector", lambda: places(cluster) == 2, MADE_S)
+        assert "makes no pre-labels" not in said.read_text(), "it sees the volumes before any round"
         yield
     finally:
         program.kill()

@@ -12,7 +12,8 @@ USER = "labelstudio"
 
 
 def backend_url(settings: Settings) -> str:
-    return settings.mlbackend_url.rstrip("/")
+    """Where Label Studio reaches the ML backend."""
+    return (settings.mlbackend_for_studio or settings.mlbackend_url).rstrip("/")
 
 
 def fields(settings: Settings, project_id: int) -> Row:

@@ -33,6 +33,7 @@ class MissingSecret(Explained):
 class Settings(BaseSettings):
     """Settings by environment name (case-insensitive); see configs/loop.env for what an operator may set.
 
+    mlbackend_for_studio is the ML backend's address at Label Studio, where that is another one than here.
     labelstudio_port and dashboard_port are those at which browsers reach Label Studio and the dashboard.
 
     Secrets are optional, since each service gets only those it needs. Each is a file of its name in the
@@ -44,6 +45,7 @@ class Settings(BaseSettings):
     labelloop_home: Path = Path("/labelloop")
     labelstudio_url: str = f"http://labelstudio:{layout.LABELSTUDIO_PORT}"
     mlbackend_url: str = f"http://mlbackend:{layout.MLBACKEND_PORT}"
+    mlbackend_for_studio: str = ""
     backends: int = within("BACKENDS", 1)
     trainer_url: str = f"http://trainer:{layout.TRAINER_PORT}"
 

@@ -164,6 +164,7 @@ class Detectors:
 
     def _make(self, node: Node) -> None:
         """They reserve nothing: they work beside rounds, as the ML backend does beside the trainer."""
+        seen_here(self._settings.rounds_dir)  # it has to be there before they look for it
         for share in shares(node.cpus, node.gpus, node.memory):
             actor = (
                 ray.remote(Detecting)

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from math import ceil
 
+from labelloop import connection
 from labelloop.clocks import is_ahead
 from labelloop.findings import LOGS, Finding, ok, problem, warning
 from labelloop.studio import Studio, StudioError
@@ -172,7 +173,7 @@ def _weights(settings: TrainerSettings, project: ProjectStatus) -> Iterator[Find
 def _connection(settings: TrainerSettings, studio: Studio, project: ProjectStatus) -> Iterator[Finding]:
     """The ML backend as Label Studio sees it. Listing the connections makes Label Studio ask it anew."""
     name = f"ML backend, project {project.id}"
-    wanted = settings.mlbackend_url.rstrip("/")
+    wanted = connection.backend_url(settings)
     rows = studio.backends(project.id)
     ours = [row for row in rows if str(row.get("url", "")).rstrip("/") == wanted]
     connect = (f"Connect {wanted} in the project's settings, under Model, or let it be done.", "make up")

@@ -112,3 +112,13 @@ def test_the_setting(given: str, value: object, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("ADOPT_PROJECTS", "some")
     with pytest.raises(ValidationError, match="adopt_projects"):
         TrainerSettings()
+
+
+def test_label_studio_is_told_where_it_reaches_the_backend_itself(
+    bench: WorkerBench, models: ProjectModels, fake_studio: FakeStudio
+) -> None:
+    """As in a cluster under Docker, whose trainer is on the host's own network."""
+    bench.settings = bench.settings.model_copy(update={"mlbackend_for_studio": "http://mlbackend:9090"})
+    bench.worker = bench.new_worker()
+    bench.worker.look_around()
+    assert [row["url"] for row in fake_studio.backends] == ["http://mlbackend:9090"]
