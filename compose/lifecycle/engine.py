@@ -111,10 +111,18 @@ def folder_of(container: dict[str, Any]) -> str:
 
 
 def published_ports(containers: list[dict[str, Any]]) -> set[int]:
-    """Of the host, by those of `containers` that run."""
+    """Of the host, by those of `containers` that run. The trainer has the dashboard's itself where it is on
+    the host's own network (compose/cluster-hosts.yml).
+    """
     running = [container for container in containers if container["State"]["Running"]]
     published = [bound for one in running for bound in (one["HostConfig"]["PortBindings"] or {}).values()]
-    return {int(place["HostPort"]) for places in published for place in places if place["HostPort"]}
+    told = [word for one in running if _is_on_the_hosts_network(one) for word in one["Config"]["Env"] or ()]
+    own = {int(word.rpartition(":")[2]) for word in told if word.startswith("DASHBOARD_BIND=")}
+    return own | {int(place["HostPort"]) for places in published for place in places if place["HostPort"]}
+
+
+def _is_on_the_hosts_network(container: dict[str, Any]) -> bool:
+    return bool(container["HostConfig"].get("NetworkMode") == "host")
 
 
 def build_arguments() -> dict[str, str]:

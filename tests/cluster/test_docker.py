@@ -101,6 +101,7 @@ def test_nothing_is_wrong_and_the_machine_leaves(stack: Stack, joined: Stack, en
         status = stack.run("status", check=False)
         return "1 machine, 1 core" in status and engines.second.address in status
 
+    stack.run("up")  # again
     for each in (stack, joined):
         assert "2 machines, 2 cores" in each.run("status", check=False)
         told = each.run("doctor", check=False)

@@ -94,6 +94,24 @@ def test_a_port_in_use_names_another(
         checks.check_docker(home, SETTINGS | {name: str(port)}, built=True)
 
 
+def test_the_dashboards_port_is_the_trainers_where_that_has_the_hosts_network(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with CLUSTER_BIND, where no port of it is published."""
+    with socket.socket() as ours:
+        ours.bind(("127.0.0.1", 0))
+        ours.listen()
+        port = ours.getsockname()[1]
+        trainer = container(home.root, "trainer")
+        trainer["HostConfig"]["NetworkMode"] = "host"
+        trainer["Config"]["Env"] = ["THREADS=1", f"DASHBOARD_BIND=127.0.0.1:{port}"]
+        monkeypatch.setattr(engine, "containers", lambda project: [trainer])
+        checks.check_docker(home, SETTINGS | {"DASHBOARD_PORT": str(port)}, built=True)
+        trainer["HostConfig"]["NetworkMode"] = "labelloop_default"
+        with pytest.raises(Failure, match="found another program listening"):
+            checks.check_docker(home, SETTINGS | {"DASHBOARD_PORT": str(port)}, built=True)
+
+
 def test_a_service_that_moves_does_not_own_the_port_it_moves_to(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
