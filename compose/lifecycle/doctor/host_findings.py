@@ -20,7 +20,7 @@ from lifecycle.database.client import Database
 from lifecycle.doctor import checks
 from lifecycle.doctor.findings import of_failure
 from lifecycle.home import Home
-from lifecycle.runtime.volumes import PRIVATE, STATE
+from lifecycle.runtime.volumes import PRIVATE, SHARED, STATE
 from lifecycle.settings import settings as settings_module
 from lifecycle.settings.host import host_memory
 from lifecycle.settings.known import ALL_SECRETS
@@ -101,11 +101,19 @@ def disk(home: Home, info: Mapping[str, object]) -> Iterator[Finding]:
 
 
 def volumes(home: Home, values: Settings, runtime: str) -> Iterator[Finding]:
-    """Whether the folders of state are there, the services' own, and closed where tokens are in them."""
-    missing = [name for name in layout.VOLUMES if not (home.volumes / name).is_dir()]
-    if missing:
+    """Whether the folders of state are there, the services' own, and closed where tokens are in them. A
+    machine that has joined a cluster has those alone that it shares with the head.
+    """
+    wanted = SHARED if values.cluster_head else layout.VOLUMES
+    missing = [name for name in wanted if not (home.volumes / name).is_dir()]
+    if missing and values.cluster_head:
+        text = f"not there: {', '.join(missing)}"
+        yield problem(
+            "volumes", text, "Mount the head's there: docs/how-to/several-machines.md.", "make join"
+        )
+    elif missing:
         yield warning("volumes", f"not there yet: {', '.join(missing)}", "`make up` makes them.", "make up")
-    there = [name for name in layout.VOLUMES if name not in missing]
+    there = [name for name in wanted if name not in missing]
     foreign = [name for name in STATE if name in there and not _is_ours(home.volumes / name, values, runtime)]
     if foreign:
         user = _user(values) if runtime != "host" else (os.geteuid(), os.getegid())

@@ -17,7 +17,8 @@ _MOUNTED = (*layout.VOLUMES, layout.UPLOADS, layout.WEIGHTS, layout.IMAGE_CACHE,
 # Label Studio's database holds tokens, and so do its backups.
 PRIVATE = (layout.LABELSTUDIO, layout.BACKUPS)
 # What the machines of a cluster have in common.
-_SHARED = (layout.IMAGES, layout.MODELS, layout.ROUNDS, layout.CACHE, layout.UPLOADS)
+SHARED = (layout.IMAGES, layout.MODELS, layout.ROUNDS, layout.CACHE, layout.UPLOADS)
+"""What a machine that has joined a cluster shares with its head."""
 STATE = tuple(name for name in layout.VOLUMES if name != layout.IMAGES)
 
 
@@ -50,7 +51,7 @@ def prepare_node(home: Home, user: Optional[tuple[int, int]]) -> None:
     """
     if user is not None:
         _check_owner(home, (layout.ROUNDS,), *user)
-    for name in (layout.CLUSTER, *_SHARED):
+    for name in (layout.CLUSTER, *SHARED):
         (home.volumes / name).mkdir(parents=True, exist_ok=True)
     _close(home.volumes / layout.CLUSTER)
     if user is not None and os.geteuid() == 0:

@@ -247,6 +247,17 @@ def test_files_of_the_services_that_are_anothers(good: Home) -> None:
     assert "not readable by user" in found[0].text
 
 
+def test_a_machine_that_has_joined_needs_what_it_shares_alone(good: Home) -> None:
+    values = Settings({"CLUSTER_HEAD": "192.0.2.1:6379"})
+    (good.volumes / "labelstudio/media/upload").mkdir(parents=True)
+    (good.volumes / "labelstudio").chmod(0o755)  # the folder that its share is mounted in
+    shutil.rmtree(good.volumes / "backups")
+    assert [finding.level for finding in host_findings.volumes(good, values, "host")] == ["ok"]
+    shutil.rmtree(good.volumes / "models")
+    [missing] = host_findings.volumes(good, values, "host")
+    assert (missing.level, missing.command) == ("problem", "make join") and "models" in missing.text
+
+
 def test_a_missing_secret(good: Home, look: Look) -> None:
     (good.secrets / "API_TOKEN").unlink()
     assert "API_TOKEN" in bad(look())["secrets"].text
