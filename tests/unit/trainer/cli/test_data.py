@@ -150,7 +150,7 @@ def test_import_says_what_waits_what_lacks_its_end_and_what_was_deleted(
     os.utime(path)
     result = run("import", "--again")
     assert "1 file used as far as browsers show them:\n  cut.jpg: cut off: " in result.output
-    assert fake_studio.sync_bodies[-1] == {"files": ["a.png", "cut.jpg"], "again": True}
+    assert fake_studio.sync_bodies[-1] == {"files": ["a.png", "cut.jpg"], "again": True, "whole": True}
 
 
 def test_export_holds_up_no_round_while_it_copies_images(
