@@ -8,9 +8,15 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from support import shapes, shapes_stack
 from support.cluster_machines import mounted
-from support.cluster_stack import decided, detectors, label, more_are_pre_labelled, rounds_log
+from support.cluster_stack import (
+    PICTURES,
+    decided,
+    detectors,
+    head_with_labels,
+    more_are_pre_labelled,
+    rounds_log,
+)
 from support.network_namespaces import cannot, entered
 from support.stack import Stack, engine_answers, wait_for
 from support.two_engines import Engines, Node, carry, two_engines
@@ -19,8 +25,6 @@ from trainer.worker.predicting import BATCH
 
 pytestmark = [pytest.mark.timeout(5400), pytest.mark.skipif(bool(cannot()), reason=cannot())]
 
-PICTURES = 30
-ITERATIONS = 30
 ROUND_S = 2400
 SEEN_S = 600
 NODES = ("python:3.11-slim-bookworm", "labelloop/base:cpu", "labelloop/trainer:cpu", "labelloop/cluster:cpu")
@@ -49,20 +53,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, engines: Engines) -> Iterato
     made.run("build", timeout=3600, CLUSTER="ray")
     carry(engines.first, *HEADS)
     on(made, engines.first).host = engines.address
-    try:
-        cluster = {"CLUSTER": "ray", "CLUSTER_BIND": engines.first.address, "TRAINING_PROCESSES": "auto"}
-        print(
-            shapes_stack.up(
-                made, ITERATIONS=ITERATIONS, THREADS=1, RETRAIN_EVERY=0, BIND="0.0.0.0", **cluster
-            )
-        )
-        pictures = shapes.save(made.images / "shapes", PICTURES)
-        wait_for("tasks", lambda: made.studio().count_tasks(1) == len(pictures), 300)
-        label(made, pictures, 0, PICTURES - 4)
-        yield made
-    finally:
-        print(made.run("logs", check=False, timeout=60)[-12000:])
-        made.run("down", check=False, timeout=300)
+    with head_with_labels(made, engines.first.address, BIND="0.0.0.0") as up:
+        yield up
 
 
 @pytest.fixture(scope="module")

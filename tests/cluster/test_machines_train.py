@@ -7,16 +7,23 @@ Needs root; a job of its own: `make test TESTS=tests/cluster`.
 from collections.abc import Iterator
 
 import pytest
-from support import shapes, shapes_stack
+from support import shapes
 from support.cluster_machines import Worker, sharing
-from support.cluster_stack import decided, detectors, label, more_are_pre_labelled, rounds_log
+from support.cluster_stack import (
+    PICTURES,
+    UNLABELLED,
+    decided,
+    detectors,
+    head_with_labels,
+    label,
+    more_are_pre_labelled,
+    rounds_log,
+)
 from support.network_namespaces import Machine, cannot, kill_all_in, machines
 from support.stack import Stack, wait_for
 
 from trainer.worker.predicting import BATCH
 
-PICTURES = 30
-ITERATIONS = 30
 ROUND_S = 2400
 DETECTORS_S = 600
 
@@ -36,16 +43,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, network: list[Machine]) -> I
     with head.entered():
         made = Stack.copy_of_work_tree(tmp_path_factory.mktemp("cluster") / "head", head.name)
         made.runtime = "host"
-        try:
-            cluster = {"CLUSTER": "ray", "CLUSTER_BIND": head.address, "TRAINING_PROCESSES": "auto"}
-            print(shapes_stack.up(made, ITERATIONS=ITERATIONS, THREADS=1, RETRAIN_EVERY=0, **cluster))
-            pictures = shapes.save(made.images / "shapes", PICTURES)
-            wait_for("tasks", lambda: made.studio().count_tasks(1) == len(pictures), 300)
-            label(made, pictures, 0, PICTURES - 4)
-            yield made
-        finally:
-            print(made.run("logs", check=False, timeout=60)[-12000:])
-            made.run("down", check=False, timeout=180)
+        with head_with_labels(made, head.address) as up:
+            yield up
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +83,7 @@ def test_machines_that_have_joined_make_pre_labels(stack: Stack, workers: list[W
 def test_a_round_goes_on_when_a_machine_and_then_the_head_are_killed(
     stack: Stack, network: list[Machine], workers: list[Worker]
 ) -> None:
-    label(stack, shapes.save(stack.images / "shapes", PICTURES), PICTURES - 4, PICTURES)
+    label(stack, shapes.save(stack.images / "shapes", PICTURES), PICTURES - UNLABELLED, PICTURES)
     number = 1 + len(list((stack.home / "volumes/rounds").glob("[0-9]*")))
     at_work = stack.start("retrain")
     try:

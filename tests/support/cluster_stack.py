@@ -1,17 +1,35 @@
-"""What a whole stack that is a cluster's head does: its rounds, and its machines' detectors."""
+"""A whole stack that is a cluster's head, its rounds, and its machines' detectors."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import requests
-from support import shapes
+from support import shapes, shapes_stack
 from support.cluster_machines import PORT
 from support.stack import Stack, wait_for
 
 from labelloop.layout import pool_port
 
+PICTURES, UNLABELLED = 30, 4
+ITERATIONS = 30
 PRE_LABELS_S = 600
+
+
+@contextmanager
+def head_with_labels(made: Stack, address: str, **settings: object) -> Iterator[Stack]:
+    """The stack, up as the head at an address, with PICTURES of which all but UNLABELLED are labelled."""
+    cluster = {"CLUSTER": "ray", "CLUSTER_BIND": address, "TRAINING_PROCESSES": "auto", **settings}
+    try:
+        print(shapes_stack.up(made, ITERATIONS=ITERATIONS, THREADS=1, RETRAIN_EVERY=0, **cluster))
+        pictures = shapes.save(made.images / "shapes", PICTURES)
+        wait_for("tasks", lambda: made.studio().count_tasks(1) == len(pictures), 300)
+        label(made, pictures, 0, PICTURES - UNLABELLED)
+        yield made
+    finally:
+        print(made.run("logs", check=False, timeout=60)[-12000:])
+        made.run("down", check=False, timeout=300)
 
 
 def label(stack: Stack, pictures: dict[str, shapes.Picture], first: int, last: int) -> None:
