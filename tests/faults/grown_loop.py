@@ -250,15 +250,24 @@ class GrownLoop:
     def heal(self) -> float:
         """Waits until all is well and at rest, then looks at every invariant. Returns: its seconds."""
         began = time.monotonic()
-        while trouble := self.trouble():
+        tasks: list[Row] = []
+        while trouble := self.trouble() or self._unread(tasks):
             if time.monotonic() > began + HEALS_WITHIN_S:
                 raise AssertionError(f"not healed in {HEALS_WITHIN_S:.0f} s: {trouble}\n{self.log}")
             time.sleep(0.2)
         took = time.monotonic() - began
-        self.check()
+        self.check(tasks)
         return took
 
-    def check(self) -> None:
+    def _unread(self, tasks: list[Row]) -> str:
+        """Why they can't be read: a Label Studio that has just come back takes its time. Empty if they were."""
+        try:
+            tasks[:] = self.tasks()
+        except StudioError as error:
+            return f"StudioError: {error}"
+        return ""
+
+    def check(self, tasks: list[Row]) -> None:
         """Whole versions only, one a round; each image one task, predicted once by a version; no round
         without an end or a reason, and none that left out an image for want of a server.
         """
@@ -267,7 +276,6 @@ class GrownLoop:
         ever = self.models.ever()
         written = Counter(self.models.card(version).round for version in ever)
         assert all(count == 1 for number, count in written.items() if number is not None), written
-        tasks = self.tasks()
         names = sorted(image_name(task["data"]["image"]) for task in tasks)
         assert names == sorted(f"s3://{BUCKET}/{key}" for key in self.put)
         for task in tasks:
