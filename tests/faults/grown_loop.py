@@ -260,7 +260,7 @@ class GrownLoop:
         return took
 
     def _unread(self, tasks: list[Row]) -> str:
-        """Why they can't be read: a Label Studio that has just come back takes its time. Empty if they were."""
+        """Why they can't be read, as from a Label Studio that has just come back; empty if they were."""
         try:
             tasks[:] = self.tasks()
         except StudioError as error:
