@@ -16,7 +16,6 @@ from lifecycle.home import Home
 _MOUNTED = (*layout.VOLUMES, layout.UPLOADS, layout.WEIGHTS, layout.IMAGE_CACHE, layout.BACKUP_STATUS)
 # Label Studio's database holds tokens, and so do its backups.
 PRIVATE = (layout.LABELSTUDIO, layout.BACKUPS)
-# What the machines of a cluster have in common.
 SHARED = (layout.IMAGES, layout.MODELS, layout.ROUNDS, layout.CACHE, layout.UPLOADS)
 """What a machine that has joined a cluster shares with its head."""
 STATE = tuple(name for name in layout.VOLUMES if name != layout.IMAGES)

@@ -211,7 +211,6 @@ def known_stamps(project_id: int, paths: Iterable[str]) -> dict[str, Stamp]:
     """Of these images, the stamps of those of which the project had a task."""
     known: dict[str, Stamp] = {}
     with connection.cursor() as cursor:
-        make_table(cursor)
         for some in batches(list(paths), _AT_ONCE):
             marks = ", ".join(["%s"] * len(some))
             cursor.execute(f"{_KNOWN} AND path IN ({marks})", [project_id, *some])
