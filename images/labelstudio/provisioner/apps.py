@@ -27,6 +27,8 @@ class Overrides(AppConfig):  # type: ignore[misc]
             queue_counts,
             s3_endpoints,
             signals,
+            single_rows,
+            storage_kinds,
             task_columns,
             task_data,
             task_locks,
@@ -55,5 +57,7 @@ class Overrides(AppConfig):  # type: ignore[misc]
         adopted.furnish_when_connected()
         counts.leave_keys_alone()
         token_login.look_up_once()
+        single_rows.read_without_transaction()
+        storage_kinds.ask_at_once()
         task_columns.ask_once()
         image_tasks.watch()

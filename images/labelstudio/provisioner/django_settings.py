@@ -38,6 +38,7 @@ MIDDLEWARE.insert(
     MIDDLEWARE.index("django.contrib.sessions.middleware.SessionMiddleware") + 1,
     "provisioner.ended_sessions.WithoutEndedSessions",
 )
+MIDDLEWARE.insert(2, "provisioner.slashes.LastSlash")
 MIDDLEWARE.append("provisioner.middleware.LoginThrottle")
 # Last, so that everything that says who asks has been at work.
 MIDDLEWARE.append("provisioner.access.AccessControl")

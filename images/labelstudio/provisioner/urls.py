@@ -19,6 +19,7 @@ from provisioner import dashboard, intake, parents, people, predictions, task_pa
 from provisioner.bucket_keys import SyncBucket
 from provisioner.image_tasks import SyncImages
 from provisioner.local_files import ImageFile
+from provisioner.opened_tasks import CorrectAnnotation, OpenTask, SubmitAnnotation
 from provisioner.start_training import StartTraining
 
 parents.survive_them()
@@ -75,6 +76,9 @@ urlpatterns = [
     re_path("data/local-files/", ImageFile.as_view(), name="localfiles_data"),
     path("api/storages/localfiles/<int:pk>/sync", SyncImages.as_view(), name="labelloop-sync-images"),
     path("api/storages/s3/<int:pk>/sync", SyncBucket.as_view(), name="labelloop-sync-bucket"),
+    path("api/tasks/<int:pk>/", OpenTask.as_view(), name="labelloop-open-task"),
+    path("api/tasks/<int:pk>/annotations/", SubmitAnnotation.as_view(), name="labelloop-submit"),
+    path("api/annotations/<int:pk>/", CorrectAnnotation.as_view(), name="labelloop-correct"),
     path("user/signup/", sign_up_by_invitation, name="user-signup"),
     *label_studio_urls,
 ]
