@@ -31,14 +31,14 @@ _cookies = CookieNames.of(get_settings())
 SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = _cookies.session, _cookies.csrf
 ROOT_URLCONF = "provisioner.urls"
 MIDDLEWARE.insert(0, "provisioner.middleware.SecurityHeaders")
+MIDDLEWARE.insert(1, "provisioner.slashes.LastSlash")
 # Before any of Label Studio's, which read the body.
-MIDDLEWARE.insert(1, "provisioner.uploads.UploadLimit")
+MIDDLEWARE.insert(2, "provisioner.uploads.UploadLimit")
 # Before anything looks who asks.
 MIDDLEWARE.insert(
     MIDDLEWARE.index("django.contrib.sessions.middleware.SessionMiddleware") + 1,
     "provisioner.ended_sessions.WithoutEndedSessions",
 )
-MIDDLEWARE.insert(2, "provisioner.slashes.LastSlash")
 MIDDLEWARE.append("provisioner.middleware.LoginThrottle")
 # Last, so that everything that says who asks has been at work.
 MIDDLEWARE.append("provisioner.access.AccessControl")

@@ -17,7 +17,7 @@ def read_without_transaction() -> None:
     def read(descriptor: Any, instance: Any, kind: Any = None) -> Any:
         try:
             return ReverseOneToOneDescriptor.__get__(descriptor, instance, kind)
-        except descriptor.RelatedObjectDoesNotExist:
+        except descriptor.related.related_model.DoesNotExist:
             return label_studios(descriptor, instance, kind)
 
     AutoSingleRelatedObjectDescriptor.__get__ = read

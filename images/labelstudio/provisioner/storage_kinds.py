@@ -4,7 +4,7 @@ Label Studio asks each of its kinds for the project's storages, and for a task's
 is opened; and for storages to export to, whenever an annotation is stored. Most projects have one storage.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -35,25 +35,28 @@ def ask_at_once() -> None:
     found.__set_name__(Project, "get_all_import_storage_objects")
     Project.get_all_import_storage_objects = found
     for export in _EXPORTS.values():
-        post_save.disconnect(export, sender=Annotation)
+        if not post_save.disconnect(export, sender=Annotation):
+            raise RuntimeError(f"{export.__name__} isn't what Label Studio calls; it would export twice")
     post_save.connect(_export, sender=Annotation, dispatch_uid="labelloop-export")
 
 
-def set_links(task: Any) -> list[str]:
-    """The names by which a task may lead to its place in a storage; what it can't have is noted as absent."""
-    there = _kinds(task.project, _links())
-    for kind, name in _links().items():
-        if kind not in there:
-            Task._meta.get_field(name).set_cached_value(task, None)
-    return [name for kind, name in _links().items() if kind in there]
+def with_links(tasks: Any) -> Any:
+    """Tasks, of which `links` can tell by which names they lead to their places in storages."""
+    theirs = OuterRef("pk")
+    found = {_mark(link): Exists(link.related_model.objects.filter(task=theirs)) for link in _links()}
+    return tasks.annotate(**found)
 
 
-def _kinds(project: Any, kinds: Iterable[Any]) -> set[Any]:
-    """Of these kinds of storages, those that the project has."""
-    named = {f"kind{number}": kind for number, kind in enumerate(kinds)}
-    exist = {name: Exists(kind.objects.filter(project=OuterRef("pk"))) for name, kind in named.items()}
-    told = Project.objects.filter(pk=project.pk).values(**exist).first() or {}
-    return {kind for name, kind in named.items() if told.get(name)}
+def links(task: Any) -> Iterator[str]:
+    """The names by which a task of `with_links` leads to its places in storages."""
+    return (link.get_accessor_name() for link in _links() if getattr(task, _mark(link)))
+
+
+def note_absent(task: Any, there: Collection[str]) -> None:
+    """Has a task lead nowhere else: Label Studio asks by each name until one does."""
+    for link in _links():
+        if link.get_accessor_name() not in there:
+            link.set_cached_value(task, None)
 
 
 def _imports(project: Any) -> list[Any]:
@@ -64,15 +67,29 @@ def _imports(project: Any) -> list[Any]:
 
 
 def _export(sender: Any, instance: Any, **more: Any) -> None:
-    for kind in _kinds(instance.project, _EXPORTS):
-        _EXPORTS[kind](sender, instance, **more)
+    there = _kinds(instance.project, _EXPORTS) if instance.project is not None else ()
+    for kind, export in _EXPORTS.items():
+        if kind in there:
+            export(sender, instance, **more)
+
+
+def _kinds(project: Any, kinds: Iterable[Any]) -> set[Any]:
+    """Of these kinds of storages, those that the project has."""
+    named = {f"kind{number}": kind for number, kind in enumerate(kinds)}
+    exist = {name: Exists(kind.objects.filter(project=OuterRef("pk"))) for name, kind in named.items()}
+    told = Project.all_objects.filter(pk=project.pk).values(**exist).first() or {}
+    return {kind for name, kind in named.items() if told.get(name)}
+
+
+def _mark(link: OneToOneRel) -> str:
+    return f"labelloop_{link.get_accessor_name()}"
 
 
 @cache
-def _links() -> dict[Any, str]:
-    """By which name a task leads to its place in a storage, by the kind of storage."""
-    return {
-        relation.related_model._meta.get_field("storage").related_model: relation.get_accessor_name()
+def _links() -> tuple[OneToOneRel, ...]:
+    """The relations by which tasks lead to their places in storages."""
+    return tuple(
+        relation
         for relation in Task._meta.related_objects
         if isinstance(relation, OneToOneRel) and relation.get_accessor_name().startswith("io_storages_")
-    }
+    )

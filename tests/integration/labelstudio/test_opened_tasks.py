@@ -12,9 +12,13 @@ from provisioner import django_app
 django_app.setup()
 from django.conf import settings
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext, override_settings
-from io_storages.localfiles.models import LocalFilesImportStorage, LocalFilesImportStorageLink
+from django.utils.timezone import now
+from io_storages.localfiles.models import (
+    LocalFilesExportStorage, LocalFilesImportStorage, LocalFilesImportStorageLink,
+)
 from projects.models import Project, ProjectSummary
 from rest_framework.authtoken.models import Token
 from tasks.models import Annotation, AnnotationDraft, Prediction, Task
@@ -52,7 +56,7 @@ def plain(value):
 
 def ask(path, method, body=None):
     answer = getattr(client, method)(path, body, content_type="application/json")
-    return answer.status_code, answer.json()
+    return answer.status_code, answer.json() if answer.content else {}
 
 
 def stored(project, task):
@@ -122,18 +126,69 @@ told["projects"] = [
 ]
 told["nobody's"] = client.get("/api/tasks/987654321").status_code
 told["slashes"] = [client.get(path).status_code for path in ("/api/nothing", "/api/version", "/version")]
-# Somebody changes the task while an annotation of it is being corrected.
+step("whole", "put", correcting, first, {"result": box("b", 6), "was_cancelled": False})
+step("gone from it", "delete", correcting, skipped)
+
+# What is exported: once, by a project's one storage; and nothing without any.
+exported = []
+LocalFilesExportStorage.save_annotation = lambda storage, annotation: exported.append(storage.project_id)
+ask(correcting.format(first[1]), "patch", {"result": box("b", 7)})
+told["exported"] = [len(exported)]
+LocalFilesExportStorage.objects.create(project=our_project, path=str(get_settings().images_dir / "twins"))
+ask(correcting.format(first[1]), "patch", {"result": box("b", 8)})
+told["exported"].append(len(exported))
+
+# Others are at work while an annotation of the task is being submitted, or corrected.
 save = Annotation.save
 
 
-def meanwhile(self, *args, **kwargs):
-    Task.objects.filter(pk=our_task.pk).update(meta={"changed": "meanwhile"})
-    return save(self, *args, **kwargs)
+def another(number, **kept):
+    made = {"task_id": our_task.pk, "project_id": our_project.pk, "completed_by_id": admin.id, "result": []}
+    Annotation.objects.bulk_create([Annotation(**made, **kept) for _ in range(number)])
+    name = "cancelled_annotations" if kept else "total_annotations"
+    counted = {name: F(name) + number}
+    Task.objects.filter(pk=our_task.pk).update(meta={"changed": "meanwhile"}, **counted)
 
 
-Annotation.save = meanwhile
+def meanwhile(work):
+    def saved(self, *args, **kwargs):
+        Annotation.save = save
+        work()
+        return save(self, *args, **kwargs)
+
+    Annotation.save = saved
+
+
+def counted():
+    task, rows = Task.objects.get(pk=our_task.pk), Annotation.objects.filter(task=our_task)
+    told["counted"].append([
+        [task.total_annotations, task.cancelled_annotations],
+        [rows.filter(was_cancelled=False).count(), rows.filter(was_cancelled=True).count()],
+    ])
+
+
+told["counted"] = []
+meanwhile(lambda: another(2))
+ask(submitting.format(our_task.pk), "post", {"result": [], "was_cancelled": True})
+counted()
+meanwhile(lambda: another(3, was_cancelled=True))
+ask(submitting.format(our_task.pk), "post", {"result": box("a", 9)})
+counted()
+meanwhile(lambda: another(1, was_cancelled=True))
 ask(correcting.format(first[1]), "patch", {"result": box("b", 5)})
+counted()
 told["meta"] = Task.objects.get(pk=our_task.pk).meta
+# The annotation goes to another task: the one that it was of is counted, and found by who looks for changes.
+other = Task.objects.create(project=our_project, data={"image": "/other.jpg"})
+began = now()
+ask(correcting.format(first[1]), "patch", {"task": other.pk})
+counted()
+told["touched"] = [Task.objects.get(pk=task.pk).updated_at > began for task in (our_task, other)]
+meanwhile(lambda: Annotation.objects.filter(pk=first[1]).delete())
+told["deleted"] = [
+    ask(correcting.format(first[1]), "patch", {"result": box("b", 5)})[0],
+    Annotation.objects.filter(pk=first[1]).count(),
+]
 for project in (their_project, our_project):
     project.delete()
 print("ASKED" + json.dumps(told))
@@ -156,4 +211,9 @@ def test_our_views_are_label_studios_in_fewer_statements(provisioned: LabelStudi
     assert not begun, "on SQLite, it waits for whoever writes"
     assert told["projects"] == [200, 404] and told["nobody's"] == 404
     assert told["slashes"] == [404, 200, 200]
-    assert told["meta"] == {"changed": "meanwhile"}
+    assert told["exported"] == [0, 1]
+    assert told["meta"] == {"changed": "meanwhile"}, "a correction wrote the task as it had been"
+    for said, there in told["counted"]:
+        assert said == there, told["counted"]
+    assert told["touched"] == [True, True]
+    assert told["deleted"] == [404, 0], "a correction brought it back"
