@@ -81,7 +81,9 @@ class CorrectAnnotation(AnnotationAPI):  # type: ignore[misc]
         """The annotation, looked up once; raises Http404, PermissionDenied."""
         if self._found is None:
             self._found = super().get_object()
-            self._found.task.project = self._found.project
+            task = self._found.task
+            if task is not None and task.project_id == self._found.project_id:
+                task.project = self._found.project
         return self._found
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -196,7 +196,7 @@ print("ASKED" + json.dumps(told))
 
 
 def test_our_views_are_label_studios_in_fewer_statements(provisioned: LabelStudio) -> None:
-    told = json.loads(provisioned.run_program(ASKED).split("ASKED")[1])
+    told = json.loads(provisioned.run_program(ASKED, timeout=300).split("ASKED")[1])
     for name, their_status, our_status, theirs, ours in told["answers"]:
         assert our_status == their_status < 300, f"{name}: {our_status}"
         assert ours == theirs, name

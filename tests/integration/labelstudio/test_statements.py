@@ -70,7 +70,7 @@ print("ASKED" + json.dumps(answer))
 
 
 def test_nothing_is_asked_twice_or_counted_in_vain(provisioned: LabelStudio) -> None:
-    told = json.loads(provisioned.run_program(ASKED).split("ASKED")[1])
+    told = json.loads(provisioned.run_program(ASKED, timeout=300).split("ASKED")[1])
     for name, statements in told["statements"].items():
         tokens = [sql for sql in statements if 'FROM "authtoken_token"' in sql]
         assert len(tokens) == 1, f"{name}: whose token it is"
