@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.families import random_model
+
 if TYPE_CHECKING:
     from mmcv import Config
 
@@ -41,14 +43,13 @@ def add_tiny_yolox(models: Path, classes: Sequence[str], seed: int) -> str:
 def write_version(folder: Path, config: "Config", classes: Sequence[str], seed: int) -> Path:
     """A model of `config` with random weights as config.py, weights.pth and card.json."""
     import torch
-    from mmdet.models import build_detector
 
     from labelloop.registry import Card
     from trainer.training.bundle import config_text
 
     folder.mkdir(parents=True)
     torch.manual_seed(seed)
-    torch.save(build_detector(config.model).state_dict(), folder / "weights.pth")
+    torch.save(random_model(config).state_dict(), folder / "weights.pth")
     (folder / "config.py").write_text(config_text(config))
     (folder / "card.json").write_text(Card(detector=folder.name, classes=list(classes)).model_dump_json())
     return folder

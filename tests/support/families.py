@@ -56,6 +56,20 @@ def family(name: str) -> "Config":
     return config
 
 
+def random_model(config: "Config") -> Any:
+    """mmdet's model of a config with random weights, by torch's seed. For Deformable DETR's `level_embeds` it
+    only makes room: without values drawn here they are whatever the memory held, at times no numbers.
+    """
+    from mmdet.models import build_detector
+    from torch.nn.init import normal_
+
+    model = build_detector(config.model)
+    for name, values in model.named_parameters():
+        if name.endswith("level_embeds"):
+            normal_(values)
+    return model
+
+
 def _shrink(node: Any) -> None:
     """A sixteenth of the channels."""
     if isinstance(node, list | tuple):

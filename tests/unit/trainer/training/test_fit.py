@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmcv import Config
 from mmdet.models import build_detector
-from support.families import FAMILIES, family
+from support.families import FAMILIES, family, random_model
 
 from labelloop.detector import load_detector_config
 from labelloop.settings import Settings
@@ -44,7 +44,7 @@ def random_state(config: Config, classes: list[str], seed: int) -> State:
     config = deepcopy(config)
     fit_model(config, classes)
     torch.manual_seed(seed)
-    state: State = build_detector(config.model).state_dict()
+    state: State = random_model(config).state_dict()
     return {
         key: value + 0.1 * torch.randn_like(value)
         if value.is_floating_point() and "running" not in key
