@@ -76,13 +76,7 @@ def _import(context: Context) -> int:
     """As `make import` does: every new image is decoded first."""
     index = context.index()
     importer = Importer(index, context.studio, context.settings.rounds_dir)
-
-    def check() -> int:
-        while index.check(10.0):
-            pass
-        return 0
-
-    return importer.run([PROJECT], wait_s=60, force=True, check=check)
+    return importer.run([PROJECT], wait_s=60, force=True, check=lambda: index.check(1.0))
 
 
 def _look(context: Context) -> int:

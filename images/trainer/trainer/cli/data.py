@@ -92,9 +92,9 @@ def import_(
     with Display() as display:
 
         def check() -> int:
-            while left := index.check(1.0):
+            if left := index.check(1.0):
                 display.update("checking images", 0.0, None, f"{left} left")
-            return 0
+            return left
 
         try:
             made = importer.run(ids, wait_s=IMPORT_WAIT_S, force=True, again=again, check=check)
@@ -102,7 +102,8 @@ def import_(
             busy = True
         except Exception as error:  # which files nobody can read is told all the same
             failure = error
-        check()
+        while check():
+            pass
         display.finish()
         if busy or importer.waiting:
             display.say("Label Studio is importing already; what is new follows by itself.")

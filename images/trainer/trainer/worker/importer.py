@@ -1,9 +1,15 @@
-"""Turns whole images in volumes/images into tasks, each once."""
+"""Turns whole images in volumes/images into tasks, each once.
+
+Of many new ones, those that were decoded become tasks while others are still being decoded.
+"""
 
 import logging
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +25,8 @@ log = logging.getLogger(__name__)
 CHECK_S = 1.0
 PATIENCE_S = 30.0
 SYNC_SILENCE_S = 30.0
+PORTION = 1000
+"""So many images become tasks before all that are new were decoded."""
 # Label Studio takes about a millisecond to make a task, on a busy machine many, and makes all in one request.
 SYNC_S, SYNC_S_PER_IMAGE = 600.0, 0.05
 
@@ -40,6 +48,7 @@ class Importer:
         self._left = 0
         self._deferred = False
         self._introduced: set[str] = set()
+        self._portion_from: int | None = None
 
     def run(
         self,
@@ -54,11 +63,12 @@ class Importer:
         Images whose tasks were deleted stay out; `deleted` is then how many, where a storage comes for the
         first time or with `force`. `failures` is why some projects did not take images, by their ids. While
         files are still being written to the folder or are to be decoded, the import is left to a later call,
-        but not for longer than PATIENCE_S.
+        but not for longer than PATIENCE_S, and not of PORTION images.
 
-        wait_s: how long to wait for another import to end, and for the folder to settle. force: import what
-        is whole even when the folder has not settled. again: make tasks of the images whose tasks were
-        deleted, too. check: decodes files, and returns how many are left; by default for CHECK_S.
+        wait_s: how long to wait for another import to end, and for the folder to settle. force: decode all
+        there is, and import what is whole even when the folder has not settled. again: make tasks of the
+        images whose tasks were deleted, too. check: decodes some files, and returns how many are left; by
+        default for CHECK_S.
 
         Raises:
             StudioError: Label Studio does not answer or refuses. ImportFailed: it could not take the files.
@@ -69,15 +79,21 @@ class Importer:
         deadline = time.monotonic() + wait_s
         self._deferred = False
         with holding(self._lock, wait_s):
-            settled = self._look(check)
-            while not settled and time.monotonic() < deadline:
-                time.sleep(0.5)
-                settled = self._look(check)
-            if not settled and not force:
-                return 0
-            self.deleted = 0
-            self.failures = {}
-            return sum(in_turn(lambda project_id: self._sync_noting(project_id, force, again), project_ids))
+            made, self.deleted, self.failures = 0, 0, {}
+            if self._portion_from is None:
+                self._portion_from = self.index.newest()
+            while not (settled := self._look(check)) or (force and self._left):
+                if not again and self._is_portion():
+                    made += self._sync_all(project_ids, check)
+                elif force and self._left:
+                    continue
+                elif time.monotonic() < deadline:
+                    time.sleep(0.5)
+                else:
+                    break
+            if settled or force:
+                made += self._sync_all(project_ids, check, force, again)
+            return made
 
     @property
     def waiting(self) -> bool:
@@ -97,18 +113,30 @@ class Importer:
         self._unsettled_since = None
         return True
 
-    def _sync_noting(self, project_id: int, force: bool, again: bool) -> int:
-        try:
-            return self._sync(project_id, force, again)
-        except Exception as error:
-            self.failures[project_id] = error
-            raise
+    def _is_portion(self) -> bool:
+        """Whether enough images were decoded since the last synchronisation, or since the start."""
+        return self.index.newest() - (self._portion_from or 0) >= PORTION
 
-    def _sync(self, project_id: int, force: bool, again: bool) -> int:
-        storages = self._studio.storages(project_id)
-        return sum(in_turn(lambda storage: self._sync_storage(project_id, storage, force, again), storages))
+    def _sync_all(
+        self, project_ids: list[int], check: Callable[[], int], force: bool = False, again: bool = False
+    ) -> int:
+        self._portion_from = self.index.newest()
 
-    def _sync_storage(self, project_id: int, storage: dict[str, Any], force: bool, again: bool) -> int:
+        def sync(project_id: int) -> int:
+            try:
+                storages = self._studio.storages(project_id)
+                return sum(
+                    in_turn(lambda s: self._sync_storage(project_id, s, check, force, again), storages)
+                )
+            except Exception as error:
+                self.failures[project_id] = error
+                raise
+
+        return sum(in_turn(sync, project_ids))
+
+    def _sync_storage(
+        self, project_id: int, storage: dict[str, Any], check: Callable[[], int], force: bool, again: bool
+    ) -> int:
         """Has Label Studio make tasks of the images that are new to a storage.
 
         The first time, it is asked even if there are none, so that it notes which images are tasks already.
@@ -125,7 +153,8 @@ class Importer:
         files = self.index.ready(since, newest)
         seconds = SYNC_S + SYNC_S_PER_IMAGE * newest
         whole = force or key not in self._introduced
-        answer = self._studio.sync_storage(storage["id"], seconds, files, again, whole)
+        ask = partial(self._studio.sync_storage, storage["id"], seconds, files, again, whole)
+        answer = self._decode_beside(ask, check)
         self._require_success(answer)
         self.deleted += int((answer.get("labelloop") or {}).get("deleted", 0))
         self.index.record_sync(key, newest)
@@ -134,6 +163,23 @@ class Importer:
         if made:
             log.info("project %d: %d new tasks from %s", project_id, made, self.index.images_dir)
         return made
+
+    def _decode_beside(self, ask: Callable[[], dict[str, Any]], check: Callable[[], int]) -> dict[str, Any]:
+        """What Label Studio answers. What is left to decode is decoded meanwhile."""
+        answer: Future[dict[str, Any]] = Future()
+
+        def wait() -> None:
+            try:
+                answer.set_result(ask())
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=wait, name="synchronisation", daemon=True).start()
+        more = self._left > 0
+        while more and not answer.done():
+            before, self._left = self._left, check()
+            more = 0 < self._left < before
+        return answer.result()
 
     def _require_success(self, storage: dict[str, Any]) -> None:
         """Raises ImportFailed if a synchronisation failed. Label Studio answers 200 even then, and reports

@@ -210,6 +210,61 @@ def test_files_from_the_future_are_not_taken_for_ones_being_written_to(
     assert not importer.waiting
 
 
+def one_more(index: ImageIndex) -> int:
+    """Decodes one file; returns how many are left."""
+    told = iter((False, True))
+    return index.check(60.0, lambda: next(told, True))
+
+
+def test_of_many_images_those_that_were_decoded_are_tasks_before_the_others_are_decoded(
+    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker's run and `make import`; Label Studio looks at all tasks for the first and last portion."""
+    monkeypatch.setattr(importer_module, "PORTION", 2)
+    index, names = importer.index, [f"{number}.jpg" for number in range(9)]
+    for name in names[:4]:
+        drop(name)
+    assert importer.run([1], check=lambda: one_more(index)) == 0, "one was decoded"
+    importer.run([1], check=lambda: one_more(index))
+    assert len(fake_studio.tasks) >= 2
+    for name in names[4:]:
+        drop(name)
+    before = len(fake_studio.tasks)
+    assert importer.run([1], force=True, check=lambda: one_more(index)) == 9 - before
+    bodies = fake_studio.sync_bodies
+    assert sorted(name for body in bodies for name in body["files"]) == names
+    assert len(bodies) > 2 and not importer.waiting
+    assert [body["whole"] for body in bodies] == [True, *[False] * (len(bodies) - 2), True]
+
+
+def test_make_import_decodes_all_however_long_it_takes(
+    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer_module, "PATIENCE_S", 0.0)
+    for number in range(4):
+        drop(f"{number}.jpg")
+    assert importer.run([1], force=True, check=lambda: one_more(importer.index)) == 4
+
+
+def test_images_are_decoded_while_label_studio_makes_tasks_of_others(
+    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer_module, "PORTION", 1)
+    index, left = importer.index, []
+    for number in range(4):
+        drop(f"{number}.jpg")
+
+    def at_work() -> None:
+        until = time.monotonic() + 20
+        while index.newest() < 4 and time.monotonic() < until:
+            time.sleep(0.01)
+        left.append(4 - index.newest())
+
+    fake_studio.before_sync = at_work
+    assert importer.run([1], force=True, check=lambda: one_more(index)) == 4
+    assert left[0] == 0, "nothing was decoded while Label Studio was at work"
+
+
 def test_a_sync_that_label_studio_swallowed_is_told(
     importer: Importer, drop: Callable[[str], Path], images: Path, fake_studio: FakeStudio
 ) -> None:
