@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import ray
 from ray._private.state import available_resources_per_node
-from ray.exceptions import RayError
+from ray.exceptions import RayError, TaskUnschedulableError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -79,10 +79,7 @@ def _train(folder: Path, settings: TrainerSettings) -> int:
     Outcome.forget(folder)
     relative = folder.resolve().relative_to(settings.labelloop_home.resolve())
     for _ in range(ATTEMPTS):
-        found = _plan(job, settings)
-        for sentence in found.refused:
-            print(sentence, flush=True)
-        require_share(found.machines, settings.rounds_dir)
+        found = _planned(job, settings)
         machines = ", ".join(node.name for node in found.machines)
         print(f"Asks for {found.size} processes of {found.threads} threads; there are {machines}", flush=True)
         try:
@@ -96,6 +93,28 @@ def _train(folder: Path, settings: TrainerSettings) -> int:
             return _end(outcome)
     print(f"the cluster has lost processes of the training {ATTEMPTS} times", file=sys.stderr)
     return LOST
+
+
+def _planned(job: Job, settings: TrainerSettings) -> Plan:
+    """What `_plan` finds, of machines that have the share. One that has gone is done without, though Ray may
+    have counted it among those that live.
+
+    Raises:
+        NoMachine, marker.NoShare, TaskUnschedulableError: machines keep going.
+    """
+    until = time.monotonic() + ROOM_WAIT_S
+    while True:
+        found = _plan(job, settings)
+        for sentence in found.refused:
+            print(sentence, flush=True)
+        try:
+            require_share(found.machines, settings.rounds_dir)
+        except TaskUnschedulableError:
+            if time.monotonic() > until:
+                raise
+            print("A machine has gone; the round is planned without it.", flush=True)
+            continue
+        return found
 
 
 def _plan(job: Job, settings: TrainerSettings) -> Plan:
