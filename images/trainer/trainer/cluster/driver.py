@@ -79,7 +79,7 @@ def _train(folder: Path, settings: TrainerSettings) -> int:
     Outcome.forget(folder)
     relative = folder.resolve().relative_to(settings.labelloop_home.resolve())
     for _ in range(ATTEMPTS):
-        found = _planned(job, settings)
+        found = planned(job, settings)
         machines = ", ".join(node.name for node in found.machines)
         print(f"Asks for {found.size} processes of {found.threads} threads; there are {machines}", flush=True)
         try:
@@ -95,7 +95,7 @@ def _train(folder: Path, settings: TrainerSettings) -> int:
     return LOST
 
 
-def _planned(job: Job, settings: TrainerSettings) -> Plan:
+def planned(job: Job, settings: TrainerSettings) -> Plan:
     """What `_plan` finds, of machines that have the share. One that has gone is done without, though Ray may
     have counted it among those that live.
 
