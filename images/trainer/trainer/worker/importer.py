@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 CHECK_S = 1.0
 PATIENCE_S = 30.0
 SYNC_SILENCE_S = 30.0
-PORTION = 1000
+PORTION = 2000
 """So many images become tasks before all that are new were decoded."""
 # Label Studio takes about a millisecond to make a task, on a busy machine many, and makes all in one request.
 SYNC_S, SYNC_S_PER_IMAGE = 600.0, 0.05
@@ -83,10 +83,8 @@ class Importer:
             if self._portion_from is None:
                 self._portion_from = self.index.newest()
             while not (settled := self._look(check)) or (force and self._left):
-                if not again and self._is_portion():
-                    made += self._sync_all(project_ids, check)
-                elif force and self._left:
-                    continue
+                if (force and self._left) or (not again and self._is_portion()):
+                    made += self._take_portions(project_ids, check, force, again)
                 elif time.monotonic() < deadline:
                     time.sleep(0.5)
                 else:
@@ -112,6 +110,19 @@ class Importer:
                 return False
         self._unsettled_since = None
         return True
+
+    def _take_portions(
+        self, project_ids: list[int], check: Callable[[], int], force: bool, again: bool
+    ) -> int:
+        """Makes tasks of portions, as long as there are any; with `force` until all is decoded."""
+        made = 0
+        while True:
+            if not again and self._is_portion():
+                made += self._sync_all(project_ids, check)
+            elif force and self._left:
+                self._left = check()
+            else:
+                return made
 
     def _is_portion(self) -> bool:
         """Whether enough images were decoded since the last synchronisation, or since the start."""
