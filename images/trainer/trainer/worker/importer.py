@@ -83,13 +83,17 @@ class Importer:
             if self._portion_from is None:
                 self._portion_from = self.index.newest()
             while not (settled := self._look(check)) or (force and self._left):
-                if (force and self._left) or (not again and self._is_portion()):
-                    made += self._take_portions(project_ids, check, force, again)
+                if force and self._left:
+                    made += self._decode_all(project_ids, check, again)
+                elif self._is_portion():
+                    made += self._sync_all(project_ids, check)
+                    break  # the folder is looked through again before the next one
                 elif time.monotonic() < deadline:
                     time.sleep(0.5)
                 else:
                     break
             if settled or force:
+                self.deleted, self.failures = 0, {}
                 made += self._sync_all(project_ids, check, force, again)
             return made
 
@@ -111,27 +115,31 @@ class Importer:
         self._unsettled_since = None
         return True
 
-    def _take_portions(
-        self, project_ids: list[int], check: Callable[[], int], force: bool, again: bool
-    ) -> int:
-        """Makes tasks of portions, as long as there are any; with `force` until all is decoded."""
+    def _decode_all(self, project_ids: list[int], check: Callable[[], int], again: bool) -> int:
+        """Makes tasks of portions until all is decoded; of none that comes after one that failed."""
         made = 0
-        while True:
-            if not again and self._is_portion():
-                made += self._sync_all(project_ids, check)
-            elif force and self._left:
+        while self._left:
+            if again or self.failures or not self._is_portion():
                 self._left = check()
-            else:
-                return made
+                continue
+            try:
+                made += self._sync_all(project_ids, check)
+            except Exception as error:
+                log.warning("tried again once all images are decoded: %s", error)
+        return made
 
     def _is_portion(self) -> bool:
-        """Whether enough images were decoded since the last synchronisation, or since the start."""
-        return self.index.newest() - (self._portion_from or 0) >= PORTION
+        """Whether enough images were decoded since the last synchronisation, or since the start: a tenth of
+        all at least, since each synchronisation takes longer the more tasks there are.
+        """
+        newest = self.index.newest()
+        return newest - (self._portion_from or 0) >= max(PORTION, newest // 10)
 
     def _sync_all(
         self, project_ids: list[int], check: Callable[[], int], force: bool = False, again: bool = False
     ) -> int:
         self._portion_from = self.index.newest()
+        self._deferred = False
 
         def sync(project_id: int) -> int:
             try:
@@ -188,7 +196,11 @@ class Importer:
         threading.Thread(target=wait, name="synchronisation", daemon=True).start()
         more = self._left > 0
         while more and not answer.done():
-            before, self._left = self._left, check()
+            before = self._left
+            try:
+                self._left = check()
+            except Exception:  # the next look raises it again, when nobody is asked for tasks
+                break
             more = 0 < self._left < before
         return answer.result()
 

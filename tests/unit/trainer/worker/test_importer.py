@@ -237,6 +237,37 @@ def test_of_many_images_those_that_were_decoded_are_tasks_before_the_others_are_
     assert [body["whole"] for body in bodies] == [True, *[False] * (len(bodies) - 2), True]
 
 
+def test_a_portion_that_fails_keeps_no_project_from_its_images(
+    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What make import says is left out is counted once, too."""
+    monkeypatch.setattr(importer_module, "PORTION", 1)
+    fake_studio.deleted = 3
+    fake_studio.add_project(2)
+    fake_studio.broken = {1}
+    for number in range(5):
+        drop(f"{number}.jpg")
+    with pytest.raises(StudioError, match="500"):
+        importer.run([1, 2], force=True, check=lambda: one_more(importer.index))
+    assert sorted(name for body in fake_studio.sync_bodies for name in body["files"]) == [
+        f"{number}.jpg" for number in range(5)
+    ]
+    assert importer.deleted == 3 and set(importer.failures) == {1} and not importer.waiting
+
+
+def test_a_fault_of_decoding_beside_is_raised_once_label_studio_has_answered(
+    importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer_module, "PORTION", 1)
+    for number in range(3):
+        drop(f"{number}.jpg")
+    looks = iter((lambda: one_more(importer.index), lambda: 1 / 0, lambda: 1 / 0))
+    fake_studio.before_sync = lambda: time.sleep(0.3)
+    with pytest.raises(ZeroDivisionError):
+        importer.run([1], force=True, check=lambda: int(next(looks)()))
+    assert len(fake_studio.tasks) == 1 and not importer.failures
+
+
 def test_make_import_decodes_all_however_long_it_takes(
     importer: Importer, drop: Callable[[str], Path], fake_studio: FakeStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
