@@ -73,7 +73,7 @@ class Context:
 
 
 def _import(context: Context) -> int:
-    """As `make import` does: every new image is decoded first."""
+    """As `make import` does: every new image is decoded."""
     index = context.index()
     importer = Importer(index, context.studio, context.settings.rounds_dir)
     return importer.run([PROJECT], wait_s=60, force=True, check=lambda: index.check(1.0))

@@ -94,6 +94,7 @@ class CorrectAnnotation(AnnotationAPI):  # type: ignore[misc]
         before = annotation.task_id
         if request.data.get("ground_truth"):
             annotation.task.ensure_unique_groundtruth(annotation_id=annotation.id)
+        # Past Label Studio's own, which saves the whole task.
         answer = super(AnnotationAPI, self).update(request, *args, **kwargs)
         if annotation.task_id != before:
             Task.objects.filter(pk=before).update(updated_at=now())

@@ -10,7 +10,6 @@ import json
 from provisioner import django_app
 
 django_app.setup()
-from django.conf import settings
 from django.db import connection
 from django.db.models import F
 from django.test import Client

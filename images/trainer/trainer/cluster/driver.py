@@ -100,7 +100,8 @@ def planned(job: Job, settings: TrainerSettings) -> Plan:
     have counted it among those that live.
 
     Raises:
-        NoMachine, marker.NoShare, TaskUnschedulableError: machines keep going.
+        NoMachine, marker.NoShare: as _plan and require_share do. TaskUnschedulableError: machines have been
+            leaving for ROOM_WAIT_S.
     """
     until = time.monotonic() + ROOM_WAIT_S
     while True:
